@@ -1,0 +1,11 @@
+//! The domain of Fresco: the pipeline document, its validation, the planner, the model catalogue, prices and content keys.
+//! Pure functions over values: no I/O, no AWS, no async. Everything that costs money is decided on what stands here.
+
+pub mod catalogue;
+pub mod document;
+pub mod error;
+pub mod ids;
+pub mod key;
+pub mod money;
+pub mod nearest;
+pub mod plan;
