@@ -1,1 +1,34 @@
-#![doc = "placeholder"]
+//! The engine: what the functions do, apart from being functions. It takes a step from "asked for" to "has its result" by
+//! way of the ledger and a provider, generic over every capability, so that the same code runs on AWS, on the local stack
+//! and in tests that interleave, crash and lose replies at every step.
+
+mod collect;
+mod examine;
+mod generate;
+pub mod platform;
+pub mod settings;
+mod tell;
+mod transact;
+mod webhook;
+
+pub use generate::Call;
+pub use webhook::{Received, Refused, Route};
+
+use platform::Platform;
+use settings::Settings;
+
+/// A platform and the settings of its stack.
+#[derive(Debug)]
+pub struct Engine<P> {
+    /// The capabilities.
+    pub platform: P,
+    /// The settings.
+    pub settings: Settings,
+}
+
+impl<P: Platform> Engine<P> {
+    /// Puts them together.
+    pub fn new(platform: P, settings: Settings) -> Self {
+        Engine { platform, settings }
+    }
+}

@@ -56,10 +56,12 @@ error_names! {
     ProviderUnauthorized = "Provider.Unauthorized", Terminal, "The provider did not accept the key. Put a valid one into the stack's secret.";
     ProviderNotFound = "Provider.NotFound", Terminal, "The provider does not know the endpoint or the request. The model may have been withdrawn.";
     ProviderFailed = "Provider.Failed", Terminal, "The provider accepted the job and could not do it. Change the step, or set `take` to ask again.";
+    ProviderExhausted = "Provider.Exhausted", Terminal, "The provider failed again and again for reasons of its own. Nothing was billed; run again later.";
     OutputInvalid = "Output.Invalid", Terminal, "The provider's output is not the media it should be. The job was paid; `cache: refresh` asks again.";
     OutputUnavailable = "Output.Unavailable", Retryable, "The provider's output could not be fetched yet; fetched again by itself, never generated again.";
     StepTimedOut = "Step.TimedOut", Terminal, "The step took longer than its timeout. What is paid still arrives in the ledger: run again later.";
     StepUnknown = "Step.Unknown", Terminal, "It could not be found out whether the provider accepted the job. Check the provider's dashboard before running again.";
+    StepAgain = "Step.Again", Retryable, "What the step waited for ended without a result for it; it asks again by itself.";
     StepSkipped = "Step.Skipped", Terminal, "A step that this one needs did not succeed.";
     StepCancelled = "Step.Cancelled", Terminal, "The job was cancelled at the provider.";
     BudgetExceeded = "Budget.Exceeded", Terminal, "The step's upper-bound price is more than what is left of the run's `max_cost`. Nothing was submitted.";

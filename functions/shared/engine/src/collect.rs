@@ -1,0 +1,112 @@
+//! What collect does: it brings a finished job's media into the bucket, completes the entry and tells the waiters. It is
+//! the only place that stores media. Calling it again, for any attempt at any time, changes nothing that it should not.
+
+use fresco_ledger::rows::{AttemptRow, AttemptState, Output};
+use fresco_ledger::traits::{Clock, Entries};
+use fresco_ledger::transition::{Completion, Outcome, complete, failed, fetch_failed};
+use fresco_pipeline::catalogue::{self, PriceUnit};
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::{Attempt, ContentKey};
+use fresco_pipeline::money::Money;
+use fresco_providers::{JobReport, JobState, RemoteMedia};
+
+use crate::Engine;
+use crate::platform::{MediaStore, Place, Platform};
+use crate::transact::failure;
+
+impl<P: Platform> Engine<P> {
+    /// Takes the attempt's end in. An error means that it should be called again; sweep does if nobody else.
+    pub async fn collect(&self, key: &ContentKey, attempt: Attempt) -> Result<(), Failure> {
+        let ledger = self.platform.ledger();
+        let Some(row) = ledger.attempt(key, attempt).await.map_err(failure)? else { return Ok(()) };
+        if !matches!(row.state, AttemptState::Won | AttemptState::Duplicate) {
+            match self.report_of(&row).await? {
+                Some(JobReport::Succeeded { media, billable_units, .. }) => self.take_in(&row, &media, billable_units).await?,
+                Some(JobReport::Failed { failure, billed }) => self.take_failure(&row, failure, billed).await?,
+                Some(JobReport::Cancelled { billed }) => {
+                    let cause = Failure::new(ErrorName::StepCancelled, "the job was cancelled at the provider");
+                    self.take_failure(&row, cause, billed).await?;
+                }
+                Some(JobReport::Unread) | None => {}
+            }
+        }
+        self.tell(key).await
+    }
+
+    /// The recorded report, or what the provider says now; `None` while the job goes on.
+    async fn report_of(&self, row: &AttemptRow) -> Result<Option<JobReport>, Failure> {
+        let recorded = self.platform.ledger().report(&row.key, row.attempt).await.map_err(failure)?;
+        if let Some(json) = recorded {
+            // One that cannot be read was written by another version: the provider still has the original.
+            if let Ok(report) = serde_json::from_str::<JobReport>(&json) {
+                return Ok(Some(report));
+            }
+        }
+        let Some(request_id) = &row.request_id else { return Ok(None) };
+        let provider = self.platform.provider(row.request.provider);
+        match provider.check(&row.request.endpoint, request_id).await {
+            Ok(JobState::Ended(report)) => Ok(Some(report)),
+            Ok(_) => Ok(None),
+            Err(error) => Err(error.failure),
+        }
+    }
+
+    async fn take_in(&self, row: &AttemptRow, media: &[RemoteMedia], units: Option<f64>) -> Result<(), Failure> {
+        let (key, attempt) = (&row.key, row.attempt);
+        let cost = cost_of(row, units);
+        let created_at = self.platform.clock().now();
+        let superseded = self.platform.ledger().entry(key).await.map_err(failure)?;
+        let superseded = superseded.is_some_and(|entry| entry.result.is_some_and(|ready| ready.attempt >= attempt));
+        // What will be kept out as a duplicate need not be fetched.
+        let fetched = if superseded { Ok(Vec::new()) } else { self.fetch_all(row, media).await };
+        let now = self.platform.clock().now();
+        match fetched {
+            Ok(outputs) => {
+                let completion = Completion { outputs, created_at, cost };
+                self.transact(key, attempt, |entry, row| {
+                    let late = entry.result.as_ref().is_some_and(|ready| ready.attempt >= attempt);
+                    // The result that superseded this one has expired since: take the media in on the next call.
+                    if superseded && !late { None } else { complete(entry, row, completion.clone(), now) }
+                })
+                .await?;
+            }
+            Err(cause) => {
+                tracing::warn!(entry.key = %key, entry.attempt = %attempt, error.name = %cause.name, error.message = cause.message, "output not fetched");
+                self.transact(key, attempt, |entry, row| fetch_failed(entry, row, &cause, cost, now)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn fetch_all(&self, row: &AttemptRow, media: &[RemoteMedia]) -> Result<Vec<Output>, Failure> {
+        if media.is_empty() {
+            return Err(Failure::new(ErrorName::OutputInvalid, "the provider reports success without any output"));
+        }
+        let mut outputs = Vec::with_capacity(media.len());
+        for (index, remote) in media.iter().enumerate() {
+            let place = Place { kind: row.request.kind, key: row.key.clone(), attempt: row.attempt, index };
+            outputs.push(self.platform.media().store(&place, remote).await?);
+        }
+        Ok(outputs)
+    }
+
+    async fn take_failure(&self, row: &AttemptRow, cause: Failure, billed: bool) -> Result<(), Failure> {
+        let outcome = Outcome { failure: cause, hint: None, billed: if billed { row.hold.amount } else { Money::ZERO } };
+        let now = self.platform.clock().now();
+        self.transact(&row.key, row.attempt, |entry, row| failed(entry, row, &outcome, now)).await.map(drop)
+    }
+}
+
+/// What the attempt cost: the provider's own units where it says them, the upper-bound price where not.
+fn cost_of(row: &AttemptRow, units: Option<f64>) -> Money {
+    let model = catalogue::find(row.request.step, &row.request.model);
+    let Some((model, units)) = model.zip(units.filter(|units| units.is_finite() && *units >= 0.0)) else {
+        return row.hold.amount;
+    };
+    match model.price.unit {
+        // The unit price of these does not depend on the request.
+        PriceUnit::Megapixel => Money::from_dollars(units * model.price.list as f64 / 1e6).unwrap_or(row.hold.amount),
+        // Here factors and surcharges apply that the units do not show.
+        PriceUnit::Image => row.hold.amount,
+    }
+}

@@ -1,0 +1,163 @@
+//! Looking at the attempt under way: by a nudge of a step that waits for it, and by sweep. The provider is asked once; what
+//! has ended is handed over to collect, what is unknown is looked for.
+
+use fresco_ledger::rows::{AttemptRow, Entry, Pending, Stage, Waiter};
+use fresco_ledger::traits::{Clock, Entries, HandOver, Waiters};
+use fresco_ledger::transition::{LookUp, Outcome, look_later, looked_up, submitted, unknown};
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::ContentKey;
+use fresco_providers::{JobReport, JobState, Lookup};
+
+use crate::Engine;
+use crate::platform::Platform;
+use crate::transact::{Transacted, failure};
+
+/// How far the provider's clock may be from ours.
+const CLOCK_SKEW_MS: i64 = 120_000;
+/// How long a job may be queued before whoever waits for it gives up, in milliseconds.
+const QUEUE_BOUND_MS: i64 = 3_600_000;
+/// The most entries that one sweep looks at. What is left is due still.
+const SWEEP_AT_MOST: u32 = 100;
+
+impl<P: Platform> Engine<P> {
+    /// Looks at the entry's pending attempt. With a waiter, on behalf of that step: its deadlines are kept too.
+    pub(crate) async fn examine(&self, entry: &Entry, waiter: Option<&Waiter>) -> Result<(), Failure> {
+        let Some(pending) = &entry.pending else { return Ok(()) };
+        let key = &entry.key;
+        let ledger = self.platform.ledger();
+        let Some(row) = ledger.attempt(key, pending.attempt).await.map_err(failure)? else {
+            return Err(Failure::new(ErrorName::Internal, "the pending attempt has no row"));
+        };
+        if ledger.report(key, pending.attempt).await.map_err(failure)?.is_some() {
+            // A webhook brought the report and collect has not finished: once more.
+            return self.platform.hand_over().collect(key, pending.attempt).await.map_err(failure);
+        }
+        let now = self.platform.clock().now();
+        match pending.stage {
+            Stage::Submitting if now < pending.lease_until => Ok(()),
+            Stage::Submitting => {
+                let attempt = pending.attempt;
+                self.transact(key, attempt, |entry, _| unknown(entry, attempt, now)).await?;
+                self.find(key, &row).await
+            }
+            Stage::Unknown => self.find(key, &row).await,
+            Stage::Submitted => self.check(key, pending, &row, waiter).await,
+        }
+    }
+
+    async fn check(&self, key: &ContentKey, pending: &Pending, row: &AttemptRow, waiter: Option<&Waiter>) -> Result<(), Failure> {
+        let Some(request_id) = pending.request_id.as_deref().or(row.request_id.as_deref()) else {
+            return Err(Failure::new(ErrorName::Internal, "a submitted attempt has no request id"));
+        };
+        let provider = self.platform.provider(row.request.provider);
+        let state = match provider.check(&row.request.endpoint, request_id).await {
+            Ok(state) => state,
+            Err(error) => {
+                // It says nothing about the job: the next nudge or sweep asks again.
+                tracing::warn!(entry.key = %key, error.name = %error.failure.name, error.message = error.failure.message, "provider could not be asked");
+                return Ok(());
+            }
+        };
+        match state {
+            JobState::Ended(report) => self.record_done(key, pending.attempt, &report).await,
+            JobState::Missing => {
+                let cause = Failure::new(ErrorName::ProviderFailed, "the provider does not know the job any more");
+                // It was accepted once, so it may have been billed.
+                let outcome = Outcome { failure: cause, hint: None, billed: row.hold.amount };
+                self.record_failed(key, pending.attempt, &outcome).await
+            }
+            JobState::Queued { .. } => self.keep_deadlines(key, row, waiter, false).await,
+            JobState::Running => self.keep_deadlines(key, row, waiter, true).await,
+        }
+    }
+
+    /// A deadline belongs to a waiter and fails only that waiter: the attempt goes on, since it is paid.
+    async fn keep_deadlines(&self, key: &ContentKey, row: &AttemptRow, waiter: Option<&Waiter>, running: bool) -> Result<(), Failure> {
+        let Some(waiter) = waiter else { return Ok(()) };
+        let now = self.platform.clock().now();
+        let late = match waiter.running_since {
+            Some(since) => (now - since > waiter.timeout_ms).then(|| format!("running for more than {} s", waiter.timeout_ms / 1_000)),
+            None if running => {
+                self.platform.ledger().seen_running(key, &waiter.asker, now).await.map_err(failure)?;
+                None
+            }
+            None => (now - waiter.since > QUEUE_BOUND_MS).then(|| "queued for more than an hour".to_owned()),
+        };
+        match late {
+            Some(how) => Err(Failure::new(ErrorName::StepTimedOut, format!("{} was {how}; its result will be kept", row.request.model))),
+            None => Ok(()),
+        }
+    }
+
+    /// Looks for a job of unknown fate in the provider's list, and adopts it.
+    async fn find(&self, key: &ContentKey, row: &AttemptRow) -> Result<(), Failure> {
+        let provider = self.platform.provider(row.request.provider);
+        let attempt = row.attempt;
+        let mut look_up = LookUp::Impossible;
+        if provider.can_find() {
+            let lookup = Lookup {
+                endpoint: row.request.endpoint.clone(),
+                params: row.request.params.clone(),
+                not_before_ms: row.claimed_at - CLOCK_SKEW_MS,
+            };
+            let found = match provider.find(&lookup).await {
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::warn!(entry.key = %key, error.name = %error.failure.name, error.message = error.failure.message, "provider could not be searched");
+                    return Ok(());
+                }
+            };
+            for job in found {
+                let owner = self.platform.ledger().job(row.request.provider, &job.request_id).await.map_err(failure)?;
+                if owner.is_some_and(|owner| owner != (key.clone(), attempt)) {
+                    continue;
+                }
+                let now = self.platform.clock().now();
+                let adopted = self.transact(key, attempt, |entry, row| submitted(entry, row, &job.request_id, now)).await?;
+                if !matches!(adopted, Transacted::JobTaken) {
+                    tracing::info!(entry.key = %key, entry.attempt = %attempt, provider.request_id = job.request_id, "job adopted");
+                    return Ok(());
+                }
+            }
+            look_up = LookUp::Empty;
+        }
+        let now = self.platform.clock().now();
+        let policy = self.settings.unknown_policy(provider.can_find(), row.request.price);
+        let outcome = self.transact(key, attempt, |entry, row| looked_up(entry, row, look_up, policy, now)).await?;
+        if matches!(&outcome, Transacted::Changed(entry) if entry.untold) {
+            tracing::warn!(entry.key = %key, entry.attempt = %attempt, "attempt lost");
+            self.tell(key).await?;
+        }
+        Ok(())
+    }
+
+    /// What sweep does: every entry that is due is looked at, whoever was to look at it first. How many there were.
+    pub async fn sweep(&self) -> Result<usize, Failure> {
+        let ledger = self.platform.ledger();
+        let due = ledger.due(self.platform.clock().now(), SWEEP_AT_MOST).await.map_err(failure)?;
+        for key in &due {
+            // One entry that cannot be looked at must not keep the others waiting.
+            if let Err(cause) = self.sweep_entry(key).await {
+                tracing::warn!(entry.key = %key, error.name = %cause.name, error.message = cause.message, "entry not swept");
+            }
+        }
+        Ok(due.len())
+    }
+
+    async fn sweep_entry(&self, key: &ContentKey) -> Result<(), Failure> {
+        self.tell(key).await?;
+        let ledger = self.platform.ledger();
+        let Some(entry) = ledger.entry(key).await.map_err(failure)? else { return Ok(()) };
+        let now = self.platform.clock().now();
+        let Some(pending) = entry.pending.as_ref().filter(|pending| pending.look_at <= now) else { return Ok(()) };
+        let attempt = pending.attempt;
+        let outcome = self.examine(&entry, None).await;
+        // Where nothing was decided, the entry must not stay at the head of the index.
+        self.transact(key, attempt, |entry, _| {
+            let still = entry.pending.as_ref().is_some_and(|pending| pending.attempt == attempt && pending.look_at <= now);
+            if still { look_later(entry, attempt, now) } else { None }
+        })
+        .await?;
+        outcome
+    }
+}

@@ -1,0 +1,231 @@
+//! What generate does: it ensures a step. It finds the result, joins the attempt under way, or claims and submits; then it
+//! returns, and nothing runs while the provider works. It answers its task token itself, with the result or with a failure.
+
+use fresco_ledger::rows::{Asker, Entry, Millis, Ready, Request, Source, StepState, Waiter};
+use fresco_ledger::traits::{Clock, CommitError, Entries, HandOver, Objects, Runs, StoreError, Tokens, Wait, Waiters};
+use fresco_ledger::transition::{Answer, Ask, Outcome, ask, expire, failed, submitted, unknown};
+use fresco_pipeline::document::CachePolicy;
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
+use fresco_pipeline::money::Money;
+use fresco_pipeline::plan::PlannedStep;
+use fresco_providers::{Accepted, Submission, SubmitError};
+use serde::{Deserialize, Serialize};
+
+use crate::Engine;
+use crate::platform::Platform;
+use crate::transact::failure;
+
+/// How often the entry is read anew because it changed between reading and deciding.
+const ROUNDS: usize = 24;
+/// After the function's timeout, its process is surely gone so much later.
+const SURELY_DEAD: Millis = 300_000;
+
+/// The input of a Generate task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// The run.
+    pub run_id: RunId,
+    /// The step.
+    pub step: StepName,
+    /// The task token of this try.
+    pub token: String,
+}
+
+impl Call {
+    fn asker(&self) -> Asker {
+        Asker { run: self.run_id.clone(), step: self.step.clone() }
+    }
+}
+
+impl<P: Platform> Engine<P> {
+    /// Ensures the step and answers its token, unless the step now waits. An error is what could not even be told.
+    pub async fn generate(&self, call: &Call) -> Result<(), Failure> {
+        let Err(cause) = self.ensure(call).await else { return Ok(()) };
+        tracing::info!(run.id = %call.run_id, step.name = %call.step, error.name = %cause.name, error.message = cause.message, "step failed");
+        if !cause.name.is_retryable() {
+            self.platform.ledger().fail_step(&call.asker(), &cause, self.platform.clock().now()).await.map_err(failure)?;
+        }
+        self.platform.tokens().fail(&call.token, &cause).await.map_err(failure)?;
+        Ok(())
+    }
+
+    /// The errors that it returns have not been told yet.
+    async fn ensure(&self, call: &Call) -> Result<(), Failure> {
+        let ledger = self.platform.ledger();
+        let asker = call.asker();
+        let row = ledger.begin_step(&asker, self.platform.clock().now()).await.map_err(failure)?;
+        let Some(row) = row else {
+            return Err(Failure::new(ErrorName::RunNotFound, "there is no record of this run and step"));
+        };
+        if row.pinned.is_some() {
+            return self.answer_done(&call.token).await;
+        }
+        if let (StepState::Failed, Some(cause)) = (row.state, row.failure) {
+            return Err(cause);
+        }
+        let run = ledger.run(&call.run_id).await.map_err(failure)?;
+        if run.is_none_or(|run| run.stop || run.status.is_final()) {
+            return Err(Failure::new(ErrorName::RunStopped, "the run is stopped; nothing was submitted for this step"));
+        }
+        let waiter = self.wait(call, &row.plan).await?;
+        let outcome = self.decide(&row.plan, waiter.clone()).await;
+        if outcome.is_err() {
+            // The caller tells; the row must not make sweep tell a second time.
+            ledger.unwait(&row.plan.key, &asker, &call.token).await.map_err(failure)?;
+        }
+        outcome
+    }
+
+    /// Registers as a waiter before the entry is read: so either that read sees a decision, or whoever decides sees us.
+    async fn wait(&self, call: &Call, plan: &PlannedStep) -> Result<Waiter, Failure> {
+        let ledger = self.platform.ledger();
+        let base = match plan.cache {
+            CachePolicy::Use | CachePolicy::Off => Attempt::NONE,
+            // Only an attempt begun after this counts. A nudge finds the row and keeps its base.
+            CachePolicy::Refresh => ledger.entry(&plan.key).await.map_err(failure)?.map_or(Attempt::NONE, |entry| entry.last),
+        };
+        let wait = Wait {
+            asker: call.asker(),
+            token: call.token.clone(),
+            base,
+            now: self.platform.clock().now(),
+            timeout_ms: i64::from(plan.timeout) * 1_000,
+        };
+        ledger.wait(&plan.key, &wait).await.map_err(failure)
+    }
+
+    async fn decide(&self, plan: &PlannedStep, mut waiter: Waiter) -> Result<(), Failure> {
+        let ledger = self.platform.ledger();
+        let request = Request::from(plan);
+        let token = self.platform.new_token()?;
+        let token_hash = TokenHash::of(&token);
+        for _ in 0..ROUNDS {
+            let now = self.platform.clock().now();
+            let entry = ledger.entry(&plan.key).await.map_err(failure)?.unwrap_or_else(|| Entry::new(plan.key.clone()));
+            let wanted = entry.result.as_ref().filter(|ready| ready.attempt > waiter.base);
+            let usable = match wanted {
+                Some(ready) => self.usable(ready).await?,
+                None => false,
+            };
+            if let (Some(ready), false) = (wanted, usable) {
+                let attempt = ready.attempt;
+                self.transact_entry(&plan.key, |entry| expire(entry, attempt)).await?;
+                continue;
+            }
+            let lease_until = now + self.settings.function_timeout;
+            let asked = Ask {
+                waiter: &waiter,
+                usable,
+                request: &request,
+                token_hash: &token_hash,
+                lease_until,
+                submitter_dead_at: lease_until + SURELY_DEAD,
+                now,
+            };
+            match ask(&entry, &asked) {
+                Answer::Hit(ready) => return self.succeed(&plan.key, &waiter, &ready, Source::Hit).await,
+                Answer::Shared(cause) => return Err(cause),
+                Answer::NotYet(last) => return Err(last.failure),
+                Answer::Join(attempt) if waiter.joined == attempt => return self.examine(&entry, Some(&waiter)).await,
+                Answer::Join(attempt) => {
+                    let own = entry.pending.as_ref().is_some_and(|pending| pending.leader == waiter.asker);
+                    let source = if own { Source::Generated } else { Source::Joined };
+                    ledger.note_source(&waiter.asker, source).await.map_err(failure)?;
+                    ledger.join(&plan.key, &waiter.asker, attempt).await.map_err(failure)?;
+                    // Read once more: a failure decided before `joined` was written was not told to us.
+                    waiter.joined = attempt;
+                }
+                Answer::Claim(change) => {
+                    let attempt = change.entry.last;
+                    match ledger.commit(&change).await {
+                        Ok(()) => return self.submit(plan, &waiter.asker, attempt, &token).await,
+                        Err(CommitError::Conflict) => {}
+                        Err(CommitError::OverBudget) => {
+                            let message = format!("{} are needed and the run's budget does not cover them", plan.price);
+                            return Err(Failure::new(ErrorName::BudgetExceeded, message));
+                        }
+                        Err(CommitError::RunStopped | CommitError::RunMissing) => {
+                            return Err(Failure::new(ErrorName::RunStopped, "the run was stopped; nothing was submitted for this step"));
+                        }
+                        Err(CommitError::JobTaken) => return Err(StoreError::ledger("a claim registers no job").0),
+                        Err(CommitError::Unclear(cause)) => {
+                            // The claim may have gone through: its token tells whether it is ours.
+                            let entry = ledger.entry(&plan.key).await.map_err(failure)?;
+                            let ours = entry.and_then(|entry| entry.pending).is_some_and(|p| p.token_hash == token_hash);
+                            return if ours { self.submit(plan, &waiter.asker, attempt, &token).await } else { Err(cause) };
+                        }
+                    }
+                }
+            }
+        }
+        Err(StoreError::ledger("the entry kept changing").0)
+    }
+
+    /// Whether a result may be handed out: young enough, and every object there with its length.
+    pub(crate) async fn usable(&self, ready: &Ready) -> Result<bool, Failure> {
+        if !self.settings.lives(ready.created_at, self.platform.clock().now()) {
+            return Ok(false);
+        }
+        for output in &ready.outputs {
+            let head = self.platform.objects().head(&output.key).await.map_err(failure)?;
+            if head.is_none_or(|head| head.bytes != output.bytes) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Submits the attempt that was just claimed: one POST, whatever comes of it is recorded. From here on nothing may fail
+    /// the step because of us: the attempt is live, and is found out about by nudge and sweep.
+    async fn submit(&self, plan: &PlannedStep, asker: &Asker, attempt: Attempt, token: &str) -> Result<(), Failure> {
+        let provider = self.platform.provider(plan.provider);
+        let submission = Submission {
+            endpoint: plan.endpoint.clone(),
+            params: plan.params.clone(),
+            webhook_url: self.settings.webhook_url(plan.provider, &plan.key, attempt, token),
+        };
+        let answer = provider.submit(&submission).await;
+        let recorded = match answer {
+            Ok(Accepted::Queued { request_id }) => self.record_submitted(&plan.key, attempt, &request_id).await,
+            Ok(Accepted::Done(report)) => self.record_done(&plan.key, attempt, &report).await,
+            Err(SubmitError::Rejected { failure: cause, retry_after, billed }) => {
+                let hint = retry_after.map(|pause| i64::try_from(pause.as_millis()).unwrap_or(Millis::MAX));
+                let outcome = Outcome { failure: cause, hint, billed: if billed { plan.price } else { Money::ZERO } };
+                self.record_failed(&plan.key, attempt, &outcome).await
+            }
+            Err(SubmitError::Unknown { message }) => {
+                tracing::warn!(entry.key = %plan.key, entry.attempt = %attempt, error.message = message, "submission outcome unknown");
+                let now = self.platform.clock().now();
+                self.transact(&plan.key, attempt, |entry, _| unknown(entry, attempt, now)).await.map(drop)
+            }
+        };
+        if let Err(cause) = recorded {
+            tracing::warn!(entry.key = %plan.key, entry.attempt = %attempt, error.name = %cause.name, error.message = cause.message, "attempt not recorded");
+            return Ok(());
+        }
+        if let Err(error) = self.platform.ledger().note_source(asker, Source::Generated).await {
+            tracing::warn!(run.id = %asker.run, step.name = %asker.step, error.message = %error, "source not noted");
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn record_submitted(&self, key: &ContentKey, attempt: Attempt, request_id: &str) -> Result<(), Failure> {
+        let now = self.platform.clock().now();
+        self.transact(key, attempt, |entry, row| submitted(entry, row, request_id, now)).await.map(drop)
+    }
+
+    /// Records a failure and tells whom it concerns.
+    pub(crate) async fn record_failed(&self, key: &ContentKey, attempt: Attempt, outcome: &Outcome) -> Result<(), Failure> {
+        let now = self.platform.clock().now();
+        self.transact(key, attempt, |entry, row| failed(entry, row, outcome, now)).await?;
+        self.tell(key).await
+    }
+
+    /// Keeps the provider's report on the attempt and starts collect.
+    pub(crate) async fn record_done(&self, key: &ContentKey, attempt: Attempt, report: &fresco_providers::JobReport) -> Result<(), Failure> {
+        let json = serde_json::to_string(report).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
+        self.platform.ledger().record_report(key, attempt, &json).await.map_err(failure)?;
+        self.platform.hand_over().collect(key, attempt).await.map_err(failure)
+    }
+}

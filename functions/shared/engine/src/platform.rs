@@ -1,0 +1,72 @@
+//! What the engine stands on: one implementation of every capability. On AWS it is [`crate::aws::AwsPlatform`]; tests put
+//! the in-memory twins together, and may wrap each to fail or to be interleaved.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use fresco_ledger::rows::Output;
+use fresco_ledger::traits::{Clock, Entries, HandOver, Objects, Runs, Tokens, Waiters};
+use fresco_pipeline::catalogue::{MediaKind, ProviderName};
+use fresco_pipeline::error::Failure;
+use fresco_pipeline::ids::{Attempt, ContentKey};
+use fresco_providers::{Provider, RemoteMedia};
+
+/// Where one output of an attempt goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// What it is.
+    pub kind: MediaKind,
+    /// The content key.
+    pub key: ContentKey,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Which output, from 0.
+    pub index: usize,
+}
+
+impl Place {
+    /// `outputs/<kind>/<content key>/<attempt>/<n>.<ext>`: no part of it comes from a user.
+    pub fn object_key(&self, extension: &str) -> String {
+        format!("outputs/{}/{}/{}/{}.{extension}", self.kind.as_str(), self.key, self.attempt, self.index)
+    }
+}
+
+/// Brings a provider's media into the bucket.
+pub trait MediaStore: Send + Sync {
+    /// Fetches, checks and stores one object. It is visible only when it is whole and what it should be. Storing the same
+    /// object again is no error.
+    fn store(&self, place: &Place, media: &RemoteMedia) -> impl Future<Output = Result<Output, Failure>> + Send;
+}
+
+/// Every capability that the engine uses.
+pub trait Platform: Send + Sync + 'static {
+    /// Entries, waiters and runs.
+    type Ledger: Entries + Waiters + Runs;
+    /// The bucket.
+    type Objects: Objects;
+    /// Task tokens.
+    type Tokens: Tokens;
+    /// Starting collect.
+    type HandOver: HandOver;
+    /// Fetching media.
+    type Media: MediaStore;
+    /// The time.
+    type Clock: Clock;
+
+    /// Entries, waiters and runs.
+    fn ledger(&self) -> &Self::Ledger;
+    /// The bucket.
+    fn objects(&self) -> &Self::Objects;
+    /// Task tokens.
+    fn tokens(&self) -> &Self::Tokens;
+    /// Starting collect.
+    fn hand_over(&self) -> &Self::HandOver;
+    /// Fetching media.
+    fn media(&self) -> &Self::Media;
+    /// The time.
+    fn clock(&self) -> &Self::Clock;
+    /// A provider.
+    fn provider(&self, name: ProviderName) -> Arc<dyn Provider>;
+    /// A new unguessable text for an attempt's webhook URL: 32 random bytes in hex.
+    fn new_token(&self) -> Result<String, Failure>;
+}

@@ -1,0 +1,156 @@
+//! Settings of a stack, read from the functions' environment. Everything that differs between AWS and a laptop is here, and
+//! it is endpoints only.
+
+use std::time::Duration;
+
+use fresco_ledger::rows::Millis;
+use fresco_ledger::transition::UnknownPolicy;
+use fresco_pipeline::catalogue::ProviderName;
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::{Attempt, ContentKey};
+use fresco_pipeline::money::Money;
+
+/// The price up to which a job of unknown fate is submitted once more at a provider that cannot be searched.
+const BLIND_RESUBMIT_UP_TO: Money = Money::micros(10_000);
+/// A hit must live at least so long beside the links handed out on it.
+const HIT_MARGIN: Millis = 3_600_000;
+/// How long links to outputs live.
+pub const LINK_LIFE: Duration = Duration::from_secs(3_600);
+
+/// The settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The stack's name.
+    pub stack: String,
+    /// The ledger's table.
+    pub table: String,
+    /// The bucket.
+    pub bucket: String,
+    /// Where providers reach the API; `None` where no webhook can.
+    pub public_url: Option<String>,
+    /// The function that collects; only where it is invoked.
+    pub collect_function: String,
+    /// Under which SSM path secrets are.
+    pub secrets_prefix: String,
+    /// After how many days outputs expire.
+    pub max_age_days: u32,
+    /// What happens to jobs of unknown fate.
+    pub unknown: UnknownPolicy,
+    /// fal's queue.
+    pub fal_queue_url: String,
+    /// Where fal's signing keys are.
+    pub fal_rest_url: String,
+    /// fal's platform API.
+    pub fal_api_url: String,
+    /// Hosts that fal's outputs may be fetched from.
+    pub fal_media_hosts: String,
+    /// The fal account whose webhooks count.
+    pub fal_user_id: String,
+    /// How long one call of generate may take, in milliseconds.
+    pub function_timeout: Millis,
+}
+
+impl Settings {
+    /// Reads the environment through `get`, so that tests need not set variables.
+    pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, Failure> {
+        let given = |name: &str| get(name).filter(|value| !value.is_empty());
+        let needed = |name: &str| {
+            given(name).ok_or_else(|| Failure::new(ErrorName::Internal, format!("the function's environment lacks {name}")))
+        };
+        let max_age_days = needed("FRESCO_MAX_AGE_DAYS")?;
+        let bad_age = || Failure::new(ErrorName::Internal, "FRESCO_MAX_AGE_DAYS is not a number of days");
+        Ok(Settings {
+            stack: needed("FRESCO_STACK")?,
+            table: needed("FRESCO_TABLE")?,
+            bucket: needed("FRESCO_BUCKET")?,
+            public_url: given("FRESCO_PUBLIC_URL").filter(|url| url != "none").map(|url| url.trim_end_matches('/').to_owned()),
+            collect_function: given("FRESCO_COLLECT_FUNCTION").unwrap_or_default(),
+            secrets_prefix: needed("FRESCO_SECRETS_PREFIX")?,
+            max_age_days: max_age_days.parse().map_err(|_| bad_age())?,
+            unknown: match given("FRESCO_UNKNOWN_POLICY").as_deref() {
+                Some("resubmit_once") => UnknownPolicy::ResubmitOnce,
+                _ => UnknownPolicy::Fail,
+            },
+            fal_queue_url: needed("FRESCO_FAL_QUEUE_URL")?,
+            fal_rest_url: needed("FRESCO_FAL_REST_URL")?,
+            fal_api_url: needed("FRESCO_FAL_API_URL")?,
+            fal_media_hosts: needed("FRESCO_FAL_MEDIA_HOSTS")?,
+            fal_user_id: given("FRESCO_FAL_USER_ID").unwrap_or_default(),
+            function_timeout: 90_000,
+        })
+    }
+
+    /// Whether providers can reach us. Where they cannot, the nudge is the poll loop.
+    pub fn webhooks(&self) -> bool {
+        self.public_url.is_some()
+    }
+
+    /// Where the provider reports the end of an attempt. The token stands in it and nowhere else.
+    pub fn webhook_url(&self, provider: ProviderName, key: &ContentKey, attempt: Attempt, token: &str) -> Option<String> {
+        let base = self.public_url.as_ref()?;
+        Some(format!("{base}/webhooks/{}/{key}/{attempt}/{token}", provider.as_str()))
+    }
+
+    /// How long an object lives, counted from its upload.
+    pub fn object_life(&self) -> Millis {
+        i64::from(self.max_age_days) * 86_400_000
+    }
+
+    /// Whether something made at `created_at` still lives long enough to be handed out now.
+    pub fn lives(&self, created_at: Millis, now: Millis) -> bool {
+        let margin = HIT_MARGIN + i64::try_from(LINK_LIFE.as_millis()).unwrap_or(HIT_MARGIN);
+        now + margin < created_at + self.object_life()
+    }
+
+    /// What happens to a job of unknown fate. A provider that cannot be searched is asked again only for small money.
+    pub fn unknown_policy(&self, can_find: bool, price: Money) -> UnknownPolicy {
+        match self.unknown {
+            UnknownPolicy::ResubmitOnce if can_find || price <= BLIND_RESUBMIT_UP_TO => UnknownPolicy::ResubmitOnce,
+            _ => UnknownPolicy::Fail,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(changes: &[(&str, &str)]) -> Result<Settings, Failure> {
+        let base = [
+            ("FRESCO_STACK", "s"), ("FRESCO_TABLE", "t"), ("FRESCO_BUCKET", "b"), ("FRESCO_SECRETS_PREFIX", "/fresco"),
+            ("FRESCO_MAX_AGE_DAYS", "7"), ("FRESCO_FAL_QUEUE_URL", "q"), ("FRESCO_FAL_REST_URL", "r"),
+            ("FRESCO_FAL_API_URL", "a"), ("FRESCO_FAL_MEDIA_HOSTS", "h"), ("FRESCO_PUBLIC_URL", "https://x/"),
+        ];
+        let find = |set: &[(&str, &str)], name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        Settings::read(|name| find(changes, name).or_else(|| find(&base, name)))
+    }
+
+    #[test]
+    fn webhooks_are_off_only_where_none_is_said() {
+        let key = ContentKey::digest(b"x");
+        let url = settings(&[]).unwrap().webhook_url(ProviderName::Fal, &key, Attempt(2), "tok");
+        assert_eq!(url, Some(format!("https://x/webhooks/fal/{key}/2/tok")));
+        assert!(!settings(&[("FRESCO_PUBLIC_URL", "none")]).unwrap().webhooks());
+    }
+
+    #[test]
+    fn a_missing_setting_is_named() {
+        assert!(settings(&[("FRESCO_TABLE", "")]).unwrap_err().message.contains("FRESCO_TABLE"));
+    }
+
+    #[test]
+    fn a_hit_is_given_up_before_its_object_is() {
+        let settings = settings(&[]).unwrap();
+        let week = 7 * 86_400_000;
+        assert!(settings.lives(0, week - 3 * 3_600_000));
+        assert!(!settings.lives(0, week - 3_600_000));
+    }
+
+    #[test]
+    fn blind_resubmission_is_for_small_money() {
+        let settings = settings(&[("FRESCO_UNKNOWN_POLICY", "resubmit_once")]).unwrap();
+        assert_eq!(settings.unknown_policy(false, Money::micros(10_001)), UnknownPolicy::Fail);
+        assert_eq!(settings.unknown_policy(false, Money::micros(10_000)), UnknownPolicy::ResubmitOnce);
+        assert_eq!(settings.unknown_policy(true, Money::micros(10_001)), UnknownPolicy::ResubmitOnce);
+    }
+}

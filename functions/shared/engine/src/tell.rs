@@ -1,0 +1,80 @@
+//! Telling waiters what was decided. It may be done by whoever decided, by collect, or by sweep, and more than once: a
+//! step's result is pinned before its token is answered, and the row goes when the token is answered or gone.
+
+use fresco_ledger::rows::{Ready, Source, Waiter};
+use fresco_ledger::traits::{Clock, Entries, Runs, Tokens, Waiters};
+use fresco_ledger::transition::{Message, told, whom};
+use fresco_pipeline::error::Failure;
+use fresco_pipeline::ids::ContentKey;
+use futures::{StreamExt, TryStreamExt};
+
+use crate::Engine;
+use crate::platform::Platform;
+use crate::transact::failure;
+
+/// How many waiters are told at a time.
+const AT_ONCE: usize = 16;
+/// How often telling begins anew because the entry changed meanwhile.
+const ROUNDS: usize = 8;
+
+impl<P: Platform> Engine<P> {
+    /// Tells every waiter what stands in the entry, then notes that they were told.
+    pub async fn tell(&self, key: &ContentKey) -> Result<(), Failure> {
+        let ledger = self.platform.ledger();
+        for _ in 0..ROUNDS {
+            let Some(entry) = ledger.entry(key).await.map_err(failure)? else { return Ok(()) };
+            if !entry.untold {
+                return Ok(());
+            }
+            let waiters = ledger.waiters(key).await.map_err(failure)?;
+            let messages = whom(&entry, &waiters);
+            futures::stream::iter(messages)
+                .map(|(waiter, message)| async move { self.deliver(key, &waiter, message).await })
+                .buffer_unordered(AT_ONCE)
+                .try_collect::<Vec<()>>()
+                .await?;
+            let Some(change) = told(&entry, self.platform.clock().now()) else { return Ok(()) };
+            match ledger.commit(&change).await {
+                Ok(()) => return Ok(()),
+                // Another decision came in between: it has to be told too.
+                Err(fresco_ledger::traits::CommitError::Conflict) => {}
+                // Sweep tells again what is still marked untold.
+                Err(_) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn deliver(&self, key: &ContentKey, waiter: &Waiter, message: Message) -> Result<(), Failure> {
+        match message {
+            Message::Succeed(ready) => self.succeed(key, waiter, &ready, Source::Joined).await,
+            Message::Fail(failure) => self.fail(key, waiter, &failure).await,
+        }
+    }
+
+    /// Gives a step its result: pinned first, then its token is answered, then it no longer waits.
+    pub(crate) async fn succeed(&self, key: &ContentKey, waiter: &Waiter, ready: &Ready, source: Source) -> Result<(), Failure> {
+        let ledger = self.platform.ledger();
+        ledger.pin(&waiter.asker, ready, source, self.platform.clock().now()).await.map_err(failure)?;
+        self.answer_done(&waiter.token).await?;
+        ledger.unwait(key, &waiter.asker, &waiter.token).await.map_err(failure)?;
+        Ok(())
+    }
+
+    /// Tells a step that it failed. A retryable failure leaves the step undecided, since the state machine asks again.
+    pub(crate) async fn fail(&self, key: &ContentKey, waiter: &Waiter, cause: &Failure) -> Result<(), Failure> {
+        let ledger = self.platform.ledger();
+        if !cause.name.is_retryable() {
+            ledger.fail_step(&waiter.asker, cause, self.platform.clock().now()).await.map_err(failure)?;
+        }
+        self.platform.tokens().fail(&waiter.token, cause).await.map_err(failure)?;
+        ledger.unwait(key, &waiter.asker, &waiter.token).await.map_err(failure)?;
+        Ok(())
+    }
+
+    /// Answers a token with success. Results do not travel through the state machine, so there is nothing to say.
+    pub(crate) async fn answer_done(&self, token: &str) -> Result<(), Failure> {
+        self.platform.tokens().succeed(token, "{}").await.map_err(failure)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,87 @@
+//! Read, decide, commit, and again if something else was quicker. Every change of an entry that is not a claim goes this
+//! way.
+
+use fresco_ledger::rows::{AttemptRow, Entry};
+use fresco_ledger::traits::{Change, CommitError, Entries, StoreError};
+use fresco_pipeline::error::Failure;
+use fresco_pipeline::ids::{Attempt, ContentKey};
+
+use crate::Engine;
+use crate::platform::Platform;
+
+/// How often a change is decided anew before the ledger counts as not answering. Each time somebody else's change went
+/// through, so the bound is reached only in a storm.
+const ROUNDS: usize = 16;
+
+impl<P: Platform> Engine<P> {
+    /// Commits what `decide` makes of the entry as it is. `decide` gives `None` where nothing is to be done. The entry as
+    /// it is afterwards, and whether it was this call that changed it.
+    pub(crate) async fn transact(
+        &self,
+        key: &ContentKey,
+        attempt: Attempt,
+        decide: impl Fn(&Entry, &AttemptRow) -> Option<Change> + Send + Sync,
+    ) -> Result<Transacted, Failure> {
+        let ledger = self.platform.ledger();
+        for _ in 0..ROUNDS {
+            let entry = ledger.entry(key).await.map_err(failure)?;
+            let row = ledger.attempt(key, attempt).await.map_err(failure)?;
+            let (Some(entry), Some(row)) = (entry, row) else { return Ok(Transacted::Gone) };
+            let Some(mut change) = decide(&entry, &row) else { return Ok(Transacted::Unchanged(entry)) };
+            loop {
+                match ledger.commit(&change).await {
+                    Ok(()) => {
+                        let mut entry = change.entry;
+                        entry.rev += 1;
+                        return Ok(Transacted::Changed(entry));
+                    }
+                    Err(CommitError::Conflict) => break,
+                    // The run's record has expired; the attempt outlives it, and there is no budget left to keep.
+                    Err(CommitError::RunMissing) if change.budget.is_some() => change.budget = None,
+                    Err(CommitError::JobTaken) => return Ok(Transacted::JobTaken),
+                    Err(CommitError::Unclear(failure)) => return Err(failure),
+                    Err(other) => return Err(StoreError::ledger(other.to_string()).0),
+                }
+            }
+        }
+        Err(StoreError::ledger("the entry kept changing").0)
+    }
+
+    /// As [`Engine::transact`], for changes that concern no attempt.
+    pub(crate) async fn transact_entry(
+        &self,
+        key: &ContentKey,
+        decide: impl Fn(&Entry) -> Option<Change> + Send + Sync,
+    ) -> Result<(), Failure> {
+        let ledger = self.platform.ledger();
+        for _ in 0..ROUNDS {
+            let Some(entry) = ledger.entry(key).await.map_err(failure)? else { return Ok(()) };
+            let Some(change) = decide(&entry) else { return Ok(()) };
+            match ledger.commit(&change).await {
+                Ok(()) => return Ok(()),
+                Err(CommitError::Conflict) => {}
+                Err(CommitError::Unclear(failure)) => return Err(failure),
+                Err(other) => return Err(StoreError::ledger(other.to_string()).0),
+            }
+        }
+        Err(StoreError::ledger("the entry kept changing").0)
+    }
+}
+
+/// What a transaction came to.
+#[derive(Debug)]
+pub(crate) enum Transacted {
+    /// It changed the entry, which is now this.
+    Changed(Entry),
+    /// There was nothing to do.
+    Unchanged(Entry),
+    /// The job that it would register belongs to another attempt.
+    JobTaken,
+    /// There is no such entry or attempt.
+    Gone,
+}
+
+/// The failure of a store.
+pub(crate) fn failure(error: StoreError) -> Failure {
+    error.0
+}

@@ -1,0 +1,270 @@
+//! What the functions can do, one trait a capability. Each has an in-memory twin (`memory`) and a real implementation
+//! (`dynamo`, `aws`), and both pass the same contract suite. Methods take what they need and return what they saw; what may
+//! follow from it is decided in `transition`.
+
+use std::future::Future;
+
+use bytes::Bytes;
+use fresco_pipeline::catalogue::ProviderName;
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
+use fresco_pipeline::money::Money;
+
+use crate::rows::{
+    Asker, AttemptRow, Entry, Millis, Ready, RunRow, RunStatus, Source, StepRow, Waiter,
+};
+
+/// A read or an idempotent write that did not work. It may be tried again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct StoreError(pub Failure);
+
+impl StoreError {
+    /// The ledger did not answer.
+    pub fn ledger(message: impl Into<String>) -> Self {
+        StoreError(Failure::new(ErrorName::LedgerUnavailable, message))
+    }
+
+    /// The storage did not answer.
+    pub fn storage(message: impl Into<String>) -> Self {
+        StoreError(Failure::new(ErrorName::StorageUnavailable, message))
+    }
+}
+
+/// A change of an entry that was not committed, or of which it is not known whether it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// The entry has been written since it was read (or another transaction is under way). Read again and decide again.
+    #[error("the entry changed since it was read")]
+    Conflict,
+    /// The job belongs to another attempt.
+    #[error("the job belongs to another attempt")]
+    JobTaken,
+    /// Less is left of the run's budget than the hold needs.
+    #[error("the budget does not cover the hold")]
+    OverBudget,
+    /// The run is stopped, or has ended.
+    #[error("the run is stopped")]
+    RunStopped,
+    /// The run's record is gone.
+    #[error("the run's record is gone")]
+    RunMissing,
+    /// It may have been committed or not: read again.
+    #[error("the reply was lost: {0}")]
+    Unclear(Failure),
+}
+
+/// What a commit does to a run's budget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BudgetChange {
+    /// Reserve: the run has to be running, not stopped, and have so much left.
+    Hold {
+        /// The run.
+        run: RunId,
+        /// How much.
+        amount: Money,
+    },
+    /// End a hold: `held` leaves what is held, `spent` joins what is settled, the difference is given back. Either may be
+    /// negative (a correction).
+    Settle {
+        /// The run.
+        run: RunId,
+        /// What leaves what is held.
+        held: Money,
+        /// What joins what is settled.
+        spent: Money,
+    },
+}
+
+impl BudgetChange {
+    /// Whose budget.
+    pub fn run(&self) -> &RunId {
+        match self {
+            BudgetChange::Hold { run, .. } | BudgetChange::Settle { run, .. } => run,
+        }
+    }
+}
+
+/// One transaction: all of it or nothing, and only if the entry is still at the revision it was read at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// The entry as it shall be. Its `rev` is the one it was read at; the commit stores `rev + 1`.
+    pub entry: Entry,
+    /// An attempt as it shall be (created or overwritten; its stored provider report stays).
+    pub attempt: Option<AttemptRow>,
+    /// A job to register for (the entry's key, this attempt). Registering it again for the same attempt is no error;
+    /// for another it is [`CommitError::JobTaken`].
+    pub job: Option<JobOf>,
+    /// What happens to a run's budget.
+    pub budget: Option<BudgetChange>,
+    /// A waiter of the entry that joins an attempt. The row has to exist.
+    pub joined: Option<(Asker, Attempt)>,
+}
+
+impl Change {
+    /// A change of the entry alone.
+    pub fn of(entry: Entry) -> Self {
+        Change { entry, attempt: None, job: None, budget: None, joined: None }
+    }
+}
+
+/// A provider's job and the attempt it belongs to. `J#provider#request_id`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobOf {
+    /// Who runs it.
+    pub provider: ProviderName,
+    /// The provider's id.
+    pub request_id: String,
+    /// The attempt.
+    pub attempt: Attempt,
+}
+
+/// Entries, attempts and jobs.
+pub trait Entries: Send + Sync {
+    /// The entry as of now (strongly consistent).
+    fn entry(&self, key: &ContentKey) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
+    /// Those of the entries that exist, in any order; any number of keys, repeated ones once (strongly consistent).
+    fn entries(&self, keys: &[ContentKey]) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
+    /// An attempt.
+    fn attempt(&self, key: &ContentKey, attempt: Attempt) -> impl Future<Output = Result<Option<AttemptRow>, StoreError>> + Send;
+    /// Commits a change.
+    fn commit(&self, change: &Change) -> impl Future<Output = Result<(), CommitError>> + Send;
+    /// Records the provider's report (JSON) on an attempt that exists; the first one stays.
+    fn record_report(&self, key: &ContentKey, attempt: Attempt, report: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// The recorded report.
+    fn report(&self, key: &ContentKey, attempt: Attempt) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
+    /// Whose job this is.
+    fn job(&self, provider: ProviderName, request_id: &str) -> impl Future<Output = Result<Option<(ContentKey, Attempt)>, StoreError>> + Send;
+    /// Keys of entries that are due, the longest due first. An index: it may lag behind.
+    fn due(&self, now: Millis, limit: u32) -> impl Future<Output = Result<Vec<ContentKey>, StoreError>> + Send;
+}
+
+/// What a step says when it begins or goes on waiting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// Who.
+    pub asker: Asker,
+    /// The token of this try.
+    pub token: String,
+    /// See [`Waiter::base`]; only the first one given counts.
+    pub base: Attempt,
+    /// Now.
+    pub now: Millis,
+    /// The step's timeout.
+    pub timeout_ms: Millis,
+}
+
+/// Waiters of entries.
+pub trait Waiters: Send + Sync {
+    /// Writes or refreshes the row: the token is overwritten; `joined`, `base`, `since` and `running_since` stay as they were.
+    fn wait(&self, key: &ContentKey, wait: &Wait) -> impl Future<Output = Result<Waiter, StoreError>> + Send;
+    /// Notes the attempt that it joined, if the row is there.
+    fn join(&self, key: &ContentKey, asker: &Asker, attempt: Attempt) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Notes that the provider was seen running, if the row is there and nothing is noted.
+    fn seen_running(&self, key: &ContentKey, asker: &Asker, now: Millis) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Every waiter of the entry (strongly consistent).
+    fn waiters(&self, key: &ContentKey) -> impl Future<Output = Result<Vec<Waiter>, StoreError>> + Send;
+    /// Removes the row if it still has this token; whether it did.
+    fn unwait(&self, key: &ContentKey, asker: &Asker, token: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
+}
+
+/// Runs and their steps.
+pub trait Runs: Send + Sync {
+    /// Writes a new run and lists it. `Ok(false)`: there is one with this id; it is left as it is.
+    fn create_run(&self, run: &RunRow) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// A run.
+    fn run(&self, id: &RunId) -> impl Future<Output = Result<Option<RunRow>, StoreError>> + Send;
+    /// The latest runs, newest first.
+    fn recent_runs(&self, limit: u32, now: Millis) -> impl Future<Output = Result<Vec<RunRow>, StoreError>> + Send;
+    /// Writes the steps (those that are there already stay as they are: plan may be called twice), their number and the bound.
+    fn plan_run(&self, id: &RunId, steps: &[StepRow], bound_at: Millis) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// A step.
+    fn step(&self, asker: &Asker) -> impl Future<Output = Result<Option<StepRow>, StoreError>> + Send;
+    /// Every step of a run, in the document's order.
+    fn steps(&self, run: &RunId) -> impl Future<Output = Result<Vec<StepRow>, StoreError>> + Send;
+    /// Counts a call, notes the first, moves `waiting` to `running`; the row as it then is.
+    fn begin_step(&self, asker: &Asker, now: Millis) -> impl Future<Output = Result<Option<StepRow>, StoreError>> + Send;
+    /// Notes where the result will come from, unless the step is decided; `Generated` is never overwritten.
+    fn note_source(&self, asker: &Asker, source: Source) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Pins the step's result and marks it done; one that is pinned stays. A step that had failed becomes done: the result
+    /// counts, whenever it comes. `source` is used where none was noted. The row as it then is.
+    fn pin(&self, asker: &Asker, ready: &Ready, source: Source, now: Millis) -> impl Future<Output = Result<Option<StepRow>, StoreError>> + Send;
+    /// Marks the step failed, unless it is done; the first failure stays.
+    fn fail_step(&self, asker: &Asker, failure: &Failure, now: Millis) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Sets the stop flag; whether the run was there and running.
+    fn stop_run(&self, id: &RunId) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// Closes the run; whether it was running.
+    fn close_run(&self, id: &RunId, status: RunStatus, failure: Option<&Failure>, now: Millis) -> impl Future<Output = Result<bool, StoreError>> + Send;
+}
+
+/// What is known of an object without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectHead {
+    /// Its length.
+    pub bytes: u64,
+    /// When it was written.
+    pub modified_at: Millis,
+}
+
+/// Whether a conditional write found the key free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// The object is there now.
+    Stored,
+    /// One was there already; it is left as it is.
+    Exists,
+}
+
+/// An upload that becomes visible only when it is finished.
+pub trait Upload: Send {
+    /// Adds bytes; any length.
+    fn write(&mut self, bytes: Bytes) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Makes the object visible, if the key is free. Its media type is the one that the upload began with: S3 takes it
+    /// then or never.
+    fn finish(self) -> impl Future<Output = Result<Put, StoreError>> + Send;
+    /// Drops what was written.
+    fn abort(self) -> impl Future<Output = ()> + Send;
+}
+
+/// Objects of the stack's bucket.
+pub trait Objects: Send + Sync {
+    /// Its kind of upload.
+    type Upload: Upload;
+    /// Length and age, `None` if there is none.
+    fn head(&self, key: &str) -> impl Future<Output = Result<Option<ObjectHead>, StoreError>> + Send;
+    /// The whole object, for small ones (documents, manifests).
+    fn get(&self, key: &str) -> impl Future<Output = Result<Option<Bytes>, StoreError>> + Send;
+    /// Writes a small object, whatever is there.
+    fn put(&self, key: &str, bytes: Bytes, content_type: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Begins an upload; memory is at most two parts of 8 MiB whatever the size.
+    fn upload(&self, key: &str, content_type: &str) -> impl Future<Output = Result<Self::Upload, StoreError>> + Send;
+}
+
+/// What became of a message to a task token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// The state machine has it.
+    Heard,
+    /// Nobody waits under this token any more (`TaskTimedOut`, `TaskDoesNotExist`, `InvalidToken`).
+    Gone,
+}
+
+/// Task tokens of the state machine.
+pub trait Tokens: Send + Sync {
+    /// Ends the task well. `output` is JSON.
+    fn succeed(&self, token: &str, output: &str) -> impl Future<Output = Result<Told, StoreError>> + Send;
+    /// Ends the task with a stable error name and its message.
+    fn fail(&self, token: &str, failure: &Failure) -> impl Future<Output = Result<Told, StoreError>> + Send;
+}
+
+/// Handing an attempt over to collect, which runs by itself.
+pub trait HandOver: Send + Sync {
+    /// Starts collect for it; returns as soon as that is accepted.
+    fn collect(&self, key: &ContentKey, attempt: Attempt) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// The time.
+pub trait Clock: Send + Sync {
+    /// Now, in milliseconds since the Unix epoch.
+    fn now(&self) -> Millis;
+}

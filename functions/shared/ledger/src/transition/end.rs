@@ -1,0 +1,118 @@
+//! An attempt ends. Success of any known attempt wins; a failure acts on the current one only.
+
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::money::Money;
+
+use super::{MAX_FETCHES, MAX_HINT, MAX_TRIES, TELL_GRACE, back_off, due_of, hold};
+use crate::rows::{AttemptRow, AttemptState, Entry, Failed, Millis, Output, Ready};
+use crate::traits::Change;
+
+/// What a successful attempt made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    /// The stored outputs.
+    pub outputs: Vec<Output>,
+    /// When their upload began.
+    pub created_at: Millis,
+    /// What it cost.
+    pub cost: Money,
+}
+
+/// Takes a success in. `None`: it was taken before. A success behind a result of this or a later attempt is a duplicate:
+/// it is settled, since it is paid, and kept out.
+pub fn complete(entry: &Entry, row: &AttemptRow, completion: Completion, now: Millis) -> Option<Change> {
+    if matches!(row.state, AttemptState::Won | AttemptState::Duplicate) {
+        return None;
+    }
+    let mut entry = entry.clone();
+    let mut row = row.clone();
+    let budget = hold::settle(&mut row.hold, completion.cost);
+    if entry.pending.as_ref().is_some_and(|pending| pending.attempt == row.attempt) {
+        entry.pending = None;
+    }
+    if entry.result.as_ref().is_some_and(|ready| ready.attempt >= row.attempt) {
+        row.state = AttemptState::Duplicate;
+    } else {
+        row.state = AttemptState::Won;
+        entry.result = Some(Ready {
+            attempt: row.attempt,
+            outputs: completion.outputs,
+            created_at: completion.created_at,
+            cost: completion.cost,
+            took_ms: (now - row.claimed_at).max(0),
+        });
+        if entry.failure.as_ref().is_some_and(|failed| failed.attempt <= row.attempt) {
+            entry.failure = None;
+        }
+        entry.tries = 0;
+        entry.lost = 0;
+        entry.untold = true;
+    }
+    entry.due = due_of(&entry, now + TELL_GRACE);
+    Some(Change { attempt: Some(row), budget, ..Change::of(entry) })
+}
+
+/// How an attempt failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What happened. A retryable name lets the next attempt be claimed after a pause.
+    pub failure: Failure,
+    /// The provider's hint how long to pause, in milliseconds.
+    pub hint: Option<Millis>,
+    /// What the provider charges for it all the same, at most.
+    pub billed: Money,
+}
+
+/// Takes a failure in: the request was surely not accepted, or the job ended badly. `None`: the attempt is decided already.
+pub fn failed(entry: &Entry, row: &AttemptRow, outcome: &Outcome, now: Millis) -> Option<Change> {
+    if row.state != AttemptState::Open && row.state != AttemptState::Lost {
+        return None;
+    }
+    let mut entry = entry.clone();
+    let mut row = row.clone();
+    let current = entry.pending.as_ref().filter(|pending| pending.attempt == row.attempt).cloned();
+    if row.state == AttemptState::Lost && outcome.billed == Money::ZERO && current.is_none() {
+        // It was given up as spent; now it is known that it was not.
+        row.state = AttemptState::Failed;
+        let budget = hold::settle(&mut row.hold, Money::ZERO);
+        return Some(Change { attempt: Some(row), budget, ..Change::of(entry) });
+    }
+    row.state = AttemptState::Failed;
+    let budget = if outcome.billed == Money::ZERO { hold::release(&mut row.hold) } else { hold::settle(&mut row.hold, outcome.billed) };
+    if let Some(pending) = current {
+        let mut failure = outcome.failure.clone();
+        let mut retryable = failure.name.is_retryable();
+        if retryable {
+            entry.tries += 1;
+            if entry.tries >= MAX_TRIES {
+                retryable = false;
+                failure = Failure::new(ErrorName::ProviderExhausted, format!("gave up after {MAX_TRIES} attempts; the last: {failure}"));
+            }
+        }
+        let pause = back_off(entry.tries).max(outcome.hint.unwrap_or(0).clamp(0, MAX_HINT));
+        entry.failure = Some(Failed { attempt: row.attempt, failure, retryable, not_before: now + pause, leader: pending.leader });
+        entry.pending = None;
+        entry.untold = true;
+    }
+    entry.due = due_of(&entry, now + TELL_GRACE);
+    Some(Change { attempt: Some(row), budget, ..Change::of(entry) })
+}
+
+/// The outputs of a successful job could not be fetched. They are fetched again, never generated again, until that is
+/// hopeless: then the attempt has failed, and is paid.
+pub fn fetch_failed(entry: &Entry, row: &AttemptRow, failure: &Failure, cost: Money, now: Millis) -> Option<Change> {
+    let tries = row.fetches + 1;
+    if tries < MAX_FETCHES && failure.name.is_retryable() {
+        let mut entry = entry.clone();
+        let mut row = row.clone();
+        row.fetches = tries;
+        if let Some(pending) = entry.pending.as_mut().filter(|pending| pending.attempt == row.attempt) {
+            pending.look_at = now + back_off(tries);
+        }
+        entry.due = due_of(&entry, entry.due.unwrap_or(now));
+        return Some(Change { attempt: Some(row), ..Change::of(entry) });
+    }
+    let message = format!("the output could not be fetched: {}", failure.message);
+    let outcome = Outcome { failure: Failure::new(ErrorName::OutputInvalid, message), hint: None, billed: cost };
+    failed(entry, row, &outcome, now)
+}

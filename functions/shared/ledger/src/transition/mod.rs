@@ -1,0 +1,47 @@
+//! What may happen to an entry, as pure functions from the rows that were read to a [`Change`](crate::traits::Change). An
+//! implementation commits a change only if the entry is still as it was read, so a condition checked here holds at the
+//! commit. The order and conditions are those of the exhaustive model behind the design: keep them, or run that model.
+
+mod ask;
+mod end;
+mod hold;
+mod submit;
+mod tell;
+
+#[cfg(test)]
+mod tests;
+
+pub use ask::{Answer, Ask, ask, expire};
+pub use end::{Completion, Outcome, complete, failed, fetch_failed};
+pub use submit::{LookUp, UnknownPolicy, looked_up, look_later, submitted, unknown};
+pub use tell::{Message, told, whom};
+
+use crate::rows::{Entry, Millis};
+
+/// Retryable failures in a row before an entry gives up for everybody.
+pub const MAX_TRIES: u32 = 6;
+/// Times that an attempt's outputs are fetched before the attempt counts as failed.
+pub const MAX_FETCHES: u32 = 6;
+/// Empty look-ups, made when the submitter is surely dead, before an attempt is lost.
+pub const EMPTY_LOOKUPS: u32 = 2;
+/// How long the one who decided has to tell the waiters before sweep does.
+pub const TELL_GRACE: Millis = 30_000;
+/// The most that a provider's hint may delay the next attempt.
+pub const MAX_HINT: Millis = 300_000;
+
+/// The pause before the next attempt, by retryable failures so far: 2 s doubling to a minute.
+pub fn back_off(tries: u32) -> Millis {
+    2_000_i64.saturating_mul(1 << tries.saturating_sub(1).min(5)).min(60_000)
+}
+
+/// The pause before sweep looks at a submitted attempt again: 1 minute growing to 15.
+pub fn look_interval(checks: u32) -> Millis {
+    60_000_i64.saturating_mul(i64::from(checks) + 1).min(900_000)
+}
+
+/// When sweep has to look: at a decision that was not told, or at the pending attempt.
+fn due_of(entry: &Entry, untold_due: Millis) -> Option<Millis> {
+    let told = entry.untold.then_some(untold_due);
+    let look = entry.pending.as_ref().map(|pending| pending.look_at);
+    [told, look].into_iter().flatten().min()
+}

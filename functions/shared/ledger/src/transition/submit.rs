@@ -1,0 +1,119 @@
+//! Between the claim and the job's end: the job's id is recorded, or it has to be found out whether there is a job.
+
+use fresco_pipeline::catalogue::ProviderName;
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::Attempt;
+use serde::{Deserialize, Serialize};
+
+use super::{EMPTY_LOOKUPS, TELL_GRACE, due_of, hold, look_interval};
+use crate::rows::{AttemptRow, AttemptState, Entry, Failed, Millis, Stage};
+use crate::traits::{Change, JobOf};
+
+/// What happens to a job of which nobody can say whether it exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownPolicy {
+    /// The step fails with `Step.Unknown`; a person decides.
+    #[default]
+    Fail,
+    /// It is submitted once more. It may be paid twice.
+    ResubmitOnce,
+}
+
+/// The provider has the job under this id: after the POST, by its list (adopt), or by a webhook that came first. `None`:
+/// that was known.
+pub fn submitted(entry: &Entry, row: &AttemptRow, request_id: &str, now: Millis) -> Option<Change> {
+    let mut entry = entry.clone();
+    let mut row = row.clone();
+    let job = JobOf { provider: row.request.provider, request_id: request_id.to_owned(), attempt: row.attempt };
+    let mut news = false;
+    if row.request_id.is_none() {
+        row.request_id = Some(request_id.to_owned());
+        news = true;
+    }
+    if let Some(pending) = entry.pending.as_mut().filter(|p| p.attempt == row.attempt && p.stage != Stage::Submitted) {
+        pending.stage = Stage::Submitted;
+        pending.request_id = Some(request_id.to_owned());
+        pending.look_at = now + look_interval(0);
+        news = true;
+    }
+    entry.due = due_of(&entry, entry.due.unwrap_or(now));
+    news.then(|| Change { attempt: Some(row), job: Some(job), ..Change::of(entry) })
+}
+
+/// It is not known whether the provider has the job: the reply was broken, or its submitter's lease has ended. Due now.
+pub fn unknown(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
+    let mut entry = entry.clone();
+    let pending = entry.pending.as_mut().filter(|p| p.attempt == attempt && p.stage == Stage::Submitting)?;
+    pending.stage = Stage::Unknown;
+    pending.look_at = now;
+    entry.due = due_of(&entry, entry.due.unwrap_or(now));
+    Some(Change::of(entry))
+}
+
+/// A search of the provider's list, or the lack of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LookUp {
+    /// The list was searched and the job is not in it.
+    Empty,
+    /// The provider has no list to search.
+    Impossible,
+}
+
+/// The job was not found. When its submitter is surely dead and the list was searched in vain often enough, it is lost:
+/// its hold counts as spent, since it may have been accepted, and the policy decides whether to submit once more.
+pub fn looked_up(entry: &Entry, row: &AttemptRow, look_up: LookUp, policy: UnknownPolicy, now: Millis) -> Option<Change> {
+    let mut entry = entry.clone();
+    let mut row = row.clone();
+    let pending = entry.pending.as_mut().filter(|p| p.attempt == row.attempt && p.stage == Stage::Unknown)?;
+    if now >= row.submitter_dead_at {
+        // Earlier look-ups prove nothing: the POST may still be on its way.
+        pending.lookups += 1;
+    }
+    let enough = match look_up {
+        LookUp::Empty => pending.lookups >= EMPTY_LOOKUPS,
+        LookUp::Impossible => pending.lookups >= 1,
+    };
+    if !enough {
+        pending.look_at = if now < row.submitter_dead_at { row.submitter_dead_at } else { now + 60_000 };
+        entry.due = due_of(&entry, entry.due.unwrap_or(now));
+        return Some(Change::of(entry));
+    }
+    let again = policy == UnknownPolicy::ResubmitOnce && entry.lost == 0;
+    let leader = pending.leader.clone();
+    let provider = provider_text(row.request.provider);
+    let message = if again {
+        format!("{provider} does not know the job; it is submitted once more")
+    } else {
+        format!("{provider} neither confirmed nor refused the job, and does not list it")
+    };
+    entry.failure = Some(Failed {
+        attempt: row.attempt,
+        failure: Failure::new(if again { ErrorName::StepAgain } else { ErrorName::StepUnknown }, message),
+        retryable: again,
+        not_before: now,
+        leader,
+    });
+    entry.pending = None;
+    entry.lost += 1;
+    entry.untold = true;
+    entry.due = due_of(&entry, now + TELL_GRACE);
+    row.state = AttemptState::Lost;
+    let amount = row.hold.amount;
+    let budget = hold::settle(&mut row.hold, amount);
+    Some(Change { attempt: Some(row), budget, ..Change::of(entry) })
+}
+
+/// The attempt is still under way, or could not be asked about: sweep looks again later.
+pub fn look_later(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
+    let mut entry = entry.clone();
+    let pending = entry.pending.as_mut().filter(|p| p.attempt == attempt)?;
+    pending.checks += 1;
+    pending.look_at = now + look_interval(pending.checks);
+    entry.due = due_of(&entry, entry.due.unwrap_or(now));
+    Some(Change::of(entry))
+}
+
+fn provider_text(provider: ProviderName) -> &'static str {
+    provider.as_str()
+}

@@ -1,0 +1,64 @@
+//! Who is told what, once a decision stands in the entry. Telling is repeatable: a waiter goes when its token is answered or
+//! gone, and `untold` is cleared last, on the revision whose decision was told.
+
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::Attempt;
+
+use super::due_of;
+use crate::rows::{Entry, Failed, Millis, Ready, Waiter};
+use crate::traits::Change;
+
+/// What a waiter is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Message {
+    /// Its result.
+    Succeed(Ready),
+    /// Its failure.
+    Fail(Failure),
+}
+
+/// Whom to tell what. A result goes to everybody who wants it; a terminal failure to everybody who joined; a retryable one
+/// to the leader alone (or, if it is gone, to the one that has waited longest), so that one step asks again and not all.
+pub fn whom(entry: &Entry, waiters: &[Waiter]) -> Vec<(Waiter, Message)> {
+    let wants = |waiter: &Waiter| entry.result.as_ref().filter(|ready| ready.attempt > waiter.base);
+    let mut messages: Vec<(Waiter, Message)> =
+        waiters.iter().filter_map(|w| wants(w).map(|ready| (w.clone(), Message::Succeed(ready.clone())))).collect();
+    if entry.pending.is_some() {
+        return messages;
+    }
+    // Who has not joined yet is between writing its row and deciding; it will read the entry again.
+    let left: Vec<&Waiter> = waiters.iter().filter(|w| wants(w).is_none() && w.joined > Attempt::NONE).collect();
+    match &entry.failure {
+        Some(failed) if !failed.retryable => {
+            let shared = left.iter().filter(|waiter| waiter.joined <= failed.attempt);
+            messages.extend(shared.map(|waiter| ((*waiter).clone(), Message::Fail(failed.failure.clone()))));
+        }
+        Some(failed) => messages.extend(leader_of(failed, &left)),
+        // A refresh that waited for an attempt begun before it asked.
+        None => messages.extend(left.iter().map(|waiter| ((*waiter).clone(), again("the attempt under way ended without a result")))),
+    }
+    messages
+}
+
+fn leader_of(failed: &Failed, left: &[&Waiter]) -> Option<(Waiter, Message)> {
+    if let Some(leader) = left.iter().find(|waiter| waiter.asker == failed.leader) {
+        return Some(((*leader).clone(), Message::Fail(failed.failure.clone())));
+    }
+    let eldest = left.iter().min_by_key(|waiter| (waiter.since, &waiter.asker))?;
+    Some(((*eldest).clone(), again("the step that submitted is gone; this one takes over")))
+}
+
+fn again(message: &str) -> Message {
+    Message::Fail(Failure::new(ErrorName::StepAgain, message))
+}
+
+/// Every waiter has been told. `None`: that was known.
+pub fn told(entry: &Entry, now: Millis) -> Option<Change> {
+    if !entry.untold {
+        return None;
+    }
+    let mut entry = entry.clone();
+    entry.untold = false;
+    entry.due = due_of(&entry, now);
+    Some(Change::of(entry))
+}

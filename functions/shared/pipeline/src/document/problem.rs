@@ -1,0 +1,91 @@
+//! A problem of a document, and how a list of them is shown: each with its place, an excerpt, a stable code and what to do.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A place in a document; both count from 1, columns in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// The line.
+    pub line: u32,
+    /// The column.
+    pub column: u32,
+}
+
+impl Place {
+    /// The beginning.
+    pub const START: Place = Place { line: 1, column: 1 };
+}
+
+/// One problem.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Where.
+    #[serde(flatten)]
+    pub place: Place,
+    /// A stable code.
+    pub code: String,
+    /// Where in the tree, as `steps[0].params.prompt`.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub advice: String,
+}
+
+impl Problem {
+    /// A problem at a place.
+    pub fn at(place: Place, code: &str, path: impl Into<String>, message: impl Into<String>, advice: impl Into<String>) -> Self {
+        Problem { place, code: code.to_owned(), path: path.into(), message: message.into(), advice: advice.into() }
+    }
+}
+
+/// Every problem that a document has, in its order.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, problem) in self.0.iter().enumerate() {
+            let separator = if n == 0 { "" } else { "; " };
+            let Place { line, column } = problem.place;
+            write!(f, "{separator}{line}:{column} {}: {}", problem.code, problem.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl Problems {
+    /// The report for a terminal, with the lines of `source` that it is about.
+    pub fn report(&self, file: &str, source: &str) -> String {
+        let mut report = String::new();
+        for problem in &self.0 {
+            let Place { line, column } = problem.place;
+            report.push_str(&format!("error[{}]: {}\n  --> {file}:{line}:{column}", problem.code, problem.message));
+            if !problem.path.is_empty() {
+                report.push_str(&format!(" ({})", problem.path));
+            }
+            report.push('\n');
+            if let Some(text) = source.lines().nth(line.saturating_sub(1) as usize) {
+                let margin = line.to_string().len();
+                let (shown, indent) = excerpt(text, column as usize);
+                report.push_str(&format!("{:margin$} |\n{line} | {shown}\n{:margin$} | {:indent$}^\n", "", "", ""));
+            }
+            report.push_str(&format!("  = {}\n\n", problem.advice));
+        }
+        let count = self.0.len();
+        let plural = if count == 1 { "" } else { "s" };
+        report.push_str(&format!("{count} problem{plural}; nothing was started and nothing was spent.\n"));
+        report
+    }
+}
+
+/// At most 100 characters of a line around a column, printable, and where the column is in them.
+fn excerpt(text: &str, column: usize) -> (String, usize) {
+    const WIDTH: usize = 100;
+    let at = column.saturating_sub(1);
+    let from = if at < WIDTH * 3 / 4 { 0 } else { at - WIDTH / 2 };
+    let shown = text.chars().skip(from).take(WIDTH).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    (shown, at - from)
+}
