@@ -6,7 +6,7 @@ use fresco_ledger::traits::{Clock, Entries, HandOver, Waiters};
 use fresco_ledger::transition::{LookUp, Outcome, look_later, looked_up, submitted, unknown};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::ContentKey;
-use fresco_providers::{JobReport, JobState, Lookup};
+use fresco_providers::{JobState, Lookup};
 
 use crate::Engine;
 use crate::platform::Platform;

@@ -5,13 +5,19 @@
 mod collect;
 mod examine;
 mod generate;
+mod plan;
 pub mod platform;
 pub mod settings;
+mod report;
+mod start;
 mod tell;
 mod transact;
 mod webhook;
 
 pub use generate::Call;
+pub use plan::{WorkLane, WorkList, WorkStage, WorkStep};
+pub use report::{Closed, MANIFEST_VERSION, Manifest, ManifestStep};
+pub use start::{RunRequest, StartError, manifest_key, request_key};
 pub use webhook::{Received, Refused, Route};
 
 use platform::Platform;

@@ -27,7 +27,7 @@ impl<P: Platform> Engine<P> {
             let entry = ledger.entry(key).await.map_err(failure)?;
             let row = ledger.attempt(key, attempt).await.map_err(failure)?;
             let (Some(entry), Some(row)) = (entry, row) else { return Ok(Transacted::Gone) };
-            let Some(mut change) = decide(&entry, &row) else { return Ok(Transacted::Unchanged(entry)) };
+            let Some(mut change) = decide(&entry, &row) else { return Ok(Transacted::Unchanged) };
             loop {
                 match ledger.commit(&change).await {
                     Ok(()) => {
@@ -74,7 +74,7 @@ pub(crate) enum Transacted {
     /// It changed the entry, which is now this.
     Changed(Entry),
     /// There was nothing to do.
-    Unchanged(Entry),
+    Unchanged,
     /// The job that it would register belongs to another attempt.
     JobTaken,
     /// There is no such entry or attempt.

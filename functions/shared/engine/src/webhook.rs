@@ -133,7 +133,7 @@ impl<P: Platform> Engine<P> {
         let now = self.platform.clock().now();
         match self.transact(&route.key, route.attempt, |entry, row| submitted(entry, row, request_id, now)).await? {
             Transacted::JobTaken | Transacted::Gone => Err(Refused::WrongJob),
-            Transacted::Changed(_) | Transacted::Unchanged(_) => Ok(()),
+            Transacted::Changed(_) | Transacted::Unchanged => Ok(()),
         }
     }
 

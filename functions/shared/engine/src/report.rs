@@ -1,0 +1,199 @@
+//! What report does: it writes the run's manifest and closes its record. It may be called more than once, and by the event
+//! of an execution that was aborted or timed out; the first call that closes the run decides how it ended.
+
+use bytes::Bytes;
+use fresco_ledger::rows::{Asker, Millis, Output, RunRow, RunStatus, Source, StepRow, StepState};
+use fresco_ledger::traits::{Clock, Objects, Runs};
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName};
+use fresco_pipeline::money::Money;
+use serde::{Deserialize, Serialize};
+
+use crate::Engine;
+use crate::platform::Platform;
+use crate::start::manifest_key;
+use crate::transact::failure;
+
+/// The manifest's format. Raised when a reader of the old one would misread it.
+pub const MANIFEST_VERSION: u32 = 1;
+
+/// `runs/<id>/manifest.json`: what a run came to. Money is in micro-dollars, times in milliseconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The format.
+    pub version: u32,
+    /// The run.
+    pub run_id: RunId,
+    /// The pipeline's name.
+    pub name: String,
+    /// How it ended.
+    pub status: RunStatus,
+    /// When it was asked for.
+    pub created_at: Millis,
+    /// When it ended.
+    pub ended_at: Millis,
+    /// From asked to ended.
+    pub took_ms: Millis,
+    /// What its generated steps took one after the other.
+    pub sequential_ms: Millis,
+    /// How many times quicker that was; 1 where nothing was generated.
+    pub speed_up: f64,
+    /// What this run paid.
+    pub cost: Money,
+    /// What it would have paid besides, had nothing been there.
+    pub saved: Money,
+    /// Calls of functions that the run's record knows of: plan, generate, and for each result webhook and collect, and report.
+    pub function_calls: u32,
+    /// Why it failed as a whole.
+    pub failure: Option<Failure>,
+    /// Its steps, in the document's order.
+    pub steps: Vec<ManifestStep>,
+}
+
+/// A step in the manifest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ManifestStep {
+    /// Its name.
+    pub name: StepName,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: fresco_pipeline::catalogue::StepType,
+    /// Its model.
+    pub model: String,
+    /// Where it is.
+    pub state: StepState,
+    /// Where its result came from.
+    pub source: Option<Source>,
+    /// How long it took; the time to find it for a hit.
+    pub took_ms: Option<Millis>,
+    /// What this run paid for it.
+    pub cost: Money,
+    /// What it would have cost.
+    pub price: Money,
+    /// The content key.
+    pub key: ContentKey,
+    /// The attempt that made the result.
+    pub attempt: Option<Attempt>,
+    /// What it made.
+    pub outputs: Vec<Output>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+}
+
+/// What the state machine learns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    /// How the run ended.
+    pub status: RunStatus,
+    /// The stable name of why it failed, empty if it did not.
+    pub error: String,
+    /// The same in words.
+    pub cause: String,
+}
+
+impl<P: Platform> Engine<P> {
+    /// Closes the run. `cause` is why its execution ended, where it did not end by itself.
+    pub async fn report(&self, run: &RunId, cause: Option<Failure>) -> Result<Closed, Failure> {
+        let ledger = self.platform.ledger();
+        let record = ledger.run(run).await.map_err(failure)?;
+        let record = record.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "there is no record of this run"))?;
+        if record.status.is_final() {
+            return Ok(closed(record.status, record.failure));
+        }
+        let now = self.platform.clock().now();
+        let steps = ledger.steps(run).await.map_err(failure)?;
+        for step in steps.iter().filter(|step| !matches!(step.state, StepState::Done | StepState::Failed)) {
+            let asker = Asker { run: run.clone(), step: step.plan.name.clone() };
+            ledger.fail_step(&asker, &undecided(step, &record, cause.as_ref()), now).await.map_err(failure)?;
+        }
+        // Read once more: a result may have come between the reading and the marking, and it counts.
+        let steps = ledger.steps(run).await.map_err(failure)?;
+        let record = ledger.run(run).await.map_err(failure)?.unwrap_or(record);
+        let status = status_of(&record, &steps);
+        let why = if matches!(status, RunStatus::Succeeded) { None } else { cause.or_else(|| first_failure(&steps)) };
+        let manifest = manifest_of(&record, status, why.as_ref(), &steps, now);
+        let json = serde_json::to_vec_pretty(&manifest).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
+        self.platform.objects().put(&manifest_key(run), Bytes::from(json), "application/json").await.map_err(failure)?;
+        ledger.close_run(run, status, why.as_ref(), now).await.map_err(failure)?;
+        Ok(closed(status, why))
+    }
+}
+
+fn closed(status: RunStatus, failure: Option<Failure>) -> Closed {
+    let (error, cause) = failure.map_or_else(Default::default, |failure| (failure.name.as_str().to_owned(), failure.message));
+    Closed { status, error, cause }
+}
+
+/// Why a step that is not decided has no result.
+fn undecided(step: &StepRow, record: &RunRow, cause: Option<&Failure>) -> Failure {
+    let timed_out = cause.is_none_or(|cause| cause.name == ErrorName::StepTimedOut);
+    match step.state {
+        _ if record.stop => Failure::new(ErrorName::RunStopped, "the run was stopped; a result that is paid still arrives in the ledger"),
+        StepState::Running if timed_out => Failure::new(ErrorName::StepTimedOut, "no result arrived in time; one that is paid still arrives in the ledger"),
+        StepState::Running => Failure::new(ErrorName::RunStopped, "the run ended while this was under way; a result that is paid still arrives in the ledger"),
+        _ => Failure::new(ErrorName::StepSkipped, "the run ended before it was begun"),
+    }
+}
+
+fn status_of(record: &RunRow, steps: &[StepRow]) -> RunStatus {
+    let done = steps.iter().filter(|step| step.state == StepState::Done).count();
+    if done == steps.len() && done > 0 {
+        RunStatus::Succeeded
+    } else if record.stop {
+        RunStatus::Stopped
+    } else if done > 0 && !record.fail_fast {
+        RunStatus::Partial
+    } else {
+        RunStatus::Failed
+    }
+}
+
+fn first_failure(steps: &[StepRow]) -> Option<Failure> {
+    let failed = steps.iter().filter(|step| step.failure.is_some()).min_by_key(|step| (step.ended_at, step.plan.index))?;
+    let cause = failed.failure.as_ref()?;
+    Some(Failure::new(cause.name, format!("step {}: {}", failed.plan.name, cause.message)))
+}
+
+fn manifest_of(record: &RunRow, status: RunStatus, failure: Option<&Failure>, steps: &[StepRow], now: Millis) -> Manifest {
+    let took_ms = (now - record.created_at).max(1);
+    let entries: Vec<ManifestStep> = steps.iter().map(entry_of).collect();
+    let generated = || entries.iter().filter(|step| step.source == Some(Source::Generated));
+    let sequential_ms = generated().filter_map(|step| step.took_ms).sum::<Millis>();
+    let worked = entries.iter().any(|step| step.source != Some(Source::Hit));
+    // A result that this run paid for came by webhook and collect.
+    let calls = 1 + steps.iter().map(|step| step.calls).sum::<u32>() + 2 * u32::try_from(generated().count()).unwrap_or(u32::MAX) + u32::from(worked);
+    Manifest {
+        version: MANIFEST_VERSION,
+        run_id: record.id.clone(),
+        name: record.name.clone(),
+        status,
+        created_at: record.created_at,
+        ended_at: now,
+        took_ms,
+        sequential_ms,
+        speed_up: if sequential_ms == 0 { 1.0 } else { sequential_ms as f64 / took_ms as f64 },
+        cost: record.settled,
+        saved: entries.iter().filter(|step| matches!(step.source, Some(Source::Hit | Source::Joined)) && step.state == StepState::Done).map(|step| step.price).sum(),
+        function_calls: calls,
+        failure: failure.cloned(),
+        steps: entries,
+    }
+}
+
+fn entry_of(step: &StepRow) -> ManifestStep {
+    let ready = step.pinned.as_ref();
+    ManifestStep {
+        name: step.plan.name.clone(),
+        kind: step.plan.step,
+        model: step.plan.model.clone(),
+        state: step.state,
+        source: step.source,
+        took_ms: step.started_at.zip(step.ended_at).map(|(from, to)| (to - from).max(0)),
+        cost: ready.filter(|_| step.source == Some(Source::Generated)).map_or(Money::ZERO, |ready| ready.cost),
+        price: step.plan.price,
+        key: step.plan.key.clone(),
+        attempt: ready.map(|ready| ready.attempt),
+        outputs: ready.map_or_else(Vec::new, |ready| ready.outputs.clone()),
+        failure: step.failure.clone().filter(|_| step.state == StepState::Failed),
+    }
+}
