@@ -1,0 +1,115 @@
+//! The address of outputs. Nothing is stored: a picture is drawn from its request when it is fetched, and the last few
+//! are kept, as downloads come in bursts.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use super::requests::Outcome;
+use super::{Answer, answer};
+use crate::paint;
+use crate::world::World;
+
+/// Encoded bytes that are kept at most.
+const KEPT_BYTES: usize = 32 << 20;
+/// Drawing takes a canvas of up to 50 MB and a processor each.
+const DRAWN_AT_ONCE: usize = 2;
+
+/// Draws pictures and keeps the last ones.
+#[derive(Debug)]
+pub(crate) struct Gallery {
+    turns: Semaphore,
+    kept: Mutex<VecDeque<(String, Bytes)>>,
+}
+
+impl Gallery {
+    pub(crate) fn new() -> Self {
+        Self {
+            turns: Semaphore::new(DRAWN_AT_ONCE),
+            kept: Mutex::default(),
+        }
+    }
+
+    /// Runs something that draws, off the async threads and only so many at once.
+    pub(crate) async fn draw<T: Send + 'static>(
+        &self,
+        make: impl FnOnce() -> Option<T> + Send + 'static,
+    ) -> Option<T> {
+        let _turn = self.turns.acquire().await.ok()?;
+        tokio::task::spawn_blocking(make).await.ok()?
+    }
+
+    fn kept(&self, key: &str) -> Option<Bytes> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter()
+            .find(|(name, _)| name == key)
+            .map(|(_, bytes)| bytes.clone())
+    }
+
+    fn keep(&self, key: String, bytes: Bytes) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push_back((key, bytes));
+        while kept.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() > KEPT_BYTES {
+            kept.pop_front();
+        }
+    }
+}
+
+/// `GET /fal/media/files/{request_id}/{name}`: public, as on fal.
+pub(crate) async fn serve(
+    State(world): State<Arc<World>>,
+    Path((id, name)): Path<(String, String)>,
+) -> Response {
+    match bytes_of(&world, &id, &name).await {
+        Ok((content_type, bytes)) => {
+            world.count(|counters| counters.media_downloads += 1);
+            ([(header::CONTENT_TYPE, content_type)], bytes).into_response()
+        }
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+async fn bytes_of(
+    world: &Arc<World>,
+    id: &str,
+    name: &str,
+) -> Result<(&'static str, Bytes), Answer> {
+    let missing = || answer(StatusCode::NOT_FOUND, json!({ "detail": "Not found" }));
+    let request = world.requests.get(id).ok_or_else(missing)?;
+    let made = request
+        .end
+        .as_ref()
+        .is_some_and(|end| matches!(end.outcome, Outcome::Made));
+    let plan = request
+        .job
+        .plan
+        .as_ref()
+        .ok()
+        .filter(|_| made)
+        .ok_or_else(missing)?;
+    let picture = plan.picture(name).ok_or_else(missing)?.clone();
+    let content_type = picture.format.content_type();
+    let key = format!("{id}/{name}");
+    if let Some(bytes) = world.gallery.kept(&key) {
+        return Ok((content_type, bytes));
+    }
+    let drawn = world
+        .gallery
+        .draw(move || paint::render(&picture).ok())
+        .await;
+    let failed = || {
+        answer(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            json!({ "detail": "The picture cannot be encoded" }),
+        )
+    };
+    let bytes = Bytes::from(drawn.ok_or_else(failed)?);
+    world.gallery.keep(key, bytes.clone());
+    Ok((content_type, bytes))
+}

@@ -1,0 +1,283 @@
+//! The queue routes: submit, status, result, cancel. What a caller gets before a request runs is decided here; the body
+//! is judged by the application, so a refusal of the input shows only in the result.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use super::endpoints::{self, Endpoint, app_of};
+use super::output::Plan;
+use super::requests::{Infrastructure, Job, Outcome, Request, Status};
+use super::{Answer, answer, authorize, schema, status_code, work};
+use crate::clock::now_ms;
+use crate::world::World;
+
+type Parameters = Query<Vec<(String, String)>>;
+
+/// `POST /fal/queue/{owner}/{app}[/{sub…}]`
+pub(crate) async fn submit(
+    State(world): State<Arc<World>>,
+    Path(path): Path<String>,
+    Query(query): Parameters,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Answer, Answer> {
+    authorize(&world, &headers)?;
+    let endpoint = endpoint(&path)?;
+    world.count(|counters| {
+        counters.submits += 1;
+        counters.endpoint(endpoint.id).submits += 1;
+    });
+    let input = object(&body)?;
+    let parameter = |name: &str| {
+        query
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.clone())
+    };
+    if let Some(limit) =
+        parameter("fal_max_queue_length").and_then(|limit| limit.parse::<usize>().ok())
+    {
+        let waiting = world.gate.waiting();
+        if waiting > limit {
+            let detail = format!("Queue length {waiting} exceeds the requested maximum of {limit}");
+            let refusal = answer(StatusCode::TOO_MANY_REQUESTS, json!({ "detail": detail }));
+            return Err(refusal.header("x-fal-needs-retry", "1"));
+        }
+    }
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let start_within =
+        header("x-fal-request-timeout").or_else(|| header("x-fal-request-start-timeout"));
+    let start_within = start_within
+        .and_then(|text| text.parse().ok())
+        .and_then(|secs| Duration::try_from_secs_f64(secs).ok());
+
+    let plan = match schema::check(endpoint.fields, &input) {
+        Ok(values) => Ok(Plan::new(endpoint, &values, &world.chance)),
+        Err(problems) => Err(json!({ "detail": problems })),
+    };
+    let (low, high) = endpoint.seconds;
+    let latency = Duration::from_secs_f64(world.chance.between(low, high) * world.scale());
+    let ticket = world.gate.line_up();
+    let position = world.gate.position(ticket.number());
+    let job = world.requests.add(|sequence| Job {
+        sequence,
+        id: world.chance.uuid(),
+        endpoint,
+        input: Value::Object(input),
+        plan,
+        webhook: parameter("fal_webhook"),
+        keeps_payloads: header("x-fal-store-io") != Some("0"),
+        ticket: ticket.number(),
+        sent_ms: now_ms(),
+        cancelled: Notify::new(),
+    });
+    world.count(|counters| {
+        counters.accepted += 1;
+        counters.endpoint(endpoint.id).accepted += 1;
+    });
+    work::begin(&world, job.clone(), ticket, latency, start_within);
+
+    let mut reply = json!({ "status": "IN_QUEUE", "request_id": job.id, "gateway_request_id": job.id,
+        "queue_position": position });
+    add_addresses(&mut reply, &world, &job);
+    Ok(answer(StatusCode::OK, reply).header("x-fal-request-id", job.id.clone()))
+}
+
+/// `GET …/requests/{id}`, `…/response`, `…/status`
+pub(crate) async fn read(
+    State(world): State<Arc<World>>,
+    Path(path): Path<String>,
+    headers: HeaderMap,
+) -> Result<Answer, Answer> {
+    authorize(&world, &headers)?;
+    let (request, action) = find(&world, &path)?;
+    match action {
+        "status" => Ok(status(&world, &request)),
+        "" | "response" => result(&world, &request).await,
+        _ => Err(answer(
+            StatusCode::NOT_FOUND,
+            json!({ "detail": format!("Path /{action} not found") }),
+        )),
+    }
+}
+
+/// `PUT …/requests/{id}/cancel`
+pub(crate) async fn cancel(
+    State(world): State<Arc<World>>,
+    Path(path): Path<String>,
+    headers: HeaderMap,
+) -> Result<Answer, Answer> {
+    authorize(&world, &headers)?;
+    let (request, action) = find(&world, &path)?;
+    if action != "cancel" {
+        return Err(answer(
+            StatusCode::METHOD_NOT_ALLOWED,
+            json!({ "detail": "Method Not Allowed" }),
+        ));
+    }
+    if work::settle(
+        &world,
+        &request.job.id,
+        Outcome::Ended(Infrastructure::ClientCancelled),
+    ) {
+        request.job.cancelled.notify_one();
+        Ok(answer(
+            StatusCode::ACCEPTED,
+            json!({ "status": "CANCELLATION_REQUESTED" }),
+        ))
+    } else {
+        Err(answer(
+            StatusCode::BAD_REQUEST,
+            json!({ "status": "ALREADY_COMPLETED" }),
+        ))
+    }
+}
+
+fn status(world: &World, request: &Request) -> Answer {
+    let job = &request.job;
+    let mut body = json!({ "status": request.status(), "request_id": job.id });
+    let code = match request.status() {
+        Status::InQueue => {
+            body["queue_position"] = json!(world.gate.position(job.ticket));
+            StatusCode::ACCEPTED
+        }
+        Status::InProgress => {
+            body["logs"] = json!([]);
+            StatusCode::ACCEPTED
+        }
+        Status::Completed => {
+            body["logs"] = Value::Null;
+            body["metrics"] = match request.inference_seconds() {
+                Some(seconds) => json!({ "inference_time": seconds }),
+                None => json!({}),
+            };
+            // What the application refused shows in the result only.
+            if let Some(Outcome::Ended(reason)) = request.end.as_ref().map(|end| &end.outcome) {
+                body["error"] = json!(reason.message());
+                body["error_type"] = json!(reason.error_type());
+            }
+            StatusCode::OK
+        }
+    };
+    add_addresses(&mut body, world, job);
+    answer(code, body).header("x-fal-request-id", job.id.clone())
+}
+
+async fn result(world: &Arc<World>, request: &Request) -> Result<Answer, Answer> {
+    let id = request.job.id.clone();
+    let Some(end) = &request.end else {
+        let waiting = answer(
+            StatusCode::BAD_REQUEST,
+            json!({ "detail": "Request is still in progress" }),
+        );
+        return Err(waiting.header("x-fal-request-id", id));
+    };
+    let Some(body) = work::result(world, request).await else {
+        return Err(answer(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            json!({ "detail": "The output cannot be encoded" }),
+        ));
+    };
+    let reply = answer(status_code(end.outcome.status()), body).header("x-fal-request-id", id);
+    Ok(match (&end.outcome, &request.job.plan) {
+        (Outcome::Made, Ok(plan)) => {
+            reply.header("x-fal-billable-units", plan.billable_units.to_string())
+        }
+        (Outcome::Refused { .. }, _) | (Outcome::Made, Err(_)) => {
+            reply.header("x-fal-retryable", "false")
+        }
+        (Outcome::Ended(reason), _) => {
+            let reply = reply
+                .header("x-fal-error-type", reason.error_type())
+                .header("x-fal-retryable", "false");
+            match reason {
+                Infrastructure::RequestTimeout => {
+                    reply.header("x-fal-request-timeout-type", "user")
+                }
+                Infrastructure::ClientCancelled => reply,
+            }
+        }
+    })
+}
+
+/// The addresses hold only `owner/app`, whatever the endpoint's full id.
+fn add_addresses(body: &mut Value, world: &World, job: &Job) {
+    let base = format!(
+        "{}/fal/queue/{}/requests/{}",
+        world.base(),
+        job.endpoint.app(),
+        job.id
+    );
+    body["status_url"] = json!(format!("{base}/status"));
+    body["cancel_url"] = json!(format!("{base}/cancel"));
+    body["response_url"] = json!(base);
+}
+
+fn endpoint(path: &str) -> Result<&'static Endpoint, Answer> {
+    let path = path.trim_end_matches('/');
+    endpoints::find(path).ok_or_else(|| {
+        let app = app_of(path);
+        let detail = match (endpoints::is_app(app), app.split_once('/')) {
+            (true, _) => format!("Path {} not found", &path[app.len()..]),
+            (false, Some((_, name))) => format!("Application '{name}' not found"),
+            (false, None) => format!("Application '{path}' not found"),
+        };
+        answer(StatusCode::NOT_FOUND, json!({ "detail": detail }))
+    })
+}
+
+/// Finds the request that a path names, under `owner/app` or under the full id, and what is wanted of it.
+fn find<'a>(world: &World, path: &'a str) -> Result<(Request, &'a str), Answer> {
+    let unknown = || answer(StatusCode::NOT_FOUND, json!({ "status": "NOT_FOUND" }));
+    let (model, rest) = path
+        .trim_end_matches('/')
+        .split_once("/requests/")
+        .ok_or_else(unknown)?;
+    let (id, action) = rest.split_once('/').unwrap_or((rest, ""));
+    let request = world.requests.get(id).ok_or_else(unknown)?;
+    let endpoint = request.job.endpoint;
+    if model != endpoint.app() && model != endpoint.id {
+        return Err(unknown());
+    }
+    Ok((request, action))
+}
+
+/// The submitted object. What is no object at all is refused at once.
+fn object(body: &[u8]) -> Result<serde_json::Map<String, Value>, Answer> {
+    let refuse = |entry: Value| {
+        let refusal = answer(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            json!({ "detail": [entry] }),
+        );
+        refusal.header("x-fal-retryable", "false")
+    };
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(other) => {
+            let message = "Input should be a valid dictionary or object to extract fields from";
+            Err(refuse(schema::problem(
+                &["body"],
+                "model_attributes_type",
+                message,
+                None,
+                &other,
+            )))
+        }
+        Err(error) => {
+            let context = Some(json!({ "error": error.to_string() }));
+            Err(refuse(schema::problem(
+                &["body"],
+                "json_invalid",
+                "JSON decode error",
+                context,
+                &json!({}),
+            )))
+        }
+    }
+}

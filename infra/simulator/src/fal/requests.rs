@@ -1,0 +1,334 @@
+//! The requests of the account: what was asked, how far it is, how it ended. One lock guards them all, and an end is
+//! written once: whoever comes second (a cancel, a timeout, the work itself) finds it settled.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use super::endpoints::Endpoint;
+use super::output::Plan;
+use crate::clock::now_ms;
+
+/// So many requests are remembered; beyond it the oldest that have ended are forgotten.
+const REMEMBERED: usize = 20_000;
+
+/// What never changes about a request.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) sequence: u64,
+    pub(crate) id: String,
+    pub(crate) endpoint: &'static Endpoint,
+    pub(crate) input: Value,
+    /// What it will make, or the body of the refusal.
+    pub(crate) plan: Result<Plan, Value>,
+    pub(crate) webhook: Option<String>,
+    /// Whether the history keeps input and output (`X-Fal-Store-IO`).
+    pub(crate) keeps_payloads: bool,
+    pub(crate) ticket: u64,
+    pub(crate) sent_ms: i64,
+    /// Told when the request is cancelled.
+    pub(crate) cancelled: Notify,
+}
+
+/// A request as it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) job: Arc<Job>,
+    pub(crate) started_ms: Option<i64>,
+    pub(crate) end: Option<End>,
+    pub(crate) webhook: WebhookRecord,
+}
+
+/// How a request ended.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    pub(crate) at_ms: i64,
+    pub(crate) outcome: Outcome,
+}
+
+/// What a request came to.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    /// The plan's output.
+    Made,
+    /// The application refused or failed: its status and body.
+    Refused { status: u16, body: Value },
+    /// The platform ended it.
+    Ended(Infrastructure),
+}
+
+/// Ends that come from the platform, not from the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Infrastructure {
+    ClientCancelled,
+    /// The start deadline that the caller set.
+    RequestTimeout,
+}
+
+impl Infrastructure {
+    pub(crate) fn error_type(self) -> &'static str {
+        match self {
+            Self::ClientCancelled => "client_cancelled",
+            Self::RequestTimeout => "request_timeout",
+        }
+    }
+
+    pub(crate) fn message(self) -> &'static str {
+        match self {
+            Self::ClientCancelled => "Request was cancelled by the client",
+            Self::RequestTimeout => "Request timed out before processing started",
+        }
+    }
+
+    pub(crate) fn status(self) -> u16 {
+        match self {
+            Self::ClientCancelled => 499,
+            Self::RequestTimeout => 504,
+        }
+    }
+}
+
+impl Outcome {
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Self::Made => 200,
+            Self::Refused { status, .. } => *status,
+            Self::Ended(reason) => reason.status(),
+        }
+    }
+}
+
+impl Request {
+    pub(crate) fn status(&self) -> Status {
+        match (&self.end, self.started_ms) {
+            (Some(_), _) => Status::Completed,
+            (None, Some(_)) => Status::InProgress,
+            (None, None) => Status::InQueue,
+        }
+    }
+
+    /// Seconds from start to end.
+    pub(crate) fn inference_seconds(&self) -> Option<f64> {
+        Some((self.end.as_ref()?.at_ms - self.started_ms?) as f64 / 1000.0)
+    }
+
+    pub(crate) fn record(&self) -> RequestRecord {
+        let job = &self.job;
+        let made = self
+            .end
+            .as_ref()
+            .is_some_and(|end| matches!(end.outcome, Outcome::Made));
+        RequestRecord {
+            request_id: job.id.clone(),
+            endpoint: job.endpoint.id.to_owned(),
+            prompt: job
+                .input
+                .get("prompt")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
+            submitted_ms: job.sent_ms,
+            started_ms: self.started_ms,
+            ended_ms: self.end.as_ref().map(|end| end.at_ms),
+            status: self.status(),
+            status_code: self.end.as_ref().map(|end| end.outcome.status()),
+            error_type: match self.end.as_ref().map(|end| &end.outcome) {
+                Some(Outcome::Ended(reason)) => Some(reason.error_type().to_owned()),
+                _ => None,
+            },
+            billable_units: job
+                .plan
+                .as_ref()
+                .ok()
+                .filter(|_| made)
+                .map(|plan| plan.billable_units),
+            token: job.webhook.as_deref().and_then(last_segment),
+            webhook_url: job.webhook.clone(),
+            webhook: self.webhook.clone(),
+        }
+    }
+}
+
+/// The last segment of the path of an address.
+fn last_segment(address: &str) -> Option<String> {
+    let url = url::Url::parse(address).ok()?;
+    Some(url.path_segments()?.next_back()?.to_owned())
+}
+
+/// The three statuses of the queue; failures are completed, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Status {
+    /// Waits for its turn.
+    InQueue,
+    /// Being worked on.
+    InProgress,
+    /// Ended, well or not.
+    Completed,
+}
+
+/// One request as the control routes show it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RequestRecord {
+    /// The id that the submission was answered with.
+    pub request_id: String,
+    /// The full endpoint id.
+    pub endpoint: String,
+    /// The input's `prompt`, if it is a text.
+    pub prompt: Option<String>,
+    /// When the submission was accepted, in ms since the Unix epoch.
+    pub submitted_ms: i64,
+    /// When work on it began.
+    pub started_ms: Option<i64>,
+    /// When it ended.
+    pub ended_ms: Option<i64>,
+    /// Where it stands.
+    pub status: Status,
+    /// The HTTP status of its result, once it ended.
+    pub status_code: Option<u16>,
+    /// Why the platform ended it, if it did.
+    pub error_type: Option<String>,
+    /// What was billed, if anything.
+    pub billable_units: Option<f64>,
+    /// The last path segment of the webhook address.
+    pub token: Option<String>,
+    /// Where its webhook goes.
+    pub webhook_url: Option<String>,
+    /// What became of its webhook.
+    pub webhook: WebhookRecord,
+}
+
+/// What became of the webhook of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct WebhookRecord {
+    /// Deliveries tried, repeats and resends too.
+    pub deliveries: u32,
+    /// Whether one was answered with 2xx.
+    pub acked: bool,
+    /// The HTTP status of the last answer.
+    pub last_status: Option<u16>,
+}
+
+/// All requests.
+#[derive(Debug, Default)]
+pub(crate) struct Requests(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    next_sequence: u64,
+    by_id: HashMap<String, u64>,
+    by_sequence: BTreeMap<u64, Request>,
+}
+
+impl Inner {
+    fn get_mut(&mut self, id: &str) -> Option<&mut Request> {
+        let sequence = self.by_id.get(id)?;
+        self.by_sequence.get_mut(sequence)
+    }
+
+    fn forget_oldest(&mut self) {
+        while self.by_sequence.len() > REMEMBERED {
+            let oldest = self
+                .by_sequence
+                .iter()
+                .find(|(_, request)| request.end.is_some());
+            let Some((sequence, id)) =
+                oldest.map(|(sequence, request)| (*sequence, request.job.id.clone()))
+            else {
+                return;
+            };
+            self.by_sequence.remove(&sequence);
+            self.by_id.remove(&id);
+        }
+    }
+}
+
+impl Requests {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a request. Its sequence number is given to `make`, and is higher than all before.
+    pub(crate) fn add(&self, make: impl FnOnce(u64) -> Job) -> Arc<Job> {
+        let mut inner = self.inner();
+        let sequence = inner.next_sequence;
+        inner.next_sequence += 1;
+        let job = Arc::new(make(sequence));
+        let request = Request {
+            job: job.clone(),
+            started_ms: None,
+            end: None,
+            webhook: WebhookRecord::default(),
+        };
+        inner.by_id.insert(job.id.clone(), sequence);
+        inner.by_sequence.insert(sequence, request);
+        inner.forget_oldest();
+        job
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Option<Request> {
+        self.inner().get_mut(id).cloned()
+    }
+
+    /// Marks the begin of work; `false` if the request has already ended.
+    pub(crate) fn start(&self, id: &str) -> bool {
+        match self.inner().get_mut(id) {
+            Some(request) if request.end.is_none() => {
+                request.started_ms = Some(now_ms());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Marks the end; gives the request if this call was the one that ended it.
+    pub(crate) fn end(&self, id: &str, outcome: Outcome) -> Option<Request> {
+        let mut inner = self.inner();
+        let request = inner.get_mut(id)?;
+        if request.end.is_some() {
+            return None;
+        }
+        request.end = Some(End {
+            at_ms: now_ms(),
+            outcome,
+        });
+        Some(request.clone())
+    }
+
+    /// Notes a delivery of the webhook and its answer, if there was one.
+    pub(crate) fn delivered(&self, id: &str, status: Option<u16>) {
+        if let Some(request) = self.inner().get_mut(id) {
+            request.webhook.deliveries += 1;
+            request.webhook.acked |= status.is_some_and(|status| (200..300).contains(&status));
+            request.webhook.last_status = status.or(request.webhook.last_status);
+        }
+    }
+
+    /// Requests that satisfy a condition, the newest first.
+    pub(crate) fn newest(
+        &self,
+        before: Option<u64>,
+        keep: impl Fn(&Request) -> bool,
+        limit: usize,
+    ) -> Vec<Request> {
+        let inner = self.inner();
+        let range = inner.by_sequence.range(..before.unwrap_or(u64::MAX)).rev();
+        range
+            .map(|(_, request)| request)
+            .filter(|request| keep(request))
+            .take(limit)
+            .cloned()
+            .collect()
+    }
+
+    /// All requests in the order of submission.
+    pub(crate) fn records(&self) -> Vec<RequestRecord> {
+        self.inner()
+            .by_sequence
+            .values()
+            .map(Request::record)
+            .collect()
+    }
+}

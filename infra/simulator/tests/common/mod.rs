@@ -1,0 +1,197 @@
+//! What the suites share: a client of the simulator, polling with a bound, and a receiver of webhooks.
+
+#![allow(dead_code, reason = "each suite uses its part")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use bytes::Bytes;
+use fresco_simulator::{Config, Running, Simulator};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+pub(crate) struct Fal {
+    pub(crate) running: Running,
+    pub(crate) http: reqwest::Client,
+}
+
+impl Fal {
+    pub(crate) async fn start(config: Config) -> Self {
+        let running = Simulator::start(config).await.unwrap();
+        Self {
+            running,
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+        }
+    }
+
+    /// One that answers at once.
+    pub(crate) async fn instant() -> Self {
+        Self::start(Config {
+            scale: 0.0,
+            ..Config::default()
+        })
+        .await
+    }
+
+    pub(crate) fn authorization(&self) -> String {
+        format!("Key {}", self.running.fal_key())
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let url = format!("{}/fal/queue/{path}", self.running.url());
+        let sent = self
+            .http
+            .post(url)
+            .header("authorization", self.authorization())
+            .json(body)
+            .send()
+            .await;
+        read(sent.unwrap()).await
+    }
+
+    pub(crate) async fn get(&self, url: &str) -> (u16, Value) {
+        read(self.get_raw(url).await).await
+    }
+
+    pub(crate) async fn get_raw(&self, url: &str) -> reqwest::Response {
+        self.http
+            .get(url)
+            .header("authorization", self.authorization())
+            .send()
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn control(&self, path: &str, body: Value) -> (u16, Value) {
+        let url = format!("{}/_control/{path}", self.running.url());
+        read(self.http.post(url).json(&body).send().await.unwrap()).await
+    }
+
+    pub(crate) async fn submit(&self, endpoint: &str, body: Value) -> Value {
+        let (status, reply) = self.post(endpoint, &body).await;
+        assert_eq!(status, 200, "{reply}");
+        reply
+    }
+
+    /// Polls until the request has ended, then fetches its result.
+    pub(crate) async fn result(&self, reply: &Value) -> reqwest::Response {
+        let status_url = reply["status_url"].as_str().unwrap();
+        until("the request ends", async || {
+            self.get(status_url).await.0 == 200
+        })
+        .await;
+        self.get_raw(reply["response_url"].as_str().unwrap()).await
+    }
+
+    pub(crate) async fn run(&self, endpoint: &str, body: Value) -> (u16, Value) {
+        let reply = self.submit(endpoint, body).await;
+        read(self.result(&reply).await).await
+    }
+}
+
+pub(crate) async fn read(response: reqwest::Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap();
+    (status, serde_json::from_str(&text).unwrap_or(json!(text)))
+}
+
+/// Polls a condition for at most twenty seconds.
+pub(crate) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let start = Instant::now();
+    while !condition().await {
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "not in time: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// What arrived at the receiver.
+pub(crate) struct Delivery {
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Delivery {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers[name].to_str().unwrap()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// Whether the signature is over this very message, by the given public key.
+    pub(crate) fn verifies(&self, public_key: &[u8]) -> bool {
+        let message = format!(
+            "{}\n{}\n{}\n{}",
+            self.header("x-fal-webhook-request-id"),
+            self.header("x-fal-webhook-user-id"),
+            self.header("x-fal-webhook-timestamp"),
+            hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&self.body)),
+        );
+        let signature = hex::decode(self.header("x-fal-webhook-signature")).unwrap();
+        let key = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, public_key);
+        key.verify(message.as_bytes(), &signature).is_ok()
+    }
+}
+
+pub(crate) struct Receiver {
+    pub(crate) url: String,
+    pub(crate) deliveries: mpsc::UnboundedReceiver<Delivery>,
+}
+
+type Sink = (
+    mpsc::UnboundedSender<Delivery>,
+    Arc<dyn Fn(usize) -> u16 + Send + Sync>,
+    Arc<std::sync::atomic::AtomicUsize>,
+);
+
+/// Listens for webhooks and answers the n-th with the status that `answer` gives.
+pub(crate) async fn receiver(answer: impl Fn(usize) -> u16 + Send + Sync + 'static) -> Receiver {
+    let (sender, deliveries) = mpsc::unbounded_channel();
+    let sink: Sink = (sender, Arc::new(answer), Arc::default());
+    let router = axum::Router::new().fallback(receive).with_state(sink);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!(
+        "http://{}/hooks/fal/7c0ffee",
+        listener.local_addr().unwrap()
+    );
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Receiver { url, deliveries }
+}
+
+async fn receive(
+    State((sender, answer, count)): State<Sink>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> (StatusCode, [(&'static str, &'static str); 1], &'static str) {
+    let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    sender
+        .send(Delivery {
+            path: uri.path().to_owned(),
+            headers,
+            body,
+        })
+        .ok();
+    (
+        StatusCode::from_u16(answer(number)).unwrap(),
+        [("location", "/elsewhere")],
+        "heard",
+    )
+}
+
+impl Receiver {
+    pub(crate) async fn next(&mut self) -> Delivery {
+        tokio::time::timeout(Duration::from_secs(20), self.deliveries.recv())
+            .await
+            .expect("a delivery")
+            .unwrap()
+    }
+}
