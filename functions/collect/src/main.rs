@@ -1,1 +1,16 @@
-fn main() {}
+//! collect: brings a finished attempt's media into the bucket, completes the entry and tells the waiters.
+
+use std::process::ExitCode;
+
+use fresco_pipeline::ids::{Attempt, ContentKey};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Input {
+    key: ContentKey,
+    attempt: Attempt,
+}
+
+fn main() -> ExitCode {
+    fresco_engine::lambda::run(|engine, input: Input| async move { engine.collect(&input.key, input.attempt).await })
+}

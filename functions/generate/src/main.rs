@@ -1,1 +1,10 @@
-fn main() {}
+//! generate: ensures one step. It is deployed once for each step type, so that each can have its own memory, timeout and
+//! concurrency. It answers its task token itself; what it returns goes nowhere.
+
+use std::process::ExitCode;
+
+use fresco_engine::Call;
+
+fn main() -> ExitCode {
+    fresco_engine::lambda::run(|engine, call: Call| async move { engine.generate(&call).await })
+}

@@ -1,1 +1,59 @@
-fn main() {}
+//! report: writes a run's manifest and closes its record. It is the state machine's last state, and it is called by the
+//! execution's status-change event, so that runs that were aborted or timed out are closed as well.
+
+use std::process::ExitCode;
+
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::RunId;
+use serde::Deserialize;
+
+/// Either way in.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Input {
+    State {
+        run_id: RunId,
+        #[serde(default)]
+        error: String,
+        #[serde(default)]
+        cause: String,
+    },
+    Event {
+        detail: Detail,
+    },
+}
+
+/// Of `Step Functions Execution Status Change`. The execution's name is the run's id.
+#[derive(Deserialize)]
+struct Detail {
+    name: RunId,
+    status: String,
+}
+
+/// Why the execution ended, as a stable name. What the state machine caught may also be a name of its own.
+fn cause_of(error: &str, cause: &str) -> Option<Failure> {
+    let name = match error {
+        "" => return None,
+        "States.Timeout" => ErrorName::StepTimedOut,
+        other => ErrorName::parse(other).unwrap_or(ErrorName::Internal),
+    };
+    let message = match (name, cause) {
+        (ErrorName::StepTimedOut, "") => "a step gave no result in time".to_owned(),
+        (ErrorName::Internal, cause) => format!("{error}: {cause}"),
+        (_, cause) => cause.to_owned(),
+    };
+    Some(Failure::new(name, message))
+}
+
+fn main() -> ExitCode {
+    fresco_engine::lambda::run(|engine, input: Input| async move {
+        let (run, cause) = match input {
+            Input::State { run_id, error, cause } => (run_id, cause_of(&error, &cause)),
+            Input::Event { detail } => {
+                let message = format!("its execution ended as {}", detail.status);
+                (detail.name, Some(Failure::new(ErrorName::RunStopped, message)))
+            }
+        };
+        engine.report(&run, cause).await
+    })
+}

@@ -2,9 +2,11 @@
 //! way of the ledger and a provider, generic over every capability, so that the same code runs on AWS, on the local stack
 //! and in tests that interleave, crash and lose replies at every step.
 
+pub mod aws;
 mod collect;
 mod examine;
 mod generate;
+pub mod lambda;
 mod plan;
 pub mod platform;
 pub mod settings;
@@ -12,6 +14,7 @@ mod report;
 mod start;
 mod tell;
 mod transact;
+pub mod transfer;
 mod webhook;
 
 pub use generate::Call;

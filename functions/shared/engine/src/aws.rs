@@ -1,0 +1,130 @@
+//! The platform that is deployed: DynamoDB, S3, Step Functions, Lambda and SSM behind one HTTP client, and the real
+//! providers. Where any of it is reached is a matter of endpoint settings.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use fresco_ledger::aws::{Aws, LambdaHandOver, S3Objects, SfnTokens, SsmSecrets};
+use fresco_ledger::clock::SystemClock;
+use fresco_ledger::dynamo::Dynamo;
+use fresco_pipeline::catalogue::ProviderName;
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_providers::fal::{Fal, FalConfig};
+use fresco_providers::media::{Downloader, HostList};
+use fresco_providers::{Provider, Secret, SecretSource};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::Engine;
+use crate::platform::Platform;
+use crate::settings::Settings;
+use crate::transfer::Transfer;
+
+/// The name of fal's key under the secrets prefix.
+pub const FAL_KEY: &str = "fal-key";
+
+/// Every capability, on AWS.
+pub struct AwsPlatform {
+    dynamo: Dynamo,
+    objects: S3Objects,
+    tokens: SfnTokens,
+    hand_over: LambdaHandOver,
+    media: Transfer<S3Objects>,
+    clock: SystemClock,
+    random: SystemRandom,
+    fal: Arc<Fal>,
+}
+
+struct Secrets(SsmSecrets);
+
+#[async_trait]
+impl SecretSource for Secrets {
+    async fn get(&self, name: &str) -> Result<Secret, Failure> {
+        self.0.get(name).await.map(Secret::new)
+    }
+}
+
+impl AwsPlatform {
+    /// Puts it together. Nothing is called yet.
+    pub fn new(aws: &Aws, settings: &Settings) -> Result<Self, Failure> {
+        let fal = FalConfig {
+            queue_url: settings.fal_queue_url.clone(),
+            rest_url: settings.fal_rest_url.clone(),
+            api_url: settings.fal_api_url.clone(),
+            user_id: settings.fal_user_id.clone(),
+            key_name: FAL_KEY.to_owned(),
+        };
+        let objects = aws.objects(&settings.bucket);
+        let downloader = Downloader::new(HostList::parse(&settings.fal_media_hosts)?)?;
+        Ok(AwsPlatform {
+            dynamo: aws.dynamo(&settings.table),
+            media: Transfer::new(downloader, objects.clone()),
+            objects,
+            tokens: aws.tokens(),
+            hand_over: aws.hand_over(&settings.collect_function),
+            clock: SystemClock,
+            random: SystemRandom::new(),
+            fal: Arc::new(Fal::new(fal, Arc::new(Secrets(aws.secrets(&settings.secrets_prefix))))?),
+        })
+    }
+}
+
+impl Platform for AwsPlatform {
+    type Ledger = Dynamo;
+    type Objects = S3Objects;
+    type Tokens = SfnTokens;
+    type HandOver = LambdaHandOver;
+    type Media = Transfer<S3Objects>;
+    type Clock = SystemClock;
+
+    fn ledger(&self) -> &Dynamo {
+        &self.dynamo
+    }
+
+    fn objects(&self) -> &S3Objects {
+        &self.objects
+    }
+
+    fn tokens(&self) -> &SfnTokens {
+        &self.tokens
+    }
+
+    fn hand_over(&self) -> &LambdaHandOver {
+        &self.hand_over
+    }
+
+    fn media(&self) -> &Transfer<S3Objects> {
+        &self.media
+    }
+
+    fn clock(&self) -> &SystemClock {
+        &self.clock
+    }
+
+    fn provider(&self, name: ProviderName) -> Arc<dyn Provider> {
+        match name {
+            ProviderName::Fal => self.fal.clone(),
+        }
+    }
+
+    fn new_token(&self) -> Result<String, Failure> {
+        let mut bytes = [0u8; 32];
+        self.random
+            .fill(&mut bytes)
+            .map_err(|_| Failure::new(ErrorName::Internal, "the system gave no random bytes"))?;
+        Ok(hex::encode(bytes))
+    }
+}
+
+impl Engine<AwsPlatform> {
+    /// The engine of the stack that the environment describes.
+    pub async fn from_environment() -> Result<Self, Failure> {
+        let settings = Settings::read(|name| std::env::var(name).ok())?;
+        let aws = fresco_ledger::aws::connect().await;
+        Ok(Engine::new(AwsPlatform::new(&aws, &settings)?, settings))
+    }
+
+    /// Opens the connections that the first call will need.
+    pub async fn warm(&self) {
+        Aws::warm(&self.platform.dynamo, &self.platform.objects).await;
+    }
+}

@@ -1,0 +1,101 @@
+//! The frame of every function: structured logs, the engine made and its connections opened during init, and errors that
+//! carry their stable name, which is what a state machine matches on.
+
+use std::future::Future;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use fresco_pipeline::error::Failure;
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Engine;
+use crate::aws::AwsPlatform;
+
+/// The engine that is deployed.
+pub type Deployed = Arc<Engine<AwsPlatform>>;
+
+/// A function's error: on AWS its `errorType` is the stable name.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct FunctionError(pub Failure);
+
+impl From<Failure> for FunctionError {
+    fn from(failure: Failure) -> Self {
+        FunctionError(failure)
+    }
+}
+
+impl From<FunctionError> for Diagnostic {
+    fn from(error: FunctionError) -> Diagnostic {
+        Diagnostic { error_type: error.0.name.as_str().to_owned(), error_message: error.0.message }
+    }
+}
+
+/// Runs a function that takes and gives JSON.
+pub fn run<In, Out, F, Fut>(handle: F) -> ExitCode
+where
+    In: DeserializeOwned + Send + 'static,
+    Out: Serialize + Send + 'static,
+    F: Fn(Deployed, In) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Out, Failure>> + Send,
+{
+    serve(|engine| async move {
+        let handle = &handle;
+        let service = service_fn(move |event: LambdaEvent<In>| {
+            let engine = engine.clone();
+            async move { handle(engine, event.payload).await.map_err(FunctionError) }
+        });
+        lambda_runtime::run(service).await
+    })
+}
+
+/// Makes the engine, opens its connections, and serves.
+pub fn serve<F, Fut>(serve: F) -> ExitCode
+where
+    F: FnOnce(Deployed) -> Fut,
+    Fut: Future<Output = Result<(), lambda_runtime::Error>>,
+{
+    log_to_stdout();
+    // One thread: a function handles one event at a time, and more threads would only be started.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(error.message = %error, "no runtime");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(async {
+        let engine = match Engine::from_environment().await {
+            Ok(engine) => Arc::new(engine),
+            Err(failure) => {
+                tracing::error!(error.name = %failure.name, error.message = failure.message, "not configured");
+                return ExitCode::FAILURE;
+            }
+        };
+        engine.warm().await;
+        match serve(engine).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!(error.message = %error, "the runtime ended");
+                ExitCode::FAILURE
+            }
+        }
+    })
+}
+
+/// JSON lines on standard output. A line can be read alone and holds no prompt, token, key or signed URL.
+fn log_to_stdout() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("FRESCO_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        // Lambda stamps every line.
+        .without_time()
+        .with_env_filter(filter)
+        .init();
+}

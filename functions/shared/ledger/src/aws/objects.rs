@@ -1,0 +1,104 @@
+//! Objects in S3. Uploads are in `upload`.
+
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use bytes::Bytes;
+use fresco_pipeline::error::{ErrorName, Failure};
+
+use super::{S3Upload, SdkError, describe, status};
+use crate::traits::{ObjectHead, Objects, StoreError};
+
+/// A bucket.
+///
+/// A role that may read objects but not list the bucket (`s3:ListBucket`) is told 403 instead of 404 of an object that is
+/// not there, which reads as [`ErrorName::StorageDenied`] here. Functions that ask whether an object is there need both.
+#[derive(Debug, Clone)]
+pub struct S3Objects {
+    client: Client,
+    bucket: String,
+}
+
+impl S3Objects {
+    /// This bucket.
+    pub fn new(client: Client, bucket: impl Into<String>) -> Self {
+        S3Objects { client, bucket: bucket.into() }
+    }
+
+    /// The bucket's name.
+    pub fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// A link by which anyone can read the object for so many seconds (at most seven days, and no longer than the
+    /// credentials that sign it live). It is a secret: not to be logged.
+    pub async fn presign_get(&self, key: &str, seconds: u64) -> Result<String, StoreError> {
+        let expires = PresigningConfig::expires_in(Duration::from_secs(seconds))
+            .map_err(|error| StoreError::storage(format!("presign: {error}")))?;
+        let request = self.client.get_object().bucket(&self.bucket).key(key).presigned(expires).await;
+        match request {
+            Ok(request) => Ok(request.uri().to_owned()),
+            Err(error) => Err(failed("presign", &error)),
+        }
+    }
+
+    /// See [`super::Aws::warm`].
+    pub(super) async fn warm(&self) {
+        let _ = self.client.head_object().bucket(&self.bucket).key("warm").send().await;
+    }
+}
+
+/// The failure of an operation on an object.
+pub(super) fn failed<E: ProvideErrorMetadata>(operation: &str, error: &SdkError<E>) -> StoreError {
+    let name = match status(error) {
+        Some(401 | 403) => ErrorName::StorageDenied,
+        _ => ErrorName::StorageUnavailable,
+    };
+    StoreError(Failure::new(name, describe(&format!("S3 {operation}"), error)))
+}
+
+impl Objects for S3Objects {
+    type Upload = S3Upload;
+
+    async fn head(&self, key: &str) -> Result<Option<ObjectHead>, StoreError> {
+        match self.client.head_object().bucket(&self.bucket).key(key).send().await {
+            Ok(head) => {
+                let bytes = head.content_length().and_then(|length| u64::try_from(length).ok());
+                let modified = head.last_modified().and_then(|time| time.to_millis().ok());
+                let (Some(bytes), Some(modified_at)) = (bytes, modified) else {
+                    return Err(StoreError::storage("S3 HeadObject: an answer without length or date"));
+                };
+                Ok(Some(ObjectHead { bytes, modified_at }))
+            }
+            // HEAD has no body and so no code. A bucket that is missing says 404, too: every object in it is.
+            Err(error) if status(&error) == Some(404) => Ok(None),
+            Err(error) => Err(failed("HeadObject", &error)),
+        }
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        match self.client.get_object().bucket(&self.bucket).key(key).send().await {
+            Ok(object) => match object.body.collect().await {
+                Ok(body) => Ok(Some(body.into_bytes())),
+                Err(_) => Err(StoreError::storage("S3 GetObject: the object broke off")),
+            },
+            Err(error) if error.as_service_error().is_some_and(|reason| reason.is_no_such_key()) => Ok(None),
+            Err(error) => Err(failed("GetObject", &error)),
+        }
+    }
+
+    async fn put(&self, key: &str, bytes: Bytes, content_type: &str) -> Result<(), StoreError> {
+        let put = self.client.put_object().bucket(&self.bucket).key(key).content_type(content_type);
+        match put.body(ByteStream::from(bytes)).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(failed("PutObject", &error)),
+        }
+    }
+
+    async fn upload(&self, key: &str, content_type: &str) -> Result<S3Upload, StoreError> {
+        Ok(S3Upload::new(self.client.clone(), &self.bucket, key, content_type))
+    }
+}

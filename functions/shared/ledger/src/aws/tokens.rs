@@ -1,0 +1,54 @@
+//! Messages to task tokens of Step Functions. A token is never part of an error or a log line, and neither is a message of
+//! the service about one.
+
+use aws_sdk_sfn::Client;
+use fresco_pipeline::error::Failure;
+
+use super::errors::describe_code;
+use super::{SdkError, code};
+use crate::traits::{StoreError, Tokens, Told};
+
+/// The longest error name that SendTaskFailure takes, in characters.
+const ERROR_CHARS: usize = 256;
+/// The longest cause that SendTaskFailure takes, in characters.
+const CAUSE_CHARS: usize = 32_768;
+
+/// Task tokens.
+#[derive(Debug, Clone)]
+pub struct SfnTokens {
+    client: Client,
+}
+
+impl SfnTokens {
+    /// By this client.
+    pub fn new(client: Client) -> Self {
+        SfnTokens { client }
+    }
+}
+
+fn told<T, E>(operation: &str, outcome: Result<T, SdkError<E>>) -> Result<Told, StoreError>
+where
+    E: aws_smithy_types::error::metadata::ProvideErrorMetadata,
+{
+    match outcome {
+        Ok(_) => Ok(Told::Heard),
+        Err(error) => match code(&error) {
+            Some("TaskTimedOut" | "TaskDoesNotExist" | "InvalidToken") => Ok(Told::Gone),
+            _ => Err(StoreError::ledger(describe_code(operation, &error))),
+        },
+    }
+}
+
+impl Tokens for SfnTokens {
+    async fn succeed(&self, token: &str, output: &str) -> Result<Told, StoreError> {
+        let outcome = self.client.send_task_success().task_token(token).output(output).send().await;
+        told("Step Functions SendTaskSuccess", outcome)
+    }
+
+    async fn fail(&self, token: &str, failure: &Failure) -> Result<Told, StoreError> {
+        let error: String = failure.name.as_str().chars().take(ERROR_CHARS).collect();
+        let cause: String = failure.message.chars().take(CAUSE_CHARS).collect();
+        let outcome = self.client.send_task_failure().task_token(token).error(error).cause(cause).send().await;
+        told("Step Functions SendTaskFailure", outcome)
+    }
+}

@@ -1,0 +1,175 @@
+//! What a commit does to a run's budget and to a waiter, and that a commit does all of it or nothing.
+
+use std::time::Duration;
+
+use fresco_pipeline::catalogue::ProviderName;
+use fresco_pipeline::ids::Attempt;
+use fresco_pipeline::money::Money;
+use futures::future::join_all;
+
+use super::sample::{NOW, asker, attempt, creation, full_entry, key, run, run_id, wait};
+use crate::rows::RunStatus;
+use crate::traits::{BudgetChange, Change, CommitError, Entries, JobOf, Runs, Waiters};
+
+fn hold(run: &str, amount: i64) -> Option<BudgetChange> {
+    Some(BudgetChange::Hold { run: run_id(run), amount: Money::micros(amount) })
+}
+
+fn settle(run: &str, held: i64, spent: i64) -> Option<BudgetChange> {
+    Some(BudgetChange::Settle { run: run_id(run), held: Money::micros(held), spent: Money::micros(spent) })
+}
+
+/// Commits on an entry, whatever its revision.
+async fn commit(store: &impl Entries, name: &str, budget: Option<BudgetChange>) -> Result<(), CommitError> {
+    let entry = store.entry(&key(name)).await.unwrap().unwrap_or_else(|| creation(name).entry);
+    store.commit(&Change { budget, ..Change::of(entry) }).await
+}
+
+/// What is left, held and settled.
+async fn account(store: &impl Runs, name: &str) -> (i64, i64, i64) {
+    let run = store.run(&run_id(name)).await.unwrap().unwrap();
+    (run.remaining.as_micros(), run.held.as_micros(), run.settled.as_micros())
+}
+
+/// Reserved, spent, given back, corrected: the sum stays.
+pub async fn a_hold_and_its_end(store: &(impl Entries + Runs)) {
+    store.create_run(&run("one", 100)).await.unwrap();
+    commit(store, "a", hold("one", 60)).await.unwrap();
+    assert_eq!(account(store, "one").await, (40, 60, 0));
+    commit(store, "a", hold("one", 40)).await.unwrap();
+    assert_eq!(account(store, "one").await, (0, 100, 0));
+    // Spent less than held.
+    commit(store, "a", settle("one", 60, 45)).await.unwrap();
+    assert_eq!(account(store, "one").await, (15, 40, 45));
+    // Given back.
+    commit(store, "a", settle("one", 40, 0)).await.unwrap();
+    assert_eq!(account(store, "one").await, (55, 0, 45));
+    // A job that was written off as spent turned out not to be billed.
+    commit(store, "a", settle("one", 0, -45)).await.unwrap();
+    assert_eq!(account(store, "one").await, (100, 0, 0));
+    // A job that was given back turned out to be billed, for more than is left.
+    commit(store, "a", settle("one", 0, 130)).await.unwrap();
+    assert_eq!(account(store, "one").await, (-30, 0, 130));
+    // A hold that comes back.
+    commit(store, "a", settle("one", -10, -20)).await.unwrap();
+    assert_eq!(account(store, "one").await, (-20, 10, 110));
+    assert_eq!(store.entry(&key("a")).await.unwrap().unwrap().rev, 7);
+}
+
+/// Why a hold is refused, each by its own error.
+pub async fn a_hold_needs_a_run_that_goes_on_and_its_money(store: &(impl Entries + Runs)) {
+    assert_eq!(commit(store, "a", hold("none", 0)).await, Err(CommitError::RunMissing));
+
+    store.create_run(&run("short", 99)).await.unwrap();
+    assert_eq!(commit(store, "a", hold("short", 100)).await, Err(CommitError::OverBudget));
+    commit(store, "a", hold("short", 99)).await.unwrap();
+    assert_eq!(commit(store, "a", hold("short", 1)).await, Err(CommitError::OverBudget));
+    commit(store, "a", hold("short", 0)).await.unwrap();
+
+    store.create_run(&run("stopped", 100)).await.unwrap();
+    assert!(store.stop_run(&run_id("stopped")).await.unwrap());
+    assert_eq!(commit(store, "a", hold("stopped", 100)).await, Err(CommitError::RunStopped));
+    // Stopped and short: stopped is said, since money would not mend it.
+    assert_eq!(commit(store, "a", hold("stopped", 101)).await, Err(CommitError::RunStopped));
+
+    store.create_run(&run("ended", 100)).await.unwrap();
+    assert!(store.close_run(&run_id("ended"), RunStatus::Partial, None, NOW).await.unwrap());
+    assert_eq!(commit(store, "a", hold("ended", 100)).await, Err(CommitError::RunStopped));
+
+    store.create_run(&run("rich", Money::UNLIMITED.as_micros())).await.unwrap();
+    commit(store, "a", hold("rich", 6_000_000)).await.unwrap();
+    assert_eq!(account(store, "rich").await, (Money::UNLIMITED.as_micros() - 6_000_000, 6_000_000, 0));
+}
+
+/// A hold ends whatever became of its run; only if the record is gone, nothing can be written.
+pub async fn a_settlement_needs_the_run_only(store: &(impl Entries + Runs)) {
+    store.create_run(&run("one", 100)).await.unwrap();
+    commit(store, "a", hold("one", 100)).await.unwrap();
+    store.stop_run(&run_id("one")).await.unwrap();
+    commit(store, "a", settle("one", 30, 30)).await.unwrap();
+    store.close_run(&run_id("one"), RunStatus::Stopped, None, NOW).await.unwrap();
+    commit(store, "a", settle("one", 70, 20)).await.unwrap();
+    assert_eq!(account(store, "one").await, (50, 0, 50));
+    assert_eq!(commit(store, "a", settle("none", 1, 1)).await, Err(CommitError::RunMissing));
+}
+
+/// A hundred claims at once on a budget for ten: ten hold, and the rest is told why not.
+pub async fn a_hundred_holds_and_money_for_ten(store: &(impl Entries + Runs)) {
+    store.create_run(&run("one", 10 * 25_000 + 24_999)).await.unwrap();
+    let claims = (0..100u32).map(|n| async move {
+        let name = format!("entry {n}");
+        // Transactions on one item get in each other's way; whoever is turned away decides again, as the ledger does.
+        for round in 0..200u32 {
+            match commit(store, &name, hold("one", 25_000)).await {
+                Err(CommitError::Conflict) => {
+                    tokio::time::sleep(Duration::from_millis(u64::from((n + round) % 40))).await;
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(CommitError::Conflict)
+    });
+    let outcomes = join_all(claims).await;
+    let count = |of: Result<(), CommitError>| outcomes.iter().filter(|outcome| **outcome == of).count();
+    assert_eq!((count(Ok(())), count(Err(CommitError::OverBudget))), (10, 90), "{outcomes:?}");
+    assert_eq!(account(store, "one").await, (24_999, 250_000, 0));
+    let keys: Vec<_> = (0..100).map(|n| key(&format!("entry {n}"))).collect();
+    assert_eq!(store.entries(&keys).await.unwrap().len(), 10);
+}
+
+/// The waiter's row says which attempt it joined; where there is none, nothing is written.
+pub async fn joining_needs_the_waiter(store: &(impl Entries + Runs + Waiters)) {
+    let who = asker("one", "image");
+    let claim = |attempt| Change { joined: Some((who.clone(), Attempt(attempt))), ..creation("a") };
+    assert_eq!(store.commit(&claim(1)).await, Err(CommitError::Conflict));
+    assert_eq!(store.entry(&key("a")).await.unwrap(), None);
+    assert_eq!(store.waiters(&key("a")).await.unwrap(), []);
+
+    store.wait(&key("a"), &wait(&who, "token", 0, NOW)).await.unwrap();
+    store.commit(&claim(1)).await.unwrap();
+    assert_eq!(store.waiters(&key("a")).await.unwrap()[0].joined, Attempt(1));
+    // Waiting again keeps it.
+    assert_eq!(store.wait(&key("a"), &wait(&who, "token", 0, NOW)).await.unwrap().joined, Attempt(1));
+}
+
+/// Everything that one commit can carry, refused for each reason in turn: the most important is told, and nothing is
+/// written. Then it goes through, and all of it is there.
+pub async fn a_refused_commit_changes_nothing(store: &(impl Entries + Runs + Waiters)) {
+    let job = |attempt| JobOf {
+        provider: ProviderName::Fal,
+        request_id: "request-1".to_owned(),
+        attempt: Attempt(attempt),
+    };
+    store.commit(&Change { job: Some(job(9)), ..creation("owner") }).await.unwrap();
+    let who = asker("one", "image");
+    let mut change = Change {
+        attempt: Some(attempt("a", 2, "one")),
+        job: Some(job(2)),
+        budget: hold("one", 100),
+        joined: Some((who.clone(), Attempt(2))),
+        ..Change::of(full_entry("a"))
+    };
+    change.entry.rev = 1;
+    assert_eq!(store.commit(&change).await, Err(CommitError::Conflict));
+    change.entry.rev = 0;
+    assert_eq!(store.commit(&change).await, Err(CommitError::JobTaken));
+    change.job = Some(JobOf { request_id: "request-2".to_owned(), ..job(2) });
+    assert_eq!(store.commit(&change).await, Err(CommitError::RunMissing));
+    store.create_run(&run("one", 99)).await.unwrap();
+    assert_eq!(store.commit(&change).await, Err(CommitError::OverBudget));
+    change.budget = hold("one", 99);
+    assert_eq!(store.commit(&change).await, Err(CommitError::Conflict), "no waiter");
+
+    assert_eq!(store.entry(&key("a")).await.unwrap(), None);
+    assert_eq!(store.attempt(&key("a"), Attempt(2)).await.unwrap(), None);
+    assert_eq!(store.job(ProviderName::Fal, "request-2").await.unwrap(), None);
+    assert_eq!(account(store, "one").await, (99, 0, 0));
+
+    store.wait(&key("a"), &wait(&who, "token", 0, NOW)).await.unwrap();
+    store.commit(&change).await.unwrap();
+    assert_eq!(store.entry(&key("a")).await.unwrap().unwrap().rev, 1);
+    assert_eq!(store.attempt(&key("a"), Attempt(2)).await.unwrap(), change.attempt);
+    assert_eq!(store.job(ProviderName::Fal, "request-2").await.unwrap(), Some((key("a"), Attempt(2))));
+    assert_eq!(account(store, "one").await, (0, 99, 0));
+    assert_eq!(store.waiters(&key("a")).await.unwrap()[0].joined, Attempt(2));
+}

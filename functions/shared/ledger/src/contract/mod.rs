@@ -1,0 +1,108 @@
+//! What every implementation of the traits has to do, as tests that are generic over it. The twin in memory and the real
+//! one pass the same functions, which is what makes a test on the twin worth something. A macro a suite names its tests,
+//! so that no implementation can leave one out.
+#![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
+
+pub mod budget;
+pub mod entries;
+pub mod objects;
+pub mod runs;
+pub mod sample;
+pub mod steps;
+pub mod tokens;
+pub mod waiters;
+
+/// Tests of what is in the table. `$store` is an expression whose future gives an empty store; each test has its own.
+#[macro_export]
+macro_rules! table_contract {
+    ($store:expr) => {
+        $crate::contract_tests!($store, entries: [
+            an_entry_is_what_was_committed,
+            a_commit_needs_the_revision_it_read,
+            one_of_many_creators_wins,
+            an_attempt_is_what_was_committed,
+            the_first_report_stays,
+            a_job_belongs_to_one_attempt,
+            many_entries_at_once,
+            due_entries_in_order,
+        ]);
+        $crate::contract_tests!($store, budget: [
+            a_hold_and_its_end,
+            a_hold_needs_a_run_that_goes_on_and_its_money,
+            a_settlement_needs_the_run_only,
+            a_hundred_holds_and_money_for_ten,
+            joining_needs_the_waiter,
+            a_refused_commit_changes_nothing,
+        ]);
+        $crate::contract_tests!($store, waiters: [
+            waiting_again_overwrites_the_token_only,
+            joining_and_running_are_noted,
+            every_waiter_of_the_entry_and_no_other,
+            only_the_latest_token_ends_a_wait,
+        ]);
+        $crate::contract_tests!($store, runs: [
+            a_run_is_what_was_created,
+            a_run_is_created_once,
+            recent_runs_newest_first,
+            planning_twice_keeps_the_steps,
+            steps_in_the_order_of_the_document,
+            a_run_is_stopped_while_it_runs,
+            a_run_is_closed_once,
+        ]);
+        $crate::contract_tests!($store, steps: [
+            beginning_counts_and_notes_the_first,
+            a_source_is_noted_until_the_step_is_decided,
+            the_first_pin_stays,
+            a_result_outweighs_a_failure,
+            the_first_failure_stays,
+            a_step_that_is_missing_stays_missing,
+        ]);
+    };
+}
+
+/// Tests of objects. `$store` is an expression whose future gives a store.
+#[macro_export]
+macro_rules! objects_contract {
+    ($store:expr) => {
+        $crate::contract_tests!($store, objects: [
+            what_is_missing_is_missing,
+            a_small_object_is_what_was_put,
+            an_upload_is_seen_when_it_is_finished,
+            an_upload_of_nothing_is_an_empty_object,
+            lengths_around_a_part,
+            a_long_upload_in_odd_pieces,
+            the_first_upload_stays,
+            an_aborted_upload_leaves_nothing,
+        ]);
+    };
+}
+
+/// Tests of task tokens. `$store` is an expression whose future gives the store and a function that opens a token.
+#[macro_export]
+macro_rules! tokens_contract {
+    ($store:expr) => {
+        $crate::contract_tests!($store, tokens: [
+            a_token_hears_one_success,
+            a_token_hears_one_failure,
+            an_unknown_token_is_gone,
+        ]);
+    };
+}
+
+/// One test for each function of a module of the contract.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! contract_tests {
+    ($store:expr, $module:ident: [$($name:ident,)*]) => {
+        mod $module {
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    let store = $store.await;
+                    $crate::contract::$module::$name(&store).await;
+                }
+            )*
+        }
+    };
+}

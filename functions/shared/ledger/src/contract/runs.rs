@@ -1,0 +1,129 @@
+//! Runs and their plans.
+
+use fresco_pipeline::error::ErrorName;
+use fresco_pipeline::money::Money;
+use serde_json::Value;
+
+use super::sample::{NOW, asker, failure, ready, run, run_id, step};
+use crate::rows::{RunRow, RunStatus, Source, StepRow};
+use crate::traits::Runs;
+
+/// Every part comes back.
+pub async fn a_run_is_what_was_created(store: &impl Runs) {
+    assert_eq!(store.run(&run_id("one")).await.unwrap(), None);
+    let full = RunRow {
+        status: RunStatus::Failed,
+        stop: true,
+        fail_fast: false,
+        remaining: Money::micros(-5),
+        held: Money::micros(7),
+        settled: Money::micros(9),
+        ended_at: Some(NOW + 1),
+        bound_at: Some(NOW + 2),
+        steps: 3,
+        failure: Some(failure("no plan")),
+        ..run("one", 0)
+    };
+    assert!(store.create_run(&full).await.unwrap());
+    assert_eq!(store.run(&run_id("one")).await.unwrap(), Some(full));
+    assert!(store.create_run(&run("two", 100)).await.unwrap());
+    assert_eq!(store.run(&run_id("two")).await.unwrap(), Some(run("two", 100)));
+}
+
+/// A second run with the same id is refused, and the first one stays.
+pub async fn a_run_is_created_once(store: &impl Runs) {
+    assert!(store.create_run(&run("one", 100)).await.unwrap());
+    let other = RunRow { created_at: NOW + 1, ..run("one", 200) };
+    assert!(!store.create_run(&other).await.unwrap());
+    assert_eq!(store.run(&run_id("one")).await.unwrap(), Some(run("one", 100)));
+    assert_eq!(store.recent_runs(10, NOW).await.unwrap(), [run("one", 100)]);
+}
+
+/// Newest first, as many as asked for, across the turn of a month.
+pub async fn recent_runs_newest_first(store: &impl Runs) {
+    const DAY: i64 = 86_400_000;
+    assert_eq!(store.recent_runs(10, NOW).await.unwrap(), []);
+    let ages = [("today", 0), ("month", 30 * DAY), ("yesterday", DAY), ("minute", 60_000), ("quarter", 100 * DAY)];
+    for (name, age) in ages {
+        store.create_run(&RunRow { created_at: NOW - age, ..run(name, 1) }).await.unwrap();
+    }
+    let names = |runs: Vec<RunRow>| runs.into_iter().map(|run| run.id).collect::<Vec<_>>();
+    let ids = |names: &[&str]| names.iter().map(|name| run_id(name)).collect::<Vec<_>>();
+    let all = names(store.recent_runs(10, NOW).await.unwrap());
+    assert_eq!(all, ids(&["today", "minute", "yesterday", "month"]));
+    assert_eq!(names(store.recent_runs(2, NOW).await.unwrap()), ids(&["today", "minute"]));
+    assert_eq!(names(store.recent_runs(4, NOW).await.unwrap()).len(), 4);
+    assert_eq!(store.recent_runs(0, NOW).await.unwrap(), []);
+    // A month on, this month's are last month's.
+    let later = names(store.recent_runs(10, NOW + 30 * DAY).await.unwrap());
+    assert_eq!(later, ids(&["today", "minute", "yesterday"]));
+}
+
+/// Plan may be called twice: steps that have moved on stay as they are.
+pub async fn planning_twice_keeps_the_steps(store: &impl Runs) {
+    let steps = [step("one", "a", 0), step("one", "b", 1)];
+    let refused = store.plan_run(&run_id("one"), &[], NOW).await.unwrap_err();
+    assert_eq!(refused.0.name, ErrorName::RunNotFound);
+
+    store.create_run(&run("one", 100)).await.unwrap();
+    store.plan_run(&run_id("one"), &steps, NOW + 1).await.unwrap();
+    let planned = RunRow { steps: 2, bound_at: Some(NOW + 1), ..run("one", 100) };
+    assert_eq!(store.run(&run_id("one")).await.unwrap(), Some(planned));
+    assert_eq!(store.steps(&run_id("one")).await.unwrap(), steps);
+
+    let pinned = store.pin(&asker("one", "a"), &ready(1), Source::Hit, NOW).await.unwrap().unwrap();
+    let begun = store.begin_step(&asker("one", "b"), NOW).await.unwrap().unwrap();
+    store.plan_run(&run_id("one"), &steps, NOW + 1).await.unwrap();
+    assert_eq!(store.steps(&run_id("one")).await.unwrap(), [pinned, begun]);
+}
+
+/// As many steps as make several pages, by their place in the document and not by their names; of this run only.
+pub async fn steps_in_the_order_of_the_document(store: &impl Runs) {
+    store.create_run(&run("many", 100)).await.unwrap();
+    store.create_run(&run("few", 100)).await.unwrap();
+    let mut many: Vec<StepRow> = (0..400).map(|n| step("many", &format!("step_{n}"), n)).collect();
+    for row in &mut many {
+        row.plan.params.insert("prompt".to_owned(), Value::from("a long prompt. ".repeat(300)));
+    }
+    many.rotate_left(123);
+    store.plan_run(&run_id("many"), &many, NOW).await.unwrap();
+    store.plan_run(&run_id("few"), &[step("few", "b", 0), step("few", "a", 1)], NOW).await.unwrap();
+
+    many.sort_by_key(|row| row.plan.index);
+    let found = store.steps(&run_id("many")).await.unwrap();
+    assert_eq!(found.len(), 400);
+    assert!(found == many);
+    assert_eq!(store.steps(&run_id("few")).await.unwrap(), [step("few", "b", 0), step("few", "a", 1)]);
+    assert_eq!(store.steps(&run_id("none")).await.unwrap(), []);
+    assert_eq!(store.step(&asker("few", "a")).await.unwrap(), Some(step("few", "a", 1)));
+    assert_eq!(store.step(&asker("few", "c")).await.unwrap(), None);
+}
+
+/// A run that has ended, or is not there, cannot be stopped.
+pub async fn a_run_is_stopped_while_it_runs(store: &impl Runs) {
+    assert!(!store.stop_run(&run_id("one")).await.unwrap());
+    assert_eq!(store.run(&run_id("one")).await.unwrap(), None);
+    store.create_run(&run("one", 100)).await.unwrap();
+    assert!(store.stop_run(&run_id("one")).await.unwrap());
+    assert!(store.stop_run(&run_id("one")).await.unwrap());
+    let stopped = RunRow { stop: true, ..run("one", 100) };
+    assert_eq!(store.run(&run_id("one")).await.unwrap(), Some(stopped));
+
+    store.create_run(&run("two", 100)).await.unwrap();
+    store.close_run(&run_id("two"), RunStatus::Succeeded, None, NOW).await.unwrap();
+    assert!(!store.stop_run(&run_id("two")).await.unwrap());
+    assert!(!store.run(&run_id("two")).await.unwrap().unwrap().stop);
+}
+
+/// The first to close it says how it ended.
+pub async fn a_run_is_closed_once(store: &impl Runs) {
+    assert!(!store.close_run(&run_id("one"), RunStatus::Failed, None, NOW).await.unwrap());
+    assert_eq!(store.run(&run_id("one")).await.unwrap(), None);
+    store.create_run(&run("one", 100)).await.unwrap();
+    let why = failure("no plan");
+    assert!(store.close_run(&run_id("one"), RunStatus::Failed, Some(&why), NOW + 1).await.unwrap());
+    assert!(!store.close_run(&run_id("one"), RunStatus::Succeeded, None, NOW + 2).await.unwrap());
+    let closed =
+        RunRow { status: RunStatus::Failed, failure: Some(why), ended_at: Some(NOW + 1), ..run("one", 100) };
+    assert_eq!(store.run(&run_id("one")).await.unwrap(), Some(closed));
+}

@@ -1,0 +1,179 @@
+//! Rows to test with. Every optional part is there, so that what comes back can be compared as a whole.
+
+use fresco_pipeline::catalogue::{MediaKind, ProviderName, StepType};
+use fresco_pipeline::document::CachePolicy;
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
+use fresco_pipeline::money::Money;
+use fresco_pipeline::plan::PlannedStep;
+use serde_json::{Map, Value, json};
+
+use crate::rows::{
+    Asker, AttemptRow, AttemptState, Entry, Failed, Hold, HoldState, Millis, Output, Pending, Ready, Request, RunRow,
+    RunStatus, Stage, StepRow, StepState,
+};
+use crate::traits::{Change, Wait};
+
+/// A time: 2026-09-21, in the second half of its month.
+pub const NOW: Millis = 1_790_000_000_000;
+
+/// A content key.
+pub fn key(name: &str) -> ContentKey {
+    ContentKey::digest(name.as_bytes())
+}
+
+/// A run's id.
+pub fn run_id(name: &str) -> RunId {
+    RunId::parse(format!("run-{name}-000000")).unwrap()
+}
+
+/// A step of a run.
+pub fn asker(run: &str, step: &str) -> Asker {
+    Asker { run: run_id(run), step: StepName::parse(step).unwrap() }
+}
+
+/// A result with one output.
+pub fn ready(attempt: u32) -> Ready {
+    Ready {
+        attempt: Attempt(attempt),
+        outputs: vec![Output {
+            key: format!("outputs/image/k/{attempt}/0.png"),
+            kind: MediaKind::Image,
+            content_type: "image/png".to_owned(),
+            bytes: 12_345,
+            sha256: "ab".repeat(32),
+            width: Some(1024),
+            height: Some(768),
+            duration_ms: None,
+        }],
+        created_at: NOW,
+        cost: Money::micros(3_000),
+        took_ms: 2_500,
+    }
+}
+
+/// A failure.
+pub fn failure(message: &str) -> Failure {
+    Failure::new(ErrorName::ProviderRejected, message)
+}
+
+/// An entry that holds everything an entry can hold.
+pub fn full_entry(name: &str) -> Entry {
+    Entry {
+        key: key(name),
+        rev: 0,
+        result: Some(ready(1)),
+        pending: Some(Pending {
+            attempt: Attempt(2),
+            stage: Stage::Submitted,
+            token_hash: TokenHash::of("token"),
+            lease_until: NOW + 60_000,
+            request_id: Some("request-1".to_owned()),
+            leader: asker("leader", "image"),
+            lookups: 1,
+            checks: 2,
+            look_at: NOW + 2_000,
+        }),
+        failure: Some(Failed {
+            attempt: Attempt(1),
+            failure: failure("no \"such\" size \u{1f308}"),
+            retryable: true,
+            not_before: NOW + 1_000,
+            leader: asker("leader", "image"),
+        }),
+        last: Attempt(2),
+        tries: 3,
+        lost: 4,
+        untold: true,
+        due: Some(NOW),
+    }
+}
+
+/// An attempt whose hold is on this run.
+pub fn attempt(name: &str, number: u32, run: &str) -> AttemptRow {
+    let mut params = Map::new();
+    params.insert("prompt".to_owned(), Value::from("a fox in the snow, \"oil on canvas\"\n\u{1f98a}"));
+    params.insert("image_size".to_owned(), json!({ "width": 1024, "height": 768 }));
+    params.insert("guidance_scale".to_owned(), json!(3.5));
+    AttemptRow {
+        key: key(name),
+        attempt: Attempt(number),
+        token_hash: TokenHash::of("token"),
+        state: AttemptState::Open,
+        request_id: Some("request-1".to_owned()),
+        request: Request {
+            provider: ProviderName::Fal,
+            step: StepType::TextToImage,
+            model: "flux_dev".to_owned(),
+            endpoint: "fal-ai/flux/dev".to_owned(),
+            params,
+            kind: MediaKind::Image,
+            price: Money::micros(25_000),
+        },
+        claimed_at: NOW,
+        submitter_dead_at: NOW + 360_000,
+        hold: Hold { run: run_id(run), amount: Money::micros(25_000), state: HoldState::Held },
+        fetches: 1,
+    }
+}
+
+/// A run that has begun, with this much left to spend.
+pub fn run(name: &str, remaining: i64) -> RunRow {
+    RunRow {
+        id: run_id(name),
+        name: "a pipeline of \"mine\"".to_owned(),
+        status: RunStatus::Running,
+        stop: false,
+        fail_fast: true,
+        remaining: Money::micros(remaining),
+        held: Money::ZERO,
+        settled: Money::ZERO,
+        created_at: NOW,
+        ended_at: None,
+        bound_at: None,
+        steps: 0,
+        failure: None,
+    }
+}
+
+/// A step that waits, at this place of the document.
+pub fn step(run: &str, name: &str, index: u32) -> StepRow {
+    let request = attempt(name, 1, run).request;
+    StepRow {
+        run: run_id(run),
+        plan: PlannedStep {
+            name: StepName::parse(name).unwrap(),
+            index,
+            step: request.step,
+            model: request.model,
+            provider: request.provider,
+            endpoint: request.endpoint,
+            params: request.params,
+            take: 1,
+            cache: CachePolicy::Use,
+            key: key(name),
+            price: request.price,
+            outputs: 1,
+            kind: request.kind,
+            timeout: 30,
+            typical: 8,
+        },
+        state: StepState::Waiting,
+        source: None,
+        pinned: None,
+        failure: None,
+        started_at: None,
+        ended_at: None,
+        calls: 0,
+    }
+}
+
+/// A wait with this token.
+pub fn wait(asker: &Asker, token: &str, base: u32, now: Millis) -> Wait {
+    Wait { asker: asker.clone(), token: token.to_owned(), base: Attempt(base), now, timeout_ms: 30_000 }
+}
+
+/// A change of a new entry about which nothing else is known.
+pub fn creation(name: &str) -> Change {
+    Change::of(Entry::new(key(name)))
+}

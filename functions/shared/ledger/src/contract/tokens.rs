@@ -1,0 +1,32 @@
+//! Task tokens. A store comes with a way to open a token.
+
+use super::sample::failure;
+use crate::traits::{Told, Tokens};
+
+/// Task tokens, and a way to make one that something waits under.
+pub trait OpensTokens: Tokens {
+    /// A token that something waits under.
+    fn open(&self) -> impl Future<Output = String> + Send;
+}
+
+/// The first success is heard; then nobody waits any more.
+pub async fn a_token_hears_one_success(store: &impl OpensTokens) {
+    let token = store.open().await;
+    assert_eq!(store.succeed(&token, r#"{"ok":true}"#).await.unwrap(), Told::Heard);
+    assert_eq!(store.succeed(&token, r#"{"ok":true}"#).await.unwrap(), Told::Gone);
+    assert_eq!(store.fail(&token, &failure("late")).await.unwrap(), Told::Gone);
+}
+
+/// The first failure is heard, however long its message; then nobody waits any more.
+pub async fn a_token_hears_one_failure(store: &impl OpensTokens) {
+    let token = store.open().await;
+    assert_eq!(store.fail(&token, &failure(&"\u{1f308}".repeat(40_000))).await.unwrap(), Told::Heard);
+    assert_eq!(store.fail(&token, &failure("again")).await.unwrap(), Told::Gone);
+    assert_eq!(store.succeed(&token, "{}").await.unwrap(), Told::Gone);
+}
+
+/// Nobody waits under a token that never was one.
+pub async fn an_unknown_token_is_gone(store: &impl OpensTokens) {
+    assert_eq!(store.succeed("no such token", "{}").await.unwrap(), Told::Gone);
+    assert_eq!(store.fail("no such token", &failure("no")).await.unwrap(), Told::Gone);
+}

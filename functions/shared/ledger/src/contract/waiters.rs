@@ -1,0 +1,84 @@
+//! Waiters.
+
+use fresco_pipeline::ids::Attempt;
+
+use super::sample::{NOW, asker, attempt, creation, key, wait};
+use crate::rows::Waiter;
+use crate::traits::{Change, Entries, Wait, Waiters};
+
+/// A nudge brings a new token; what the step joined and since when it waits stays.
+pub async fn waiting_again_overwrites_the_token_only(store: &impl Waiters) {
+    let who = asker("one", "image");
+    let first = store.wait(&key("a"), &wait(&who, "token 1", 3, NOW)).await.unwrap();
+    let expected = Waiter {
+        asker: who.clone(),
+        token: "token 1".to_owned(),
+        joined: Attempt::NONE,
+        base: Attempt(3),
+        since: NOW,
+        running_since: None,
+        timeout_ms: 30_000,
+    };
+    assert_eq!(first, expected);
+
+    store.join(&key("a"), &who, Attempt(4)).await.unwrap();
+    store.seen_running(&key("a"), &who, NOW + 1).await.unwrap();
+    let nudged = Wait { timeout_ms: 40_000, ..wait(&who, "token 2", 9, NOW + 5_000) };
+    let expected = Waiter {
+        token: "token 2".to_owned(),
+        joined: Attempt(4),
+        running_since: Some(NOW + 1),
+        timeout_ms: 40_000,
+        ..expected
+    };
+    assert_eq!(store.wait(&key("a"), &nudged).await.unwrap(), expected);
+    assert_eq!(store.waiters(&key("a")).await.unwrap(), [expected]);
+}
+
+/// Noted where the row is, and nowhere else; the first sight of the provider running stays.
+pub async fn joining_and_running_are_noted(store: &impl Waiters) {
+    let who = asker("one", "image");
+    store.join(&key("a"), &who, Attempt(1)).await.unwrap();
+    store.seen_running(&key("a"), &who, NOW).await.unwrap();
+    assert_eq!(store.waiters(&key("a")).await.unwrap(), []);
+
+    store.wait(&key("a"), &wait(&who, "token", 0, NOW)).await.unwrap();
+    store.join(&key("a"), &who, Attempt(1)).await.unwrap();
+    store.join(&key("a"), &who, Attempt(2)).await.unwrap();
+    store.seen_running(&key("a"), &who, NOW + 10).await.unwrap();
+    store.seen_running(&key("a"), &who, NOW + 20).await.unwrap();
+    let waiters = store.waiters(&key("a")).await.unwrap();
+    assert_eq!((waiters[0].joined, waiters[0].running_since), (Attempt(2), Some(NOW + 10)));
+}
+
+/// All steps of all runs that wait for it; not its other rows, nor who waits for another.
+pub async fn every_waiter_of_the_entry_and_no_other(store: &(impl Entries + Waiters)) {
+    store.commit(&Change { attempt: Some(attempt("a", 1, "one")), ..creation("a") }).await.unwrap();
+    let mut askers = vec![asker("one", "image"), asker("one", "image-2"), asker("two", "image"), asker("two", "_x")];
+    for who in &askers {
+        store.wait(&key("a"), &wait(who, who.step.as_str(), 0, NOW)).await.unwrap();
+    }
+    store.wait(&key("b"), &wait(&asker("one", "other"), "token", 0, NOW)).await.unwrap();
+    let mut found: Vec<_> = store.waiters(&key("a")).await.unwrap().into_iter().map(|waiter| waiter.asker).collect();
+    found.sort();
+    askers.sort();
+    assert_eq!(found, askers);
+    assert_eq!(store.waiters(&key("b")).await.unwrap().len(), 1);
+    assert_eq!(store.waiters(&key("c")).await.unwrap(), []);
+}
+
+/// Whoever told an old token must not remove the wait under the new one.
+pub async fn only_the_latest_token_ends_a_wait(store: &impl Waiters) {
+    let who = asker("one", "image");
+    assert!(!store.unwait(&key("a"), &who, "token 1").await.unwrap());
+    store.wait(&key("a"), &wait(&who, "token 1", 0, NOW)).await.unwrap();
+    store.wait(&key("a"), &wait(&who, "token 2", 0, NOW)).await.unwrap();
+    assert!(!store.unwait(&key("a"), &who, "token 1").await.unwrap());
+    assert_eq!(store.waiters(&key("a")).await.unwrap().len(), 1);
+    assert!(store.unwait(&key("a"), &who, "token 2").await.unwrap());
+    assert!(!store.unwait(&key("a"), &who, "token 2").await.unwrap());
+    assert_eq!(store.waiters(&key("a")).await.unwrap(), []);
+    // Who waits again begins anew.
+    let again = store.wait(&key("a"), &wait(&who, "token 3", 5, NOW + 7)).await.unwrap();
+    assert_eq!((again.joined, again.base, again.since), (Attempt::NONE, Attempt(5), NOW + 7));
+}

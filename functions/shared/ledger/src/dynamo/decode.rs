@@ -1,0 +1,103 @@
+//! Items as rows. An item that this version cannot read is an error that names the item and the attribute, never a guess.
+
+use fresco_pipeline::ids::{Attempt, ContentKey};
+use fresco_pipeline::money::Money;
+
+use super::encode::{ATTEMPT_PREFIX, KEY_PREFIX, RUN_PREFIX, WAITER_PREFIX};
+use super::item::Reader;
+use super::{DUE, Item, PK, SK};
+use crate::rows::{Asker, AttemptRow, Entry, RunRow, StepRow, StepState, Waiter};
+use crate::traits::StoreError;
+
+pub(super) fn entry(item: &Item) -> Result<Entry, StoreError> {
+    let item = Reader::new(item)?;
+    Ok(Entry {
+        key: item.id(PK, item.after(PK, KEY_PREFIX)?)?,
+        rev: item.number("rev")?,
+        result: item.maybe_json("result")?,
+        pending: item.maybe_json("pending")?,
+        failure: item.maybe_json("failure")?,
+        last: Attempt(item.number("last")?),
+        tries: item.number("tries")?,
+        lost: item.number("lost")?,
+        untold: item.flag("untold")?,
+        due: item.maybe_number(DUE)?,
+    })
+}
+
+/// The key of an entry, where nothing but the keys is known.
+pub(super) fn entry_key(item: &Item) -> Option<ContentKey> {
+    let pk = item.get(PK)?.as_s().ok()?;
+    ContentKey::parse(pk.strip_prefix(KEY_PREFIX)?).ok()
+}
+
+pub(super) fn attempt(item: &Item) -> Result<AttemptRow, StoreError> {
+    let item = Reader::new(item)?;
+    let number = item.after(SK, ATTEMPT_PREFIX)?.parse();
+    Ok(AttemptRow {
+        key: item.id(PK, item.after(PK, KEY_PREFIX)?)?,
+        attempt: Attempt(number.map_err(|_| item.bad(SK))?),
+        token_hash: item.id("token_hash", item.text("token_hash")?)?,
+        state: item.word("state")?,
+        request_id: item.maybe_text("request_id")?.map(str::to_owned),
+        request: item.json("request")?,
+        claimed_at: item.number("claimed_at")?,
+        submitter_dead_at: item.number("submitter_dead_at")?,
+        hold: item.json("hold")?,
+        fetches: item.number("fetches")?,
+    })
+}
+
+pub(super) fn job(item: &Item) -> Result<(ContentKey, Attempt), StoreError> {
+    let item = Reader::new(item)?;
+    let key = item.id("owner_key", item.text("owner_key")?)?;
+    Ok((key, Attempt(item.number("owner_attempt")?)))
+}
+
+pub(super) fn waiter(item: &Item) -> Result<Waiter, StoreError> {
+    let item = Reader::new(item)?;
+    let (run, step) = item.after(SK, WAITER_PREFIX)?.split_once('#').ok_or_else(|| item.bad(SK))?;
+    Ok(Waiter {
+        asker: Asker { run: item.id(SK, run)?, step: item.id(SK, step)? },
+        token: item.text("token")?.to_owned(),
+        joined: Attempt(item.number("joined")?),
+        base: Attempt(item.number("base")?),
+        since: item.number("since")?,
+        running_since: item.maybe_number("running_since")?,
+        timeout_ms: item.number("timeout_ms")?,
+    })
+}
+
+pub(super) fn run(item: &Item) -> Result<RunRow, StoreError> {
+    let item = Reader::new(item)?;
+    Ok(RunRow {
+        id: item.id(PK, item.after(PK, RUN_PREFIX)?)?,
+        name: item.text("name")?.to_owned(),
+        status: item.word("status")?,
+        stop: item.flag("stop")?,
+        fail_fast: item.flag("fail_fast")?,
+        remaining: Money::micros(item.number("remaining")?),
+        held: Money::micros(item.number("held")?),
+        settled: Money::micros(item.number("settled")?),
+        created_at: item.number("created_at")?,
+        ended_at: item.maybe_number("ended_at")?,
+        bound_at: item.maybe_number("bound_at")?,
+        steps: item.number("steps")?,
+        failure: item.maybe_json("failure")?,
+    })
+}
+
+pub(super) fn step(item: &Item) -> Result<StepRow, StoreError> {
+    let item = Reader::new(item)?;
+    Ok(StepRow {
+        run: item.id(PK, item.after(PK, RUN_PREFIX)?)?,
+        plan: item.json("plan")?,
+        state: item.maybe_word("state")?.unwrap_or(StepState::Waiting),
+        source: item.maybe_word("source")?,
+        pinned: item.maybe_json("pinned")?,
+        failure: item.maybe_json("failure")?,
+        started_at: item.maybe_number("started_at")?,
+        ended_at: item.maybe_number("ended_at")?,
+        calls: item.number("calls")?,
+    })
+}

@@ -1,0 +1,163 @@
+//! Runs in the table, and the list of them by month. What happens to one step is in `steps`.
+
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::RunId;
+
+use super::commit::unbuilt;
+use super::expression::Expression;
+use super::item::{flag, json, number, text, word};
+use super::{Dynamo, SK, decode, encode, failed};
+use crate::month::Month;
+use crate::rows::{Asker, Millis, Ready, RunRow, RunStatus, Source, StepRow};
+use crate::traits::{Runs, StoreError};
+
+/// The run is there and has not ended.
+const RUNNING: &str = "attribute_exists(#pk) AND #status = :running";
+
+impl Runs for Dynamo {
+    async fn create_run(&self, run: &RunRow) -> Result<bool, StoreError> {
+        let new = Expression::new().only_if("attribute_not_exists(#pk)");
+        let put = new.guard(&self.table, encode::run(run)?).build().map_err(unbuilt)?;
+        let list = Put::builder().table_name(&self.table).set_item(Some(encode::listed(run))).build();
+        let create = self
+            .client
+            .transact_write_items()
+            .transact_items(TransactWriteItem::builder().put(put).build())
+            .transact_items(TransactWriteItem::builder().put(list.map_err(unbuilt)?).build());
+        match create.send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.as_service_error() {
+                Some(TransactWriteItemsError::TransactionCanceledException(cancelled))
+                    if cancelled
+                        .cancellation_reasons()
+                        .iter()
+                        .any(|reason| reason.code() == Some("ConditionalCheckFailed")) =>
+                {
+                    Ok(false)
+                }
+                _ => Err(failed("TransactWriteItems", &error)),
+            },
+        }
+    }
+
+    async fn run(&self, id: &RunId) -> Result<Option<RunRow>, StoreError> {
+        self.get(&encode::run_pk(id), encode::RUN).await?.as_ref().map(decode::run).transpose()
+    }
+
+    async fn recent_runs(&self, limit: u32, now: Millis) -> Result<Vec<RunRow>, StoreError> {
+        let this = Month::of(now);
+        let mut ids = self.listed_in(this, limit).await?;
+        let left = limit.saturating_sub(u32::try_from(ids.len()).unwrap_or(u32::MAX));
+        if left > 0 {
+            ids.extend(self.listed_in(this.previous(), left).await?);
+        }
+        let keys = ids.iter().map(|id| (encode::run_pk(id), encode::RUN.to_owned())).collect();
+        let mut runs: Vec<RunRow> =
+            self.batch_get(keys).await?.iter().map(decode::run).collect::<Result<_, StoreError>>()?;
+        runs.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
+        Ok(runs)
+    }
+
+    async fn plan_run(&self, id: &RunId, steps: &[StepRow], bound_at: Millis) -> Result<(), StoreError> {
+        // The steps first: where the run says how many there are, they are there.
+        self.put_steps(id, steps).await?;
+        let write = Expression::new()
+            .set("steps", number(u32::try_from(steps.len()).unwrap_or(u32::MAX)))
+            .set("bound_at", number(bound_at))
+            .only_if("attribute_exists(#pk)");
+        match self.update(&encode::run_pk(id), encode::RUN, write).await? {
+            Some(_) => Ok(()),
+            None => Err(StoreError(Failure::new(ErrorName::RunNotFound, format!("no record of run {id}")))),
+        }
+    }
+
+    async fn step(&self, asker: &Asker) -> Result<Option<StepRow>, StoreError> {
+        let item = self.get(&encode::run_pk(&asker.run), &encode::step_sk(&asker.step)).await?;
+        item.as_ref().map(decode::step).transpose()
+    }
+
+    async fn steps(&self, run: &RunId) -> Result<Vec<StepRow>, StoreError> {
+        let items = self.query(&encode::run_pk(run), encode::STEP_PREFIX).await?;
+        let mut steps: Vec<StepRow> = items.iter().map(decode::step).collect::<Result<_, StoreError>>()?;
+        steps.sort_by_key(|step| step.plan.index);
+        Ok(steps)
+    }
+
+    async fn begin_step(&self, asker: &Asker, now: Millis) -> Result<Option<StepRow>, StoreError> {
+        self.begin(asker, now).await
+    }
+
+    async fn note_source(&self, asker: &Asker, source: Source) -> Result<(), StoreError> {
+        self.note(asker, source).await
+    }
+
+    async fn pin(
+        &self,
+        asker: &Asker,
+        ready: &Ready,
+        source: Source,
+        now: Millis,
+    ) -> Result<Option<StepRow>, StoreError> {
+        self.pin_once(asker, ready, source, now).await
+    }
+
+    async fn fail_step(&self, asker: &Asker, failure: &Failure, now: Millis) -> Result<(), StoreError> {
+        self.give_up(asker, failure, now).await
+    }
+
+    async fn stop_run(&self, id: &RunId) -> Result<bool, StoreError> {
+        let write = Expression::new()
+            .set("stop", flag(true))
+            .only_if(RUNNING)
+            .with("running", word(RunStatus::Running)?);
+        Ok(self.update(&encode::run_pk(id), encode::RUN, write).await?.is_some())
+    }
+
+    async fn close_run(
+        &self,
+        id: &RunId,
+        status: RunStatus,
+        failure: Option<&Failure>,
+        now: Millis,
+    ) -> Result<bool, StoreError> {
+        let write = Expression::new()
+            .set("status", word(status)?)
+            .set("ended_at", number(now))
+            .set_or_remove("failure", failure.map(json).transpose()?)
+            .only_if(RUNNING)
+            .with("running", word(RunStatus::Running)?);
+        Ok(self.update(&encode::run_pk(id), encode::RUN, write).await?.is_some())
+    }
+}
+
+impl Dynamo {
+    /// The latest runs that were written in a month, newest first.
+    async fn listed_in(&self, month: Month, limit: u32) -> Result<Vec<RunId>, StoreError> {
+        let (mut ids, mut from) = (Vec::new(), None);
+        loop {
+            let left = limit.saturating_sub(u32::try_from(ids.len()).unwrap_or(u32::MAX));
+            if left == 0 {
+                return Ok(ids);
+            }
+            let query = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .consistent_read(true)
+                .scan_index_forward(false)
+                .key_condition_expression("pk = :pk")
+                .expression_attribute_values(":pk", text(encode::list_pk(month)))
+                .limit(i32::try_from(left).unwrap_or(i32::MAX))
+                .set_exclusive_start_key(from);
+            let page = query.send().await.map_err(|error| failed("Query", &error))?;
+            let sks = page.items.iter().flatten().filter_map(|item| item.get(SK)?.as_s().ok());
+            ids.extend(sks.filter_map(|sk| RunId::parse(sk.split_once('#')?.1).ok()));
+            match page.last_evaluated_key {
+                Some(last) if !last.is_empty() => from = Some(last),
+                _ => return Ok(ids),
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Waiters in the table. Each is an item under its entry's partition, so that one query finds them all.
+
+use fresco_pipeline::ids::{Attempt, ContentKey};
+
+use super::expression::Expression;
+use super::item::{VERSION, number, text};
+use super::{Dynamo, EXPIRES_AT, PK, SK, decode, encode, expiry, failed};
+use crate::rows::{Asker, Millis, Waiter};
+use crate::traits::{StoreError, Wait, Waiters};
+
+const WAITER_DAYS: Millis = 14;
+
+impl Waiters for Dynamo {
+    async fn wait(&self, key: &ContentKey, wait: &Wait) -> Result<Waiter, StoreError> {
+        let write = Expression::new()
+            .set("v", number(VERSION))
+            .set("token", text(&wait.token))
+            .set("timeout_ms", number(wait.timeout_ms))
+            .set_once("joined", number(Attempt::NONE.0))
+            .set_once("base", number(wait.base.0))
+            .set_once("since", number(wait.now))
+            .set(EXPIRES_AT, expiry(wait.now, WAITER_DAYS));
+        let item = self.update(&encode::entry_pk(key), &encode::waiter_sk(&wait.asker), write).await?;
+        decode::waiter(&item.ok_or_else(|| StoreError::ledger("DynamoDB UpdateItem: an answer without the item"))?)
+    }
+
+    async fn join(&self, key: &ContentKey, asker: &Asker, attempt: Attempt) -> Result<(), StoreError> {
+        let write = Expression::new().set("joined", number(attempt.0)).only_if("attribute_exists(#pk)");
+        self.update(&encode::entry_pk(key), &encode::waiter_sk(asker), write).await.map(drop)
+    }
+
+    async fn seen_running(&self, key: &ContentKey, asker: &Asker, now: Millis) -> Result<(), StoreError> {
+        let write = Expression::new().set_once("running_since", number(now)).only_if("attribute_exists(#pk)");
+        self.update(&encode::entry_pk(key), &encode::waiter_sk(asker), write).await.map(drop)
+    }
+
+    async fn waiters(&self, key: &ContentKey) -> Result<Vec<Waiter>, StoreError> {
+        self.query(&encode::entry_pk(key), encode::WAITER_PREFIX).await?.iter().map(decode::waiter).collect()
+    }
+
+    async fn unwait(&self, key: &ContentKey, asker: &Asker, token: &str) -> Result<bool, StoreError> {
+        let delete = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .key(PK, text(encode::entry_pk(key)))
+            .key(SK, text(encode::waiter_sk(asker)))
+            .condition_expression("#token = :token")
+            .expression_attribute_names("#token", "token")
+            .expression_attribute_values(":token", text(token));
+        match delete.send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error.as_service_error().is_some_and(|reason| reason.is_conditional_check_failed_exception()) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(failed("DeleteItem", &error)),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Entries, attempts, jobs and waiters in memory. A commit checks everything before it writes anything, in the order in
+//! which the real one reports what failed: the entry, the job, the budget, the waiter.
+
+use fresco_pipeline::catalogue::ProviderName;
+use fresco_pipeline::ids::{Attempt, ContentKey};
+
+use super::{Memory, State};
+use crate::rows::{Asker, AttemptRow, Entry, Millis, Waiter};
+use crate::traits::{BudgetChange, Change, CommitError, Entries, StoreError, Wait, Waiters};
+
+impl Entries for Memory {
+    async fn entry(&self, key: &ContentKey) -> Result<Option<Entry>, StoreError> {
+        Ok(self.lock().entries.get(key).cloned())
+    }
+
+    async fn entries(&self, keys: &[ContentKey]) -> Result<Vec<Entry>, StoreError> {
+        let unique: std::collections::BTreeSet<&ContentKey> = keys.iter().collect();
+        let state = self.lock();
+        Ok(unique.into_iter().filter_map(|key| state.entries.get(key).cloned()).collect())
+    }
+
+    async fn attempt(&self, key: &ContentKey, attempt: Attempt) -> Result<Option<AttemptRow>, StoreError> {
+        Ok(self.lock().attempts.get(&(key.clone(), attempt)).cloned())
+    }
+
+    async fn commit(&self, change: &Change) -> Result<(), CommitError> {
+        let mut state = self.lock();
+        check(&state, change)?;
+        apply(&mut state, change);
+        Ok(())
+    }
+
+    async fn record_report(&self, key: &ContentKey, attempt: Attempt, report: &str) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        let id = (key.clone(), attempt);
+        if state.attempts.contains_key(&id) {
+            state.reports.entry(id).or_insert_with(|| report.to_owned());
+        }
+        Ok(())
+    }
+
+    async fn report(&self, key: &ContentKey, attempt: Attempt) -> Result<Option<String>, StoreError> {
+        Ok(self.lock().reports.get(&(key.clone(), attempt)).cloned())
+    }
+
+    async fn job(
+        &self,
+        provider: ProviderName,
+        request_id: &str,
+    ) -> Result<Option<(ContentKey, Attempt)>, StoreError> {
+        Ok(self.lock().jobs.get(&(provider, request_id.to_owned())).cloned())
+    }
+
+    async fn due(&self, now: Millis, limit: u32) -> Result<Vec<ContentKey>, StoreError> {
+        let state = self.lock();
+        let mut due: Vec<(Millis, &ContentKey)> = state
+            .entries
+            .values()
+            .filter_map(|entry| entry.due.filter(|due| *due <= now).map(|due| (due, &entry.key)))
+            .collect();
+        due.sort();
+        Ok(due.into_iter().take(limit as usize).map(|(_, key)| key.clone()).collect())
+    }
+}
+
+fn check(state: &State, change: &Change) -> Result<(), CommitError> {
+    let key = &change.entry.key;
+    if state.entries.get(key).map_or(0, |entry| entry.rev) != change.entry.rev {
+        return Err(CommitError::Conflict);
+    }
+    if let Some(job) = &change.job
+        && let Some(owner) = state.jobs.get(&(job.provider, job.request_id.clone()))
+        && *owner != (key.clone(), job.attempt)
+    {
+        return Err(CommitError::JobTaken);
+    }
+    if let Some(budget) = &change.budget {
+        let run = state.runs.get(budget.run()).ok_or(CommitError::RunMissing)?;
+        if let BudgetChange::Hold { amount, .. } = budget {
+            if run.stop || run.status.is_final() {
+                return Err(CommitError::RunStopped);
+            }
+            if run.remaining < *amount {
+                return Err(CommitError::OverBudget);
+            }
+        }
+    }
+    match &change.joined {
+        Some((asker, _)) if !state.waiters.contains_key(&(key.clone(), asker.clone())) => Err(CommitError::Conflict),
+        _ => Ok(()),
+    }
+}
+
+fn apply(state: &mut State, change: &Change) {
+    let key = &change.entry.key;
+    let entry = Entry { rev: change.entry.rev + 1, ..change.entry.clone() };
+    state.entries.insert(key.clone(), entry);
+    if let Some(attempt) = &change.attempt {
+        state.attempts.insert((attempt.key.clone(), attempt.attempt), attempt.clone());
+    }
+    if let Some(job) = &change.job {
+        state.jobs.insert((job.provider, job.request_id.clone()), (key.clone(), job.attempt));
+    }
+    if let Some(budget) = &change.budget
+        && let Some(run) = state.runs.get_mut(budget.run())
+    {
+        match budget {
+            BudgetChange::Hold { amount, .. } => {
+                run.remaining = run.remaining - *amount;
+                run.held += *amount;
+            }
+            BudgetChange::Settle { held, spent, .. } => {
+                run.remaining += *held - *spent;
+                run.held = run.held - *held;
+                run.settled += *spent;
+            }
+        }
+    }
+    if let Some((asker, attempt)) = &change.joined
+        && let Some(waiter) = state.waiters.get_mut(&(key.clone(), asker.clone()))
+    {
+        waiter.joined = *attempt;
+    }
+}
+
+impl Waiters for Memory {
+    async fn wait(&self, key: &ContentKey, wait: &Wait) -> Result<Waiter, StoreError> {
+        let mut state = self.lock();
+        let waiter = state.waiters.entry((key.clone(), wait.asker.clone())).or_insert_with(|| Waiter {
+            asker: wait.asker.clone(),
+            token: String::new(),
+            joined: Attempt::NONE,
+            base: wait.base,
+            since: wait.now,
+            running_since: None,
+            timeout_ms: wait.timeout_ms,
+        });
+        waiter.token.clone_from(&wait.token);
+        waiter.timeout_ms = wait.timeout_ms;
+        Ok(waiter.clone())
+    }
+
+    async fn join(&self, key: &ContentKey, asker: &Asker, attempt: Attempt) -> Result<(), StoreError> {
+        if let Some(waiter) = self.lock().waiters.get_mut(&(key.clone(), asker.clone())) {
+            waiter.joined = attempt;
+        }
+        Ok(())
+    }
+
+    async fn seen_running(&self, key: &ContentKey, asker: &Asker, now: Millis) -> Result<(), StoreError> {
+        if let Some(waiter) = self.lock().waiters.get_mut(&(key.clone(), asker.clone())) {
+            waiter.running_since.get_or_insert(now);
+        }
+        Ok(())
+    }
+
+    async fn waiters(&self, key: &ContentKey) -> Result<Vec<Waiter>, StoreError> {
+        let state = self.lock();
+        Ok(state.waiters.iter().filter(|((of, _), _)| of == key).map(|(_, waiter)| waiter.clone()).collect())
+    }
+
+    async fn unwait(&self, key: &ContentKey, asker: &Asker, token: &str) -> Result<bool, StoreError> {
+        let mut state = self.lock();
+        let id = (key.clone(), asker.clone());
+        let same = state.waiters.get(&id).is_some_and(|waiter| waiter.token == token);
+        if same {
+            state.waiters.remove(&id);
+        }
+        Ok(same)
+    }
+}

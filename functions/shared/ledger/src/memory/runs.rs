@@ -1,0 +1,137 @@
+//! Runs and their steps in memory.
+
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::RunId;
+
+use super::Memory;
+use crate::month::Month;
+use crate::rows::{Asker, Millis, Ready, RunRow, RunStatus, Source, StepRow, StepState};
+use crate::traits::{Runs, StoreError};
+
+impl Runs for Memory {
+    async fn create_run(&self, run: &RunRow) -> Result<bool, StoreError> {
+        let mut state = self.lock();
+        let free = !state.runs.contains_key(&run.id);
+        if free {
+            state.runs.insert(run.id.clone(), run.clone());
+        }
+        Ok(free)
+    }
+
+    async fn run(&self, id: &RunId) -> Result<Option<RunRow>, StoreError> {
+        Ok(self.lock().runs.get(id).cloned())
+    }
+
+    async fn recent_runs(&self, limit: u32, now: Millis) -> Result<Vec<RunRow>, StoreError> {
+        let this = Month::of(now);
+        let listed = [this, this.previous()];
+        let state = self.lock();
+        let mut runs: Vec<RunRow> =
+            state.runs.values().filter(|run| listed.contains(&Month::of(run.created_at))).cloned().collect();
+        runs.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
+        runs.truncate(limit as usize);
+        Ok(runs)
+    }
+
+    async fn plan_run(&self, id: &RunId, steps: &[StepRow], bound_at: Millis) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        let Some(run) = state.runs.get_mut(id) else {
+            return Err(StoreError(Failure::new(ErrorName::RunNotFound, format!("no record of run {id}"))));
+        };
+        run.steps = u32::try_from(steps.len()).unwrap_or(u32::MAX);
+        run.bound_at = Some(bound_at);
+        for step in steps {
+            let asker = Asker { run: id.clone(), step: step.plan.name.clone() };
+            state.steps.entry(asker).or_insert_with(|| step.clone());
+        }
+        Ok(())
+    }
+
+    async fn step(&self, asker: &Asker) -> Result<Option<StepRow>, StoreError> {
+        Ok(self.lock().steps.get(asker).cloned())
+    }
+
+    async fn steps(&self, run: &RunId) -> Result<Vec<StepRow>, StoreError> {
+        let state = self.lock();
+        let mut steps: Vec<StepRow> = state.steps.values().filter(|step| step.run == *run).cloned().collect();
+        steps.sort_by_key(|step| step.plan.index);
+        Ok(steps)
+    }
+
+    async fn begin_step(&self, asker: &Asker, now: Millis) -> Result<Option<StepRow>, StoreError> {
+        let mut state = self.lock();
+        let Some(step) = state.steps.get_mut(asker) else { return Ok(None) };
+        step.calls += 1;
+        step.started_at.get_or_insert(now);
+        if step.state == StepState::Waiting {
+            step.state = StepState::Running;
+        }
+        Ok(Some(step.clone()))
+    }
+
+    async fn note_source(&self, asker: &Asker, source: Source) -> Result<(), StoreError> {
+        if let Some(step) = self.lock().steps.get_mut(asker)
+            && !decided(step)
+            && step.source != Some(Source::Generated)
+        {
+            step.source = Some(source);
+        }
+        Ok(())
+    }
+
+    async fn pin(
+        &self,
+        asker: &Asker,
+        ready: &Ready,
+        source: Source,
+        now: Millis,
+    ) -> Result<Option<StepRow>, StoreError> {
+        let mut state = self.lock();
+        let Some(step) = state.steps.get_mut(asker) else { return Ok(None) };
+        if step.pinned.is_none() {
+            step.pinned = Some(ready.clone());
+            step.source.get_or_insert(source);
+            step.state = StepState::Done;
+            step.failure = None;
+            step.ended_at = Some(now);
+        }
+        Ok(Some(step.clone()))
+    }
+
+    async fn fail_step(&self, asker: &Asker, failure: &Failure, now: Millis) -> Result<(), StoreError> {
+        if let Some(step) = self.lock().steps.get_mut(asker)
+            && !decided(step)
+        {
+            step.state = StepState::Failed;
+            step.failure = Some(failure.clone());
+            step.ended_at = Some(now);
+        }
+        Ok(())
+    }
+
+    async fn stop_run(&self, id: &RunId) -> Result<bool, StoreError> {
+        let mut state = self.lock();
+        let Some(run) = state.runs.get_mut(id).filter(|run| !run.status.is_final()) else { return Ok(false) };
+        run.stop = true;
+        Ok(true)
+    }
+
+    async fn close_run(
+        &self,
+        id: &RunId,
+        status: RunStatus,
+        failure: Option<&Failure>,
+        now: Millis,
+    ) -> Result<bool, StoreError> {
+        let mut state = self.lock();
+        let Some(run) = state.runs.get_mut(id).filter(|run| !run.status.is_final()) else { return Ok(false) };
+        run.status = status;
+        run.failure = failure.cloned();
+        run.ended_at = Some(now);
+        Ok(true)
+    }
+}
+
+fn decided(step: &StepRow) -> bool {
+    matches!(step.state, StepState::Done | StepState::Failed)
+}

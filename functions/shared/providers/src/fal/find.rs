@@ -1,0 +1,189 @@
+//! The look-up of a job whose submission had an unknown outcome: fal's list of our requests, compared by their input. fal
+//! takes no idempotency key, so the input, the endpoint and the time are all there is to know a job by.
+
+use fresco_pipeline::error::{ErrorName, Failure};
+use serde_json::Value;
+
+use super::client::{Client, bad_id, is_request_id, refused, terminal, unavailable};
+use crate::types::{CheckError, FoundJob, Lookup};
+
+/// How many pages of 100 are read.
+const PAGES: usize = 5;
+/// No submission is accepted later than this after it was sent; it keeps the list short on a busy account.
+const SPAN_MS: i64 = 60 * 60 * 1000;
+
+/// `GET /v1/models/requests/by-endpoint` with payloads (fal docs, platform APIs). A list that is longer than what is read is
+/// an error unless the job was on it, and so is one with entries that cannot be compared: "not there" must never be said of
+/// what was not seen.
+pub(super) async fn find(client: &Client, lookup: &Lookup) -> Result<Vec<FoundJob>, CheckError> {
+    let base = client.api_url("/v1/models/requests/by-endpoint").ok_or_else(bad_id)?;
+    let (start, end) = (instant(lookup.not_before_ms)?, instant(lookup.not_before_ms.saturating_add(SPAN_MS))?);
+    let mut found = Vec::new();
+    let mut whole = true;
+    let mut cursor: Option<String> = None;
+    for _ in 0..PAGES {
+        let mut url = base.clone();
+        url.query_pairs_mut()
+            .append_pair("endpoint_id", &lookup.endpoint)
+            .append_pair("start", &start)
+            .append_pair("end", &end)
+            .append_pair("expand", "payloads")
+            .append_pair("limit", "100")
+            .extend_pairs(cursor.iter().map(|cursor| ("cursor", cursor)));
+        let answer = client.get(url).await?;
+        if !answer.is_success() {
+            return Err(refused(&answer));
+        }
+        let page = answer.json()?;
+        let Some(items) = page.get("items").and_then(Value::as_array) else {
+            return Err(unavailable("fal's list of requests has no items"));
+        };
+        for item in items {
+            match entry(item, lookup) {
+                Entry::Candidate(job) => found.push(job),
+                Entry::Other => {}
+                Entry::Unreadable => whole = false,
+            }
+        }
+        cursor = page.get("next_cursor").and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+        let more = page.get("has_more").and_then(Value::as_bool).unwrap_or(cursor.is_some());
+        if !more || cursor.is_none() {
+            whole &= !more;
+            return conclude(found, whole);
+        }
+    }
+    conclude(found, false)
+}
+
+fn conclude(mut found: Vec<FoundJob>, whole: bool) -> Result<Vec<FoundJob>, CheckError> {
+    if found.is_empty() && !whole {
+        return Err(unavailable("fal's list of requests could not be read to its end"));
+    }
+    found.sort_by(|a, b| (a.sent_at_ms, &a.request_id).cmp(&(b.sent_at_ms, &b.request_id)));
+    found.dedup_by(|a, b| a.request_id == b.request_id);
+    Ok(found)
+}
+
+/// What an entry of the list is to the look-up.
+#[derive(Debug, PartialEq, Eq)]
+enum Entry {
+    /// It could be the job.
+    Candidate(FoundJob),
+    /// It is another one.
+    Other,
+    /// It cannot be told: its input or its time is not there.
+    Unreadable,
+}
+
+fn entry(item: &Value, lookup: &Lookup) -> Entry {
+    if item.get("endpoint_id").and_then(Value::as_str).is_some_and(|endpoint| endpoint != lookup.endpoint) {
+        return Entry::Other;
+    }
+    let text = |field: &str| item.get(field).and_then(Value::as_str);
+    let sent_at_ms = text("sent_at").and_then(milliseconds);
+    if sent_at_ms.is_some_and(|sent| sent < lookup.not_before_ms) {
+        return Entry::Other;
+    }
+    let id = text("request_id").filter(|id| is_request_id(id));
+    let (Some(sent_at_ms), Some(id), Some(input)) = (sent_at_ms, id, item.get("json_input").and_then(Value::as_object))
+    else {
+        return Entry::Unreadable;
+    };
+    let alike = input.len() == lookup.params.len()
+        && lookup.params.iter().all(|(name, value)| input.get(name).is_some_and(|other| same(value, other)));
+    if !alike {
+        return Entry::Other;
+    }
+    let ended = item.get("ended_at").is_some_and(|instant| !instant.is_null());
+    Entry::Candidate(FoundJob { request_id: id.to_owned(), sent_at_ms, ended })
+}
+
+/// An instant; one without an offset is taken as UTC.
+fn milliseconds(text: &str) -> Option<i64> {
+    let instant = text.parse::<jiff::Timestamp>().ok().or_else(|| {
+        let civil = text.parse::<jiff::civil::DateTime>().ok()?;
+        Some(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+    })?;
+    Some(instant.as_millisecond())
+}
+
+/// Equality of JSON values where 1 and 1.0 are the same number: the list need not spell numbers as they were sent.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        // Two integers are compared exactly: seeds go beyond what a float tells apart.
+        (Value::Number(x), Value::Number(y)) => x == y || (x.is_f64() != y.is_f64() && x.as_f64() == y.as_f64()),
+        (Value::Array(x), Value::Array(y)) => x.len() == y.len() && x.iter().zip(y).all(|(x, y)| same(x, y)),
+        (Value::Object(x), Value::Object(y)) => {
+            x.len() == y.len() && x.iter().all(|(name, x)| y.get(name).is_some_and(|y| same(x, y)))
+        }
+        _ => a == b,
+    }
+}
+
+fn instant(ms: i64) -> Result<String, CheckError> {
+    jiff::Timestamp::from_millisecond(ms)
+        .map(|instant| instant.to_string())
+        .map_err(|_| terminal(Failure::new(ErrorName::Internal, "the instant of the submission is out of range")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn lookup() -> Lookup {
+        let params = json!({"prompt": "a fox", "num_images": 1, "scale": 3.5, "size": {"width": 512}});
+        let params = params.as_object().unwrap().clone();
+        Lookup { endpoint: "fal-ai/flux/dev".to_owned(), params, not_before_ms: 1_767_225_600_000 }
+    }
+
+    #[test]
+    fn a_job_is_known_by_its_input_and_its_time() {
+        let input = json!({"size": {"width": 512.0}, "scale": 3.5, "num_images": 1.0, "prompt": "a fox"});
+        let item = json!({"request_id": "r-1", "endpoint_id": "fal-ai/flux/dev", "sent_at": "2026-01-01T00:00:01.5Z",
+            "ended_at": null, "json_input": input});
+        let job = FoundJob { request_id: "r-1".to_owned(), sent_at_ms: 1_767_225_601_500, ended: false };
+        assert_eq!(entry(&item, &lookup()), Entry::Candidate(job.clone()));
+        let mut naive = item.clone();
+        naive["sent_at"] = json!("2026-01-01T00:00:01.500");
+        assert_eq!(entry(&naive, &lookup()), Entry::Candidate(job));
+        for (field, value, what) in [
+            ("sent_at", json!("2025-12-31T23:59:59Z"), Entry::Other),
+            ("sent_at", json!("yesterday"), Entry::Unreadable),
+            ("endpoint_id", json!("fal-ai/flux/schnell"), Entry::Other),
+            ("request_id", json!("../x"), Entry::Unreadable),
+            ("json_input", json!(null), Entry::Unreadable),
+            ("json_input", json!({"prompt": "a fox"}), Entry::Other),
+            (
+                "json_input",
+                json!({"prompt": "a fox", "num_images": 2, "scale": 3.5, "size": {"width": 512}}),
+                Entry::Other,
+            ),
+            (
+                "json_input",
+                json!({"prompt": "a fox", "num_images": 1, "scale": 3.5, "x": {"width": 512}}),
+                Entry::Other,
+            ),
+        ] {
+            let mut other = item.clone();
+            other[field] = value;
+            assert_eq!(entry(&other, &lookup()), what, "{other}");
+        }
+    }
+
+    #[test]
+    fn nothing_found_in_a_part_of_the_list_is_not_nothing() {
+        assert_eq!(conclude(Vec::new(), true), Ok(Vec::new()));
+        assert!(conclude(Vec::new(), false).is_err());
+        let job = |id: &str, sent_at_ms| FoundJob { request_id: id.to_owned(), sent_at_ms, ended: false };
+        let found = conclude(vec![job("b", 2), job("a", 1), job("b", 2)], false).unwrap();
+        assert_eq!(found, [job("a", 1), job("b", 2)]);
+    }
+
+    #[test]
+    fn numbers_are_compared_as_numbers() {
+        assert!(same(&json!(1), &json!(1.0)) && same(&json!([0, {"a": 2.0}]), &json!([0.0, {"a": 2}])));
+        assert!(!same(&json!(9_007_199_254_740_993_u64), &json!(9_007_199_254_740_992_u64)));
+        assert!(!same(&json!(1), &json!("1")) && !same(&json!(1), &json!(true)) && !same(&json!([1]), &json!([1, 2])));
+    }
+}

@@ -1,0 +1,15 @@
+//! The providers that generate media, behind one trait: submit, check, find, cancel, read a webhook. What a provider says
+//! on the wire ends here; what goes on from here is a closed set of answers and errors that the ledger can act on. The
+//! `media` module fetches what was generated and looks at it before anybody relies on it.
+
+pub mod fal;
+mod http;
+pub mod media;
+mod secret;
+mod types;
+
+pub use secret::{Secret, SecretSource};
+pub use types::{
+    Accepted, CancelAnswer, CheckError, FoundJob, JobReport, JobState, Lookup, Provider, RemoteMedia, Submission,
+    SubmitError, WebhookError, WebhookReport, WebhookRequest,
+};

@@ -1,0 +1,82 @@
+//! An inspection that runs along with a download: hash, length, and just enough of both ends to tell at the end whether the
+//! whole of it was the media it should be. It never holds the object.
+
+use fresco_pipeline::catalogue::MediaKind;
+use fresco_pipeline::error::{ErrorName, Failure};
+use sha2::{Digest, Sha256};
+
+use super::format::{measure, sniff_head};
+
+/// A JPEG's size stands behind its metadata, and a colour profile or a provenance manifest can be long.
+const HEAD: usize = 512 * 1024;
+const TAIL: usize = 32;
+
+/// What a whole media object turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaInfo {
+    /// The media type, from the bytes and not from what anybody said.
+    pub content_type: &'static str,
+    /// The ending for a file's name, without a dot.
+    pub extension: &'static str,
+    /// The length in bytes.
+    pub bytes: u64,
+    /// SHA-256 in lower-case hex.
+    pub sha256: String,
+    /// The width in pixels.
+    pub width: u32,
+    /// The height in pixels.
+    pub height: u32,
+}
+
+/// An inspection under way: [`Inspector::feed`] it every chunk in order, then [`Inspector::finish`] it.
+#[derive(Debug, Clone, Default)]
+pub struct Inspector {
+    hash: Sha256,
+    bytes: u64,
+    head: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+impl Inspector {
+    /// An inspection of nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The next bytes.
+    pub fn feed(&mut self, chunk: &[u8]) {
+        self.hash.update(chunk);
+        self.bytes = self.bytes.saturating_add(chunk.len() as u64);
+        let room = (HEAD - self.head.len()).min(chunk.len());
+        self.head.extend_from_slice(&chunk[..room]);
+        self.tail.extend_from_slice(&chunk[chunk.len().saturating_sub(TAIL)..]);
+        self.tail.drain(..self.tail.len().saturating_sub(TAIL));
+    }
+
+    /// How many bytes there were.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// What it is, if it is a whole medium of the kind. `Output.Invalid` otherwise.
+    pub fn finish(self, kind: MediaKind) -> Result<MediaInfo, Failure> {
+        if self.bytes > kind.max_bytes() {
+            let message = format!("the output is longer than the largest {}", kind.as_str());
+            return Err(Failure::new(ErrorName::OutputInvalid, message));
+        }
+        let format = sniff_head(kind, &self.head)?;
+        let (width, height) = measure(format, &self.head, &self.tail, self.bytes)?;
+        Ok(MediaInfo {
+            content_type: format.content_type(),
+            extension: format.extension(),
+            bytes: self.bytes,
+            sha256: hex::encode(self.hash.finalize()),
+            width,
+            height,
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "inspect_tests.rs"]
+mod tests;
