@@ -135,11 +135,8 @@ pub async fn joining_needs_the_waiter(store: &(impl Entries + Runs + Waiters)) {
 /// Everything that one commit can carry, refused for each reason in turn: the most important is told, and nothing is
 /// written. Then it goes through, and all of it is there.
 pub async fn a_refused_commit_changes_nothing(store: &(impl Entries + Runs + Waiters)) {
-    let job = |attempt| JobOf {
-        provider: ProviderName::Fal,
-        request_id: "request-1".to_owned(),
-        attempt: Attempt(attempt),
-    };
+    let job =
+        |attempt| JobOf { provider: ProviderName::Fal, request_id: "request-1".to_owned(), attempt: Attempt(attempt) };
     store.commit(&Change { job: Some(job(9)), ..creation("owner") }).await.unwrap();
     let who = asker("one", "image");
     let mut change = Change {

@@ -48,8 +48,7 @@ pub async fn a_commit_needs_the_revision_it_read(store: &impl Entries) {
 
 /// However many create the same entry at once, one does.
 pub async fn one_of_many_creators_wins(store: &impl Entries) {
-    let creations: Vec<Change> =
-        (1..=20).map(|tries| Change::of(Entry { tries, ..Entry::new(key("a")) })).collect();
+    let creations: Vec<Change> = (1..=20).map(|tries| Change::of(Entry { tries, ..Entry::new(key("a")) })).collect();
     let outcomes = join_all(creations.iter().map(|change| store.commit(change))).await;
     let won: Vec<&Change> =
         creations.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok()).map(|(change, _)| change).collect();
@@ -149,8 +148,13 @@ pub async fn many_entries_at_once(store: &impl Entries) {
 /// The longest due first, none that is not due yet, and none that no longer is.
 pub async fn due_entries_in_order(store: &impl Entries) {
     assert_eq!(store.due(NOW, 10).await.unwrap(), []);
-    let due: [(&str, Option<Millis>); 5] =
-        [("third", Some(NOW)), ("first", Some(NOW - 9)), ("later", Some(NOW + 1)), ("never", None), ("second", Some(7))];
+    let due: [(&str, Option<Millis>); 5] = [
+        ("third", Some(NOW)),
+        ("first", Some(NOW - 9)),
+        ("later", Some(NOW + 1)),
+        ("never", None),
+        ("second", Some(7)),
+    ];
     for (name, due) in due {
         store.commit(&Change::of(Entry { due, ..Entry::new(key(name)) })).await.unwrap();
     }

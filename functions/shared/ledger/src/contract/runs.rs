@@ -123,7 +123,6 @@ pub async fn a_run_is_closed_once(store: &impl Runs) {
     let why = failure("no plan");
     assert!(store.close_run(&run_id("one"), RunStatus::Failed, Some(&why), NOW + 1).await.unwrap());
     assert!(!store.close_run(&run_id("one"), RunStatus::Succeeded, None, NOW + 2).await.unwrap());
-    let closed =
-        RunRow { status: RunStatus::Failed, failure: Some(why), ended_at: Some(NOW + 1), ..run("one", 100) };
+    let closed = RunRow { status: RunStatus::Failed, failure: Some(why), ended_at: Some(NOW + 1), ..run("one", 100) };
     assert_eq!(store.run(&run_id("one")).await.unwrap(), Some(closed));
 }

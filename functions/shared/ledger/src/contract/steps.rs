@@ -22,13 +22,8 @@ pub async fn beginning_counts_and_notes_the_first(store: &impl Runs) {
     assert_eq!(store.step(&who).await.unwrap().as_ref(), Some(&second));
 
     store.fail_step(&who, &failure("no"), NOW + 3).await.unwrap();
-    let failed = StepRow {
-        state: StepState::Failed,
-        failure: Some(failure("no")),
-        ended_at: Some(NOW + 3),
-        calls: 3,
-        ..second
-    };
+    let failed =
+        StepRow { state: StepState::Failed, failure: Some(failure("no")), ended_at: Some(NOW + 3), calls: 3, ..second };
     assert_eq!(store.begin_step(&who, NOW + 4).await.unwrap(), Some(failed));
 }
 
@@ -96,8 +91,7 @@ pub async fn the_first_failure_stays(store: &impl Runs) {
     let (who, row) = planned(store).await;
     store.fail_step(&who, &failure("first"), NOW + 1).await.unwrap();
     store.fail_step(&who, &failure("second"), NOW + 2).await.unwrap();
-    let failed =
-        StepRow { state: StepState::Failed, failure: Some(failure("first")), ended_at: Some(NOW + 1), ..row };
+    let failed = StepRow { state: StepState::Failed, failure: Some(failure("first")), ended_at: Some(NOW + 1), ..row };
     assert_eq!(store.step(&who).await.unwrap(), Some(failed));
 }
 

@@ -1,7 +1,7 @@
 //! Task tokens. A store comes with a way to open a token.
 
 use super::sample::failure;
-use crate::traits::{Told, Tokens};
+use crate::traits::{Tokens, Told};
 
 /// Task tokens, and a way to make one that something waits under.
 pub trait OpensTokens: Tokens {

@@ -44,11 +44,7 @@ impl Entries for Dynamo {
         Ok(item.and_then(|mut item| item.remove(REPORT)?.as_s().ok().cloned()))
     }
 
-    async fn job(
-        &self,
-        provider: ProviderName,
-        request_id: &str,
-    ) -> Result<Option<(ContentKey, Attempt)>, StoreError> {
+    async fn job(&self, provider: ProviderName, request_id: &str) -> Result<Option<(ContentKey, Attempt)>, StoreError> {
         let item = self.get(&encode::job_pk(provider, request_id), encode::JOB).await?;
         item.as_ref().map(decode::job).transpose()
     }

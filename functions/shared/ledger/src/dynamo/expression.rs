@@ -131,10 +131,7 @@ mod tests {
             .set_once("since", number(1))
             .remove("failure")
             .only_if("attribute_exists(#pk) AND (#state <> :state OR #running_since = :since)");
-        assert_eq!(
-            expression.update(),
-            "SET #state = :state, #since = if_not_exists(#since, :since) REMOVE #failure"
-        );
+        assert_eq!(expression.update(), "SET #state = :state, #since = if_not_exists(#since, :since) REMOVE #failure");
         let mut names: Vec<String> = expression.names().unwrap().into_values().collect();
         names.sort();
         assert_eq!(names, ["failure", "pk", "running_since", "since", "state"]);

@@ -54,10 +54,9 @@ impl<'a> Reader<'a> {
         let reader = Reader { item };
         match reader.number("v")? {
             VERSION => Ok(reader),
-            version => Err(unreadable(format!(
-                "{} has layout {version}, this version reads layout {VERSION}",
-                reader.named()
-            ))),
+            version => {
+                Err(unreadable(format!("{} has layout {version}, this version reads layout {VERSION}", reader.named())))
+            }
         }
     }
 

@@ -108,10 +108,8 @@ impl Runs for Dynamo {
     }
 
     async fn stop_run(&self, id: &RunId) -> Result<bool, StoreError> {
-        let write = Expression::new()
-            .set("stop", flag(true))
-            .only_if(RUNNING)
-            .with("running", word(RunStatus::Running)?);
+        let write =
+            Expression::new().set("stop", flag(true)).only_if(RUNNING).with("running", word(RunStatus::Running)?);
         Ok(self.update(&encode::run_pk(id), encode::RUN, write).await?.is_some())
     }
 

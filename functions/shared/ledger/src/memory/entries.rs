@@ -43,11 +43,7 @@ impl Entries for Memory {
         Ok(self.lock().reports.get(&(key.clone(), attempt)).cloned())
     }
 
-    async fn job(
-        &self,
-        provider: ProviderName,
-        request_id: &str,
-    ) -> Result<Option<(ContentKey, Attempt)>, StoreError> {
+    async fn job(&self, provider: ProviderName, request_id: &str) -> Result<Option<(ContentKey, Attempt)>, StoreError> {
         Ok(self.lock().jobs.get(&(provider, request_id.to_owned())).cloned())
     }
 

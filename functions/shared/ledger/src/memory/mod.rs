@@ -147,8 +147,7 @@ impl Memory {
 
     /// Writes an object, whatever is there.
     pub fn put_object(&self, key: impl Into<String>, bytes: impl Into<Bytes>, content_type: impl Into<String>) {
-        let object =
-            StoredObject { bytes: bytes.into(), content_type: content_type.into(), modified_at: self.now() };
+        let object = StoredObject { bytes: bytes.into(), content_type: content_type.into(), modified_at: self.now() };
         self.lock().objects.insert(key.into(), object);
     }
 

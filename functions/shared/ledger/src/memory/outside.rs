@@ -40,10 +40,8 @@ impl Objects for Memory {
     type Upload = MemoryUpload;
 
     async fn head(&self, key: &str) -> Result<Option<ObjectHead>, StoreError> {
-        let head = |object: &StoredObject| ObjectHead {
-            bytes: object.bytes.len() as u64,
-            modified_at: object.modified_at,
-        };
+        let head =
+            |object: &StoredObject| ObjectHead { bytes: object.bytes.len() as u64, modified_at: object.modified_at };
         Ok(self.lock().objects.get(key).map(head))
     }
 

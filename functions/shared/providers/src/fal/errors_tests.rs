@@ -7,6 +7,9 @@ use serde_json::json;
 
 use super::*;
 
+/// A status, headers and a body, and what they mean, if they decide anything.
+type Row<T> = (u16, Vec<(&'static str, &'static str)>, String, Option<T>);
+
 fn reply(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> ErrorReply {
     let headers = headers.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect();
     ErrorReply::read(status, &headers, body.as_bytes())
@@ -32,7 +35,7 @@ fn submissions() {
     let limit =
         r#"{"detail":"Reached concurrent requests limit of 2","type":"concurrent_requests_limit","data":{"limit":2}}"#;
     // (status, headers, body, the name and whether it is billed; nothing for an unknown outcome)
-    let rows: Vec<(u16, Vec<(&'static str, &'static str)>, String, Option<(ErrorName, bool)>)> = vec![
+    let rows: Vec<Row<(ErrorName, bool)>> = vec![
         (301, vec![], String::new(), Some((ProviderRejected, false))),
         (400, vec![], infrastructure("bad_request"), Some((ProviderRejected, false))),
         (400, vec![], "nonsense".into(), Some((ProviderRejected, false))),
@@ -86,8 +89,7 @@ fn ends_of_jobs() {
     let yes = ("x-fal-retryable", "true");
     let no = ("x-fal-retryable", "false");
     let of_request = ("x-fal-request-id", "r-1");
-    #[expect(clippy::type_complexity, reason = "a table")]
-    let mut rows: Vec<(u16, Vec<(&'static str, &'static str)>, String, Option<Option<(ErrorName, bool)>>)> = vec![
+    let mut rows: Vec<Row<Option<(ErrorName, bool)>>> = vec![
         (422, vec![no], model("content_policy_violation"), failed(ProviderContentPolicy, true)),
         (422, vec![no], model("no_media_generated"), failed(ProviderFailed, true)),
         (422, vec![], r#"{"detail":"a plain text"}"#.into(), failed(ProviderRejected, true)),

@@ -1,0 +1,100 @@
+//! Downloads: lengths, caps, statuses, and addresses that must not be dialled.
+
+use fresco_pipeline::catalogue::MediaKind;
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_providers::media::{Downloader, HostList};
+
+use super::script::{Script, Step, answer};
+
+async fn read(downloader: &Downloader, url: &str) -> Result<Vec<u8>, Failure> {
+    let mut download = downloader.fetch(url, MediaKind::Image).await?;
+    let mut bytes = Vec::new();
+    while let Some(chunk) = download.chunk().await? {
+        bytes.extend_from_slice(&chunk);
+    }
+    assert!(download.length().is_none_or(|length| length == bytes.len() as u64));
+    Ok(bytes)
+}
+
+fn downloader(hosts: &str) -> Downloader {
+    Downloader::new(HostList::parse(hosts).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_whole_object_arrives_with_and_without_a_length() {
+    let chunked =
+        "HTTP/1.1 200 OK\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+    for step in [answer(200, &[], "abcde"), Step::Bytes(chunked.as_bytes().to_vec())] {
+        let script = Script::start(vec![step]).await;
+        let bytes = read(&downloader(&script.base), &format!("{}/a.png?sig=x", script.base)).await;
+        assert_eq!(bytes, Ok(b"abcde".to_vec()));
+        let asked = script.asked()[0].to_ascii_lowercase();
+        assert!(asked.contains("accept-encoding: identity") && !asked.contains("authorization"));
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_apart_by_whether_it_may_pass() {
+    use ErrorName::{OutputInvalid, OutputUnavailable};
+    let raw = |text: &str| Step::Bytes(text.as_bytes().to_vec());
+    let too_long = MediaKind::Image.max_bytes() + 1;
+    for (step, name) in [
+        (answer(403, &[], "expired"), OutputUnavailable),
+        (answer(404, &[], ""), OutputUnavailable),
+        (answer(410, &[], ""), OutputUnavailable),
+        (answer(429, &[], ""), OutputUnavailable),
+        (answer(500, &[], ""), OutputUnavailable),
+        (answer(503, &[], ""), OutputUnavailable),
+        (Step::HangUp, OutputUnavailable),
+        (raw("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc"), OutputUnavailable),
+        (raw("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab"), OutputUnavailable),
+        (answer(302, &[("location", "http://169.254.169.254/latest/")], ""), OutputInvalid),
+        (answer(200, &[], ""), OutputInvalid),
+        (raw("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"), OutputInvalid),
+        (raw("HTTP/1.1 206 X\r\ncontent-length: 1\r\n\r\na"), OutputInvalid),
+        (raw(&format!("HTTP/1.1 200 OK\r\ncontent-length: {too_long}\r\n\r\n")), OutputInvalid),
+    ] {
+        let script = Script::start(vec![step]).await;
+        let failure = read(&downloader(&script.base), &format!("{}/a.png?sig=secret", script.base)).await.unwrap_err();
+        assert_eq!(failure.name, name, "{failure}");
+        assert!(!failure.message.contains("secret"), "{failure}");
+        assert_eq!(script.asked().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_object_of_unknown_length_is_given_up_when_it_is_too_long() {
+    let most = usize::try_from(MediaKind::Image.max_bytes()).unwrap();
+    let mut bytes = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec();
+    bytes.resize(bytes.len() + most + 1, 0x55);
+    let script = Script::start(vec![Step::Bytes(bytes)]).await;
+    let failure = read(&downloader(&script.base), &format!("{}/a", script.base)).await.unwrap_err();
+    assert_eq!(failure.name, ErrorName::OutputInvalid);
+    assert!(failure.message.contains("longer"));
+}
+
+#[tokio::test]
+async fn nothing_is_dialled_that_is_not_listed() {
+    let script = Script::start(Vec::new()).await;
+    let port = script.base.rsplit(':').next().unwrap().to_owned();
+    // `localhost` is on the list as a name, so it is resolved, and what it resolves to is refused.
+    let downloader = downloader("*.fal.media, localhost, 127.0.0.1");
+    for url in [
+        "https://localhost/a.png".to_owned(),
+        "https://127.0.0.1/a.png".to_owned(),
+        "https://0x7f000001/a.png".to_owned(),
+        format!("http://127.0.0.1:{port}/a.png"),
+        format!("https://127.0.0.1:{port}/a.png"),
+        format!("http://localhost:{port}/a.png"),
+        "https://[::1]/a.png".to_owned(),
+        "https://example.com/a.png".to_owned(),
+        "data:image/png;base64,AAAA".to_owned(),
+        "file:///etc/passwd".to_owned(),
+        "not a url".to_owned(),
+        String::new(),
+    ] {
+        let failure = downloader.fetch(&url, MediaKind::Image).await.unwrap_err();
+        assert_eq!(failure.name, ErrorName::OutputInvalid, "{url}: {failure}");
+    }
+    assert!(script.asked().is_empty());
+}
