@@ -80,14 +80,15 @@ impl Settings {
         })
     }
 
-    /// Whether providers can reach us. Where they cannot, the nudge is the poll loop.
+    /// Whether webhooks are worth waiting for: providers can reach us, and we know whose signature counts. Where not, the
+    /// nudge is the poll loop.
     pub fn webhooks(&self) -> bool {
-        self.public_url.is_some()
+        self.public_url.is_some() && !self.fal_user_id.is_empty()
     }
 
     /// Where the provider reports the end of an attempt. The token stands in it and nowhere else.
     pub fn webhook_url(&self, provider: ProviderName, key: &ContentKey, attempt: Attempt, token: &str) -> Option<String> {
-        let base = self.public_url.as_ref()?;
+        let base = self.public_url.as_ref().filter(|_| self.webhooks())?;
         Some(format!("{base}/webhooks/{}/{key}/{attempt}/{token}", provider.as_str()))
     }
 
@@ -119,7 +120,7 @@ mod tests {
         let base = [
             ("FRESCO_STACK", "s"), ("FRESCO_TABLE", "t"), ("FRESCO_BUCKET", "b"), ("FRESCO_SECRETS_PREFIX", "/fresco"),
             ("FRESCO_MAX_AGE_DAYS", "7"), ("FRESCO_FAL_QUEUE_URL", "q"), ("FRESCO_FAL_REST_URL", "r"),
-            ("FRESCO_FAL_API_URL", "a"), ("FRESCO_FAL_MEDIA_HOSTS", "h"), ("FRESCO_PUBLIC_URL", "https://x/"),
+            ("FRESCO_FAL_API_URL", "a"), ("FRESCO_FAL_MEDIA_HOSTS", "h"), ("FRESCO_PUBLIC_URL", "https://x/"), ("FRESCO_FAL_USER_ID", "us"),
         ];
         let find = |set: &[(&str, &str)], name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
         Settings::read(|name| find(changes, name).or_else(|| find(&base, name)))
@@ -131,6 +132,8 @@ mod tests {
         let url = settings(&[]).unwrap().webhook_url(ProviderName::Fal, &key, Attempt(2), "tok");
         assert_eq!(url, Some(format!("https://x/webhooks/fal/{key}/2/tok")));
         assert!(!settings(&[("FRESCO_PUBLIC_URL", "none")]).unwrap().webhooks());
+        let unknown_account = settings(&[("FRESCO_FAL_USER_ID", "")]).unwrap();
+        assert_eq!(unknown_account.webhook_url(ProviderName::Fal, &key, Attempt(2), "tok"), None);
     }
 
     #[test]

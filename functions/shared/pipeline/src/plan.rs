@@ -70,7 +70,7 @@ pub struct PlannedStep {
 impl PlannedStep {
     /// The first check interval in seconds, see [`check_interval`].
     pub fn check(&self, webhooks: bool) -> u32 {
-        if webhooks { self.timeout.max(REPAIR_SECONDS).min(MAX_CHECK_SECONDS) } else { POLL_SECONDS }
+        if webhooks { self.timeout.clamp(REPAIR_SECONDS, MAX_CHECK_SECONDS) } else { POLL_SECONDS }
     }
 }
 

@@ -1,0 +1,332 @@
+//! The memory twin behind gates: every capability yields before its effect and before its reply, may fail, and may lose its
+//! reply. Here are also the rules that a mutant breaks.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fresco_engine::platform::{MediaStore, Place, Platform};
+use fresco_ledger::memory::{ManualClock, MemoryUpload};
+use fresco_ledger::rows::{Asker, AttemptRow, Entry, Millis, Output, Ready, RunRow, RunStatus, Source, StepRow, Waiter};
+use fresco_ledger::traits::{
+    BudgetChange, Change, CommitError, Entries, HandOver, ObjectHead, Objects, Runs, StoreError, Told, Tokens, Wait, Waiters,
+};
+use fresco_pipeline::catalogue::ProviderName;
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
+use fresco_providers::{Provider, RemoteMedia};
+
+use crate::invariants;
+use crate::provider::{Model, media_bytes};
+use crate::world::{Mutant, World, brief, short};
+
+/// Every capability.
+#[derive(Clone)]
+pub struct Sim(pub Arc<World>);
+
+impl Platform for Sim {
+    type Ledger = Sim;
+    type Objects = Sim;
+    type Tokens = Sim;
+    type HandOver = Sim;
+    type Media = Sim;
+    type Clock = ManualClock;
+
+    fn ledger(&self) -> &Sim {
+        self
+    }
+    fn objects(&self) -> &Sim {
+        self
+    }
+    fn tokens(&self) -> &Sim {
+        self
+    }
+    fn hand_over(&self) -> &Sim {
+        self
+    }
+    fn media(&self) -> &Sim {
+        self
+    }
+    fn clock(&self) -> &ManualClock {
+        &self.0.clock
+    }
+    fn provider(&self, _: ProviderName) -> Arc<dyn Provider> {
+        Arc::new(Model(self.0.clone()))
+    }
+    fn new_token(&self) -> Result<String, Failure> {
+        let mut state = self.0.state();
+        let token: String = (0..4).map(|_| format!("{:016x}", state.rng.next())).collect();
+        state.tokens.push(token.clone());
+        Ok(token)
+    }
+}
+
+impl Sim {
+    async fn ledger<T: Send>(
+        &self,
+        what: &'static str,
+        about: impl FnOnce() -> String + Send,
+        effect: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        self.0.call(what, about, effect, StoreError::ledger).await
+    }
+
+    async fn storage<T: Send>(
+        &self,
+        what: &'static str,
+        key: &str,
+        effect: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        self.0.call(what, || key.chars().take(24).collect(), effect, StoreError::storage).await
+    }
+
+    async fn commit_now(&self, change: &Change) -> Result<(), CommitError> {
+        let memory = &self.0.memory;
+        let before = memory.entry(&change.entry.key).await.expect("memory answers");
+        let row = match &change.attempt {
+            Some(row) => memory.attempt(&row.key, row.attempt).await.expect("memory answers"),
+            None => None,
+        };
+        let waiters = memory.waiters(&change.entry.key).await.expect("memory answers");
+        let mut change = change.clone();
+        match (self.0.mutant, &change.budget) {
+            (Some(Mutant::NoRevision), _) => change.entry.rev = before.as_ref().map_or(0, |entry| entry.rev),
+            (Some(Mutant::NoJobOwner), _) => change.job = None,
+            (Some(Mutant::NoBudget), Some(BudgetChange::Hold { run, amount })) => {
+                if let Some(mut row) = memory.run(run).await.expect("memory answers")
+                    && row.remaining < *amount
+                {
+                    row.remaining = *amount;
+                    memory.put_run(row);
+                }
+            }
+            _ => {}
+        }
+        memory.commit(&change).await?;
+        invariants::committed(&self.0, before.as_ref(), row.as_ref(), &waiters, &change);
+        Ok(())
+    }
+}
+
+impl Entries for Sim {
+    async fn entry(&self, key: &ContentKey) -> Result<Option<Entry>, StoreError> {
+        let effect = async {
+            let entry = self.0.memory.entry(key).await;
+            let late = { let mut state = self.0.state(); let actor = state.actor; state.late.remove(&actor) };
+            if let Some((key, wait)) = late {
+                self.0.memory.wait(&key, &wait).await?;
+            }
+            entry
+        };
+        self.ledger("entry", || brief(key).to_owned(), effect).await
+    }
+    async fn entries(&self, keys: &[ContentKey]) -> Result<Vec<Entry>, StoreError> {
+        self.ledger("entries", String::new, self.0.memory.entries(keys)).await
+    }
+    async fn attempt(&self, key: &ContentKey, attempt: Attempt) -> Result<Option<AttemptRow>, StoreError> {
+        self.ledger("attempt", || format!("{} {attempt}", brief(key)), self.0.memory.attempt(key, attempt)).await
+    }
+    async fn commit(&self, change: &Change) -> Result<(), CommitError> {
+        let about = || invariants::describe(change);
+        let lost = |why: &'static str| CommitError::Unclear(StoreError::ledger(why).0);
+        self.0.call("commit", about, self.commit_now(change), lost).await
+    }
+    async fn record_report(&self, key: &ContentKey, attempt: Attempt, report: &str) -> Result<(), StoreError> {
+        let about = || format!("{} {attempt} {report:.40}", brief(key));
+        self.ledger("record report", about, self.0.memory.record_report(key, attempt, report)).await
+    }
+    async fn report(&self, key: &ContentKey, attempt: Attempt) -> Result<Option<String>, StoreError> {
+        let about = || format!("{} {attempt}", brief(key));
+        self.ledger("report", about, Entries::report(&self.0.memory, key, attempt)).await
+    }
+    async fn job(&self, provider: ProviderName, id: &str) -> Result<Option<(ContentKey, Attempt)>, StoreError> {
+        self.ledger("job", || id.to_owned(), self.0.memory.job(provider, id)).await
+    }
+    async fn due(&self, now: Millis, limit: u32) -> Result<Vec<ContentKey>, StoreError> {
+        let effect = async {
+            let mut due = self.0.memory.due(now, limit).await?;
+            // An index lags: what it does not show yet is due a minute later still.
+            if !due.is_empty() && self.0.harm(20) {
+                due.pop();
+            }
+            Ok(due)
+        };
+        self.ledger("due", String::new, effect).await
+    }
+}
+
+impl Waiters for Sim {
+    async fn wait(&self, key: &ContentKey, wait: &Wait) -> Result<Waiter, StoreError> {
+        let effect = async {
+            let there = self.0.memory.waiters(key).await?.into_iter().find(|waiter| waiter.asker == wait.asker);
+            match (self.0.mutant, there) {
+                (Some(Mutant::LateWait), None) => {
+                    let mut state = self.0.state();
+                    let actor = state.actor;
+                    state.late.insert(actor, (key.clone(), wait.clone()));
+                    Ok(Waiter {
+                        asker: wait.asker.clone(),
+                        token: wait.token.clone(),
+                        joined: Attempt::NONE,
+                        base: wait.base,
+                        since: wait.now,
+                        running_since: None,
+                        timeout_ms: wait.timeout_ms,
+                    })
+                }
+                _ => self.0.memory.wait(key, wait).await,
+            }
+        };
+        let about = || format!("{} {} base {} {}", brief(key), short(&wait.asker), wait.base, wait.token);
+        self.ledger("wait", about, effect).await
+    }
+    async fn join(&self, key: &ContentKey, asker: &Asker, attempt: Attempt) -> Result<(), StoreError> {
+        self.ledger("join", || format!("{} {} {attempt}", brief(key), short(asker)), self.0.memory.join(key, asker, attempt)).await
+    }
+    async fn seen_running(&self, key: &ContentKey, asker: &Asker, now: Millis) -> Result<(), StoreError> {
+        self.ledger("seen running", || short(asker), self.0.memory.seen_running(key, asker, now)).await
+    }
+    async fn waiters(&self, key: &ContentKey) -> Result<Vec<Waiter>, StoreError> {
+        let effect = async {
+            let mut waiters = self.0.memory.waiters(key).await?;
+            if self.0.mutant == Some(Mutant::MissedWaiter) {
+                waiters.pop();
+            }
+            Ok(waiters)
+        };
+        self.ledger("waiters", || brief(key).to_owned(), effect).await
+    }
+    async fn unwait(&self, key: &ContentKey, asker: &Asker, token: &str) -> Result<bool, StoreError> {
+        self.ledger("unwait", || format!("{} {} {token}", brief(key), short(asker)), self.0.memory.unwait(key, asker, token)).await
+    }
+}
+
+impl Runs for Sim {
+    async fn create_run(&self, run: &RunRow) -> Result<bool, StoreError> {
+        self.ledger("create run", || run.id.to_string(), self.0.memory.create_run(run)).await
+    }
+    async fn run(&self, id: &RunId) -> Result<Option<RunRow>, StoreError> {
+        self.ledger("run", String::new, self.0.memory.run(id)).await
+    }
+    async fn recent_runs(&self, limit: u32, now: Millis) -> Result<Vec<RunRow>, StoreError> {
+        self.ledger("recent runs", String::new, self.0.memory.recent_runs(limit, now)).await
+    }
+    async fn plan_run(&self, id: &RunId, steps: &[StepRow], bound_at: Millis) -> Result<(), StoreError> {
+        self.ledger("plan run", || id.to_string(), self.0.memory.plan_run(id, steps, bound_at)).await
+    }
+    async fn step(&self, asker: &Asker) -> Result<Option<StepRow>, StoreError> {
+        self.ledger("step", || short(asker), self.0.memory.step(asker)).await
+    }
+    async fn steps(&self, run: &RunId) -> Result<Vec<StepRow>, StoreError> {
+        self.ledger("steps", String::new, self.0.memory.steps(run)).await
+    }
+    async fn begin_step(&self, asker: &Asker, now: Millis) -> Result<Option<StepRow>, StoreError> {
+        self.ledger("begin step", || short(asker), self.0.memory.begin_step(asker, now)).await
+    }
+    async fn note_source(&self, asker: &Asker, source: Source) -> Result<(), StoreError> {
+        self.ledger("note source", || format!("{} {source:?}", short(asker)), self.0.memory.note_source(asker, source)).await
+    }
+    async fn pin(&self, asker: &Asker, ready: &Ready, source: Source, now: Millis) -> Result<Option<StepRow>, StoreError> {
+        let effect = async {
+            let row = self.0.memory.pin(asker, ready, source, now).await?;
+            invariants::pinned(&self.0, asker, ready, row.as_ref());
+            Ok(row)
+        };
+        self.ledger("pin", || format!("{} {}", short(asker), ready.attempt), effect).await
+    }
+    async fn fail_step(&self, asker: &Asker, cause: &Failure, now: Millis) -> Result<(), StoreError> {
+        self.ledger("fail step", || format!("{} {cause}", short(asker)), self.0.memory.fail_step(asker, cause, now)).await
+    }
+    async fn stop_run(&self, id: &RunId) -> Result<bool, StoreError> {
+        self.ledger("stop run", || id.to_string(), self.0.memory.stop_run(id)).await
+    }
+    async fn close_run(&self, id: &RunId, status: RunStatus, cause: Option<&Failure>, now: Millis) -> Result<bool, StoreError> {
+        self.ledger("close run", || format!("{id} {status:?}"), self.0.memory.close_run(id, status, cause, now)).await
+    }
+}
+
+impl Objects for Sim {
+    type Upload = MemoryUpload;
+    async fn head(&self, key: &str) -> Result<Option<ObjectHead>, StoreError> {
+        self.storage("head", key, self.0.memory.head(key)).await
+    }
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        self.storage("get", key, self.0.memory.get(key)).await
+    }
+    async fn put(&self, key: &str, bytes: Bytes, content_type: &str) -> Result<(), StoreError> {
+        self.storage("put", key, self.0.memory.put(key, bytes, content_type)).await
+    }
+    async fn upload(&self, key: &str, content_type: &str) -> Result<MemoryUpload, StoreError> {
+        self.storage("upload", key, self.0.memory.upload(key, content_type)).await
+    }
+}
+
+impl Tokens for Sim {
+    async fn succeed(&self, token: &str, output: &str) -> Result<Told, StoreError> {
+        let effect = async {
+            let told = self.0.memory.succeed(token, output).await?;
+            if told == Told::Heard {
+                self.0.state().answers.push((token.to_owned(), Ok(())));
+            }
+            Ok(told)
+        };
+        self.ledger("answer", || token.to_owned(), effect).await
+    }
+    async fn fail(&self, token: &str, cause: &Failure) -> Result<Told, StoreError> {
+        let effect = async {
+            let told = self.0.memory.fail(token, cause).await?;
+            if told == Told::Heard {
+                self.0.state().answers.push((token.to_owned(), Err(cause.clone())));
+            }
+            Ok(told)
+        };
+        self.ledger("answer", || format!("{token} {cause}"), effect).await
+    }
+}
+
+impl HandOver for Sim {
+    async fn collect(&self, key: &ContentKey, attempt: Attempt) -> Result<(), StoreError> {
+        self.ledger("hand over", || format!("{} {attempt}", brief(key)), self.0.memory.collect(key, attempt)).await
+    }
+}
+
+impl MediaStore for Sim {
+    async fn store(&self, place: &Place, media: &RemoteMedia) -> Result<Output, Failure> {
+        let unavailable = |why: &'static str| Failure::new(ErrorName::OutputUnavailable, why);
+        let id = (place.key.clone(), place.attempt);
+        let injected = self.0.state().fetches.get(&id).copied().unwrap_or(0);
+        // The sixth failure would be the engine's reason to give the attempt up, which is a rule and not a fault.
+        if injected < 4 && self.0.harm(10) {
+            *self.0.state().fetches.entry(id).or_default() += 1;
+            self.0.count("fetch failed");
+            self.0.note(|| format!("fetch {} {} FAILS", brief(&place.key), place.attempt));
+            return Err(unavailable("the host did not answer"));
+        }
+        let effect = async {
+            let Some(bytes) = media_bytes(&media.url) else {
+                return Err(Failure::new(ErrorName::OutputInvalid, "this is not a picture"));
+            };
+            let key = place.object_key("png");
+            let output = Output {
+                key: key.clone(),
+                kind: place.kind,
+                content_type: "image/png".into(),
+                bytes: bytes.len() as u64,
+                sha256: String::new(),
+                width: None,
+                height: None,
+                duration_ms: None,
+            };
+            if self.0.memory.head(&key).await.expect("memory answers").is_none() {
+                self.0.memory.put_object(key, bytes, "image/png");
+            }
+            Ok(output)
+        };
+        // Nothing here is counted as a fault: how often a fetch may fail is bounded above.
+        crate::world::Pause(false).await;
+        self.0.note(|| format!("store {} {}", brief(&place.key), place.attempt));
+        let stored = effect.await;
+        crate::world::Pause(false).await;
+        stored
+    }
+}

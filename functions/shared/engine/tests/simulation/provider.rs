@@ -1,0 +1,279 @@
+//! A provider as a model: a list of jobs, each with a fate of its own. It may refuse, lose its reply, list a job late, and
+//! report its end never, twice, late, or before it answers the submission.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use fresco_ledger::rows::Millis;
+use fresco_pipeline::catalogue::{ProviderName, StepType, find};
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::{Attempt, ContentKey};
+use fresco_pipeline::money::Money;
+use fresco_providers::{
+    Accepted, CancelAnswer, CheckError, FoundJob, JobReport, JobState, Lookup, Provider, RemoteMedia, Submission, SubmitError,
+    WebhookError, WebhookReport, WebhookRequest,
+};
+use serde_json::{Map, Value};
+
+use crate::world::{Pause, World, brief};
+
+/// A job that the provider accepted.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub id: String,
+    /// For whom it was submitted.
+    pub key: ContentKey,
+    pub attempt: Attempt,
+    pub endpoint: String,
+    pub params: Map<String, Value>,
+    pub sent_at: Millis,
+    pub starts_at: Millis,
+    pub ends_at: Millis,
+    pub listed_at: Millis,
+    pub end: JobEnd,
+    /// What the provider says it bills, in units.
+    pub units: Option<f64>,
+    pub price: Money,
+    pub webhook_url: Option<String>,
+    /// When webhooks go out.
+    pub hooks: Vec<Millis>,
+    /// It was answered at once: there is no request id, and nothing to ask for later.
+    pub sync: bool,
+    /// A webhook about it was taken.
+    pub reported: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobEnd {
+    Ok,
+    /// Paid, and what it made is no picture.
+    Junk,
+    Failed { billed: bool },
+    Cancelled { billed: bool },
+}
+
+impl Job {
+    /// Whether money is spent on it, or may be.
+    pub fn paid(&self) -> bool {
+        matches!(self.end, JobEnd::Ok | JobEnd::Junk | JobEnd::Failed { billed: true } | JobEnd::Cancelled { billed: true })
+    }
+
+    pub fn cost(&self) -> Money {
+        match (self.end, self.units) {
+            (JobEnd::Ok | JobEnd::Junk, Some(units)) => {
+                let model = find(StepType::TextToImage, "flux_schnell").expect("a model of the catalogue");
+                Money::micros((units * model.price.list as f64).ceil() as i64)
+            }
+            _ if self.paid() => self.price,
+            _ => Money::ZERO,
+        }
+    }
+
+    fn report(&self) -> JobReport {
+        match self.end {
+            JobEnd::Ok | JobEnd::Junk => {
+                let what = if self.end == JobEnd::Ok { "ok" } else { "junk" };
+                let url = format!("https://media.test/{what}/{}", self.id);
+                let media = RemoteMedia { url, content_type: None, bytes: None, width: None, height: None };
+                JobReport::Succeeded { media: vec![media], billable_units: self.units, seconds: None }
+            }
+            JobEnd::Failed { billed } => {
+                JobReport::Failed { failure: Failure::new(ErrorName::ProviderFailed, "it could not be done"), billed }
+            }
+            JobEnd::Cancelled { billed } => JobReport::Cancelled { billed },
+        }
+    }
+
+    /// The body of its webhook: the result, or only that there is one.
+    pub fn webhook_body(&self, unread: bool) -> Bytes {
+        let report = if unread { JobReport::Unread } else { self.report() };
+        Bytes::from(serde_json::to_vec(&(&self.id, report)).expect("serialises"))
+    }
+}
+
+/// What is behind a URL; `None` where it is no picture.
+pub fn media_bytes(url: &str) -> Option<Bytes> {
+    url.contains("/ok/").then(|| Bytes::copy_from_slice(url.as_bytes()))
+}
+
+pub struct Model(pub Arc<World>);
+
+impl Model {
+    fn cannot_be_asked(&self) -> Result<(), CheckError> {
+        if self.0.harm(self.0.knobs.fault_one_in) {
+            self.0.count("provider not asked");
+            let failure = Failure::new(ErrorName::ProviderUnavailable, "did not answer");
+            return Err(CheckError { failure, retry_after: None });
+        }
+        Ok(())
+    }
+
+    /// Takes the job. That there is no other for the attempt is the first guarantee.
+    fn accept(&self, submission: &Submission, sync: bool) -> Job {
+        let world = &self.0;
+        let now = world.now();
+        let mut state = world.state();
+        let actor = state.actor;
+        let claim = state.claims.remove(&actor);
+        let (key, attempt) = claim.clone().unwrap_or_else(|| (ContentKey::digest(b"nobody"), Attempt::NONE));
+        let chaos = state.chaos;
+        let lag = world.knobs.list_lag;
+        let rng = &mut state.rng;
+        let queued = if rng.percent(70) { 0 } else { rng.between(0, 120_000) };
+        let works = match rng.below(100) {
+            0..10 => 0,
+            10..70 => rng.between(1_000, 20_000),
+            70..95 => rng.between(20_000, 600_000),
+            _ => rng.between(600_000, 10_800_000),
+        };
+        let ends_at = now + if sync { 0 } else { queued + works };
+        let end = match rng.below(if chaos { 100 } else { 80 }) {
+            0..80 => JobEnd::Ok,
+            80..86 => JobEnd::Junk,
+            86..94 => JobEnd::Failed { billed: rng.one_in(3) },
+            _ => JobEnd::Cancelled { billed: rng.one_in(3) },
+        };
+        let hooks = if sync || submission.webhook_url.is_none() { 0 } else { *rng.pick(&[0, 1, 1, 1, 2, 3]) };
+        let job = Job {
+            id: format!("job-{}", state.jobs.len()),
+            endpoint: submission.endpoint.clone(),
+            params: submission.params.clone(),
+            sent_at: now,
+            starts_at: now + queued,
+            ends_at,
+            listed_at: now + if lag == 0 { 0 } else { state.rng.between(0, lag) },
+            end,
+            units: *state.rng.pick(&[None, Some(1.0), Some(0.5)]),
+            price: Money::ZERO,
+            webhook_url: submission.webhook_url.clone(),
+            hooks: (0..hooks)
+                .map(|_| ends_at + if state.rng.percent(70) { state.rng.between(0, 3_000) } else { state.rng.between(0, 3_600_000) })
+                .collect(),
+            sync,
+            reported: false,
+            key,
+            attempt,
+        };
+        let twice = state.jobs.iter().any(|other| (&other.key, other.attempt) == (&job.key, job.attempt));
+        state.jobs.push(job.clone());
+        drop(state);
+        world.note(|| format!("ACCEPTED {} for {} {}, ends in {} ms as {:?}", job.id, brief(&job.key), job.attempt, ends_at - now, job.end));
+        world.require(claim.is_some(), || format!("(a) {} was submitted without a claim", job.id));
+        world.require(!twice, || format!("(a) two accepted submissions for {} attempt {}", brief(&job.key), job.attempt));
+        let ours = |url: &String| url.contains(&format!("/webhooks/fal/{}/{}/", job.key, job.attempt));
+        world.require(job.webhook_url.as_ref().is_none_or(ours), || format!("(a) {} reports to another attempt", job.id));
+        job
+    }
+
+    fn refuse(&self, kind: usize) -> Result<Accepted, SubmitError> {
+        let world = &self.0;
+        let mut state = world.state();
+        let actor = state.actor;
+        let claim = state.claims.remove(&actor);
+        let (name, billed, pause) = match kind {
+            0 => (ErrorName::ProviderThrottled, false, Some(state.rng.between(0, 400) as u64)),
+            1 => (ErrorName::ProviderUnavailable, false, None),
+            2 => (ErrorName::ProviderRejected, false, None),
+            _ => (ErrorName::ProviderContentPolicy, true, None),
+        };
+        if let (true, Some(claim)) = (billed, claim.clone()) {
+            state.billed.insert(claim);
+        }
+        drop(state);
+        world.count("refused");
+        world.note(|| format!("REFUSED {name}"));
+        world.require(claim.is_some(), || "(a) something was submitted without a claim".to_owned());
+        Err(SubmitError::Rejected { failure: Failure::new(name, "refused"), retry_after: pause.map(Duration::from_secs), billed })
+    }
+}
+
+#[async_trait]
+impl Provider for Model {
+    fn name(&self) -> ProviderName {
+        ProviderName::Fal
+    }
+
+    fn can_find(&self) -> bool {
+        self.0.knobs.can_find
+    }
+
+    async fn submit(&self, submission: &Submission) -> Result<Accepted, SubmitError> {
+        let world = &self.0;
+        Pause(false).await;
+        let unclear = |message: &str| Err(SubmitError::Unknown { message: message.to_owned() });
+        let (refuses, is_unclear, coin, kind) = {
+            let mut state = world.state();
+            let refuses = state.chaos && state.rng.one_in(world.knobs.refuse_one_in);
+            let is_unclear = state.rng.percent(world.knobs.unclear_percent);
+            (refuses, is_unclear, state.rng.one_in(2), state.rng.below(7) / 2)
+        };
+        let answer = match (refuses, is_unclear, coin) {
+            (true, true, true) => {
+                world.count("unclear, accepted");
+                self.accept(submission, false);
+                unclear("the connection broke after it was sent")
+            }
+            (true, true, false) => {
+                let actor = world.state().actor;
+                world.state().claims.remove(&actor);
+                world.count("unclear, not accepted");
+                world.note(|| "UNCLEAR, not accepted".to_owned());
+                unclear("a gateway gave up")
+            }
+            (true, false, _) => self.refuse(kind),
+            (false, ..) => {
+                let sync = { world.state().rng.one_in(25) };
+                let job = self.accept(submission, sync);
+                if sync { Ok(Accepted::Done(job.report())) } else { Ok(Accepted::Queued { request_id: job.id }) }
+            }
+        };
+        Pause(false).await;
+        answer
+    }
+
+    async fn check(&self, endpoint: &str, request_id: &str) -> Result<JobState, CheckError> {
+        Pause(false).await;
+        self.cannot_be_asked()?;
+        let now = self.0.now();
+        let job = self.0.state().jobs.iter().find(|job| job.id == request_id && job.endpoint == endpoint && !job.sync).cloned();
+        let state = match job {
+            None => JobState::Missing,
+            Some(job) if now >= job.ends_at => JobState::Ended(job.report()),
+            Some(job) if now >= job.starts_at => JobState::Running,
+            Some(_) => JobState::Queued { position: None },
+        };
+        self.0.note(|| format!("check {request_id} -> {}", format!("{state:?}").chars().take(24).collect::<String>()));
+        Pause(false).await;
+        Ok(state)
+    }
+
+    async fn find(&self, lookup: &Lookup) -> Result<Vec<FoundJob>, CheckError> {
+        Pause(false).await;
+        self.cannot_be_asked()?;
+        let now = self.0.now();
+        let found: Vec<FoundJob> = self
+            .0
+            .state()
+            .jobs
+            .iter()
+            .filter(|job| job.endpoint == lookup.endpoint && job.params == lookup.params && !job.sync)
+            .filter(|job| job.sent_at >= lookup.not_before_ms && job.listed_at <= now)
+            .map(|job| FoundJob { request_id: job.id.clone(), sent_at_ms: job.sent_at, ended: job.ends_at <= now })
+            .collect();
+        self.0.note(|| format!("find -> {:?}", found.iter().map(|job| &job.request_id).collect::<Vec<_>>()));
+        Pause(false).await;
+        Ok(found)
+    }
+
+    async fn cancel(&self, _: &str, _: &str) -> Result<CancelAnswer, CheckError> {
+        Ok(CancelAnswer::TooLate)
+    }
+
+    async fn read_webhook(&self, request: &WebhookRequest) -> Result<WebhookReport, WebhookError> {
+        let read: Result<(String, JobReport), _> = serde_json::from_slice(&request.body);
+        let (request_id, report) = read.map_err(|_| WebhookError::Malformed)?;
+        Ok(WebhookReport { request_id, gateway_request_id: None, report })
+    }
+}

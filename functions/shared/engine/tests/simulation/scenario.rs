@@ -1,0 +1,136 @@
+//! What a history is about, drawn from its seed: the stack's settings, how unfriendly the world is, and the runs.
+
+use fresco_engine::RunRequest;
+use fresco_engine::settings::Settings;
+use fresco_ledger::rows::Millis;
+use fresco_ledger::transition::UnknownPolicy;
+use serde_json::{Value, json};
+
+use crate::rng::Rng;
+
+const HOUR: Millis = 3_600_000;
+const DAY: Millis = 24 * HOUR;
+
+/// How the world behaves.
+#[derive(Debug, Clone)]
+pub struct Knobs {
+    /// Whether providers reach us. Where not, the nudge is the poll loop.
+    pub webhooks: bool,
+    /// Whether the provider can be searched.
+    pub can_find: bool,
+    pub policy: UnknownPolicy,
+    /// Faults in all: failing calls, lost replies, crashes, events that are dropped.
+    pub faults: u32,
+    /// One call in so many fails or loses its reply.
+    pub fault_one_in: usize,
+    /// One step of an actor in so many is its last.
+    pub crash_one_in: usize,
+    /// One submission in so many is not simply accepted.
+    pub refuse_one_in: usize,
+    /// Of submissions that are not, how many in a hundred have an unknown outcome.
+    pub unclear_percent: usize,
+    /// One choice of the scheduler in so many moves the clock. Huge: only when nobody can run.
+    pub jump_one_in: usize,
+    /// When chance stops doing harm.
+    pub chaos_steps: usize,
+    /// How far a function's end may be behind its timeout: the skew of clocks.
+    pub overrun: Millis,
+    /// How long the provider's list may lag, at most.
+    pub list_lag: Millis,
+    pub runs: usize,
+    pub prompts: usize,
+    pub refresh_percent: usize,
+    /// Runs begin so far apart, at most.
+    pub spread: Millis,
+}
+
+impl Knobs {
+    pub fn draw(rng: &mut Rng) -> Self {
+        // A world without any fault has to be right too, and one in which time passes only when nobody can run.
+        let calm = rng.one_in(12);
+        Knobs {
+            webhooks: rng.percent(70),
+            can_find: rng.percent(70),
+            policy: if rng.percent(45) { UnknownPolicy::ResubmitOnce } else { UnknownPolicy::Fail },
+            faults: if calm { 0 } else { *rng.pick(&[1, 2, 4, 8, 16, 40]) },
+            fault_one_in: *rng.pick(&[12, 40, 120]),
+            crash_one_in: *rng.pick(&[30, 100, 400]),
+            refuse_one_in: if calm { usize::MAX } else { *rng.pick(&[2, 4, 10]) },
+            unclear_percent: *rng.pick(&[10, 50, 90]),
+            jump_one_in: if calm || rng.one_in(3) { usize::MAX } else { *rng.pick(&[40, 150, 600]) },
+            chaos_steps: *rng.pick(&[300, 900, 2_500]),
+            overrun: rng.between(0, 240_000),
+            list_lag: *rng.pick(&[0, 0, 60_000, 300_000, 4 * HOUR]),
+            runs: 1 + rng.below(4),
+            prompts: 1 + rng.below(3),
+            refresh_percent: *rng.pick(&[0, 10, 40]),
+            spread: *rng.pick(&[0, 30_000, 600_000, 2 * HOUR, 9 * DAY]),
+        }
+    }
+
+    pub fn settings(&self) -> Settings {
+        Settings {
+            stack: "simulation".into(),
+            table: "t".into(),
+            bucket: "b".into(),
+            public_url: self.webhooks.then(|| "https://fresco.test".to_owned()),
+            collect_function: "collect".into(),
+            secrets_prefix: "/fresco".into(),
+            max_age_days: 7,
+            unknown: self.policy,
+            fal_queue_url: "https://queue.test".into(),
+            fal_rest_url: "https://rest.test".into(),
+            fal_api_url: "https://api.test".into(),
+            fal_media_hosts: "media.test".into(),
+            fal_user_id: "us".into(),
+            function_timeout: 90_000,
+        }
+    }
+}
+
+/// A run to come.
+pub struct RunPlan {
+    pub request: RunRequest,
+    pub starts_at: Millis,
+    /// When it is stopped, and whether its execution is aborted with it.
+    pub stop: Option<(Millis, bool)>,
+}
+
+pub fn runs(knobs: &Knobs, rng: &mut Rng, now: Millis) -> Vec<RunPlan> {
+    (0..knobs.runs)
+        .map(|_| {
+            let starts_at = now + rng.between(0, knobs.spread);
+            let document = document(knobs, rng).to_string();
+            let stop = rng.percent(15).then(|| (starts_at + rng.between(0, 180_000), rng.one_in(2)));
+            RunPlan { request: RunRequest { document, input: None }, starts_at, stop }
+        })
+        .collect()
+}
+
+fn document(knobs: &Knobs, rng: &mut Rng) -> Value {
+    let steps: Vec<Value> = (0..1 + rng.below(3))
+        .map(|n| {
+            let cache = match rng.below(100) {
+                p if p < knobs.refresh_percent => "refresh",
+                p if p < knobs.refresh_percent + 5 => "off",
+                _ => "use",
+            };
+            json!({
+                "name": format!("s{n}"),
+                "type": "text_to_image",
+                // One prompt has one model, or the keys would seldom meet.
+                "model": "flux_schnell",
+                "params": { "prompt": format!("prompt {}", rng.below(knobs.prompts)) },
+                "cache": cache,
+                "timeout": *rng.pick(&[10, 60, 600]),
+            })
+        })
+        .collect();
+    let mut settings = json!({ "fail_fast": rng.one_in(2), "max_workers": 1 + rng.below(3) });
+    if rng.percent(30) {
+        // Less than three attempts cost, and sometimes less than one.
+        settings["max_cost"] = json!(*rng.pick(&[0.002, 0.003, 0.004, 0.006, 0.007]));
+    }
+    let steps = if rng.percent(70) { json!([{ "type": "parallel_group", "steps": steps }]) } else { json!(steps) };
+    json!({ "name": "simulated", "settings": settings, "steps": steps })
+}

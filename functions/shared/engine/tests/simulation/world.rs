@@ -1,0 +1,220 @@
+//! What every part of a history shares: the rows, the clock, the provider's jobs, what chance decides, and the record of
+//! what happened. Everything that outlives a crash is here; an actor that is dropped leaves nothing else behind.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard};
+use std::task::{Context, Poll};
+
+use fresco_ledger::memory::{ManualClock, Memory};
+use fresco_ledger::rows::{Asker, Millis};
+use fresco_ledger::traits::{Clock, Wait};
+use fresco_pipeline::error::Failure;
+use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
+use fresco_pipeline::money::Money;
+
+use crate::provider::Job;
+use crate::rng::Rng;
+use crate::scenario::Knobs;
+
+/// A rule that a broken ledger does not keep. The suite has to notice each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutant {
+    /// A commit does not look at the revision.
+    NoRevision,
+    /// Reading an entry's waiters misses one.
+    MissedWaiter,
+    /// A waiter's row is written after the entry was read, not before.
+    LateWait,
+    /// A hold does not look at the budget.
+    NoBudget,
+    /// A job may be registered for two attempts.
+    NoJobOwner,
+}
+
+/// What becomes of one call to a capability.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Works,
+    /// An error, and nothing happened.
+    Fails,
+    /// An error, and it happened.
+    ReplyLost,
+}
+
+pub struct World {
+    pub memory: Memory,
+    pub clock: ManualClock,
+    pub knobs: Knobs,
+    pub mutant: Option<Mutant>,
+    state: Mutex<State>,
+}
+
+pub struct State {
+    pub rng: Rng,
+    /// Faults that may still happen.
+    pub faults: u32,
+    /// Whether chance may do harm: over in the fair phase, and suspended while something runs by itself.
+    pub chaos: bool,
+    pub actor: usize,
+    pub jobs: Vec<Job>,
+    /// Answers that tokens heard and the state machine has not seen yet.
+    pub answers: Vec<(String, Result<(), Failure>)>,
+    /// The claim that an actor made last: what it may submit for, once.
+    pub claims: BTreeMap<usize, (ContentKey, Attempt)>,
+    /// Refusals that cost money all the same.
+    pub billed: BTreeSet<(ContentKey, Attempt)>,
+    /// Injected fetch failures of an attempt: fewer than make the engine give up.
+    pub fetches: BTreeMap<(ContentKey, Attempt), u32>,
+    pub budgets: BTreeMap<RunId, Money>,
+    /// Results that were removed, since they were too old, by key.
+    pub expired: BTreeMap<ContentKey, usize>,
+    /// Waits that [`Mutant::LateWait`] holds back.
+    pub late: BTreeMap<usize, (ContentKey, Wait)>,
+    pub tokens: Vec<String>,
+    pub counts: BTreeMap<&'static str, u64>,
+    /// The first broken guarantee.
+    pub broken: Option<String>,
+    trace: Option<Vec<String>>,
+}
+
+impl World {
+    pub fn new(seed: u64, mutant: Option<Mutant>, traced: bool) -> Self {
+        let mut rng = Rng::new(seed);
+        let knobs = Knobs::draw(&mut rng);
+        let clock = ManualClock::at(1_800_000_000_000);
+        let state = State {
+            faults: knobs.faults,
+            rng,
+            chaos: true,
+            actor: 0,
+            jobs: Vec::new(),
+            answers: Vec::new(),
+            claims: BTreeMap::new(),
+            billed: BTreeSet::new(),
+            fetches: BTreeMap::new(),
+            budgets: BTreeMap::new(),
+            expired: BTreeMap::new(),
+            late: BTreeMap::new(),
+            tokens: Vec::new(),
+            counts: BTreeMap::new(),
+            broken: None,
+            trace: traced.then(Vec::new),
+        };
+        World { memory: Memory::with_clock(clock.clone()), clock, knobs, mutant, state: Mutex::new(state) }
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub fn now(&self) -> Millis {
+        self.clock.now()
+    }
+
+    /// Adds a line to the trace, if one is kept.
+    pub fn note(&self, line: impl FnOnce() -> String) {
+        let mut state = self.state();
+        let actor = state.actor;
+        if let Some(trace) = &mut state.trace {
+            trace.push(format!("{:>12.3} #{actor:<4} {}", (self.now() - 1_800_000_000_000) as f64 / 1e3, line()));
+        }
+    }
+
+    pub fn trace(&self) -> Vec<String> {
+        self.state().trace.clone().unwrap_or_default()
+    }
+
+    pub fn count(&self, what: &'static str) {
+        *self.state().counts.entry(what).or_default() += 1;
+    }
+
+    /// A guarantee is broken. The first one counts: what follows from it says nothing more.
+    pub fn broken(&self, what: impl FnOnce() -> String) {
+        let mut state = self.state();
+        if state.broken.is_none() {
+            state.broken = Some(what());
+        }
+    }
+
+    pub fn require(&self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.broken(what);
+        }
+    }
+
+    /// What chance makes of a call.
+    pub fn fate(&self) -> Fate {
+        let mut state = self.state();
+        if !state.chaos || state.faults == 0 || !state.rng.one_in(self.knobs.fault_one_in) {
+            return Fate::Works;
+        }
+        state.faults -= 1;
+        if state.rng.one_in(2) { Fate::Fails } else { Fate::ReplyLost }
+    }
+
+    /// Whether chance does this harm now; it costs one of the faults.
+    pub fn harm(&self, one_in: usize) -> bool {
+        let mut state = self.state();
+        let hit = state.chaos && state.faults > 0 && state.rng.one_in(one_in);
+        state.faults -= u32::from(hit);
+        hit
+    }
+
+    /// One call to a capability. It can be interleaved or cut off before its effect and before its reply.
+    pub async fn call<T, E>(
+        &self,
+        what: &'static str,
+        about: impl FnOnce() -> String + Send,
+        effect: impl Future<Output = Result<T, E>> + Send,
+        lost: impl Fn(&'static str) -> E + Send,
+    ) -> Result<T, E>
+    where
+        T: Send,
+        E: Send,
+    {
+        Pause(false).await;
+        let fate = self.fate();
+        if fate == Fate::Fails {
+            self.note(|| format!("{what} {} FAILS", about()));
+            self.count("call failed");
+            return Err(lost("it did not happen"));
+        }
+        let reply = effect.await;
+        let ok = if reply.is_ok() { "" } else { " -> error" };
+        if fate == Fate::ReplyLost {
+            self.note(|| format!("{what} {}{ok}, REPLY LOST", about()));
+            self.count("reply lost");
+        } else {
+            self.note(|| format!("{what} {}{ok}", about()));
+        }
+        Pause(false).await;
+        if fate == Fate::ReplyLost { Err(lost("the reply was lost")) } else { reply }
+    }
+}
+
+/// Ready the second time it is asked, so that the scheduler chooses who goes on.
+pub struct Pause(pub bool);
+
+impl Future for Pause {
+    type Output = ();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.0 {
+            return Poll::Ready(());
+        }
+        self.0 = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// `run/step`, short enough for a trace.
+pub fn short(asker: &Asker) -> String {
+    format!("{}/{}", &asker.run.as_str()[asker.run.as_str().len() - 4..], asker.step)
+}
+
+/// The first digits of a key.
+pub fn brief(key: &ContentKey) -> &str {
+    &key.as_str()[..4]
+}

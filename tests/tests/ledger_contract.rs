@@ -1,0 +1,295 @@
+//! The real implementations of the ledger's traits pass the same contract as their twins in memory: DynamoDB, S3, Step
+//! Functions and SSM, as the local AWS plays them. Every test has a table, a bucket or a state machine of its own, so that
+//! they run side by side and on an endpoint that is shared.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test suite: what does not work is to fail loudly")]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType,
+};
+use fresco_ledger::aws::{Aws, S3Objects, SfnRuns, SfnTokens, connect_local};
+use fresco_ledger::contract::sample;
+use fresco_ledger::contract::tokens::OpensTokens;
+use fresco_ledger::dynamo::{DUE, DUE_INDEX, DUE_SHARD, Dynamo, EXPIRES_AT, PK, SK};
+use fresco_ledger::rows::Entry;
+use fresco_ledger::traits::{Change, Entries, Objects, Runs, StoreError, Tokens, Told, Upload, Waiters};
+use fresco_ledger::{objects_contract, table_contract, tokens_contract};
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::Attempt;
+
+table_contract!(table());
+objects_contract!(bucket());
+tokens_contract!(machine());
+
+/// Where the local AWS listens.
+fn endpoint() -> String {
+    std::env::var("FRESCO_TEST_ENDPOINT").expect("FRESCO_TEST_ENDPOINT names a running local AWS")
+}
+
+async fn aws() -> Aws {
+    connect_local(&endpoint()).await
+}
+
+/// A name that no other test has, in this process or another.
+fn unique(what: &str) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    format!("{what}-{time:x}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn key_of(name: &str, kind: KeyType) -> KeySchemaElement {
+    KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap()
+}
+
+fn attribute(name: &str, kind: ScalarAttributeType) -> AttributeDefinition {
+    AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().unwrap()
+}
+
+async fn table() -> Dynamo {
+    let (aws, name) = (aws().await, unique("table"));
+    let index = GlobalSecondaryIndex::builder()
+        .index_name(DUE_INDEX)
+        .key_schema(key_of(DUE_SHARD, KeyType::Hash))
+        .key_schema(key_of(DUE, KeyType::Range))
+        .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build());
+    let create = aws
+        .dynamo_client()
+        .create_table()
+        .table_name(&name)
+        .billing_mode(BillingMode::PayPerRequest)
+        .attribute_definitions(attribute(PK, ScalarAttributeType::S))
+        .attribute_definitions(attribute(SK, ScalarAttributeType::S))
+        .attribute_definitions(attribute(DUE_SHARD, ScalarAttributeType::S))
+        .attribute_definitions(attribute(DUE, ScalarAttributeType::N))
+        .key_schema(key_of(PK, KeyType::Hash))
+        .key_schema(key_of(SK, KeyType::Range))
+        .global_secondary_indexes(index.build().unwrap());
+    create.send().await.unwrap();
+    aws.dynamo(name)
+}
+
+async fn bucket() -> S3Objects {
+    let (aws, name) = (aws().await, unique("bucket"));
+    aws.s3_client().create_bucket().bucket(&name).send().await.unwrap();
+    aws.objects(name)
+}
+
+/// Tokens of an activity: whatever the task, tokens are answered alike.
+struct Machine {
+    client: aws_sdk_sfn::Client,
+    arn: String,
+    activity: String,
+    tokens: SfnTokens,
+    runs: SfnRuns,
+}
+
+async fn machine() -> Machine {
+    let aws = aws().await;
+    let client = aws_sdk_sfn::Client::new(aws.config());
+    let activity = client.create_activity().name(unique("activity")).send().await.unwrap().activity_arn;
+    let definition = format!(
+        r#"{{"StartAt":"Wait","States":{{"Wait":{{"Type":"Task","Resource":"{activity}","TimeoutSeconds":60,"End":true}}}}}}"#
+    );
+    let arn = client
+        .create_state_machine()
+        .name(unique("machine"))
+        .role_arn("arn:aws:iam::000000000000:role/test")
+        .definition(definition)
+        .send()
+        .await
+        .unwrap()
+        .state_machine_arn;
+    Machine { tokens: aws.tokens(), runs: aws.runs(&arn), client, arn, activity }
+}
+
+impl Tokens for Machine {
+    async fn succeed(&self, token: &str, output: &str) -> Result<Told, StoreError> {
+        self.tokens.succeed(token, output).await
+    }
+
+    async fn fail(&self, token: &str, failure: &Failure) -> Result<Told, StoreError> {
+        self.tokens.fail(token, failure).await
+    }
+}
+
+impl OpensTokens for Machine {
+    async fn open(&self) -> String {
+        self.client.start_execution().state_machine_arn(&self.arn).input("{}").send().await.unwrap();
+        let task = self.client.get_activity_task().activity_arn(&self.activity).send().await.unwrap();
+        task.task_token.unwrap()
+    }
+}
+
+/// What the token was told is how the execution ends.
+#[tokio::test]
+async fn what_a_token_is_told_ends_the_execution() {
+    let machine = machine().await;
+    let token = machine.open().await;
+    let failure = Failure::new(ErrorName::ProviderRejected, "no such size");
+    assert_eq!(machine.fail(&token, &failure).await.unwrap(), Told::Heard);
+    let executions = machine.client.list_executions().state_machine_arn(&machine.arn).send().await.unwrap().executions;
+    let arn = executions[0].execution_arn();
+    for _ in 0..100 {
+        let execution = machine.client.describe_execution().execution_arn(arn).send().await.unwrap();
+        if execution.status().as_str() != "RUNNING" {
+            assert_eq!(execution.error(), Some("Provider.Rejected"));
+            assert_eq!(execution.cause(), Some("no such size"));
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the execution did not end");
+}
+
+/// A second start of the same run is the first one.
+#[tokio::test]
+async fn a_run_is_started_once() {
+    let machine = machine().await;
+    machine.runs.start(&sample::run_id("one")).await.unwrap();
+    machine.runs.start(&sample::run_id("one")).await.unwrap();
+    machine.runs.start(&sample::run_id("two")).await.unwrap();
+    let executions = machine.client.list_executions().state_machine_arn(&machine.arn).send().await.unwrap().executions;
+    let mut names: Vec<&str> = executions.iter().map(|execution| execution.name()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["run-one-000000", "run-two-000000"]);
+    let execution = machine.client.describe_execution().execution_arn(executions[0].execution_arn());
+    let input = execution.send().await.unwrap().input.unwrap();
+    let input: serde_json::Value = serde_json::from_str(&input).unwrap();
+    assert_eq!(input, serde_json::json!({ "run_id": executions[0].name() }));
+}
+
+/// Neither an upload that was aborted nor one whose key was taken leaves parts behind, which would be paid for.
+#[tokio::test]
+async fn no_parts_are_left_behind() {
+    let (aws, store) = (aws().await, bucket().await);
+    let long = vec![7; (16 << 20) + 1];
+    let mut aborted = store.upload("aborted", "video/mp4").await.unwrap();
+    aborted.write(long.clone().into()).await.unwrap();
+    aborted.abort().await;
+    store.put("taken", "there".into(), "text/plain").await.unwrap();
+    let mut late = store.upload("taken", "video/mp4").await.unwrap();
+    late.write(long.into()).await.unwrap();
+    late.finish().await.unwrap();
+    let left = aws.s3_client().list_multipart_uploads().bucket(store.bucket()).send().await.unwrap();
+    assert_eq!(left.uploads().len(), 0);
+}
+
+/// The media type that an upload began with is the object's, and a link reads it without credentials.
+#[tokio::test]
+async fn a_link_reads_the_object() {
+    // The second call finds it installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (aws, store) = (aws().await, bucket().await);
+    for (key, length) in [("runs/x/short text.json", 10), ("long.mp4", (8 << 20) + 1)] {
+        let mut upload = store.upload(key, "video/mp4").await.unwrap();
+        upload.write(vec![7; length].into()).await.unwrap();
+        upload.finish().await.unwrap();
+        let head = aws.s3_client().head_object().bucket(store.bucket()).key(key).send().await.unwrap();
+        assert_eq!(head.content_type(), Some("video/mp4"));
+        let link = store.presign_get(key, 60).await.unwrap();
+        assert!(link.contains("X-Amz-Expires=60") && !link.contains("checksum"), "{link}");
+        let answer = reqwest::get(link).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.bytes().await.unwrap().len(), length);
+    }
+}
+
+/// Only what is due carries the index's attributes, and only what is at rest expires.
+#[tokio::test]
+async fn index_and_expiry_are_sparse() {
+    let (aws, store) = (aws().await, table().await);
+    let raw = async |name: &str| {
+        let get = aws.dynamo_client().get_item().table_name(store.table());
+        let pk = AttributeValue::S(format!("K#{}", sample::key(name)));
+        let answer = get.key(PK, pk).key(SK, AttributeValue::S("E".to_owned())).send().await.unwrap();
+        let item = answer.item.unwrap();
+        [DUE_SHARD, DUE, EXPIRES_AT].map(|name| item.contains_key(name))
+    };
+    store.commit(&sample::creation("rest")).await.unwrap();
+    assert_eq!(raw("rest").await, [false, false, true]);
+    store.commit(&Change::of(sample::full_entry("busy"))).await.unwrap();
+    assert_eq!(raw("busy").await, [true, true, false]);
+    let entry = store.entry(&sample::key("busy")).await.unwrap().unwrap();
+    store.commit(&Change::of(Entry { pending: None, due: None, untold: false, ..entry })).await.unwrap();
+    assert_eq!(raw("busy").await, [false, false, true]);
+}
+
+/// An entry of another layout, or with a part that does not read, is an error that names it: never a miss by accident.
+#[tokio::test]
+async fn what_does_not_read_is_an_error() {
+    let (aws, store) = (aws().await, table().await);
+    for (attribute, value) in [
+        ("v", AttributeValue::N("2".to_owned())),
+        ("pending", AttributeValue::S("{\"attempt\":".to_owned())),
+        ("rev", AttributeValue::S("1".to_owned())),
+        ("untold", AttributeValue::N("1".to_owned())),
+    ] {
+        let key = sample::key(attribute);
+        store.commit(&sample::creation(attribute)).await.unwrap();
+        let update = aws
+            .dynamo_client()
+            .update_item()
+            .table_name(store.table())
+            .key(PK, AttributeValue::S(format!("K#{key}")))
+            .key(SK, AttributeValue::S("E".to_owned()))
+            .update_expression("SET #it = :it")
+            .expression_attribute_names("#it", attribute)
+            .expression_attribute_values(":it", value);
+        update.send().await.unwrap();
+        let error = store.entry(&key).await.unwrap_err();
+        assert_eq!(error.0.name, ErrorName::Internal, "{error}");
+        assert!(error.0.message.contains(key.as_str()), "{error}");
+        store.entries(&[key]).await.unwrap_err();
+    }
+}
+
+/// Errors of a table or a bucket that is not there are told apart from an answer.
+#[tokio::test]
+async fn what_is_not_there_does_not_answer() {
+    let aws = aws().await;
+    let (store, who) = (aws.dynamo("no-such-table"), sample::asker("one", "image"));
+    let key = sample::key("a");
+    assert_eq!(store.entry(&key).await.unwrap_err().0.name, ErrorName::LedgerUnavailable);
+    store.entries(std::slice::from_ref(&key)).await.unwrap_err();
+    store.waiters(&key).await.unwrap_err();
+    store.join(&key, &who, Attempt(1)).await.unwrap_err();
+    store.recent_runs(1, sample::NOW).await.unwrap_err();
+    store.create_run(&sample::run("one", 1)).await.unwrap_err();
+    let objects = aws.objects(unique("no-such-bucket"));
+    assert_eq!(objects.get("a").await.unwrap_err().0.name, ErrorName::StorageUnavailable);
+    objects.put("a", "b".into(), "text/plain").await.unwrap_err();
+}
+
+/// Opening connections changes nothing and fails nothing, whatever is there.
+#[tokio::test]
+async fn warming_ignores_its_outcome() {
+    let aws = aws().await;
+    Aws::warm(&aws.dynamo("no-such-table"), &aws.objects("no-such-bucket")).await;
+    let (dynamo, objects) = (table().await, bucket().await);
+    Aws::warm(&dynamo, &objects).await;
+    let nowhere = connect_local("http://127.0.0.1:9").await;
+    Aws::warm(&nowhere.dynamo("table"), &nowhere.objects("bucket")).await;
+}
+
+/// A secret is read once in five minutes; one that is missing is named with the command that sets it.
+#[tokio::test]
+async fn secrets_are_read_and_kept() {
+    let (aws, prefix) = (aws().await, format!("/{}", unique("stack")));
+    let (secrets, client) = (aws.secrets(&prefix), aws_sdk_ssm::Client::new(aws.config()));
+    let missing = secrets.get("fal").await.unwrap_err();
+    assert_eq!(missing.name, ErrorName::SecretMissing);
+    assert!(missing.message.contains(&format!("--name '{prefix}/fal'")), "{missing}");
+    let put = async |value: &str| {
+        let put = client.put_parameter().name(format!("{prefix}/fal")).value(value).overwrite(true);
+        put.r#type(aws_sdk_ssm::types::ParameterType::SecureString).send().await.unwrap();
+    };
+    put("one").await;
+    assert_eq!(secrets.get("fal").await.unwrap(), "one");
+    put("two").await;
+    assert_eq!(secrets.get("fal").await.unwrap(), "one");
+    assert_eq!(aws.secrets(&prefix).get("fal").await.unwrap(), "two");
+    assert!(!format!("{secrets:?}").contains("one"));
+}
