@@ -1,1 +1,11 @@
-#![doc = "placeholder"]
+//! What the whole-stack suites stand on: a stack of its own for each test binary, in a folder of its own, on free ports; a
+//! client of it; and the simulator's own account of what it was asked and what it billed.
+
+mod world;
+
+pub use world::{Counters, World};
+
+/// A document of one step that takes the run's input text.
+pub fn document(model: &str) -> String {
+    format!("name: one\nsteps:\n  - name: image\n    type: text_to_image\n    model: {model}\n")
+}

@@ -1,7 +1,6 @@
 //! The memory twin behind gates: every capability yields before its effect and before its reply, may fail, and may lose its
 //! reply. Here are also the rules that a mutant breaks.
 
-use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;

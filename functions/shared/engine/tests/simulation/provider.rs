@@ -118,6 +118,8 @@ impl Model {
         let actor = state.actor;
         let claim = state.claims.remove(&actor);
         let (key, attempt) = claim.clone().unwrap_or_else(|| (ContentKey::digest(b"nobody"), Attempt::NONE));
+        let rows = world.memory.all_attempts();
+        let price = rows.iter().find(|row| (&row.key, row.attempt) == (&key, attempt)).map_or(Money::ZERO, |row| row.hold.amount);
         let chaos = state.chaos;
         let lag = world.knobs.list_lag;
         let rng = &mut state.rng;
@@ -146,7 +148,7 @@ impl Model {
             listed_at: now + if lag == 0 { 0 } else { state.rng.between(0, lag) },
             end,
             units: *state.rng.pick(&[None, Some(1.0), Some(0.5)]),
-            price: Money::ZERO,
+            price,
             webhook_url: submission.webhook_url.clone(),
             hooks: (0..hooks)
                 .map(|_| ends_at + if state.rng.percent(70) { state.rng.between(0, 3_000) } else { state.rng.between(0, 3_600_000) })

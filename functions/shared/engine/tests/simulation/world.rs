@@ -2,7 +2,6 @@
 //! what happened. Everything that outlives a crash is here; an actor that is dropped leaves nothing else behind.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll};
@@ -70,6 +69,8 @@ pub struct State {
     pub budgets: BTreeMap<RunId, Money>,
     /// Results that were removed, since they were too old, by key.
     pub expired: BTreeMap<ContentKey, usize>,
+    /// Attempts that were once declared lost.
+    pub lost: BTreeSet<(ContentKey, Attempt)>,
     /// Waits that [`Mutant::LateWait`] holds back.
     pub late: BTreeMap<usize, (ContentKey, Wait)>,
     pub tokens: Vec<String>,
@@ -96,6 +97,7 @@ impl World {
             fetches: BTreeMap::new(),
             budgets: BTreeMap::new(),
             expired: BTreeMap::new(),
+            lost: BTreeSet::new(),
             late: BTreeMap::new(),
             tokens: Vec::new(),
             counts: BTreeMap::new(),

@@ -1,0 +1,282 @@
+//! The guarantees. Some are checked at every commit, some whenever nothing is under way, and the rest when the history has
+//! come to rest; what must happen at some time at all is counted, so that a suite that reaches nothing is noticed.
+
+use std::collections::BTreeMap;
+
+use fresco_engine::Refused;
+use fresco_ledger::rows::{Asker, AttemptRow, AttemptState, Entry, HoldState, Ready, Stage, StepRow, StepState, Waiter};
+use fresco_ledger::traits::{BudgetChange, Change};
+use fresco_ledger::transition::{Message, whom};
+use fresco_pipeline::document::CachePolicy;
+use fresco_pipeline::error::ErrorName;
+use fresco_pipeline::ids::{Attempt, RunId};
+use fresco_pipeline::money::Money;
+
+use crate::execution::{Execution, Phase, TaskState};
+use crate::provider::{Job, JobEnd};
+use crate::world::{World, brief, short};
+
+pub fn describe(change: &Change) -> String {
+    let entry = &change.entry;
+    let pending = entry.pending.as_ref().map(|p| format!("{} {:?}", p.attempt, p.stage));
+    let failure = entry.failure.as_ref().map(|f| format!("{} {} retryable {}", f.attempt, f.failure.name, f.retryable));
+    format!(
+        "{} rev {} result {:?} pending {pending:?} failure {failure:?} untold {} attempt {:?} job {:?} budget {:?}",
+        brief(&entry.key),
+        entry.rev,
+        entry.result.as_ref().map(|ready| ready.attempt.0),
+        entry.untold,
+        change.attempt.as_ref().map(|row| (row.attempt.0, row.state)),
+        change.job.as_ref().map(|job| &job.request_id),
+        change.budget,
+    )
+}
+
+/// After a commit: `before` and `row` are what stood there, `waiters` who waited.
+pub fn committed(world: &World, before: Option<&Entry>, row: Option<&AttemptRow>, waiters: &[Waiter], change: &Change) {
+    let key = &change.entry.key;
+    if let (Some(BudgetChange::Hold { .. }), Some(claim)) = (&change.budget, &change.attempt) {
+        let mut state = world.state();
+        let actor = state.actor;
+        state.claims.insert(actor, (key.clone(), claim.attempt));
+        drop(state);
+        claimed(world, before, waiters, change);
+    }
+    if before.is_some_and(|entry| entry.result.is_some()) && change.entry.result.is_none() {
+        world.count("expired");
+        *world.state().expired.entry(key.clone()).or_default() += 1;
+    }
+    let stage = before.and_then(|entry| entry.pending.as_ref()).map(|pending| pending.stage);
+    if change.job.is_some() && stage == Some(Stage::Unknown) {
+        world.count("adopted");
+    }
+    match (row.map(|row| row.state), change.attempt.as_ref().map(|row| row.state)) {
+        (Some(AttemptState::Open), Some(AttemptState::Lost)) => {
+            world.count("lost");
+            world.state().lost.extend(change.attempt.as_ref().map(|row| (key.clone(), row.attempt)));
+        }
+        (Some(AttemptState::Lost), Some(AttemptState::Won)) => world.count("late success"),
+        (Some(_), Some(AttemptState::Duplicate)) => world.count("duplicate"),
+        _ => {}
+    }
+    money(world);
+}
+
+/// (b) Nobody who shared an attempt's final failure submits for it again: under policy `fail` that is what keeps an attempt
+/// of unknown fate from being paid twice.
+fn claimed(world: &World, before: Option<&Entry>, waiters: &[Waiter], change: &Change) {
+    let Some((asker, _)) = &change.joined else { return };
+    let waiter = waiters.iter().find(|waiter| waiter.asker == *asker);
+    let failed = before.and_then(|entry| entry.failure.as_ref()).filter(|failed| !failed.retryable);
+    if let (Some(waiter), Some(failed)) = (waiter, failed) {
+        let shared = waiter.joined > Attempt::NONE && waiter.joined <= failed.attempt && failed.attempt > waiter.base;
+        world.require(!shared, || format!("(b) {} shared {} and submits again", short(asker), failed.failure));
+    }
+    if before.is_some_and(|entry| entry.pending.is_some()) {
+        world.broken(|| format!("(a) {} was claimed while an attempt is pending", brief(&change.entry.key)));
+    }
+}
+
+/// (c) At every instant.
+fn money(world: &World) {
+    for run in world.memory.all_runs() {
+        let budget = world.state().budgets.get(&run.id).copied();
+        let Some(budget) = budget else { continue };
+        let (held, settled, remaining) = (run.held, run.settled, run.remaining);
+        world.require(held >= Money::ZERO && settled >= Money::ZERO, || format!("(c) {} has {held} held, {settled} settled", run.id));
+        world.require(held + settled <= budget, || format!("(c) {}: {held} held and {settled} settled exceed {budget}", run.id));
+        world.require(held + settled + remaining == budget, || {
+            format!("(c) {}: {held} held, {settled} settled and {remaining} left are not {budget}", run.id)
+        });
+    }
+}
+
+/// (g) A result that is handed out is there, and will be while links to it live.
+pub fn pinned(world: &World, asker: &Asker, ready: &Ready, row: Option<&StepRow>) {
+    let objects = world.memory.all_objects();
+    for output in &ready.outputs {
+        let object = objects.get(&output.key);
+        world.require(object.is_some_and(|object| object.bytes.len() as u64 == output.bytes), || {
+            format!("(g) {} is handed out and not there", output.key)
+        });
+        let until = object.map_or(0, |object| object.modified_at + 7 * 86_400_000);
+        world.require(until - world.now() >= 3_600_000, || format!("(g) {} is handed out and about to go", output.key));
+    }
+    let Some(row) = row else { return };
+    let own = row.pinned.as_ref().map(|ready| ready.attempt) == Some(ready.attempt);
+    if row.plan.cache == CachePolicy::Refresh && own {
+        let attempts = world.memory.all_attempts();
+        let made = attempts.iter().find(|a| a.key == row.plan.key && a.attempt == ready.attempt).map(|a| a.claimed_at);
+        world.require(made >= row.started_at, || format!("(g) {} asked for a new result and got an old one", short(asker)));
+        world.count("refreshed");
+    }
+}
+
+/// A genuine webhook may be refused only where its job went to another attempt: found in the list, or by another's lookup.
+pub fn genuine_refused(world: &World, n: usize, refused: &Refused) {
+    let job = world.state().jobs[n].clone();
+    let attempts = world.memory.all_attempts();
+    let own = attempts.iter().find(|row| (&row.key, row.attempt) == (&job.key, job.attempt));
+    let elsewhere = attempts.iter().any(|row| row.request_id.as_ref() == Some(&job.id) && (&row.key, row.attempt) != (&job.key, job.attempt));
+    let another = own.is_some_and(|row| row.request_id.as_ref().is_some_and(|id| *id != job.id));
+    world.require(elsewhere || another, || format!("(e) the webhook of {} was refused: {refused}", job.id));
+}
+
+/// (d) Whenever no function runs: who waits is waiting where it will be told, and nobody waits for what is decided and told.
+pub fn at_idle(world: &World, executions: &[Execution]) {
+    let waiters = world.memory.all_waiters();
+    let steps = world.memory.all_steps();
+    let entries = world.memory.all_entries();
+    for execution in executions.iter().filter(|execution| execution.phase == Phase::Working) {
+        for (n, task) in execution.tasks.iter().enumerate() {
+            let TaskState::Live(token) = &task.state else { continue };
+            // A call that crashed, or that another one overtook, is what the nudge is for.
+            if !task.returned || task.overlapped {
+                continue;
+            }
+            let asker = execution.asker(n);
+            let Some(step) = steps.iter().find(|step| step.run == asker.run && step.plan.name == asker.step) else { continue };
+            let waits = waiters.iter().any(|(key, waiter)| *key == step.plan.key && waiter.asker == asker && waiter.token == *token);
+            world.require(waits, || format!("(d) {} waits and has no row", short(&asker)));
+            let Some(entry) = entries.iter().find(|entry| entry.key == step.plan.key && !entry.untold) else { continue };
+            let here: Vec<Waiter> = waiters.iter().filter(|(key, _)| *key == entry.key).map(|(_, waiter)| waiter.clone()).collect();
+            let decided = whom(entry, &here).into_iter().any(|(waiter, message)| {
+                let last = match &message {
+                    Message::Succeed(_) => true,
+                    Message::Fail(cause) => !cause.name.is_retryable(),
+                };
+                waiter.asker == asker && last
+            });
+            world.require(!decided, || format!("(d) {} was not told what is decided", short(&asker)));
+        }
+    }
+}
+
+/// When nothing is left to happen.
+pub fn at_rest(world: &World, executions: &[Execution]) {
+    let jobs = world.state().jobs.clone();
+    let attempts = world.memory.all_attempts();
+    paid_once(world, &jobs, &attempts);
+    for run in world.memory.all_runs() {
+        let spent = attempts.iter().filter(|row| row.hold.run == run.id).map(|row| spent(world, row, &jobs)).sum::<Money>();
+        world.require(run.held == Money::ZERO, || format!("(c) {} still holds {}", run.id, run.held));
+        world.require(run.settled == spent, || format!("(c) {} settled {} and its attempts cost {spent}", run.id, run.settled));
+        world.require(run.status.is_final(), || format!("(d) {} was not closed", run.id));
+    }
+    for step in world.memory.all_steps() {
+        let decided = match step.state {
+            StepState::Done => step.pinned.is_some(),
+            StepState::Failed => step.failure.is_some(),
+            _ => false,
+        };
+        let name = step.failure.as_ref().map(|cause| cause.name);
+        match name {
+            Some(ErrorName::BudgetExceeded) => world.count("budget exceeded"),
+            Some(ErrorName::RunStopped) => world.count("step stopped"),
+            Some(ErrorName::StepUnknown) => world.count("step unknown"),
+            Some(ErrorName::StepTimedOut) => world.count("step timed out"),
+            Some(ErrorName::ProviderExhausted) => world.count("exhausted"),
+            Some(ErrorName::Internal) => world.count("internal"),
+            _ => {}
+        }
+        world.require(decided, || format!("(d) {}/{} is not decided", step.run, step.plan.name));
+    }
+    shared_failures(world);
+    for execution in executions {
+        for task in &execution.tasks {
+            if let TaskState::Live(token) = &task.state {
+                world.require(false, || format!("(d) {token} of {}/{} was not answered", execution.run, task.step));
+            }
+        }
+    }
+    for (key, waiter) in world.memory.all_waiters() {
+        world.count("row left behind");
+        let open = world.memory.is_open(&waiter.token);
+        world.require(!open, || format!("(d) {} still waits for {}", short(&waiter.asker), brief(&key)));
+    }
+    for entry in world.memory.all_entries() {
+        world.require(entry.pending.is_none() && !entry.untold, || format!("(d) {} is not decided or not told", brief(&entry.key)));
+    }
+    for job in jobs.iter().filter(|job| job.end == JobEnd::Ok) {
+        kept(world, job, &attempts);
+    }
+}
+
+/// (b) Jobs that are paid, by key.
+fn paid_once(world: &World, jobs: &[Job], attempts: &[AttemptRow]) {
+    let mut paid: BTreeMap<_, usize> = BTreeMap::new();
+    for job in jobs.iter().filter(|job| job.paid()) {
+        *paid.entry(&job.key).or_default() += 1;
+    }
+    let steps = world.memory.all_steps();
+    for (key, paid) in paid {
+        let refreshes = steps.iter().filter(|step| step.plan.key == *key && step.plan.cache == CachePolicy::Refresh).count();
+        let lost = attempts.iter().filter(|row| row.key == *key && was_lost(world, row)).count();
+        let in_vain = jobs.iter().filter(|job| job.key == *key && job.paid() && job.end != JobEnd::Ok).count();
+        let expired = world.state().expired.get(key).copied().unwrap_or(0);
+        let most = 1 + refreshes + lost + in_vain + expired;
+        world.require(paid <= most, || {
+            format!("(b) {paid} jobs are paid for {}: {refreshes} refreshes, {lost} lost, {in_vain} in vain, {expired} expired", brief(key))
+        });
+    }
+}
+
+fn was_lost(world: &World, row: &AttemptRow) -> bool {
+    world.state().lost.contains(&(row.key.clone(), row.attempt))
+}
+
+/// What an attempt has cost, by the provider's own book.
+fn spent(world: &World, row: &AttemptRow, jobs: &[Job]) -> Money {
+    let of = |job: &&Job| match &row.request_id {
+        Some(id) => job.id == *id,
+        None => job.sync && (&job.key, job.attempt) == (&row.key, row.attempt),
+    };
+    let job = jobs.iter().find(of);
+    let cost = match row.state {
+        AttemptState::Lost => row.hold.amount,
+        _ => match job {
+            Some(job) => job.cost(),
+            None if world.state().billed.contains(&(row.key.clone(), row.attempt)) => row.hold.amount,
+            None => Money::ZERO,
+        },
+    };
+    let settled = match row.hold.state {
+        HoldState::Settled(money) => money,
+        HoldState::Released => Money::ZERO,
+        HoldState::Held => Money::micros(-1),
+    };
+    world.require(settled == cost, || {
+        format!("(c) attempt {} of {} cost {cost} and its hold is {:?} ({:?})", row.attempt, brief(&row.key), row.hold.state, row.state)
+    });
+    cost
+}
+
+/// (e) What is paid is kept: unless nobody ever told us of the job.
+fn kept(world: &World, job: &Job, attempts: &[AttemptRow]) {
+    let by_id = attempts.iter().find(|row| row.request_id.as_ref() == Some(&job.id));
+    let own = || attempts.iter().find(|row| (&row.key, row.attempt) == (&job.key, job.attempt));
+    let Some(row) = by_id.or_else(own) else {
+        return world.broken(|| format!("(e) {} belongs to no attempt", job.id));
+    };
+    match row.state {
+        AttemptState::Won | AttemptState::Duplicate => world.count("kept"),
+        // Lost, and neither a webhook nor a list ever showed it.
+        AttemptState::Lost if by_id.is_none() => world.count("never heard of"),
+        state => world.broken(|| format!("(e) {} succeeded and attempt {} of {} is {state:?}", job.id, row.attempt, brief(&row.key))),
+    }
+}
+
+/// Failures that more than one step shares.
+fn shared_failures(world: &World) {
+    let mut failed: BTreeMap<(String, String), Vec<RunId>> = BTreeMap::new();
+    for step in world.memory.all_steps() {
+        if let (StepState::Failed, Some(cause)) = (step.state, &step.failure)
+            && matches!(cause.name, ErrorName::ProviderRejected | ErrorName::ProviderFailed | ErrorName::StepUnknown | ErrorName::OutputInvalid)
+        {
+            failed.entry((step.plan.key.to_string(), cause.to_string())).or_default().push(step.run.clone());
+        }
+    }
+    if failed.values().any(|runs| runs.len() > 1) {
+        world.count("shared failure");
+    }
+}

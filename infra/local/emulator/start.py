@@ -1,0 +1,207 @@
+"""Starts MiniStack for Fresco's local stack, with the gaps closed that matter to it.
+
+Closed here, because AWS does them and MiniStack 1.5.33 does not: a waitForTaskToken task's TimeoutSeconds as a JSONata
+expression (the check interval of a run) and a distributed map's MaxConcurrencyPath. Besides: the emulator never
+outlives the command that owns it, leaves no Lambda worker behind, and saves its state while it runs, not only at its end.
+
+    start.py --lock FILE [--die-with-stdin]
+
+--lock            held as long as this process lives, so that two emulators never share a state folder.
+--die-with-stdin  ends when stdin does, unless the word "keep" was written to it before.
+
+The rest is MiniStack's own environment: GATEWAY_PORT, BIND_HOST, STATE_DIR, ...
+"""
+
+import argparse
+import fcntl
+import inspect
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+
+VERSION = "1.5.33"
+LOCK_SECONDS = 30
+SAVE_SECONDS = 5
+# What changes all the time and is small. The rest is saved whenever a CloudFormation stack has changed.
+SAVED_OFTEN = ("dynamodb", "s3")
+
+log = logging.getLogger("fresco")
+
+
+def refuse(message):
+    """Ends the process: a gap that is not closed would show as a run that hangs or fails much later."""
+    sys.exit(f"fresco: {message}")
+
+
+def import_ministack():
+    try:
+        from importlib.metadata import version
+
+        found = version("ministack")
+        from ministack import app
+        from ministack.services import stepfunctions
+    except ImportError as error:
+        refuse(f"MiniStack cannot be imported ({error}); remove the .fresco/venv folder and start again")
+    if found != VERSION:
+        refuse(f"this script was written for MiniStack {VERSION}, but {found} is installed")
+    return app, stepfunctions
+
+
+def expect(function, *parameters):
+    """The named function takes exactly these parameters, or the wrapping below would break it silently."""
+    found = tuple(inspect.signature(function).parameters)
+    if found != parameters:
+        refuse(f"MiniStack {VERSION} is not what it was: {function.__name__} takes {found}, not {parameters}")
+
+
+def close_gaps(sfn):
+    names = ("_execute_task", "_invoke_with_callback", "_run_distributed_map", "_jsonata_state_field", "_resolve_path_or_ctx")
+    missing = [name for name in names if not callable(getattr(sfn, name, None))]
+    if missing:
+        refuse(f"MiniStack {VERSION} is not what it was: stepfunctions has no {', '.join(missing)}")
+    expect(sfn._execute_task, "state_def", "raw_input", "execution", "ctx")
+    expect(sfn._invoke_with_callback, "resource", "input_data", "token", "state_def")
+    expect(sfn._run_distributed_map, "state_def", "raw_input", "effective", "iterator", "execution", "ctx")
+    expect(sfn._jsonata_state_field, "state_def", "field", "expected", "raw_input", "ctx")
+    expect(sfn._resolve_path_or_ctx, "path", "data", "ctx")
+
+    execute_task, invoke, run_map = sfn._execute_task, sfn._invoke_with_callback, sfn._run_distributed_map
+    # A task is executed and its callback awaited on one thread, so the input and the context can be passed beside.
+    current = threading.local()
+
+    def with_context(state_def, raw_input, execution, ctx):
+        before = getattr(current, "task", None)
+        current.task = (raw_input, ctx)
+        try:
+            return execute_task(state_def, raw_input, execution, ctx)
+        finally:
+            current.task = before
+
+    def with_timeout(resource, input_data, token, state_def):
+        # At every attempt: the expression may use the context's RetryCount.
+        if isinstance(state_def.get("TimeoutSeconds"), str):
+            raw_input, ctx = current.task
+            seconds = sfn._jsonata_state_field(state_def, "TimeoutSeconds", "number", raw_input, ctx)
+            state_def = {**state_def, "TimeoutSeconds": seconds}
+        return invoke(resource, input_data, token, state_def)
+
+    def with_concurrency(state_def, raw_input, effective, iterator, execution, ctx):
+        path = state_def.get("MaxConcurrencyPath")
+        if path:
+            state_def = {**state_def, "MaxConcurrency": sfn._resolve_path_or_ctx(path, effective, ctx)}
+        return run_map(state_def, raw_input, effective, iterator, execution, ctx)
+
+    sfn._execute_task, sfn._invoke_with_callback, sfn._run_distributed_map = with_context, with_timeout, with_concurrency
+
+
+def lock(path):
+    """The kernel lets go of the lock when this process ends, however it ends."""
+    handle = open(path, "a")
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return handle
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                refuse(f"another emulator has used this state folder for {LOCK_SECONDS} s ({path})")
+            time.sleep(0.05)
+
+
+def end_all(*_):
+    """Ends this process and every process that it started: all are in the group that it leads."""
+    os.killpg(0, signal.SIGKILL)
+
+
+def die_with_stdin():
+    """Stdin ends when the owner does, whatever ended it."""
+    said = b""
+    while chunk := os.read(0, 64):
+        said = (said + chunk)[-64:]
+    if b"keep" not in said:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def mend_interrupted_changes():
+    """A change that was cut off by the end of the emulator would refuse every later one. An update is repeated by the
+    next; a stack that was never created can only be deleted."""
+    from ministack.services import cloudformation
+
+    if not callable(getattr(cloudformation, "load_persisted_state", None)):
+        refuse(f"MiniStack {VERSION} is not what it was: the state of CloudFormation is not loaded as it was")
+    inner = cloudformation.load_persisted_state
+
+    def load(data):
+        stacks = (data or {}).get("stacks")
+        for stack in getattr(stacks, "_data", stacks or {}).values():
+            status = stack.get("StackStatus", "")
+            if status.endswith("_IN_PROGRESS"):
+                stack["StackStatus"] = "UPDATE_ROLLBACK_COMPLETE" if status.startswith("UPDATE_") else "ROLLBACK_FAILED"
+        inner(data)
+
+    cloudformation.load_persisted_state = load
+
+
+def save_while_running(app):
+    """MiniStack saves at its end only, and an end by SIGKILL would lose the ledger."""
+    if not hasattr(app, "_build_persistence_save_dict") or not hasattr(app, "save_all"):
+        refuse(f"MiniStack {VERSION} is not what it was: its state cannot be saved while it runs")
+    stacks_before = None
+    while True:
+        time.sleep(SAVE_SECONDS)
+        services = app._build_persistence_save_dict()
+        stacks = fingerprint(services.get("cloudformation"))
+        if stacks == stacks_before:
+            services = {name: state for name, state in services.items() if name in SAVED_OFTEN}
+        stacks_before = stacks
+        app.save_all(services)
+
+
+def fingerprint(get_state):
+    try:
+        return json.dumps(get_state() if get_state else None, default=lambda value: repr(getattr(value, "_data", "")))
+    except RuntimeError:  # changed while it was read; looked at again next time
+        return None
+
+
+def end_after_shutdown(app):
+    """Lets nothing delay the end once the state is saved: worker threads may wait for a task token for minutes."""
+    inner = app.app
+
+    async def outer(scope, receive, send):
+        async def watched(message):
+            await send(message)
+            if message["type"] == "lifespan.shutdown.complete":
+                end_all()
+
+        await inner(scope, receive, watched if scope["type"] == "lifespan" else send)
+
+    app.app = outer
+
+
+def main():
+    parser = argparse.ArgumentParser(description="MiniStack for Fresco's local stack")
+    parser.add_argument("--lock", required=True)
+    parser.add_argument("--die-with-stdin", action="store_true")
+    flags = parser.parse_args()
+    # A session of its own: ends of terminals do not reach it, and the whole group can be ended at once.
+    os.setsid()
+    held = lock(flags.lock)
+    if flags.die_with_stdin:
+        threading.Thread(target=die_with_stdin, daemon=True).start()
+    app, stepfunctions = import_ministack()
+    close_gaps(stepfunctions)
+    mend_interrupted_changes()
+    end_after_shutdown(app)
+    threading.Thread(target=save_while_running, args=(app,), daemon=True).start()
+    sys.argv = [sys.argv[0]]
+    app.main()
+    held.close()
+
+
+if __name__ == "__main__":
+    main()

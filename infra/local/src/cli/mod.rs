@@ -1,0 +1,144 @@
+//! The command line: what it takes, and which exit code says what.
+
+mod output;
+mod run;
+mod stack;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use fresco_local::stack::Error as StackError;
+
+use output::Output;
+
+/// The run did not succeed.
+pub(crate) const EXIT_RUN: u8 = 1;
+/// The document or the arguments are wrong. Nothing was started and nothing was spent.
+pub(crate) const EXIT_INPUT: u8 = 2;
+/// The stack could not be started or reached.
+pub(crate) const EXIT_STACK: u8 = 3;
+/// Interrupted.
+pub(crate) const EXIT_INTERRUPTED: u8 = 130;
+
+/// Generative-media pipelines on a serverless stack: here, on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "fresco", bin_name = "cargo fresco", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a pipeline and bring its outputs here.
+    Run(RunArgs),
+    /// Start the stack and leave it running.
+    Up(UpArgs),
+    /// Stop the stack. What it holds stays, unless --purge.
+    Down {
+        /// Remove what it holds, too: the ledger, the outputs, the records.
+        #[arg(long)]
+        purge: bool,
+    },
+    /// The latest runs, or one run's steps.
+    Status {
+        /// The run.
+        run: Option<String>,
+    },
+    /// Build the functions' packages under target/fresco, as a deployment takes them.
+    Package {
+        /// Optimised, for AWS.
+        #[arg(long)]
+        release: bool,
+    },
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+struct Place {
+    /// Print JSON: one object a line.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Where the stack keeps what it holds.
+    #[arg(long, global = true, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// A fixed port for the stack's endpoint, instead of a free one.
+    #[arg(long, global = true)]
+    port: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// The pipeline document, YAML or JSON.
+    file: PathBuf,
+    /// The input text: fills {{input}}, and is the prompt of steps without one.
+    #[arg(long, short)]
+    input: Option<String>,
+    /// Where the outputs go, in a folder named by the run.
+    #[arg(long, default_value = "out", value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    simulator: SimulatorArgs,
+}
+
+#[derive(Debug, Args)]
+struct UpArgs {
+    #[command(flatten)]
+    simulator: SimulatorArgs,
+}
+
+#[derive(Debug, Args)]
+struct SimulatorArgs {
+    /// How long simulated providers take: typical seconds times this.
+    #[arg(long, default_value_t = 0.2, value_name = "FACTOR")]
+    scale: f64,
+}
+
+/// Why a command ended otherwise than well. It has been said to the user when it has a code only.
+#[derive(Debug)]
+enum Ended {
+    Code(u8),
+    Stack(Box<StackError>),
+    Failed(fresco_pipeline::error::Failure),
+}
+
+impl From<StackError> for Ended {
+    fn from(error: StackError) -> Self {
+        Ended::Stack(Box::new(error))
+    }
+}
+
+impl From<fresco_pipeline::error::Failure> for Ended {
+    fn from(failure: fresco_pipeline::error::Failure) -> Self {
+        Ended::Failed(failure)
+    }
+}
+
+/// Runs the command that the arguments ask for.
+pub(crate) async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(cli.place.json);
+    let ended = match cli.command {
+        Command::Run(args) => run::run(&output, &cli.place, args).await,
+        Command::Up(args) => stack::up(&output, &cli.place, args).await,
+        Command::Down { purge } => stack::down(&output, &cli.place, purge).await,
+        Command::Status { run } => status::status(&output, &cli.place, run.as_deref()).await,
+        Command::Package { release } => stack::package(&output, release).await,
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Ended::Code(code)) => ExitCode::from(code),
+        Err(Ended::Stack(error)) => {
+            output.error("Stack.Failed", &error.to_string());
+            ExitCode::from(EXIT_STACK)
+        }
+        Err(Ended::Failed(failure)) => {
+            output.error(failure.name.as_str(), &failure.message);
+            ExitCode::from(EXIT_RUN)
+        }
+    }
+}

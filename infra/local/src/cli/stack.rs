@@ -1,0 +1,102 @@
+//! `fresco up`, `down`, `package`, and the stack that the other commands work on.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use fresco_local::client::{Client, Parts};
+use fresco_local::stack::{self, Layout, Notice, Options, Progress, Stack};
+use fresco_local::view::{duration, table};
+use serde_json::json;
+
+use super::output::Output;
+use super::{Ended, Place, UpArgs};
+
+/// The stack for a command: the one that is up, or one for as long as the command goes on.
+pub(super) async fn start(output: &Output, place: &Place, scale: f64, keep: bool) -> Result<Stack, Ended> {
+    let layout = Layout::find()?;
+    let begun = Instant::now();
+    let options = Options {
+        instance: instance(&layout, place),
+        keep,
+        port: place.port,
+        scale,
+        progress: progress(output),
+        ..Options::new(layout)
+    };
+    let stack = Stack::start(options).await?;
+    if !stack.attached() {
+        let took = duration(i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX));
+        output.progress(&format!("stack ready in {took} ({}, simulated providers)", stack.endpoint_url()));
+    }
+    Ok(stack)
+}
+
+/// A client of it.
+pub(super) async fn client(stack: &Stack) -> Result<Client, Ended> {
+    let aws = fresco_ledger::aws::connect_local(stack.endpoint_url()).await;
+    let parts = Parts {
+        table: stack.output("TableName").to_owned(),
+        bucket: stack.output("BucketName").to_owned(),
+        machine_arn: stack.output("RunMachineArn").to_owned(),
+    };
+    Ok(Client::new(&aws, &parts)?)
+}
+
+pub(super) async fn up(output: &Output, place: &Place, args: UpArgs) -> Result<(), Ended> {
+    let stack = start(output, place, args.simulator.scale, true).await?;
+    let (endpoint, simulator) = (stack.endpoint_url(), stack.simulator_url());
+    let text = format!(
+        "The stack is up until `cargo fresco down`.\n  AWS:        {endpoint} (region {})\n  providers:  {simulator} (simulated; GET /_control/counters)\n  state:      {}",
+        stack.region(),
+        stack.instance().display()
+    );
+    let object = json!({"event": "up", "endpoint_url": endpoint, "region": stack.region(), "simulator_url": simulator, "instance": stack.instance(), "outputs": stack.outputs()});
+    output.result(|| Some(text), &object);
+    Ok(())
+}
+
+pub(super) async fn down(output: &Output, place: &Place, purge: bool) -> Result<(), Ended> {
+    let layout = Layout::find()?;
+    let folder = instance(&layout, place);
+    let progress = progress(output);
+    let there = folder.exists();
+    let ended = if purge { stack::purge(&folder, &progress)? } else { stack::stop(&folder, &progress)? };
+    let text = match (ended, purge && there) {
+        (true, true) => "The stack is down, and what it held is removed.",
+        (true, false) => "The stack is down; what it holds is kept for the next time.",
+        (false, true) => "What the stack held is removed.",
+        (false, false) => "No stack was up.",
+    };
+    output.result(|| Some(text.to_owned()), &json!({"event": "down", "ended": ended, "purged": purge && there}));
+    Ok(())
+}
+
+pub(super) async fn package(output: &Output, release: bool) -> Result<(), Ended> {
+    let layout = Layout::find()?;
+    let progress = progress(output);
+    let artifacts = stack::package(&layout, release, &progress)?;
+    let text = || {
+        use table::Align::{Left, Right};
+        let kib = |bytes: u64| format!("{:.1}", bytes as f64 / 1_048_576.0);
+        let rows = artifacts.iter().map(|artifact| vec![artifact.name.clone(), kib(artifact.bytes), artifact.path.display().to_string()]);
+        Some(table::layout(&[("function", Left), ("MiB", Right), ("package", Left)], &rows.collect::<Vec<_>>()))
+    };
+    let list: Vec<_> =
+        artifacts.iter().map(|artifact| json!({"function": artifact.name, "bytes": artifact.bytes, "path": artifact.path})).collect();
+    output.result(text, &json!({"event": "packages", "packages": list}));
+    Ok(())
+}
+
+fn instance(layout: &Layout, place: &Place) -> PathBuf {
+    place.state.clone().unwrap_or_else(|| layout.instance("local"))
+}
+
+/// Stages are shown; what goes on within one only in its log.
+fn progress(output: &Output) -> Progress {
+    let shown = output.clone();
+    Progress::new(move |notice| {
+        if let Notice::Step(text) = notice {
+            shown.progress(&text);
+        }
+    })
+}

@@ -1,0 +1,108 @@
+//! A client of a stack: it starts a run, watches it by its record, and brings its outputs here. It stands on the same
+//! engine as the functions; nothing in it knows how the stack came to be.
+
+mod run;
+mod save;
+
+use fresco_engine::aws::AwsPlatform;
+use fresco_engine::settings::Settings;
+use fresco_engine::{Engine, Manifest, manifest_key};
+use fresco_ledger::aws::{Aws, SfnRuns};
+use fresco_ledger::rows::{Asker, RunRow, StepRow};
+use fresco_ledger::traits::{Clock, Objects, Runs};
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::RunId;
+
+pub use run::{Event, Watch};
+pub use save::{Saved, SavedFile, save};
+
+/// A client.
+pub struct Client {
+    engine: Engine<AwsPlatform>,
+    runs: SfnRuns,
+}
+
+/// Where a stack's parts are: the outputs of its template.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// `TableName`.
+    pub table: String,
+    /// `BucketName`.
+    pub bucket: String,
+    /// `RunMachineArn`.
+    pub machine_arn: String,
+}
+
+impl Client {
+    /// A client of the stack with these parts.
+    pub fn new(aws: &Aws, parts: &Parts) -> Result<Self, Failure> {
+        let settings = client_settings(parts)?;
+        Ok(Client { runs: aws.runs(&parts.machine_arn), engine: Engine::new(AwsPlatform::new(aws, &settings)?, settings) })
+    }
+
+    /// The engine, for what a client shares with the functions.
+    pub fn engine(&self) -> &Engine<AwsPlatform> {
+        &self.engine
+    }
+
+    /// A run's record and its steps in the document's order.
+    pub async fn status(&self, run: &RunId) -> Result<(RunRow, Vec<StepRow>), Failure> {
+        use fresco_engine::platform::Platform;
+        let ledger = self.engine.platform.ledger();
+        let row = ledger.run(run).await.map_err(|error| error.0)?;
+        let row = row.ok_or_else(|| Failure::new(ErrorName::RunNotFound, format!("there is no run {run} in this stack")))?;
+        Ok((row, ledger.steps(run).await.map_err(|error| error.0)?))
+    }
+
+    /// The latest runs, newest first.
+    pub async fn recent(&self, limit: u32) -> Result<Vec<RunRow>, Failure> {
+        use fresco_engine::platform::Platform;
+        let platform = &self.engine.platform;
+        platform.ledger().recent_runs(limit, platform.clock().now()).await.map_err(|error| error.0)
+    }
+
+    /// Sets the stop flag: nothing new is submitted. Whether the run was going on.
+    pub async fn stop(&self, run: &RunId) -> Result<bool, Failure> {
+        use fresco_engine::platform::Platform;
+        self.engine.platform.ledger().stop_run(run).await.map_err(|error| error.0)
+    }
+
+    /// The manifest of a run that has ended.
+    pub async fn manifest(&self, run: &RunId) -> Result<Manifest, Failure> {
+        let bytes = self.object(&manifest_key(run)).await?;
+        serde_json::from_slice(&bytes).map_err(|error| Failure::new(ErrorName::Internal, format!("the run's manifest cannot be read: {error}")))
+    }
+
+    /// A whole object of the stack's bucket.
+    pub async fn object(&self, key: &str) -> Result<bytes::Bytes, Failure> {
+        use fresco_engine::platform::Platform;
+        let bytes = self.engine.platform.objects().get(key).await.map_err(|error| error.0)?;
+        bytes.ok_or_else(|| Failure::new(ErrorName::RunNotFound, format!("{key} is not in the bucket any more")))
+    }
+
+    /// A step of a run.
+    pub async fn step(&self, asker: &Asker) -> Result<Option<StepRow>, Failure> {
+        use fresco_engine::platform::Platform;
+        self.engine.platform.ledger().step(asker).await.map_err(|error| error.0)
+    }
+}
+
+/// A client calls no provider, so of the settings only the places matter; the rest are the template's defaults.
+fn client_settings(parts: &Parts) -> Result<Settings, Failure> {
+    Settings::read(|name| {
+        let value = match name {
+            "FRESCO_STACK" => "client",
+            "FRESCO_TABLE" => &parts.table,
+            "FRESCO_BUCKET" => &parts.bucket,
+            "FRESCO_PUBLIC_URL" => "none",
+            "FRESCO_SECRETS_PREFIX" => "/fresco",
+            "FRESCO_MAX_AGE_DAYS" => "7",
+            "FRESCO_FAL_QUEUE_URL" => "https://queue.fal.run",
+            "FRESCO_FAL_REST_URL" => "https://rest.fal.ai",
+            "FRESCO_FAL_API_URL" => "https://api.fal.ai",
+            "FRESCO_FAL_MEDIA_HOSTS" => "fal.media,*.fal.media",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    })
+}

@@ -1,0 +1,201 @@
+//! Deploying the template through CloudFormation, as to AWS: uploads under the hash of their content, the template
+//! rewritten to them, then create or update. What is deployed already is left alone.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_s3::primitives::ByteStream;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::cloudformation::{Change, CloudFormation};
+use super::error::Error;
+use super::files;
+use super::progress::Progress;
+use super::template::Template;
+
+/// The bucket of zips and definitions, which is not part of the stack.
+const CODE_BUCKET: &str = "fresco-code";
+const COMPLETE_WITHIN: Duration = Duration::from_secs(180);
+/// No webhook can arrive until the API's address is known.
+const NO_URL_YET: &str = "none";
+
+/// What shall be deployed, and how.
+#[derive(Debug)]
+pub(crate) struct Deployment {
+    /// The CloudFormation stack.
+    pub(crate) stack: &'static str,
+    /// The template.
+    pub(crate) template: PathBuf,
+    /// Values for its parameters; `PublicUrl` is added.
+    pub(crate) parameters: BTreeMap<String, String>,
+    /// Base of the emulator, from which the URL of the HTTP API is made.
+    pub(crate) endpoint_url: String,
+    /// Where it is noted what was deployed last.
+    pub(crate) note: PathBuf,
+}
+
+/// What was deployed last.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Note {
+    deployed: String,
+}
+
+/// The stack's outputs, by name.
+pub(crate) type Outputs = BTreeMap<String, String>;
+
+impl Deployment {
+    /// Brings the stack to what is wanted, and gives its outputs.
+    pub(crate) async fn ensure(&self, config: &SdkConfig, progress: &Progress) -> Result<Outputs, Error> {
+        let text = fs::read_to_string(&self.template).map_err(Error::file("cannot read", &self.template))?;
+        let template = Template::parse(&self.template, text)?;
+        let mut uploads = Vec::new();
+        for reference in template.references() {
+            uploads.push(Upload::read(&reference.path)?);
+        }
+        let keys: Vec<String> = uploads.iter().map(|upload| upload.key.clone()).collect();
+        let body = template.packaged(CODE_BUCKET, &keys);
+        let service = CloudFormation::new(config, self.stack, COMPLETE_WITHIN);
+
+        let existing = service.usable(progress).await?;
+        let outputs = match existing {
+            Some(outputs) => {
+                let noted = files::read_json::<Note>(&self.note).unwrap_or_default();
+                let wanted = self.parameters_with(&public_url(&self.endpoint_url, &outputs)?);
+                if noted.deployed == fingerprint(&body, &wanted) {
+                    return Ok(outputs);
+                }
+                progress.step("updating the stack");
+                upload(config, &uploads).await?;
+                outputs
+            }
+            None => {
+                progress.step("deploying the stack");
+                upload(config, &uploads).await?;
+                service.apply(Change::Create, &body, &self.parameters_with(NO_URL_YET)).await?
+            }
+        };
+        // From here until it is noted again, nobody may take the stack for deployed.
+        files::remove(&self.note)?;
+        let wanted = self.parameters_with(&public_url(&self.endpoint_url, &outputs)?);
+        let outputs = service.apply(Change::Update, &body, &wanted).await?;
+        prune(config, &keys).await?;
+        files::write_json(&self.note, &Note { deployed: fingerprint(&body, &wanted) })?;
+        Ok(outputs)
+    }
+
+    fn parameters_with(&self, public_url: &str) -> BTreeMap<String, String> {
+        let mut parameters = self.parameters.clone();
+        parameters.entry("PublicUrl".to_owned()).or_insert_with(|| public_url.to_owned());
+        parameters
+    }
+}
+
+/// Where the emulator serves the HTTP API.
+fn public_url(endpoint_url: &str, outputs: &Outputs) -> Result<String, Error> {
+    let api = outputs.get("ApiId").ok_or_else(|| Error::Aws {
+        action: "reading the stack's outputs".to_owned(),
+        message: "there is no ApiId among them".to_owned(),
+    })?;
+    Ok(format!("{endpoint_url}/_aws/execute-api/{api}/$default"))
+}
+
+fn fingerprint(body: &str, parameters: &BTreeMap<String, String>) -> String {
+    let mut hash = Sha256::new();
+    // Lengths keep neighbours apart. The uploads are in the body, by the hashes in their keys.
+    for text in std::iter::once(body).chain(parameters.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()])) {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text);
+    }
+    hex::encode(hash.finalize())
+}
+
+/// A file for the code bucket.
+struct Upload {
+    key: String,
+    bytes: Vec<u8>,
+}
+
+impl Upload {
+    fn read(path: &Path) -> Result<Self, Error> {
+        let bytes = fs::read(path).map_err(Error::file("cannot read", path))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        Ok(Self { key: format!("{}/{name}", &hex::encode(Sha256::digest(&bytes))[..32]), bytes })
+    }
+}
+
+async fn upload(config: &SdkConfig, uploads: &[Upload]) -> Result<(), Error> {
+    let s3 = aws_sdk_s3::Client::new(config);
+    if s3.head_bucket().bucket(CODE_BUCKET).send().await.is_err() {
+        s3.create_bucket().bucket(CODE_BUCKET).send().await.map_err(Error::aws("creating the bucket for code"))?;
+    }
+    for upload in uploads {
+        if s3.head_object().bucket(CODE_BUCKET).key(&upload.key).send().await.is_ok() {
+            continue;
+        }
+        let body = ByteStream::from(upload.bytes.clone());
+        let put = s3.put_object().bucket(CODE_BUCKET).key(&upload.key).body(body).send().await;
+        put.map_err(Error::aws(format!("uploading {}", upload.key)))?;
+    }
+    Ok(())
+}
+
+/// Removes code that is deployed no more: every build leaves megabytes.
+async fn prune(config: &SdkConfig, keys: &[String]) -> Result<(), Error> {
+    let s3 = aws_sdk_s3::Client::new(config);
+    let listed = s3.list_objects_v2().bucket(CODE_BUCKET).send().await.map_err(Error::aws("listing the bucket for code"))?;
+    for key in listed.contents().iter().filter_map(|object| object.key()).filter(|key| !keys.iter().any(|kept| kept == key)) {
+        s3.delete_object().bucket(CODE_BUCKET).key(key).send().await.map_err(Error::aws(format!("removing {key}")))?;
+    }
+    Ok(())
+}
+
+/// Puts the simulator's key where the functions look for the provider's.
+pub(crate) async fn put_secret(config: &SdkConfig, outputs: &Outputs, name: &str, value: &str) -> Result<(), Error> {
+    let prefix = outputs.get("SecretsPrefix").map_or("/fresco", String::as_str);
+    let name = format!("{prefix}/{name}");
+    aws_sdk_ssm::Client::new(config)
+        .put_parameter()
+        .name(&name)
+        .value(value)
+        .r#type(aws_sdk_ssm::types::ParameterType::SecureString)
+        .overwrite(true)
+        .send()
+        .await
+        .map_err(Error::aws(format!("storing the parameter {name}")))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fingerprint_tells_neighbours_apart() {
+        let of = |name: &str, value: &str| fingerprint("body", &BTreeMap::from([(name.to_owned(), value.to_owned())]));
+        assert_ne!(of("ab", "c"), of("a", "bc"));
+        assert_eq!(of("a", "b"), of("a", "b"));
+    }
+
+    #[test]
+    fn uploads_are_named_by_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plan.zip");
+        fs::write(&path, "one").unwrap();
+        let one = Upload::read(&path).unwrap().key;
+        fs::write(&path, "two").unwrap();
+        let two = Upload::read(&path).unwrap().key;
+        assert!(one.ends_with("/plan.zip") && one != two);
+    }
+
+    #[test]
+    fn webhooks_arrive_by_the_emulators_own_address() {
+        let outputs = Outputs::from([("ApiId".to_owned(), "abc".to_owned())]);
+        let url = public_url("http://127.0.0.1:9", &outputs).unwrap();
+        assert_eq!(url, "http://127.0.0.1:9/_aws/execute-api/abc/$default");
+        assert!(public_url("http://127.0.0.1:9", &Outputs::new()).is_err());
+    }
+}

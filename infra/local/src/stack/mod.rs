@@ -1,0 +1,180 @@
+//! The stack on this machine: the emulator of AWS, the simulated providers, and the project's own template deployed to
+//! them. A stack is started for as long as one command needs it, or left running for many; its state stays either way.
+
+mod aws;
+mod build;
+mod cloudformation;
+mod command;
+mod deploy;
+mod emulator;
+mod error;
+mod files;
+mod http;
+mod layout;
+mod lock;
+mod owned;
+mod package;
+mod process;
+mod progress;
+mod running;
+mod simulator;
+mod start;
+mod stop;
+mod template;
+#[cfg(test)]
+mod template_tests;
+mod venv;
+mod version;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use aws_config::SdkConfig;
+
+pub use aws::REGION;
+pub use error::Error;
+pub use layout::Layout;
+pub use package::{Artifact, package};
+pub use progress::{Notice, Progress};
+pub use running::{Status, status};
+pub use stop::{purge, stop};
+
+use lock::Lock;
+use start::Begun;
+
+/// The name of the CloudFormation stack in every instance.
+pub const STACK_NAME: &str = "fresco";
+
+/// How a stack shall be started. Whoever attaches to one that is up takes it as it is: only `layout`, `instance`, `keep`
+/// and `progress` count then.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The project.
+    pub layout: Layout,
+    /// The folder of this stack's state.
+    pub instance: PathBuf,
+    /// Leave it running when this command ends.
+    pub keep: bool,
+    /// Deploy release builds instead of dev builds.
+    pub release: bool,
+    /// The emulator's port; a free one otherwise.
+    pub port: Option<u16>,
+    /// Factor on the providers' typical durations; 0 answers at once.
+    pub scale: f64,
+    /// So many requests a simulated provider works on at once.
+    pub concurrency: usize,
+    /// Factor on the Wait states and retry delays of state machines; 1 otherwise.
+    pub wait_scale: Option<f64>,
+    /// Values for the template's parameters, over the local ones.
+    pub parameters: BTreeMap<String, String>,
+    /// Where notices go.
+    pub progress: Progress,
+}
+
+impl Options {
+    /// The command's own stack, under `.fresco/local`.
+    pub fn new(layout: Layout) -> Self {
+        Self {
+            instance: layout.instance("local"),
+            layout,
+            keep: false,
+            release: false,
+            port: None,
+            scale: 0.2,
+            concurrency: 40,
+            wait_scale: None,
+            parameters: BTreeMap::new(),
+            progress: Progress::silent(),
+        }
+    }
+}
+
+/// A started stack. Dropping it ends what was started for it, unless it is kept or was up before.
+#[derive(Debug)]
+pub struct Stack {
+    endpoint_url: String,
+    simulator_url: String,
+    outputs: BTreeMap<String, String>,
+    instance: PathBuf,
+    attached: bool,
+    // In this order: the processes end before the lock is let go of.
+    _processes: Option<start::Processes>,
+    _lock: Option<Lock>,
+}
+
+impl Stack {
+    /// Builds, starts and deploys what is not yet, or attaches to the stack that `keep` left running. One command at a time
+    /// has a stack for itself; a second waits, unless the stack is kept.
+    pub async fn start(options: Options) -> Result<Self, Error> {
+        let blocking = options.clone();
+        let begun = tokio::task::spawn_blocking(move || start::begin(&blocking)).await.map_err(|_| Error::Interrupted)??;
+        let config = aws::config(&begun.endpoint_url());
+        let outputs = begun.deployment(&options).ensure(&config, &options.progress).await?;
+        deploy::put_secret(&config, &outputs, "fal-key", simulator::FAL_KEY).await?;
+        let Begun { instance, lock, mut processes, emulator_port, simulator_port, kept, .. } = begun;
+        let attached = processes.is_none();
+        if options.keep && let Some(started) = &mut processes {
+            started.keep();
+        }
+        let kept = kept || options.keep;
+        Ok(Self {
+            endpoint_url: url(emulator_port),
+            simulator_url: url(simulator_port),
+            outputs,
+            instance: instance.folder().to_owned(),
+            attached,
+            _processes: processes,
+            _lock: (!kept).then_some(lock),
+        })
+    }
+
+    /// Base URL of the AWS services: `http://127.0.0.1:PORT`.
+    pub fn endpoint_url(&self) -> &str {
+        &self.endpoint_url
+    }
+
+    /// The region, [`REGION`].
+    pub fn region(&self) -> &'static str {
+        REGION
+    }
+
+    /// Base URL of the simulated providers.
+    pub fn simulator_url(&self) -> &str {
+        &self.simulator_url
+    }
+
+    /// The template's outputs, by name.
+    pub fn outputs(&self) -> &BTreeMap<String, String> {
+        &self.outputs
+    }
+
+    /// The output of that name; empty where the template has none such.
+    pub fn output(&self, name: &str) -> &str {
+        self.outputs.get(name).map_or("", String::as_str)
+    }
+
+    /// The folder of its state and logs.
+    pub fn instance(&self) -> &Path {
+        &self.instance
+    }
+
+    /// Whether it was up already.
+    pub fn attached(&self) -> bool {
+        self.attached
+    }
+
+    /// Ends what was started for it, without blocking the caller's thread. Dropping it does the same, blocking.
+    pub async fn close(self) {
+        // A panic in it would have been the drop's, and has nowhere better to go.
+        drop(tokio::task::spawn_blocking(move || drop(self)).await);
+    }
+}
+
+/// A configuration for AWS clients of this stack, with credentials that open nothing else.
+pub fn aws_config(stack: &Stack) -> SdkConfig {
+    aws::config(&stack.endpoint_url)
+}
+
+fn url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}

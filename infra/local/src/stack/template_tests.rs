@@ -1,0 +1,170 @@
+//! What the emulator does not check about the template: policies, endings, substitutions. Read as text, by its indentation,
+//! since no parser here knows CloudFormation's tags.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use super::build::FUNCTIONS;
+
+fn infra() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn template() -> String {
+    fs::read_to_string(infra().join("template.yaml")).unwrap()
+}
+
+/// The resources by name, each with its lines, comments left out.
+fn resources() -> BTreeMap<String, Vec<String>> {
+    let text = template();
+    let section = text.split("\nResources:\n").nth(1).unwrap().split("\nOutputs:\n").next().unwrap();
+    let mut resources: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut current = String::new();
+    for line in section.lines().filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#')) {
+        if line.starts_with("  ") && !line.starts_with("   ") {
+            current = line.trim().trim_end_matches(':').to_owned();
+        }
+        resources.entry(current.clone()).or_default().push(line.to_owned());
+    }
+    resources
+}
+
+fn of_type(kind: &str) -> BTreeMap<String, Vec<String>> {
+    let line = format!("Type: {kind}");
+    resources().into_iter().filter(|(_, lines)| lines.iter().any(|found| found.trim() == line)).collect()
+}
+
+fn value<'a>(lines: &'a [String], property: &str) -> Option<&'a str> {
+    lines.iter().find_map(|line| line.trim().strip_prefix(property)?.strip_prefix(": "))
+}
+
+/// Every action that a role's own policies allow.
+fn actions(lines: &[String]) -> BTreeSet<String> {
+    let policies = lines.iter().position(|line| line.trim() == "Policies:").unwrap();
+    let words = lines[policies..].iter().flat_map(|line| line.split([' ', ',', '[', ']', '{', '}', '"', '\'']));
+    let is_action = |word: &&str| {
+        const SERVICES: [&str; 8] = ["dynamodb", "events", "iam", "lambda", "logs", "s3", "ssm", "states"];
+        word.split_once(':').is_some_and(|(service, action)| SERVICES.contains(&service) && !action.is_empty() && !action.contains(':'))
+    };
+    words.filter(is_action).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_function_may_do_what_it_needs_and_nothing_else() {
+    let write = ["ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"].map(|action| format!("dynamodb:{action}"));
+    let logs = ["logs:CreateLogStream", "logs:PutLogEvents"];
+    let expected: [(&str, &[&str]); 6] = [
+        ("PlanRole", &["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "s3:GetObject", "s3:ListBucket", "s3:PutObject"]),
+        (
+            "GenerateRole",
+            &[
+                "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "lambda:InvokeFunction", "s3:GetObject", "s3:ListBucket",
+                "ssm:GetParameter", "states:SendTaskFailure", "states:SendTaskSuccess",
+            ],
+        ),
+        ("WebhookRole", &["lambda:InvokeFunction", "ssm:GetParameter"]),
+        (
+            "CollectRole",
+            &[
+                "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "s3:AbortMultipartUpload", "s3:GetObject", "s3:ListBucket",
+                "s3:PutObject", "ssm:GetParameter", "states:SendTaskFailure", "states:SendTaskSuccess",
+            ],
+        ),
+        (
+            "SweepRole",
+            &[
+                "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "lambda:InvokeFunction", "ssm:GetParameter",
+                "states:SendTaskFailure", "states:SendTaskSuccess",
+            ],
+        ),
+        (
+            "ReportRole",
+            &["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "states:DescribeExecution"],
+        ),
+    ];
+    let roles = of_type("AWS::IAM::Role");
+    for (role, own) in expected {
+        let expected: BTreeSet<String> =
+            own.iter().chain(&logs).map(|&action| action.to_owned()).chain(write.iter().cloned()).collect();
+        assert_eq!(actions(&roles[role]), expected, "{role}");
+    }
+}
+
+#[test]
+fn no_policy_has_a_wildcard_for_actions_or_resources() {
+    for (role, lines) in of_type("AWS::IAM::Role") {
+        let allowed = actions(&lines);
+        assert!(!allowed.is_empty(), "{role}");
+        assert!(allowed.iter().all(|action| !action.contains('*')), "{role}: {allowed:?}");
+        for line in &lines {
+            let line = line.trim().trim_start_matches("- ");
+            assert!(!matches!(line, "\"*\"" | "'*'" | "*"), "{role}: {line}");
+            assert!(!line.starts_with("Resource: \"*\"") && !line.starts_with("Resource: '*'"), "{role}: {line}");
+            assert!(!line.contains("ManagedPolicyArns"), "{role}: managed policies are wider than needed");
+        }
+    }
+}
+
+#[test]
+fn a_function_has_its_own_role_and_log_and_a_binary_that_is_built() {
+    let functions = of_type("AWS::Serverless::Function");
+    let roles: BTreeSet<_> = functions.values().map(|lines| value(lines, "Role").unwrap().to_owned()).collect();
+    let logs: BTreeSet<_> = functions.values().map(|lines| value(lines, "LoggingConfig").unwrap().to_owned()).collect();
+    assert_eq!((roles.len(), logs.len()), (functions.len(), functions.len()));
+    let binaries: BTreeSet<_> = functions
+        .values()
+        .map(|lines| value(lines, "CodeUri").unwrap().trim_start_matches("../target/fresco/").trim_end_matches(".zip").to_owned())
+        .collect();
+    assert_eq!(binaries, FUNCTIONS.iter().map(|&name| name.to_owned()).collect());
+}
+
+#[test]
+fn whoever_knows_the_collect_function_may_invoke_it_and_nobody_else_may() {
+    let roles = of_type("AWS::IAM::Role");
+    for (function, lines) in of_type("AWS::Serverless::Function") {
+        let knows = lines.iter().any(|line| line.contains("FRESCO_COLLECT_FUNCTION"));
+        let role = value(&lines, "Role").unwrap().trim_start_matches("!GetAtt ").trim_end_matches(".Arn");
+        assert_eq!(knows, actions(&roles[role]).contains("lambda:InvokeFunction"), "{function}");
+    }
+}
+
+#[test]
+fn a_run_that_ends_well_calls_nobody() {
+    let rule = &resources()["RunEndedRule"];
+    assert_eq!(value(rule, "status"), Some("[FAILED, TIMED_OUT, ABORTED]"));
+    assert!(rule.iter().all(|line| !line.contains("SUCCEEDED")));
+}
+
+#[test]
+fn what_was_paid_for_outlives_the_stack() {
+    for name in ["Ledger", "Bucket"] {
+        let lines = &resources()[name];
+        assert_eq!(value(lines, "DeletionPolicy"), Some("RetainExceptOnCreate"), "{name}");
+        assert_eq!(value(lines, "UpdateReplacePolicy"), Some("Retain"), "{name}");
+    }
+}
+
+#[test]
+fn every_substitution_of_a_state_machine_is_given_and_none_in_vain() {
+    let machine = &resources()["RunMachine"];
+    let from = machine.iter().position(|line| line.trim() == "DefinitionSubstitutions:").unwrap();
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let given: BTreeSet<String> = machine[from + 1..]
+        .iter()
+        .take_while(|line| indent(line) > indent(&machine[from]))
+        .map(|line| line.trim().split(':').next().unwrap().to_owned())
+        .collect();
+    let definition = fs::read_to_string(infra().join(value(machine, "DefinitionS3Location").unwrap())).unwrap();
+    let used: BTreeSet<String> =
+        definition.split("${").skip(1).map(|rest| rest.split('}').next().unwrap().to_owned()).collect();
+    assert_eq!(given, used);
+}
+
+#[test]
+fn nothing_in_the_template_knows_that_it_may_run_locally() {
+    let text = template().to_lowercase();
+    for word in ["127.0.0.1", "localhost", "ministack", "localstack", "simulat", "emulat"] {
+        assert!(!text.contains(word), "{word}");
+    }
+}

@@ -1,0 +1,49 @@
+//! One line an event.
+
+use fresco_ledger::rows::{RunStatus, StepState};
+
+use super::{duration, source};
+use crate::client::Event;
+
+/// The line for an event, `None` where there is nothing to say.
+pub fn line(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::RunStarted { run_id } => format!("run {run_id} started"),
+        Event::RunPlanned { steps, hits, .. } => match (steps, hits) {
+            (1, 0) => "planned: 1 step to generate".to_owned(),
+            (steps, 0) => format!("planned: {steps} steps to generate"),
+            (steps, hits) => format!("planned: {steps} step{}, {hits} in the cache", if *steps == 1 { "" } else { "s" }),
+        },
+        Event::StepChanged { step, model, state, source: from, took_ms, failure, .. } => match (state, failure) {
+            (StepState::Waiting, _) => return None,
+            (StepState::Running, _) if from.is_none() => return None,
+            (StepState::Running, _) => format!("  {step}: {} with {model} …", verb(*from)),
+            (StepState::Done, _) => format!("  {step}: done ({}, {})", source(*from), duration(took_ms.unwrap_or(0))),
+            (StepState::Failed, Some(failure)) => format!("  {step}: failed: {failure}\n    {}", failure.name.advice()),
+            (StepState::Failed, None) => format!("  {step}: failed"),
+        },
+        Event::RunEnded { status, failure, .. } => match (status, failure) {
+            (RunStatus::Succeeded, _) => return None,
+            (status, Some(failure)) => format!("run {}: {failure}", status_text(*status)),
+            (status, None) => format!("run {}", status_text(*status)),
+        },
+    })
+}
+
+fn verb(source: Option<fresco_ledger::rows::Source>) -> &'static str {
+    match source {
+        Some(fresco_ledger::rows::Source::Joined) => "waiting for what another step generates",
+        _ => "generating",
+    }
+}
+
+/// A run's status in a word.
+pub const fn status_text(status: RunStatus) -> &'static str {
+    match status {
+        RunStatus::Running => "running",
+        RunStatus::Succeeded => "succeeded",
+        RunStatus::Partial => "partial",
+        RunStatus::Failed => "failed",
+        RunStatus::Stopped => "stopped",
+    }
+}

@@ -1,0 +1,86 @@
+//! The contact sheet: one HTML file beside the outputs, without scripts and without anything from elsewhere.
+
+use fresco_engine::{Manifest, ManifestStep};
+
+use super::{duration, lines::status_text, source};
+use crate::client::SavedFile;
+
+const STYLE: &str = "\
+:root{color-scheme:light dark;--line:#8884}body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem}\
+h1{font-size:1.4rem;margin:0}.sum{opacity:.75;margin:.2rem 0 1.5rem}\
+.grid{display:grid;gap:1.2rem;grid-template-columns:repeat(auto-fill,minmax(min(20rem,100%),1fr))}\
+figure{margin:0;border:1px solid var(--line);border-radius:.6rem;overflow:hidden}img{display:block;width:100%;height:auto}\
+figcaption{padding:.6rem .8rem}b{display:block}small{opacity:.75}.bad{color:#c33}p.why{margin:.3rem 0 0}";
+
+/// The sheet of a run.
+pub fn render(manifest: &Manifest, files: &[SavedFile]) -> String {
+    let mut cards = String::new();
+    for step in &manifest.steps {
+        let name = step.name.as_str();
+        let mut saved = files.iter().filter(|file| file.step == name).peekable();
+        if saved.peek().is_none() {
+            cards.push_str(&card(step, None));
+        }
+        for file in saved {
+            cards.push_str(&card(step, Some(file)));
+        }
+    }
+    let title = escape(&manifest.name);
+    let sum = format!(
+        "{} · {} · {} spent · {} saved · run {}",
+        status_text(manifest.status),
+        duration(manifest.took_ms),
+        manifest.cost,
+        manifest.saved,
+        manifest.run_id
+    );
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>{title}</title><style>{STYLE}</style></head>\n\
+         <body><h1>{title}</h1><p class=\"sum\">{}</p><div class=\"grid\">\n{cards}</div></body></html>\n",
+        escape(&sum)
+    )
+}
+
+fn card(step: &ManifestStep, file: Option<&SavedFile>) -> String {
+    let picture = file.map_or_else(String::new, |file| {
+        let name = escape(&file.name);
+        format!("<a href=\"{name}\"><img src=\"{name}\" alt=\"{name}\" loading=\"lazy\"></a>")
+    });
+    let took = step.took_ms.map_or_else(String::new, |ms| format!(" · {}", duration(ms)));
+    let facts = format!("{} · {}{took} · {}", step.model, source(step.source), step.cost);
+    let why = step.failure.as_ref().map_or_else(String::new, |failure| {
+        let text = format!("{failure}. {}", failure.name.advice());
+        format!("<p class=\"why bad\">{}</p>", escape(&text))
+    });
+    format!(
+        "<figure>{picture}<figcaption><b>{}</b><small>{}</small>{why}</figcaption></figure>\n",
+        escape(step.name.as_str()),
+        escape(&facts)
+    )
+}
+
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markup_in_texts_is_shown_and_not_obeyed() {
+        assert_eq!(escape("<img src=x onerror='a()'>&\""), "&lt;img src=x onerror=&#39;a()&#39;&gt;&amp;&quot;");
+    }
+}

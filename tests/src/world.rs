@@ -1,0 +1,214 @@
+//! The stack under test and questions to it. Every wait has a condition and a bound.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use fresco_engine::{Manifest, RunRequest};
+use fresco_ledger::aws::Aws;
+use fresco_ledger::rows::{Asker, Entry, StepRow};
+use fresco_ledger::traits::Entries;
+use fresco_local::client::{Client, Parts};
+use fresco_local::stack::{Layout, Options, Stack};
+use fresco_pipeline::ids::{ContentKey, RunId, StepName};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+
+/// Typical seconds times this.
+const SCALE: f64 = 0.02;
+/// The longest that anything here may take.
+const BOUND: Duration = Duration::from_secs(90);
+
+/// The stack outlives the runtime of the test that asks first, so it has one of its own.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
+static SHARED: OnceCell<Shared> = OnceCell::const_new();
+
+struct Shared {
+    stack: Stack,
+    // Removed by the next test run at the latest: statics are never dropped.
+    _folder: tempfile::TempDir,
+}
+
+/// A stack under test, and clients of it that belong to the asking test.
+pub struct World {
+    shared: &'static Shared,
+    aws: Aws,
+    http: reqwest::Client,
+    /// A client.
+    pub client: Client,
+}
+
+/// What the simulator counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counters {
+    submits: u64,
+    billed: u64,
+}
+
+impl Counters {
+    /// Submits and billed completions since.
+    pub fn paid_since(&self, before: &Counters) -> (u64, u64) {
+        (self.submits - before.submits, self.billed - before.billed)
+    }
+}
+
+impl World {
+    /// The stack of this test binary; the first to ask starts it.
+    pub async fn get() -> World {
+        Self::with(&[]).await
+    }
+
+    /// The same, where no webhook can reach it.
+    pub async fn without_webhooks() -> World {
+        Self::with(&[("PublicUrl", "none")]).await
+    }
+
+    async fn with(parameters: &'static [(&str, &str)]) -> World {
+        let shared =
+            SHARED.get_or_init(|| async { RUNTIME.spawn(start(parameters)).await.expect("the stack starts") }).await;
+        let aws = fresco_ledger::aws::connect_local(shared.stack.endpoint_url()).await;
+        let client = Client::new(&aws, &parts(&shared.stack)).expect("a client");
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        World { shared, aws, http: reqwest::Client::builder().no_proxy().build().expect("an HTTP client"), client }
+    }
+
+    /// Starts a run.
+    pub async fn start(&self, document: &str, input: &str) -> RunId {
+        let request = RunRequest { document: document.to_owned(), input: Some(input.to_owned()) };
+        self.client.start(&request).await.expect("the run starts")
+    }
+
+    /// Starts a run and waits for its end.
+    pub async fn run(&self, document: &str, input: &str) -> Manifest {
+        let run = self.start(document, input).await;
+        self.ended(&run).await
+    }
+
+    /// Waits for a run's end.
+    pub async fn ended(&self, run: &RunId) -> Manifest {
+        self.until("the run ends", async || self.client.status(run).await.expect("a status").0.status.is_final()).await;
+        self.client.manifest(run).await.expect("a manifest")
+    }
+
+    /// Waits until a condition holds.
+    pub async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
+        let deadline = Instant::now() + BOUND;
+        while !condition().await {
+            assert!(Instant::now() < deadline, "waited {} s in vain: {what}", BOUND.as_secs());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// A step.
+    pub async fn step(&self, run: &RunId, step: &str) -> Option<StepRow> {
+        let asker = Asker { run: run.clone(), step: StepName::parse(step).expect("a step name") };
+        self.client.step(&asker).await.expect("an answer")
+    }
+
+    /// An entry.
+    pub async fn entry(&self, key: &ContentKey) -> Entry {
+        let dynamo = self.aws.dynamo(output(&self.shared.stack, "TableName"));
+        dynamo.entry(key).await.expect("an answer").expect("an entry")
+    }
+
+    /// Aborts a run's execution, as somebody may in the console.
+    pub async fn abort(&self, run: &RunId) {
+        let machine = output(&self.shared.stack, "RunMachineArn");
+        let execution = format!("{}:{run}", machine.replace(":stateMachine:", ":execution:"));
+        let client = aws_sdk_sfn::Client::new(self.aws.config());
+        client.stop_execution().execution_arn(execution).send().await.expect("it is aborted");
+    }
+
+    /// What the simulator counted so far.
+    pub async fn counters(&self) -> Counters {
+        let counters = self.get_json(&format!("{}/_control/counters", self.simulator())).await;
+        let number = |name: &str| counters[name].as_u64().expect("a counter");
+        Counters { submits: number("submits"), billed: number("billed_completions") }
+    }
+
+    /// The simulator's record of the requests with this prompt.
+    pub async fn requests_for(&self, prompt: &str) -> Vec<Value> {
+        let requests = self.get_json(&format!("{}/_control/requests", self.simulator())).await;
+        let requests = requests.as_array().expect("a list").iter();
+        requests.filter(|request| request["prompt"] == prompt).cloned().collect()
+    }
+
+    /// Posts to a control route of the simulator.
+    pub async fn control(&self, route: &str, body: &Value) -> Value {
+        let url = format!("{}/_control/{route}", self.simulator());
+        let answer = self.http.post(url).json(body).send().await.expect("an answer");
+        assert!(answer.status().is_success(), "{route}: {}", answer.status());
+        answer.json().await.expect("JSON")
+    }
+
+    /// How often each function was called so far, by what the emulator logged. Sweep runs by itself and is left out.
+    pub async fn invocations(&self) -> BTreeMap<String, usize> {
+        let mut calls = BTreeMap::new();
+        for group in self.logs("DescribeLogGroups", json!({})).await["logGroups"].as_array().expect("groups") {
+            let name = group["logGroupName"].as_str().expect("a name");
+            let events = self.logs("FilterLogEvents", json!({"logGroupName": name})).await;
+            let starts = events["events"].as_array().expect("events").iter();
+            let starts = starts.filter(|event| event["message"].as_str().is_some_and(|text| text.starts_with("START "))).count();
+            let function = name.rsplit('/').next().unwrap_or(name).to_owned();
+            if function != "sweep" {
+                calls.insert(function, starts);
+            }
+        }
+        calls
+    }
+
+    /// The calls since, of functions that were called.
+    pub async fn invocations_since(&self, before: &BTreeMap<String, usize>) -> Vec<(String, usize)> {
+        let now = self.invocations().await.into_iter();
+        let since = now.map(|(name, count)| {
+            let earlier = before.get(&name).copied().unwrap_or(0);
+            (name, count - earlier)
+        });
+        since.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// CloudWatch Logs, without a client crate for two calls.
+    async fn logs(&self, operation: &str, body: Value) -> Value {
+        let answer = self
+            .http
+            .post(self.shared.stack.endpoint_url())
+            .header("x-amz-target", format!("Logs_20140328.{operation}"))
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("authorization", "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/logs/aws4_request, SignedHeaders=host, Signature=x")
+            .body(body.to_string())
+            .send()
+            .await
+            .expect("an answer");
+        answer.json().await.expect("JSON")
+    }
+
+    async fn get_json(&self, url: &str) -> Value {
+        self.http.get(url).send().await.expect("an answer").json().await.expect("JSON")
+    }
+
+    fn simulator(&self) -> &str {
+        self.shared.stack.simulator_url()
+    }
+}
+
+async fn start(parameters: &[(&str, &str)]) -> Shared {
+    let folder = tempfile::Builder::new().prefix("fresco-test").tempdir().expect("a folder");
+    let layout = Layout::find().expect("the project");
+    let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let options = Options { scale: SCALE, instance: folder.path().to_owned(), parameters, ..Options::new(layout) };
+    let stack = Stack::start(options).await.unwrap_or_else(|error| panic!("the stack does not start: {error}"));
+    Shared { stack, _folder: folder }
+}
+
+fn output(stack: &Stack, name: &str) -> String {
+    stack.outputs().get(name).expect("an output of the template").clone()
+}
+
+fn parts(stack: &Stack) -> Parts {
+    Parts {
+        table: output(stack, "TableName"),
+        bucket: output(stack, "BucketName"),
+        machine_arn: output(stack, "RunMachineArn"),
+    }
+}

@@ -1,0 +1,43 @@
+//! A run whose execution somebody aborts. It changes the simulator's settings, so it has a stack of its own.
+
+use fresco_ledger::rows::{RunStatus, Source};
+use fresco_pipeline::error::ErrorName;
+use fresco_tests::{World, document};
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_whose_execution_is_aborted_is_closed_by_its_event() {
+    let world = World::get().await;
+    // Nothing is worked on until this is raised.
+    world.control("settings", &json!({"concurrency": 0})).await;
+    let run = world.start(&document("flux_schnell"), "aborted while it is queued").await;
+    world
+        .until("the job is submitted", async || {
+            world.step(&run, "image").await.is_some_and(|step| step.source == Some(Source::Generated))
+        })
+        .await;
+    world.abort(&run).await;
+    let manifest = world.ended(&run).await;
+    assert_eq!(manifest.status, RunStatus::Failed);
+    assert_eq!(manifest.failure.unwrap().name, ErrorName::RunStopped);
+    // What is paid arrives in the ledger all the same, and the next run finds it.
+    world.control("settings", &json!({"concurrency": 40})).await;
+    let key = &manifest.steps[0].key;
+    world.until("the result is there", async || world.entry(key).await.result.is_some()).await;
+    let next = world.run(&document("flux_schnell"), "aborted while it is queued").await;
+    assert_eq!((next.status, next.steps[0].source), (RunStatus::Succeeded, Some(Source::Hit)));
+    assert_eq!(world.requests_for("aborted while it is queued").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_run_submits_nothing_new() {
+    let world = World::get().await;
+    // One after the other, and stopped during the first.
+    let text = "settings: {parallel: false}\nsteps:\n- {name: a, type: text_to_image, model: imagen4}\n- {name: b, type: text_to_image, model: imagen4, take: 2}\n";
+    let run = world.start(text, "stopped between two").await;
+    world.until("the first is submitted", async || world.step(&run, "a").await.is_some_and(|step| step.source.is_some())).await;
+    assert!(world.client.stop(&run).await.unwrap());
+    let manifest = world.ended(&run).await;
+    assert_eq!(manifest.status, RunStatus::Stopped);
+    assert_eq!(world.requests_for("stopped between two").await.len(), 1);
+}
