@@ -73,6 +73,10 @@ impl<P: Platform> Engine<P> {
             Err(cause) => {
                 tracing::warn!(entry.key = %key, entry.attempt = %attempt, error.name = %cause.name, error.message = cause.message, "output not fetched");
                 self.transact(key, attempt, |entry, row| fetch_failed(entry, row, &cause, cost, now)).await?;
+                if row.state != AttemptState::Open && cause.name.is_retryable() {
+                    // Sweep looks at pending attempts only: one that was given up is fetched again by whoever called.
+                    return Err(cause);
+                }
             }
         }
         Ok(())

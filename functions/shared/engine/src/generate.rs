@@ -1,7 +1,7 @@
 //! What generate does: it ensures a step. It finds the result, joins the attempt under way, or claims and submits; then it
 //! returns, and nothing runs while the provider works. It answers its task token itself, with the result or with a failure.
 
-use fresco_ledger::rows::{Asker, Entry, Millis, Ready, Request, Source, StepState, Waiter};
+use fresco_ledger::rows::{Asker, Entry, Millis, Ready, Request, Source, StepRow, StepState, Waiter};
 use fresco_ledger::traits::{Clock, CommitError, Entries, HandOver, Objects, Runs, StoreError, Tokens, Wait, Waiters};
 use fresco_ledger::transition::{Answer, Ask, Outcome, ask, expire, failed, submitted, unknown};
 use fresco_pipeline::document::CachePolicy;
@@ -58,23 +58,42 @@ impl<P: Platform> Engine<P> {
         let Some(row) = row else {
             return Err(Failure::new(ErrorName::RunNotFound, "there is no record of this run and step"));
         };
-        if row.pinned.is_some() {
-            return self.answer_done(&call.token).await;
-        }
-        if let (StepState::Failed, Some(cause)) = (row.state, row.failure) {
-            return Err(cause);
+        if let Some(decided) = self.decided(call, &row).await {
+            return decided;
         }
         let run = ledger.run(&call.run_id).await.map_err(failure)?;
         if run.is_none_or(|run| run.stop || run.status.is_final()) {
             return Err(Failure::new(ErrorName::RunStopped, "the run is stopped; nothing was submitted for this step"));
         }
-        let waiter = self.wait(call, &row.plan).await?;
-        let outcome = self.decide(&row.plan, waiter.clone()).await;
-        if outcome.is_err() {
-            // The caller tells; the row must not make sweep tell a second time.
-            ledger.unwait(&row.plan.key, &asker, &call.token).await.map_err(failure)?;
+        let (key, waiter) = (&row.plan.key, self.wait(call, &row.plan).await?);
+        if row.calls > 1 && waiter.joined == Attempt::NONE {
+            // A new row for a step that asked before: whoever told an earlier call may have removed the old one since the
+            // step was read, and with it that the step shares a failure. The step itself was marked before that.
+            let again = ledger.step(&asker).await.map_err(failure)?;
+            if let Some(row) = again
+                && let Some(decided) = self.decided(call, &row).await
+            {
+                ledger.unwait(key, &asker, &call.token).await.map_err(failure)?;
+                return decided;
+            }
         }
-        outcome
+        match self.decide(&row.plan, waiter.clone()).await {
+            // The step is marked first, and its row goes last: a call that ends in between must not leave a step that is
+            // undecided and has forgotten which failure it shares.
+            Err(cause) if !cause.name.is_retryable() => self.fail(key, &waiter, &cause).await,
+            // The step asks again, and has to do so with what it joined and from which attempt on it wants a result:
+            // without its row it would pay for another refresh, or anew for an attempt whose fate it shares.
+            outcome => outcome,
+        }
+    }
+
+    /// Answers a step that is decided; `None` where it is not.
+    async fn decided(&self, call: &Call, row: &StepRow) -> Option<Result<(), Failure>> {
+        if row.pinned.is_some() {
+            return Some(self.answer_done(&call.token).await);
+        }
+        let failed = row.failure.as_ref().filter(|_| row.state == StepState::Failed)?;
+        Some(Err(failed.clone()))
     }
 
     /// Registers as a waiter before the entry is read: so either that read sees a decision, or whoever decides sees us.

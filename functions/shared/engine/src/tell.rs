@@ -61,12 +61,16 @@ impl<P: Platform> Engine<P> {
         Ok(())
     }
 
-    /// Tells a step that it failed. A retryable failure leaves the step undecided, since the state machine asks again.
+    /// Tells a step that it failed. A retryable failure leaves the step undecided, since the state machine asks again, and
+    /// leaves its row: the step may have claimed an attempt since the row was read, and has to ask again with what it joined
+    /// and from which attempt on it wants a result. Otherwise it would pay for another refresh.
     pub(crate) async fn fail(&self, key: &ContentKey, waiter: &Waiter, cause: &Failure) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
-        if !cause.name.is_retryable() {
-            ledger.fail_step(&waiter.asker, cause, self.platform.clock().now()).await.map_err(failure)?;
+        if cause.name.is_retryable() {
+            self.platform.tokens().fail(&waiter.token, cause).await.map_err(failure)?;
+            return Ok(());
         }
+        ledger.fail_step(&waiter.asker, cause, self.platform.clock().now()).await.map_err(failure)?;
         self.platform.tokens().fail(&waiter.token, cause).await.map_err(failure)?;
         ledger.unwait(key, &waiter.asker, &waiter.token).await.map_err(failure)?;
         Ok(())

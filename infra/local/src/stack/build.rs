@@ -14,6 +14,7 @@ use super::progress::Progress;
 
 /// The binaries that are deployed; each is packed as `target/fresco/<name>.zip`.
 pub(crate) const FUNCTIONS: [&str; 6] = ["plan", "generate", "webhook", "collect", "sweep", "report"];
+const NEEDS: &str = "it builds the functions, which needs Rust (https://rustup.rs) and, the first time, the network";
 const SIMULATOR: &str = "simulator";
 
 /// Where the built binaries are, by name.
@@ -58,9 +59,7 @@ pub(crate) fn build(layout: &Layout, release: bool, progress: &Progress) -> Resu
             cargo.env_remove(name);
         }
     }
-    let output = command::run(&mut cargo, "the functions have to build before they can be deployed", |line| {
-        progress.detail(line);
-    })?;
+    let output = command::run(&mut cargo, NEEDS, |line| progress.detail(line))?;
     let built = output
         .lines()
         .filter_map(|line| serde_json::from_str::<Message>(line).ok())
@@ -74,8 +73,14 @@ pub(crate) fn build(layout: &Layout, release: bool, progress: &Progress) -> Resu
 /// would build half the dependencies again.
 fn belongs_to_outer_cargo(name: &str) -> bool {
     const PREFIXES: [&str; 5] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CFG_", "CARGO_FEATURE_"];
-    const NAMES: [&str; 6] =
-        ["CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "CARGO_TARGET_TMPDIR", "OUT_DIR", "LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"];
+    const NAMES: [&str; 6] = [
+        "CARGO_CRATE_NAME",
+        "CARGO_PRIMARY_PACKAGE",
+        "CARGO_TARGET_TMPDIR",
+        "OUT_DIR",
+        "LD_LIBRARY_PATH",
+        "DYLD_FALLBACK_LIBRARY_PATH",
+    ];
     NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 

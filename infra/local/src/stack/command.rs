@@ -58,14 +58,16 @@ mod tests {
     #[test]
     fn output_comes_back_and_errors_are_shown() {
         let mut seen = Vec::new();
-        let output = run(Command::new("sh").args(["-c", "echo out; echo err >&2"]), "", |line| seen.push(line.to_owned()));
+        let output =
+            run(Command::new("sh").args(["-c", "echo out; echo err >&2"]), "", |line| seen.push(line.to_owned()));
         assert_eq!(output.unwrap(), "out\n");
         assert_eq!(seen, ["err"]);
     }
 
     #[test]
     fn a_failure_names_the_command_what_it_said_and_what_it_needs() {
-        let error = run(Command::new("sh").args(["-c", "echo no route >&2; exit 3"]), "it needs the network", |_| {}).unwrap_err();
+        let error = run(Command::new("sh").args(["-c", "echo no route >&2; exit 3"]), "it needs the network", |_| {})
+            .unwrap_err();
         let text = error.to_string();
         for part in ["sh -c 'echo no route >&2; exit 3'", "it needs the network", "no route", "3"] {
             assert!(text.contains(part), "{text}");

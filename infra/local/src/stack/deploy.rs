@@ -36,6 +36,8 @@ pub(crate) struct Deployment {
     pub(crate) endpoint_url: String,
     /// Where it is noted what was deployed last.
     pub(crate) note: PathBuf,
+    /// Where the emulator unpacks functions.
+    pub(crate) scratch: PathBuf,
 }
 
 /// What was deployed last.
@@ -83,6 +85,7 @@ impl Deployment {
         let wanted = self.parameters_with(&public_url(&self.endpoint_url, &outputs)?);
         let outputs = service.apply(Change::Update, &body, &wanted).await?;
         prune(config, &keys).await?;
+        prune_unpacked(&self.scratch, &keys);
         files::write_json(&self.note, &Note { deployed: fingerprint(&body, &wanted) })?;
         Ok(outputs)
     }
@@ -106,7 +109,8 @@ fn public_url(endpoint_url: &str, outputs: &Outputs) -> Result<String, Error> {
 fn fingerprint(body: &str, parameters: &BTreeMap<String, String>) -> String {
     let mut hash = Sha256::new();
     // Lengths keep neighbours apart. The uploads are in the body, by the hashes in their keys.
-    for text in std::iter::once(body).chain(parameters.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()])) {
+    for text in std::iter::once(body).chain(parameters.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]))
+    {
         hash.update((text.len() as u64).to_be_bytes());
         hash.update(text);
     }
@@ -146,11 +150,27 @@ async fn upload(config: &SdkConfig, uploads: &[Upload]) -> Result<(), Error> {
 /// Removes code that is deployed no more: every build leaves megabytes.
 async fn prune(config: &SdkConfig, keys: &[String]) -> Result<(), Error> {
     let s3 = aws_sdk_s3::Client::new(config);
-    let listed = s3.list_objects_v2().bucket(CODE_BUCKET).send().await.map_err(Error::aws("listing the bucket for code"))?;
-    for key in listed.contents().iter().filter_map(|object| object.key()).filter(|key| !keys.iter().any(|kept| kept == key)) {
+    let listed =
+        s3.list_objects_v2().bucket(CODE_BUCKET).send().await.map_err(Error::aws("listing the bucket for code"))?;
+    for key in
+        listed.contents().iter().filter_map(|object| object.key()).filter(|key| !keys.iter().any(|kept| kept == key))
+    {
         s3.delete_object().bucket(CODE_BUCKET).key(key).send().await.map_err(Error::aws(format!("removing {key}")))?;
     }
     Ok(())
+}
+
+/// Removes what the emulator unpacked of such code, in folders that are named by its hash. A folder that cannot be removed
+/// only takes room.
+fn prune_unpacked(scratch: &Path, keys: &[String]) {
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let caches = entries(scratch).filter(|path| path.to_string_lossy().contains("provided-code"));
+    for unpacked in caches.flat_map(|cache| entries(&cache).collect::<Vec<_>>()) {
+        let name = unpacked.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !keys.iter().filter_map(|key| key.split('/').next()).any(|hash| name.starts_with(hash)) {
+            drop(fs::remove_dir_all(&unpacked));
+        }
+    }
 }
 
 /// Puts the simulator's key where the functions look for the provider's.
@@ -189,6 +209,17 @@ mod tests {
         fs::write(&path, "two").unwrap();
         let two = Upload::read(&path).unwrap().key;
         assert!(one.ends_with("/plan.zip") && one != two);
+    }
+
+    #[test]
+    fn only_deployed_code_stays_unpacked() {
+        let scratch = tempfile::tempdir().unwrap();
+        let cache = scratch.path().join("ministack-provided-code-1");
+        for name in ["aaaa1", "bbbb1"] {
+            fs::create_dir_all(cache.join(name)).unwrap();
+        }
+        prune_unpacked(scratch.path(), &["aaaa/plan.zip".to_owned()]);
+        assert!(cache.join("aaaa1").exists() && !cache.join("bbbb1").exists());
     }
 
     #[test]

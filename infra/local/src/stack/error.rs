@@ -56,7 +56,9 @@ pub enum Error {
         tried: String,
     },
     /// Python is too old.
-    #[error("{python} is Python {found}, and the local stack needs 3.10 or later; install one, or name one in FRESCO_PYTHON")]
+    #[error(
+        "{python} is Python {found}, and the local stack needs 3.10 or later; install one, or name one in FRESCO_PYTHON"
+    )]
     OldPython {
         /// The interpreter.
         python: String,

@@ -24,7 +24,8 @@ impl Layout {
     pub fn around(start: &Path) -> Result<Self, Error> {
         let no_project = || Error::NoProject { start: start.to_owned() };
         let start = start.canonicalize().map_err(|_| no_project())?;
-        let root = start.ancestors().find(|folder| folder.join("infra/template.yaml").is_file()).ok_or_else(no_project)?;
+        let root =
+            start.ancestors().find(|folder| folder.join("infra/template.yaml").is_file()).ok_or_else(no_project)?;
         Ok(Self { root: root.to_owned(), home: root.join(".fresco") })
     }
 

@@ -16,11 +16,8 @@ impl Lock {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(Error::file("cannot make", folder))?;
         }
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .open(path)
-            .map_err(Error::file("cannot open the lock", path))?;
+        let file =
+            File::options().create(true).append(true).open(path).map_err(Error::file("cannot open the lock", path))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

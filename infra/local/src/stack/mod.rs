@@ -107,16 +107,20 @@ impl Stack {
     /// has a stack for itself; a second waits, unless the stack is kept.
     pub async fn start(options: Options) -> Result<Self, Error> {
         let blocking = options.clone();
-        let begun = tokio::task::spawn_blocking(move || start::begin(&blocking)).await.map_err(|_| Error::Interrupted)??;
+        let begun =
+            tokio::task::spawn_blocking(move || start::begin(&blocking)).await.map_err(|_| Error::Interrupted)??;
         let config = aws::config(&begun.endpoint_url());
         let outputs = begun.deployment(&options).ensure(&config, &options.progress).await?;
         deploy::put_secret(&config, &outputs, "fal-key", simulator::FAL_KEY).await?;
-        let Begun { instance, lock, mut processes, emulator_port, simulator_port, kept, .. } = begun;
+        let Begun { instance, lock, mut processes, emulator_port, simulator_port, mut running, .. } = begun;
         let attached = processes.is_none();
-        if options.keep && let Some(started) = &mut processes {
+        if options.keep
+            && let Some(started) = &mut processes
+        {
             started.keep();
+            running.kept = true;
+            running.write(&instance)?;
         }
-        let kept = kept || options.keep;
         Ok(Self {
             endpoint_url: url(emulator_port),
             simulator_url: url(simulator_port),
@@ -124,7 +128,7 @@ impl Stack {
             instance: instance.folder().to_owned(),
             attached,
             _processes: processes,
-            _lock: (!kept).then_some(lock),
+            _lock: (!running.kept).then_some(lock),
         })
     }
 

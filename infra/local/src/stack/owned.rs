@@ -26,7 +26,12 @@ pub(crate) struct Owned {
 
 impl Owned {
     /// Starts it with its output in the log. `patience` is what it gets to end by itself.
-    pub(crate) fn spawn(what: &'static str, command: &mut Command, log: &Path, patience: Duration) -> Result<Self, Error> {
+    pub(crate) fn spawn(
+        what: &'static str,
+        command: &mut Command,
+        log: &Path,
+        patience: Duration,
+    ) -> Result<Self, Error> {
         let output = File::create(log).map_err(Error::file("cannot write", log))?;
         let errors = output.try_clone().map_err(Error::file("cannot write", log))?;
         command.stdin(Stdio::piped()).stdout(output).stderr(errors);

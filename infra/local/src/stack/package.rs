@@ -50,7 +50,8 @@ pub fn package(layout: &Layout, release: bool, progress: &Progress) -> Result<Ve
 
 pub(crate) fn pack_all(layout: &Layout, built: &Built, progress: &Progress) -> Result<Vec<Artifact>, Error> {
     let folder = layout.packages();
-    let _lock = Lock::take(&folder.join("lock"), "another fresco command is packing the functions; waiting for it", progress)?;
+    let _lock =
+        Lock::take(&folder.join("lock"), "another fresco command is packing the functions; waiting for it", progress)?;
     thread::scope(|scope| {
         let mut packing = Vec::new();
         for name in FUNCTIONS {
@@ -92,7 +93,13 @@ fn pack(binary: &Path, path: &Path) -> Result<(PathBuf, u64, String), Error> {
 fn stripped(binary: &Path) -> Result<Vec<u8>, Error> {
     let read = |path: &Path| fs::read(path).map_err(Error::file("cannot read", path));
     let Ok(aside) = tempfile::NamedTempFile::new() else { return read(binary) };
-    let status = Command::new("strip").arg("-o").arg(aside.path()).arg(binary).stdin(Stdio::null()).stderr(Stdio::null()).status();
+    let status = Command::new("strip")
+        .arg("-o")
+        .arg(aside.path())
+        .arg(binary)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
     if status.is_ok_and(|status| status.success()) { read(aside.path()) } else { read(binary) }
 }
 

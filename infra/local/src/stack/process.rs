@@ -67,13 +67,13 @@ impl Identity {
     fn signal(&self, signal: Signal) {
         if let Some(pid) = self.rustix_pid() {
             // It may have ended meanwhile, which is what is wanted.
-            drop(kill_process(pid, signal));
+            let _ = kill_process(pid, signal);
         }
     }
 
     fn signal_group(&self, signal: Signal) {
         if let Some(pid) = self.rustix_pid() {
-            drop(kill_process_group(pid, signal));
+            let _ = kill_process_group(pid, signal);
         }
     }
 
@@ -123,8 +123,12 @@ mod tests {
 
     #[test]
     fn the_whole_group_ends() {
-        let mut leader =
-            Command::new("sh").args(["-c", "sleep 60 & echo $!; wait"]).process_group(0).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut leader = Command::new("sh")
+            .args(["-c", "sleep 60 & echo $!; wait"])
+            .process_group(0)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(leader.stdout.take().unwrap()), &mut line).unwrap();
         let member = Identity::of(line.trim().parse().unwrap()).unwrap();

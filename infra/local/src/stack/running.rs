@@ -82,10 +82,6 @@ impl Running {
             progress.step("ending the stack that was left running");
         }
         let does_not_end = |what, pid| Error::DoesNotEnd { what, pid, instance: instance.folder().to_owned() };
-        if !self.kept {
-            // Its command was killed, so it is ending by itself and saving its state.
-            self.emulator.identity.gone_within(EMULATOR_PATIENCE);
-        }
         if !self.emulator.identity.end(EMULATOR_PATIENCE) {
             return Err(does_not_end("emulator", self.emulator.identity.pid));
         }

@@ -48,7 +48,14 @@ pub(crate) fn start(
     files::remove(&port_file)?;
     let port = last_port.filter(|&port| http::is_free(port)).unwrap_or(0);
     let mut command = Command::new(binary);
-    command.args(["--port", &port.to_string(), "--scale", &scale.to_string(), "--concurrency", &concurrency.to_string()]);
+    command.args([
+        "--port",
+        &port.to_string(),
+        "--scale",
+        &scale.to_string(),
+        "--concurrency",
+        &concurrency.to_string(),
+    ]);
     command.arg("--port-file").arg(&port_file).arg("--state").arg(instance.simulator_state());
     command.args(["--fal-key", FAL_KEY, "--parent-pid", &emulator.pid.to_string()]);
     command.current_dir(instance.folder());

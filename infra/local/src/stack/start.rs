@@ -51,10 +51,8 @@ pub(crate) struct Begun {
     pub(crate) instance: Instance,
     pub(crate) emulator_port: u16,
     pub(crate) simulator_port: u16,
-    /// Whether it outlives the command that started it.
-    pub(crate) kept: bool,
+    pub(crate) running: Running,
     user_id: String,
-    settings: Settings,
 }
 
 /// The ports of the last start. Webhooks and pending jobs hold addresses with them, so they are taken again if they are free.
@@ -98,6 +96,7 @@ pub(crate) fn begin(options: &Options) -> Result<Begun, Error> {
         let emulator = emulator::start(&options.layout, &instance, &python, &wanted, progress, |emulator| {
             let record = Running {
                 version: running::version(),
+                // Only what will live on may be attached to, so this is set when all is done.
                 kept: false,
                 settings: settings.clone(),
                 emulator: Process { identity: emulator.process.identity().clone(), port: emulator.port },
@@ -114,8 +113,6 @@ pub(crate) fn begin(options: &Options) -> Result<Begun, Error> {
     let simulator = start_simulator(&built, &instance, &mut running, ports.simulator, options)?;
     let ports = Ports { emulator: Some(emulator.port), simulator: Some(simulator.port) };
     files::write_json(&ports_file, &ports)?;
-    running.kept = options.keep;
-    running.write(&instance)?;
     Ok(Begun {
         user_id: simulator::user_id(simulator.port)?,
         emulator_port: emulator.port,
@@ -123,8 +120,7 @@ pub(crate) fn begin(options: &Options) -> Result<Begun, Error> {
         processes: Some(Processes { simulator: Some(simulator), emulator: Some(emulator) }),
         lock,
         instance,
-        kept: options.keep,
-        settings,
+        running,
     })
 }
 
@@ -151,8 +147,7 @@ fn attach(options: &Options, instance: Instance, lock: Lock, mut running: Runnin
         processes: None,
         lock,
         instance,
-        kept: true,
-        settings: running.settings,
+        running,
     })
 }
 
@@ -194,13 +189,14 @@ impl Begun {
             ("FalUserId".to_owned(), self.user_id.clone()),
             ("Architecture".to_owned(), architecture().to_owned()),
         ]);
-        parameters.extend(self.settings.parameters.clone());
+        parameters.extend(self.running.settings.parameters.clone());
         Deployment {
             stack: STACK_NAME,
             template: options.layout.template(),
             parameters,
             endpoint_url: self.endpoint_url(),
             note: self.instance.deployed(),
+            scratch: self.instance.scratch(),
         }
     }
 }

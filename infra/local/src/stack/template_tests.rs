@@ -45,42 +45,71 @@ fn actions(lines: &[String]) -> BTreeSet<String> {
     let words = lines[policies..].iter().flat_map(|line| line.split([' ', ',', '[', ']', '{', '}', '"', '\'']));
     let is_action = |word: &&str| {
         const SERVICES: [&str; 8] = ["dynamodb", "events", "iam", "lambda", "logs", "s3", "ssm", "states"];
-        word.split_once(':').is_some_and(|(service, action)| SERVICES.contains(&service) && !action.is_empty() && !action.contains(':'))
+        word.split_once(':')
+            .is_some_and(|(service, action)| SERVICES.contains(&service) && !action.is_empty() && !action.contains(':'))
     };
     words.filter(is_action).map(str::to_owned).collect()
 }
 
 #[test]
 fn a_function_may_do_what_it_needs_and_nothing_else() {
-    let write = ["ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"].map(|action| format!("dynamodb:{action}"));
+    let write =
+        ["ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"].map(|action| format!("dynamodb:{action}"));
     let logs = ["logs:CreateLogStream", "logs:PutLogEvents"];
     let expected: [(&str, &[&str]); 6] = [
-        ("PlanRole", &["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "s3:GetObject", "s3:ListBucket", "s3:PutObject"]),
+        (
+            "PlanRole",
+            &["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "s3:GetObject", "s3:ListBucket", "s3:PutObject"],
+        ),
         (
             "GenerateRole",
             &[
-                "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "lambda:InvokeFunction", "s3:GetObject", "s3:ListBucket",
-                "ssm:GetParameter", "states:SendTaskFailure", "states:SendTaskSuccess",
+                "dynamodb:BatchGetItem",
+                "dynamodb:DeleteItem",
+                "lambda:InvokeFunction",
+                "s3:GetObject",
+                "s3:ListBucket",
+                "ssm:GetParameter",
+                "states:SendTaskFailure",
+                "states:SendTaskSuccess",
             ],
         ),
         ("WebhookRole", &["lambda:InvokeFunction", "ssm:GetParameter"]),
         (
             "CollectRole",
             &[
-                "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "s3:AbortMultipartUpload", "s3:GetObject", "s3:ListBucket",
-                "s3:PutObject", "ssm:GetParameter", "states:SendTaskFailure", "states:SendTaskSuccess",
+                "dynamodb:BatchGetItem",
+                "dynamodb:DeleteItem",
+                "s3:AbortMultipartUpload",
+                "s3:GetObject",
+                "s3:ListBucket",
+                "s3:PutObject",
+                "ssm:GetParameter",
+                "states:SendTaskFailure",
+                "states:SendTaskSuccess",
             ],
         ),
         (
             "SweepRole",
             &[
-                "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "lambda:InvokeFunction", "ssm:GetParameter",
-                "states:SendTaskFailure", "states:SendTaskSuccess",
+                "dynamodb:BatchGetItem",
+                "dynamodb:DeleteItem",
+                "lambda:InvokeFunction",
+                "ssm:GetParameter",
+                "states:SendTaskFailure",
+                "states:SendTaskSuccess",
             ],
         ),
         (
             "ReportRole",
-            &["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "states:DescribeExecution"],
+            &[
+                "dynamodb:BatchGetItem",
+                "dynamodb:BatchWriteItem",
+                "s3:GetObject",
+                "s3:ListBucket",
+                "s3:PutObject",
+                "states:DescribeExecution",
+            ],
         ),
     ];
     let roles = of_type("AWS::IAM::Role");
@@ -114,7 +143,9 @@ fn a_function_has_its_own_role_and_log_and_a_binary_that_is_built() {
     assert_eq!((roles.len(), logs.len()), (functions.len(), functions.len()));
     let binaries: BTreeSet<_> = functions
         .values()
-        .map(|lines| value(lines, "CodeUri").unwrap().trim_start_matches("../target/fresco/").trim_end_matches(".zip").to_owned())
+        .map(|lines| {
+            value(lines, "CodeUri").unwrap().trim_start_matches("../target/fresco/").trim_end_matches(".zip").to_owned()
+        })
         .collect();
     assert_eq!(binaries, FUNCTIONS.iter().map(|&name| name.to_owned()).collect());
 }

@@ -43,7 +43,8 @@ pub(crate) fn ensure(layout: &Layout, progress: &Progress) -> Result<PathBuf, Er
         "it needs Python's venv module (Debian, Ubuntu: `apt-get install python3-venv`) and about 110 MB of disk",
         |_| {},
     )?;
-    let install = ["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--no-deps", "--retries", "2", "--quiet"];
+    let install =
+        ["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--no-deps", "--retries", "2", "--quiet"];
     command::run(Command::new(&python).args(install).arg("--requirement").arg(&requirements), NETWORK, |line| {
         progress.detail(line);
     })?;
@@ -93,7 +94,8 @@ fn find_python() -> Result<String, Error> {
 }
 
 fn version(python: &str) -> Option<(u32, u32)> {
-    let output = Command::new(python).args(["-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).output().ok()?;
+    let output =
+        Command::new(python).args(["-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).output().ok()?;
     let said = String::from_utf8(output.stdout).ok()?;
     let (major, minor) = said.trim().split_once('.')?;
     Some((major.parse().ok()?, minor.parse().ok()?))

@@ -20,7 +20,7 @@ const REDELIVERIES: u32 = 10;
 const PLAN_RETRIES: u32 = 5;
 
 /// What a function is doing, and for whom.
-pub enum What {
+pub(crate) enum What {
     Plan { execution: usize },
     Generate { execution: usize, asker: Asker, token: String },
     Collect { key: ContentKey, attempt: Attempt, tries: u32 },
@@ -43,7 +43,7 @@ impl std::fmt::Display for What {
 }
 
 /// What it came to.
-pub enum End {
+pub(crate) enum End {
     Planned(Result<WorkList, Failure>),
     Worked(Result<(), Failure>),
     Received(Result<Received, Refused>),
@@ -51,15 +51,15 @@ pub enum End {
 }
 
 /// A function under way.
-pub struct Actor {
-    pub id: usize,
-    pub what: What,
-    pub started: Millis,
-    pub future: Pin<Box<dyn Future<Output = End> + Send>>,
+pub(crate) struct Actor {
+    pub(crate) id: usize,
+    pub(crate) what: What,
+    pub(crate) started: Millis,
+    pub(crate) future: Pin<Box<dyn Future<Output = End> + Send>>,
 }
 
 impl Scheduler {
-    pub fn ended(&mut self, what: What, end: End) {
+    pub(crate) fn ended(&mut self, what: What, end: End) {
         match (what, end) {
             (What::Plan { execution }, End::Planned(Ok(work))) => {
                 if self.executions[execution].phase == Phase::Planning {
@@ -99,7 +99,7 @@ impl Scheduler {
     }
 
     /// Drops an actor where it is.
-    pub fn cut(&mut self, n: usize, why: &str) {
+    pub(crate) fn cut(&mut self, n: usize, why: &str) {
         let actor = self.actors.swap_remove(n);
         self.world.state().actor = actor.id;
         self.world.note(|| format!("{} {why}", actor.what));
@@ -159,6 +159,7 @@ impl Scheduler {
             return self.at(pause, Timer::Collect { key, attempt, tries: tries + 1 });
         }
         self.world.count("collect dropped");
+        self.world.state().dropped.insert((key.clone(), attempt));
         self.world.note(|| format!("collect {} {attempt} DROPPED", brief(&key)));
     }
 

@@ -14,7 +14,7 @@ const NAMED: u32 = 8;
 const SERVICE: u32 = 6;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     Planning,
     Working,
     /// The state machine is over; its last state or its status event reports.
@@ -23,7 +23,7 @@ pub enum Phase {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TaskState {
+pub(crate) enum TaskState {
     Idle,
     /// The token of this try.
     Live(String),
@@ -35,34 +35,36 @@ pub enum TaskState {
 
 /// A Generate task.
 #[derive(Debug, Clone)]
-pub struct Task {
-    pub step: StepName,
-    pub check: u32,
-    pub state: TaskState,
-    pub nudges: u32,
-    pub named: u32,
-    pub service: u32,
+pub(crate) struct Task {
+    pub(crate) step: StepName,
+    pub(crate) check: u32,
+    pub(crate) state: TaskState,
+    pub(crate) nudges: u32,
+    pub(crate) named: u32,
+    pub(crate) service: u32,
     /// The call under the live token has returned well.
-    pub returned: bool,
+    pub(crate) returned: bool,
     /// Another call for the step was still going on when the live one began.
-    pub overlapped: bool,
+    pub(crate) overlapped: bool,
     lane: usize,
     stage: usize,
 }
 
-pub struct Execution {
-    pub run: RunId,
-    pub phase: Phase,
-    pub tasks: Vec<Task>,
-    pub cause: Option<Failure>,
-    pub plans: u32,
+pub(crate) struct Execution {
+    pub(crate) run: RunId,
+    pub(crate) phase: Phase,
+    pub(crate) tasks: Vec<Task>,
+    pub(crate) cause: Option<Failure>,
+    pub(crate) plans: u32,
+    /// It was over while plan was still at work, which may write steps that nobody will begin.
+    pub(crate) unplanned: bool,
     fail_fast: bool,
     workers: Vec<usize>,
     stage: usize,
 }
 
 /// What the scheduler has to do for an execution.
-pub enum Step {
+pub(crate) enum Step {
     /// Call generate for this task, and time it out so much later.
     Begin { task: usize, call: Call, timeout: Millis },
     /// Try the task again so much later.
@@ -74,12 +76,12 @@ pub enum Step {
 }
 
 impl Execution {
-    pub fn new(run: RunId) -> Self {
+    pub(crate) fn new(run: RunId) -> Self {
         let (phase, tasks, workers) = (Phase::Planning, Vec::new(), Vec::new());
-        Execution { run, phase, tasks, cause: None, plans: 0, fail_fast: false, workers, stage: 0 }
+        Execution { run, phase, tasks, cause: None, plans: 0, unplanned: false, fail_fast: false, workers, stage: 0 }
     }
 
-    pub fn planned(&mut self, work: &WorkList) {
+    pub(crate) fn planned(&mut self, work: &WorkList) {
         if work.done {
             self.phase = Phase::Closed;
             return;
@@ -107,16 +109,16 @@ impl Execution {
         }
     }
 
-    pub fn asker(&self, task: usize) -> Asker {
+    pub(crate) fn asker(&self, task: usize) -> Asker {
         Asker { run: self.run.clone(), step: self.tasks[task].step.clone() }
     }
 
-    pub fn task_of(&self, token: &str) -> Option<usize> {
+    pub(crate) fn task_of(&self, token: &str) -> Option<usize> {
         self.tasks.iter().position(|task| task.state == TaskState::Live(token.to_owned()))
     }
 
     /// Starts what may start, or goes on to the next stage, or to report.
-    pub fn advance(&mut self, mut token: impl FnMut() -> String) -> Vec<Step> {
+    pub(crate) fn advance(&mut self, mut token: impl FnMut() -> String) -> Vec<Step> {
         let mut steps = Vec::new();
         while self.phase == Phase::Working {
             let over = |task: &Task| matches!(task.state, TaskState::Done | TaskState::Failed);
@@ -148,7 +150,7 @@ impl Execution {
     }
 
     /// A try of the task, under a token of its own.
-    pub fn begin(&mut self, n: usize, token: String) -> Step {
+    pub(crate) fn begin(&mut self, n: usize, token: String) -> Step {
         let task = &mut self.tasks[n];
         task.state = TaskState::Live(token.clone());
         task.returned = false;
@@ -158,12 +160,12 @@ impl Execution {
         Step::Begin { task: n, call, timeout: i64::from(timeout) * 1_000 }
     }
 
-    pub fn succeeded(&mut self, n: usize) {
+    pub(crate) fn succeeded(&mut self, n: usize) {
         self.tasks[n].state = TaskState::Done;
     }
 
     /// The check interval is over.
-    pub fn timed_out(&mut self, n: usize) -> Vec<Step> {
+    pub(crate) fn timed_out(&mut self, n: usize) -> Vec<Step> {
         let task = &mut self.tasks[n];
         if task.nudges < NUDGES {
             task.nudges += 1;
@@ -173,7 +175,7 @@ impl Execution {
     }
 
     /// The task was answered with a failure, or its function ended with one.
-    pub fn failed(&mut self, n: usize, cause: Failure, rng: &mut Rng) -> Vec<Step> {
+    pub(crate) fn failed(&mut self, n: usize, cause: Failure, rng: &mut Rng) -> Vec<Step> {
         let task = &mut self.tasks[n];
         if cause.name.is_retryable() && task.named < NAMED {
             let most = (3_000_i64 << task.named).min(60_000);
@@ -185,7 +187,7 @@ impl Execution {
     }
 
     /// The Lambda service did not carry the call out, or lost its function.
-    pub fn not_served(&mut self, n: usize, rng: &mut Rng) -> Vec<Step> {
+    pub(crate) fn not_served(&mut self, n: usize, rng: &mut Rng) -> Vec<Step> {
         let task = &mut self.tasks[n];
         if task.service < SERVICE {
             let most = (1_000_i64 << task.service).min(30_000);
@@ -197,16 +199,17 @@ impl Execution {
     }
 
     /// An error that the state machine does not know.
-    pub fn give_up(&mut self, n: usize, cause: Failure) -> Vec<Step> {
+    pub(crate) fn give_up(&mut self, n: usize, cause: Failure) -> Vec<Step> {
         self.tasks[n].state = TaskState::Failed;
         if self.fail_fast { self.over(cause) } else { Vec::new() }
     }
 
     /// The execution ends early: what is live is not any more.
-    pub fn over(&mut self, cause: Failure) -> Vec<Step> {
+    pub(crate) fn over(&mut self, cause: Failure) -> Vec<Step> {
         if matches!(self.phase, Phase::Reporting | Phase::Closed) {
             return Vec::new();
         }
+        self.unplanned = self.phase == Phase::Planning;
         self.phase = Phase::Reporting;
         self.cause = Some(cause);
         let mut closed = Vec::new();

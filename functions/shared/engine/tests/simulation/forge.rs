@@ -13,11 +13,10 @@ use fresco_pipeline::catalogue::ProviderName;
 use futures::FutureExt;
 
 use crate::platform::Sim;
-use crate::provider::JobEnd;
 use crate::world::{World, brief};
 
 /// Runs something to its end while nothing else goes on and nothing fails.
-pub fn alone<T>(world: &World, future: impl Future<Output = T>) -> T {
+pub(crate) fn alone<T>(world: &World, future: impl Future<Output = T>) -> T {
     let (chaos, actor) = {
         let mut state = world.state();
         (std::mem::replace(&mut state.chaos, false), std::mem::replace(&mut state.actor, 0))
@@ -35,7 +34,7 @@ pub fn alone<T>(world: &World, future: impl Future<Output = T>) -> T {
 }
 
 /// The path of a webhook URL.
-pub fn route_of(url: &str) -> Option<Route> {
+pub(crate) fn route_of(url: &str) -> Option<Route> {
     let parts: Vec<&str> = url.rsplitn(5, '/').collect();
     Route::parse(parts[3], parts[2], parts[1], parts[0])
 }
@@ -50,7 +49,7 @@ fn rows(world: &World) -> String {
 }
 
 /// Receives a webhook that has to be refused, or to be taken for nothing.
-pub fn forge(world: &Arc<World>, engine: &Arc<Engine<Sim>>) {
+pub(crate) fn forge(world: &Arc<World>, engine: &Arc<Engine<Sim>>) {
     let attempts = world.memory.all_attempts();
     if attempts.is_empty() {
         return;
@@ -73,7 +72,6 @@ pub fn forge(world: &Arc<World>, engine: &Arc<Engine<Sim>>) {
         _ => {
             let decided = matches!(row.state, AttemptState::Won | AttemptState::Duplicate);
             let Some(job) = job.filter(|job| decided && row.request_id.as_ref() == Some(&job.id)) else { return };
-            debug_assert_eq!(job.end, JobEnd::Ok);
             (token, job.webhook_body(false), true)
         }
     };

@@ -16,7 +16,7 @@ use crate::execution::{Execution, Phase, TaskState};
 use crate::provider::{Job, JobEnd};
 use crate::world::{World, brief, short};
 
-pub fn describe(change: &Change) -> String {
+pub(crate) fn describe(change: &Change) -> String {
     let entry = &change.entry;
     let pending = entry.pending.as_ref().map(|p| format!("{} {:?}", p.attempt, p.stage));
     let failure = entry.failure.as_ref().map(|f| format!("{} {} retryable {}", f.attempt, f.failure.name, f.retryable));
@@ -33,7 +33,7 @@ pub fn describe(change: &Change) -> String {
 }
 
 /// After a commit: `before` and `row` are what stood there, `waiters` who waited.
-pub fn committed(world: &World, before: Option<&Entry>, row: Option<&AttemptRow>, waiters: &[Waiter], change: &Change) {
+pub(crate) fn committed(world: &World, before: Option<&Entry>, row: Option<&AttemptRow>, waiters: &[Waiter], change: &Change) {
     let key = &change.entry.key;
     if let (Some(BudgetChange::Hold { .. }), Some(claim)) = (&change.budget, &change.attempt) {
         let mut state = world.state();
@@ -65,12 +65,18 @@ pub fn committed(world: &World, before: Option<&Entry>, row: Option<&AttemptRow>
 /// (b) Nobody who shared an attempt's final failure submits for it again: under policy `fail` that is what keeps an attempt
 /// of unknown fate from being paid twice.
 fn claimed(world: &World, before: Option<&Entry>, waiters: &[Waiter], change: &Change) {
-    let Some((asker, _)) = &change.joined else { return };
+    let Some((asker, attempt)) = &change.joined else { return };
     let waiter = waiters.iter().find(|waiter| waiter.asker == *asker);
-    let failed = before.and_then(|entry| entry.failure.as_ref()).filter(|failed| !failed.retryable);
-    if let (Some(waiter), Some(failed)) = (waiter, failed) {
-        let shared = waiter.joined > Attempt::NONE && waiter.joined <= failed.attempt && failed.attempt > waiter.base;
-        world.require(!shared, || format!("(b) {} shared {} and submits again", short(asker), failed.failure));
+    let joined = waiter.map(|waiter| Waiter { joined: *attempt, ..waiter.clone() });
+    let known = joined.and_then(|waiter| world.state().joined.insert(asker.clone(), waiter));
+    // Of two calls at once, the older can join after the younger has read its row. See the note on `overlapped`.
+    let overlapped = world.state().overlapped.contains(asker);
+    if let (false, Some(failed)) = (overlapped, before.and_then(|entry| entry.failure.as_ref()).filter(|failed| !failed.retryable)) {
+        let wanted = |waiter: &Waiter| waiter.joined > Attempt::NONE && failed.attempt > waiter.base;
+        // As its row says, and as it was whatever became of the row.
+        let shared = waiter.is_some_and(|waiter| wanted(waiter) && waiter.joined <= failed.attempt);
+        let forgotten = known.is_some_and(|waiter| wanted(&waiter) && waiter.joined == failed.attempt);
+        world.require(!shared && !forgotten, || format!("(b) {} shared {} and submits again", short(asker), failed.failure));
     }
     if before.is_some_and(|entry| entry.pending.is_some()) {
         world.broken(|| format!("(a) {} was claimed while an attempt is pending", brief(&change.entry.key)));
@@ -92,7 +98,7 @@ fn money(world: &World) {
 }
 
 /// (g) A result that is handed out is there, and will be while links to it live.
-pub fn pinned(world: &World, asker: &Asker, ready: &Ready, row: Option<&StepRow>) {
+pub(crate) fn pinned(world: &World, asker: &Asker, ready: &Ready, row: Option<&StepRow>) {
     let objects = world.memory.all_objects();
     for output in &ready.outputs {
         let object = objects.get(&output.key);
@@ -113,7 +119,7 @@ pub fn pinned(world: &World, asker: &Asker, ready: &Ready, row: Option<&StepRow>
 }
 
 /// A genuine webhook may be refused only where its job went to another attempt: found in the list, or by another's lookup.
-pub fn genuine_refused(world: &World, n: usize, refused: &Refused) {
+pub(crate) fn genuine_refused(world: &World, n: usize, refused: &Refused) {
     let job = world.state().jobs[n].clone();
     let attempts = world.memory.all_attempts();
     let own = attempts.iter().find(|row| (&row.key, row.attempt) == (&job.key, job.attempt));
@@ -123,7 +129,7 @@ pub fn genuine_refused(world: &World, n: usize, refused: &Refused) {
 }
 
 /// (d) Whenever no function runs: who waits is waiting where it will be told, and nobody waits for what is decided and told.
-pub fn at_idle(world: &World, executions: &[Execution]) {
+pub(crate) fn at_idle(world: &World, executions: &[Execution]) {
     let waiters = world.memory.all_waiters();
     let steps = world.memory.all_steps();
     let entries = world.memory.all_entries();
@@ -153,7 +159,7 @@ pub fn at_idle(world: &World, executions: &[Execution]) {
 }
 
 /// When nothing is left to happen.
-pub fn at_rest(world: &World, executions: &[Execution]) {
+pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
     let jobs = world.state().jobs.clone();
     let attempts = world.memory.all_attempts();
     paid_once(world, &jobs, &attempts);
@@ -167,7 +173,8 @@ pub fn at_rest(world: &World, executions: &[Execution]) {
         let decided = match step.state {
             StepState::Done => step.pinned.is_some(),
             StepState::Failed => step.failure.is_some(),
-            _ => false,
+            StepState::Waiting => executions.iter().any(|execution| execution.run == step.run && execution.unplanned),
+            StepState::Running => false,
         };
         let name = step.failure.as_ref().map(|cause| cause.name);
         match name {
@@ -260,6 +267,8 @@ fn kept(world: &World, job: &Job, attempts: &[AttemptRow]) {
     };
     match row.state {
         AttemptState::Won | AttemptState::Duplicate => world.count("kept"),
+        // Nothing looks at an attempt that was given up once its hand-over was dropped, too.
+        AttemptState::Lost if world.state().dropped.contains(&(row.key.clone(), row.attempt)) => world.count("late success dropped"),
         // Lost, and neither a webhook nor a list ever showed it.
         AttemptState::Lost if by_id.is_none() => world.count("never heard of"),
         state => world.broken(|| format!("(e) {} succeeded and attempt {} of {} is {state:?}", job.id, row.attempt, brief(&row.key))),

@@ -17,11 +17,11 @@ use fresco_providers::{Provider, RemoteMedia};
 
 use crate::invariants;
 use crate::provider::{Model, media_bytes};
-use crate::world::{Mutant, World, brief, short};
+use crate::world::{Late, Mutant, World, brief, short};
 
 /// Every capability.
 #[derive(Clone)]
-pub struct Sim(pub Arc<World>);
+pub(crate) struct Sim(pub(crate) Arc<World>);
 
 impl Platform for Sim {
     type Ledger = Sim;
@@ -80,6 +80,7 @@ impl Sim {
     }
 
     async fn commit_now(&self, change: &Change) -> Result<(), CommitError> {
+        self.0.write_late();
         let memory = &self.0.memory;
         let before = memory.entry(&change.entry.key).await.expect("memory answers");
         let row = match &change.attempt {
@@ -90,7 +91,6 @@ impl Sim {
         let mut change = change.clone();
         match (self.0.mutant, &change.budget) {
             (Some(Mutant::NoRevision), _) => change.entry.rev = before.as_ref().map_or(0, |entry| entry.rev),
-            (Some(Mutant::NoJobOwner), _) => change.job = None,
             (Some(Mutant::NoBudget), Some(BudgetChange::Hold { run, amount })) => {
                 if let Some(mut row) = memory.run(run).await.expect("memory answers")
                     && row.remaining < *amount
@@ -109,15 +109,7 @@ impl Sim {
 
 impl Entries for Sim {
     async fn entry(&self, key: &ContentKey) -> Result<Option<Entry>, StoreError> {
-        let effect = async {
-            let entry = self.0.memory.entry(key).await;
-            let late = { let mut state = self.0.state(); let actor = state.actor; state.late.remove(&actor) };
-            if let Some((key, wait)) = late {
-                self.0.memory.wait(&key, &wait).await?;
-            }
-            entry
-        };
-        self.ledger("entry", || brief(key).to_owned(), effect).await
+        self.ledger("entry", || brief(key).to_owned(), self.0.memory.entry(key)).await
     }
     async fn entries(&self, keys: &[ContentKey]) -> Result<Vec<Entry>, StoreError> {
         self.ledger("entries", String::new, self.0.memory.entries(keys)).await
@@ -162,7 +154,7 @@ impl Waiters for Sim {
                 (Some(Mutant::LateWait), None) => {
                     let mut state = self.0.state();
                     let actor = state.actor;
-                    state.late.insert(actor, (key.clone(), wait.clone()));
+                    state.late.insert(actor, Late { key: key.clone(), wait: wait.clone(), joined: None });
                     Ok(Waiter {
                         asker: wait.asker.clone(),
                         token: wait.token.clone(),
@@ -180,7 +172,20 @@ impl Waiters for Sim {
         self.ledger("wait", about, effect).await
     }
     async fn join(&self, key: &ContentKey, asker: &Asker, attempt: Attempt) -> Result<(), StoreError> {
-        self.ledger("join", || format!("{} {} {attempt}", brief(key), short(asker)), self.0.memory.join(key, asker, attempt)).await
+        let effect = async {
+            {
+                let mut state = self.0.state();
+                let actor = state.actor;
+                if let Some(late) = state.late.get_mut(&actor) {
+                    late.joined = Some(attempt);
+                }
+            }
+            self.0.memory.join(key, asker, attempt).await?;
+            let row = self.0.memory.waiters(key).await?.into_iter().find(|waiter| waiter.asker == *asker);
+            self.0.state().joined.extend(row.map(|row| (asker.clone(), row)));
+            Ok(())
+        };
+        self.ledger("join", || format!("{} {} {attempt}", brief(key), short(asker)), effect).await
     }
     async fn seen_running(&self, key: &ContentKey, asker: &Asker, now: Millis) -> Result<(), StoreError> {
         self.ledger("seen running", || short(asker), self.0.memory.seen_running(key, asker, now)).await

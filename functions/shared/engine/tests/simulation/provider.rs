@@ -21,32 +21,32 @@ use crate::world::{Pause, World, brief};
 
 /// A job that the provider accepted.
 #[derive(Debug, Clone)]
-pub struct Job {
-    pub id: String,
+pub(crate) struct Job {
+    pub(crate) id: String,
     /// For whom it was submitted.
-    pub key: ContentKey,
-    pub attempt: Attempt,
-    pub endpoint: String,
-    pub params: Map<String, Value>,
-    pub sent_at: Millis,
-    pub starts_at: Millis,
-    pub ends_at: Millis,
-    pub listed_at: Millis,
-    pub end: JobEnd,
+    pub(crate) key: ContentKey,
+    pub(crate) attempt: Attempt,
+    pub(crate) endpoint: String,
+    pub(crate) params: Map<String, Value>,
+    pub(crate) sent_at: Millis,
+    pub(crate) starts_at: Millis,
+    pub(crate) ends_at: Millis,
+    pub(crate) listed_at: Millis,
+    pub(crate) end: JobEnd,
     /// What the provider says it bills, in units.
-    pub units: Option<f64>,
-    pub price: Money,
-    pub webhook_url: Option<String>,
+    pub(crate) units: Option<f64>,
+    pub(crate) price: Money,
+    pub(crate) webhook_url: Option<String>,
     /// When webhooks go out.
-    pub hooks: Vec<Millis>,
+    pub(crate) hooks: Vec<Millis>,
     /// It was answered at once: there is no request id, and nothing to ask for later.
-    pub sync: bool,
+    pub(crate) sync: bool,
     /// A webhook about it was taken.
-    pub reported: bool,
+    pub(crate) reported: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JobEnd {
+pub(crate) enum JobEnd {
     Ok,
     /// Paid, and what it made is no picture.
     Junk,
@@ -56,11 +56,11 @@ pub enum JobEnd {
 
 impl Job {
     /// Whether money is spent on it, or may be.
-    pub fn paid(&self) -> bool {
+    pub(crate) fn paid(&self) -> bool {
         matches!(self.end, JobEnd::Ok | JobEnd::Junk | JobEnd::Failed { billed: true } | JobEnd::Cancelled { billed: true })
     }
 
-    pub fn cost(&self) -> Money {
+    pub(crate) fn cost(&self) -> Money {
         match (self.end, self.units) {
             (JobEnd::Ok | JobEnd::Junk, Some(units)) => {
                 let model = find(StepType::TextToImage, "flux_schnell").expect("a model of the catalogue");
@@ -87,18 +87,18 @@ impl Job {
     }
 
     /// The body of its webhook: the result, or only that there is one.
-    pub fn webhook_body(&self, unread: bool) -> Bytes {
+    pub(crate) fn webhook_body(&self, unread: bool) -> Bytes {
         let report = if unread { JobReport::Unread } else { self.report() };
         Bytes::from(serde_json::to_vec(&(&self.id, report)).expect("serialises"))
     }
 }
 
 /// What is behind a URL; `None` where it is no picture.
-pub fn media_bytes(url: &str) -> Option<Bytes> {
+pub(crate) fn media_bytes(url: &str) -> Option<Bytes> {
     url.contains("/ok/").then(|| Bytes::copy_from_slice(url.as_bytes()))
 }
 
-pub struct Model(pub Arc<World>);
+pub(crate) struct Model(pub(crate) Arc<World>);
 
 impl Model {
     fn cannot_be_asked(&self) -> Result<(), CheckError> {

@@ -13,39 +13,39 @@ const DAY: Millis = 24 * HOUR;
 
 /// How the world behaves.
 #[derive(Debug, Clone)]
-pub struct Knobs {
+pub(crate) struct Knobs {
     /// Whether providers reach us. Where not, the nudge is the poll loop.
-    pub webhooks: bool,
+    pub(crate) webhooks: bool,
     /// Whether the provider can be searched.
-    pub can_find: bool,
-    pub policy: UnknownPolicy,
+    pub(crate) can_find: bool,
+    pub(crate) policy: UnknownPolicy,
     /// Faults in all: failing calls, lost replies, crashes, events that are dropped.
-    pub faults: u32,
+    pub(crate) faults: u32,
     /// One call in so many fails or loses its reply.
-    pub fault_one_in: usize,
+    pub(crate) fault_one_in: usize,
     /// One step of an actor in so many is its last.
-    pub crash_one_in: usize,
+    pub(crate) crash_one_in: usize,
     /// One submission in so many is not simply accepted.
-    pub refuse_one_in: usize,
+    pub(crate) refuse_one_in: usize,
     /// Of submissions that are not, how many in a hundred have an unknown outcome.
-    pub unclear_percent: usize,
+    pub(crate) unclear_percent: usize,
     /// One choice of the scheduler in so many moves the clock. Huge: only when nobody can run.
-    pub jump_one_in: usize,
+    pub(crate) jump_one_in: usize,
     /// When chance stops doing harm.
-    pub chaos_steps: usize,
+    pub(crate) chaos_steps: usize,
     /// How far a function's end may be behind its timeout: the skew of clocks.
-    pub overrun: Millis,
+    pub(crate) overrun: Millis,
     /// How long the provider's list may lag, at most.
-    pub list_lag: Millis,
-    pub runs: usize,
-    pub prompts: usize,
-    pub refresh_percent: usize,
+    pub(crate) list_lag: Millis,
+    pub(crate) runs: usize,
+    pub(crate) prompts: usize,
+    pub(crate) refresh_percent: usize,
     /// Runs begin so far apart, at most.
-    pub spread: Millis,
+    pub(crate) spread: Millis,
 }
 
 impl Knobs {
-    pub fn draw(rng: &mut Rng) -> Self {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
         // A world without any fault has to be right too, and one in which time passes only when nobody can run.
         let calm = rng.one_in(12);
         Knobs {
@@ -68,7 +68,7 @@ impl Knobs {
         }
     }
 
-    pub fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         Settings {
             stack: "simulation".into(),
             table: "t".into(),
@@ -89,14 +89,14 @@ impl Knobs {
 }
 
 /// A run to come.
-pub struct RunPlan {
-    pub request: RunRequest,
-    pub starts_at: Millis,
+pub(crate) struct RunPlan {
+    pub(crate) request: RunRequest,
+    pub(crate) starts_at: Millis,
     /// When it is stopped, and whether its execution is aborted with it.
-    pub stop: Option<(Millis, bool)>,
+    pub(crate) stop: Option<(Millis, bool)>,
 }
 
-pub fn runs(knobs: &Knobs, rng: &mut Rng, now: Millis) -> Vec<RunPlan> {
+pub(crate) fn runs(knobs: &Knobs, rng: &mut Rng, now: Millis) -> Vec<RunPlan> {
     (0..knobs.runs)
         .map(|_| {
             let starts_at = now + rng.between(0, knobs.spread);

@@ -20,7 +20,7 @@ use crate::world::{Mutant, World};
 
 /// A history that takes more choices than this never ends.
 const MOST_STEPS: usize = 60_000;
-pub enum Timer {
+pub(crate) enum Timer {
     Start(usize),
     Stop { run: RunId, abort: bool },
     Plan(usize),
@@ -32,13 +32,13 @@ pub enum Timer {
     Sweep,
 }
 
-pub struct Scheduler {
-    pub world: Arc<World>,
-    pub engine: Arc<Engine<Sim>>,
-    pub executions: Vec<Execution>,
-    pub steps: usize,
+pub(crate) struct Scheduler {
+    pub(crate) world: Arc<World>,
+    pub(crate) engine: Arc<Engine<Sim>>,
+    pub(crate) executions: Vec<Execution>,
+    pub(crate) steps: usize,
     plans: Vec<RunPlan>,
-    pub actors: Vec<Actor>,
+    pub(crate) actors: Vec<Actor>,
     timers: Vec<(Millis, Timer)>,
     next_actor: usize,
     next_token: usize,
@@ -47,7 +47,7 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    pub fn new(seed: u64, mutant: Option<Mutant>, traced: bool) -> Self {
+    pub(crate) fn new(seed: u64, mutant: Option<Mutant>, traced: bool) -> Self {
         let world = Arc::new(World::new(seed, mutant, traced));
         let engine = Arc::new(Engine::new(Sim(world.clone()), world.knobs.settings()));
         let now = world.now();
@@ -70,7 +70,7 @@ impl Scheduler {
     }
 
     /// The whole history, until nothing is left to happen or a guarantee is broken.
-    pub fn run(&mut self) -> Result<(), String> {
+    pub(crate) fn run(&mut self) -> Result<(), String> {
         while self.world.state().broken.is_none() {
             self.steps += 1;
             if self.steps > MOST_STEPS {
@@ -189,12 +189,13 @@ impl Scheduler {
         self.world.state().actor = self.actors[n].id;
         let mut context = Context::from_waker(Waker::noop());
         if let Poll::Ready(end) = self.actors[n].future.as_mut().poll(&mut context) {
+            self.world.write_late();
             let actor = self.actors.swap_remove(n);
             self.ended(actor.what, end);
         }
     }
 
-    pub fn at(&mut self, pause: Millis, timer: Timer) {
+    pub(crate) fn at(&mut self, pause: Millis, timer: Timer) {
         self.timers.push((self.world.now() + pause, timer));
     }
 
@@ -298,7 +299,7 @@ impl Scheduler {
         format!("task-{}", self.next_token - 1)
     }
 
-    pub fn proceed(&mut self, n: usize) {
+    pub(crate) fn proceed(&mut self, n: usize) {
         let mut next = self.next_token;
         let follows = self.executions[n].advance(|| {
             next += 1;
@@ -308,7 +309,7 @@ impl Scheduler {
         self.follow(n, follows);
     }
 
-    pub fn follow(&mut self, execution: usize, steps: Vec<Step>) {
+    pub(crate) fn follow(&mut self, execution: usize, steps: Vec<Step>) {
         for step in steps {
             match step {
                 Step::Begin { task, call, timeout } => {
@@ -316,6 +317,7 @@ impl Scheduler {
                     let same = |actor: &Actor| matches!(&actor.what, What::Generate { asker: other, .. } if *other == asker);
                     let overlapped = self.actors.iter().any(same);
                     self.executions[execution].tasks[task].overlapped = overlapped;
+                    self.world.state().overlapped.extend(overlapped.then(|| asker.clone()));
                     self.world.memory.open_token(&call.token);
                     self.at(timeout, Timer::Nudge { execution, token: call.token.clone() });
                     let what = What::Generate { execution, asker, token: call.token.clone() };

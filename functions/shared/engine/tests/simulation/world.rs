@@ -7,11 +7,12 @@ use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
 use fresco_ledger::memory::{ManualClock, Memory};
-use fresco_ledger::rows::{Asker, Millis};
-use fresco_ledger::traits::{Clock, Wait};
+use fresco_ledger::rows::{Asker, Millis, Waiter};
+use fresco_ledger::traits::{Clock, Wait, Waiters};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 use fresco_pipeline::money::Money;
+use futures::FutureExt;
 
 use crate::provider::Job;
 use crate::rng::Rng;
@@ -19,22 +20,20 @@ use crate::scenario::Knobs;
 
 /// A rule that a broken ledger does not keep. The suite has to notice each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mutant {
+pub(crate) enum Mutant {
     /// A commit does not look at the revision.
     NoRevision,
     /// Reading an entry's waiters misses one.
     MissedWaiter,
-    /// A waiter's row is written after the entry was read, not before.
+    /// A waiter's row is written when its call ends, after the entry was read, not before.
     LateWait,
     /// A hold does not look at the budget.
     NoBudget,
-    /// A job may be registered for two attempts.
-    NoJobOwner,
 }
 
 /// What becomes of one call to a capability.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     Works,
     /// An error, and nothing happened.
     Fails,
@@ -42,46 +41,59 @@ pub enum Fate {
     ReplyLost,
 }
 
-pub struct World {
-    pub memory: Memory,
-    pub clock: ManualClock,
-    pub knobs: Knobs,
-    pub mutant: Option<Mutant>,
+pub(crate) struct World {
+    pub(crate) memory: Memory,
+    pub(crate) clock: ManualClock,
+    pub(crate) knobs: Knobs,
+    pub(crate) mutant: Option<Mutant>,
     state: Mutex<State>,
 }
 
-pub struct State {
-    pub rng: Rng,
+/// A row that is not written yet.
+pub(crate) struct Late {
+    pub(crate) key: ContentKey,
+    pub(crate) wait: Wait,
+    pub(crate) joined: Option<Attempt>,
+}
+
+pub(crate) struct State {
+    pub(crate) rng: Rng,
     /// Faults that may still happen.
-    pub faults: u32,
+    pub(crate) faults: u32,
     /// Whether chance may do harm: over in the fair phase, and suspended while something runs by itself.
-    pub chaos: bool,
-    pub actor: usize,
-    pub jobs: Vec<Job>,
+    pub(crate) chaos: bool,
+    pub(crate) actor: usize,
+    pub(crate) jobs: Vec<Job>,
     /// Answers that tokens heard and the state machine has not seen yet.
-    pub answers: Vec<(String, Result<(), Failure>)>,
+    pub(crate) answers: Vec<(String, Result<(), Failure>)>,
     /// The claim that an actor made last: what it may submit for, once.
-    pub claims: BTreeMap<usize, (ContentKey, Attempt)>,
+    pub(crate) claims: BTreeMap<usize, (ContentKey, Attempt)>,
     /// Refusals that cost money all the same.
-    pub billed: BTreeSet<(ContentKey, Attempt)>,
+    pub(crate) billed: BTreeSet<(ContentKey, Attempt)>,
     /// Injected fetch failures of an attempt: fewer than make the engine give up.
-    pub fetches: BTreeMap<(ContentKey, Attempt), u32>,
-    pub budgets: BTreeMap<RunId, Money>,
+    pub(crate) fetches: BTreeMap<(ContentKey, Attempt), u32>,
+    pub(crate) budgets: BTreeMap<RunId, Money>,
     /// Results that were removed, since they were too old, by key.
-    pub expired: BTreeMap<ContentKey, usize>,
+    pub(crate) expired: BTreeMap<ContentKey, usize>,
+    /// The row of a step as it was when it joined or claimed last, whatever became of the row.
+    pub(crate) joined: BTreeMap<Asker, Waiter>,
+    /// Steps for which two calls of generate went on at once.
+    pub(crate) overlapped: BTreeSet<Asker>,
+    /// Hand-overs that failed as often as Lambda tries.
+    pub(crate) dropped: BTreeSet<(ContentKey, Attempt)>,
     /// Attempts that were once declared lost.
-    pub lost: BTreeSet<(ContentKey, Attempt)>,
+    pub(crate) lost: BTreeSet<(ContentKey, Attempt)>,
     /// Waits that [`Mutant::LateWait`] holds back.
-    pub late: BTreeMap<usize, (ContentKey, Wait)>,
-    pub tokens: Vec<String>,
-    pub counts: BTreeMap<&'static str, u64>,
+    pub(crate) late: BTreeMap<usize, Late>,
+    pub(crate) tokens: Vec<String>,
+    pub(crate) counts: BTreeMap<&'static str, u64>,
     /// The first broken guarantee.
-    pub broken: Option<String>,
+    pub(crate) broken: Option<String>,
     trace: Option<Vec<String>>,
 }
 
 impl World {
-    pub fn new(seed: u64, mutant: Option<Mutant>, traced: bool) -> Self {
+    pub(crate) fn new(seed: u64, mutant: Option<Mutant>, traced: bool) -> Self {
         let mut rng = Rng::new(seed);
         let knobs = Knobs::draw(&mut rng);
         let clock = ManualClock::at(1_800_000_000_000);
@@ -97,6 +109,9 @@ impl World {
             fetches: BTreeMap::new(),
             budgets: BTreeMap::new(),
             expired: BTreeMap::new(),
+            joined: BTreeMap::new(),
+            overlapped: BTreeSet::new(),
+            dropped: BTreeSet::new(),
             lost: BTreeSet::new(),
             late: BTreeMap::new(),
             tokens: Vec::new(),
@@ -107,16 +122,16 @@ impl World {
         World { memory: Memory::with_clock(clock.clone()), clock, knobs, mutant, state: Mutex::new(state) }
     }
 
-    pub fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 
-    pub fn now(&self) -> Millis {
+    pub(crate) fn now(&self) -> Millis {
         self.clock.now()
     }
 
     /// Adds a line to the trace, if one is kept.
-    pub fn note(&self, line: impl FnOnce() -> String) {
+    pub(crate) fn note(&self, line: impl FnOnce() -> String) {
         let mut state = self.state();
         let actor = state.actor;
         if let Some(trace) = &mut state.trace {
@@ -124,30 +139,43 @@ impl World {
         }
     }
 
-    pub fn trace(&self) -> Vec<String> {
+    pub(crate) fn trace(&self) -> Vec<String> {
         self.state().trace.clone().unwrap_or_default()
     }
 
-    pub fn count(&self, what: &'static str) {
+    pub(crate) fn count(&self, what: &'static str) {
         *self.state().counts.entry(what).or_default() += 1;
     }
 
+    /// [`Mutant::LateWait`]: writes the row that is held back for the actor that goes on now.
+    pub(crate) fn write_late(&self) {
+        let mut state = self.state();
+        let actor = state.actor;
+        let Some(late) = state.late.remove(&actor) else { return };
+        drop(state);
+        let written = self.memory.wait(&late.key, &late.wait).now_or_never();
+        assert!(matches!(written, Some(Ok(_))), "memory answers at once");
+        if let Some(attempt) = late.joined {
+            self.memory.join(&late.key, &late.wait.asker, attempt).now_or_never();
+        }
+    }
+
     /// A guarantee is broken. The first one counts: what follows from it says nothing more.
-    pub fn broken(&self, what: impl FnOnce() -> String) {
+    pub(crate) fn broken(&self, what: impl FnOnce() -> String) {
         let mut state = self.state();
         if state.broken.is_none() {
             state.broken = Some(what());
         }
     }
 
-    pub fn require(&self, holds: bool, what: impl FnOnce() -> String) {
+    pub(crate) fn require(&self, holds: bool, what: impl FnOnce() -> String) {
         if !holds {
             self.broken(what);
         }
     }
 
     /// What chance makes of a call.
-    pub fn fate(&self) -> Fate {
+    pub(crate) fn fate(&self) -> Fate {
         let mut state = self.state();
         if !state.chaos || state.faults == 0 || !state.rng.one_in(self.knobs.fault_one_in) {
             return Fate::Works;
@@ -157,7 +185,7 @@ impl World {
     }
 
     /// Whether chance does this harm now; it costs one of the faults.
-    pub fn harm(&self, one_in: usize) -> bool {
+    pub(crate) fn harm(&self, one_in: usize) -> bool {
         let mut state = self.state();
         let hit = state.chaos && state.faults > 0 && state.rng.one_in(one_in);
         state.faults -= u32::from(hit);
@@ -165,7 +193,7 @@ impl World {
     }
 
     /// One call to a capability. It can be interleaved or cut off before its effect and before its reply.
-    pub async fn call<T, E>(
+    pub(crate) async fn call<T, E>(
         &self,
         what: &'static str,
         about: impl FnOnce() -> String + Send,
@@ -197,7 +225,7 @@ impl World {
 }
 
 /// Ready the second time it is asked, so that the scheduler chooses who goes on.
-pub struct Pause(pub bool);
+pub(crate) struct Pause(pub(crate) bool);
 
 impl Future for Pause {
     type Output = ();
@@ -212,11 +240,11 @@ impl Future for Pause {
 }
 
 /// `run/step`, short enough for a trace.
-pub fn short(asker: &Asker) -> String {
+pub(crate) fn short(asker: &Asker) -> String {
     format!("{}/{}", &asker.run.as_str()[asker.run.as_str().len() - 4..], asker.step)
 }
 
 /// The first digits of a key.
-pub fn brief(key: &ContentKey) -> &str {
+pub(crate) fn brief(key: &ContentKey) -> &str {
     &key.as_str()[..4]
 }
