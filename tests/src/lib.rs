@@ -1,9 +1,15 @@
 //! What the whole-stack suites stand on: a stack of its own for each test binary, in a folder of its own, on free ports; a
 //! client of it; and the simulator's own account of what it was asked and what it billed.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "all of this is test code: what fails here fails the test that asked"
+)]
+
 mod world;
 
-pub use world::{Counters, World};
+pub use world::{Counters, World, endpoint_url};
 
 /// A document of one step that takes the run's input text.
 pub fn document(model: &str) -> String {

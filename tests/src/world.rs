@@ -1,6 +1,7 @@
 //! The stack under test and questions to it. Every wait has a condition and a bound.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -26,8 +27,6 @@ static SHARED: OnceCell<Shared> = OnceCell::const_new();
 
 struct Shared {
     stack: Stack,
-    // Removed by the next test run at the latest: statics are never dropped.
-    _folder: tempfile::TempDir,
 }
 
 /// A stack under test, and clients of it that belong to the asking test.
@@ -65,8 +64,7 @@ impl World {
     }
 
     async fn with(parameters: &'static [(&str, &str)]) -> World {
-        let shared =
-            SHARED.get_or_init(|| async { RUNTIME.spawn(start(parameters)).await.expect("the stack starts") }).await;
+        let shared = shared(parameters).await;
         let aws = fresco_ledger::aws::connect_local(shared.stack.endpoint_url()).await;
         let client = Client::new(&aws, &parts(&shared.stack)).expect("a client");
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -149,7 +147,8 @@ impl World {
             let name = group["logGroupName"].as_str().expect("a name");
             let events = self.logs("FilterLogEvents", json!({"logGroupName": name})).await;
             let starts = events["events"].as_array().expect("events").iter();
-            let starts = starts.filter(|event| event["message"].as_str().is_some_and(|text| text.starts_with("START "))).count();
+            let starts =
+                starts.filter(|event| event["message"].as_str().is_some_and(|text| text.starts_with("START "))).count();
             let function = name.rsplit('/').next().unwrap_or(name).to_owned();
             if function != "sweep" {
                 calls.insert(function, starts);
@@ -192,13 +191,38 @@ impl World {
     }
 }
 
+/// Where the local AWS of this test binary listens, for suites that need no more of it.
+pub async fn endpoint_url() -> &'static str {
+    shared(&[]).await.stack.endpoint_url()
+}
+
+async fn shared(parameters: &'static [(&str, &str)]) -> &'static Shared {
+    SHARED.get_or_init(|| async { RUNTIME.spawn(start(parameters)).await.expect("the stack starts") }).await
+}
+
 async fn start(parameters: &[(&str, &str)]) -> Shared {
-    let folder = tempfile::Builder::new().prefix("fresco-test").tempdir().expect("a folder");
     let layout = Layout::find().expect("the project");
+    let folder = folder(&layout);
     let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let options = Options { scale: SCALE, instance: folder.path().to_owned(), parameters, ..Options::new(layout) };
+    let options = Options { scale: SCALE, instance: folder, parameters, ..Options::new(layout) };
     let stack = Stack::start(options).await.unwrap_or_else(|error| panic!("the stack does not start: {error}"));
-    Shared { stack, _folder: folder }
+    Shared { stack }
+}
+
+/// A folder for this process's stack. A static is never dropped, so each suite removes what those before it left; their
+/// processes ended with them.
+fn folder(layout: &Layout) -> PathBuf {
+    let home = layout.root().join("target/tmp");
+    std::fs::create_dir_all(&home).expect("a folder for the tests' stacks");
+    for old in std::fs::read_dir(&home).expect("the folder").flatten() {
+        let name = old.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix("stack-"));
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            // What cannot be removed now is removed by the next.
+            let _ = std::fs::remove_dir_all(old.path());
+        }
+    }
+    home.join(format!("stack-{}", std::process::id()))
 }
 
 fn output(stack: &Stack, name: &str) -> String {

@@ -35,7 +35,9 @@ async fn a_stopped_run_submits_nothing_new() {
     // One after the other, and stopped during the first.
     let text = "settings: {parallel: false}\nsteps:\n- {name: a, type: text_to_image, model: imagen4}\n- {name: b, type: text_to_image, model: imagen4, take: 2}\n";
     let run = world.start(text, "stopped between two").await;
-    world.until("the first is submitted", async || world.step(&run, "a").await.is_some_and(|step| step.source.is_some())).await;
+    world
+        .until("the first is submitted", async || world.step(&run, "a").await.is_some_and(|step| step.source.is_some()))
+        .await;
     assert!(world.client.stop(&run).await.unwrap());
     let manifest = world.ended(&run).await;
     assert_eq!(manifest.status, RunStatus::Stopped);

@@ -1,7 +1,12 @@
 //! The real implementations of the ledger's traits pass the same contract as their twins in memory: DynamoDB, S3, Step
 //! Functions and SSM, as the local AWS plays them. Every test has a table, a bucket or a state machine of its own, so that
 //! they run side by side and on an endpoint that is shared.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test suite: what does not work is to fail loudly")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test suite: what does not work is to fail loudly"
+)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -24,13 +29,8 @@ table_contract!(table());
 objects_contract!(bucket());
 tokens_contract!(machine());
 
-/// Where the local AWS listens.
-fn endpoint() -> String {
-    std::env::var("FRESCO_TEST_ENDPOINT").expect("FRESCO_TEST_ENDPOINT names a running local AWS")
-}
-
 async fn aws() -> Aws {
-    connect_local(&endpoint()).await
+    connect_local(fresco_tests::endpoint_url().await).await
 }
 
 /// A name that no other test has, in this process or another.
@@ -120,6 +120,17 @@ impl OpensTokens for Machine {
         self.client.start_execution().state_machine_arn(&self.arn).input("{}").send().await.unwrap();
         let task = self.client.get_activity_task().activity_arn(&self.activity).send().await.unwrap();
         task.task_token.unwrap()
+    }
+
+    async fn taken(&self) {
+        for _ in 0..100 {
+            let list = self.client.list_executions().state_machine_arn(&self.arn).send().await.unwrap();
+            if list.executions.iter().all(|execution| execution.status().as_str() != "RUNNING") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the execution did not take its answer");
     }
 }
 

@@ -29,9 +29,14 @@ async fn webhooks_that_are_repeated_or_forged_change_nothing() {
     let requests = world.requests_for("a webhook's fate").await;
     let id = requests[0]["request_id"].as_str().unwrap();
     let entry = world.entry(&manifest.steps[0].key).await;
-    for (mutation, status) in
-        [(None, 200), (Some("signature"), 401), (Some("user_id"), 401), (Some("stale"), 401), (Some("token"), 401), (None, 200)]
-    {
+    for (mutation, status) in [
+        (None, 200),
+        (Some("signature"), 401),
+        (Some("user_id"), 401),
+        (Some("stale"), 401),
+        (Some("token"), 401),
+        (None, 200),
+    ] {
         let mut body = json!({"request_id": id});
         if let Some(mutation) = mutation {
             body["mutate"] = json!(mutation);
@@ -47,8 +52,14 @@ async fn webhooks_that_are_repeated_or_forged_change_nothing() {
 async fn prompts_arrive_as_they_were_written() {
     let world = World::get().await;
     let long = format!("{}!", "lighthouse ".repeat(1_818));
-    let prompts =
-        ["{% $states.input %}", "{{input}} and {{env.HOME}}", "say \"hi\" to 'her' \\ and", "two\nlines\tand a tab", "🦊 日本語 e\u{301}", &long];
+    let prompts = [
+        "{% $states.input %}",
+        "{{input}} and {{env.HOME}}",
+        "say \"hi\" to 'her' \\ and",
+        "two\nlines\tand a tab",
+        "🦊 日本語 e\u{301}",
+        &long,
+    ];
     for prompt in prompts {
         let manifest = world.run(&document("flux_schnell"), prompt).await;
         assert_eq!(manifest.status, RunStatus::Succeeded, "{:?}", manifest.failure);
@@ -61,9 +72,12 @@ async fn prompts_arrive_as_they_were_written() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_model_gives_its_picture() {
     let world = World::get().await;
-    for (model, content_type) in
-        [("flux_dev", "image/jpeg"), ("nano_banana", "image/png"), ("nano_banana_pro", "image/png"), ("imagen4", "image/png")]
-    {
+    for (model, content_type) in [
+        ("flux_dev", "image/jpeg"),
+        ("nano_banana", "image/png"),
+        ("nano_banana_pro", "image/png"),
+        ("imagen4", "image/png"),
+    ] {
         let manifest = world.run(&document(model), "four models, one prompt").await;
         assert_eq!(manifest.status, RunStatus::Succeeded, "{model}: {:?}", manifest.failure);
         assert_eq!(manifest.steps[0].outputs[0].content_type, content_type);
@@ -98,13 +112,16 @@ async fn another_take_is_another_picture() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_groups_workers_are_kept() {
     let world = World::get().await;
-    let steps: String = (1..=5).map(|n| format!("  - {{name: s{n}, type: text_to_image, model: flux_dev, take: {n}}}\n")).collect();
+    let steps: String =
+        (1..=5).map(|n| format!("  - {{name: s{n}, type: text_to_image, model: flux_dev, take: {n}}}\n")).collect();
     let text = format!("steps:\n- type: parallel_group\n  name: g\n  max_workers: 2\n  steps:\n{steps}");
     let manifest = world.run(&text, "side by side").await;
     assert_eq!(manifest.status, RunStatus::Succeeded);
     let requests = world.requests_for("side by side").await;
     assert_eq!(requests.len(), 5);
-    let span = |request: &serde_json::Value| (request["submitted_ms"].as_i64().unwrap(), request["ended_ms"].as_i64().unwrap());
+    let span = |request: &serde_json::Value| {
+        (request["submitted_ms"].as_i64().unwrap(), request["ended_ms"].as_i64().unwrap())
+    };
     let overlap = requests.iter().map(|request| {
         let (at, _) = span(request);
         requests.iter().filter(|other| span(other).0 <= at && at < span(other).1).count()

@@ -22,6 +22,11 @@ async fn the_second_run_is_free() {
 
     let between = world.counters().await;
     assert_eq!(between.paid_since(&before), (1, 1));
+    world
+        .until("the five calls of the first run are logged", async || {
+            world.invocations().await.values().sum::<usize>() >= 5
+        })
+        .await;
     let calls = world.invocations().await;
     let second = world.run(&document("flux_schnell"), "a lighthouse at dusk").await;
     assert_eq!(second.status, RunStatus::Succeeded);
@@ -29,5 +34,7 @@ async fn the_second_run_is_free() {
     assert_eq!(second.steps[0].outputs, step.outputs);
     assert_eq!((second.cost, second.saved, second.function_calls), (Money::ZERO, Money::micros(3_000), 1));
     assert_eq!(world.counters().await.paid_since(&between), (0, 0));
+    // Logs are written a moment after the call.
+    world.until("the call of plan is logged", async || !world.invocations_since(&calls).await.is_empty()).await;
     assert_eq!(world.invocations_since(&calls).await, vec![("plan".to_owned(), 1)]);
 }

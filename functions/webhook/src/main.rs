@@ -17,9 +17,10 @@ async fn handle(engine: Deployed, request: Request) -> Result<Response<Body>, Er
     let Some(route) = Route::parse(part("provider"), part("key"), part("attempt"), part("token")) else {
         return answer(401, "unknown");
     };
-    let headers = request.headers().iter().filter_map(|(name, value)| {
-        value.to_str().ok().map(|value| (name.as_str().to_owned(), value.to_owned()))
-    });
+    let headers = request
+        .headers()
+        .iter()
+        .filter_map(|(name, value)| value.to_str().ok().map(|value| (name.as_str().to_owned(), value.to_owned())));
     let headers = headers.collect();
     let body = match request.into_body() {
         Body::Text(text) => Bytes::from(text),

@@ -37,9 +37,7 @@ async fn requests(State(world): State<Arc<World>>) -> Json<Vec<RequestRecord>> {
 }
 
 async fn identity(State(world): State<Arc<World>>) -> Json<Value> {
-    Json(
-        json!({ "user_id": world.identity.user_id(), "public_key": world.identity.public_key_base64url() }),
-    )
+    Json(json!({ "user_id": world.identity.user_id(), "public_key": world.identity.public_key_base64url() }))
 }
 
 async fn reset(State(world): State<Arc<World>>) -> Json<Counters> {
@@ -75,9 +73,7 @@ async fn resend(State(world): State<Arc<World>>, Json(resend): Json<Resend>) -> 
         Err(error) => {
             let status = match error {
                 ResendError::Unknown(_) => StatusCode::NOT_FOUND,
-                ResendError::NotEnded(_) | ResendError::NoWebhook(_) | ResendError::Address(_) => {
-                    StatusCode::CONFLICT
-                }
+                ResendError::NotEnded(_) | ResendError::NoWebhook(_) | ResendError::Address(_) => StatusCode::CONFLICT,
                 ResendError::NoAnswer(_) => StatusCode::BAD_GATEWAY,
             };
             refuse(status, &error)

@@ -57,20 +57,12 @@ impl Gate {
             number
         };
         self.admit();
-        Ticket {
-            gate: self.clone(),
-            number,
-            admitted,
-        }
+        Ticket { gate: self.clone(), number, admitted }
     }
 
     /// How many wait before this one; `0` also for one that waits no more.
     pub(crate) fn position(&self, number: u64) -> usize {
-        self.state()
-            .waiting
-            .iter()
-            .position(|(n, _)| *n == number)
-            .unwrap_or(0)
+        self.state().waiting.iter().position(|(n, _)| *n == number).unwrap_or(0)
     }
 
     pub(crate) fn waiting(&self) -> usize {
@@ -134,10 +126,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.gate
-            .state()
-            .waiting
-            .retain(|(number, _)| *number != self.number);
+        self.gate.state().waiting.retain(|(number, _)| *number != self.number);
     }
 }
 
@@ -158,13 +147,7 @@ mod tests {
         let tickets: Vec<_> = (0..5).map(|_| gate.line_up()).collect();
         let numbers: Vec<_> = tickets.iter().map(Ticket::number).collect();
         assert_eq!((gate.running(), gate.waiting()), (2, 3));
-        assert_eq!(
-            numbers
-                .iter()
-                .map(|n| gate.position(*n))
-                .collect::<Vec<_>>(),
-            [0, 0, 0, 1, 2]
-        );
+        assert_eq!(numbers.iter().map(|n| gate.position(*n)).collect::<Vec<_>>(), [0, 0, 0, 1, 2]);
         let mut passes = VecDeque::new();
         for ticket in tickets {
             if passes.len() == 2 {

@@ -64,10 +64,7 @@ impl Identity {
                 Ok(bytes) => return Self::parse(path, &bytes),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => {
-                    return Err(StateError::File {
-                        path: path.to_owned(),
-                        source,
-                    });
+                    return Err(StateError::File { path: path.to_owned(), source });
                 }
             }
         }
@@ -75,39 +72,19 @@ impl Identity {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&random).map_err(|_| StateError::Random)?;
         let pkcs8 = pkcs8.as_ref().to_vec();
         let key = Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|_| StateError::Random)?;
-        let id: [u8; 8] = ring::rand::generate(&random)
-            .map_err(|_| StateError::Random)?
-            .expose();
-        let identity = Self {
-            user_id: format!("simulated-user-{}", hex::encode(id)),
-            pkcs8,
-            key,
-            path: path.map(Path::to_owned),
-        };
+        let id: [u8; 8] = ring::rand::generate(&random).map_err(|_| StateError::Random)?.expose();
+        let identity =
+            Self { user_id: format!("simulated-user-{}", hex::encode(id)), pkcs8, key, path: path.map(Path::to_owned) };
         identity.save(&Counters::default())?;
         Ok((identity, Counters::default()))
     }
 
     fn parse(path: &Path, bytes: &[u8]) -> Result<(Self, Counters), StateError> {
-        let bad = |reason: String| StateError::Content {
-            path: path.to_owned(),
-            reason,
-        };
-        let stored: Stored =
-            serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
-        let pkcs8 = STANDARD
-            .decode(&stored.ed25519_pkcs8_base64)
-            .map_err(|error| bad(error.to_string()))?;
+        let bad = |reason: String| StateError::Content { path: path.to_owned(), reason };
+        let stored: Stored = serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
+        let pkcs8 = STANDARD.decode(&stored.ed25519_pkcs8_base64).map_err(|error| bad(error.to_string()))?;
         let key = Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|error| bad(error.to_string()))?;
-        Ok((
-            Self {
-                user_id: stored.user_id,
-                pkcs8,
-                key,
-                path: Some(path.to_owned()),
-            },
-            stored.counters,
-        ))
+        Ok((Self { user_id: stored.user_id, pkcs8, key, path: Some(path.to_owned()) }, stored.counters))
     }
 
     /// Writes the state file, if there is one: a temporary file, then a rename, so that a reader never sees half of it.
@@ -123,10 +100,7 @@ impl Identity {
         let bytes = serde_json::to_vec_pretty(&stored).map_err(io::Error::other);
         bytes
             .and_then(|bytes| write_atomically(path, &bytes))
-            .map_err(|source| StateError::File {
-                path: path.clone(),
-                source,
-            })
+            .map_err(|source| StateError::File { path: path.clone(), source })
     }
 
     pub(crate) fn user_id(&self) -> &str {
@@ -152,12 +126,8 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options
-        .open(&temporary)
-        .and_then(|mut file| file.write_all(bytes));
-    written
-        .and_then(|()| fs::rename(&temporary, path))
-        .inspect_err(|_| drop(fs::remove_file(&temporary)))
+    let written = options.open(&temporary).and_then(|mut file| file.write_all(bytes));
+    written.and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| drop(fs::remove_file(&temporary)))
 }
 
 #[cfg(test)]
@@ -169,10 +139,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
         let (first, _) = Identity::open(Some(&path)).unwrap();
-        let counters = Counters {
-            submits: 3,
-            ..Counters::default()
-        };
+        let counters = Counters { submits: 3, ..Counters::default() };
         first.save(&counters).unwrap();
         let (second, kept) = Identity::open(Some(&path)).unwrap();
         assert_eq!(first.user_id(), second.user_id());
@@ -185,10 +152,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
         fs::write(&path, "{}").unwrap();
-        assert!(matches!(
-            Identity::open(Some(&path)),
-            Err(StateError::Content { .. })
-        ));
+        assert!(matches!(Identity::open(Some(&path)), Err(StateError::Content { .. })));
         assert_eq!(fs::read(&path).unwrap(), b"{}");
     }
 }

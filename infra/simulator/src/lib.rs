@@ -62,14 +62,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            port: 0,
-            scale: 0.2,
-            concurrency: 40,
-            seed: None,
-            state: None,
-            fal_key: DEFAULT_FAL_KEY.to_owned(),
-        }
+        Self { port: 0, scale: 0.2, concurrency: 40, seed: None, state: None, fal_key: DEFAULT_FAL_KEY.to_owned() }
     }
 }
 
@@ -109,20 +102,13 @@ impl Simulator {
         world::check_scale(config.scale)?;
         // Only the first in a process can install one, and whoever came first is as good.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()?;
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
         let (identity, counters) = Identity::open(config.state.as_deref())?;
         let seed = match config.seed {
             Some(seed) => seed,
             None => {
                 let random = ring::rand::SystemRandom::new();
-                u64::from_be_bytes(
-                    ring::rand::generate(&random)
-                        .map_err(|_| StartError::Random)?
-                        .expose(),
-                )
+                u64::from_be_bytes(ring::rand::generate(&random).map_err(|_| StartError::Random)?.expose())
             }
         };
         let port = config.port;
@@ -139,24 +125,16 @@ impl Simulator {
             requests: Requests::default(),
             gallery: Gallery::new(),
             client,
-            live: Mutex::new(Live {
-                scale: config.scale,
-                webhook_mode: WebhookMode::default(),
-            }),
+            live: Mutex::new(Live { scale: config.scale, webhook_mode: WebhookMode::default() }),
             counters: Mutex::new(counters),
             held: Mutex::default(),
             stopped: watch::Sender::new(false),
         });
-        let router = fal::router()
-            .merge(control::router())
-            .with_state(world.clone());
+        let router = fal::router().merge(control::router()).with_state(world.clone());
         let mut stopped = world.stopped.subscribe();
         let server = tokio::spawn(async move {
             let stop = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
-            if let Err(error) = axum::serve(listener, router)
-                .with_graceful_shutdown(stop)
-                .await
-            {
+            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
                 tracing::error!(error = %error, "the listener failed");
             }
         });
@@ -261,11 +239,7 @@ impl Running {
     }
 
     /// Sends the webhook of a request again, forged if asked for.
-    pub async fn resend_webhook(
-        &self,
-        request_id: &str,
-        mutate: Option<Mutation>,
-    ) -> Result<Resent, ResendError> {
+    pub async fn resend_webhook(&self, request_id: &str, mutate: Option<Mutation>) -> Result<Resent, ResendError> {
         fal::webhook::resend(&self.world, request_id, mutate).await
     }
 

@@ -6,9 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use fresco_simulator::{
-    Config, DEFAULT_FAL_KEY, Simulator, StartError, parent_gone, write_port_file,
-};
+use fresco_simulator::{Config, DEFAULT_FAL_KEY, Simulator, StartError, parent_gone, write_port_file};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -87,8 +85,7 @@ async fn run(flags: Flags) -> Result<(), Failure> {
     })
     .await?;
     if let Some(path) = flags.port_file {
-        write_port_file(&path, running.port())
-            .map_err(|source| Failure::PortFile { path, source })?;
+        write_port_file(&path, running.port()).map_err(|source| Failure::PortFile { path, source })?;
     }
     let parent = async {
         match flags.parent_pid {

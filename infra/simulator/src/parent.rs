@@ -37,19 +37,13 @@ mod tests {
     #[tokio::test]
     async fn notices_the_end_of_a_process() {
         assert!(start_time(std::process::id()).is_some());
-        let mut child = std::process::Command::new("sleep")
-            .arg("60")
-            .spawn()
-            .unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let gone = tokio::spawn(parent_gone(child.id()));
         tokio::task::yield_now().await;
         assert!(!gone.is_finished());
         child.kill().unwrap();
         // Not waited for yet: a zombie counts as gone.
-        tokio::time::timeout(Duration::from_secs(10), gone)
-            .await
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(Duration::from_secs(10), gone).await.unwrap().unwrap();
         child.wait().unwrap();
     }
 }

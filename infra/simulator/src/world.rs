@@ -61,11 +61,7 @@ pub struct BadScale(
 
 /// Refuses what cannot be multiplied with a duration.
 pub(crate) fn check_scale(scale: f64) -> Result<(), BadScale> {
-    if (0.0..=1e6).contains(&scale) {
-        Ok(())
-    } else {
-        Err(BadScale(scale))
-    }
+    if (0.0..=1e6).contains(&scale) { Ok(()) } else { Err(BadScale(scale)) }
 }
 
 #[derive(Debug)]
@@ -141,11 +137,7 @@ impl World {
 
     pub(crate) fn settings(&self) -> Settings {
         let live = *lock(&self.live);
-        Settings {
-            scale: live.scale,
-            concurrency: self.gate.limit(),
-            webhook_mode: live.webhook_mode,
-        }
+        Settings { scale: live.scale, concurrency: self.gate.limit(), webhook_mode: live.webhook_mode }
     }
 
     pub(crate) fn change(&self, change: SettingsChange) -> Result<Settings, BadScale> {

@@ -21,7 +21,9 @@ impl<P: Platform> Engine<P> {
         let Some(row) = ledger.attempt(key, attempt).await.map_err(failure)? else { return Ok(()) };
         if !matches!(row.state, AttemptState::Won | AttemptState::Duplicate) {
             match self.report_of(&row).await? {
-                Some(JobReport::Succeeded { media, billable_units, .. }) => self.take_in(&row, &media, billable_units).await?,
+                Some(JobReport::Succeeded { media, billable_units, .. }) => {
+                    self.take_in(&row, &media, billable_units).await?
+                }
                 Some(JobReport::Failed { failure, billed }) => self.take_failure(&row, failure, billed).await?,
                 Some(JobReport::Cancelled { billed }) => {
                     let cause = Failure::new(ErrorName::StepCancelled, "the job was cancelled at the provider");
@@ -95,7 +97,8 @@ impl<P: Platform> Engine<P> {
     }
 
     async fn take_failure(&self, row: &AttemptRow, cause: Failure, billed: bool) -> Result<(), Failure> {
-        let outcome = Outcome { failure: cause, hint: None, billed: if billed { row.hold.amount } else { Money::ZERO } };
+        let outcome =
+            Outcome { failure: cause, hint: None, billed: if billed { row.hold.amount } else { Money::ZERO } };
         let now = self.platform.clock().now();
         self.transact(&row.key, row.attempt, |entry, row| failed(entry, row, &outcome, now)).await.map(drop)
     }

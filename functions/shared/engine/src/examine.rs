@@ -45,7 +45,13 @@ impl<P: Platform> Engine<P> {
         }
     }
 
-    async fn check(&self, key: &ContentKey, pending: &Pending, row: &AttemptRow, waiter: Option<&Waiter>) -> Result<(), Failure> {
+    async fn check(
+        &self,
+        key: &ContentKey,
+        pending: &Pending,
+        row: &AttemptRow,
+        waiter: Option<&Waiter>,
+    ) -> Result<(), Failure> {
         let Some(request_id) = pending.request_id.as_deref().or(row.request_id.as_deref()) else {
             return Err(Failure::new(ErrorName::Internal, "a submitted attempt has no request id"));
         };
@@ -72,11 +78,18 @@ impl<P: Platform> Engine<P> {
     }
 
     /// A deadline belongs to a waiter and fails only that waiter: the attempt goes on, since it is paid.
-    async fn keep_deadlines(&self, key: &ContentKey, row: &AttemptRow, waiter: Option<&Waiter>, running: bool) -> Result<(), Failure> {
+    async fn keep_deadlines(
+        &self,
+        key: &ContentKey,
+        row: &AttemptRow,
+        waiter: Option<&Waiter>,
+        running: bool,
+    ) -> Result<(), Failure> {
         let Some(waiter) = waiter else { return Ok(()) };
         let now = self.platform.clock().now();
         let late = match waiter.running_since {
-            Some(since) => (now - since > waiter.timeout_ms).then(|| format!("running for more than {} s", waiter.timeout_ms / 1_000)),
+            Some(since) => (now - since > waiter.timeout_ms)
+                .then(|| format!("running for more than {} s", waiter.timeout_ms / 1_000)),
             None if running => {
                 self.platform.ledger().seen_running(key, &waiter.asker, now).await.map_err(failure)?;
                 None
@@ -84,7 +97,10 @@ impl<P: Platform> Engine<P> {
             None => (now - waiter.since > QUEUE_BOUND_MS).then(|| "queued for more than an hour".to_owned()),
         };
         match late {
-            Some(how) => Err(Failure::new(ErrorName::StepTimedOut, format!("{} was {how}; its result will be kept", row.request.model))),
+            Some(how) => Err(Failure::new(
+                ErrorName::StepTimedOut,
+                format!("{} was {how}; its result will be kept", row.request.model),
+            )),
             None => Ok(()),
         }
     }
@@ -113,7 +129,8 @@ impl<P: Platform> Engine<P> {
                     continue;
                 }
                 let now = self.platform.clock().now();
-                let adopted = self.transact(key, attempt, |entry, row| submitted(entry, row, &job.request_id, now)).await?;
+                let adopted =
+                    self.transact(key, attempt, |entry, row| submitted(entry, row, &job.request_id, now)).await?;
                 if !matches!(adopted, Transacted::JobTaken) {
                     tracing::info!(entry.key = %key, entry.attempt = %attempt, provider.request_id = job.request_id, "job adopted");
                     return Ok(());
@@ -154,7 +171,8 @@ impl<P: Platform> Engine<P> {
         let outcome = self.examine(&entry, None).await;
         // Where nothing was decided, the entry must not stay at the head of the index.
         self.transact(key, attempt, |entry, _| {
-            let still = entry.pending.as_ref().is_some_and(|pending| pending.attempt == attempt && pending.look_at <= now);
+            let still =
+                entry.pending.as_ref().is_some_and(|pending| pending.attempt == attempt && pending.look_at <= now);
             if still { look_later(entry, attempt, now) } else { None }
         })
         .await?;

@@ -44,7 +44,11 @@ impl<P: Platform> Engine<P> {
         let Err(cause) = self.ensure(call).await else { return Ok(()) };
         tracing::info!(run.id = %call.run_id, step.name = %call.step, error.name = %cause.name, error.message = cause.message, "step failed");
         if !cause.name.is_retryable() {
-            self.platform.ledger().fail_step(&call.asker(), &cause, self.platform.clock().now()).await.map_err(failure)?;
+            self.platform
+                .ledger()
+                .fail_step(&call.asker(), &cause, self.platform.clock().now())
+                .await
+                .map_err(failure)?;
         }
         self.platform.tokens().fail(&call.token, &cause).await.map_err(failure)?;
         Ok(())
@@ -102,7 +106,9 @@ impl<P: Platform> Engine<P> {
         let base = match plan.cache {
             CachePolicy::Use | CachePolicy::Off => Attempt::NONE,
             // Only an attempt begun after this counts. A nudge finds the row and keeps its base.
-            CachePolicy::Refresh => ledger.entry(&plan.key).await.map_err(failure)?.map_or(Attempt::NONE, |entry| entry.last),
+            CachePolicy::Refresh => {
+                ledger.entry(&plan.key).await.map_err(failure)?.map_or(Attempt::NONE, |entry| entry.last)
+            }
         };
         let wait = Wait {
             asker: call.asker(),
@@ -119,6 +125,7 @@ impl<P: Platform> Engine<P> {
         let request = Request::from(plan);
         let token = self.platform.new_token()?;
         let token_hash = TokenHash::of(&token);
+        let mut fresh = None;
         for _ in 0..ROUNDS {
             let now = self.platform.clock().now();
             let entry = ledger.entry(&plan.key).await.map_err(failure)?.unwrap_or_else(|| Entry::new(plan.key.clone()));
@@ -146,6 +153,8 @@ impl<P: Platform> Engine<P> {
                 Answer::Hit(ready) => return self.succeed(&plan.key, &waiter, &ready, Source::Hit).await,
                 Answer::Shared(cause) => return Err(cause),
                 Answer::NotYet(last) => return Err(last.failure),
+                // Who has only just joined need not ask the provider: whoever was there before waits for its word too.
+                Answer::Join(attempt) if fresh == Some(attempt) => return Ok(()),
                 Answer::Join(attempt) if waiter.joined == attempt => return self.examine(&entry, Some(&waiter)).await,
                 Answer::Join(attempt) => {
                     let own = entry.pending.as_ref().is_some_and(|pending| pending.leader == waiter.asker);
@@ -154,6 +163,7 @@ impl<P: Platform> Engine<P> {
                     ledger.join(&plan.key, &waiter.asker, attempt).await.map_err(failure)?;
                     // Read once more: a failure decided before `joined` was written was not told to us.
                     waiter.joined = attempt;
+                    fresh = Some(attempt);
                 }
                 Answer::Claim(change) => {
                     let attempt = change.entry.last;
@@ -165,14 +175,22 @@ impl<P: Platform> Engine<P> {
                             return Err(Failure::new(ErrorName::BudgetExceeded, message));
                         }
                         Err(CommitError::RunStopped | CommitError::RunMissing) => {
-                            return Err(Failure::new(ErrorName::RunStopped, "the run was stopped; nothing was submitted for this step"));
+                            return Err(Failure::new(
+                                ErrorName::RunStopped,
+                                "the run was stopped; nothing was submitted for this step",
+                            ));
                         }
                         Err(CommitError::JobTaken) => return Err(StoreError::ledger("a claim registers no job").0),
                         Err(CommitError::Unclear(cause)) => {
                             // The claim may have gone through: its token tells whether it is ours.
                             let entry = ledger.entry(&plan.key).await.map_err(failure)?;
-                            let ours = entry.and_then(|entry| entry.pending).is_some_and(|p| p.token_hash == token_hash);
-                            return if ours { self.submit(plan, &waiter.asker, attempt, &token).await } else { Err(cause) };
+                            let ours =
+                                entry.and_then(|entry| entry.pending).is_some_and(|p| p.token_hash == token_hash);
+                            return if ours {
+                                self.submit(plan, &waiter.asker, attempt, &token).await
+                            } else {
+                                Err(cause)
+                            };
                         }
                     }
                 }
@@ -229,21 +247,37 @@ impl<P: Platform> Engine<P> {
         Ok(())
     }
 
-    pub(crate) async fn record_submitted(&self, key: &ContentKey, attempt: Attempt, request_id: &str) -> Result<(), Failure> {
+    pub(crate) async fn record_submitted(
+        &self,
+        key: &ContentKey,
+        attempt: Attempt,
+        request_id: &str,
+    ) -> Result<(), Failure> {
         let now = self.platform.clock().now();
         self.transact(key, attempt, |entry, row| submitted(entry, row, request_id, now)).await.map(drop)
     }
 
     /// Records a failure and tells whom it concerns.
-    pub(crate) async fn record_failed(&self, key: &ContentKey, attempt: Attempt, outcome: &Outcome) -> Result<(), Failure> {
+    pub(crate) async fn record_failed(
+        &self,
+        key: &ContentKey,
+        attempt: Attempt,
+        outcome: &Outcome,
+    ) -> Result<(), Failure> {
         let now = self.platform.clock().now();
         self.transact(key, attempt, |entry, row| failed(entry, row, outcome, now)).await?;
         self.tell(key).await
     }
 
     /// Keeps the provider's report on the attempt and starts collect.
-    pub(crate) async fn record_done(&self, key: &ContentKey, attempt: Attempt, report: &fresco_providers::JobReport) -> Result<(), Failure> {
-        let json = serde_json::to_string(report).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
+    pub(crate) async fn record_done(
+        &self,
+        key: &ContentKey,
+        attempt: Attempt,
+        report: &fresco_providers::JobReport,
+    ) -> Result<(), Failure> {
+        let json =
+            serde_json::to_string(report).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
         self.platform.ledger().record_report(key, attempt, &json).await.map_err(failure)?;
         self.platform.hand_over().collect(key, attempt).await.map_err(failure)
     }

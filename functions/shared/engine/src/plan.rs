@@ -69,7 +69,14 @@ impl<P: Platform> Engine<P> {
         if record.stop || record.status.is_final() {
             return Err(Failure::new(ErrorName::RunStopped, "the run was stopped before it was planned"));
         }
-        let plan = compile(&self.request_of(run).await?.check().map_err(|p| Failure::new(ErrorName::DocumentInvalid, p.to_string()))?, run);
+        let plan = compile(
+            &self
+                .request_of(run)
+                .await?
+                .check()
+                .map_err(|p| Failure::new(ErrorName::DocumentInvalid, p.to_string()))?,
+            run,
+        );
         let hits = self.hits(&plan.steps).await?;
         let now = self.platform.clock().now();
         let rows: Vec<StepRow> = plan.steps.iter().map(|step| row_of(run, step, hits.get(&step.key), now)).collect();
@@ -88,12 +95,14 @@ impl<P: Platform> Engine<P> {
     async fn request_of(&self, run: &RunId) -> Result<RunRequest, Failure> {
         let bytes = self.platform.objects().get(&request_key(run)).await.map_err(failure)?;
         let bytes = bytes.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "the run's document is gone"))?;
-        serde_json::from_slice(&bytes).map_err(|error| Failure::new(ErrorName::Internal, format!("the run's document cannot be read: {error}")))
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Failure::new(ErrorName::Internal, format!("the run's document cannot be read: {error}")))
     }
 
     /// Results that can be handed out, by key.
     async fn hits(&self, steps: &[PlannedStep]) -> Result<BTreeMap<ContentKey, Ready>, Failure> {
-        let keys: Vec<ContentKey> = steps.iter().filter(|step| step.cache == CachePolicy::Use).map(|step| step.key.clone()).collect();
+        let keys: Vec<ContentKey> =
+            steps.iter().filter(|step| step.cache == CachePolicy::Use).map(|step| step.key.clone()).collect();
         let entries = self.platform.ledger().entries(&keys).await.map_err(failure)?;
         let found = entries.into_iter().filter_map(|entry| entry.result.map(|ready| (entry.key, ready)));
         futures::stream::iter(found)
@@ -112,7 +121,8 @@ impl<P: Platform> Engine<P> {
             Some(WorkStep { step: name.clone(), kind: row.plan.step, check: row.plan.check(webhooks) })
         };
         let stages = plan.stages.iter().map(|stage| {
-            let lanes = stage.lanes.iter().map(|lane| WorkLane { steps: lane.steps.iter().filter_map(&work).collect() });
+            let lanes =
+                stage.lanes.iter().map(|lane| WorkLane { steps: lane.steps.iter().filter_map(&work).collect() });
             WorkStage { workers: stage.workers, lanes: lanes.filter(|lane| !lane.steps.is_empty()).collect() }
         });
         stages.filter(|stage| !stage.lanes.is_empty()).collect()

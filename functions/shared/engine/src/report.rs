@@ -112,15 +112,21 @@ impl<P: Platform> Engine<P> {
         let status = status_of(&record, &steps);
         let why = if matches!(status, RunStatus::Succeeded) { None } else { cause.or_else(|| first_failure(&steps)) };
         let manifest = manifest_of(&record, status, why.as_ref(), &steps, now);
-        let json = serde_json::to_vec_pretty(&manifest).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
-        self.platform.objects().put(&manifest_key(run), Bytes::from(json), "application/json").await.map_err(failure)?;
+        let json = serde_json::to_vec_pretty(&manifest)
+            .map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
+        self.platform
+            .objects()
+            .put(&manifest_key(run), Bytes::from(json), "application/json")
+            .await
+            .map_err(failure)?;
         ledger.close_run(run, status, why.as_ref(), now).await.map_err(failure)?;
         Ok(closed(status, why))
     }
 }
 
 fn closed(status: RunStatus, failure: Option<Failure>) -> Closed {
-    let (error, cause) = failure.map_or_else(Default::default, |failure| (failure.name.as_str().to_owned(), failure.message));
+    let (error, cause) =
+        failure.map_or_else(Default::default, |failure| (failure.name.as_str().to_owned(), failure.message));
     Closed { status, error, cause }
 }
 
@@ -128,9 +134,18 @@ fn closed(status: RunStatus, failure: Option<Failure>) -> Closed {
 fn undecided(step: &StepRow, record: &RunRow, cause: Option<&Failure>) -> Failure {
     let timed_out = cause.is_none_or(|cause| cause.name == ErrorName::StepTimedOut);
     match step.state {
-        _ if record.stop => Failure::new(ErrorName::RunStopped, "the run was stopped; a result that is paid still arrives in the ledger"),
-        StepState::Running if timed_out => Failure::new(ErrorName::StepTimedOut, "no result arrived in time; one that is paid still arrives in the ledger"),
-        StepState::Running => Failure::new(ErrorName::RunStopped, "the run ended while this was under way; a result that is paid still arrives in the ledger"),
+        _ if record.stop => Failure::new(
+            ErrorName::RunStopped,
+            "the run was stopped; a result that is paid still arrives in the ledger",
+        ),
+        StepState::Running if timed_out => Failure::new(
+            ErrorName::StepTimedOut,
+            "no result arrived in time; one that is paid still arrives in the ledger",
+        ),
+        StepState::Running => Failure::new(
+            ErrorName::RunStopped,
+            "the run ended while this was under way; a result that is paid still arrives in the ledger",
+        ),
         _ => Failure::new(ErrorName::StepSkipped, "the run ended before it was begun"),
     }
 }
@@ -149,19 +164,29 @@ fn status_of(record: &RunRow, steps: &[StepRow]) -> RunStatus {
 }
 
 fn first_failure(steps: &[StepRow]) -> Option<Failure> {
-    let failed = steps.iter().filter(|step| step.failure.is_some()).min_by_key(|step| (step.ended_at, step.plan.index))?;
+    let failed =
+        steps.iter().filter(|step| step.failure.is_some()).min_by_key(|step| (step.ended_at, step.plan.index))?;
     let cause = failed.failure.as_ref()?;
     Some(Failure::new(cause.name, format!("step {}: {}", failed.plan.name, cause.message)))
 }
 
-fn manifest_of(record: &RunRow, status: RunStatus, failure: Option<&Failure>, steps: &[StepRow], now: Millis) -> Manifest {
+fn manifest_of(
+    record: &RunRow,
+    status: RunStatus,
+    failure: Option<&Failure>,
+    steps: &[StepRow],
+    now: Millis,
+) -> Manifest {
     let took_ms = (now - record.created_at).max(1);
     let entries: Vec<ManifestStep> = steps.iter().map(entry_of).collect();
     let generated = || entries.iter().filter(|step| step.source == Some(Source::Generated));
     let sequential_ms = generated().filter_map(|step| step.took_ms).sum::<Millis>();
     let worked = entries.iter().any(|step| step.source != Some(Source::Hit));
     // A result that this run paid for came by webhook and collect.
-    let calls = 1 + steps.iter().map(|step| step.calls).sum::<u32>() + 2 * u32::try_from(generated().count()).unwrap_or(u32::MAX) + u32::from(worked);
+    let calls = 1
+        + steps.iter().map(|step| step.calls).sum::<u32>()
+        + 2 * u32::try_from(generated().count()).unwrap_or(u32::MAX)
+        + u32::from(worked);
     Manifest {
         version: MANIFEST_VERSION,
         run_id: record.id.clone(),
@@ -173,7 +198,11 @@ fn manifest_of(record: &RunRow, status: RunStatus, failure: Option<&Failure>, st
         sequential_ms,
         speed_up: if sequential_ms == 0 { 1.0 } else { sequential_ms as f64 / took_ms as f64 },
         cost: record.settled,
-        saved: entries.iter().filter(|step| matches!(step.source, Some(Source::Hit | Source::Joined)) && step.state == StepState::Done).map(|step| step.price).sum(),
+        saved: entries
+            .iter()
+            .filter(|step| matches!(step.source, Some(Source::Hit | Source::Joined)) && step.state == StepState::Done)
+            .map(|step| step.price)
+            .sum(),
         function_calls: calls,
         failure: failure.cloned(),
         steps: entries,

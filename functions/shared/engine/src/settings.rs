@@ -55,7 +55,8 @@ impl Settings {
     pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, Failure> {
         let given = |name: &str| get(name).filter(|value| !value.is_empty());
         let needed = |name: &str| {
-            given(name).ok_or_else(|| Failure::new(ErrorName::Internal, format!("the function's environment lacks {name}")))
+            given(name)
+                .ok_or_else(|| Failure::new(ErrorName::Internal, format!("the function's environment lacks {name}")))
         };
         let max_age_days = needed("FRESCO_MAX_AGE_DAYS")?;
         let bad_age = || Failure::new(ErrorName::Internal, "FRESCO_MAX_AGE_DAYS is not a number of days");
@@ -63,7 +64,9 @@ impl Settings {
             stack: needed("FRESCO_STACK")?,
             table: needed("FRESCO_TABLE")?,
             bucket: needed("FRESCO_BUCKET")?,
-            public_url: given("FRESCO_PUBLIC_URL").filter(|url| url != "none").map(|url| url.trim_end_matches('/').to_owned()),
+            public_url: given("FRESCO_PUBLIC_URL")
+                .filter(|url| url != "none")
+                .map(|url| url.trim_end_matches('/').to_owned()),
             collect_function: given("FRESCO_COLLECT_FUNCTION").unwrap_or_default(),
             secrets_prefix: needed("FRESCO_SECRETS_PREFIX")?,
             max_age_days: max_age_days.parse().map_err(|_| bad_age())?,
@@ -87,7 +90,13 @@ impl Settings {
     }
 
     /// Where the provider reports the end of an attempt. The token stands in it and nowhere else.
-    pub fn webhook_url(&self, provider: ProviderName, key: &ContentKey, attempt: Attempt, token: &str) -> Option<String> {
+    pub fn webhook_url(
+        &self,
+        provider: ProviderName,
+        key: &ContentKey,
+        attempt: Attempt,
+        token: &str,
+    ) -> Option<String> {
         let base = self.public_url.as_ref().filter(|_| self.webhooks())?;
         Some(format!("{base}/webhooks/{}/{key}/{attempt}/{token}", provider.as_str()))
     }
@@ -118,11 +127,20 @@ mod tests {
 
     fn settings(changes: &[(&str, &str)]) -> Result<Settings, Failure> {
         let base = [
-            ("FRESCO_STACK", "s"), ("FRESCO_TABLE", "t"), ("FRESCO_BUCKET", "b"), ("FRESCO_SECRETS_PREFIX", "/fresco"),
-            ("FRESCO_MAX_AGE_DAYS", "7"), ("FRESCO_FAL_QUEUE_URL", "q"), ("FRESCO_FAL_REST_URL", "r"),
-            ("FRESCO_FAL_API_URL", "a"), ("FRESCO_FAL_MEDIA_HOSTS", "h"), ("FRESCO_PUBLIC_URL", "https://x/"), ("FRESCO_FAL_USER_ID", "us"),
+            ("FRESCO_STACK", "s"),
+            ("FRESCO_TABLE", "t"),
+            ("FRESCO_BUCKET", "b"),
+            ("FRESCO_SECRETS_PREFIX", "/fresco"),
+            ("FRESCO_MAX_AGE_DAYS", "7"),
+            ("FRESCO_FAL_QUEUE_URL", "q"),
+            ("FRESCO_FAL_REST_URL", "r"),
+            ("FRESCO_FAL_API_URL", "a"),
+            ("FRESCO_FAL_MEDIA_HOSTS", "h"),
+            ("FRESCO_PUBLIC_URL", "https://x/"),
+            ("FRESCO_FAL_USER_ID", "us"),
         ];
-        let find = |set: &[(&str, &str)], name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        let find =
+            |set: &[(&str, &str)], name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
         Settings::read(|name| find(changes, name).or_else(|| find(&base, name)))
     }
 

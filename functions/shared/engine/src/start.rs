@@ -58,7 +58,11 @@ impl<P: Platform> Engine<P> {
         let now = self.platform.clock().now();
         let run = new_run_id(now, &self.platform.new_token()?)?;
         let body = serde_json::to_vec(request).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
-        self.platform.objects().put(&request_key(&run), Bytes::from(body), "application/json").await.map_err(failure)?;
+        self.platform
+            .objects()
+            .put(&request_key(&run), Bytes::from(body), "application/json")
+            .await
+            .map_err(failure)?;
         let row = RunRow {
             id: run.clone(),
             name: checked.name,

@@ -53,7 +53,13 @@ impl<P: Platform> Engine<P> {
     }
 
     /// Gives a step its result: pinned first, then its token is answered, then it no longer waits.
-    pub(crate) async fn succeed(&self, key: &ContentKey, waiter: &Waiter, ready: &Ready, source: Source) -> Result<(), Failure> {
+    pub(crate) async fn succeed(
+        &self,
+        key: &ContentKey,
+        waiter: &Waiter,
+        ready: &Ready,
+        source: Source,
+    ) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
         ledger.pin(&waiter.asker, ready, source, self.platform.clock().now()).await.map_err(failure)?;
         self.answer_done(&waiter.token).await?;

@@ -33,7 +33,7 @@ impl<P: Platform> Engine<P> {
                     Ok(()) => {
                         let mut entry = change.entry;
                         entry.rev += 1;
-                        return Ok(Transacted::Changed(entry));
+                        return Ok(Transacted::Changed(Box::new(entry)));
                     }
                     Err(CommitError::Conflict) => break,
                     // The run's record has expired; the attempt outlives it, and there is no budget left to keep.
@@ -72,7 +72,7 @@ impl<P: Platform> Engine<P> {
 #[derive(Debug)]
 pub(crate) enum Transacted {
     /// It changed the entry, which is now this.
-    Changed(Entry),
+    Changed(Box<Entry>),
     /// There was nothing to do.
     Unchanged,
     /// The job that it would register belongs to another attempt.

@@ -96,7 +96,12 @@ impl From<Failure> for Refused {
 
 impl<P: Platform> Engine<P> {
     /// Takes a webhook in.
-    pub async fn receive(&self, route: &Route, headers: Vec<(String, String)>, body: Bytes) -> Result<Received, Refused> {
+    pub async fn receive(
+        &self,
+        route: &Route,
+        headers: Vec<(String, String)>,
+        body: Bytes,
+    ) -> Result<Received, Refused> {
         let provider = self.platform.provider(route.provider);
         let request = WebhookRequest { headers, body, now_ms: self.platform.clock().now() };
         let message = provider.read_webhook(&request).await?;
@@ -152,8 +157,13 @@ mod tests {
         let key = ContentKey::digest(b"k").to_string();
         assert!(Route::parse("fal", &key, "1", "abc123").is_some());
         for (provider, key, attempt, token) in [
-            ("nobody", key.as_str(), "1", "abc"), ("fal", "../x", "1", "abc"), ("fal", &key, "0", "abc"), ("fal", &key, "-1", "abc"),
-            ("fal", &key, "1", ""), ("fal", &key, "1", "a/b"), ("fal", &key, "99999999999", "abc"),
+            ("nobody", key.as_str(), "1", "abc"),
+            ("fal", "../x", "1", "abc"),
+            ("fal", &key, "0", "abc"),
+            ("fal", &key, "-1", "abc"),
+            ("fal", &key, "1", ""),
+            ("fal", &key, "1", "a/b"),
+            ("fal", &key, "99999999999", "abc"),
         ] {
             assert!(Route::parse(provider, key, attempt, token).is_none());
         }

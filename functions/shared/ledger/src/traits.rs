@@ -10,9 +10,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 use fresco_pipeline::money::Money;
 
-use crate::rows::{
-    Asker, AttemptRow, Entry, Millis, Ready, RunRow, RunStatus, Source, StepRow, Waiter,
-};
+use crate::rows::{Asker, AttemptRow, Entry, Millis, Ready, RunRow, RunStatus, Source, StepRow, Waiter};
 
 /// A read or an idempotent write that did not work. It may be tried again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -126,15 +124,32 @@ pub trait Entries: Send + Sync {
     /// Those of the entries that exist, in any order; any number of keys, repeated ones once (strongly consistent).
     fn entries(&self, keys: &[ContentKey]) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
     /// An attempt.
-    fn attempt(&self, key: &ContentKey, attempt: Attempt) -> impl Future<Output = Result<Option<AttemptRow>, StoreError>> + Send;
+    fn attempt(
+        &self,
+        key: &ContentKey,
+        attempt: Attempt,
+    ) -> impl Future<Output = Result<Option<AttemptRow>, StoreError>> + Send;
     /// Commits a change.
     fn commit(&self, change: &Change) -> impl Future<Output = Result<(), CommitError>> + Send;
     /// Records the provider's report (JSON) on an attempt that exists; the first one stays.
-    fn record_report(&self, key: &ContentKey, attempt: Attempt, report: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn record_report(
+        &self,
+        key: &ContentKey,
+        attempt: Attempt,
+        report: &str,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// The recorded report.
-    fn report(&self, key: &ContentKey, attempt: Attempt) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
+    fn report(
+        &self,
+        key: &ContentKey,
+        attempt: Attempt,
+    ) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
     /// Whose job this is.
-    fn job(&self, provider: ProviderName, request_id: &str) -> impl Future<Output = Result<Option<(ContentKey, Attempt)>, StoreError>> + Send;
+    fn job(
+        &self,
+        provider: ProviderName,
+        request_id: &str,
+    ) -> impl Future<Output = Result<Option<(ContentKey, Attempt)>, StoreError>> + Send;
     /// Keys of entries that are due, the longest due first. An index: it may lag behind.
     fn due(&self, now: Millis, limit: u32) -> impl Future<Output = Result<Vec<ContentKey>, StoreError>> + Send;
 }
@@ -159,13 +174,28 @@ pub trait Waiters: Send + Sync {
     /// Writes or refreshes the row: the token is overwritten; `joined`, `base`, `since` and `running_since` stay as they were.
     fn wait(&self, key: &ContentKey, wait: &Wait) -> impl Future<Output = Result<Waiter, StoreError>> + Send;
     /// Notes the attempt that it joined, if the row is there.
-    fn join(&self, key: &ContentKey, asker: &Asker, attempt: Attempt) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn join(
+        &self,
+        key: &ContentKey,
+        asker: &Asker,
+        attempt: Attempt,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Notes that the provider was seen running, if the row is there and nothing is noted.
-    fn seen_running(&self, key: &ContentKey, asker: &Asker, now: Millis) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn seen_running(
+        &self,
+        key: &ContentKey,
+        asker: &Asker,
+        now: Millis,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Every waiter of the entry (strongly consistent).
     fn waiters(&self, key: &ContentKey) -> impl Future<Output = Result<Vec<Waiter>, StoreError>> + Send;
     /// Removes the row if it still has this token; whether it did.
-    fn unwait(&self, key: &ContentKey, asker: &Asker, token: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    fn unwait(
+        &self,
+        key: &ContentKey,
+        asker: &Asker,
+        token: &str,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
 /// Runs and their steps.
@@ -177,24 +207,50 @@ pub trait Runs: Send + Sync {
     /// The latest runs, newest first.
     fn recent_runs(&self, limit: u32, now: Millis) -> impl Future<Output = Result<Vec<RunRow>, StoreError>> + Send;
     /// Writes the steps (those that are there already stay as they are: plan may be called twice), their number and the bound.
-    fn plan_run(&self, id: &RunId, steps: &[StepRow], bound_at: Millis) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn plan_run(
+        &self,
+        id: &RunId,
+        steps: &[StepRow],
+        bound_at: Millis,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// A step.
     fn step(&self, asker: &Asker) -> impl Future<Output = Result<Option<StepRow>, StoreError>> + Send;
     /// Every step of a run, in the document's order.
     fn steps(&self, run: &RunId) -> impl Future<Output = Result<Vec<StepRow>, StoreError>> + Send;
     /// Counts a call, notes the first, moves `waiting` to `running`; the row as it then is.
-    fn begin_step(&self, asker: &Asker, now: Millis) -> impl Future<Output = Result<Option<StepRow>, StoreError>> + Send;
+    fn begin_step(
+        &self,
+        asker: &Asker,
+        now: Millis,
+    ) -> impl Future<Output = Result<Option<StepRow>, StoreError>> + Send;
     /// Notes where the result will come from, unless the step is decided; `Generated` is never overwritten.
     fn note_source(&self, asker: &Asker, source: Source) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Pins the step's result and marks it done; one that is pinned stays. A step that had failed becomes done: the result
     /// counts, whenever it comes. `source` is used where none was noted. The row as it then is.
-    fn pin(&self, asker: &Asker, ready: &Ready, source: Source, now: Millis) -> impl Future<Output = Result<Option<StepRow>, StoreError>> + Send;
+    fn pin(
+        &self,
+        asker: &Asker,
+        ready: &Ready,
+        source: Source,
+        now: Millis,
+    ) -> impl Future<Output = Result<Option<StepRow>, StoreError>> + Send;
     /// Marks the step failed, unless it is done; the first failure stays.
-    fn fail_step(&self, asker: &Asker, failure: &Failure, now: Millis) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn fail_step(
+        &self,
+        asker: &Asker,
+        failure: &Failure,
+        now: Millis,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Sets the stop flag; whether the run was there and running.
     fn stop_run(&self, id: &RunId) -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// Closes the run; whether it was running.
-    fn close_run(&self, id: &RunId, status: RunStatus, failure: Option<&Failure>, now: Millis) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    fn close_run(
+        &self,
+        id: &RunId,
+        status: RunStatus,
+        failure: Option<&Failure>,
+        now: Millis,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
 /// What is known of an object without reading it.

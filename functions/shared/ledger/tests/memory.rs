@@ -32,6 +32,8 @@ impl OpensTokens for Opened {
         self.0.open_token("a token");
         "a token".to_owned()
     }
+
+    async fn taken(&self) {}
 }
 
 #[tokio::test]

@@ -37,7 +37,13 @@ pub struct Salt<'a> {
 }
 
 /// The content key of a resolved request.
-pub fn content_key(model: &Model, resolved: &Map<String, Value>, inputs: &[String], take: u32, salt: Option<Salt<'_>>) -> ContentKey {
+pub fn content_key(
+    model: &Model,
+    resolved: &Map<String, Value>,
+    inputs: &[String],
+    take: u32,
+    salt: Option<Salt<'_>>,
+) -> ContentKey {
     let determinants = Determinants {
         v: KEY_VERSION,
         step: model.step.as_str(),
@@ -50,7 +56,9 @@ pub fn content_key(model: &Model, resolved: &Map<String, Value>, inputs: &[Strin
     };
     // Canonical JSON fails only for what a JSON value cannot hold, or for numbers beyond a double; params are checked
     // against ranges far below. Its plain form is then still a function of the same values.
-    let bytes = serde_json_canonicalizer::to_vec(&determinants).or_else(|_| serde_json::to_vec(&determinants)).unwrap_or_default();
+    let bytes = serde_json_canonicalizer::to_vec(&determinants)
+        .or_else(|_| serde_json::to_vec(&determinants))
+        .unwrap_or_default();
     ContentKey::digest(&bytes)
 }
 
@@ -68,10 +76,19 @@ mod tests {
     #[test]
     fn what_changes_the_request_changes_the_key_and_nothing_else_does() {
         let base = key("flux_schnell", json!({"prompt": "a", "seed": 1}), 1);
-        for same in [json!({"seed": 1, "prompt": "a"}), json!({"prompt": "a", "seed": 1, "num_images": 1}), json!({"prompt": "a", "seed": 1, "aspect_ratio": "4:3"})] {
+        for same in [
+            json!({"seed": 1, "prompt": "a"}),
+            json!({"prompt": "a", "seed": 1, "num_images": 1}),
+            json!({"prompt": "a", "seed": 1, "aspect_ratio": "4:3"}),
+        ] {
             assert_eq!(key("flux_schnell", same, 1), base);
         }
-        for other in [json!({"prompt": "b", "seed": 1}), json!({"prompt": "a", "seed": 2}), json!({"prompt": "a"}), json!({"prompt": "a", "seed": 1, "num_images": 2})] {
+        for other in [
+            json!({"prompt": "b", "seed": 1}),
+            json!({"prompt": "a", "seed": 2}),
+            json!({"prompt": "a"}),
+            json!({"prompt": "a", "seed": 1, "num_images": 2}),
+        ] {
             assert_ne!(key("flux_schnell", other, 1), base);
         }
         assert_ne!(key("flux_schnell", json!({"prompt": "a", "seed": 1}), 2), base);
@@ -81,6 +98,9 @@ mod tests {
     /// A change of this value makes every cached result unreachable: raise [`KEY_VERSION`] on purpose, never by accident.
     #[test]
     fn keys_are_stable_between_releases() {
-        assert_eq!(key("flux_schnell", json!({"prompt": "a lighthouse at dusk"}), 1).as_str(), "968ebab2018c1ac250d9cade98707207094eb910dd350b9b3c9cd0fa4b79143f");
+        assert_eq!(
+            key("flux_schnell", json!({"prompt": "a lighthouse at dusk"}), 1).as_str(),
+            "968ebab2018c1ac250d9cade98707207094eb910dd350b9b3c9cd0fa4b79143f"
+        );
     }
 }

@@ -37,7 +37,10 @@ impl Output {
     /// An error with its stable name.
     pub(super) fn error(&self, name: &str, message: &str) {
         if self.json {
-            self.line(&mut std::io::stdout(), &json!({"event": "error", "error": name, "message": message}).to_string());
+            self.line(
+                &mut std::io::stdout(),
+                &json!({"event": "error", "error": name, "message": message}).to_string(),
+            );
         } else {
             self.line(&mut std::io::stderr(), &format!("error[{name}]: {message}"));
         }

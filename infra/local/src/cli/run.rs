@@ -41,7 +41,10 @@ pub(super) async fn run(output: &Output, place: &Place, args: RunArgs) -> Result
     };
     let manifest = client.manifest(&run).await?;
     let saved = save(&client, &manifest, &args.out).await;
-    output.result(|| Some(format!("\n{}", table::of_run(&manifest))), &json!({"event": "manifest", "manifest": manifest}));
+    output.result(
+        || Some(format!("\n{}", table::of_run(&manifest))),
+        &json!({"event": "manifest", "manifest": manifest}),
+    );
     match saved {
         Ok(saved) => {
             let folder = saved.folder.display();

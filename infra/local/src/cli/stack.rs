@@ -78,11 +78,15 @@ pub(super) async fn package(output: &Output, release: bool) -> Result<(), Ended>
     let text = || {
         use table::Align::{Left, Right};
         let kib = |bytes: u64| format!("{:.1}", bytes as f64 / 1_048_576.0);
-        let rows = artifacts.iter().map(|artifact| vec![artifact.name.clone(), kib(artifact.bytes), artifact.path.display().to_string()]);
+        let rows = artifacts
+            .iter()
+            .map(|artifact| vec![artifact.name.clone(), kib(artifact.bytes), artifact.path.display().to_string()]);
         Some(table::layout(&[("function", Left), ("MiB", Right), ("package", Left)], &rows.collect::<Vec<_>>()))
     };
-    let list: Vec<_> =
-        artifacts.iter().map(|artifact| json!({"function": artifact.name, "bytes": artifact.bytes, "path": artifact.path})).collect();
+    let list: Vec<_> = artifacts
+        .iter()
+        .map(|artifact| json!({"function": artifact.name, "bytes": artifact.bytes, "path": artifact.path}))
+        .collect();
     output.result(text, &json!({"event": "packages", "packages": list}));
     Ok(())
 }

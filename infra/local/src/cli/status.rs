@@ -38,11 +38,24 @@ pub(super) async fn status(output: &Output, place: &Place, run: Option<&str>) ->
                 _ => "running".to_owned(),
             };
             let took = step.started_at.map(|from| duration((step.ended_at.unwrap_or(now) - from).max(0)));
-            vec![step.plan.name.to_string(), step.plan.model.clone(), source(step.source).to_owned(), took.unwrap_or_default(), state]
+            vec![
+                step.plan.name.to_string(),
+                step.plan.model.clone(),
+                source(step.source).to_owned(),
+                took.unwrap_or_default(),
+                state,
+            ]
         });
         let head = [("step", Left), ("model", Left), ("source", Left), ("took", Right), ("state", Left)];
         let table = table::layout(&head, &cells.collect::<Vec<_>>());
-        Some(format!("run {} ({}): {}, {} spent, {} held\n\n{table}", row.id, row.name, status_text(row.status), row.settled, row.held))
+        Some(format!(
+            "run {} ({}): {}, {} spent, {} held\n\n{table}",
+            row.id,
+            row.name,
+            status_text(row.status),
+            row.settled,
+            row.held
+        ))
     };
     output.result(text, &json!({"event": "run", "run": row, "steps": steps}));
     Ok(())

@@ -37,7 +37,10 @@ impl Client {
     /// A client of the stack with these parts.
     pub fn new(aws: &Aws, parts: &Parts) -> Result<Self, Failure> {
         let settings = client_settings(parts)?;
-        Ok(Client { runs: aws.runs(&parts.machine_arn), engine: Engine::new(AwsPlatform::new(aws, &settings)?, settings) })
+        Ok(Client {
+            runs: aws.runs(&parts.machine_arn),
+            engine: Engine::new(AwsPlatform::new(aws, &settings)?, settings),
+        })
     }
 
     /// The engine, for what a client shares with the functions.
@@ -50,7 +53,8 @@ impl Client {
         use fresco_engine::platform::Platform;
         let ledger = self.engine.platform.ledger();
         let row = ledger.run(run).await.map_err(|error| error.0)?;
-        let row = row.ok_or_else(|| Failure::new(ErrorName::RunNotFound, format!("there is no run {run} in this stack")))?;
+        let row =
+            row.ok_or_else(|| Failure::new(ErrorName::RunNotFound, format!("there is no run {run} in this stack")))?;
         Ok((row, ledger.steps(run).await.map_err(|error| error.0)?))
     }
 
@@ -70,7 +74,8 @@ impl Client {
     /// The manifest of a run that has ended.
     pub async fn manifest(&self, run: &RunId) -> Result<Manifest, Failure> {
         let bytes = self.object(&manifest_key(run)).await?;
-        serde_json::from_slice(&bytes).map_err(|error| Failure::new(ErrorName::Internal, format!("the run's manifest cannot be read: {error}")))
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Failure::new(ErrorName::Internal, format!("the run's manifest cannot be read: {error}")))
     }
 
     /// A whole object of the stack's bucket.

@@ -33,7 +33,9 @@ pub enum SaveError {
     #[error("{0}")]
     Fetch(#[from] Failure),
     /// A file could not be written.
-    #[error("{path} cannot be written: {error}. The outputs are still in the stack; free some space or choose another folder with --out.")]
+    #[error(
+        "{path} cannot be written: {error}. The outputs are still in the stack; free some space or choose another folder with --out."
+    )]
     Write {
         /// Which.
         path: PathBuf,
@@ -63,7 +65,11 @@ pub async fn save(client: &Client, manifest: &Manifest, out: &Path) -> Result<Sa
 /// `image.jpg`, or `image_2.jpg` where a step gave several.
 fn file_name(step: &ManifestStep, index: usize) -> String {
     let extension = step.outputs.get(index).and_then(|output| output.key.rsplit_once('.')).map_or("bin", |(_, e)| e);
-    if step.outputs.len() == 1 { format!("{}.{extension}", step.name) } else { format!("{}_{}.{extension}", step.name, index + 1) }
+    if step.outputs.len() == 1 {
+        format!("{}.{extension}", step.name)
+    } else {
+        format!("{}_{}.{extension}", step.name, index + 1)
+    }
 }
 
 /// A reader never sees half a file.

@@ -12,7 +12,9 @@ pub fn line(event: &Event) -> Option<String> {
         Event::RunPlanned { steps, hits, .. } => match (steps, hits) {
             (1, 0) => "planned: 1 step to generate".to_owned(),
             (steps, 0) => format!("planned: {steps} steps to generate"),
-            (steps, hits) => format!("planned: {steps} step{}, {hits} in the cache", if *steps == 1 { "" } else { "s" }),
+            (steps, hits) => {
+                format!("planned: {steps} step{}, {hits} in the cache", if *steps == 1 { "" } else { "s" })
+            }
         },
         Event::StepChanged { step, model, state, source: from, took_ms, failure, .. } => match (state, failure) {
             (StepState::Waiting, _) => return None,

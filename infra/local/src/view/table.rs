@@ -93,7 +93,10 @@ pub fn of_runs(runs: &[RunRow], now: i64) -> String {
             ]
         })
         .collect();
-    layout(&[("run", Left), ("pipeline", Left), ("status", Left), ("steps", Right), ("took", Right), ("cost", Right)], &rows)
+    layout(
+        &[("run", Left), ("pipeline", Left), ("status", Left), ("steps", Right), ("took", Right), ("cost", Right)],
+        &rows,
+    )
 }
 
 #[cfg(test)]

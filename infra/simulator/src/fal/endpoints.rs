@@ -97,78 +97,35 @@ pub(crate) fn named_size(name: &str) -> Option<(u32, u32)> {
     })
 }
 
-const NAMED_SIZES: &[&str] = &[
-    "square_hd",
-    "square",
-    "portrait_4_3",
-    "portrait_16_9",
-    "landscape_4_3",
-    "landscape_16_9",
-];
+const NAMED_SIZES: &[&str] =
+    &["square_hd", "square", "portrait_4_3", "portrait_16_9", "landscape_4_3", "landscape_16_9"];
 
 const fn prompt() -> Field {
-    Field {
-        name: "prompt",
-        kind: Kind::Text { min: 1 },
-        default: Default::Required,
-    }
+    Field { name: "prompt", kind: Kind::Text { min: 1 }, default: Default::Required }
 }
 
 const fn whole(name: &'static str, min: i64, max: i64, default: i64) -> Field {
-    Field {
-        name,
-        kind: Kind::Integer {
-            range: Some((min, max)),
-        },
-        default: Default::Integer(default),
-    }
+    Field { name, kind: Kind::Integer { range: Some((min, max)) }, default: Default::Integer(default) }
 }
 
 const fn seed() -> Field {
-    Field {
-        name: "seed",
-        kind: Kind::Integer { range: None },
-        default: Default::Absent,
-    }
+    Field { name: "seed", kind: Kind::Integer { range: None }, default: Default::Absent }
 }
 
 const fn flag(name: &'static str, default: bool) -> Field {
-    Field {
-        name,
-        kind: Kind::Boolean,
-        default: Default::Boolean(default),
-    }
+    Field { name, kind: Kind::Boolean, default: Default::Boolean(default) }
 }
 
-const fn choice(
-    name: &'static str,
-    allowed: &'static [&'static str],
-    default: &'static str,
-) -> Field {
-    Field {
-        name,
-        kind: Kind::Choice(allowed),
-        default: Default::Text(default),
-    }
+const fn choice(name: &'static str, allowed: &'static [&'static str], default: &'static str) -> Field {
+    Field { name, kind: Kind::Choice(allowed), default: Default::Text(default) }
 }
 
 const fn image_size() -> Field {
-    Field {
-        name: "image_size",
-        kind: Kind::Size(NAMED_SIZES),
-        default: Default::Text("landscape_4_3"),
-    }
+    Field { name: "image_size", kind: Kind::Size(NAMED_SIZES), default: Default::Text("landscape_4_3") }
 }
 
 const fn guidance(default: f64) -> Field {
-    Field {
-        name: "guidance_scale",
-        kind: Kind::Number {
-            min: 1.0,
-            max: 20.0,
-        },
-        default: Default::Number(default),
-    }
+    Field { name: "guidance_scale", kind: Kind::Number { min: 1.0, max: 20.0 }, default: Default::Number(default) }
 }
 
 /// The endpoints that are simulated.
@@ -188,10 +145,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
             choice("acceleration", &["none", "regular", "high"], "none"),
         ],
         seconds: (2.0, 4.0),
-        price: Price {
-            unit_price: 0.003,
-            unit: Unit::Megapixels,
-        },
+        price: Price { unit_price: 0.003, unit: Unit::Megapixels },
         sizing: Sizing::ImageSize,
         shape: Shape::Flux,
     },
@@ -210,10 +164,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
             choice("acceleration", &["none", "regular", "high"], "none"),
         ],
         seconds: (5.0, 10.0),
-        price: Price {
-            unit_price: 0.025,
-            unit: Unit::Megapixels,
-        },
+        price: Price { unit_price: 0.025, unit: Unit::Megapixels },
         sizing: Sizing::ImageSize,
         shape: Shape::Flux,
     },
@@ -225,9 +176,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
             seed(),
             choice(
                 "aspect_ratio",
-                &[
-                    "auto", "21:9", "16:9", "3:2", "4:3", "5:4", "1:1", "4:5", "3:4", "2:3", "9:16",
-                ],
+                &["auto", "21:9", "16:9", "3:2", "4:3", "5:4", "1:1", "4:5", "3:4", "2:3", "9:16"],
                 "1:1",
             ),
             choice("output_format", &["jpeg", "png", "webp"], "png"),
@@ -238,10 +187,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
             flag("enable_web_search", false),
         ],
         seconds: (3.0, 5.0),
-        price: Price {
-            unit_price: 0.15,
-            unit: Unit::Images,
-        },
+        price: Price { unit_price: 0.15, unit: Unit::Images },
         sizing: Sizing::AspectRatio(&[
             ("auto", 1024, 1024),
             ("21:9", 1584, 672),
@@ -263,21 +209,14 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
             prompt(),
             whole("num_images", 1, 4, 1),
             seed(),
-            choice(
-                "aspect_ratio",
-                &["1:1", "16:9", "9:16", "4:3", "3:4"],
-                "1:1",
-            ),
+            choice("aspect_ratio", &["1:1", "16:9", "9:16", "4:3", "3:4"], "1:1"),
             choice("output_format", &["jpeg", "png", "webp"], "png"),
             choice("safety_tolerance", &["1", "2", "3", "4", "5", "6"], "4"),
             flag("sync_mode", false),
             choice("resolution", &["1K", "2K"], "1K"),
         ],
         seconds: (8.0, 15.0),
-        price: Price {
-            unit_price: 0.04,
-            unit: Unit::Images,
-        },
+        price: Price { unit_price: 0.04, unit: Unit::Images },
         sizing: Sizing::AspectRatio(&[
             ("1:1", 1024, 1024),
             ("16:9", 1408, 768),
@@ -297,21 +236,12 @@ mod tests {
     fn every_default_is_allowed_and_every_choice_has_a_size() {
         for endpoint in ENDPOINTS {
             let body = serde_json::json!({ "prompt": "x" });
-            let values =
-                super::super::schema::check(endpoint.fields, body.as_object().unwrap()).unwrap();
-            assert!(
-                super::super::schema::check(endpoint.fields, &values).is_ok(),
-                "{}",
-                endpoint.id
-            );
+            let values = super::super::schema::check(endpoint.fields, body.as_object().unwrap()).unwrap();
+            assert!(super::super::schema::check(endpoint.fields, &values).is_ok(), "{}", endpoint.id);
             for field in endpoint.fields {
                 match (field.name, &field.kind, &endpoint.sizing) {
                     ("aspect_ratio", Kind::Choice(ratios), Sizing::AspectRatio(sizes)) => {
-                        assert!(
-                            ratios
-                                .iter()
-                                .all(|ratio| sizes.iter().any(|(name, ..)| name == ratio))
-                        );
+                        assert!(ratios.iter().all(|ratio| sizes.iter().any(|(name, ..)| name == ratio)));
                     }
                     (_, Kind::Size(names), _) => {
                         assert!(names.iter().all(|name| named_size(name).is_some()))

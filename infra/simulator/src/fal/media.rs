@@ -30,26 +30,18 @@ pub(crate) struct Gallery {
 
 impl Gallery {
     pub(crate) fn new() -> Self {
-        Self {
-            turns: Semaphore::new(DRAWN_AT_ONCE),
-            kept: Mutex::default(),
-        }
+        Self { turns: Semaphore::new(DRAWN_AT_ONCE), kept: Mutex::default() }
     }
 
     /// Runs something that draws, off the async threads and only so many at once.
-    pub(crate) async fn draw<T: Send + 'static>(
-        &self,
-        make: impl FnOnce() -> Option<T> + Send + 'static,
-    ) -> Option<T> {
+    pub(crate) async fn draw<T: Send + 'static>(&self, make: impl FnOnce() -> Option<T> + Send + 'static) -> Option<T> {
         let _turn = self.turns.acquire().await.ok()?;
         tokio::task::spawn_blocking(make).await.ok()?
     }
 
     fn kept(&self, key: &str) -> Option<Bytes> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, bytes)| bytes.clone())
+        kept.iter().find(|(name, _)| name == key).map(|(_, bytes)| bytes.clone())
     }
 
     fn keep(&self, key: String, bytes: Bytes) {
@@ -62,10 +54,7 @@ impl Gallery {
 }
 
 /// `GET /fal/media/files/{request_id}/{name}`: public, as on fal.
-pub(crate) async fn serve(
-    State(world): State<Arc<World>>,
-    Path((id, name)): Path<(String, String)>,
-) -> Response {
+pub(crate) async fn serve(State(world): State<Arc<World>>, Path((id, name)): Path<(String, String)>) -> Response {
     match bytes_of(&world, &id, &name).await {
         Ok((content_type, bytes)) => {
             world.count(|counters| counters.media_downloads += 1);
@@ -75,40 +64,19 @@ pub(crate) async fn serve(
     }
 }
 
-async fn bytes_of(
-    world: &Arc<World>,
-    id: &str,
-    name: &str,
-) -> Result<(&'static str, Bytes), Answer> {
+async fn bytes_of(world: &Arc<World>, id: &str, name: &str) -> Result<(&'static str, Bytes), Answer> {
     let missing = || answer(StatusCode::NOT_FOUND, json!({ "detail": "Not found" }));
     let request = world.requests.get(id).ok_or_else(missing)?;
-    let made = request
-        .end
-        .as_ref()
-        .is_some_and(|end| matches!(end.outcome, Outcome::Made));
-    let plan = request
-        .job
-        .plan
-        .as_ref()
-        .ok()
-        .filter(|_| made)
-        .ok_or_else(missing)?;
+    let made = request.end.as_ref().is_some_and(|end| matches!(end.outcome, Outcome::Made));
+    let plan = request.job.plan.as_ref().ok().filter(|_| made).ok_or_else(missing)?;
     let picture = plan.picture(name).ok_or_else(missing)?.clone();
     let content_type = picture.format.content_type();
     let key = format!("{id}/{name}");
     if let Some(bytes) = world.gallery.kept(&key) {
         return Ok((content_type, bytes));
     }
-    let drawn = world
-        .gallery
-        .draw(move || paint::render(&picture).ok())
-        .await;
-    let failed = || {
-        answer(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            json!({ "detail": "The picture cannot be encoded" }),
-        )
-    };
+    let drawn = world.gallery.draw(move || paint::render(&picture).ok()).await;
+    let failed = || answer(StatusCode::INTERNAL_SERVER_ERROR, json!({ "detail": "The picture cannot be encoded" }));
     let bytes = Bytes::from(drawn.ok_or_else(failed)?);
     world.gallery.keep(key, bytes.clone());
     Ok((content_type, bytes))

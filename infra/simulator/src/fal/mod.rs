@@ -29,14 +29,8 @@ const LARGEST_BODY: usize = 64 << 20;
 /// All routes beneath `/fal`.
 pub(crate) fn router() -> Router<Arc<World>> {
     Router::new()
-        .route(
-            "/fal/queue/{*path}",
-            get(queue::read).post(queue::submit).put(queue::cancel),
-        )
-        .route(
-            "/fal/api/v1/models/requests/by-endpoint",
-            get(platform::requests),
-        )
+        .route("/fal/queue/{*path}", get(queue::read).post(queue::submit).put(queue::cancel))
+        .route("/fal/api/v1/models/requests/by-endpoint", get(platform::requests))
         .route("/fal/api/v1/models/pricing", get(platform::pricing))
         .route("/fal/rest/.well-known/jwks.json", get(jwks))
         .route("/fal/media/files/{id}/{name}", get(media::serve))
@@ -45,9 +39,7 @@ pub(crate) fn router() -> Router<Arc<World>> {
 
 /// The public keys that webhooks are signed with.
 async fn jwks(State(world): State<Arc<World>>) -> Json<Value> {
-    Json(
-        json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": world.identity.public_key_base64url() }] }),
-    )
+    Json(json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": world.identity.public_key_base64url() }] }))
 }
 
 /// A status, a JSON body and headers: small enough to be an error.
@@ -62,11 +54,7 @@ struct Parts {
 }
 
 pub(crate) fn answer(status: StatusCode, body: Value) -> Answer {
-    Answer(Box::new(Parts {
-        status,
-        body,
-        headers: Vec::new(),
-    }))
+    Answer(Box::new(Parts { status, body, headers: Vec::new() }))
 }
 
 impl Answer {
@@ -78,11 +66,7 @@ impl Answer {
 
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
-        let Parts {
-            status,
-            body,
-            headers,
-        } = *self.0;
+        let Parts { status, body, headers } = *self.0;
         let mut response = (status, Json(body)).into_response();
         for (name, value) in headers {
             if let Ok(value) = value.parse() {
@@ -95,15 +79,10 @@ impl IntoResponse for Answer {
 
 /// Lets only the one key pass: `Authorization: Key <id>:<secret>`.
 fn authorize(world: &World, headers: &HeaderMap) -> Result<(), Answer> {
-    let given = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     match given.and_then(|value| value.strip_prefix("Key ")) {
         Some(key) if key == world.fal_key => Ok(()),
-        _ => Err(answer(
-            StatusCode::UNAUTHORIZED,
-            json!({ "detail": "No user found for Key ID and Secret" }),
-        )),
+        _ => Err(answer(StatusCode::UNAUTHORIZED, json!({ "detail": "No user found for Key ID and Secret" }))),
     }
 }
 

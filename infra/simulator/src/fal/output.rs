@@ -26,26 +26,13 @@ pub(crate) struct Plan {
 impl Plan {
     /// `values` is what the check of the endpoint's fields gave.
     pub(crate) fn new(endpoint: &Endpoint, values: &Map<String, Value>, chance: &Chance) -> Self {
-        let text = |name: &str| {
-            values
-                .get(name)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let text = |name: &str| values.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let prompt = text("prompt");
         let drawn = chance.bits() as u32;
-        let seed = values
-            .get("seed")
-            .and_then(Value::as_number)
-            .cloned()
-            .unwrap_or_else(|| Number::from(drawn));
+        let seed = values.get("seed").and_then(Value::as_number).cloned().unwrap_or_else(|| Number::from(drawn));
         let (width, height) = pixels(&endpoint.sizing, values);
         let format = Format::named(&text("output_format"));
-        let count = values
-            .get("num_images")
-            .and_then(Value::as_u64)
-            .unwrap_or(1);
+        let count = values.get("num_images").and_then(Value::as_u64).unwrap_or(1);
         let pictures = (0..count).map(|index| Picture {
             prompt: prompt.clone(),
             footer: footer(endpoint.id, &seed, index, count, width, height),
@@ -60,10 +47,7 @@ impl Plan {
         };
         Self {
             pictures: pictures.collect(),
-            inline: values
-                .get("sync_mode")
-                .and_then(Value::as_bool)
-                .unwrap_or(false),
+            inline: values.get("sync_mode").and_then(Value::as_bool).unwrap_or(false),
             billable_units: each * count as f64,
             prompt,
             seed,
@@ -82,10 +66,7 @@ impl Plan {
             let content_type = picture.format.content_type();
             let name = format!("{index}.{}", picture.format.extension());
             let url = if self.inline {
-                format!(
-                    "data:{content_type};base64,{}",
-                    STANDARD.encode(paint::render(picture)?)
-                )
+                format!("data:{content_type};base64,{}", STANDARD.encode(paint::render(picture)?))
             } else {
                 place(&name)
             };
@@ -117,11 +98,7 @@ impl Plan {
 }
 
 fn footer(id: &str, seed: &Number, index: u64, count: u64, width: u32, height: u32) -> Vec<String> {
-    let mut parts = vec![
-        id.to_owned(),
-        format!("seed {seed}"),
-        format!("{width}x{height}"),
-    ];
+    let mut parts = vec![id.to_owned(), format!("seed {seed}"), format!("{width}x{height}")];
     if count > 1 {
         parts.push(format!("{} of {count}", index + 1));
     }
@@ -137,23 +114,15 @@ fn pixels(sizing: &Sizing, values: &Map<String, Value>) -> (u32, u32) {
                 return size;
             }
             let side = |name: &str| {
-                let length = values
-                    .get("image_size")
-                    .and_then(|size| size.get(name))
-                    .and_then(Value::as_u64);
-                length
-                    .and_then(|length| u32::try_from(length).ok())
-                    .unwrap_or(512)
-                    .max(1)
+                let length = values.get("image_size").and_then(|size| size.get(name)).and_then(Value::as_u64);
+                length.and_then(|length| u32::try_from(length).ok()).unwrap_or(512).max(1)
             };
             shrink(side("width"), side("height"))
         }
         Sizing::AspectRatio(sizes) => {
             let ratio = text("aspect_ratio");
-            let (width, height) = sizes
-                .iter()
-                .find(|(name, ..)| *name == ratio)
-                .map_or((1024, 1024), |(_, w, h)| (*w, *h));
+            let (width, height) =
+                sizes.iter().find(|(name, ..)| *name == ratio).map_or((1024, 1024), |(_, w, h)| (*w, *h));
             let times = match text("resolution") {
                 "4K" => 4,
                 "2K" => 2,
@@ -169,8 +138,7 @@ fn shrink(width: u32, height: u32) -> (u32, u32) {
     if longer <= LONGEST_SIDE {
         return (width, height);
     }
-    let scaled =
-        |side: u32| (u64::from(side) * u64::from(LONGEST_SIDE) / u64::from(longer)).max(1) as u32;
+    let scaled = |side: u32| (u64::from(side) * u64::from(LONGEST_SIDE) / u64::from(longer)).max(1) as u32;
     (scaled(width), scaled(height))
 }
 
@@ -188,18 +156,8 @@ mod tests {
     #[test]
     fn sizes_and_units_follow_the_fields() {
         let cases = [
-            (
-                "fal-ai/flux/schnell",
-                json!({ "prompt": "x" }),
-                (1024, 768),
-                1.0,
-            ),
-            (
-                "fal-ai/flux/schnell",
-                json!({ "prompt": "x", "image_size": "square_hd" }),
-                (1024, 1024),
-                2.0,
-            ),
+            ("fal-ai/flux/schnell", json!({ "prompt": "x" }), (1024, 768), 1.0),
+            ("fal-ai/flux/schnell", json!({ "prompt": "x", "image_size": "square_hd" }), (1024, 1024), 2.0),
             (
                 "fal-ai/flux/dev",
                 json!({ "prompt": "x", "image_size": { "width": 640, "height": 360 } }),
@@ -218,12 +176,7 @@ mod tests {
                 (1024, 1024),
                 6.0,
             ),
-            (
-                "fal-ai/nano-banana-pro",
-                json!({ "prompt": "x" }),
-                (1024, 1024),
-                1.0,
-            ),
+            ("fal-ai/nano-banana-pro", json!({ "prompt": "x" }), (1024, 1024), 1.0),
             (
                 "fal-ai/nano-banana-pro",
                 json!({ "prompt": "x", "aspect_ratio": "16:9", "resolution": "4K" }),
@@ -239,33 +192,20 @@ mod tests {
         ];
         for (id, body, size, units) in cases {
             let (plan, _) = plan(id, body.clone());
-            assert_eq!(
-                (plan.pictures[0].width, plan.pictures[0].height),
-                size,
-                "{id} {body}"
-            );
+            assert_eq!((plan.pictures[0].width, plan.pictures[0].height), size, "{id} {body}");
             assert_eq!(plan.billable_units, units, "{id} {body}");
         }
     }
 
     #[test]
     fn the_body_names_every_picture() {
-        let (flux, endpoint) = plan(
-            "fal-ai/flux/dev",
-            json!({ "prompt": "x", "seed": 5, "num_images": 2 }),
-        );
-        let body = flux
-            .body(&endpoint.shape, 1.5, |name| format!("http://host/{name}"))
-            .unwrap();
+        let (flux, endpoint) = plan("fal-ai/flux/dev", json!({ "prompt": "x", "seed": 5, "num_images": 2 }));
+        let body = flux.body(&endpoint.shape, 1.5, |name| format!("http://host/{name}")).unwrap();
         let image = |n| json!({ "url": format!("http://host/{n}.jpg"), "width": 1024, "height": 768, "content_type": "image/jpeg" });
         let expected = json!({ "images": [image(0), image(1)], "timings": { "inference": 1.5 }, "seed": 5,
             "has_nsfw_concepts": [false, false], "prompt": "x" });
         assert_eq!(body, expected);
         assert!(flux.picture("1.jpg").is_some());
-        assert!(
-            flux.picture("2.jpg").is_none()
-                && flux.picture("1.png").is_none()
-                && flux.picture("x").is_none()
-        );
+        assert!(flux.picture("2.jpg").is_none() && flux.picture("1.png").is_none() && flux.picture("x").is_none());
     }
 }

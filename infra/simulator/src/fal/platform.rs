@@ -28,35 +28,20 @@ pub(crate) async fn requests(
     headers: HeaderMap,
 ) -> Result<Answer, Answer> {
     authorize(&world, &headers)?;
-    let all = |name: &str| {
-        query
-            .iter()
-            .filter(|(key, _)| key == name)
-            .map(|(_, value)| value.clone())
-            .collect()
-    };
-    let one = |name: &str| {
-        query
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
-    };
+    let all = |name: &str| query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect();
+    let one = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let endpoint_ids: Vec<String> = all("endpoint_id");
     if endpoint_ids.is_empty() {
         return Err(invalid("endpoint_id is required"));
     }
     let request_id = one("request_id");
     let instant = |name: &str| match one(name) {
-        Some(text) => parse_instant(text)
-            .map(Some)
-            .ok_or_else(|| invalid(&format!("{name} is not an ISO 8601 instant"))),
+        Some(text) => {
+            parse_instant(text).map(Some).ok_or_else(|| invalid(&format!("{name} is not an ISO 8601 instant")))
+        }
         None => Ok(None),
     };
-    let window = if request_id.is_some() {
-        90 * DAY_MS
-    } else {
-        DAY_MS
-    };
+    let window = if request_id.is_some() { 90 * DAY_MS } else { DAY_MS };
     let start = instant("start")?.unwrap_or_else(|| now_ms() - window);
     let end = instant("end")?.unwrap_or(i64::MAX);
     let status = match one("status") {
@@ -77,9 +62,7 @@ pub(crate) async fn requests(
         None => None,
         Some(cursor) => Some(read_cursor(cursor).ok_or_else(|| invalid("cursor is not valid"))?),
     };
-    let expand = query
-        .iter()
-        .any(|(key, value)| key == "expand" && value.split(',').any(|part| part == "payloads"));
+    let expand = query.iter().any(|(key, value)| key == "expand" && value.split(',').any(|part| part == "payloads"));
 
     let keep = |request: &Request| {
         let job = &request.job;
@@ -87,25 +70,17 @@ pub(crate) async fn requests(
         endpoint_ids.iter().any(|id| id == job.endpoint.id)
             && request_id.is_none_or(|id| id == job.id)
             && (start..end).contains(&job.sent_ms)
-            && status
-                .as_ref()
-                .is_none_or(|range| code.is_some_and(|code| range.contains(&code)))
+            && status.as_ref().is_none_or(|range| code.is_some_and(|code| range.contains(&code)))
     };
     let mut found = world.requests.newest(before, keep, limit + 1);
     let has_more = found.len() > limit;
     found.truncate(limit);
-    let next_cursor = found
-        .last()
-        .filter(|_| has_more)
-        .map(|request| cursor(request.job.sequence));
+    let next_cursor = found.last().filter(|_| has_more).map(|request| cursor(request.job.sequence));
     let mut items = Vec::with_capacity(found.len());
     for request in &found {
         items.push(item(&world, request, expand).await);
     }
-    Ok(answer(
-        StatusCode::OK,
-        json!({ "items": items, "next_cursor": next_cursor, "has_more": has_more }),
-    ))
+    Ok(answer(StatusCode::OK, json!({ "items": items, "next_cursor": next_cursor, "has_more": has_more })))
 }
 
 async fn item(world: &Arc<World>, request: &Request, expand: bool) -> Value {
@@ -139,34 +114,22 @@ pub(crate) async fn pricing(
 ) -> Result<Answer, Answer> {
     authorize(&world, &headers)?;
     let mut prices = Vec::new();
-    for id in query
-        .iter()
-        .filter(|(key, _)| key == "endpoint_id")
-        .flat_map(|(_, ids)| ids.split(','))
-    {
+    for id in query.iter().filter(|(key, _)| key == "endpoint_id").flat_map(|(_, ids)| ids.split(',')) {
         let Some(endpoint) = endpoints::find(id) else {
             let error = json!({ "error": { "type": "not_found", "message": format!("Endpoint id '{id}' not found") } });
             return Err(answer(StatusCode::NOT_FOUND, error));
         };
-        prices.push(
-            json!({ "endpoint_id": id, "unit_price": endpoint.price.unit_price,
-            "unit": endpoint.price.unit.name(), "currency": "USD" }),
-        );
+        prices.push(json!({ "endpoint_id": id, "unit_price": endpoint.price.unit_price,
+            "unit": endpoint.price.unit.name(), "currency": "USD" }));
     }
     if prices.is_empty() {
         return Err(invalid("endpoint_id is required"));
     }
-    Ok(answer(
-        StatusCode::OK,
-        json!({ "prices": prices, "next_cursor": null, "has_more": false }),
-    ))
+    Ok(answer(StatusCode::OK, json!({ "prices": prices, "next_cursor": null, "has_more": false })))
 }
 
 fn invalid(message: &str) -> Answer {
-    answer(
-        StatusCode::BAD_REQUEST,
-        json!({ "error": { "type": "validation_error", "message": message } }),
-    )
+    answer(StatusCode::BAD_REQUEST, json!({ "error": { "type": "validation_error", "message": message } }))
 }
 
 fn cursor(sequence: u64) -> String {

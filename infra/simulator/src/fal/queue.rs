@@ -34,15 +34,8 @@ pub(crate) async fn submit(
         counters.endpoint(endpoint.id).submits += 1;
     });
     let input = object(&body)?;
-    let parameter = |name: &str| {
-        query
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.clone())
-    };
-    if let Some(limit) =
-        parameter("fal_max_queue_length").and_then(|limit| limit.parse::<usize>().ok())
-    {
+    let parameter = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    if let Some(limit) = parameter("fal_max_queue_length").and_then(|limit| limit.parse::<usize>().ok()) {
         let waiting = world.gate.waiting();
         if waiting > limit {
             let detail = format!("Queue length {waiting} exceeds the requested maximum of {limit}");
@@ -51,11 +44,9 @@ pub(crate) async fn submit(
         }
     }
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let start_within = header("x-fal-request-timeout").or_else(|| header("x-fal-request-start-timeout"));
     let start_within =
-        header("x-fal-request-timeout").or_else(|| header("x-fal-request-start-timeout"));
-    let start_within = start_within
-        .and_then(|text| text.parse().ok())
-        .and_then(|secs| Duration::try_from_secs_f64(secs).ok());
+        start_within.and_then(|text| text.parse().ok()).and_then(|secs| Duration::try_from_secs_f64(secs).ok());
 
     let plan = match schema::check(endpoint.fields, &input) {
         Ok(values) => Ok(Plan::new(endpoint, &values, &world.chance)),
@@ -100,10 +91,7 @@ pub(crate) async fn read(
     match action {
         "status" => Ok(status(&world, &request)),
         "" | "response" => result(&world, &request).await,
-        _ => Err(answer(
-            StatusCode::NOT_FOUND,
-            json!({ "detail": format!("Path /{action} not found") }),
-        )),
+        _ => Err(answer(StatusCode::NOT_FOUND, json!({ "detail": format!("Path /{action} not found") }))),
     }
 }
 
@@ -116,26 +104,13 @@ pub(crate) async fn cancel(
     authorize(&world, &headers)?;
     let (request, action) = find(&world, &path)?;
     if action != "cancel" {
-        return Err(answer(
-            StatusCode::METHOD_NOT_ALLOWED,
-            json!({ "detail": "Method Not Allowed" }),
-        ));
+        return Err(answer(StatusCode::METHOD_NOT_ALLOWED, json!({ "detail": "Method Not Allowed" })));
     }
-    if work::settle(
-        &world,
-        &request.job.id,
-        Outcome::Ended(Infrastructure::ClientCancelled),
-    ) {
+    if work::settle(&world, &request.job.id, Outcome::Ended(Infrastructure::ClientCancelled)) {
         request.job.cancelled.notify_one();
-        Ok(answer(
-            StatusCode::ACCEPTED,
-            json!({ "status": "CANCELLATION_REQUESTED" }),
-        ))
+        Ok(answer(StatusCode::ACCEPTED, json!({ "status": "CANCELLATION_REQUESTED" })))
     } else {
-        Err(answer(
-            StatusCode::BAD_REQUEST,
-            json!({ "status": "ALREADY_COMPLETED" }),
-        ))
+        Err(answer(StatusCode::BAD_REQUEST, json!({ "status": "ALREADY_COMPLETED" })))
     }
 }
 
@@ -172,34 +147,20 @@ fn status(world: &World, request: &Request) -> Answer {
 async fn result(world: &Arc<World>, request: &Request) -> Result<Answer, Answer> {
     let id = request.job.id.clone();
     let Some(end) = &request.end else {
-        let waiting = answer(
-            StatusCode::BAD_REQUEST,
-            json!({ "detail": "Request is still in progress" }),
-        );
+        let waiting = answer(StatusCode::BAD_REQUEST, json!({ "detail": "Request is still in progress" }));
         return Err(waiting.header("x-fal-request-id", id));
     };
     let Some(body) = work::result(world, request).await else {
-        return Err(answer(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            json!({ "detail": "The output cannot be encoded" }),
-        ));
+        return Err(answer(StatusCode::INTERNAL_SERVER_ERROR, json!({ "detail": "The output cannot be encoded" })));
     };
     let reply = answer(status_code(end.outcome.status()), body).header("x-fal-request-id", id);
     Ok(match (&end.outcome, &request.job.plan) {
-        (Outcome::Made, Ok(plan)) => {
-            reply.header("x-fal-billable-units", plan.billable_units.to_string())
-        }
-        (Outcome::Refused { .. }, _) | (Outcome::Made, Err(_)) => {
-            reply.header("x-fal-retryable", "false")
-        }
+        (Outcome::Made, Ok(plan)) => reply.header("x-fal-billable-units", plan.billable_units.to_string()),
+        (Outcome::Refused { .. }, _) | (Outcome::Made, Err(_)) => reply.header("x-fal-retryable", "false"),
         (Outcome::Ended(reason), _) => {
-            let reply = reply
-                .header("x-fal-error-type", reason.error_type())
-                .header("x-fal-retryable", "false");
+            let reply = reply.header("x-fal-error-type", reason.error_type()).header("x-fal-retryable", "false");
             match reason {
-                Infrastructure::RequestTimeout => {
-                    reply.header("x-fal-request-timeout-type", "user")
-                }
+                Infrastructure::RequestTimeout => reply.header("x-fal-request-timeout-type", "user"),
                 Infrastructure::ClientCancelled => reply,
             }
         }
@@ -208,12 +169,7 @@ async fn result(world: &Arc<World>, request: &Request) -> Result<Answer, Answer>
 
 /// The addresses hold only `owner/app`, whatever the endpoint's full id.
 fn add_addresses(body: &mut Value, world: &World, job: &Job) {
-    let base = format!(
-        "{}/fal/queue/{}/requests/{}",
-        world.base(),
-        job.endpoint.app(),
-        job.id
-    );
+    let base = format!("{}/fal/queue/{}/requests/{}", world.base(), job.endpoint.app(), job.id);
     body["status_url"] = json!(format!("{base}/status"));
     body["cancel_url"] = json!(format!("{base}/cancel"));
     body["response_url"] = json!(base);
@@ -235,10 +191,7 @@ fn endpoint(path: &str) -> Result<&'static Endpoint, Answer> {
 /// Finds the request that a path names, under `owner/app` or under the full id, and what is wanted of it.
 fn find<'a>(world: &World, path: &'a str) -> Result<(Request, &'a str), Answer> {
     let unknown = || answer(StatusCode::NOT_FOUND, json!({ "status": "NOT_FOUND" }));
-    let (model, rest) = path
-        .trim_end_matches('/')
-        .split_once("/requests/")
-        .ok_or_else(unknown)?;
+    let (model, rest) = path.trim_end_matches('/').split_once("/requests/").ok_or_else(unknown)?;
     let (id, action) = rest.split_once('/').unwrap_or((rest, ""));
     let request = world.requests.get(id).ok_or_else(unknown)?;
     let endpoint = request.job.endpoint;
@@ -251,33 +204,18 @@ fn find<'a>(world: &World, path: &'a str) -> Result<(Request, &'a str), Answer> 
 /// The submitted object. What is no object at all is refused at once.
 fn object(body: &[u8]) -> Result<serde_json::Map<String, Value>, Answer> {
     let refuse = |entry: Value| {
-        let refusal = answer(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            json!({ "detail": [entry] }),
-        );
+        let refusal = answer(StatusCode::UNPROCESSABLE_ENTITY, json!({ "detail": [entry] }));
         refusal.header("x-fal-retryable", "false")
     };
     match serde_json::from_slice(body) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(other) => {
             let message = "Input should be a valid dictionary or object to extract fields from";
-            Err(refuse(schema::problem(
-                &["body"],
-                "model_attributes_type",
-                message,
-                None,
-                &other,
-            )))
+            Err(refuse(schema::problem(&["body"], "model_attributes_type", message, None, &other)))
         }
         Err(error) => {
             let context = Some(json!({ "error": error.to_string() }));
-            Err(refuse(schema::problem(
-                &["body"],
-                "json_invalid",
-                "JSON decode error",
-                context,
-                &json!({}),
-            )))
+            Err(refuse(schema::problem(&["body"], "json_invalid", "JSON decode error", context, &json!({}))))
         }
     }
 }

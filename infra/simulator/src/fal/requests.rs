@@ -117,18 +117,11 @@ impl Request {
 
     pub(crate) fn record(&self) -> RequestRecord {
         let job = &self.job;
-        let made = self
-            .end
-            .as_ref()
-            .is_some_and(|end| matches!(end.outcome, Outcome::Made));
+        let made = self.end.as_ref().is_some_and(|end| matches!(end.outcome, Outcome::Made));
         RequestRecord {
             request_id: job.id.clone(),
             endpoint: job.endpoint.id.to_owned(),
-            prompt: job
-                .input
-                .get("prompt")
-                .and_then(Value::as_str)
-                .map(str::to_owned),
+            prompt: job.input.get("prompt").and_then(Value::as_str).map(str::to_owned),
             submitted_ms: job.sent_ms,
             started_ms: self.started_ms,
             ended_ms: self.end.as_ref().map(|end| end.at_ms),
@@ -138,12 +131,7 @@ impl Request {
                 Some(Outcome::Ended(reason)) => Some(reason.error_type().to_owned()),
                 _ => None,
             },
-            billable_units: job
-                .plan
-                .as_ref()
-                .ok()
-                .filter(|_| made)
-                .map(|plan| plan.billable_units),
+            billable_units: job.plan.as_ref().ok().filter(|_| made).map(|plan| plan.billable_units),
             token: job.webhook.as_deref().and_then(last_segment),
             webhook_url: job.webhook.clone(),
             webhook: self.webhook.clone(),
@@ -230,13 +218,8 @@ impl Inner {
 
     fn forget_oldest(&mut self) {
         while self.by_sequence.len() > REMEMBERED {
-            let oldest = self
-                .by_sequence
-                .iter()
-                .find(|(_, request)| request.end.is_some());
-            let Some((sequence, id)) =
-                oldest.map(|(sequence, request)| (*sequence, request.job.id.clone()))
-            else {
+            let oldest = self.by_sequence.iter().find(|(_, request)| request.end.is_some());
+            let Some((sequence, id)) = oldest.map(|(sequence, request)| (*sequence, request.job.id.clone())) else {
                 return;
             };
             self.by_sequence.remove(&sequence);
@@ -256,12 +239,7 @@ impl Requests {
         let sequence = inner.next_sequence;
         inner.next_sequence += 1;
         let job = Arc::new(make(sequence));
-        let request = Request {
-            job: job.clone(),
-            started_ms: None,
-            end: None,
-            webhook: WebhookRecord::default(),
-        };
+        let request = Request { job: job.clone(), started_ms: None, end: None, webhook: WebhookRecord::default() };
         inner.by_id.insert(job.id.clone(), sequence);
         inner.by_sequence.insert(sequence, request);
         inner.forget_oldest();
@@ -290,10 +268,7 @@ impl Requests {
         if request.end.is_some() {
             return None;
         }
-        request.end = Some(End {
-            at_ms: now_ms(),
-            outcome,
-        });
+        request.end = Some(End { at_ms: now_ms(), outcome });
         Some(request.clone())
     }
 
@@ -307,28 +282,14 @@ impl Requests {
     }
 
     /// Requests that satisfy a condition, the newest first.
-    pub(crate) fn newest(
-        &self,
-        before: Option<u64>,
-        keep: impl Fn(&Request) -> bool,
-        limit: usize,
-    ) -> Vec<Request> {
+    pub(crate) fn newest(&self, before: Option<u64>, keep: impl Fn(&Request) -> bool, limit: usize) -> Vec<Request> {
         let inner = self.inner();
         let range = inner.by_sequence.range(..before.unwrap_or(u64::MAX)).rev();
-        range
-            .map(|(_, request)| request)
-            .filter(|request| keep(request))
-            .take(limit)
-            .cloned()
-            .collect()
+        range.map(|(_, request)| request).filter(|request| keep(request)).take(limit).cloned().collect()
     }
 
     /// All requests in the order of submission.
     pub(crate) fn records(&self) -> Vec<RequestRecord> {
-        self.inner()
-            .by_sequence
-            .values()
-            .map(Request::record)
-            .collect()
+        self.inner().by_sequence.values().map(Request::record).collect()
     }
 }

@@ -44,10 +44,7 @@ pub(crate) enum Default {
 }
 
 /// Reads a body. Gives the values (defaults filled in) or the entries of `detail`, one for each problem.
-pub(crate) fn check(
-    fields: &[Field],
-    body: &Map<String, Value>,
-) -> Result<Map<String, Value>, Vec<Value>> {
+pub(crate) fn check(fields: &[Field], body: &Map<String, Value>) -> Result<Map<String, Value>, Vec<Value>> {
     let mut values = Map::new();
     let mut problems = Vec::new();
     for field in fields {
@@ -55,13 +52,7 @@ pub(crate) fn check(
         let value = match (given, &field.default) {
             (None, Default::Required) => {
                 let whole = Value::Object(body.clone());
-                problems.push(problem(
-                    &["body", field.name],
-                    "missing",
-                    "Field required",
-                    None,
-                    &whole,
-                ));
+                problems.push(problem(&["body", field.name], "missing", "Field required", None, &whole));
                 continue;
             }
             (None | Some(Value::Null), Default::Absent) => continue,
@@ -79,24 +70,13 @@ pub(crate) fn check(
         };
         values.insert(field.name.to_owned(), value);
     }
-    if problems.is_empty() {
-        Ok(values)
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(values) } else { Err(problems) }
 }
 
 /// One entry of `detail`. Types that fal documents itself point to its page, the others to pydantic's.
-pub(crate) fn problem(
-    loc: &[&str],
-    kind: &str,
-    message: &str,
-    context: Option<Value>,
-    input: &Value,
-) -> Value {
+pub(crate) fn problem(loc: &[&str], kind: &str, message: &str, context: Option<Value>, input: &Value) -> Value {
     let url = match kind {
-        "one_of" | "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal"
-        | "multiple_of" => {
+        "one_of" | "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal" | "multiple_of" => {
             format!("https://docs.fal.ai/errors#{kind}")
         }
         _ => format!("https://errors.pydantic.dev/2.10/v/{kind}"),
@@ -113,56 +93,20 @@ mod tests {
     use super::*;
 
     const FIELDS: &[Field] = &[
-        Field {
-            name: "prompt",
-            kind: Kind::Text { min: 1 },
-            default: Default::Required,
-        },
-        Field {
-            name: "num_images",
-            kind: Kind::Integer {
-                range: Some((1, 4)),
-            },
-            default: Default::Integer(1),
-        },
-        Field {
-            name: "guidance",
-            kind: Kind::Number {
-                min: 1.0,
-                max: 20.0,
-            },
-            default: Default::Number(3.5),
-        },
-        Field {
-            name: "seed",
-            kind: Kind::Integer { range: None },
-            default: Default::Absent,
-        },
-        Field {
-            name: "sync",
-            kind: Kind::Boolean,
-            default: Default::Boolean(false),
-        },
-        Field {
-            name: "format",
-            kind: Kind::Choice(&["jpeg", "png"]),
-            default: Default::Text("jpeg"),
-        },
-        Field {
-            name: "size",
-            kind: Kind::Size(&["square"]),
-            default: Default::Text("square"),
-        },
+        Field { name: "prompt", kind: Kind::Text { min: 1 }, default: Default::Required },
+        Field { name: "num_images", kind: Kind::Integer { range: Some((1, 4)) }, default: Default::Integer(1) },
+        Field { name: "guidance", kind: Kind::Number { min: 1.0, max: 20.0 }, default: Default::Number(3.5) },
+        Field { name: "seed", kind: Kind::Integer { range: None }, default: Default::Absent },
+        Field { name: "sync", kind: Kind::Boolean, default: Default::Boolean(false) },
+        Field { name: "format", kind: Kind::Choice(&["jpeg", "png"]), default: Default::Text("jpeg") },
+        Field { name: "size", kind: Kind::Size(&["square"]), default: Default::Text("square") },
     ];
 
     fn check_json(body: Value) -> Result<Value, Vec<(String, String)>> {
-        check(FIELDS, body.as_object().unwrap())
-            .map(Value::Object)
-            .map_err(|problems| {
-                let pair =
-                    |p: &Value| (p["type"].as_str().unwrap().to_owned(), p["loc"].to_string());
-                problems.iter().map(pair).collect()
-            })
+        check(FIELDS, body.as_object().unwrap()).map(Value::Object).map_err(|problems| {
+            let pair = |p: &Value| (p["type"].as_str().unwrap().to_owned(), p["loc"].to_string());
+            problems.iter().map(pair).collect()
+        })
     }
 
     #[test]
@@ -188,96 +132,29 @@ mod tests {
     fn each_problem_has_its_type_and_place() {
         let cases = [
             (json!({}), "missing", r#"["body","prompt"]"#),
-            (
-                json!({ "prompt": "" }),
-                "string_too_short",
-                r#"["body","prompt"]"#,
-            ),
-            (
-                json!({ "prompt": 4 }),
-                "string_type",
-                r#"["body","prompt"]"#,
-            ),
-            (
-                json!({ "prompt": "x", "num_images": 0 }),
-                "greater_than_equal",
-                r#"["body","num_images"]"#,
-            ),
-            (
-                json!({ "prompt": "x", "num_images": 5 }),
-                "less_than_equal",
-                r#"["body","num_images"]"#,
-            ),
-            (
-                json!({ "prompt": "x", "num_images": 1.5 }),
-                "int_from_float",
-                r#"["body","num_images"]"#,
-            ),
-            (
-                json!({ "prompt": "x", "num_images": "two" }),
-                "int_parsing",
-                r#"["body","num_images"]"#,
-            ),
-            (
-                json!({ "prompt": "x", "num_images": null }),
-                "int_type",
-                r#"["body","num_images"]"#,
-            ),
-            (
-                json!({ "prompt": "x", "guidance": "warm" }),
-                "float_parsing",
-                r#"["body","guidance"]"#,
-            ),
-            (
-                json!({ "prompt": "x", "sync": [] }),
-                "bool_type",
-                r#"["body","sync"]"#,
-            ),
-            (
-                json!({ "prompt": "x", "format": "webp" }),
-                "one_of",
-                r#"["body","format"]"#,
-            ),
-            (
-                json!({ "prompt": "x", "size": "huge" }),
-                "one_of",
-                r#"["body","size"]"#,
-            ),
-            (
-                json!({ "prompt": "x", "size": { "width": 0 } }),
-                "greater_than",
-                r#"["body","size","width"]"#,
-            ),
-            (
-                json!({ "prompt": "x", "size": { "height": 15000 } }),
-                "less_than_equal",
-                r#"["body","size","height"]"#,
-            ),
+            (json!({ "prompt": "" }), "string_too_short", r#"["body","prompt"]"#),
+            (json!({ "prompt": 4 }), "string_type", r#"["body","prompt"]"#),
+            (json!({ "prompt": "x", "num_images": 0 }), "greater_than_equal", r#"["body","num_images"]"#),
+            (json!({ "prompt": "x", "num_images": 5 }), "less_than_equal", r#"["body","num_images"]"#),
+            (json!({ "prompt": "x", "num_images": 1.5 }), "int_from_float", r#"["body","num_images"]"#),
+            (json!({ "prompt": "x", "num_images": "two" }), "int_parsing", r#"["body","num_images"]"#),
+            (json!({ "prompt": "x", "num_images": null }), "int_type", r#"["body","num_images"]"#),
+            (json!({ "prompt": "x", "guidance": "warm" }), "float_parsing", r#"["body","guidance"]"#),
+            (json!({ "prompt": "x", "sync": [] }), "bool_type", r#"["body","sync"]"#),
+            (json!({ "prompt": "x", "format": "webp" }), "one_of", r#"["body","format"]"#),
+            (json!({ "prompt": "x", "size": "huge" }), "one_of", r#"["body","size"]"#),
+            (json!({ "prompt": "x", "size": { "width": 0 } }), "greater_than", r#"["body","size","width"]"#),
+            (json!({ "prompt": "x", "size": { "height": 15000 } }), "less_than_equal", r#"["body","size","height"]"#),
         ];
         for (body, kind, loc) in cases {
-            assert_eq!(
-                check_json(body.clone()).unwrap_err(),
-                [(kind.to_owned(), loc.to_owned())],
-                "{body}"
-            );
+            assert_eq!(check_json(body.clone()).unwrap_err(), [(kind.to_owned(), loc.to_owned())], "{body}");
         }
-        assert_eq!(
-            check_json(json!({ "num_images": 9, "format": 1 }))
-                .unwrap_err()
-                .len(),
-            3
-        );
+        assert_eq!(check_json(json!({ "num_images": 9, "format": 1 })).unwrap_err().len(), 3);
     }
 
     #[test]
     fn an_entry_has_all_its_keys() {
-        let problems = check(
-            FIELDS,
-            json!({ "prompt": "x", "format": "gif" })
-                .as_object()
-                .unwrap(),
-        )
-        .unwrap_err();
+        let problems = check(FIELDS, json!({ "prompt": "x", "format": "gif" }).as_object().unwrap()).unwrap_err();
         let expected = json!({ "type": "one_of", "loc": ["body", "format"], "msg": "Input should be 'jpeg' or 'png'",
             "input": "gif", "ctx": { "expected": ["jpeg", "png"] }, "url": "https://docs.fal.ai/errors#one_of" });
         assert_eq!(problems, [expected]);

@@ -24,24 +24,12 @@ pub(super) fn read(field: &Field, value: &Value) -> Result<Value, Vec<Value>> {
 
 fn text(loc: &[&str], value: &Value, min: usize) -> Result<Value, Value> {
     let Some(text) = value.as_str() else {
-        return Err(problem(
-            loc,
-            "string_type",
-            "Input should be a valid string",
-            None,
-            value,
-        ));
+        return Err(problem(loc, "string_type", "Input should be a valid string", None, value));
     };
     if text.chars().count() < min {
         let plural = if min == 1 { "" } else { "s" };
         let message = format!("String should have at least {min} character{plural}");
-        return Err(problem(
-            loc,
-            "string_too_short",
-            &message,
-            Some(json!({ "min_length": min })),
-            value,
-        ));
+        return Err(problem(loc, "string_too_short", &message, Some(json!({ "min_length": min })), value));
     }
     Ok(value.clone())
 }
@@ -52,8 +40,7 @@ fn integer(loc: &[&str], value: &Value, range: Option<(i64, i64)>) -> Result<Val
         Value::Number(number) => match number.as_f64() {
             Some(float) if float.fract() == 0.0 && float.abs() < 9e15 => json!(float as i64),
             _ => {
-                let message =
-                    "Input should be a valid integer, got a number with a fractional part";
+                let message = "Input should be a valid integer, got a number with a fractional part";
                 return Err(problem(loc, "int_from_float", message, None, value));
             }
         },
@@ -61,19 +48,12 @@ fn integer(loc: &[&str], value: &Value, range: Option<(i64, i64)>) -> Result<Val
         Value::String(text) => match text.trim().parse::<i64>() {
             Ok(number) => json!(number),
             Err(_) => {
-                let message =
-                    "Input should be a valid integer, unable to parse string as an integer";
+                let message = "Input should be a valid integer, unable to parse string as an integer";
                 return Err(problem(loc, "int_parsing", message, None, value));
             }
         },
         _ => {
-            return Err(problem(
-                loc,
-                "int_type",
-                "Input should be a valid integer",
-                None,
-                value,
-            ));
+            return Err(problem(loc, "int_type", "Input should be a valid integer", None, value));
         }
     };
     if let Some((min, max)) = range {
@@ -103,13 +83,7 @@ fn number(loc: &[&str], value: &Value, min: f64, max: f64) -> Result<Value, Valu
         _ => None,
     };
     let Some(read) = read else {
-        return Err(problem(
-            loc,
-            "float_type",
-            "Input should be a valid number",
-            None,
-            value,
-        ));
+        return Err(problem(loc, "float_type", "Input should be a valid number", None, value));
     };
     if read < min {
         return Err(too_small(loc, json!(min), value));
@@ -126,13 +100,7 @@ fn boolean(loc: &[&str], value: &Value) -> Result<Value, Value> {
         Value::Number(number) => number.to_string(),
         Value::String(text) => text.to_ascii_lowercase(),
         _ => {
-            return Err(problem(
-                loc,
-                "bool_type",
-                "Input should be a valid boolean",
-                None,
-                value,
-            ));
+            return Err(problem(loc, "bool_type", "Input should be a valid boolean", None, value));
         }
     };
     match word.as_str() {
@@ -156,13 +124,7 @@ fn choice(loc: &[&str], value: &Value, allowed: &[&str]) -> Result<Value, Value>
         _ => quoted.concat(),
     };
     let message = format!("Input should be {listed}");
-    Err(problem(
-        loc,
-        "one_of",
-        &message,
-        Some(json!({ "expected": allowed })),
-        value,
-    ))
+    Err(problem(loc, "one_of", &message, Some(json!({ "expected": allowed })), value))
 }
 
 fn size(name: &str, value: &Value) -> Result<Value, Vec<Value>> {
@@ -176,13 +138,7 @@ fn size(name: &str, value: &Value) -> Result<Value, Vec<Value>> {
                 let pixels = length.as_i64().unwrap_or(i64::MAX);
                 if pixels <= 0 {
                     let context = Some(json!({ "gt": 0 }));
-                    problems.push(problem(
-                        &loc,
-                        "greater_than",
-                        "Input should be greater than 0",
-                        context,
-                        &given,
-                    ));
+                    problems.push(problem(&loc, "greater_than", "Input should be greater than 0", context, &given));
                 } else if pixels > MAX_SIDE {
                     problems.push(too_large(&loc, json!(MAX_SIDE), &given));
                 }
@@ -191,31 +147,15 @@ fn size(name: &str, value: &Value) -> Result<Value, Vec<Value>> {
             Err(found) => problems.push(found),
         }
     }
-    if problems.is_empty() {
-        Ok(Value::Object(read))
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(Value::Object(read)) } else { Err(problems) }
 }
 
 fn too_small(loc: &[&str], bound: Value, value: &Value) -> Value {
     let message = format!("Input should be greater than or equal to {bound}");
-    problem(
-        loc,
-        "greater_than_equal",
-        &message,
-        Some(json!({ "ge": bound })),
-        value,
-    )
+    problem(loc, "greater_than_equal", &message, Some(json!({ "ge": bound })), value)
 }
 
 fn too_large(loc: &[&str], bound: Value, value: &Value) -> Value {
     let message = format!("Input should be less than or equal to {bound}");
-    problem(
-        loc,
-        "less_than_equal",
-        &message,
-        Some(json!({ "le": bound })),
-        value,
-    )
+    problem(loc, "less_than_equal", &message, Some(json!({ "le": bound })), value)
 }

@@ -112,30 +112,15 @@ fn send(world: &Arc<World>, id: String) {
         };
         for attempt in 0..TRIES {
             if attempt > 0 {
-                let seconds = (BACK_OFF * 2f64.powi(attempt as i32 - 1)).min(LONGEST_BACK_OFF)
-                    * world.scale();
+                let seconds = (BACK_OFF * 2f64.powi(attempt as i32 - 1)).min(LONGEST_BACK_OFF) * world.scale();
                 tokio::time::sleep(Duration::from_secs_f64(seconds).max(SHORTEST_BACK_OFF)).await;
             }
-            let timeout = if attempt == 0 {
-                FIRST_TIMEOUT
-            } else {
-                LATER_TIMEOUT
-            };
-            let signed = Signed::new(
-                &world,
-                &id,
-                world.identity.user_id(),
-                now_ms() / 1000,
-                &body,
-            );
+            let timeout = if attempt == 0 { FIRST_TIMEOUT } else { LATER_TIMEOUT };
+            let signed = Signed::new(&world, &id, world.identity.user_id(), now_ms() / 1000, &body);
             match post(&world, &address, &id, signed, body.clone(), timeout).await {
                 Ok(answer) if answer.status().is_success() => return,
                 Ok(answer) if answer.status().is_redirection() => break,
-                Ok(answer) => tracing::debug!(
-                    request_id = id,
-                    status = answer.status().as_u16(),
-                    "webhook refused"
-                ),
+                Ok(answer) => tracing::debug!(request_id = id, status = answer.status().as_u16(), "webhook refused"),
                 Err(error) => {
                     tracing::debug!(request_id = id, error = %error, "webhook not delivered")
                 }
@@ -147,23 +132,10 @@ fn send(world: &Arc<World>, id: String) {
 }
 
 /// Sends the webhook of a request once more, forged if asked for, and gives the receiver's answer.
-pub(crate) async fn resend(
-    world: &Arc<World>,
-    id: &str,
-    mutation: Option<Mutation>,
-) -> Result<Resent, ResendError> {
-    let request = world
-        .requests
-        .get(id)
-        .ok_or_else(|| ResendError::Unknown(id.to_owned()))?;
-    let mut address = request
-        .job
-        .webhook
-        .clone()
-        .ok_or_else(|| ResendError::NoWebhook(id.to_owned()))?;
-    let body = body(world, &request)
-        .await
-        .ok_or_else(|| ResendError::NotEnded(id.to_owned()))?;
+pub(crate) async fn resend(world: &Arc<World>, id: &str, mutation: Option<Mutation>) -> Result<Resent, ResendError> {
+    let request = world.requests.get(id).ok_or_else(|| ResendError::Unknown(id.to_owned()))?;
+    let mut address = request.job.webhook.clone().ok_or_else(|| ResendError::NoWebhook(id.to_owned()))?;
+    let body = body(world, &request).await.ok_or_else(|| ResendError::NotEnded(id.to_owned()))?;
     let now = now_ms() / 1000;
     let own = world.identity.user_id();
     let signed = match mutation {
@@ -175,9 +147,7 @@ pub(crate) async fn resend(
             }
             signed
         }
-        Some(Mutation::UserId) => {
-            Signed::new(world, id, "simulated-user-somebody-else", now, &body)
-        }
+        Some(Mutation::UserId) => Signed::new(world, id, "simulated-user-somebody-else", now, &body),
         Some(Mutation::Stale) => Signed::new(world, id, own, now - STALE_SECONDS, &body),
         Some(Mutation::Token) => {
             address = other_token(&address).ok_or_else(|| ResendError::Address(address.clone()))?;
@@ -185,14 +155,9 @@ pub(crate) async fn resend(
         }
     };
     let no_answer = |error: reqwest::Error| ResendError::NoAnswer(error.to_string());
-    let answer = post(world, &address, id, signed, body, FIRST_TIMEOUT)
-        .await
-        .map_err(no_answer)?;
+    let answer = post(world, &address, id, signed, body, FIRST_TIMEOUT).await.map_err(no_answer)?;
     let status = answer.status().as_u16();
-    Ok(Resent {
-        status,
-        body: answer.text().await.map_err(no_answer)?,
-    })
+    Ok(Resent { status, body: answer.text().await.map_err(no_answer)? })
 }
 
 /// Changes the first character of the last path segment, so that length and alphabet stay.
@@ -215,7 +180,8 @@ async fn body(world: &Arc<World>, request: &Request) -> Option<Vec<u8>> {
         200 => ("OK", Value::Null),
         _ => ("ERROR", json!(format!("Invalid status code: {status}"))),
     };
-    let body = json!({ "request_id": id, "gateway_request_id": id, "status": word, "error": error, "payload": payload });
+    let body =
+        json!({ "request_id": id, "gateway_request_id": id, "status": word, "error": error, "payload": payload });
     serde_json::to_vec(&body).ok()
 }
 
@@ -228,15 +194,8 @@ struct Signed {
 
 impl Signed {
     fn new(world: &World, id: &str, user_id: &str, timestamp: i64, body: &[u8]) -> Self {
-        let message = format!(
-            "{id}\n{user_id}\n{timestamp}\n{}",
-            hex::encode(Sha256::digest(body))
-        );
-        Self {
-            user_id: user_id.to_owned(),
-            timestamp,
-            signature: world.identity.sign(message.as_bytes()),
-        }
+        let message = format!("{id}\n{user_id}\n{timestamp}\n{}", hex::encode(Sha256::digest(body)));
+        Self { user_id: user_id.to_owned(), timestamp, signature: world.identity.sign(message.as_bytes()) }
     }
 }
 
@@ -265,9 +224,7 @@ async fn post(
     if status.as_ref().is_some_and(StatusCode::is_success) {
         world.count(|counters| counters.webhooks_acked += 1);
     }
-    world
-        .requests
-        .delivered(id, status.map(|status| status.as_u16()));
+    world.requests.delivered(id, status.map(|status| status.as_u16()));
     sent
 }
 
@@ -277,14 +234,8 @@ mod tests {
 
     #[test]
     fn another_token_keeps_length_and_query() {
-        assert_eq!(
-            other_token("http://h/hooks/fal/abc?x=1").unwrap(),
-            "http://h/hooks/fal/bbc?x=1"
-        );
-        assert_eq!(
-            other_token("http://h/hooks/9f").unwrap(),
-            "http://h/hooks/af"
-        );
+        assert_eq!(other_token("http://h/hooks/fal/abc?x=1").unwrap(), "http://h/hooks/fal/bbc?x=1");
+        assert_eq!(other_token("http://h/hooks/9f").unwrap(), "http://h/hooks/af");
         assert!(other_token("http://h/").is_none());
     }
 }

@@ -42,10 +42,7 @@ pub(crate) fn begin(
         }
         let outcome = match &job.plan {
             // The application refuses before it works.
-            Err(body) => Outcome::Refused {
-                status: 422,
-                body: body.clone(),
-            },
+            Err(body) => Outcome::Refused { status: 422, body: body.clone() },
             Ok(_) => {
                 tokio::select! {
                     biased;
@@ -69,11 +66,7 @@ pub(crate) fn settle(world: &Arc<World>, id: &str, outcome: Outcome) -> bool {
     let made = matches!(&request.end, Some(end) if matches!(end.outcome, Outcome::Made));
     let cancelled = matches!(&request.end, Some(end)
         if matches!(end.outcome, Outcome::Ended(Infrastructure::ClientCancelled)));
-    let units = request
-        .job
-        .plan
-        .as_ref()
-        .map_or(0.0, |plan| plan.billable_units);
+    let units = request.job.plan.as_ref().map_or(0.0, |plan| plan.billable_units);
     world.count(|counters| {
         let (billed, cancels) = (u64::from(made), u64::from(cancelled));
         let failures = 1 - billed - cancels;
@@ -98,9 +91,7 @@ pub(crate) fn settle(world: &Arc<World>, id: &str, outcome: Outcome) -> bool {
 pub(crate) async fn result(world: &Arc<World>, request: &Request) -> Option<Value> {
     match &request.end.as_ref()?.outcome {
         Outcome::Refused { body, .. } => Some(body.clone()),
-        Outcome::Ended(reason) => {
-            Some(json!({ "detail": reason.message(), "error_type": reason.error_type() }))
-        }
+        Outcome::Ended(reason) => Some(json!({ "detail": reason.message(), "error_type": reason.error_type() })),
         Outcome::Made => {
             let base = format!("{}/fal/media/files/{}", world.base(), request.job.id);
             let seconds = request.inference_seconds().unwrap_or_default();
@@ -108,10 +99,7 @@ pub(crate) async fn result(world: &Arc<World>, request: &Request) -> Option<Valu
                 let job = request.job.clone();
                 move || {
                     let plan = job.plan.as_ref().ok()?;
-                    plan.body(&job.endpoint.shape, seconds, |name| {
-                        format!("{base}/{name}")
-                    })
-                    .ok()
+                    plan.body(&job.endpoint.shape, seconds, |name| format!("{base}/{name}")).ok()
                 }
             };
             if request.job.plan.as_ref().is_ok_and(|plan| plan.inline) {

@@ -20,11 +20,7 @@ pub(super) fn paint(canvas: &mut Canvas, prompt: &str, variation: &str) {
     let turn = if digest[1] & 1 == 0 { 1.0 } else { -1.0 };
     let spread = 35.0 + unit(2) * 45.0;
     let top = rgb(hue, 0.55 + unit(3) * 0.2, 0.36 + unit(4) * 0.12);
-    let bottom = rgb(
-        hue + turn * spread,
-        0.6 + unit(5) * 0.2,
-        0.52 + unit(6) * 0.14,
-    );
+    let bottom = rgb(hue + turn * spread, 0.6 + unit(5) * 0.2, 0.52 + unit(6) * 0.14);
     let lights = [
         rgb(hue + turn * spread * 1.8, 0.85, 0.66),
         rgb(hue + 180.0 + turn * 30.0, 0.75, 0.6),
@@ -34,9 +30,7 @@ pub(super) fn paint(canvas: &mut Canvas, prompt: &str, variation: &str) {
     let longer = canvas.width.max(canvas.height) as f32;
     let bell = |length: usize, centre: f32, radius: f32| -> Vec<f32> {
         let centre = centre * length as f32;
-        (0..length)
-            .map(|at| (-((at as f32 - centre) / (radius * longer)).powi(2)).exp())
-            .collect()
+        (0..length).map(|at| (-((at as f32 - centre) / (radius * longer)).powi(2)).exp()).collect()
     };
     let mut across = Vec::with_capacity(LIGHTS);
     let mut down = Vec::with_capacity(LIGHTS);
@@ -57,16 +51,14 @@ pub(super) fn paint(canvas: &mut Canvas, prompt: &str, variation: &str) {
         let start: [f32; 3] = std::array::from_fn(|c| top[c] + span[c] * v * (1.0 - slant.abs()));
         let step = slant / width as f32;
         let slope: [f32; 3] = std::array::from_fn(|c| span[c] * step);
-        let glow: [[f32; 3]; LIGHTS] = std::array::from_fn(|light| {
-            std::array::from_fn(|c| lights[light][c] * strength[light] * down[light][y])
-        });
+        let glow: [[f32; 3]; LIGHTS] =
+            std::array::from_fn(|light| std::array::from_fn(|c| lights[light][c] * strength[light] * down[light][y]));
         for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
             let weights = [across[0][x], across[1][x], across[2][x]];
             let at = x as f32;
             for c in 0..3 {
                 // Screen-like addition, so that lights never burn out to white.
-                let light =
-                    weights[0] * glow[0][c] + weights[1] * glow[1][c] + weights[2] * glow[2][c];
+                let light = weights[0] * glow[0][c] + weights[1] * glow[1][c] + weights[2] * glow[2][c];
                 let ground = start[c] + slope[c] * at;
                 pixel[c] = (255.0 * (ground + light * (1.0 - ground))).clamp(0.0, 255.0) as u8;
             }

@@ -66,12 +66,7 @@ pub(crate) fn render(picture: &Picture) -> Result<Vec<u8>, image::ImageError> {
     let mut bytes = Vec::new();
     let (width, height) = (picture.width, picture.height);
     match picture.format {
-        Format::Png => PngEncoder::new(&mut bytes).write_image(
-            &canvas.rgb,
-            width,
-            height,
-            ExtendedColorType::Rgb8,
-        )?,
+        Format::Png => PngEncoder::new(&mut bytes).write_image(&canvas.rgb, width, height, ExtendedColorType::Rgb8)?,
         Format::Jpeg => {
             let encoder = JpegEncoder::new_with_quality(&mut bytes, 88);
             encoder.write_image(&canvas.rgb, width, height, ExtendedColorType::Rgb8)?;
@@ -96,11 +91,7 @@ type Colour = [u8; 3];
 impl Canvas {
     fn new(width: u32, height: u32) -> Self {
         let (width, height) = (width as usize, height as usize);
-        Self {
-            width,
-            height,
-            rgb: vec![0; width * height * 3],
-        }
+        Self { width, height, rgb: vec![0; width * height * 3] }
     }
 
     /// Lays a colour over one pixel; outside the canvas nothing happens. `alpha` runs from 0 to 255.
@@ -137,19 +128,8 @@ mod tests {
     use super::*;
 
     fn picture(prompt: &str, variation: &str, width: u32, height: u32, format: Format) -> Picture {
-        let footer = vec![
-            "fal-ai/flux/dev".into(),
-            format!("seed {variation}"),
-            format!("{width}x{height}"),
-        ];
-        Picture {
-            prompt: prompt.into(),
-            footer,
-            variation: variation.into(),
-            width,
-            height,
-            format,
-        }
+        let footer = vec!["fal-ai/flux/dev".into(), format!("seed {variation}"), format!("{width}x{height}")];
+        Picture { prompt: prompt.into(), footer, variation: variation.into(), width, height, format }
     }
 
     #[test]
@@ -174,14 +154,7 @@ mod tests {
     #[test]
     fn no_size_and_no_prompt_breaks_it() {
         let long = "word ".repeat(3000);
-        for prompt in [
-            "",
-            " ",
-            "x",
-            "日本語 🦊 e\u{301}\n\n\ttabs",
-            &long,
-            &"w".repeat(5000),
-        ] {
+        for prompt in ["", " ", "x", "日本語 🦊 e\u{301}\n\n\ttabs", &long, &"w".repeat(5000)] {
             for (width, height) in [(1, 1), (2, 900), (900, 3), (64, 64), (333, 77)] {
                 render(&picture(prompt, "7", width, height, Format::Png)).unwrap();
             }
@@ -221,16 +194,8 @@ mod tests {
             picture.footer.push("simulated".into());
             let started = std::time::Instant::now();
             let bytes = render(&picture).unwrap();
-            println!(
-                "{width}x{height}: {} bytes in {:?}",
-                bytes.len(),
-                started.elapsed()
-            );
-            std::fs::write(
-                std::path::Path::new(&folder).join(format!("{index}.png")),
-                bytes,
-            )
-            .unwrap();
+            println!("{width}x{height}: {} bytes in {:?}", bytes.len(), started.elapsed());
+            std::fs::write(std::path::Path::new(&folder).join(format!("{index}.png")), bytes).unwrap();
         }
     }
 }

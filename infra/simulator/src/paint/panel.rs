@@ -25,14 +25,8 @@ fn paint_footer(canvas: &mut Canvas, footer: &[String]) -> usize {
     let one = vec![footer.join(" · ")];
     let two = vec![footer[..half].join(" · "), footer[half..].join(" · ")];
     let fitting = |lines: &[String]| {
-        let longest = lines
-            .iter()
-            .map(|line| line.chars().count())
-            .max()
-            .unwrap_or(1)
-            .max(1);
-        (width * 0.94 / (longest as f32 * advance(FontWeight::Regular, 100) / 100.0))
-            .min(comfortable) as usize
+        let longest = lines.iter().map(|line| line.chars().count()).max().unwrap_or(1).max(1);
+        (width * 0.94 / (longest as f32 * advance(FontWeight::Regular, 100) / 100.0)).min(comfortable) as usize
     };
     let lines = if fitting(&one) >= 13 { one } else { two };
     let size = fitting(&lines);
@@ -49,13 +43,7 @@ fn paint_footer(canvas: &mut Canvas, footer: &[String]) -> usize {
     let mut pen = Pen::new(FontWeight::Regular, size);
     for (index, line) in lines.iter().enumerate() {
         let left = (width - pen.width_of(line)) / 2.0;
-        pen.draw(
-            canvas,
-            left,
-            (top + padding + index * line_height) as i64,
-            line,
-            PAPER,
-        );
+        pen.draw(canvas, left, (top + padding + index * line_height) as i64, line, PAPER);
     }
     top
 }
@@ -72,10 +60,7 @@ fn paint_prompt(canvas: &mut Canvas, prompt: &str, bottom: usize) {
 
     let mut pen = Pen::new(FontWeight::Bold, size);
     let line_height = size as f32 * LINE_SPACING;
-    let text_width = lines
-        .iter()
-        .map(|line| pen.width_of(line))
-        .fold(0.0, f32::max);
+    let text_width = lines.iter().map(|line| pen.width_of(line)).fold(0.0, f32::max);
     let text_height = line_height * lines.len() as f32;
     // The panel hugs the text, but a short prompt does not get a sliver.
     let width = (text_width + 2.0 * padding).max((canvas.width as f32 - 2.0 * margin) * 0.6);
@@ -83,18 +68,12 @@ fn paint_prompt(canvas: &mut Canvas, prompt: &str, bottom: usize) {
     let left = (canvas.width as f32 - width) / 2.0;
     let top = (bottom as f32 - height) / 2.0;
     let radius = padding * 0.8;
-    let panel = Area {
-        left,
-        top,
-        width,
-        height,
-    };
+    let panel = Area { left, top, width, height };
     panel.cast_shadow(canvas, radius, (shorter / 110.0).max(1.0));
     panel.fill(canvas, radius, PAPER, 226, None);
     for (index, line) in lines.iter().enumerate() {
         let x = (canvas.width as f32 - pen.width_of(line)) / 2.0;
-        let y =
-            top + padding + line_height * index as f32 + (line_height - pen.size() as f32) / 2.0;
+        let y = top + padding + line_height * index as f32 + (line_height - pen.size() as f32) / 2.0;
         pen.draw(canvas, x, y.round() as i64, line, INK);
     }
 }
@@ -103,10 +82,7 @@ fn paint_prompt(canvas: &mut Canvas, prompt: &str, bottom: usize) {
 fn fit(prompt: &str, across: f32, down: f32, shorter: f32) -> Option<(usize, Vec<String>)> {
     let smallest = ((shorter / 42.0) as usize).max(16);
     let mut size = ((shorter / 9.0) as usize).max(smallest);
-    let longest_word = prompt
-        .split_whitespace()
-        .map(|word| word.chars().count())
-        .max()?;
+    let longest_word = prompt.split_whitespace().map(|word| word.chars().count()).max()?;
     loop {
         let columns = Pen::new(FontWeight::Bold, size).columns(across);
         let rows = (down / (size as f32 * LINE_SPACING)) as usize;
@@ -118,11 +94,7 @@ fn fit(prompt: &str, across: f32, down: f32, shorter: f32) -> Option<(usize, Vec
             continue;
         }
         // Breaking a word is the last resort, shrinking comes before it.
-        let lines = if prompt.chars().count() > columns * rows {
-            None
-        } else {
-            Some(wrap(prompt, columns))
-        };
+        let lines = if prompt.chars().count() > columns * rows { None } else { Some(wrap(prompt, columns)) };
         match lines {
             Some(lines) if lines.len() <= rows && (longest_word <= columns || size <= smallest) => {
                 return Some((size, lines));
@@ -134,12 +106,7 @@ fn fit(prompt: &str, across: f32, down: f32, shorter: f32) -> Option<(usize, Vec
                 lines.truncate(rows);
                 if let Some(last) = lines.last_mut() {
                     let kept = columns.saturating_sub(3).min(last.chars().count());
-                    *last = last
-                        .chars()
-                        .take(kept)
-                        .chain("...".chars())
-                        .take(columns)
-                        .collect();
+                    *last = last.chars().take(kept).chain("...".chars()).take(columns).collect();
                 }
                 return Some((size, lines));
             }
@@ -188,28 +155,13 @@ impl Area {
     /// With edges on whole pixels; `None` if nothing is left.
     fn snapped(&self) -> Option<Self> {
         let (left, top) = (self.left.ceil().max(0.0), self.top.ceil().max(0.0));
-        let (right, bottom) = (
-            (self.left + self.width).floor(),
-            (self.top + self.height).floor(),
-        );
+        let (right, bottom) = ((self.left + self.width).floor(), (self.top + self.height).floor());
         let (width, height) = (right - left, bottom - top);
-        (width >= 1.0 && height >= 1.0).then_some(Self {
-            left,
-            top,
-            width,
-            height,
-        })
+        (width >= 1.0 && height >= 1.0).then_some(Self { left, top, width, height })
     }
 
     /// Fills all but the hole, which has to lie within on whole pixels.
-    fn fill(
-        &self,
-        canvas: &mut Canvas,
-        radius: f32,
-        colour: Colour,
-        alpha: u8,
-        hole: Option<&Self>,
-    ) {
+    fn fill(&self, canvas: &mut Canvas, radius: f32, colour: Colour, alpha: u8, hole: Option<&Self>) {
         let radius = radius.min(self.width / 2.0).min(self.height / 2.0).max(0.0);
         let (right, bottom) = (self.left + self.width, self.top + self.height);
         let from_y = self.top.max(0.0) as usize;
@@ -217,14 +169,9 @@ impl Area {
         for y in from_y..to_y {
             let centre = y as f32 + 0.5;
             // How far the rounding eats into this row.
-            let beyond = (self.top + radius - centre)
-                .max(centre - (bottom - radius))
-                .clamp(0.0, radius);
+            let beyond = (self.top + radius - centre).max(centre - (bottom - radius)).clamp(0.0, radius);
             let inset = radius - (radius * radius - beyond * beyond).max(0.0).sqrt();
-            let (start, end) = (
-                (self.left + inset).max(0.0),
-                (right - inset).min(canvas.width as f32),
-            );
+            let (start, end) = ((self.left + inset).max(0.0), (right - inset).min(canvas.width as f32));
             let (first, last) = (start.ceil() as usize, end.max(0.0) as usize);
             if first > last {
                 continue;
@@ -239,12 +186,7 @@ impl Area {
             }
             // The two pixels that the edge only partly covers.
             let part = |covered: f32| (f32::from(alpha) * covered.clamp(0.0, 1.0)) as u8;
-            canvas.blend(
-                first as i64 - 1,
-                y as i64,
-                colour,
-                part(first as f32 - start),
-            );
+            canvas.blend(first as i64 - 1, y as i64, colour, part(first as f32 - start));
             canvas.blend(last as i64, y as i64, colour, part(end - last as f32));
         }
     }

@@ -23,12 +23,7 @@ struct Glyph {
 impl Pen {
     /// `size` is the height of a line in pixels.
     pub(super) fn new(weight: FontWeight, size: usize) -> Self {
-        Self {
-            weight,
-            size,
-            advance: advance(weight, size),
-            glyphs: HashMap::new(),
-        }
+        Self { weight, size, advance: advance(weight, size), glyphs: HashMap::new() }
     }
 
     pub(super) fn size(&self) -> usize {
@@ -45,24 +40,14 @@ impl Pen {
     }
 
     /// Draws one line with its top left corner at the given place.
-    pub(super) fn draw(
-        &mut self,
-        canvas: &mut Canvas,
-        left: f32,
-        top: i64,
-        line: &str,
-        colour: Colour,
-    ) {
+    pub(super) fn draw(&mut self, canvas: &mut Canvas, left: f32, top: i64, line: &str, colour: Colour) {
         let (weight, size) = (self.weight, self.size);
         for (index, character) in line.chars().enumerate() {
             if character == ' ' {
                 continue;
             }
             let x = (left + self.advance * index as f32).round() as i64;
-            let glyph = self
-                .glyphs
-                .entry(character)
-                .or_insert_with(|| glyph(character, weight, size));
+            let glyph = self.glyphs.entry(character).or_insert_with(|| glyph(character, weight, size));
             for (dy, row) in glyph.coverage.chunks_exact(glyph.width).enumerate() {
                 for (dx, alpha) in row.iter().enumerate() {
                     canvas.blend(x + dx as i64, top + dy as i64, colour, *alpha);
@@ -89,15 +74,10 @@ fn glyph(character: char, weight: FontWeight, size: usize) -> Glyph {
         return missing(width, size);
     };
     if source.height() == size {
-        return Glyph {
-            width: source.width(),
-            coverage: source.pixels().to_vec(),
-        };
+        return Glyph { width: source.width(), coverage: source.pixels().to_vec() };
     }
     let (from_width, from_height, pixels) = (source.width(), source.height(), source.pixels());
-    let at = |x: usize, y: usize| {
-        f32::from(pixels[y.min(from_height - 1) * from_width + x.min(from_width - 1)])
-    };
+    let at = |x: usize, y: usize| f32::from(pixels[y.min(from_height - 1) * from_width + x.min(from_width - 1)]);
     let enlarged = size > from_height;
     let mut coverage = Vec::with_capacity(width * size);
     for y in 0..size {
@@ -192,10 +172,7 @@ mod tests {
 
     #[test]
     fn wraps_at_spaces_and_breaks_what_is_too_long() {
-        assert_eq!(
-            wrap("a red fox in the snow", 8),
-            ["a red", "fox in", "the snow"]
-        );
+        assert_eq!(wrap("a red fox in the snow", 8), ["a red", "fox in", "the snow"]);
         assert_eq!(wrap("abcdefghij kl", 4), ["abcd", "efgh", "ij", "kl"]);
         assert_eq!(wrap("one\n\ntwo", 9), ["one", "two"]);
         assert!(wrap(" \n ", 9).is_empty());

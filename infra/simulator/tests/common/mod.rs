@@ -21,19 +21,12 @@ pub(crate) struct Fal {
 impl Fal {
     pub(crate) async fn start(config: Config) -> Self {
         let running = Simulator::start(config).await.unwrap();
-        Self {
-            running,
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
-        }
+        Self { running, http: reqwest::Client::builder().no_proxy().build().unwrap() }
     }
 
     /// One that answers at once.
     pub(crate) async fn instant() -> Self {
-        Self::start(Config {
-            scale: 0.0,
-            ..Config::default()
-        })
-        .await
+        Self::start(Config { scale: 0.0, ..Config::default() }).await
     }
 
     pub(crate) fn authorization(&self) -> String {
@@ -42,13 +35,7 @@ impl Fal {
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         let url = format!("{}/fal/queue/{path}", self.running.url());
-        let sent = self
-            .http
-            .post(url)
-            .header("authorization", self.authorization())
-            .json(body)
-            .send()
-            .await;
+        let sent = self.http.post(url).header("authorization", self.authorization()).json(body).send().await;
         read(sent.unwrap()).await
     }
 
@@ -57,12 +44,7 @@ impl Fal {
     }
 
     pub(crate) async fn get_raw(&self, url: &str) -> reqwest::Response {
-        self.http
-            .get(url)
-            .header("authorization", self.authorization())
-            .send()
-            .await
-            .unwrap()
+        self.http.get(url).header("authorization", self.authorization()).send().await.unwrap()
     }
 
     pub(crate) async fn control(&self, path: &str, body: Value) -> (u16, Value) {
@@ -79,10 +61,7 @@ impl Fal {
     /// Polls until the request has ended, then fetches its result.
     pub(crate) async fn result(&self, reply: &Value) -> reqwest::Response {
         let status_url = reply["status_url"].as_str().unwrap();
-        until("the request ends", async || {
-            self.get(status_url).await.0 == 200
-        })
-        .await;
+        until("the request ends", async || self.get(status_url).await.0 == 200).await;
         self.get_raw(reply["response_url"].as_str().unwrap()).await
     }
 
@@ -102,10 +81,7 @@ pub(crate) async fn read(response: reqwest::Response) -> (u16, Value) {
 pub(crate) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
     let start = Instant::now();
     while !condition().await {
-        assert!(
-            start.elapsed() < Duration::from_secs(20),
-            "not in time: {what}"
-        );
+        assert!(start.elapsed() < Duration::from_secs(20), "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
@@ -146,11 +122,8 @@ pub(crate) struct Receiver {
     pub(crate) deliveries: mpsc::UnboundedReceiver<Delivery>,
 }
 
-type Sink = (
-    mpsc::UnboundedSender<Delivery>,
-    Arc<dyn Fn(usize) -> u16 + Send + Sync>,
-    Arc<std::sync::atomic::AtomicUsize>,
-);
+type Sink =
+    (mpsc::UnboundedSender<Delivery>, Arc<dyn Fn(usize) -> u16 + Send + Sync>, Arc<std::sync::atomic::AtomicUsize>);
 
 /// Listens for webhooks and answers the n-th with the status that `answer` gives.
 pub(crate) async fn receiver(answer: impl Fn(usize) -> u16 + Send + Sync + 'static) -> Receiver {
@@ -158,10 +131,7 @@ pub(crate) async fn receiver(answer: impl Fn(usize) -> u16 + Send + Sync + 'stat
     let sink: Sink = (sender, Arc::new(answer), Arc::default());
     let router = axum::Router::new().fallback(receive).with_state(sink);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!(
-        "http://{}/hooks/fal/7c0ffee",
-        listener.local_addr().unwrap()
-    );
+    let url = format!("http://{}/hooks/fal/7c0ffee", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await });
     Receiver { url, deliveries }
 }
@@ -173,25 +143,12 @@ async fn receive(
     body: Bytes,
 ) -> (StatusCode, [(&'static str, &'static str); 1], &'static str) {
     let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-    sender
-        .send(Delivery {
-            path: uri.path().to_owned(),
-            headers,
-            body,
-        })
-        .ok();
-    (
-        StatusCode::from_u16(answer(number)).unwrap(),
-        [("location", "/elsewhere")],
-        "heard",
-    )
+    sender.send(Delivery { path: uri.path().to_owned(), headers, body }).ok();
+    (StatusCode::from_u16(answer(number)).unwrap(), [("location", "/elsewhere")], "heard")
 }
 
 impl Receiver {
     pub(crate) async fn next(&mut self) -> Delivery {
-        tokio::time::timeout(Duration::from_secs(20), self.deliveries.recv())
-            .await
-            .expect("a delivery")
-            .unwrap()
+        tokio::time::timeout(Duration::from_secs(20), self.deliveries.recv()).await.expect("a delivery").unwrap()
     }
 }

@@ -106,7 +106,9 @@ impl Scheduler {
         self.world.count("crash");
         drop(actor.future);
         match actor.what {
-            What::Plan { execution } => self.plan_again(execution, Failure::new(ErrorName::LedgerUnavailable, "plan crashed")),
+            What::Plan { execution } => {
+                self.plan_again(execution, Failure::new(ErrorName::LedgerUnavailable, "plan crashed"))
+            }
             What::Generate { execution, token, .. } => self.generate_lost(execution, &token),
             What::Collect { key, attempt, tries } => self.collect_again(key, attempt, tries),
             What::Webhook { job, tries } => self.deliver_again(job, tries),

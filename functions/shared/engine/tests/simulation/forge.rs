@@ -43,7 +43,8 @@ pub(crate) fn route_of(url: &str) -> Option<Route> {
 fn rows(world: &World) -> String {
     let memory = &world.memory;
     let attempts = memory.all_attempts();
-    let reports: Vec<_> = attempts.iter().map(|row| Entries::report(memory, &row.key, row.attempt).now_or_never()).collect();
+    let reports: Vec<_> =
+        attempts.iter().map(|row| Entries::report(memory, &row.key, row.attempt).now_or_never()).collect();
     let table = (memory.all_entries(), attempts, memory.all_waiters(), memory.all_runs(), memory.all_steps());
     format!("{table:?} {reports:?} {:?}", memory.all_objects().keys())
 }
@@ -80,8 +81,11 @@ pub(crate) fn forge(world: &Arc<World>, engine: &Arc<Engine<Sim>>) {
     let received = alone(world, engine.receive(&route, Vec::new(), body));
     world.count(if taken { "repeated webhook" } else { "forged webhook" });
     world.note(|| format!("FORGED kind {kind} for {} {}: {received:?}", brief(&row.key), row.attempt));
-    let as_it_should = if taken { received == Ok(Received::Nothing) } else { received.as_ref().is_err_and(|e| e.status() == 401) };
+    let as_it_should =
+        if taken { received == Ok(Received::Nothing) } else { received.as_ref().is_err_and(|e| e.status() == 401) };
     world.require(as_it_should, || format!("(f) a webhook of kind {kind} came to {received:?}"));
     let same = before == rows(world) && world.memory.take_handed_over().is_empty();
-    world.require(same, || format!("(f) a webhook of kind {kind} for {} {} changed the ledger", brief(&row.key), row.attempt));
+    world.require(same, || {
+        format!("(f) a webhook of kind {kind} for {} {} changed the ledger", brief(&row.key), row.attempt)
+    });
 }

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use fresco_engine::Refused;
-use fresco_ledger::rows::{Asker, AttemptRow, AttemptState, Entry, HoldState, Ready, Stage, StepRow, StepState, Waiter};
+use fresco_ledger::rows::{
+    Asker, AttemptRow, AttemptState, Entry, HoldState, Ready, Stage, StepRow, StepState, Waiter,
+};
 use fresco_ledger::traits::{BudgetChange, Change};
 use fresco_ledger::transition::{Message, whom};
 use fresco_pipeline::document::CachePolicy;
@@ -33,7 +35,13 @@ pub(crate) fn describe(change: &Change) -> String {
 }
 
 /// After a commit: `before` and `row` are what stood there, `waiters` who waited.
-pub(crate) fn committed(world: &World, before: Option<&Entry>, row: Option<&AttemptRow>, waiters: &[Waiter], change: &Change) {
+pub(crate) fn committed(
+    world: &World,
+    before: Option<&Entry>,
+    row: Option<&AttemptRow>,
+    waiters: &[Waiter],
+    change: &Change,
+) {
     let key = &change.entry.key;
     if let (Some(BudgetChange::Hold { .. }), Some(claim)) = (&change.budget, &change.attempt) {
         let mut state = world.state();
@@ -71,12 +79,16 @@ fn claimed(world: &World, before: Option<&Entry>, waiters: &[Waiter], change: &C
     let known = joined.and_then(|waiter| world.state().joined.insert(asker.clone(), waiter));
     // Of two calls at once, the older can join after the younger has read its row. See the note on `overlapped`.
     let overlapped = world.state().overlapped.contains(asker);
-    if let (false, Some(failed)) = (overlapped, before.and_then(|entry| entry.failure.as_ref()).filter(|failed| !failed.retryable)) {
+    if let (false, Some(failed)) =
+        (overlapped, before.and_then(|entry| entry.failure.as_ref()).filter(|failed| !failed.retryable))
+    {
         let wanted = |waiter: &Waiter| waiter.joined > Attempt::NONE && failed.attempt > waiter.base;
         // As its row says, and as it was whatever became of the row.
         let shared = waiter.is_some_and(|waiter| wanted(waiter) && waiter.joined <= failed.attempt);
         let forgotten = known.is_some_and(|waiter| wanted(&waiter) && waiter.joined == failed.attempt);
-        world.require(!shared && !forgotten, || format!("(b) {} shared {} and submits again", short(asker), failed.failure));
+        world.require(!shared && !forgotten, || {
+            format!("(b) {} shared {} and submits again", short(asker), failed.failure)
+        });
     }
     if before.is_some_and(|entry| entry.pending.is_some()) {
         world.broken(|| format!("(a) {} was claimed while an attempt is pending", brief(&change.entry.key)));
@@ -89,8 +101,12 @@ fn money(world: &World) {
         let budget = world.state().budgets.get(&run.id).copied();
         let Some(budget) = budget else { continue };
         let (held, settled, remaining) = (run.held, run.settled, run.remaining);
-        world.require(held >= Money::ZERO && settled >= Money::ZERO, || format!("(c) {} has {held} held, {settled} settled", run.id));
-        world.require(held + settled <= budget, || format!("(c) {}: {held} held and {settled} settled exceed {budget}", run.id));
+        world.require(held >= Money::ZERO && settled >= Money::ZERO, || {
+            format!("(c) {} has {held} held, {settled} settled", run.id)
+        });
+        world.require(held + settled <= budget, || {
+            format!("(c) {}: {held} held and {settled} settled exceed {budget}", run.id)
+        });
         world.require(held + settled + remaining == budget, || {
             format!("(c) {}: {held} held, {settled} settled and {remaining} left are not {budget}", run.id)
         });
@@ -113,7 +129,9 @@ pub(crate) fn pinned(world: &World, asker: &Asker, ready: &Ready, row: Option<&S
     if row.plan.cache == CachePolicy::Refresh && own {
         let attempts = world.memory.all_attempts();
         let made = attempts.iter().find(|a| a.key == row.plan.key && a.attempt == ready.attempt).map(|a| a.claimed_at);
-        world.require(made >= row.started_at, || format!("(g) {} asked for a new result and got an old one", short(asker)));
+        world.require(made >= row.started_at, || {
+            format!("(g) {} asked for a new result and got an old one", short(asker))
+        });
         world.count("refreshed");
     }
 }
@@ -123,7 +141,9 @@ pub(crate) fn genuine_refused(world: &World, n: usize, refused: &Refused) {
     let job = world.state().jobs[n].clone();
     let attempts = world.memory.all_attempts();
     let own = attempts.iter().find(|row| (&row.key, row.attempt) == (&job.key, job.attempt));
-    let elsewhere = attempts.iter().any(|row| row.request_id.as_ref() == Some(&job.id) && (&row.key, row.attempt) != (&job.key, job.attempt));
+    let elsewhere = attempts
+        .iter()
+        .any(|row| row.request_id.as_ref() == Some(&job.id) && (&row.key, row.attempt) != (&job.key, job.attempt));
     let another = own.is_some_and(|row| row.request_id.as_ref().is_some_and(|id| *id != job.id));
     world.require(elsewhere || another, || format!("(e) the webhook of {} was refused: {refused}", job.id));
 }
@@ -141,11 +161,18 @@ pub(crate) fn at_idle(world: &World, executions: &[Execution]) {
                 continue;
             }
             let asker = execution.asker(n);
-            let Some(step) = steps.iter().find(|step| step.run == asker.run && step.plan.name == asker.step) else { continue };
-            let waits = waiters.iter().any(|(key, waiter)| *key == step.plan.key && waiter.asker == asker && waiter.token == *token);
+            let Some(step) = steps.iter().find(|step| step.run == asker.run && step.plan.name == asker.step) else {
+                continue;
+            };
+            let waits = waiters
+                .iter()
+                .any(|(key, waiter)| *key == step.plan.key && waiter.asker == asker && waiter.token == *token);
             world.require(waits, || format!("(d) {} waits and has no row", short(&asker)));
-            let Some(entry) = entries.iter().find(|entry| entry.key == step.plan.key && !entry.untold) else { continue };
-            let here: Vec<Waiter> = waiters.iter().filter(|(key, _)| *key == entry.key).map(|(_, waiter)| waiter.clone()).collect();
+            let Some(entry) = entries.iter().find(|entry| entry.key == step.plan.key && !entry.untold) else {
+                continue;
+            };
+            let here: Vec<Waiter> =
+                waiters.iter().filter(|(key, _)| *key == entry.key).map(|(_, waiter)| waiter.clone()).collect();
             let decided = whom(entry, &here).into_iter().any(|(waiter, message)| {
                 let last = match &message {
                     Message::Succeed(_) => true,
@@ -164,9 +191,12 @@ pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
     let attempts = world.memory.all_attempts();
     paid_once(world, &jobs, &attempts);
     for run in world.memory.all_runs() {
-        let spent = attempts.iter().filter(|row| row.hold.run == run.id).map(|row| spent(world, row, &jobs)).sum::<Money>();
+        let spent =
+            attempts.iter().filter(|row| row.hold.run == run.id).map(|row| spent(world, row, &jobs)).sum::<Money>();
         world.require(run.held == Money::ZERO, || format!("(c) {} still holds {}", run.id, run.held));
-        world.require(run.settled == spent, || format!("(c) {} settled {} and its attempts cost {spent}", run.id, run.settled));
+        world.require(run.settled == spent, || {
+            format!("(c) {} settled {} and its attempts cost {spent}", run.id, run.settled)
+        });
         world.require(run.status.is_final(), || format!("(d) {} was not closed", run.id));
     }
     for step in world.memory.all_steps() {
@@ -202,7 +232,9 @@ pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
         world.require(!open, || format!("(d) {} still waits for {}", short(&waiter.asker), brief(&key)));
     }
     for entry in world.memory.all_entries() {
-        world.require(entry.pending.is_none() && !entry.untold, || format!("(d) {} is not decided or not told", brief(&entry.key)));
+        world.require(entry.pending.is_none() && !entry.untold, || {
+            format!("(d) {} is not decided or not told", brief(&entry.key))
+        });
     }
     for job in jobs.iter().filter(|job| job.end == JobEnd::Ok) {
         kept(world, job, &attempts);
@@ -217,7 +249,8 @@ fn paid_once(world: &World, jobs: &[Job], attempts: &[AttemptRow]) {
     }
     let steps = world.memory.all_steps();
     for (key, paid) in paid {
-        let refreshes = steps.iter().filter(|step| step.plan.key == *key && step.plan.cache == CachePolicy::Refresh).count();
+        let refreshes =
+            steps.iter().filter(|step| step.plan.key == *key && step.plan.cache == CachePolicy::Refresh).count();
         let lost = attempts.iter().filter(|row| row.key == *key && was_lost(world, row)).count();
         let in_vain = jobs.iter().filter(|job| job.key == *key && job.paid() && job.end != JobEnd::Ok).count();
         let expired = world.state().expired.get(key).copied().unwrap_or(0);
@@ -253,7 +286,13 @@ fn spent(world: &World, row: &AttemptRow, jobs: &[Job]) -> Money {
         HoldState::Held => Money::micros(-1),
     };
     world.require(settled == cost, || {
-        format!("(c) attempt {} of {} cost {cost} and its hold is {:?} ({:?})", row.attempt, brief(&row.key), row.hold.state, row.state)
+        format!(
+            "(c) attempt {} of {} cost {cost} and its hold is {:?} ({:?})",
+            row.attempt,
+            brief(&row.key),
+            row.hold.state,
+            row.state
+        )
     });
     cost
 }
@@ -268,10 +307,14 @@ fn kept(world: &World, job: &Job, attempts: &[AttemptRow]) {
     match row.state {
         AttemptState::Won | AttemptState::Duplicate => world.count("kept"),
         // Nothing looks at an attempt that was given up once its hand-over was dropped, too.
-        AttemptState::Lost if world.state().dropped.contains(&(row.key.clone(), row.attempt)) => world.count("late success dropped"),
+        AttemptState::Lost if world.state().dropped.contains(&(row.key.clone(), row.attempt)) => {
+            world.count("late success dropped")
+        }
         // Lost, and neither a webhook nor a list ever showed it.
         AttemptState::Lost if by_id.is_none() => world.count("never heard of"),
-        state => world.broken(|| format!("(e) {} succeeded and attempt {} of {} is {state:?}", job.id, row.attempt, brief(&row.key))),
+        state => world.broken(|| {
+            format!("(e) {} succeeded and attempt {} of {} is {state:?}", job.id, row.attempt, brief(&row.key))
+        }),
     }
 }
 
@@ -280,7 +323,13 @@ fn shared_failures(world: &World) {
     let mut failed: BTreeMap<(String, String), Vec<RunId>> = BTreeMap::new();
     for step in world.memory.all_steps() {
         if let (StepState::Failed, Some(cause)) = (step.state, &step.failure)
-            && matches!(cause.name, ErrorName::ProviderRejected | ErrorName::ProviderFailed | ErrorName::StepUnknown | ErrorName::OutputInvalid)
+            && matches!(
+                cause.name,
+                ErrorName::ProviderRejected
+                    | ErrorName::ProviderFailed
+                    | ErrorName::StepUnknown
+                    | ErrorName::OutputInvalid
+            )
         {
             failed.entry((step.plan.key.to_string(), cause.to_string())).or_default().push(step.run.clone());
         }

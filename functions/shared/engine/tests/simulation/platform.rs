@@ -6,9 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fresco_engine::platform::{MediaStore, Place, Platform};
 use fresco_ledger::memory::{ManualClock, MemoryUpload};
-use fresco_ledger::rows::{Asker, AttemptRow, Entry, Millis, Output, Ready, RunRow, RunStatus, Source, StepRow, Waiter};
+use fresco_ledger::rows::{
+    Asker, AttemptRow, Entry, Millis, Output, Ready, RunRow, RunStatus, Source, StepRow, Waiter,
+};
 use fresco_ledger::traits::{
-    BudgetChange, Change, CommitError, Entries, HandOver, ObjectHead, Objects, Runs, StoreError, Told, Tokens, Wait, Waiters,
+    BudgetChange, Change, CommitError, Entries, HandOver, ObjectHead, Objects, Runs, StoreError, Tokens, Told, Wait,
+    Waiters,
 };
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -201,7 +204,12 @@ impl Waiters for Sim {
         self.ledger("waiters", || brief(key).to_owned(), effect).await
     }
     async fn unwait(&self, key: &ContentKey, asker: &Asker, token: &str) -> Result<bool, StoreError> {
-        self.ledger("unwait", || format!("{} {} {token}", brief(key), short(asker)), self.0.memory.unwait(key, asker, token)).await
+        self.ledger(
+            "unwait",
+            || format!("{} {} {token}", brief(key), short(asker)),
+            self.0.memory.unwait(key, asker, token),
+        )
+        .await
     }
 }
 
@@ -228,9 +236,16 @@ impl Runs for Sim {
         self.ledger("begin step", || short(asker), self.0.memory.begin_step(asker, now)).await
     }
     async fn note_source(&self, asker: &Asker, source: Source) -> Result<(), StoreError> {
-        self.ledger("note source", || format!("{} {source:?}", short(asker)), self.0.memory.note_source(asker, source)).await
+        self.ledger("note source", || format!("{} {source:?}", short(asker)), self.0.memory.note_source(asker, source))
+            .await
     }
-    async fn pin(&self, asker: &Asker, ready: &Ready, source: Source, now: Millis) -> Result<Option<StepRow>, StoreError> {
+    async fn pin(
+        &self,
+        asker: &Asker,
+        ready: &Ready,
+        source: Source,
+        now: Millis,
+    ) -> Result<Option<StepRow>, StoreError> {
         let effect = async {
             let row = self.0.memory.pin(asker, ready, source, now).await?;
             invariants::pinned(&self.0, asker, ready, row.as_ref());
@@ -239,12 +254,19 @@ impl Runs for Sim {
         self.ledger("pin", || format!("{} {}", short(asker), ready.attempt), effect).await
     }
     async fn fail_step(&self, asker: &Asker, cause: &Failure, now: Millis) -> Result<(), StoreError> {
-        self.ledger("fail step", || format!("{} {cause}", short(asker)), self.0.memory.fail_step(asker, cause, now)).await
+        self.ledger("fail step", || format!("{} {cause}", short(asker)), self.0.memory.fail_step(asker, cause, now))
+            .await
     }
     async fn stop_run(&self, id: &RunId) -> Result<bool, StoreError> {
         self.ledger("stop run", || id.to_string(), self.0.memory.stop_run(id)).await
     }
-    async fn close_run(&self, id: &RunId, status: RunStatus, cause: Option<&Failure>, now: Millis) -> Result<bool, StoreError> {
+    async fn close_run(
+        &self,
+        id: &RunId,
+        status: RunStatus,
+        cause: Option<&Failure>,
+        now: Millis,
+    ) -> Result<bool, StoreError> {
         self.ledger("close run", || format!("{id} {status:?}"), self.0.memory.close_run(id, status, cause, now)).await
     }
 }

@@ -12,8 +12,8 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
 use fresco_pipeline::money::Money;
 use fresco_providers::{
-    Accepted, CancelAnswer, CheckError, FoundJob, JobReport, JobState, Lookup, Provider, RemoteMedia, Submission, SubmitError,
-    WebhookError, WebhookReport, WebhookRequest,
+    Accepted, CancelAnswer, CheckError, FoundJob, JobReport, JobState, Lookup, Provider, RemoteMedia, Submission,
+    SubmitError, WebhookError, WebhookReport, WebhookRequest,
 };
 use serde_json::{Map, Value};
 
@@ -50,14 +50,21 @@ pub(crate) enum JobEnd {
     Ok,
     /// Paid, and what it made is no picture.
     Junk,
-    Failed { billed: bool },
-    Cancelled { billed: bool },
+    Failed {
+        billed: bool,
+    },
+    Cancelled {
+        billed: bool,
+    },
 }
 
 impl Job {
     /// Whether money is spent on it, or may be.
     pub(crate) fn paid(&self) -> bool {
-        matches!(self.end, JobEnd::Ok | JobEnd::Junk | JobEnd::Failed { billed: true } | JobEnd::Cancelled { billed: true })
+        matches!(
+            self.end,
+            JobEnd::Ok | JobEnd::Junk | JobEnd::Failed { billed: true } | JobEnd::Cancelled { billed: true }
+        )
     }
 
     pub(crate) fn cost(&self) -> Money {
@@ -119,7 +126,10 @@ impl Model {
         let claim = state.claims.remove(&actor);
         let (key, attempt) = claim.clone().unwrap_or_else(|| (ContentKey::digest(b"nobody"), Attempt::NONE));
         let rows = world.memory.all_attempts();
-        let price = rows.iter().find(|row| (&row.key, row.attempt) == (&key, attempt)).map_or(Money::ZERO, |row| row.hold.amount);
+        let price = rows
+            .iter()
+            .find(|row| (&row.key, row.attempt) == (&key, attempt))
+            .map_or(Money::ZERO, |row| row.hold.amount);
         let chaos = state.chaos;
         let lag = world.knobs.list_lag;
         let rng = &mut state.rng;
@@ -151,7 +161,14 @@ impl Model {
             price,
             webhook_url: submission.webhook_url.clone(),
             hooks: (0..hooks)
-                .map(|_| ends_at + if state.rng.percent(70) { state.rng.between(0, 3_000) } else { state.rng.between(0, 3_600_000) })
+                .map(|_| {
+                    ends_at
+                        + if state.rng.percent(70) {
+                            state.rng.between(0, 3_000)
+                        } else {
+                            state.rng.between(0, 3_600_000)
+                        }
+                })
                 .collect(),
             sync,
             reported: false,
@@ -161,11 +178,24 @@ impl Model {
         let twice = state.jobs.iter().any(|other| (&other.key, other.attempt) == (&job.key, job.attempt));
         state.jobs.push(job.clone());
         drop(state);
-        world.note(|| format!("ACCEPTED {} for {} {}, ends in {} ms as {:?}", job.id, brief(&job.key), job.attempt, ends_at - now, job.end));
+        world.note(|| {
+            format!(
+                "ACCEPTED {} for {} {}, ends in {} ms as {:?}",
+                job.id,
+                brief(&job.key),
+                job.attempt,
+                ends_at - now,
+                job.end
+            )
+        });
         world.require(claim.is_some(), || format!("(a) {} was submitted without a claim", job.id));
-        world.require(!twice, || format!("(a) two accepted submissions for {} attempt {}", brief(&job.key), job.attempt));
+        world.require(!twice, || {
+            format!("(a) two accepted submissions for {} attempt {}", brief(&job.key), job.attempt)
+        });
         let ours = |url: &String| url.contains(&format!("/webhooks/fal/{}/{}/", job.key, job.attempt));
-        world.require(job.webhook_url.as_ref().is_none_or(ours), || format!("(a) {} reports to another attempt", job.id));
+        world.require(job.webhook_url.as_ref().is_none_or(ours), || {
+            format!("(a) {} reports to another attempt", job.id)
+        });
         job
     }
 
@@ -187,7 +217,11 @@ impl Model {
         world.count("refused");
         world.note(|| format!("REFUSED {name}"));
         world.require(claim.is_some(), || "(a) something was submitted without a claim".to_owned());
-        Err(SubmitError::Rejected { failure: Failure::new(name, "refused"), retry_after: pause.map(Duration::from_secs), billed })
+        Err(SubmitError::Rejected {
+            failure: Failure::new(name, "refused"),
+            retry_after: pause.map(Duration::from_secs),
+            billed,
+        })
     }
 }
 
@@ -239,7 +273,13 @@ impl Provider for Model {
         Pause(false).await;
         self.cannot_be_asked()?;
         let now = self.0.now();
-        let job = self.0.state().jobs.iter().find(|job| job.id == request_id && job.endpoint == endpoint && !job.sync).cloned();
+        let job = self
+            .0
+            .state()
+            .jobs
+            .iter()
+            .find(|job| job.id == request_id && job.endpoint == endpoint && !job.sync)
+            .cloned();
         let state = match job {
             None => JobState::Missing,
             Some(job) if now >= job.ends_at => JobState::Ended(job.report()),

@@ -146,11 +146,12 @@ impl Scheduler {
         }
         let (jump, forges, pick) = {
             let mut state = self.world.state();
-            let jump = (state.chaos && state.rng.one_in(self.world.knobs.jump_one_in)).then(|| match state.rng.below(10) {
-                0..6 => state.rng.between(1_000, 30_000),
-                6..9 => state.rng.between(30_000, 600_000),
-                _ => state.rng.between(600_000, 7_200_000),
-            });
+            let jump =
+                (state.chaos && state.rng.one_in(self.world.knobs.jump_one_in)).then(|| match state.rng.below(10) {
+                    0..6 => state.rng.between(1_000, 30_000),
+                    6..9 => state.rng.between(30_000, 600_000),
+                    _ => state.rng.between(600_000, 7_200_000),
+                });
             let forges = state.chaos && state.rng.one_in(150);
             (jump, forges, state.rng.below(4 * self.actors.len() + due.len()))
         };
@@ -232,7 +233,9 @@ impl Scheduler {
             }
             Timer::Report { execution, tries } => {
                 let (run, cause) = (self.executions[execution].run.clone(), self.executions[execution].cause.clone());
-                self.spawn(What::Report { execution, tries }, async move { End::Reported(engine.report(&run, cause).await) });
+                self.spawn(What::Report { execution, tries }, async move {
+                    End::Reported(engine.report(&run, cause).await)
+                });
             }
             Timer::Collect { key, attempt, tries } => {
                 let what = What::Collect { key: key.clone(), attempt, tries };
@@ -289,7 +292,8 @@ impl Scheduler {
         }
         let n = self.executions.iter().position(|e| e.run == *run).expect("it has started");
         if abort {
-            let follows = self.executions[n].over(Failure::new(ErrorName::RunStopped, "its execution ended as ABORTED"));
+            let follows =
+                self.executions[n].over(Failure::new(ErrorName::RunStopped, "its execution ended as ABORTED"));
             self.follow(n, follows);
         }
     }
@@ -314,7 +318,8 @@ impl Scheduler {
             match step {
                 Step::Begin { task, call, timeout } => {
                     let asker = self.executions[execution].asker(task);
-                    let same = |actor: &Actor| matches!(&actor.what, What::Generate { asker: other, .. } if *other == asker);
+                    let same =
+                        |actor: &Actor| matches!(&actor.what, What::Generate { asker: other, .. } if *other == asker);
                     let overlapped = self.actors.iter().any(same);
                     self.executions[execution].tasks[task].overlapped = overlapped;
                     self.world.state().overlapped.extend(overlapped.then(|| asker.clone()));

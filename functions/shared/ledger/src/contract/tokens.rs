@@ -7,12 +7,16 @@ use crate::traits::{Tokens, Told};
 pub trait OpensTokens: Tokens {
     /// A token that something waits under.
     fn open(&self) -> impl Future<Output = String> + Send;
+
+    /// Returns when what waited has taken its answer. Until then a local AWS still hears a second one.
+    fn taken(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// The first success is heard; then nobody waits any more.
 pub async fn a_token_hears_one_success(store: &impl OpensTokens) {
     let token = store.open().await;
     assert_eq!(store.succeed(&token, r#"{"ok":true}"#).await.unwrap(), Told::Heard);
+    store.taken().await;
     assert_eq!(store.succeed(&token, r#"{"ok":true}"#).await.unwrap(), Told::Gone);
     assert_eq!(store.fail(&token, &failure("late")).await.unwrap(), Told::Gone);
 }
@@ -21,6 +25,7 @@ pub async fn a_token_hears_one_success(store: &impl OpensTokens) {
 pub async fn a_token_hears_one_failure(store: &impl OpensTokens) {
     let token = store.open().await;
     assert_eq!(store.fail(&token, &failure(&"\u{1f308}".repeat(40_000))).await.unwrap(), Told::Heard);
+    store.taken().await;
     assert_eq!(store.fail(&token, &failure("again")).await.unwrap(), Told::Gone);
     assert_eq!(store.succeed(&token, "{}").await.unwrap(), Told::Gone);
 }

@@ -4,7 +4,9 @@ use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, TokenHash};
 
 use super::due_of;
-use crate::rows::{AttemptRow, AttemptState, Entry, Failed, Hold, HoldState, Millis, Pending, Ready, Request, Stage, Waiter};
+use crate::rows::{
+    AttemptRow, AttemptState, Entry, Failed, Hold, HoldState, Millis, Pending, Ready, Request, Stage, Waiter,
+};
 use crate::traits::{BudgetChange, Change};
 
 /// What a step brings along when it asks.

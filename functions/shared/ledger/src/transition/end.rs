@@ -78,7 +78,11 @@ pub fn failed(entry: &Entry, row: &AttemptRow, outcome: &Outcome, now: Millis) -
         return Some(Change { attempt: Some(row), budget, ..Change::of(entry) });
     }
     row.state = AttemptState::Failed;
-    let budget = if outcome.billed == Money::ZERO { hold::release(&mut row.hold) } else { hold::settle(&mut row.hold, outcome.billed) };
+    let budget = if outcome.billed == Money::ZERO {
+        hold::release(&mut row.hold)
+    } else {
+        hold::settle(&mut row.hold, outcome.billed)
+    };
     if let Some(pending) = current {
         let mut failure = outcome.failure.clone();
         let mut retryable = failure.name.is_retryable();
@@ -86,11 +90,15 @@ pub fn failed(entry: &Entry, row: &AttemptRow, outcome: &Outcome, now: Millis) -
             entry.tries += 1;
             if entry.tries >= MAX_TRIES {
                 retryable = false;
-                failure = Failure::new(ErrorName::ProviderExhausted, format!("gave up after {MAX_TRIES} attempts; the last: {failure}"));
+                failure = Failure::new(
+                    ErrorName::ProviderExhausted,
+                    format!("gave up after {MAX_TRIES} attempts; the last: {failure}"),
+                );
             }
         }
         let pause = back_off(entry.tries).max(outcome.hint.unwrap_or(0).clamp(0, MAX_HINT));
-        entry.failure = Some(Failed { attempt: row.attempt, failure, retryable, not_before: now + pause, leader: pending.leader });
+        entry.failure =
+            Some(Failed { attempt: row.attempt, failure, retryable, not_before: now + pause, leader: pending.leader });
         entry.pending = None;
         entry.untold = true;
     }

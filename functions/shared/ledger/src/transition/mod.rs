@@ -13,7 +13,7 @@ mod tests;
 
 pub use ask::{Answer, Ask, ask, expire};
 pub use end::{Completion, Outcome, complete, failed, fetch_failed};
-pub use submit::{LookUp, UnknownPolicy, looked_up, look_later, submitted, unknown};
+pub use submit::{LookUp, UnknownPolicy, look_later, looked_up, submitted, unknown};
 pub use tell::{Message, told, whom};
 
 use crate::rows::{Entry, Millis};

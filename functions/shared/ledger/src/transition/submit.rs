@@ -62,7 +62,13 @@ pub enum LookUp {
 
 /// The job was not found. When its submitter is surely dead and the list was searched in vain often enough, it is lost:
 /// its hold counts as spent, since it may have been accepted, and the policy decides whether to submit once more.
-pub fn looked_up(entry: &Entry, row: &AttemptRow, look_up: LookUp, policy: UnknownPolicy, now: Millis) -> Option<Change> {
+pub fn looked_up(
+    entry: &Entry,
+    row: &AttemptRow,
+    look_up: LookUp,
+    policy: UnknownPolicy,
+    now: Millis,
+) -> Option<Change> {
     let mut entry = entry.clone();
     let mut row = row.clone();
     let pending = entry.pending.as_mut().filter(|p| p.attempt == row.attempt && p.stage == Stage::Unknown)?;

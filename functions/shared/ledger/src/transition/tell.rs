@@ -35,7 +35,9 @@ pub fn whom(entry: &Entry, waiters: &[Waiter]) -> Vec<(Waiter, Message)> {
         }
         Some(failed) => messages.extend(leader_of(failed, &left)),
         // A refresh that waited for an attempt begun before it asked.
-        None => messages.extend(left.iter().map(|waiter| ((*waiter).clone(), again("the attempt under way ended without a result")))),
+        None => messages.extend(
+            left.iter().map(|waiter| ((*waiter).clone(), again("the attempt under way ended without a result"))),
+        ),
     }
     messages
 }

@@ -117,10 +117,20 @@ impl Param {
                 let text: String = value.as_str().ok_or_else(|| bad_type("text"))?.nfc().collect();
                 let length = text.chars().count();
                 if text.trim().is_empty() {
-                    return Err(ParamProblem::new(name, "param_empty", format!("`{name}` is empty"), "Write what to generate."));
+                    return Err(ParamProblem::new(
+                        name,
+                        "param_empty",
+                        format!("`{name}` is empty"),
+                        "Write what to generate.",
+                    ));
                 }
                 if text.contains('\0') {
-                    return Err(ParamProblem::new(name, "param_value", format!("`{name}` contains a NUL character"), "Remove it."));
+                    return Err(ParamProblem::new(
+                        name,
+                        "param_value",
+                        format!("`{name}` contains a NUL character"),
+                        "Remove it.",
+                    ));
                 }
                 if length > *max_chars {
                     let message = format!("`{name}` has {length} characters; at most {max_chars} are accepted");
@@ -130,7 +140,11 @@ impl Param {
             }
             Kind::Integer { min, max } => {
                 let number = value.as_i64().ok_or_else(|| bad_type("a whole number"))?;
-                if (*min..=*max).contains(&number) { Ok(value.clone()) } else { Err(out_of_range(name, number, min, max)) }
+                if (*min..=*max).contains(&number) {
+                    Ok(value.clone())
+                } else {
+                    Err(out_of_range(name, number, min, max))
+                }
             }
             Kind::Number { min, max } => {
                 let number = value.as_f64().ok_or_else(|| bad_type("a number"))?;
@@ -150,17 +164,25 @@ impl Param {
                 };
                 if !values.contains(&text) {
                     let near = nearest(&text, values.iter().map(String::as_str));
-                    let advice = near.map_or_else(|| format!("Use one of {}.", values.join(", ")), |near| format!("Did you mean `{near}`? Allowed: {}.", values.join(", ")));
+                    let advice = near.map_or_else(
+                        || format!("Use one of {}.", values.join(", ")),
+                        |near| format!("Did you mean `{near}`? Allowed: {}.", values.join(", ")),
+                    );
                     return Err(ParamProblem::new(name, "param_value", format!("`{name}` cannot be `{text}`"), advice));
                 }
                 Ok(Value::String(self.map.get(&text).cloned().unwrap_or(text)))
             }
             Kind::ImageSize => {
                 let names = || IMAGE_SIZES.iter().map(|(name, ..)| *name);
-                let advice = format!("Use {} or {{width, height}} of 64 to 4096 pixels.", names().collect::<Vec<_>>().join(", "));
+                let advice = format!(
+                    "Use {} or {{width, height}} of 64 to 4096 pixels.",
+                    names().collect::<Vec<_>>().join(", ")
+                );
                 let only_sides = value.as_object().is_none_or(|size| size.len() == 2);
                 match image_size_pixels(value) {
-                    Some((w, h)) if only_sides && (64..=4096).contains(&w) && (64..=4096).contains(&h) => Ok(value.clone()),
+                    Some((w, h)) if only_sides && (64..=4096).contains(&w) && (64..=4096).contains(&h) => {
+                        Ok(value.clone())
+                    }
                     _ => Err(ParamProblem::new(name, "param_value", format!("`{name}` is not a size"), advice)),
                 }
             }
@@ -168,20 +190,30 @@ impl Param {
     }
 }
 
-fn out_of_range(name: &str, value: impl std::fmt::Display, min: impl std::fmt::Display, max: impl std::fmt::Display) -> ParamProblem {
+fn out_of_range(
+    name: &str,
+    value: impl std::fmt::Display,
+    min: impl std::fmt::Display,
+    max: impl std::fmt::Display,
+) -> ParamProblem {
     ParamProblem::new(name, "param_value", format!("`{name}` cannot be {value}"), format!("Use {min} to {max}."))
 }
 
 /// See [`super::Model::resolve`].
-pub(super) fn resolve(params: &BTreeMap<String, Param>, given: &Map<String, Value>) -> Result<Map<String, Value>, Vec<ParamProblem>> {
+pub(super) fn resolve(
+    params: &BTreeMap<String, Param>,
+    given: &Map<String, Value>,
+) -> Result<Map<String, Value>, Vec<ParamProblem>> {
     let mut problems = Vec::new();
     let mut resolved = Map::new();
     let mut set_by: BTreeMap<String, &str> = BTreeMap::new();
     for (name, value) in given {
         let Some(param) = params.get(name) else {
             let known = || params.keys().map(String::as_str);
-            let advice = nearest(name, known())
-                .map_or_else(|| format!("Known: {}.", known().collect::<Vec<_>>().join(", ")), |near| format!("Did you mean `{near}`?"));
+            let advice = nearest(name, known()).map_or_else(
+                || format!("Known: {}.", known().collect::<Vec<_>>().join(", ")),
+                |near| format!("Did you mean `{near}`?"),
+            );
             problems.push(ParamProblem::new(name, "param_unknown", format!("the model has no param `{name}`"), advice));
             continue;
         };
@@ -200,7 +232,12 @@ pub(super) fn resolve(params: &BTreeMap<String, Param>, given: &Map<String, Valu
     for (name, param) in params {
         let to = param.to.as_deref().unwrap_or(name);
         if param.required && !given.contains_key(name) {
-            problems.push(ParamProblem::new(name, "param_missing", format!("`{name}` is missing"), "Add it under `params`."));
+            problems.push(ParamProblem::new(
+                name,
+                "param_missing",
+                format!("`{name}` is missing"),
+                "Add it under `params`.",
+            ));
         } else if let (Some(default), false) = (&param.default, resolved.contains_key(to)) {
             resolved.insert(to.to_owned(), default.clone());
         }
@@ -245,7 +282,9 @@ mod tests {
     #[test]
     fn values_become_the_providers() {
         let model = find(StepType::TextToImage, "flux_dev").unwrap();
-        let resolved = model.resolve(json!({"prompt": "e\u{301}", "aspect_ratio": "16:9", "guidance_scale": 4}).as_object().unwrap()).unwrap();
+        let resolved = model
+            .resolve(json!({"prompt": "e\u{301}", "aspect_ratio": "16:9", "guidance_scale": 4}).as_object().unwrap())
+            .unwrap();
         assert_eq!(resolved["image_size"], "landscape_16_9");
         assert_eq!(resolved["prompt"], "\u{e9}");
         assert_eq!(resolved["guidance_scale"], json!(4.0));

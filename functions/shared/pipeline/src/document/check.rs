@@ -19,9 +19,8 @@ const SETTING_KEYS: &[&str] = &["parallel", "max_workers", "fail_fast", "cache",
 const STEP_KEYS: &[&str] = &["name", "type", "model", "params", "timeout", "cache", "take"];
 const GROUP_KEYS: &[&str] = &["name", "type", "max_workers", "steps"];
 /// Keys of the language that this version does not carry out yet: refused by name, so that nobody takes them for obeyed.
-const NOT_YET: &[&str] = &[
-    "vars", "workers", "schedule", "similar", "rate_limit_delay", "max_age_days", "input_from", "enabled", "export",
-];
+const NOT_YET: &[&str] =
+    &["vars", "workers", "schedule", "similar", "rate_limit_delay", "max_age_days", "input_from", "enabled", "export"];
 const GROUP: &str = "parallel_group";
 
 struct Settings {
@@ -56,11 +55,22 @@ impl Checker<'_> {
     }
 
     fn wrong_type(&mut self, node: &Node, path: &str, wanted: &str) {
-        self.report(node.place, "wrong_type", path, format!("`{path}` is {}, not {wanted}", node.kind()), format!("Write {wanted}."));
+        self.report(
+            node.place,
+            "wrong_type",
+            path,
+            format!("`{path}` is {}, not {wanted}", node.kind()),
+            format!("Write {wanted}."),
+        );
     }
 
     /// The entries of a table by key; unknown keys are reported.
-    fn table<'n>(&mut self, node: &'n Node, path: &str, known: &[&str]) -> Option<BTreeMap<&'n str, (&'n Key, &'n Node)>> {
+    fn table<'n>(
+        &mut self,
+        node: &'n Node,
+        path: &str,
+        known: &[&str],
+    ) -> Option<BTreeMap<&'n str, (&'n Key, &'n Node)>> {
         let Content::Table(entries) = &node.content else {
             self.wrong_type(node, path, "a table (`key: value` lines)");
             return None;
@@ -106,7 +116,13 @@ impl Checker<'_> {
         };
         let found = number.and_then(|number| u32::try_from(number).ok()).filter(|number| (min..=max).contains(number));
         if found.is_none() {
-            self.report(node.place, "wrong_value", path, format!("`{path}` is not a whole number from {min} to {max}"), format!("Use {min} to {max}."));
+            self.report(
+                node.place,
+                "wrong_value",
+                path,
+                format!("`{path}` is not a whole number from {min} to {max}"),
+                format!("Use {min} to {max}."),
+            );
         }
         found
     }
@@ -116,11 +132,23 @@ impl Checker<'_> {
         let name = table.get("name").and_then(|(_, node)| self.text(node, "name")).unwrap_or("pipeline");
         if name.chars().count() > 200 || name.chars().any(char::is_control) {
             let place = table.get("name").map_or(root.place, |(_, node)| node.place);
-            self.report(place, "bad_name", "name", "the pipeline's name is too long or has control characters", "Use at most 200 printable characters.");
+            self.report(
+                place,
+                "bad_name",
+                "name",
+                "the pipeline's name is too long or has control characters",
+                "Use at most 200 printable characters.",
+            );
         }
         let settings = self.settings(table.get("settings").map(|(_, node)| *node));
         let Some((_, steps)) = table.get("steps") else {
-            self.report(root.place, "no_steps", "steps", "the document has no steps", "Add a list `steps:` with at least one step.");
+            self.report(
+                root.place,
+                "no_steps",
+                "steps",
+                "the document has no steps",
+                "Add a list `steps:` with at least one step.",
+            );
             return None;
         };
         let Content::List(items) = &steps.content else {
@@ -130,7 +158,11 @@ impl Checker<'_> {
         if items.is_empty() {
             self.report(steps.place, "no_steps", "steps", "the list of steps is empty", "Add at least one step.");
         }
-        let groups = items.iter().enumerate().filter_map(|(n, item)| self.item(item, &format!("steps[{n}]"), &settings)).collect();
+        let groups = items
+            .iter()
+            .enumerate()
+            .filter_map(|(n, item)| self.item(item, &format!("steps[{n}]"), &settings))
+            .collect();
         if self.steps > MAX_STEPS {
             let message = format!("the document has {} steps; one run has at most {MAX_STEPS}", self.steps);
             self.report(steps.place, "too_many_steps", "steps", message, "Split it, or use a batch.");
@@ -139,14 +171,21 @@ impl Checker<'_> {
     }
 
     fn settings(&mut self, node: Option<&Node>) -> Settings {
-        let mut settings =
-            Settings { parallel: true, max_workers: DEFAULT_WORKERS, fail_fast: true, cache: CachePolicy::Use, max_cost: None };
+        let mut settings = Settings {
+            parallel: true,
+            max_workers: DEFAULT_WORKERS,
+            fail_fast: true,
+            cache: CachePolicy::Use,
+            max_cost: None,
+        };
         let Some(table) = node.and_then(|node| self.table(node, "settings", SETTING_KEYS)) else { return settings };
         for (key, (_, node)) in table {
             let path = join("settings", key);
             match key {
                 "parallel" => settings.parallel = self.flag(node, &path).unwrap_or(settings.parallel),
-                "max_workers" => settings.max_workers = self.whole(node, &path, 1, MAX_WORKERS).unwrap_or(settings.max_workers),
+                "max_workers" => {
+                    settings.max_workers = self.whole(node, &path, 1, MAX_WORKERS).unwrap_or(settings.max_workers)
+                }
                 "fail_fast" => settings.fail_fast = self.flag(node, &path).unwrap_or(settings.fail_fast),
                 "cache" => settings.cache = self.cache(node, &path).unwrap_or_default(),
                 "max_cost" => settings.max_cost = self.dollars(node, &path),
@@ -164,7 +203,13 @@ impl Checker<'_> {
             _ => None,
         };
         if found.is_none() {
-            self.report(node.place, "wrong_value", path, format!("`{path}` is not a cache policy"), "Use use, refresh or off.");
+            self.report(
+                node.place,
+                "wrong_value",
+                path,
+                format!("`{path}` is not a cache policy"),
+                "Use use, refresh or off.",
+            );
         }
         found
     }
@@ -176,7 +221,13 @@ impl Checker<'_> {
         };
         let found = number.and_then(Money::from_dollars);
         if found.is_none() {
-            self.report(node.place, "wrong_value", path, format!("`{path}` is not an amount in dollars"), "Write a number, as 2.50.");
+            self.report(
+                node.place,
+                "wrong_value",
+                path,
+                format!("`{path}` is not an amount in dollars"),
+                "Write a number, as 2.50.",
+            );
         }
         found
     }
@@ -186,12 +237,14 @@ impl Checker<'_> {
             self.wrong_type(node, path, "a step (`name`, `type`, `params` …)");
             return None;
         };
-        let is_group = entries.iter().any(|(key, value)| key.text == "type" && value.content == Content::Text(GROUP.into()));
+        let is_group =
+            entries.iter().any(|(key, value)| key.text == "type" && value.content == Content::Text(GROUP.into()));
         if !is_group {
             return self.step(node, path, settings).map(|step| CheckedGroup { workers: 1, steps: vec![step] });
         }
         let table = self.table(node, path, GROUP_KEYS)?;
-        let own = table.get("max_workers").and_then(|(_, node)| self.whole(node, &join(path, "max_workers"), 1, MAX_WORKERS));
+        let own =
+            table.get("max_workers").and_then(|(_, node)| self.whole(node, &join(path, "max_workers"), 1, MAX_WORKERS));
         let workers = if settings.parallel { own.unwrap_or(settings.max_workers) } else { 1 };
         if let Some((_, name)) = table.get("name") {
             self.name(name, &join(path, "name"));
@@ -208,7 +261,11 @@ impl Checker<'_> {
         if items.is_empty() {
             self.report(steps.place, "no_steps", &here, "the group's list of steps is empty", "Add at least one step.");
         }
-        let steps = items.iter().enumerate().filter_map(|(n, item)| self.step(item, &format!("{here}[{n}]"), settings)).collect();
+        let steps = items
+            .iter()
+            .enumerate()
+            .filter_map(|(n, item)| self.step(item, &format!("{here}[{n}]"), settings))
+            .collect();
         Some(CheckedGroup { workers, steps })
     }
 
@@ -260,15 +317,30 @@ impl Checker<'_> {
 
     fn model(&mut self, table: &BTreeMap<&str, (&Key, &Node)>, node: &Node, path: &str) -> Option<&'static Model> {
         let Some((_, type_node)) = table.get("type") else {
-            self.report(node.place, "type_missing", &join(path, "type"), "the step has no type", format!("Add `type:`, one of {}.", types()));
+            self.report(
+                node.place,
+                "type_missing",
+                &join(path, "type"),
+                "the step has no type",
+                format!("Add `type:`, one of {}.", types()),
+            );
             return None;
         };
         let here = join(path, "type");
         let type_text = self.text(type_node, &here)?;
         let Some(step) = StepType::parse(type_text) else {
             let near = nearest(type_text, StepType::ALL.iter().map(|step| step.as_str()).chain([GROUP]));
-            let advice = near.map_or_else(|| format!("This version carries out {}.", types()), |near| format!("Did you mean `{near}`?"));
-            self.report(type_node.place, "unknown_type", &here, format!("there is no step type `{}`", shown(type_text)), advice);
+            let advice = near.map_or_else(
+                || format!("This version carries out {}.", types()),
+                |near| format!("Did you mean `{near}`?"),
+            );
+            self.report(
+                type_node.place,
+                "unknown_type",
+                &here,
+                format!("there is no step type `{}`", shown(type_text)),
+                advice,
+            );
             return None;
         };
         let Some((_, model_node)) = table.get("model") else { return catalogue::find(step, step.default_model()) };
@@ -283,13 +355,26 @@ impl Checker<'_> {
                 .map(String::as_str)
                 .collect();
             let all = format!("Models for {}: {}.", step.as_str(), names.join(", "));
-            let advice = nearest(name, names.iter().copied()).map_or(all.clone(), |near| format!("Did you mean `{near}`? {all}"));
-            self.report(model_node.place, "unknown_model", &here, format!("there is no model `{}` for {}", shown(name), step.as_str()), advice);
+            let advice = nearest(name, names.iter().copied())
+                .map_or(all.clone(), |near| format!("Did you mean `{near}`? {all}"));
+            self.report(
+                model_node.place,
+                "unknown_model",
+                &here,
+                format!("there is no model `{}` for {}", shown(name), step.as_str()),
+                advice,
+            );
         }
         model
     }
 
-    fn params(&mut self, node: Option<&Node>, place: Place, path: &str, model: Option<&'static Model>) -> Option<Map<String, Value>> {
+    fn params(
+        &mut self,
+        node: Option<&Node>,
+        place: Place,
+        path: &str,
+        model: Option<&'static Model>,
+    ) -> Option<Map<String, Value>> {
         let mut given = Map::new();
         let mut places: BTreeMap<String, Place> = BTreeMap::new();
         match node.map(|node| (&node.content, node)) {
@@ -334,7 +419,13 @@ impl Checker<'_> {
         match fill(text, self.input) {
             Ok(text) => Some(Value::String(text)),
             Err(UnknownPlaceholder(name)) if name == "input" => {
-                self.report(place, "input_missing", path, "`{{input}}` is used and the run has no input text", "Give it one (--input \"…\").");
+                self.report(
+                    place,
+                    "input_missing",
+                    path,
+                    "`{{input}}` is used and the run has no input text",
+                    "Give it one (--input \"…\").",
+                );
                 None
             }
             Err(UnknownPlaceholder(name)) => {

@@ -36,7 +36,13 @@ pub struct Problem {
 
 impl Problem {
     /// A problem at a place.
-    pub fn at(place: Place, code: &str, path: impl Into<String>, message: impl Into<String>, advice: impl Into<String>) -> Self {
+    pub fn at(
+        place: Place,
+        code: &str,
+        path: impl Into<String>,
+        message: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
         Problem { place, code: code.to_owned(), path: path.into(), message: message.into(), advice: advice.into() }
     }
 }

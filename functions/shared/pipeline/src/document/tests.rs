@@ -28,7 +28,14 @@ fn the_smallest_documents_are_accepted() {
 
 #[test]
 fn hostile_prompts_go_through_unchanged() {
-    for prompt in ["{% $states.input %}", "{{input}}", "say \"hi\" 'there'", "two\nlines\ttab", "🦊 日本語", "$(rm -rf /) `x` ${y}"] {
+    for prompt in [
+        "{% $states.input %}",
+        "{{input}}",
+        "say \"hi\" 'there'",
+        "two\nlines\ttab",
+        "🦊 日本語",
+        "$(rm -rf /) `x` ${y}",
+    ] {
         let checked = check(ONE, Some(prompt)).unwrap();
         assert_eq!(checked.groups[0].steps[0].params["prompt"], prompt);
     }
@@ -54,7 +61,11 @@ fn every_problem_is_reported_with_its_place() {
         ("settings: {schedule: eager}\nsteps: [{type: text_to_image}]", Some("x"), one("not_supported", 1)),
         ("settings: {max_cost: -1}\nsteps: [{type: text_to_image}]", Some("x"), one("wrong_value", 1)),
         ("settings: {max_workers: 41}\nsteps: [{type: text_to_image}]", Some("x"), one("wrong_value", 1)),
-        ("steps:\n- {type: text_to_image, name: a}\n- {type: text_to_image, name: a}", Some("x"), one("duplicate_name", 3)),
+        (
+            "steps:\n- {type: text_to_image, name: a}\n- {type: text_to_image, name: a}",
+            Some("x"),
+            one("duplicate_name", 3),
+        ),
         ("steps:\n- {type: text_to_image, take: -1}", Some("x"), one("wrong_value", 2)),
     ] {
         assert_eq!(codes(text, input), expected, "{text}");
@@ -73,7 +84,11 @@ fn long_prompts_are_measured_in_characters() {
 fn what_would_cost_time_or_memory_is_refused_at_once() {
     let many = format!("steps:\n{}", "- {type: text_to_image}\n".repeat(10_000));
     assert_eq!(codes(&many, Some("x")), one("too_many_steps", 2));
-    for text in [format!("steps: {}", "[".repeat(60_000)), format!("steps: {}", "{a: ".repeat(60_000)), "x".repeat(MAX_BYTES + 1)] {
+    for text in [
+        format!("steps: {}", "[".repeat(60_000)),
+        format!("steps: {}", "{a: ".repeat(60_000)),
+        "x".repeat(MAX_BYTES + 1),
+    ] {
         let codes = codes(&text, None);
         assert!(codes.len() == 1 && codes[0].1.starts_with("document_"), "{codes:?}");
     }
@@ -83,7 +98,13 @@ fn what_would_cost_time_or_memory_is_refused_at_once() {
 fn a_report_shows_line_excerpt_and_advice() {
     let text = ONE.replace("flux_schnell", "flux_schnel");
     let report = check(&text, Some("x")).unwrap_err().report("p.yaml", &text);
-    for part in ["error[unknown_model]", "p.yaml:5:12", "model: flux_schnel", "Did you mean `flux_schnell`?", "nothing was spent"] {
+    for part in [
+        "error[unknown_model]",
+        "p.yaml:5:12",
+        "model: flux_schnel",
+        "Did you mean `flux_schnell`?",
+        "nothing was spent",
+    ] {
         assert!(report.contains(part), "{report}");
     }
 }

@@ -74,7 +74,13 @@ impl Node {
 pub(super) fn parse(text: &str) -> Result<Node, Problem> {
     if text.len() > MAX_BYTES {
         let message = format!("the document has {} bytes; at most {MAX_BYTES} are read", text.len());
-        return Err(Problem::at(Place::START, "document_too_large", "", message, "Use a batch for many inputs, and files for media."));
+        return Err(Problem::at(
+            Place::START,
+            "document_too_large",
+            "",
+            message,
+            "Use a batch for many inputs, and files for media.",
+        ));
     }
     if let Some(at) = text.find('\0') {
         let message = "the document contains a NUL character";
@@ -99,7 +105,13 @@ pub(super) fn parse(text: &str) -> Result<Node, Problem> {
         let place = error.location().map_or(Place::START, place);
         let full = error.to_string();
         let message = full.lines().next().unwrap_or("the document cannot be read").to_owned();
-        Problem::at(place, "document_syntax", "", message, "Mend the YAML (or JSON) there; tabs do not indent, and anchors are not read.")
+        Problem::at(
+            place,
+            "document_syntax",
+            "",
+            message,
+            "Mend the YAML (or JSON) there; tabs do not indent, and anchors are not read.",
+        )
     })?;
     Ok(node(root))
 }
@@ -125,7 +137,10 @@ fn node(raw: Spanned<Raw>) -> Node {
         Raw::Text(value) => Content::Text(value),
         Raw::List(items) => Content::List(items.into_iter().map(node).collect()),
         Raw::Table(entries) => Content::Table(
-            entries.into_iter().map(|(key, value)| (Key { place: place(key.referenced), text: key.value }, node(value))).collect(),
+            entries
+                .into_iter()
+                .map(|(key, value)| (Key { place: place(key.referenced), text: key.value }, node(value)))
+                .collect(),
         ),
     };
     Node { place: here, content }
