@@ -1,12 +1,7 @@
 //! The real implementations of the ledger's traits pass the same contract as their twins in memory: DynamoDB, S3, Step
 //! Functions and SSM, as the local AWS plays them. Every test has a table, a bucket or a state machine of its own, so that
 //! they run side by side and on an endpoint that is shared.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test suite: what does not work is to fail loudly"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test suite: what does not work is to fail loudly")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
