@@ -1,6 +1,8 @@
 //! The command as a user meets it when something is wrong: it says what, where and how to mend it, with a steady exit code,
 //! and before anything is started.
 
+#![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
+
 use std::path::Path;
 use std::process::{Command, Output};
 
