@@ -57,3 +57,29 @@ fn main() -> ExitCode {
         engine.report(&run, cause).await
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_in_are_read() {
+        let event = include_str!("../../../events/run-aborted.json");
+        let Input::Event { detail } = serde_json::from_str(event).unwrap() else { panic!("an event") };
+        assert_eq!((detail.name.as_str(), detail.status.as_str()), ("20261124t000000-4f2a9c0b17", "ABORTED"));
+        let state = r#"{"run_id": "20261124t000000-4f2a9c0b17", "error": "", "cause": ""}"#;
+        assert!(matches!(serde_json::from_str(state).unwrap(), Input::State { .. }));
+    }
+
+    #[test]
+    fn what_the_machine_caught_becomes_a_stable_name() {
+        for (error, cause, name) in [
+            ("States.Timeout", "", Some(ErrorName::StepTimedOut)),
+            ("Budget.Exceeded", "too dear", Some(ErrorName::BudgetExceeded)),
+            ("States.Runtime", "bad", Some(ErrorName::Internal)),
+            ("", "", None),
+        ] {
+            assert_eq!(cause_of(error, cause).map(|failure| failure.name), name);
+        }
+    }
+}

@@ -48,11 +48,14 @@ pub(crate) fn build(layout: &Layout, release: bool, progress: &Progress) -> Resu
     progress.step("building the functions");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(layout.root()).args(["build", "--message-format=json-render-diagnostics"]);
+    // A dev build selects the whole workspace, as `cargo fresco` and `cargo test` do: another selection would be other
+    // features of shared dependencies, and a second build of them. What is released is built from its own features alone.
+    cargo.arg(if release { "--release" } else { "--workspace" });
     for name in FUNCTIONS.iter().chain([&SIMULATOR]) {
-        cargo.args(["--package", &format!("fresco-{name}"), "--bin", name]);
-    }
-    if release {
-        cargo.arg("--release");
+        cargo.args(["--bin", name]);
+        if release {
+            cargo.args(["--package", &format!("fresco-{name}")]);
+        }
     }
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(belongs_to_outer_cargo) {

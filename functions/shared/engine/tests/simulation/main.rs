@@ -108,7 +108,7 @@ fn a_waiter_that_is_missed_is_noticed() {
 
 #[test]
 fn a_waiter_written_after_the_entry_was_read_is_noticed() {
-    caught(Mutant::LateWait, 12000, &["(d)"]);
+    caught(Mutant::LateWait, 3000, &["(d)"]);
 }
 
 #[test]

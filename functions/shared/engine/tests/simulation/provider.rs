@@ -135,8 +135,8 @@ impl Model {
         let rng = &mut state.rng;
         let queued = if rng.percent(70) { 0 } else { rng.between(0, 120_000) };
         let works = match rng.below(100) {
-            0..10 => 0,
-            10..70 => rng.between(1_000, 20_000),
+            0..20 => 0,
+            20..70 => rng.between(1_000, 20_000),
             70..95 => rng.between(20_000, 600_000),
             _ => rng.between(600_000, 10_800_000),
         };
@@ -163,7 +163,9 @@ impl Model {
             hooks: (0..hooks)
                 .map(|_| {
                     ends_at
-                        + if state.rng.percent(70) {
+                        + if state.rng.percent(40) {
+                            0
+                        } else if state.rng.percent(60) {
                             state.rng.between(0, 3_000)
                         } else {
                             state.rng.between(0, 3_600_000)

@@ -31,6 +31,8 @@ pub(crate) struct Knobs {
     pub(crate) unclear_percent: usize,
     /// One choice of the scheduler in so many moves the clock. Huge: only when nobody can run.
     pub(crate) jump_one_in: usize,
+    /// Of those, so many in a hundred go only to what happens next, so that it meets what is under way.
+    pub(crate) meet_percent: usize,
     /// When chance stops doing harm.
     pub(crate) chaos_steps: usize,
     /// How far a function's end may be behind its timeout: the skew of clocks.
@@ -57,14 +59,15 @@ impl Knobs {
             crash_one_in: *rng.pick(&[30, 100, 400]),
             refuse_one_in: if calm { usize::MAX } else { *rng.pick(&[2, 4, 10]) },
             unclear_percent: *rng.pick(&[10, 50, 90]),
-            jump_one_in: if calm || rng.one_in(3) { usize::MAX } else { *rng.pick(&[40, 150, 600]) },
+            jump_one_in: if calm || rng.one_in(3) { usize::MAX } else { *rng.pick(&[15, 40, 150, 600]) },
+            meet_percent: *rng.pick(&[20, 95]),
             chaos_steps: *rng.pick(&[300, 900, 2_500]),
             overrun: rng.between(0, 240_000),
             list_lag: *rng.pick(&[0, 0, 60_000, 300_000, 4 * HOUR]),
             runs: 1 + rng.below(4),
             prompts: 1 + rng.below(3),
             refresh_percent: *rng.pick(&[0, 10, 40]),
-            spread: *rng.pick(&[0, 30_000, 600_000, 2 * HOUR, 9 * DAY]),
+            spread: *rng.pick(&[0, 3_000, 30_000, 600_000, 2 * HOUR, 9 * DAY]),
         }
     }
 

@@ -144,10 +144,12 @@ impl Scheduler {
             self.pass(next);
             return true;
         }
+        let next = self.timers.iter().map(|(at, _)| *at - now).filter(|&by| by > 0).min().unwrap_or(0);
         let (jump, forges, pick) = {
             let mut state = self.world.state();
             let jump =
                 (state.chaos && state.rng.one_in(self.world.knobs.jump_one_in)).then(|| match state.rng.below(10) {
+                    _ if state.rng.percent(self.world.knobs.meet_percent) => next.min(60_000),
                     0..6 => state.rng.between(1_000, 30_000),
                     6..9 => state.rng.between(30_000, 600_000),
                     _ => state.rng.between(600_000, 7_200_000),

@@ -1,0 +1,91 @@
+//! The shipped state machine against the code that it works with: what it retries is exactly what the code calls retryable,
+//! its check intervals are the planner's, and what it does not assign it does not use.
+
+use std::collections::BTreeSet;
+
+use fresco_pipeline::catalogue::StepType;
+use fresco_pipeline::error::ErrorName;
+use fresco_pipeline::plan::{MAX_CHECK_SECONDS, NUDGES, check_interval};
+use serde_json::Value;
+
+fn machine() -> Value {
+    serde_json::from_str(include_str!("../../../../infra/run.asl.json")).unwrap()
+}
+
+/// Every state, however deep.
+fn states(value: &Value, found: &mut Vec<(String, Value)>) {
+    if let Some(states_here) = value.get("States").and_then(Value::as_object) {
+        for (name, state) in states_here {
+            found.push((name.clone(), state.clone()));
+            if let Some(inner) = state.get("ItemProcessor") {
+                states(inner, found);
+            }
+        }
+    }
+}
+
+fn state(name: &str) -> Value {
+    let mut all = Vec::new();
+    states(&machine(), &mut all);
+    all.into_iter().find(|(found, _)| found == name).unwrap().1
+}
+
+fn retried(state: &Value) -> BTreeSet<String> {
+    let retries = state["Retry"].as_array().unwrap().iter();
+    let names = retries.flat_map(|retry| retry["ErrorEquals"].as_array().unwrap().clone());
+    names.map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn generate_retries_exactly_the_retryable_names() {
+    let ours: BTreeSet<String> =
+        ErrorName::ALL.iter().filter(|name| name.is_retryable()).map(|name| name.as_str().to_owned()).collect();
+    let named = retried(&state("Generate"));
+    let foreign = |name: &String| name.starts_with("States.") || name.starts_with("Lambda.");
+    let (aws, named): (BTreeSet<_>, BTreeSet<_>) = named.into_iter().partition(foreign);
+    assert_eq!(named, ours);
+    assert!(aws.contains("States.Timeout"), "the nudge");
+}
+
+#[test]
+fn no_state_retries_a_name_that_is_not_in_the_list_or_not_retryable() {
+    let mut all = Vec::new();
+    states(&machine(), &mut all);
+    for (name, state) in all.iter().filter(|(_, state)| state.get("Retry").is_some()) {
+        for error in
+            retried(state).iter().filter(|error| !error.starts_with("States.") && !error.starts_with("Lambda."))
+        {
+            assert!(ErrorName::parse(error).is_some_and(ErrorName::is_retryable), "{name} retries {error}");
+        }
+        assert!(state.get("TimeoutSeconds").is_some(), "{name} has no timeout");
+    }
+}
+
+#[test]
+fn the_nudge_is_the_planners() {
+    let generate = state("Generate");
+    let nudge =
+        generate["Retry"].as_array().unwrap().iter().find(|retry| retry["ErrorEquals"][0] == "States.Timeout").unwrap();
+    assert_eq!(nudge["MaxAttempts"], NUDGES);
+    let expected = format!(
+        "{{% $min([{MAX_CHECK_SECONDS}, $states.input.check * $power(2, $states.context.State.RetryCount)]) %}}"
+    );
+    assert_eq!(generate["TimeoutSeconds"], expected);
+    assert_eq!([check_interval(2, 0), check_interval(2, 3), check_interval(60, 12)], [2, 16, 900]);
+}
+
+#[test]
+fn every_step_type_has_its_function() {
+    let functions = state("Plan")["Assign"]["functions"].clone();
+    let named: BTreeSet<&str> = functions.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(named, StepType::ALL.iter().map(|step| step.as_str()).collect());
+}
+
+#[test]
+fn only_the_run_id_goes_in_and_no_result_travels() {
+    let text = machine().to_string();
+    for word in ["prompt", "params", "outputs", "document"] {
+        assert!(!text.contains(&format!("input.{word}")), "{word} travels");
+    }
+    assert_eq!(state("Generate")["Output"], "{% {} %}");
+}
