@@ -155,6 +155,9 @@ impl World {
         drop(state);
         let written = self.memory.wait(&late.key, &late.wait).now_or_never();
         assert!(matches!(written, Some(Ok(_))), "memory answers at once");
+        let entry = self.memory.all_entries().into_iter().find(|e| e.key == late.key);
+        self.count("LATE");
+        if let Some(e) = entry { if e.result.is_some() { eprintln!("late {} open {} joined {:?} untold {} result {:?} pending {}", late.wait.token, self.memory.is_open(&late.wait.token), late.joined, e.untold, e.result.as_ref().map(|r| r.attempt), e.pending.is_some()); } }
         if let Some(attempt) = late.joined {
             self.memory.join(&late.key, &late.wait.asker, attempt).now_or_never();
         }
