@@ -1,6 +1,8 @@
 //! The shipped state machine against the code that it works with: what it retries is exactly what the code calls retryable,
 //! its check intervals are the planner's, and what it does not assign it does not use.
 
+#![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
+
 use std::collections::BTreeSet;
 
 use fresco_pipeline::catalogue::StepType;

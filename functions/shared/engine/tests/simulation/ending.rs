@@ -61,12 +61,7 @@ pub(crate) struct Actor {
 impl Scheduler {
     pub(crate) fn ended(&mut self, what: What, end: End) {
         match (what, end) {
-            (What::Plan { execution }, End::Planned(Ok(work))) => {
-                if self.executions[execution].phase == Phase::Planning {
-                    self.executions[execution].planned(&work);
-                    self.proceed(execution);
-                }
-            }
+            (What::Plan { execution }, End::Planned(Ok(work))) => self.plan_ended(execution, &work),
             (What::Plan { execution }, End::Planned(Err(cause))) => self.plan_again(execution, cause),
             (What::Generate { execution, token, .. }, End::Worked(Ok(()))) => {
                 if let Some(task) = self.executions[execution].task_of(&token) {
@@ -74,13 +69,7 @@ impl Scheduler {
                 }
             }
             (What::Generate { execution, token, .. }, End::Worked(Err(cause))) => {
-                // A function's error fails its task, whatever token it holds.
-                if self.close(execution, &token) {
-                    let task = self.executions[execution].task_of(&token).expect("it was just closed");
-                    let follows = self.executions[execution].failed(task, cause, &mut self.world.state().rng);
-                    self.follow(execution, follows);
-                    self.proceed(execution);
-                }
+                self.generate_failed(execution, &token, cause);
             }
             (What::Collect { key, attempt, tries }, End::Worked(Err(_))) => self.collect_again(key, attempt, tries),
             (What::Webhook { job, tries }, End::Received(received)) => match received {
@@ -96,6 +85,24 @@ impl Scheduler {
             (What::Report { execution, tries }, End::Reported(Err(_))) => self.report_again(execution, tries),
             _ => {}
         }
+    }
+
+    fn plan_ended(&mut self, execution: usize, work: &WorkList) {
+        if self.executions[execution].phase == Phase::Planning {
+            self.executions[execution].planned(work);
+            self.proceed(execution);
+        }
+    }
+
+    /// A function's error fails its task, if the task still waits under its token.
+    fn generate_failed(&mut self, execution: usize, token: &str, cause: Failure) {
+        if !self.close(execution, token) {
+            return;
+        }
+        let task = self.executions[execution].task_of(token).expect("it was just closed");
+        let follows = self.executions[execution].failed(task, cause, &mut self.world.state().rng);
+        self.follow(execution, follows);
+        self.proceed(execution);
     }
 
     /// Drops an actor where it is.

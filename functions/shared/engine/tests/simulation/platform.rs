@@ -20,7 +20,7 @@ use fresco_providers::{Provider, RemoteMedia};
 
 use crate::invariants;
 use crate::provider::{Model, media_bytes};
-use crate::world::{Late, Mutant, World, brief, short};
+use crate::world::{Mutant, World, brief, short};
 
 /// Every capability.
 #[derive(Clone)]
@@ -83,7 +83,6 @@ impl Sim {
     }
 
     async fn commit_now(&self, change: &Change) -> Result<(), CommitError> {
-        self.0.write_late();
         let memory = &self.0.memory;
         let before = memory.entry(&change.entry.key).await.expect("memory answers");
         let row = match &change.attempt {
@@ -152,37 +151,15 @@ impl Entries for Sim {
 impl Waiters for Sim {
     async fn wait(&self, key: &ContentKey, wait: &Wait) -> Result<Waiter, StoreError> {
         let effect = async {
-            let there = self.0.memory.waiters(key).await?.into_iter().find(|waiter| waiter.asker == wait.asker);
-            match (self.0.mutant, there) {
-                (Some(Mutant::LateWait), None) => {
-                    let mut state = self.0.state();
-                    let actor = state.actor;
-                    state.late.insert(actor, Late { key: key.clone(), wait: wait.clone(), joined: None });
-                    Ok(Waiter {
-                        asker: wait.asker.clone(),
-                        token: wait.token.clone(),
-                        joined: Attempt::NONE,
-                        base: wait.base,
-                        since: wait.now,
-                        running_since: None,
-                        timeout_ms: wait.timeout_ms,
-                    })
-                }
-                _ => self.0.memory.wait(key, wait).await,
-            }
+            let waiter = self.0.memory.wait(key, wait).await;
+            self.0.written(&wait.asker);
+            waiter
         };
         let about = || format!("{} {} base {} {}", brief(key), short(&wait.asker), wait.base, wait.token);
         self.ledger("wait", about, effect).await
     }
     async fn join(&self, key: &ContentKey, asker: &Asker, attempt: Attempt) -> Result<(), StoreError> {
         let effect = async {
-            {
-                let mut state = self.0.state();
-                let actor = state.actor;
-                if let Some(late) = state.late.get_mut(&actor) {
-                    late.joined = Some(attempt);
-                }
-            }
             self.0.memory.join(key, asker, attempt).await?;
             let row = self.0.memory.waiters(key).await?.into_iter().find(|waiter| waiter.asker == *asker);
             self.0.state().joined.extend(row.map(|row| (asker.clone(), row)));
@@ -196,8 +173,10 @@ impl Waiters for Sim {
     async fn waiters(&self, key: &ContentKey) -> Result<Vec<Waiter>, StoreError> {
         let effect = async {
             let mut waiters = self.0.memory.waiters(key).await?;
-            if self.0.mutant == Some(Mutant::MissedWaiter) {
-                waiters.pop();
+            match self.0.mutant {
+                Some(Mutant::MissedWaiter) => drop(waiters.pop()),
+                Some(Mutant::LateWaiter) => waiters.retain(|waiter| self.0.seen_by_now(&waiter.asker)),
+                _ => {}
             }
             Ok(waiters)
         };

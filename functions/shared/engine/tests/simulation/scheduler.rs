@@ -192,7 +192,6 @@ impl Scheduler {
         self.world.state().actor = self.actors[n].id;
         let mut context = Context::from_waker(Waker::noop());
         if let Poll::Ready(end) = self.actors[n].future.as_mut().poll(&mut context) {
-            self.world.write_late();
             let actor = self.actors.swap_remove(n);
             self.ended(actor.what, end);
         }

@@ -6,17 +6,15 @@ use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
-use fresco_ledger::memory::{ManualClock, Memory};
-use fresco_ledger::rows::{Asker, Millis, Waiter};
-use fresco_ledger::traits::{Clock, Wait, Waiters};
-use fresco_pipeline::error::Failure;
-use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
-use fresco_pipeline::money::Money;
-use futures::FutureExt;
-
 use crate::provider::Job;
 use crate::rng::Rng;
 use crate::scenario::Knobs;
+use fresco_ledger::memory::{ManualClock, Memory};
+use fresco_ledger::rows::{Asker, Millis, Waiter};
+use fresco_ledger::traits::Clock;
+use fresco_pipeline::error::Failure;
+use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
+use fresco_pipeline::money::Money;
 
 /// A rule that a broken ledger does not keep. The suite has to notice each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,11 +23,14 @@ pub(crate) enum Mutant {
     NoRevision,
     /// Reading an entry's waiters misses one.
     MissedWaiter,
-    /// A waiter's row is written when its call ends, after the entry was read, not before.
-    LateWait,
+    /// Reading an entry's waiters does not see rows that were first written lately: it is not strongly consistent.
+    LateWaiter,
     /// A hold does not look at the budget.
     NoBudget,
 }
+
+/// After so many calls of anybody, [`Mutant::LateWaiter`] shows a row.
+const LATE: u64 = 60;
 
 /// What becomes of one call to a capability.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,13 +50,6 @@ pub(crate) struct World {
     state: Mutex<State>,
 }
 
-/// A row that is not written yet.
-pub(crate) struct Late {
-    pub(crate) key: ContentKey,
-    pub(crate) wait: Wait,
-    pub(crate) joined: Option<Attempt>,
-}
-
 pub(crate) struct State {
     pub(crate) rng: Rng,
     /// Faults that may still happen.
@@ -68,6 +62,8 @@ pub(crate) struct State {
     pub(crate) answers: Vec<(String, Result<(), Failure>)>,
     /// The claim that an actor made last: what it may submit for, once.
     pub(crate) claims: BTreeMap<usize, (ContentKey, Attempt)>,
+    /// When attempts were claimed: when the commit took effect, not when it was decided.
+    pub(crate) claimed: BTreeMap<(ContentKey, Attempt), Millis>,
     /// Refusals that cost money all the same.
     pub(crate) billed: BTreeSet<(ContentKey, Attempt)>,
     /// Injected fetch failures of an attempt: fewer than make the engine give up.
@@ -77,14 +73,16 @@ pub(crate) struct State {
     pub(crate) expired: BTreeMap<ContentKey, usize>,
     /// The row of a step as it was when it joined or claimed last, whatever became of the row.
     pub(crate) joined: BTreeMap<Asker, Waiter>,
-    /// Steps for which two calls of generate went on at once.
+    /// Steps for which two calls of generate went on at once. The older can join after the younger has read its row, and
+    /// then the younger does not know what the step shares: a claim is not conditional on it.
     pub(crate) overlapped: BTreeSet<Asker>,
     /// Hand-overs that failed as often as Lambda tries.
     pub(crate) dropped: BTreeSet<(ContentKey, Attempt)>,
     /// Attempts that were once declared lost.
     pub(crate) lost: BTreeSet<(ContentKey, Attempt)>,
-    /// Waits that [`Mutant::LateWait`] holds back.
-    pub(crate) late: BTreeMap<usize, Late>,
+    /// Calls so far, and at which of them a step's row was first written.
+    pub(crate) calls: u64,
+    pub(crate) written: BTreeMap<Asker, u64>,
     pub(crate) tokens: Vec<String>,
     pub(crate) counts: BTreeMap<&'static str, u64>,
     /// The first broken guarantee.
@@ -105,6 +103,7 @@ impl World {
             jobs: Vec::new(),
             answers: Vec::new(),
             claims: BTreeMap::new(),
+            claimed: BTreeMap::new(),
             billed: BTreeSet::new(),
             fetches: BTreeMap::new(),
             budgets: BTreeMap::new(),
@@ -113,7 +112,8 @@ impl World {
             overlapped: BTreeSet::new(),
             dropped: BTreeSet::new(),
             lost: BTreeSet::new(),
-            late: BTreeMap::new(),
+            calls: 0,
+            written: BTreeMap::new(),
             tokens: Vec::new(),
             counts: BTreeMap::new(),
             broken: None,
@@ -147,20 +147,17 @@ impl World {
         *self.state().counts.entry(what).or_default() += 1;
     }
 
-    /// [`Mutant::LateWait`]: writes the row that is held back for the actor that goes on now.
-    pub(crate) fn write_late(&self) {
+    /// A step's row was written.
+    pub(crate) fn written(&self, asker: &Asker) {
         let mut state = self.state();
-        let actor = state.actor;
-        let Some(late) = state.late.remove(&actor) else { return };
-        drop(state);
-        let written = self.memory.wait(&late.key, &late.wait).now_or_never();
-        assert!(matches!(written, Some(Ok(_))), "memory answers at once");
-        let entry = self.memory.all_entries().into_iter().find(|e| e.key == late.key);
-        self.count("LATE");
-        if let Some(e) = entry { if e.result.is_some() { eprintln!("late {} open {} joined {:?} untold {} result {:?} pending {}", late.wait.token, self.memory.is_open(&late.wait.token), late.joined, e.untold, e.result.as_ref().map(|r| r.attempt), e.pending.is_some()); } }
-        if let Some(attempt) = late.joined {
-            self.memory.join(&late.key, &late.wait.asker, attempt).now_or_never();
-        }
+        let calls = state.calls;
+        state.written.entry(asker.clone()).or_insert(calls);
+    }
+
+    /// [`Mutant::LateWaiter`]: whether a step's row was written long enough ago.
+    pub(crate) fn seen_by_now(&self, asker: &Asker) -> bool {
+        let state = self.state();
+        state.written.get(asker).is_some_and(|written| state.calls > written + LATE)
     }
 
     /// A guarantee is broken. The first one counts: what follows from it says nothing more.
@@ -208,6 +205,7 @@ impl World {
         E: Send,
     {
         Pause(false).await;
+        self.state().calls += 1;
         let fate = self.fate();
         if fate == Fate::Fails {
             self.note(|| format!("{what} {} FAILS", about()));

@@ -1,1 +1,107 @@
-//! to come
+//! The transition table of the design, row by row, each condition true and false; the money; and who is told what. That
+//! the transitions keep the guarantees together, whatever is interleaved, is for the engine's simulation to find out.
+
+mod ending;
+mod money;
+mod submitting;
+mod telling;
+
+use fresco_pipeline::catalogue::{MediaKind, ProviderName, StepType};
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
+use fresco_pipeline::money::Money;
+use serde_json::Map;
+
+use super::{Answer, Ask, Completion, Outcome, ask};
+use crate::rows::{Asker, AttemptRow, Entry, Millis, Ready, Request, Waiter};
+use crate::traits::Change;
+
+/// When everything begins.
+const NOW: Millis = 1_800_000_000_000;
+/// From claim to where the submitter is surely dead.
+const DEAD_AFTER: Millis = 390_000;
+const PRICE: Money = Money::micros(3_000);
+
+fn asker(step: &str) -> Asker {
+    Asker { run: RunId::parse("run-00000001").unwrap(), step: StepName::parse(step).unwrap() }
+}
+
+fn waiter(step: &str, joined: u32, base: u32) -> Waiter {
+    Waiter {
+        asker: asker(step),
+        token: format!("token of {step}"),
+        joined: Attempt(joined),
+        base: Attempt(base),
+        since: NOW,
+        running_since: None,
+        timeout_ms: 30_000,
+    }
+}
+
+fn ready(attempt: u32) -> Ready {
+    Ready { attempt: Attempt(attempt), outputs: Vec::new(), created_at: NOW, cost: PRICE, took_ms: 1 }
+}
+
+fn entry() -> Entry {
+    Entry::new(ContentKey::digest(b"key"))
+}
+
+/// What a step that asks is told. `usable` says that the objects of the result are there.
+fn answer(entry: &Entry, waiter: &Waiter, usable: bool, now: Millis) -> Answer {
+    let request = Request {
+        provider: ProviderName::Fal,
+        step: StepType::TextToImage,
+        model: "flux_schnell".to_owned(),
+        endpoint: "fal-ai/flux/schnell".to_owned(),
+        params: Map::new(),
+        kind: MediaKind::Image,
+        price: PRICE,
+    };
+    let asked = Ask {
+        waiter,
+        usable,
+        request: &request,
+        token_hash: &TokenHash::of("token"),
+        lease_until: now + 90_000,
+        submitter_dead_at: now + DEAD_AFTER,
+        now,
+    };
+    ask(entry, &asked)
+}
+
+/// The claim of this waiter.
+fn claim(entry: &Entry, waiter: &Waiter, now: Millis) -> Change {
+    match answer(entry, waiter, false, now) {
+        Answer::Claim(change) => *change,
+        other => panic!("not a claim: {other:?}"),
+    }
+}
+
+/// The rows after a change.
+fn after(change: Change, row: &AttemptRow) -> (Entry, AttemptRow) {
+    let entry = Entry { rev: change.entry.rev + 1, ..change.entry };
+    // Whatever happens, sweep looks where something is pending or untold, and only there.
+    assert_eq!(entry.due.is_some(), entry.pending.is_some() || entry.untold);
+    (entry, change.attempt.unwrap_or_else(|| row.clone()))
+}
+
+/// An entry with its first attempt claimed by `leader`.
+fn claimed() -> (Entry, AttemptRow) {
+    next_claim(&entry())
+}
+
+/// The entry with its next attempt claimed by `leader`, as soon as it may be.
+fn next_claim(entry: &Entry) -> (Entry, AttemptRow) {
+    let now = entry.failure.as_ref().map_or(NOW, |failure| failure.not_before);
+    let change = claim(entry, &waiter("leader", 0, 0), now);
+    let row = change.attempt.clone().unwrap();
+    after(change, &row)
+}
+
+fn completion(cost: Money) -> Completion {
+    Completion { outputs: Vec::new(), created_at: NOW, cost }
+}
+
+fn outcome(name: ErrorName, billed: Money) -> Outcome {
+    Outcome { failure: Failure::new(name, "what happened"), hint: None, billed }
+}

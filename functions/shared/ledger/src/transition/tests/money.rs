@@ -1,0 +1,111 @@
+//! Money, as a property: whatever happens to an attempt, in whatever order, its hold ends once, and what was settled is in
+//! the end what it is known to have cost.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::rows::{AttemptState, HoldState};
+use crate::traits::BudgetChange;
+use crate::transition::{LookUp, UnknownPolicy, complete, failed, fetch_failed, looked_up, submitted, unknown};
+
+#[derive(Debug, Clone)]
+enum Event {
+    Submitted,
+    Unknown,
+    LookedUp {
+        policy: UnknownPolicy,
+        look_up: LookUp,
+        after: Millis,
+    },
+    Completed {
+        cost: i64,
+    },
+    Failed {
+        name: ErrorName,
+        billed: i64,
+    },
+    NotFetched {
+        name: ErrorName,
+        cost: i64,
+    },
+    /// Somebody claims the next attempt.
+    Superseded,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let cost = 0..=PRICE.as_micros();
+    let policy = prop_oneof![Just(UnknownPolicy::Fail), Just(UnknownPolicy::ResubmitOnce)];
+    let look_up = prop_oneof![Just(LookUp::Empty), Just(LookUp::Impossible)];
+    let name = prop_oneof![
+        Just(ErrorName::ProviderThrottled),
+        Just(ErrorName::ProviderFailed),
+        Just(ErrorName::OutputUnavailable),
+        Just(ErrorName::OutputInvalid),
+    ];
+    prop_oneof![
+        1 => Just(Event::Submitted),
+        2 => Just(Event::Unknown),
+        4 => (policy, look_up, 0..2 * DEAD_AFTER).prop_map(|(policy, look_up, after)| Event::LookedUp { policy, look_up, after }),
+        1 => cost.clone().prop_map(|cost| Event::Completed { cost }),
+        2 => (name.clone(), prop_oneof![Just(0), cost.clone()]).prop_map(|(name, billed)| Event::Failed { name, billed }),
+        2 => (name, cost).prop_map(|(name, cost)| Event::NotFetched { name, cost }),
+        1 => Just(Event::Superseded),
+    ]
+}
+
+/// What the event makes of the rows, and what the attempt costs by it if it decides that.
+fn happen(entry: &Entry, row: &AttemptRow, event: &Event) -> (Option<Change>, Money) {
+    match event {
+        Event::Submitted => (submitted(entry, row, "job", NOW), Money::ZERO),
+        Event::Unknown => (unknown(entry, row.attempt, NOW), Money::ZERO),
+        Event::LookedUp { policy, look_up, after } => (looked_up(entry, row, *look_up, *policy, NOW + after), PRICE),
+        Event::Completed { cost } => {
+            let cost = Money::micros(*cost);
+            (complete(entry, row, completion(cost), NOW), cost)
+        }
+        Event::Failed { name, billed } => {
+            let billed = Money::micros(*billed);
+            (failed(entry, row, &outcome(*name, billed), NOW), billed)
+        }
+        Event::NotFetched { name, cost } => {
+            let cost = Money::micros(*cost);
+            (fetch_failed(entry, row, &Failure::new(*name, "not fetched"), cost, NOW), cost)
+        }
+        Event::Superseded => (None, Money::ZERO),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_hold_ends_once_and_corrections_add_up(events in proptest::collection::vec(event(), 1..24)) {
+        let (mut entry, mut row) = claimed();
+        let (mut held, mut settled, mut known) = (PRICE, Money::ZERO, None);
+        for event in &events {
+            if matches!(event, Event::Superseded) && entry.pending.is_none() {
+                let late = entry.failure.as_ref().map_or(NOW, |failure| failure.not_before);
+                let next = claim(&entry, &waiter("next", 0, entry.last.0), late);
+                (entry, _) = after(next, &row);
+                continue;
+            }
+            let (Some(change), cost) = happen(&entry, &row, event) else { continue };
+            if let Some(BudgetChange::Settle { held: freed, spent, .. }) = &change.budget {
+                held = held - *freed;
+                settled += *spent;
+            }
+            let before = row.state;
+            (entry, row) = after(change, &row);
+            if row.state != before {
+                known = Some(cost);
+            }
+            prop_assert_eq!(held, if row.state == AttemptState::Open { PRICE } else { Money::ZERO });
+            prop_assert_eq!(settled, known.unwrap_or(Money::ZERO), "after {:?}", event);
+            let stands = match row.hold.state {
+                HoldState::Held | HoldState::Released => Money::ZERO,
+                HoldState::Settled(money) => money,
+            };
+            prop_assert_eq!(stands, settled);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! From asking to the job: claim, submitted, unknown, adopt, lost.
+
+use fresco_pipeline::error::ErrorName;
+use fresco_pipeline::ids::Attempt;
+use fresco_pipeline::money::Money;
+
+use super::*;
+use crate::rows::{AttemptState, Failed, HoldState, Stage};
+use crate::traits::BudgetChange;
+use crate::transition::{LookUp, UnknownPolicy, expire, failed, look_later, looked_up, submitted, unknown};
+
+fn failed_entry(retryable: bool, not_before: Millis) -> Entry {
+    let name = if retryable { ErrorName::ProviderThrottled } else { ErrorName::ProviderRejected };
+    let failure = Failure::new(name, "what happened");
+    Entry {
+        last: Attempt(2),
+        tries: 3,
+        failure: Some(Failed { attempt: Attempt(2), failure, retryable, not_before, leader: asker("leader") }),
+        ..entry()
+    }
+}
+
+#[test]
+fn a_claim_is_one_transaction() {
+    let leader = waiter("leader", 0, 0);
+    let change = claim(&entry(), &leader, NOW);
+    let pending = change.entry.pending.as_ref().unwrap();
+    assert_eq!((pending.attempt, pending.stage, &pending.leader), (Attempt(1), Stage::Submitting, &leader.asker));
+    assert_eq!(change.entry.due, Some(pending.lease_until));
+    let row = change.attempt.unwrap();
+    assert_eq!((row.state, row.hold.state, row.hold.amount), (AttemptState::Open, HoldState::Held, PRICE));
+    assert_eq!(change.budget, Some(BudgetChange::Hold { run: leader.asker.run.clone(), amount: PRICE }));
+    assert_eq!(change.joined, Some((leader.asker, Attempt(1))));
+}
+
+#[test]
+fn what_is_pending_is_joined() {
+    let (entry, _) = claimed();
+    assert_eq!(answer(&entry, &waiter("other", 0, 0), false, NOW), Answer::Join(Attempt(1)));
+    // Also the one who claimed it, and also by a refresh that began later: nothing else may be claimed meanwhile.
+    assert_eq!(answer(&entry, &waiter("leader", 1, 0), false, NOW), Answer::Join(Attempt(1)));
+    assert_eq!(answer(&entry, &waiter("refresh", 0, 1), false, NOW), Answer::Join(Attempt(1)));
+}
+
+#[test]
+fn a_result_is_used_where_it_can_be_and_is_wanted() {
+    let there = Entry { result: Some(ready(3)), last: Attempt(3), ..entry() };
+    assert_eq!(answer(&there, &waiter("a", 0, 0), true, NOW), Answer::Hit(ready(3)));
+    assert_eq!(answer(&there, &waiter("a", 0, 2), true, NOW), Answer::Hit(ready(3)));
+    // Its objects are gone, or the refresh began after it.
+    for (usable, base) in [(false, 0), (true, 3)] {
+        let Answer::Claim(change) = answer(&there, &waiter("a", 0, base), usable, NOW) else { panic!("not a claim") };
+        assert_eq!((change.entry.last, change.entry.result), (Attempt(4), Some(ready(3))), "it stays until replaced");
+    }
+    // Who does not refresh uses it while a refresh is under way.
+    let (refreshing, _) = next_claim(&there);
+    assert_eq!(answer(&refreshing, &waiter("a", 0, 0), true, NOW), Answer::Hit(ready(3)));
+}
+
+#[test]
+fn a_retryable_failure_is_waited_out() {
+    let entry = failed_entry(true, NOW);
+    assert!(matches!(answer(&entry, &waiter("leader", 2, 0), false, NOW - 1), Answer::NotYet(_)));
+    let change = claim(&entry, &waiter("leader", 2, 0), NOW);
+    assert_eq!((change.entry.last, change.entry.tries), (Attempt(3), 3), "the row of failures goes on");
+    assert_eq!(change.entry.failure, None);
+}
+
+#[test]
+fn a_terminal_failure_is_shared_by_who_joined_and_by_nobody_else() {
+    let entry = failed_entry(false, NOW + 60_000);
+    for joined in [1, 2] {
+        let shared = answer(&entry, &waiter("a", joined, 0), false, NOW);
+        assert!(matches!(shared, Answer::Shared(cause) if cause.name == ErrorName::ProviderRejected), "{joined}");
+    }
+    // Who had not joined, or waits for an attempt begun later, may try anew, at once and from the beginning.
+    for (joined, base) in [(0, 0), (2, 2)] {
+        let change = claim(&entry, &waiter("a", joined, base), NOW);
+        assert_eq!((change.entry.last, change.entry.tries, change.entry.lost), (Attempt(3), 0, 0));
+    }
+}
+
+#[test]
+fn a_submission_is_recorded_once() {
+    let (entry, row) = claimed();
+    let change = submitted(&entry, &row, "job", NOW + 5).unwrap();
+    assert_eq!(change.job.as_ref().map(|job| (job.request_id.as_str(), job.attempt)), Some(("job", Attempt(1))));
+    let (entry, row) = after(change, &row);
+    let pending = entry.pending.as_ref().unwrap();
+    assert_eq!((pending.stage, pending.request_id.as_deref()), (Stage::Submitted, Some("job")));
+    assert_eq!(row.request_id.as_deref(), Some("job"));
+    assert_eq!(submitted(&entry, &row, "job", NOW + 9), None);
+}
+
+#[test]
+fn a_job_of_unknown_fate_is_adopted() {
+    let (entry, row) = claimed();
+    let (entry, row) = after(unknown(&entry, Attempt(1), NOW + 5).unwrap(), &row);
+    let pending = entry.pending.as_ref().unwrap();
+    assert_eq!((pending.stage, entry.due), (Stage::Unknown, Some(NOW + 5)), "it is due at once");
+    let (entry, row) = after(submitted(&entry, &row, "job", NOW + 9).unwrap(), &row);
+    assert_eq!(entry.pending.unwrap().stage, Stage::Submitted);
+    assert_eq!(row.state, AttemptState::Open);
+}
+
+#[test]
+fn only_a_submission_under_way_becomes_unknown() {
+    let (entry, row) = claimed();
+    assert_eq!(unknown(&entry, Attempt(2), NOW), None);
+    let (sent, _) = after(submitted(&entry, &row, "job", NOW).unwrap(), &row);
+    assert_eq!(unknown(&sent, Attempt(1), NOW), None);
+    let (lost, _) = after(unknown(&entry, Attempt(1), NOW).unwrap(), &row);
+    assert_eq!(unknown(&lost, Attempt(1), NOW), None);
+    assert_eq!(unknown(&super::entry(), Attempt(1), NOW), None);
+}
+
+#[test]
+fn a_job_that_shows_up_late_is_recorded_beside_what_is_pending() {
+    let (entry, row) = lost(UnknownPolicy::ResubmitOnce, LookUp::Empty);
+    let (entry, _) = next_claim(&entry);
+    let change = submitted(&entry, &row, "job", NOW).unwrap();
+    assert_eq!(change.entry.pending, entry.pending);
+    assert_eq!((change.job.unwrap().attempt, change.attempt.unwrap().state), (Attempt(1), AttemptState::Lost));
+}
+
+/// The first attempt, given up.
+fn lost(policy: UnknownPolicy, look_up: LookUp) -> (Entry, AttemptRow) {
+    let (entry, row) = claimed();
+    lose(&entry, &row, policy, look_up)
+}
+
+fn lose(entry: &Entry, row: &AttemptRow, policy: UnknownPolicy, look_up: LookUp) -> (Entry, AttemptRow) {
+    let (mut entry, mut row) = after(unknown(entry, row.attempt, NOW).unwrap(), row);
+    while row.state == AttemptState::Open {
+        (entry, row) = after(looked_up(&entry, &row, look_up, policy, row.submitter_dead_at).unwrap(), &row);
+    }
+    (entry, row)
+}
+
+#[test]
+fn look_ups_count_only_when_the_submitter_is_surely_dead() {
+    let (entry, row) = claimed();
+    let (mut entry, row) = after(unknown(&entry, Attempt(1), NOW).unwrap(), &row);
+    let dead = row.submitter_dead_at;
+    assert_eq!(dead, NOW + DEAD_AFTER);
+    for _ in 0..5 {
+        (entry, _) = after(looked_up(&entry, &row, LookUp::Empty, UnknownPolicy::Fail, dead - 1).unwrap(), &row);
+        assert_eq!((entry.pending.as_ref().unwrap().lookups, entry.due), (0, Some(dead)));
+    }
+    let (once, row) = after(looked_up(&entry, &row, LookUp::Empty, UnknownPolicy::Fail, dead).unwrap(), &row);
+    assert_eq!((once.pending.as_ref().unwrap().lookups, row.state), (1, AttemptState::Open));
+    let (twice, row) = after(looked_up(&once, &row, LookUp::Empty, UnknownPolicy::Fail, dead + 60_000).unwrap(), &row);
+    assert_eq!((twice.pending, row.state), (None, AttemptState::Lost));
+    // Where there is no list to search, one look has to do, but no earlier.
+    let early = looked_up(&entry, &claimed().1, LookUp::Impossible, UnknownPolicy::Fail, dead - 1).unwrap();
+    assert!(early.entry.pending.is_some());
+    let late = looked_up(&entry, &claimed().1, LookUp::Impossible, UnknownPolicy::Fail, dead).unwrap();
+    assert_eq!(late.entry.pending, None);
+}
+
+#[test]
+fn only_what_is_unknown_is_lost() {
+    let (entry, row) = claimed();
+    let late = row.submitter_dead_at;
+    assert_eq!(
+        looked_up(&entry, &row, LookUp::Impossible, UnknownPolicy::Fail, late),
+        None,
+        "a lease alone says nothing"
+    );
+    let (sent, sent_row) = after(submitted(&entry, &row, "job", NOW).unwrap(), &row);
+    assert_eq!(looked_up(&sent, &sent_row, LookUp::Impossible, UnknownPolicy::Fail, late), None);
+    let done = after(failed(&entry, &row, &outcome(ErrorName::ProviderRejected, Money::ZERO), NOW).unwrap(), &row);
+    assert_eq!(looked_up(&done.0, &done.1, LookUp::Impossible, UnknownPolicy::Fail, late), None);
+}
+
+#[test]
+fn what_is_lost_is_spent_and_submitted_again_at_most_once() {
+    for look_up in [LookUp::Empty, LookUp::Impossible] {
+        let (entry, row) = lost(UnknownPolicy::Fail, look_up);
+        let failure = entry.failure.as_ref().unwrap();
+        assert_eq!((failure.failure.name, failure.retryable), (ErrorName::StepUnknown, false));
+        assert_eq!((row.state, row.hold.state), (AttemptState::Lost, HoldState::Settled(PRICE)));
+        assert!(entry.untold);
+
+        let (entry, _) = lost(UnknownPolicy::ResubmitOnce, look_up);
+        let failure = entry.failure.as_ref().unwrap();
+        assert_eq!((failure.failure.name, failure.retryable), (ErrorName::StepAgain, true));
+        let (second, row) = next_claim(&entry);
+        assert_eq!(second.last, Attempt(2));
+        let (entry, _) = lose(&second, &row, UnknownPolicy::ResubmitOnce, look_up);
+        assert_eq!(entry.failure.unwrap().failure.name, ErrorName::StepUnknown);
+    }
+}
+
+#[test]
+fn looking_later_is_spaced_out() {
+    let (entry, row) = claimed();
+    assert_eq!(look_later(&entry, Attempt(2), NOW), None);
+    let mut entry = entry;
+    let mut pauses = Vec::new();
+    for _ in 0..20 {
+        (entry, _) = after(look_later(&entry, Attempt(1), NOW).unwrap(), &row);
+        pauses.push(entry.due.unwrap() - NOW);
+    }
+    assert!(pauses.is_sorted() && pauses.first() >= Some(&60_000) && pauses.last() == Some(&900_000), "{pauses:?}");
+}
+
+#[test]
+fn a_result_expires_by_its_number() {
+    let there = Entry { result: Some(ready(3)), last: Attempt(3), ..entry() };
+    assert_eq!(expire(&there, Attempt(2)), None);
+    assert_eq!(expire(&there, Attempt(3)).unwrap().entry.result, None);
+    assert_eq!(expire(&entry(), Attempt(3)), None);
+}
