@@ -29,6 +29,7 @@ pub use parent::parent_gone;
 pub use world::{BadScale, Settings, SettingsChange, WebhookMode};
 
 use clock::Chance;
+use fal::journal::Journal;
 use fal::media::Gallery;
 use fal::requests::Requests;
 use gate::Gate;
@@ -81,6 +82,9 @@ pub enum StartError {
     /// The state file is no use.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The requests on file beside the state file are no use.
+    #[error("the requests beside the state file cannot be read or kept: {0}")]
+    Journal(#[source] io::Error),
     /// The scale makes no sense.
     #[error(transparent)]
     Scale(#[from] BadScale),
@@ -104,6 +108,7 @@ impl Simulator {
         drop(rustls::crypto::ring::default_provider().install_default());
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
         let (identity, counters) = Identity::open(config.state.as_deref())?;
+        let (journal, past) = Journal::open(config.state.as_deref()).map_err(StartError::Journal)?;
         let seed = match config.seed {
             Some(seed) => seed,
             None => {
@@ -123,6 +128,7 @@ impl Simulator {
             chance: Chance::new(seed),
             gate: Gate::new(config.concurrency),
             requests: Requests::default(),
+            journal,
             gallery: Gallery::new(),
             client,
             live: Mutex::new(Live { scale: config.scale, webhook_mode: WebhookMode::default() }),
@@ -139,6 +145,7 @@ impl Simulator {
             }
         });
         if config.state.is_some() {
+            past.resume(&world);
             keep_saving(&world);
         }
         tracing::info!(port, "simulator listens");

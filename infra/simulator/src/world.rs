@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::clock::Chance;
 use crate::counters::Counters;
+use crate::fal::journal::Journal;
 use crate::fal::media::Gallery;
 use crate::fal::requests::Requests;
 use crate::gate::Gate;
@@ -72,6 +73,7 @@ pub(crate) struct World {
     pub(crate) chance: Chance,
     pub(crate) gate: Gate,
     pub(crate) requests: Requests,
+    pub(crate) journal: Journal,
     pub(crate) gallery: Gallery,
     pub(crate) client: reqwest::Client,
     pub(crate) live: Mutex<Live>,

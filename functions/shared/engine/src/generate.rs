@@ -153,8 +153,9 @@ impl<P: Platform> Engine<P> {
                 Answer::Hit(ready) => return self.succeed(&plan.key, &waiter, &ready, Source::Hit).await,
                 Answer::Shared(cause) => return Err(cause),
                 Answer::NotYet(last) => return Err(last.failure),
-                // Who has only just joined need not ask the provider: whoever was there before waits for its word too.
-                Answer::Join(attempt) if fresh == Some(attempt) => return Ok(()),
+                // Who has only just joined need not ask the provider, unless its word is overdue: then whoever was there
+                // before may be gone.
+                Answer::Join(attempt) if fresh == Some(attempt) && !overdue(&entry, now) => return Ok(()),
                 Answer::Join(attempt) if waiter.joined == attempt => return self.examine(&entry, Some(&waiter)).await,
                 Answer::Join(attempt) => {
                     let own = entry.pending.as_ref().is_some_and(|pending| pending.leader == waiter.asker);
@@ -281,4 +282,9 @@ impl<P: Platform> Engine<P> {
         self.platform.ledger().record_report(key, attempt, &json).await.map_err(failure)?;
         self.platform.hand_over().collect(key, attempt).await.map_err(failure)
     }
+}
+
+/// Whether the attempt under way should have been looked at by now.
+fn overdue(entry: &Entry, now: Millis) -> bool {
+    entry.pending.as_ref().is_some_and(|pending| pending.look_at <= now)
 }

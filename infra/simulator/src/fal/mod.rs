@@ -2,6 +2,7 @@
 //! set, and the media host. Hosts of the real thing are path prefixes here; the rest of every path is the same.
 
 pub(crate) mod endpoints;
+pub(crate) mod journal;
 pub(crate) mod media;
 mod output;
 mod platform;

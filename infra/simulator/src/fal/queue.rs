@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 
 use super::endpoints::{self, Endpoint, app_of};
@@ -48,12 +48,8 @@ pub(crate) async fn submit(
     let start_within =
         start_within.and_then(|text| text.parse().ok()).and_then(|secs| Duration::try_from_secs_f64(secs).ok());
 
-    let plan = match schema::check(endpoint.fields, &input) {
-        Ok(values) => Ok(Plan::new(endpoint, &values, &world.chance)),
-        Err(problems) => Err(json!({ "detail": problems })),
-    };
-    let (low, high) = endpoint.seconds;
-    let latency = Duration::from_secs_f64(world.chance.between(low, high) * world.scale());
+    let plan = plan(&world, endpoint, &input);
+    let latency = latency(&world, endpoint);
     let ticket = world.gate.line_up();
     let position = world.gate.position(ticket.number());
     let job = world.requests.add(|sequence| Job {
@@ -72,6 +68,8 @@ pub(crate) async fn submit(
         counters.accepted += 1;
         counters.endpoint(endpoint.id).accepted += 1;
     });
+    // Before the answer: what was accepted is not forgotten.
+    world.journal.accepted(&job);
     work::begin(&world, job.clone(), ticket, latency, start_within);
 
     let mut reply = json!({ "status": "IN_QUEUE", "request_id": job.id, "gateway_request_id": job.id,
@@ -173,6 +171,20 @@ fn add_addresses(body: &mut Value, world: &World, job: &Job) {
     body["status_url"] = json!(format!("{base}/status"));
     body["cancel_url"] = json!(format!("{base}/cancel"));
     body["response_url"] = json!(base);
+}
+
+/// What a request will make, or the body of its refusal.
+pub(crate) fn plan(world: &World, endpoint: &'static Endpoint, input: &Map<String, Value>) -> Result<Plan, Value> {
+    match schema::check(endpoint.fields, input) {
+        Ok(values) => Ok(Plan::new(endpoint, &values, &world.chance)),
+        Err(problems) => Err(json!({ "detail": problems })),
+    }
+}
+
+/// How long a request is worked on.
+pub(crate) fn latency(world: &World, endpoint: &Endpoint) -> Duration {
+    let (low, high) = endpoint.seconds;
+    Duration::from_secs_f64(world.chance.between(low, high) * world.scale())
 }
 
 fn endpoint(path: &str) -> Result<&'static Endpoint, Answer> {

@@ -63,6 +63,9 @@ pub(crate) fn settle(world: &Arc<World>, id: &str, outcome: Outcome) -> bool {
     let Some(request) = world.requests.end(id, outcome) else {
         return false;
     };
+    if let Some(end) = &request.end {
+        world.journal.ended(id, &end.outcome);
+    }
     let made = matches!(&request.end, Some(end) if matches!(end.outcome, Outcome::Made));
     let cancelled = matches!(&request.end, Some(end)
         if matches!(end.outcome, Outcome::Ended(Infrastructure::ClientCancelled)));

@@ -301,7 +301,7 @@ impl MediaStore for Sim {
         let id = (place.key.clone(), place.attempt);
         let injected = self.0.state().fetches.get(&id).copied().unwrap_or(0);
         // The sixth failure would be the engine's reason to give the attempt up, which is a rule and not a fault.
-        if injected < 4 && self.0.harm(10) {
+        if injected < 4 && self.0.harm(3) {
             *self.0.state().fetches.entry(id).or_default() += 1;
             self.0.count("fetch failed");
             self.0.note(|| format!("fetch {} {} FAILS", brief(&place.key), place.attempt));

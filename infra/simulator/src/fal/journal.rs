@@ -1,0 +1,149 @@
+//! Requests on file. A provider does not forget its jobs when its client's machine goes down, so a simulator with a state
+//! file takes up again what it had accepted: what was under way is worked on anew, what had ended can be fetched again.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::endpoints;
+use super::queue::{latency, plan};
+use super::requests::{Infrastructure, Job, Outcome};
+use super::work;
+use crate::world::World;
+
+/// So many requests are taken up again; older ones are forgotten.
+const KEPT: usize = 1_000;
+
+/// A line of the file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    Accepted(Accepted),
+    Ended { request_id: String, status: u16 },
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Accepted {
+    request_id: String,
+    endpoint: String,
+    input: Value,
+    webhook: Option<String>,
+    keeps_payloads: bool,
+    sent_ms: i64,
+}
+
+/// The file, or none.
+#[derive(Debug, Default)]
+pub(crate) struct Journal(Option<Mutex<File>>);
+
+/// What stood in it.
+#[derive(Debug, Default)]
+pub(crate) struct Past(Vec<(Accepted, Option<u16>)>);
+
+impl Journal {
+    /// Opens the file beside the state file, and reads what stands in it. A line that was cut off counts for nothing.
+    pub(crate) fn open(state: Option<&Path>) -> io::Result<(Self, Past)> {
+        let Some(path) = state.map(beside) else { return Ok(Default::default()) };
+        let past = Past::read(&std::fs::read_to_string(&path).or_else(absent)?);
+        let mut text = String::new();
+        for (accepted, ended) in &past.0 {
+            let ended = ended.map(|status| Line::Ended { request_id: accepted.request_id.clone(), status });
+            for line in std::iter::once(Line::Accepted(accepted.clone())).chain(ended) {
+                text.push_str(&serde_json::to_string(&line).map_err(io::Error::other)?);
+                text.push('\n');
+            }
+        }
+        crate::identity::write_atomically(&path, text.as_bytes())?;
+        let file = OpenOptions::new().append(true).open(&path)?;
+        Ok((Journal(Some(Mutex::new(file))), past))
+    }
+
+    pub(crate) fn accepted(&self, job: &Job) {
+        self.write(&Line::Accepted(Accepted {
+            request_id: job.id.clone(),
+            endpoint: job.endpoint.id.to_owned(),
+            input: job.input.clone(),
+            webhook: job.webhook.clone(),
+            keeps_payloads: job.keeps_payloads,
+            sent_ms: job.sent_ms,
+        }));
+    }
+
+    pub(crate) fn ended(&self, id: &str, outcome: &Outcome) {
+        self.write(&Line::Ended { request_id: id.to_owned(), status: outcome.status() });
+    }
+
+    fn write(&self, line: &Line) {
+        let Some(file) = &self.0 else { return };
+        let written = serde_json::to_string(line).map_err(io::Error::other).and_then(|text| {
+            file.lock().unwrap_or_else(PoisonError::into_inner).write_all(format!("{text}\n").as_bytes())
+        });
+        if let Err(error) = written {
+            tracing::warn!(error = %error, "request not kept on file");
+        }
+    }
+}
+
+impl Past {
+    fn read(text: &str) -> Self {
+        let mut order: Vec<(Accepted, Option<u16>)> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for line in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
+            match line {
+                Line::Accepted(accepted) => {
+                    places.insert(accepted.request_id.clone(), order.len());
+                    order.push((accepted, None));
+                }
+                Line::Ended { request_id, status } => {
+                    if let Some(entry) = places.get(&request_id).and_then(|&place| order.get_mut(place)) {
+                        entry.1 = Some(status);
+                    }
+                }
+            }
+        }
+        Past(order.split_off(order.len().saturating_sub(KEPT)))
+    }
+
+    /// Takes the requests up again. Nothing is counted: they were counted when they came, and are when they end.
+    pub(crate) fn resume(self, world: &Arc<World>) {
+        for (accepted, ended) in self.0 {
+            let Some(endpoint) = endpoints::find(&accepted.endpoint) else { continue };
+            let Value::Object(input) = accepted.input.clone() else { continue };
+            let ticket = world.gate.line_up();
+            let job = world.requests.add(|sequence| Job {
+                sequence,
+                id: accepted.request_id,
+                endpoint,
+                plan: plan(world, endpoint, &input),
+                input: accepted.input,
+                webhook: accepted.webhook,
+                keeps_payloads: accepted.keeps_payloads,
+                ticket: ticket.number(),
+                sent_ms: accepted.sent_ms,
+                cancelled: tokio::sync::Notify::new(),
+            });
+            match (ended, &job.plan) {
+                (None, _) => work::begin(world, job.clone(), ticket, latency(world, endpoint), None),
+                (Some(499), _) => drop(world.requests.end(&job.id, Outcome::Ended(Infrastructure::ClientCancelled))),
+                (Some(504), _) => drop(world.requests.end(&job.id, Outcome::Ended(Infrastructure::RequestTimeout))),
+                (Some(_), Ok(_)) => drop(world.requests.end(&job.id, Outcome::Made)),
+                (Some(status), Err(body)) => {
+                    drop(world.requests.end(&job.id, Outcome::Refused { status, body: body.clone() }));
+                }
+            }
+        }
+    }
+}
+
+fn beside(state: &Path) -> PathBuf {
+    state.with_extension("requests.jsonl")
+}
+
+fn absent(error: io::Error) -> io::Result<String> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(String::new()) } else { Err(error) }
+}
