@@ -42,7 +42,7 @@ impl<P: Platform> Engine<P> {
     /// Ensures the step and answers its token, unless the step now waits. An error is what could not even be told.
     pub async fn generate(&self, call: &Call) -> Result<(), Failure> {
         let Err(cause) = self.ensure(call).await else { return Ok(()) };
-        tracing::info!(run.id = %call.run_id, step.name = %call.step, error.name = %cause.name, error.message = cause.message, "step failed");
+        log_failure(call, &cause);
         if !cause.name.is_retryable() {
             self.platform
                 .ledger()
@@ -84,7 +84,10 @@ impl<P: Platform> Engine<P> {
         match self.decide(&row.plan, waiter.clone()).await {
             // The step is marked first, and its row goes last: a call that ends in between must not leave a step that is
             // undecided and has forgotten which failure it shares.
-            Err(cause) if !cause.name.is_retryable() => self.fail(key, &waiter, &cause).await,
+            Err(cause) if !cause.name.is_retryable() => {
+                log_failure(call, &cause);
+                self.fail(key, &waiter, &cause).await
+            }
             // The step asks again, and has to do so with what it joined and from which attempt on it wants a result:
             // without its row it would pay for another refresh, or anew for an attempt whose fate it shares.
             outcome => outcome,
@@ -287,4 +290,8 @@ impl<P: Platform> Engine<P> {
 /// Whether the attempt under way should have been looked at by now.
 fn overdue(entry: &Entry, now: Millis) -> bool {
     entry.pending.as_ref().is_some_and(|pending| pending.look_at <= now)
+}
+
+fn log_failure(call: &Call, cause: &Failure) {
+    tracing::info!(run.id = %call.run_id, step.name = %call.step, error.name = %cause.name, error.message = cause.message, "step failed");
 }
