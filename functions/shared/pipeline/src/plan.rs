@@ -161,7 +161,7 @@ fn planned(step: &CheckedStep, index: usize, run: &RunId) -> PlannedStep {
         provider: model.provider,
         endpoint: model.endpoint.clone(),
         key: content_key(model, &step.params, &[], step.take, salt),
-        price: model.price_of(&step.params),
+        price: model.price_of(&step.params, None),
         outputs: model.output_count(&step.params),
         kind: model.output.kind,
         timeout: step.timeout.unwrap_or_else(|| model.timeout_seconds()),

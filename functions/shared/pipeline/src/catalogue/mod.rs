@@ -1,8 +1,12 @@
 //! The model catalogue: data in `models.json`, read once. A new model is one entry there. It says which step type a model
-//! serves, its endpoint, its params with their allowed values and the provider's names for them, its price and its times.
+//! serves, its endpoint, its media inputs and params with their allowed values and the provider's names for them, its price
+//! and its times; and of each step type its default model and how many belong into a batch.
 
+mod kinds;
 mod param;
 mod price;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -10,87 +14,30 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use param::{Param, ParamProblem};
+pub use kinds::{MediaKind, ProviderName, StepType};
+pub use param::{Kind, Param, ParamProblem};
 pub use price::{Price, PriceUnit};
 
 use crate::money::Money;
 
-/// What a step does. The deployed functions are one a type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StepType {
-    /// Text in, pictures out.
-    TextToImage,
+/// How many steps of a type belong into one batch (the performance guide's batch size guidelines).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchSize {
+    /// From and to.
+    pub recommended: (u32, u32),
+    /// The most.
+    pub max: u32,
 }
 
-impl StepType {
-    /// Every type that this version carries out.
-    pub const ALL: &'static [StepType] = &[StepType::TextToImage];
-
-    /// As written in a document.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            StepType::TextToImage => "text_to_image",
-        }
-    }
-
-    /// The type that is written so.
-    pub fn parse(text: &str) -> Option<StepType> {
-        Self::ALL.iter().copied().find(|step| step.as_str() == text)
-    }
-
-    /// The model of a step that names none (the guide's unnamed steps).
-    pub const fn default_model(self) -> &'static str {
-        match self {
-            StepType::TextToImage => "flux_dev",
-        }
-    }
-}
-
-/// Who generates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProviderName {
-    /// fal.ai: a queue, with webhooks.
-    Fal,
-}
-
-impl ProviderName {
-    /// As written in rows, URLs and tables.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            ProviderName::Fal => "fal",
-        }
-    }
-
-    /// The provider that is written so.
-    pub fn parse(text: &str) -> Option<ProviderName> {
-        [ProviderName::Fal].into_iter().find(|provider| provider.as_str() == text)
-    }
-}
-
-/// The kind of a media object; also its folder under `outputs/`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MediaKind {
-    /// PNG, JPEG or WebP.
-    Image,
-}
-
-impl MediaKind {
-    /// As written in keys and records.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            MediaKind::Image => "image",
-        }
-    }
-
-    /// The largest object of the kind that is accepted, in bytes.
-    pub const fn max_bytes(self) -> u64 {
-        match self {
-            MediaKind::Image => 64 * 1024 * 1024,
-        }
-    }
+/// What holds for every model of a step type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operation {
+    /// The model of a step that names none.
+    pub default: String,
+    /// Batch sizes.
+    pub batch: BatchSize,
 }
 
 /// How long a model typically takes, in seconds (the performance guide's range).
@@ -103,16 +50,43 @@ pub struct Seconds {
     pub max: u32,
 }
 
-/// Where the media are in a provider's answer.
+/// A medium that a model takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MediaInput {
+    /// The param of a document that names it.
+    pub param: String,
+    /// Other names for that param.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// What it is.
+    pub kind: MediaKind,
+    /// The provider's field.
+    pub to: String,
+    /// Whether it has to be given.
+    #[serde(default)]
+    pub required: bool,
+    /// Whether the field is a list.
+    #[serde(default)]
+    pub list: bool,
+    /// How many of them one request takes.
+    #[serde(default = "one")]
+    pub max: u32,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+/// What a model gives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutputShape {
-    /// The field of the answer that holds the list of files.
-    pub field: String,
-    /// What the files are.
+    /// What the outputs are.
     pub kind: MediaKind,
-    /// The param that says how many there are.
-    pub count: String,
+    /// The param that says how many there are; where there is none, it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<String>,
 }
 
 /// One model, as `models.json` describes it.
@@ -131,6 +105,8 @@ pub struct Model {
     pub endpoint: String,
     /// Its name for people.
     pub label: String,
+    /// The media it takes. The first one is what `input_from` gives.
+    pub inputs: Vec<MediaInput>,
     /// Its params by the names that documents use.
     pub params: BTreeMap<String, Param>,
     /// What it costs.
@@ -147,68 +123,66 @@ impl Model {
         (self.seconds.max * 2).max(30)
     }
 
-    /// Checks a document's params and turns them into the provider's request: its names, every default spelled out, so
-    /// that a default of the provider's that changes later changes neither the request nor the key.
+    /// The media input that a param of a document names, by its name or an alias.
+    pub fn media_input(&self, param: &str) -> Option<&MediaInput> {
+        self.inputs.iter().find(|input| input.param == param || input.aliases.iter().any(|alias| alias == param))
+    }
+
+    /// Checks a document's params (without media) and turns them into the provider's request: its names, every default
+    /// spelled out, so that a default of the provider's that changes later changes neither the request nor the key.
     pub fn resolve(&self, given: &Map<String, Value>) -> Result<Map<String, Value>, Vec<ParamProblem>> {
-        param::resolve(&self.params, given)
+        param::resolve(self, given)
     }
 
     /// How many outputs a resolved request gives.
     pub fn output_count(&self, resolved: &Map<String, Value>) -> u32 {
-        let count = resolved.get(&self.output.count).and_then(Value::as_u64).unwrap_or(1);
+        let count =
+            self.output.count.as_ref().and_then(|count| resolved.get(count)).and_then(Value::as_u64).unwrap_or(1);
         u32::try_from(count).unwrap_or(u32::MAX).max(1)
     }
 
-    /// The upper-bound price of a resolved request. It is what a hold reserves.
-    pub fn price_of(&self, resolved: &Map<String, Value>) -> Money {
-        price::upper_bound(self, resolved)
+    /// The upper-bound price of a resolved request. It is what a hold reserves. `input` is the size in pixels of the first
+    /// input medium, where it is known; what is priced by it is taken for 1024 by 1024 where not, which is an estimate.
+    pub fn price_of(&self, resolved: &Map<String, Value>, input: Option<(u32, u32)>) -> Money {
+        price::upper_bound(self, resolved, input)
+    }
+
+    /// Its name and its aliases.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.name.as_str()).chain(self.aliases.iter().map(String::as_str))
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 struct File {
     #[serde(rename = "version")]
     _version: u32,
+    operations: BTreeMap<StepType, Operation>,
     models: Vec<Model>,
+}
+
+/// The file is part of the program and a test reads it: an unreadable one cannot be released.
+fn file() -> &'static File {
+    static FILE: OnceLock<File> = OnceLock::new();
+    FILE.get_or_init(|| serde_json::from_str(include_str!("models.json")).unwrap_or_default())
 }
 
 /// Every model, in the order of the file.
 pub fn models() -> &'static [Model] {
-    static MODELS: OnceLock<Vec<Model>> = OnceLock::new();
-    // The file is part of the program and a test reads it: an unreadable one cannot be released.
-    MODELS.get_or_init(|| {
-        serde_json::from_str::<File>(include_str!("models.json")).map(|file| file.models).unwrap_or_default()
-    })
+    &file().models
+}
+
+/// What holds for every model of a step type.
+pub fn operation(step: StepType) -> Option<&'static Operation> {
+    file().operations.get(&step)
 }
 
 /// The model of this name or alias for a step type.
 pub fn find(step: StepType, name: &str) -> Option<&'static Model> {
-    models().iter().find(|model| model.step == step && (model.name == name || model.aliases.iter().any(|a| a == name)))
+    models().iter().find(|model| model.step == step && model.names().any(|known| known == name))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn the_file_is_readable_and_names_are_unique_within_a_step_type() {
-        assert!(serde_json::from_str::<File>(include_str!("models.json")).is_ok());
-        assert!(!models().is_empty());
-        for model in models() {
-            for name in std::iter::once(&model.name).chain(&model.aliases) {
-                assert_eq!(find(model.step, name).map(|m| &m.name), Some(&model.name));
-            }
-            assert!(model.params.contains_key(&model.output.count));
-            assert!(model.resolve(json!({"prompt": "x"}).as_object().unwrap()).is_ok(), "{}", model.name);
-        }
-        for step in StepType::ALL {
-            assert!(find(*step, step.default_model()).is_some());
-        }
-    }
-
-    #[test]
-    fn timeouts_follow_the_guide() {
-        assert_eq!(find(StepType::TextToImage, "flux_schnell").unwrap().timeout_seconds(), 30);
-    }
+/// The model of a step that names none.
+pub fn default_model(step: StepType) -> Option<&'static Model> {
+    find(step, &operation(step)?.default)
 }

@@ -22,10 +22,13 @@ const IMAGE_SIZES: &[(&str, u64, u64)] = &[
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Kind {
-    /// Text, not blank.
+    /// Text.
     Text {
         /// The most characters.
         max_chars: usize,
+        /// Whether it may be blank.
+        #[serde(default)]
+        blank: bool,
     },
     /// A whole number.
     Integer {
@@ -47,6 +50,11 @@ pub enum Kind {
     Choice {
         /// The list.
         values: Vec<String>,
+    },
+    /// One of a list of whole numbers, which is sent as a number.
+    IntegerChoice {
+        /// The list.
+        values: Vec<i64>,
     },
     /// A named size or `{width, height}` in pixels (fal's flux endpoints).
     ImageSize,
@@ -73,6 +81,9 @@ pub struct Param {
     /// By which factor a value multiplies the price.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub price_factor: BTreeMap<String, u64>,
+    /// The list price of a unit with this value, in micro-dollars, where it differs from the model's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unit_price: BTreeMap<String, i64>,
     /// What `true` adds to the price of an image, in micro-dollars.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub surcharge: Option<i64>,
@@ -113,10 +124,10 @@ impl Param {
             ParamProblem::new(name, "param_type", format!("`{name}` is not {wanted}"), format!("Give {wanted}."))
         };
         match &self.kind {
-            Kind::Text { max_chars } => {
+            Kind::Text { max_chars, blank } => {
                 let text: String = value.as_str().ok_or_else(|| bad_type("text"))?.nfc().collect();
                 let length = text.chars().count();
-                if text.trim().is_empty() {
+                if text.trim().is_empty() && !blank {
                     return Err(ParamProblem::new(
                         name,
                         "param_empty",
@@ -172,6 +183,20 @@ impl Param {
                 }
                 Ok(Value::String(self.map.get(&text).cloned().unwrap_or(text)))
             }
+            Kind::IntegerChoice { values } => {
+                let number = match value {
+                    Value::Number(number) => number.as_i64(),
+                    Value::String(text) => text.trim().parse().ok(),
+                    _ => None,
+                };
+                let number = number.ok_or_else(|| bad_type("a whole number"))?;
+                if !values.contains(&number) {
+                    let allowed = values.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+                    let message = format!("`{name}` cannot be `{number}`");
+                    return Err(ParamProblem::new(name, "param_value", message, format!("Use one of {allowed}.")));
+                }
+                Ok(Value::from(number))
+            }
             Kind::ImageSize => {
                 let names = || IMAGE_SIZES.iter().map(|(name, ..)| *name);
                 let advice = format!(
@@ -201,15 +226,17 @@ fn out_of_range(
 
 /// See [`super::Model::resolve`].
 pub(super) fn resolve(
-    params: &BTreeMap<String, Param>,
+    model: &super::Model,
     given: &Map<String, Value>,
 ) -> Result<Map<String, Value>, Vec<ParamProblem>> {
+    let params = &model.params;
     let mut problems = Vec::new();
     let mut resolved = Map::new();
     let mut set_by: BTreeMap<String, &str> = BTreeMap::new();
     for (name, value) in given {
         let Some(param) = params.get(name) else {
-            let known = || params.keys().map(String::as_str);
+            let media = model.inputs.iter().map(|input| input.param.as_str());
+            let known = || params.keys().map(String::as_str).chain(media.clone());
             let advice = nearest(name, known()).map_or_else(
                 || format!("Known: {}.", known().collect::<Vec<_>>().join(", ")),
                 |near| format!("Did you mean `{near}`?"),
@@ -231,7 +258,11 @@ pub(super) fn resolve(
     }
     for (name, param) in params {
         let to = param.to.as_deref().unwrap_or(name);
-        if param.required && !given.contains_key(name) {
+        // A param that was given and is wrong has its own problem.
+        let there = given
+            .iter()
+            .any(|(other, _)| other == name || params.get(other).is_some_and(|p| p.to.as_deref() == Some(to)));
+        if param.required && !there {
             problems.push(ParamProblem::new(
                 name,
                 "param_missing",

@@ -343,7 +343,7 @@ impl Checker<'_> {
             );
             return None;
         };
-        let Some((_, model_node)) = table.get("model") else { return catalogue::find(step, step.default_model()) };
+        let Some((_, model_node)) = table.get("model") else { return catalogue::default_model(step) };
         let here = join(path, "model");
         let name = self.text(model_node, &here)?;
         let model = catalogue::find(step, name);
