@@ -6,6 +6,7 @@ pub mod document;
 pub mod error;
 pub mod ids;
 pub mod key;
+pub mod media;
 pub mod money;
 pub mod nearest;
 pub mod plan;

@@ -167,7 +167,14 @@ impl Checker<'_> {
             let message = format!("the document has {} steps; one run has at most {MAX_STEPS}", self.steps);
             self.report(steps.place, "too_many_steps", "steps", message, "Split it, or use a batch.");
         }
-        Some(Checked { name: name.to_owned(), fail_fast: settings.fail_fast, max_cost: settings.max_cost, groups })
+        Some(Checked {
+            name: name.to_owned(),
+            parallel: settings.parallel,
+            schedule: super::Schedule::Groups,
+            fail_fast: settings.fail_fast,
+            max_cost: settings.max_cost,
+            groups,
+        })
     }
 
     fn settings(&mut self, node: Option<&Node>) -> Settings {
@@ -240,7 +247,11 @@ impl Checker<'_> {
         let is_group =
             entries.iter().any(|(key, value)| key.text == "type" && value.content == Content::Text(GROUP.into()));
         if !is_group {
-            return self.step(node, path, settings).map(|step| CheckedGroup { workers: 1, steps: vec![step] });
+            return self.step(node, path, settings).map(|step| CheckedGroup {
+                name: None,
+                workers: 1,
+                steps: vec![step],
+            });
         }
         let table = self.table(node, path, GROUP_KEYS)?;
         let own =
@@ -266,7 +277,7 @@ impl Checker<'_> {
             .enumerate()
             .filter_map(|(n, item)| self.step(item, &format!("{here}[{n}]"), settings))
             .collect();
-        Some(CheckedGroup { workers, steps })
+        Some(CheckedGroup { name: None, workers, steps })
     }
 
     fn step(&mut self, node: &Node, path: &str, settings: &Settings) -> Option<CheckedStep> {
@@ -292,6 +303,10 @@ impl Checker<'_> {
             name: name?,
             model: model?,
             params: params?,
+            texts: Vec::new(),
+            media: Vec::new(),
+            fail_fast: settings.fail_fast,
+            fleeting: false,
             take: take.unwrap_or(1),
             cache: cache.unwrap_or(settings.cache),
             timeout,

@@ -10,11 +10,14 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::catalogue::Model;
+use crate::catalogue::{MediaKind, Model};
 use crate::ids::StepName;
+use crate::media::{InputMedia, MediaProblem};
 use crate::money::Money;
 
 pub use problem::{Place, Problem, Problems};
@@ -45,6 +48,90 @@ impl CachePolicy {
         [("use", CachePolicy::Use), ("refresh", CachePolicy::Refresh), ("off", CachePolicy::Off)];
 }
 
+/// How the items of a document follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// An item waits for the whole item before it, as the performance guide says.
+    #[default]
+    Groups,
+    /// A step that is the only reader of one other step follows it at once, wherever that cannot make a run later.
+    Eager,
+}
+
+/// What a run gives to its document.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    /// The input text: `{{input}}`, and the prompt of steps without one.
+    pub input: Option<String>,
+    /// The input image, as it was named: for the first steps that need an image and name none.
+    pub image: Option<String>,
+    /// `{{vars.x}}`, over the document's own.
+    pub vars: BTreeMap<String, String>,
+    /// `{{env.X}}`: only what was given with the run, never the environment of a function.
+    pub env: BTreeMap<String, String>,
+    /// Whether groups run side by side where the document does not say (`PIPELINE_PARALLEL_ENABLED`).
+    pub parallel: Option<bool>,
+    /// `{{timestamp}}`, fixed for the run.
+    pub timestamp: String,
+    /// `{{random}}`, fixed for the run.
+    pub random: String,
+    /// What became of the media that the document names, by the text that names them; see [`mentions`].
+    pub media: BTreeMap<String, Result<InputMedia, MediaProblem>>,
+}
+
+/// A file or a URL that a document, or its run, names as a medium.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mention {
+    /// As it is named, with its placeholders filled.
+    pub text: String,
+    /// What it has to be.
+    pub kind: MediaKind,
+}
+
+/// Where a medium of a step comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MediaSource {
+    /// It was given with the run.
+    Given(InputMedia),
+    /// Every output of that step, in order.
+    Step(StepName),
+}
+
+/// The media for one of the provider's fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaSlot {
+    /// The provider's field.
+    pub to: String,
+    /// Whether the field is a list.
+    pub list: bool,
+    /// How many one request takes; more of them make parts of the step.
+    pub max: u32,
+    /// The media, in order.
+    pub from: Vec<MediaSource>,
+}
+
+/// A part of a text that is filled when the steps that it reads are done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Piece {
+    /// Text as it is; never rendered again.
+    Text(String),
+    /// The text that this step of the document gave; of several parts, one after the other.
+    Step(StepName),
+}
+
+/// A text param that reads steps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextSlot {
+    /// The provider's field.
+    pub to: String,
+    /// The most characters of the filled text.
+    pub max_chars: usize,
+    /// Its parts.
+    pub pieces: Vec<Piece>,
+}
+
 /// A step without problems.
 #[derive(Debug, Clone)]
 pub struct CheckedStep {
@@ -52,22 +139,47 @@ pub struct CheckedStep {
     pub name: StepName,
     /// Its model.
     pub model: &'static Model,
-    /// The request as it is sent.
+    /// The request as it is sent, apart from media and from texts that read steps.
     pub params: Map<String, Value>,
+    /// Texts that read steps.
+    pub texts: Vec<TextSlot>,
+    /// Media; the slot that [`Model::inputs`] has first is first.
+    pub media: Vec<MediaSlot>,
     /// Another picture of the same prompt, from 1.
     pub take: u32,
     /// How it uses the cache.
     pub cache: CachePolicy,
     /// Its timeout in seconds, where given.
     pub timeout: Option<u32>,
+    /// Whether its failure stops what has not started.
+    pub fail_fast: bool,
+    /// Whether `{{timestamp}}` or `{{random}}` stands in it: it is never found in the cache.
+    pub fleeting: bool,
+}
+
+impl CheckedStep {
+    /// The steps of the document that it reads.
+    pub fn reads(&self) -> BTreeSet<&StepName> {
+        let media = self.media.iter().flat_map(|slot| &slot.from).filter_map(|source| match source {
+            MediaSource::Step(name) => Some(name),
+            MediaSource::Given(_) => None,
+        });
+        let texts = self.texts.iter().flat_map(|slot| &slot.pieces).filter_map(|piece| match piece {
+            Piece::Step(name) => Some(name),
+            Piece::Text(_) => None,
+        });
+        media.chain(texts).collect()
+    }
 }
 
 /// Steps that may run side by side; a step outside a group is a group of one.
 #[derive(Debug, Clone)]
 pub struct CheckedGroup {
-    /// At most so many at a time; 1: one after the other, in order.
+    /// Its name, if it is a group that has one.
+    pub name: Option<StepName>,
+    /// At most so many at a time. Of a group of one step it bounds the parts of that step.
     pub workers: u32,
-    /// The steps.
+    /// The steps that are enabled.
     pub steps: Vec<CheckedStep>,
 }
 
@@ -76,16 +188,20 @@ pub struct CheckedGroup {
 pub struct Checked {
     /// The pipeline's name, `pipeline` where it has none.
     pub name: String,
+    /// Whether steps run side by side at all; otherwise strictly one after the other, in the document's order.
+    pub parallel: bool,
+    /// How items follow each other.
+    pub schedule: Schedule,
     /// Whether the first failure stops what has not started.
     pub fail_fast: bool,
     /// The budget.
     pub max_cost: Option<Money>,
-    /// What is done, in order.
+    /// What is done, in order. A step reads only steps before it: of earlier groups, or earlier ones of its own group.
     pub groups: Vec<CheckedGroup>,
 }
 
-/// Parses and checks a document, filled with the run's input text.
-pub fn check(text: &str, input: Option<&str>) -> Result<Checked, Problems> {
+/// Parses and checks a document for a run. Every file and URL that it names has to be in [`Given::media`].
+pub fn check(text: &str, given: &Given) -> Result<Checked, Problems> {
     let root = tree::parse(text).map_err(|problem| Problems(vec![problem]))?;
-    check::check(&root, input)
+    check::check(&root, given.input.as_deref())
 }

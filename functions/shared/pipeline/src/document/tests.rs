@@ -3,10 +3,14 @@ use crate::ids::RunId;
 use crate::plan::compile;
 
 fn codes(text: &str, input: Option<&str>) -> Vec<(u32, String)> {
-    match check(text, input) {
+    match check(text, &given(input)) {
         Ok(_) => vec![],
         Err(problems) => problems.0.into_iter().map(|problem| (problem.place.line, problem.code)).collect(),
     }
+}
+
+fn given(input: Option<&str>) -> Given {
+    Given { input: input.map(str::to_owned), ..Given::default() }
 }
 
 fn one(code: &str, line: u32) -> Vec<(u32, String)> {
@@ -36,7 +40,7 @@ fn hostile_prompts_go_through_unchanged() {
         "🦊 日本語",
         "$(rm -rf /) `x` ${y}",
     ] {
-        let checked = check(ONE, Some(prompt)).unwrap();
+        let checked = check(ONE, &given(Some(prompt))).unwrap();
         assert_eq!(checked.groups[0].steps[0].params["prompt"], prompt);
     }
 }
@@ -97,7 +101,7 @@ fn what_would_cost_time_or_memory_is_refused_at_once() {
 #[test]
 fn a_report_shows_line_excerpt_and_advice() {
     let text = ONE.replace("flux_schnell", "flux_schnel");
-    let report = check(&text, Some("x")).unwrap_err().report("p.yaml", &text);
+    let report = check(&text, &given(Some("x"))).unwrap_err().report("p.yaml", &text);
     for part in [
         "error[unknown_model]",
         "p.yaml:5:12",
@@ -113,11 +117,11 @@ fn a_report_shows_line_excerpt_and_advice() {
 fn groups_become_stages_and_lanes() {
     let text = "settings: {max_workers: 2}\nsteps:\n- {type: text_to_image, name: a}\n- type: parallel_group\n  name: g\n  steps:\n  - {type: text_to_image, name: b}\n  - {type: text_to_image, name: c}\n  - {type: text_to_image}\n";
     let run = RunId::parse("run-00001").unwrap();
-    let plan = compile(&check(text, Some("x")).unwrap(), &run);
+    let plan = compile(&check(text, &given(Some("x"))).unwrap(), &run);
     let shape: Vec<(u32, usize)> = plan.stages.iter().map(|stage| (stage.workers, stage.lanes.len())).collect();
     assert_eq!(shape, vec![(1, 1), (2, 3)]);
     assert_eq!(plan.steps[3].name.as_str(), "step_4");
-    let serial = compile(&check(&text.replace("max_workers: 2", "parallel: false"), Some("x")).unwrap(), &run);
+    let serial = compile(&check(&text.replace("max_workers: 2", "parallel: false"), &given(Some("x"))).unwrap(), &run);
     assert_eq!(serial.stages.len(), 4);
     assert!(plan.bound_seconds(true) > 3_600);
 }
@@ -125,11 +129,11 @@ fn groups_become_stages_and_lanes() {
 #[test]
 fn an_uncached_step_has_a_key_of_its_own() {
     let text = "settings: {cache: off}\nsteps:\n- {type: text_to_image, name: a}\n- {type: text_to_image, name: b}\n";
-    let checked = check(text, Some("x")).unwrap();
+    let checked = check(text, &given(Some("x"))).unwrap();
     let key = |run: &str, n: usize| compile(&checked, &RunId::parse(run).unwrap()).steps[n].key.clone();
     assert_ne!(key("run-00001", 0), key("run-00001", 1));
     assert_ne!(key("run-00001", 0), key("run-00002", 0));
-    let cached = check(&text.replace("off", "use"), Some("x")).unwrap();
+    let cached = check(&text.replace("off", "use"), &given(Some("x"))).unwrap();
     let plan = compile(&cached, &RunId::parse("run-00001").unwrap());
     assert_eq!(plan.steps[0].key, plan.steps[1].key);
 }
