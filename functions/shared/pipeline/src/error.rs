@@ -62,11 +62,13 @@ error_names! {
     StepTimedOut = "Step.TimedOut", Terminal, "The step took longer than its timeout. What is paid still arrives in the ledger: run again later.";
     StepUnknown = "Step.Unknown", Terminal, "It could not be found out whether the provider accepted the job. Check the provider's dashboard before running again.";
     StepAgain = "Step.Again", Retryable, "What the step waited for ended without a result for it; it asks again by itself.";
+    StepInput = "Step.InputInvalid", Terminal, "What the step was to take from another step cannot be sent. Change that step, or how its result is used.";
     StepSkipped = "Step.Skipped", Terminal, "A step that this one needs did not succeed.";
     StepCancelled = "Step.Cancelled", Terminal, "The job was cancelled at the provider.";
     BudgetExceeded = "Budget.Exceeded", Terminal, "The step's upper-bound price is more than what is left of the run's `max_cost`. Nothing was submitted.";
     RunStopped = "Run.Stopped", Terminal, "The run was stopped before this step was submitted.";
     RunNotFound = "Run.NotFound", Terminal, "There is no record of such a run. Records expire after 90 days.";
+    InputInvalid = "Input.Invalid", Terminal, "A file or a URL that was given with the run cannot be used. Nothing was submitted.";
     RunTooLarge = "Run.TooLarge", Terminal, "The pipeline is larger than one run may be. Use a batch.";
     DocumentInvalid = "Document.Invalid", Terminal, "The pipeline document has problems; each is listed with its place.";
     SecretMissing = "Secret.Missing", Terminal, "The provider's key is not set for this stack. Store it as the SSM SecureString that the message names.";

@@ -1,0 +1,180 @@
+//! The planner: from a checked document to stages of lanes of steps. Steps that fan out become their parts here, so that the
+//! number of steps is known before anything is spent, and every step carries all that generate needs.
+
+mod bounds;
+mod stages;
+mod step;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::document::{Checked, CheckedStep, MediaSlot, MediaSource, Piece, TextSlot};
+use crate::ids::StepName;
+use crate::money::Money;
+
+pub use bounds::{
+    Events, MAX_CHECK_SECONDS, MAX_EVENTS, MAX_STATE_BYTES, NUDGES, POLL_SECONDS, QUEUE_SECONDS, REPAIR_SECONDS,
+    check_interval, longest_step, most_tries,
+};
+pub use stages::{Group, Lane, Reads, Stage, arrange, critical_path, wall};
+pub use step::{Made, PlannedMedia, PlannedStep, ReadyMedia, ReadyStep, Source};
+
+/// What a text that another step will give is taken for in an estimate, in bytes.
+const USUAL_TEXT: usize = 2_000;
+
+/// A pipeline, compiled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The pipeline's name.
+    pub name: String,
+    /// Whether the first failure stops what has not started.
+    pub fail_fast: bool,
+    /// The budget, [`Money::UNLIMITED`] where the document gives none.
+    pub max_cost: Money,
+    /// Every step, in the document's order, parts in the order of what they take.
+    pub steps: Vec<PlannedStep>,
+    /// The order of work.
+    pub stages: Vec<Stage>,
+}
+
+impl Plan {
+    /// The longest that a run of it can take, in seconds, counting every nudge of every step.
+    pub fn bound_seconds(&self, webhooks: bool) -> u64 {
+        bounds::bound_seconds(&self.stages, |step| {
+            self.steps.get(step).map_or(0, |step| longest_step(step.check(webhooks)))
+        })
+    }
+
+    /// What every step reads, by its place.
+    pub fn reads(&self) -> Vec<BTreeSet<usize>> {
+        let places: BTreeMap<&StepName, usize> = self.steps.iter().map(|step| &step.name).zip(0..).collect();
+        let places =
+            |names: BTreeSet<&StepName>| names.into_iter().filter_map(|name| places.get(name).copied()).collect();
+        self.steps.iter().map(|step| places(step.reads())).collect()
+    }
+}
+
+/// What the steps of the document have become: the names of their parts, and how many outputs each gives.
+type Parts = BTreeMap<StepName, Vec<(StepName, u32)>>;
+
+/// Compiles a checked document.
+pub fn compile(checked: &Checked) -> Plan {
+    let mut steps: Vec<PlannedStep> = Vec::new();
+    let mut groups = Vec::new();
+    let mut parts = Parts::new();
+    for group in &checked.groups {
+        let from = steps.len();
+        for step in &group.steps {
+            let planned = expand(step, steps.len(), &parts);
+            parts.insert(step.name.clone(), planned.iter().map(|part| (part.name.clone(), part.outputs)).collect());
+            steps.extend(planned);
+        }
+        let workers = if checked.parallel { group.workers } else { 1 };
+        groups.push(Group { workers, steps: (from..steps.len()).collect() });
+    }
+    let mut plan = Plan {
+        name: checked.name.clone(),
+        fail_fast: checked.fail_fast,
+        max_cost: checked.max_cost.unwrap_or(Money::UNLIMITED),
+        steps,
+        stages: Vec::new(),
+    };
+    // Strictly one after the other knows no "at once".
+    let schedule = if checked.parallel { checked.schedule } else { Default::default() };
+    plan.stages = arrange(&groups, &plan.reads(), schedule);
+    plan
+}
+
+/// The parts of a step: one for each medium of its first input if a request takes one and there are more; itself otherwise.
+fn expand(step: &CheckedStep, index: usize, parts: &Parts) -> Vec<PlannedStep> {
+    let media: Vec<PlannedMedia> = step.media.iter().map(|slot| sources(slot, parts)).collect();
+    let fans_out = step.media.first().is_some_and(|slot| slot.max == 1 && !slot.list);
+    let many = media.first().map_or(0, |slot| slot.from.len());
+    if !fans_out || many <= 1 {
+        return vec![planned(step, step.name.clone(), index, media, parts)];
+    }
+    let part = |n: usize| {
+        // A name that is too long is a problem of the document; see `document`.
+        let name = StepName::parse(format!("{}_{}", step.name, n + 1)).unwrap_or_else(|_| step.name.clone());
+        let mut own = media.clone();
+        if let Some(first) = own.first_mut() {
+            first.from = first.from.get(n).cloned().into_iter().collect();
+        }
+        planned(step, name, index + n, own, parts)
+    };
+    (0..many).map(part).collect()
+}
+
+fn sources(slot: &MediaSlot, parts: &Parts) -> PlannedMedia {
+    let of = |source: &MediaSource| match source {
+        MediaSource::Given(media) => vec![Source::Given(media.clone())],
+        MediaSource::Step(name) => {
+            let parts = parts.get(name).map_or(&[][..], Vec::as_slice).iter();
+            parts
+                .flat_map(|(step, outputs)| (0..*outputs).map(|index| Source::Output { step: step.clone(), index }))
+                .collect()
+        }
+    };
+    PlannedMedia { to: slot.to.clone(), list: slot.list, from: slot.from.iter().flat_map(of).collect() }
+}
+
+/// The slot with the parts of steps in the place of the steps.
+fn texts(slot: &TextSlot, parts: &Parts) -> TextSlot {
+    let of = |piece: &Piece| match piece {
+        Piece::Text(_) => vec![piece.clone()],
+        Piece::Step(name) => {
+            let parts = parts.get(name).map_or(&[][..], Vec::as_slice).iter().map(|(step, _)| step);
+            let mut pieces = Vec::new();
+            for part in parts {
+                if !pieces.is_empty() {
+                    pieces.push(Piece::Text("\n\n".to_owned()));
+                }
+                pieces.push(Piece::Step(part.clone()));
+            }
+            pieces
+        }
+    };
+    TextSlot { pieces: slot.pieces.iter().flat_map(of).collect(), ..slot.clone() }
+}
+
+fn planned(step: &CheckedStep, name: StepName, index: usize, media: Vec<PlannedMedia>, parts: &Parts) -> PlannedStep {
+    let model = step.model;
+    let size = media.first().and_then(|slot| slot.from.first()).and_then(|source| match source {
+        Source::Given(media) => media.width.zip(media.height),
+        Source::Output { .. } => None,
+    });
+    let mut likely = step.params.clone();
+    for slot in &step.texts {
+        let bytes: usize = slot
+            .pieces
+            .iter()
+            .map(|piece| match piece {
+                Piece::Text(text) => text.len(),
+                Piece::Step(_) => USUAL_TEXT,
+            })
+            .sum();
+        likely.insert(slot.to.clone(), "x".repeat(bytes).into());
+    }
+    PlannedStep {
+        name,
+        of: step.name.clone(),
+        index: u32::try_from(index).unwrap_or(u32::MAX),
+        step: model.step,
+        model: model.name.clone(),
+        provider: model.provider,
+        endpoint: model.endpoint.clone(),
+        params: step.params.clone(),
+        texts: step.texts.iter().map(|slot| texts(slot, parts)).collect(),
+        media,
+        take: step.take,
+        cache: step.cache,
+        price: model.price_of(&likely, size),
+        outputs: model.output_count(&step.params),
+        kind: model.output.kind,
+        timeout: step.timeout.unwrap_or_else(|| model.timeout_seconds()),
+        typical: model.seconds.max,
+        fail_fast: step.fail_fast,
+        fleeting: step.fleeting,
+    }
+}
