@@ -4,8 +4,9 @@
 use fresco_pipeline::catalogue::{MediaKind, ProviderName, StepType};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
+use fresco_pipeline::media::InputMedia;
 use fresco_pipeline::money::Money;
-use fresco_pipeline::plan::PlannedStep;
+use fresco_pipeline::plan::{PlannedStep, ReadyMedia, ReadyStep};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -31,6 +32,21 @@ pub struct Output {
     pub height: Option<u32>,
     /// Length in milliseconds, of what has one.
     pub duration_ms: Option<u64>,
+}
+
+impl From<&Output> for InputMedia {
+    /// What one step made is what another takes.
+    fn from(output: &Output) -> Self {
+        InputMedia {
+            key: output.key.clone(),
+            kind: output.kind,
+            content_type: output.content_type.clone(),
+            bytes: output.bytes,
+            sha256: output.sha256.clone(),
+            width: output.width,
+            height: output.height,
+        }
+    }
 }
 
 /// The step of a run that waits for an entry, or asked for it.
@@ -201,22 +217,26 @@ pub struct Request {
     pub model: String,
     /// The provider's id of the model.
     pub endpoint: String,
-    /// The request body.
+    /// The request body, apart from media.
     pub params: Map<String, Value>,
+    /// The media: which objects, not the links that were handed out on them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<ReadyMedia>,
     /// What the outputs are.
     pub kind: MediaKind,
     /// Its upper-bound price.
     pub price: Money,
 }
 
-impl From<&PlannedStep> for Request {
-    fn from(step: &PlannedStep) -> Self {
+impl From<&ReadyStep> for Request {
+    fn from(step: &ReadyStep) -> Self {
         Request {
             provider: step.provider,
             step: step.step,
             model: step.model.clone(),
             endpoint: step.endpoint.clone(),
             params: step.params.clone(),
+            inputs: step.inputs.clone(),
             kind: step.kind,
             price: step.price,
         }
@@ -354,6 +374,8 @@ pub struct StepRow {
     pub run: RunId,
     /// The plan of it.
     pub plan: PlannedStep,
+    /// Its content key, once everything that it reads is there.
+    pub key: Option<ContentKey>,
     /// Where it is.
     pub state: StepState,
     /// Where its result came from.

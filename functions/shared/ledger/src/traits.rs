@@ -223,6 +223,8 @@ pub trait Runs: Send + Sync {
         asker: &Asker,
         now: Millis,
     ) -> impl Future<Output = Result<Option<StepRow>, StoreError>> + Send;
+    /// Notes the step's content key, if the step is there.
+    fn note_key(&self, asker: &Asker, key: &ContentKey) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Notes where the result will come from, unless the step is decided; `Generated` is never overwritten.
     fn note_source(&self, asker: &Asker, source: Source) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Pins the step's result and marks it done; one that is pinned stays. A step that had failed becomes done: the result
@@ -290,6 +292,9 @@ pub trait Objects: Send + Sync {
     fn head(&self, key: &str) -> impl Future<Output = Result<Option<ObjectHead>, StoreError>> + Send;
     /// The whole object, for small ones (documents, manifests).
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<Bytes>, StoreError>> + Send;
+    /// A link by which anyone can read the object for so many seconds (at most seven days, and no longer than the
+    /// credentials that sign it live). It is a secret: not to be logged or stored.
+    fn link(&self, key: &str, seconds: u64) -> impl Future<Output = Result<String, StoreError>> + Send;
     /// Writes a small object, whatever is there.
     fn put(&self, key: &str, bytes: Bytes, content_type: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Begins an upload; memory is at most two parts of 8 MiB whatever the size.

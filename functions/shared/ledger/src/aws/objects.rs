@@ -33,18 +33,6 @@ impl S3Objects {
         &self.bucket
     }
 
-    /// A link by which anyone can read the object for so many seconds (at most seven days, and no longer than the
-    /// credentials that sign it live). It is a secret: not to be logged.
-    pub async fn presign_get(&self, key: &str, seconds: u64) -> Result<String, StoreError> {
-        let expires = PresigningConfig::expires_in(Duration::from_secs(seconds))
-            .map_err(|error| StoreError::storage(format!("presign: {error}")))?;
-        let request = self.client.get_object().bucket(&self.bucket).key(key).presigned(expires).await;
-        match request {
-            Ok(request) => Ok(request.uri().to_owned()),
-            Err(error) => Err(failed("presign", &error)),
-        }
-    }
-
     /// See [`super::Aws::warm`].
     pub(super) async fn warm(&self) {
         let _ = self.client.head_object().bucket(&self.bucket).key("warm").send().await;
@@ -87,6 +75,16 @@ impl Objects for S3Objects {
             },
             Err(error) if error.as_service_error().is_some_and(|reason| reason.is_no_such_key()) => Ok(None),
             Err(error) => Err(failed("GetObject", &error)),
+        }
+    }
+
+    async fn link(&self, key: &str, seconds: u64) -> Result<String, StoreError> {
+        let expires = PresigningConfig::expires_in(Duration::from_secs(seconds))
+            .map_err(|error| StoreError::storage(format!("presign: {error}")))?;
+        let request = self.client.get_object().bucket(&self.bucket).key(key).presigned(expires).await;
+        match request {
+            Ok(request) => Ok(request.uri().to_owned()),
+            Err(error) => Err(failed("presign", &error)),
         }
     }
 

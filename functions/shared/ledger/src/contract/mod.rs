@@ -50,6 +50,7 @@ macro_rules! table_contract {
             a_run_is_closed_once,
         ]);
         $crate::contract_tests!($store, steps: [
+            a_key_is_noted,
             beginning_counts_and_notes_the_first,
             a_source_is_noted_until_the_step_is_decided,
             the_first_pin_stays,

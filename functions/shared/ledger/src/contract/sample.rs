@@ -1,11 +1,12 @@
 //! Rows to test with. Every optional part is there, so that what comes back can be compared as a whole.
 
 use fresco_pipeline::catalogue::{MediaKind, ProviderName, StepType};
-use fresco_pipeline::document::CachePolicy;
+use fresco_pipeline::document::{CachePolicy, Piece, TextSlot};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
+use fresco_pipeline::media::InputMedia;
 use fresco_pipeline::money::Money;
-use fresco_pipeline::plan::PlannedStep;
+use fresco_pipeline::plan::{PlannedMedia, PlannedStep, ReadyMedia, Source};
 use serde_json::{Map, Value, json};
 
 use crate::rows::{
@@ -107,6 +108,11 @@ pub fn attempt(name: &str, number: u32, run: &str) -> AttemptRow {
             model: "flux_dev".to_owned(),
             endpoint: "fal-ai/flux/dev".to_owned(),
             params,
+            inputs: vec![ReadyMedia {
+                to: "image_urls".to_owned(),
+                list: true,
+                media: vec![InputMedia::from(&ready(1).outputs[0])],
+            }],
             kind: MediaKind::Image,
             price: Money::micros(25_000),
         },
@@ -143,21 +149,34 @@ pub fn step(run: &str, name: &str, index: u32) -> StepRow {
         run: run_id(run),
         plan: PlannedStep {
             name: StepName::parse(name).unwrap(),
+            of: StepName::parse(name).unwrap(),
             index,
             step: request.step,
             model: request.model,
             provider: request.provider,
             endpoint: request.endpoint,
             params: request.params,
+            texts: vec![TextSlot {
+                to: "prompt".to_owned(),
+                max_chars: 100,
+                pieces: vec![Piece::Text("after \"".to_owned()), Piece::Step(StepName::parse("before").unwrap())],
+            }],
+            media: vec![PlannedMedia {
+                to: "image_url".to_owned(),
+                list: false,
+                from: vec![Source::Output { step: StepName::parse("before").unwrap(), index: 1 }],
+            }],
             take: 1,
             cache: CachePolicy::Use,
-            key: key(name),
             price: request.price,
             outputs: 1,
             kind: request.kind,
             timeout: 30,
             typical: 8,
+            fail_fast: true,
+            fleeting: false,
         },
+        key: Some(key(name)),
         state: StepState::Waiting,
         source: None,
         pinned: None,

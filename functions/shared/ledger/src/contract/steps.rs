@@ -1,6 +1,6 @@
 //! What happens to one step.
 
-use super::sample::{NOW, asker, failure, ready, run, run_id, step};
+use super::sample::{NOW, asker, failure, key, ready, run, run_id, step};
 use crate::rows::{Asker, Source, StepRow, StepState};
 use crate::traits::Runs;
 
@@ -10,6 +10,19 @@ async fn planned(store: &impl Runs) -> (Asker, StepRow) {
     let row = step("one", "image", 0);
     store.plan_run(&run_id("one"), std::slice::from_ref(&row), NOW).await.unwrap();
     (asker("one", "image"), row)
+}
+
+/// The key of a step that reads others is known later than the step.
+pub async fn a_key_is_noted(store: &impl Runs) {
+    store.create_run(&run("one", 100)).await.unwrap();
+    let row = StepRow { key: None, ..step("one", "image", 0) };
+    store.plan_run(&run_id("one"), std::slice::from_ref(&row), NOW).await.unwrap();
+    let who = asker("one", "image");
+    assert_eq!(store.step(&who).await.unwrap().as_ref(), Some(&row));
+    store.note_key(&who, &key("known")).await.unwrap();
+    assert_eq!(store.step(&who).await.unwrap(), Some(StepRow { key: Some(key("known")), ..row }));
+    store.note_key(&asker("one", "other"), &key("known")).await.unwrap();
+    assert_eq!(store.step(&asker("one", "other")).await.unwrap(), None);
 }
 
 /// Every call counts; the first one is noted and moves a waiting step on, and no other.

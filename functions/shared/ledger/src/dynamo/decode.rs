@@ -92,6 +92,7 @@ pub(super) fn step(item: &Item) -> Result<StepRow, StoreError> {
     Ok(StepRow {
         run: item.id(PK, item.after(PK, RUN_PREFIX)?)?,
         plan: item.json("plan")?,
+        key: item.maybe_text("key")?.map(|key| item.id("key", key)).transpose()?,
         state: item.maybe_word("state")?.unwrap_or(StepState::Waiting),
         source: item.maybe_word("source")?,
         pinned: item.maybe_json("pinned")?,

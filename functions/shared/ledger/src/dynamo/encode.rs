@@ -146,6 +146,9 @@ pub(super) fn step(run: &RunId, step: &StepRow) -> Result<Item, StoreError> {
     let mut put = |name: &str, value| item.insert(name.to_owned(), value);
     put("plan", json(&step.plan)?);
     put("calls", number(step.calls));
+    if let Some(key) = &step.key {
+        put("key", text(key.as_str()));
+    }
     if step.state != StepState::Waiting {
         put("state", word(step.state)?);
     }

@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::RunId;
+use fresco_pipeline::ids::{ContentKey, RunId};
 
 use super::commit::unbuilt;
 use super::expression::Expression;
@@ -87,6 +87,10 @@ impl Runs for Dynamo {
 
     async fn begin_step(&self, asker: &Asker, now: Millis) -> Result<Option<StepRow>, StoreError> {
         self.begin(asker, now).await
+    }
+
+    async fn note_key(&self, asker: &Asker, key: &ContentKey) -> Result<(), StoreError> {
+        self.know(asker, key).await
     }
 
     async fn note_source(&self, asker: &Asker, source: Source) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use fresco_pipeline::error::Failure;
-use fresco_pipeline::ids::RunId;
+use fresco_pipeline::ids::{ContentKey, RunId};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::expression::Expression;
@@ -94,6 +94,11 @@ impl Dynamo {
             Ok(item) => decode::step(&item).map(Some),
             Err(_) => Ok(None),
         }
+    }
+
+    pub(super) async fn know(&self, asker: &Asker, key: &ContentKey) -> Result<(), StoreError> {
+        let write = Expression::new().set("key", text(key.as_str())).only_if("attribute_exists(#pk)");
+        self.update_step(asker, write).await.map(drop)
     }
 
     pub(super) async fn note(&self, asker: &Asker, source: Source) -> Result<(), StoreError> {

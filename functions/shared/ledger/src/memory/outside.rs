@@ -49,6 +49,10 @@ impl Objects for Memory {
         Ok(self.lock().objects.get(key).map(|object| object.bytes.clone()))
     }
 
+    async fn link(&self, key: &str, _seconds: u64) -> Result<String, StoreError> {
+        Ok(format!("https://bucket.test/{key}"))
+    }
+
     async fn put(&self, key: &str, bytes: Bytes, content_type: &str) -> Result<(), StoreError> {
         self.put_object(key, bytes, content_type);
         Ok(())

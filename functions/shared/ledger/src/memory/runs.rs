@@ -1,7 +1,7 @@
 //! Runs and their steps in memory.
 
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::RunId;
+use fresco_pipeline::ids::{ContentKey, RunId};
 
 use super::Memory;
 use crate::month::Month;
@@ -67,6 +67,13 @@ impl Runs for Memory {
             step.state = StepState::Running;
         }
         Ok(Some(step.clone()))
+    }
+
+    async fn note_key(&self, asker: &Asker, key: &ContentKey) -> Result<(), StoreError> {
+        if let Some(step) = self.lock().steps.get_mut(asker) {
+            step.key = Some(key.clone());
+        }
+        Ok(())
     }
 
     async fn note_source(&self, asker: &Asker, source: Source) -> Result<(), StoreError> {

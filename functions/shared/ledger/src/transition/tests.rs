@@ -54,6 +54,7 @@ fn answer(entry: &Entry, waiter: &Waiter, usable: bool, now: Millis) -> Answer {
         model: "flux_schnell".to_owned(),
         endpoint: "fal-ai/flux/schnell".to_owned(),
         params: Map::new(),
+        inputs: Vec::new(),
         kind: MediaKind::Image,
         price: PRICE,
     };
