@@ -4,7 +4,9 @@
 
 pub mod fal;
 mod http;
+mod key;
 pub mod media;
+mod message;
 mod secret;
 mod types;
 

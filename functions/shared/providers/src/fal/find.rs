@@ -4,7 +4,7 @@
 use fresco_pipeline::error::{ErrorName, Failure};
 use serde_json::Value;
 
-use super::client::{Client, bad_id, is_request_id, refused, terminal, unavailable};
+use super::client::{Client, bad_id, is_request_id, json, refused, terminal, unavailable};
 use crate::types::{CheckError, FoundJob, Lookup};
 
 /// How many pages of 100 are read.
@@ -34,7 +34,7 @@ pub(super) async fn find(client: &Client, lookup: &Lookup) -> Result<Vec<FoundJo
         if !answer.is_success() {
             return Err(refused(&answer));
         }
-        let page = answer.json()?;
+        let page = json(&answer)?;
         let Some(items) = page.get("items").and_then(Value::as_array) else {
             return Err(unavailable("fal's list of requests has no items"));
         };
@@ -128,8 +128,10 @@ fn instant(ms: i64) -> Result<String, CheckError> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::{Entry, conclude, entry, same};
+    use crate::types::{FoundJob, Lookup};
 
     fn lookup() -> Lookup {
         let params = json!({"prompt": "a fox", "num_images": 1, "scale": 3.5, "size": {"width": 512}});

@@ -5,9 +5,9 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::client::{Answer, Client, is_request_id};
+use super::client::{Client, error_in, is_request_id};
 use super::errors::{submit_error, throttled_in_disguise};
-use crate::http::{self, BodyError};
+use crate::http::{self, Answer, BodyError};
 use crate::types::{Accepted, Submission, SubmitError};
 
 /// `POST {queue}/{endpoint}?fal_webhook=…` with the model's input as the body (fal's JS client, `queue.submit`).
@@ -37,7 +37,7 @@ pub(super) async fn submit(client: &Client, submission: &Submission) -> Result<A
     if answer.status == 401 {
         client.forget_key().await;
     }
-    Err(submit_error(&answer.error()))
+    Err(submit_error(&error_in(&answer)))
 }
 
 /// The reply to an accepted submission. All that is kept of it is `request_id`; the URLs beside it are built again when

@@ -75,6 +75,8 @@ pub fn sniff_head(kind: MediaKind, head: &[u8]) -> Result<Format, Failure> {
 const fn wanted(kind: MediaKind) -> &'static str {
     match kind {
         MediaKind::Image => "a PNG, JPEG or WebP picture",
+        MediaKind::Video => "an MP4 video",
+        MediaKind::Text => "a text, which is never fetched",
     }
 }
 
