@@ -54,6 +54,7 @@ fn submission(webhook_url: Option<&str>) -> Submission {
     Submission {
         endpoint: "fal-ai/flux/schnell".to_owned(),
         params: params(serde_json::json!({"prompt": "a fox", "num_images": 1})),
+        inputs: Vec::new(),
         webhook_url: webhook_url.map(str::to_owned),
     }
 }
