@@ -3,6 +3,7 @@
 //! `media` module fetches what was generated and looks at it before anybody relies on it.
 
 pub mod fal;
+pub mod gemini;
 mod http;
 mod key;
 pub mod media;
