@@ -7,6 +7,7 @@ mod download;
 mod format;
 mod hosts;
 mod inspect;
+mod mp4;
 
 pub use address::is_public;
 pub use download::{Download, Downloader};
