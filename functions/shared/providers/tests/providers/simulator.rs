@@ -67,7 +67,7 @@ async fn end(fal: &Fal, request_id: &str) -> JobReport {
 
 async fn fetched(simulator: &Running, media: &RemoteMedia) -> MediaInfo {
     let downloader = Downloader::new(HostList::parse(&simulator.url()).unwrap()).unwrap();
-    let mut download = downloader.fetch(&media.url, MediaKind::Image).await.unwrap();
+    let mut download = downloader.fetch(&media.url, MediaKind::Image, MediaKind::Image.max_bytes()).await.unwrap();
     let mut inspector = Inspector::new();
     while let Some(chunk) = download.chunk().await.unwrap() {
         inspector.feed(&chunk);
