@@ -3,13 +3,18 @@
 //! `media` module fetches what was generated and looks at it before anybody relies on it.
 
 pub mod fal;
+pub mod gemini;
 mod http;
+mod key;
 pub mod media;
+mod message;
 mod secret;
+mod submission;
 mod types;
 
 pub use secret::{Secret, SecretSource};
+pub use submission::{InputData, InputForm, Lookup, LookupInput, Submission, SubmittedInput};
 pub use types::{
-    Accepted, CancelAnswer, CheckError, FoundJob, JobReport, JobState, Lookup, Provider, RemoteMedia, Submission,
-    SubmitError, WebhookError, WebhookReport, WebhookRequest,
+    Accepted, CancelAnswer, CheckError, FoundJob, JobReport, JobState, Provider, RemoteMedia, SubmitError,
+    WebhookError, WebhookReport, WebhookRequest,
 };

@@ -1,5 +1,6 @@
-//! The trait that every provider implements and the values that go through it. They are the whole vocabulary between a
-//! provider's wire format and the ledger: nothing here knows HTTP status codes, and nothing here does I/O.
+//! The trait that every provider implements and the answers that come back through it; what is asked is in `submission`.
+//! Together they are the whole vocabulary between a provider's wire format and the ledger: nothing here knows HTTP status
+//! codes, and nothing here does I/O.
 
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use bytes::Bytes;
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::Failure;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+
+use crate::submission::{InputForm, Lookup, Submission};
 
 /// Someone who generates media for money. No method retries anything: retries live in the state machine and the ledger.
 #[async_trait]
@@ -18,6 +20,9 @@ pub trait Provider: Send + Sync {
 
     /// Whether jobs can be found by listing. It decides what becomes of a submission with an unknown outcome.
     fn can_find(&self) -> bool;
+
+    /// How media have to be handed to it.
+    fn input_form(&self) -> InputForm;
 
     /// Asks for one job: exactly one POST. On [`SubmitError::Unknown`] the job may exist.
     async fn submit(&self, submission: &Submission) -> Result<Accepted, SubmitError>;
@@ -33,27 +38,6 @@ pub trait Provider: Send + Sync {
 
     /// Verifies a webhook and reads it. Nothing in the request is believed before the signature and the account are right.
     async fn read_webhook(&self, request: &WebhookRequest) -> Result<WebhookReport, WebhookError>;
-}
-
-/// What is asked of a provider. Its `Debug` shows no prompt and no URL.
-#[derive(Clone, PartialEq)]
-pub struct Submission {
-    /// The provider's id of the model.
-    pub endpoint: String,
-    /// The resolved request, by the provider's names.
-    pub params: Map<String, Value>,
-    /// Where to report the end of the job, if anywhere. It holds the attempt's token.
-    pub webhook_url: Option<String>,
-}
-
-impl std::fmt::Debug for Submission {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Submission")
-            .field("endpoint", &self.endpoint)
-            .field("params", &self.params.keys().collect::<Vec<_>>())
-            .field("webhook", &self.webhook_url.is_some())
-            .finish()
-    }
 }
 
 /// The provider has taken the job.
@@ -105,8 +89,9 @@ pub enum JobState {
     Missing,
 }
 
-/// How a job ended. It is stored on the attempt by the webhook function and read by collect.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// How a job ended. It is stored on the attempt by the webhook function and read by collect. Its `Debug` shows no text that
+/// was generated.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "report", rename_all = "snake_case")]
 pub enum JobReport {
     /// The media are there.
@@ -120,7 +105,21 @@ pub enum JobReport {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds: Option<f64>,
     },
-    /// There are no media.
+    /// The answer is a text, and this is the whole of it.
+    Wrote {
+        /// The text. It fits into a row: what is longer is a failure.
+        text: String,
+        /// How many tokens the question was, where the provider says so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        input_tokens: Option<u64>,
+        /// How many tokens the answer was, what the model thought included, where the provider says so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output_tokens: Option<u64>,
+        /// How long the answer took.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds: Option<f64>,
+    },
+    /// There are neither media nor a text.
     Failed {
         /// Why.
         failure: Failure,
@@ -134,6 +133,31 @@ pub enum JobReport {
     },
     /// The provider says that it ended, and its message does not hold the result: fetch it with [`Provider::check`].
     Unread,
+}
+
+impl std::fmt::Debug for JobReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            JobReport::Succeeded { media, billable_units, seconds } => f
+                .debug_struct("Succeeded")
+                .field("media", media)
+                .field("billable_units", billable_units)
+                .field("seconds", seconds)
+                .finish(),
+            JobReport::Wrote { text, input_tokens, output_tokens, seconds } => f
+                .debug_struct("Wrote")
+                .field("bytes", &text.len())
+                .field("input_tokens", input_tokens)
+                .field("output_tokens", output_tokens)
+                .field("seconds", seconds)
+                .finish(),
+            JobReport::Failed { failure, billed } => {
+                f.debug_struct("Failed").field("failure", failure).field("billed", billed).finish()
+            }
+            JobReport::Cancelled { billed } => f.debug_struct("Cancelled").field("billed", billed).finish(),
+            JobReport::Unread => f.write_str("Unread"),
+        }
+    }
 }
 
 /// A media object at the provider. Its `Debug` does not show the URL, which may be a signed one.
@@ -174,27 +198,6 @@ pub struct CheckError {
     pub failure: Failure,
     /// The pause that the provider asked for.
     pub retry_after: Option<Duration>,
-}
-
-/// The job that is looked for. Its `Debug` shows no prompt.
-#[derive(Clone, PartialEq)]
-pub struct Lookup {
-    /// The provider's id of the model.
-    pub endpoint: String,
-    /// The request as it was submitted.
-    pub params: Map<String, Value>,
-    /// The instant of the submission less the skew of clocks, in milliseconds since the epoch.
-    pub not_before_ms: i64,
-}
-
-impl std::fmt::Debug for Lookup {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lookup")
-            .field("endpoint", &self.endpoint)
-            .field("params", &self.params.keys().collect::<Vec<_>>())
-            .field("not_before_ms", &self.not_before_ms)
-            .finish()
-    }
 }
 
 /// A job that could be the one looked for.

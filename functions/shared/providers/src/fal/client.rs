@@ -4,62 +4,38 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use fresco_pipeline::error::{ErrorName, Failure};
 use reqwest::Method;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use tokio::sync::Mutex;
-use url::{Host, Url};
+use reqwest::header::AUTHORIZATION;
+use serde_json::Value;
+use url::Url;
 
 use super::FalConfig;
 use super::errors::{ErrorReply, call_error};
-use crate::http::{self, BodyError};
-use crate::secret::{Secret, SecretSource};
+use crate::http::{self, Answer, BodyError, MAX_ANSWER, base_url};
+use crate::key::Key;
+use crate::secret::SecretSource;
 use crate::types::CheckError;
 
 /// From the start of a request to the end of its answer.
 const TOTAL: Duration = Duration::from_secs(60);
-/// The longest answer to a question. Results are small where media come as URLs.
-pub(super) const MAX_ANSWER: usize = 8 * 1024 * 1024;
-/// The longest error that is read. One is cut off after 300 characters anyway.
-pub(super) const MAX_ERROR: usize = 64 * 1024;
 
-/// An answer, read to its end.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Result<Bytes, BodyError>,
+/// The answer as an error. A body that could not be read leaves what the status and the headers say.
+pub(super) fn error_in(answer: &Answer) -> ErrorReply {
+    ErrorReply::read(answer.status, &answer.headers, answer.body.as_deref().unwrap_or_default())
 }
 
-impl Answer {
-    pub(super) async fn read(response: reqwest::Response) -> Answer {
-        let status = response.status();
-        let headers = response.headers().clone();
-        let cap = if status.is_success() { MAX_ANSWER } else { MAX_ERROR };
-        Answer { status: status.as_u16(), headers, body: http::read_capped(response, cap).await }
-    }
-
-    pub(super) fn is_success(&self) -> bool {
-        (200..300).contains(&self.status)
-    }
-
-    /// The answer as an error. A body that could not be read leaves what the status and the headers say.
-    pub(super) fn error(&self) -> ErrorReply {
-        ErrorReply::read(self.status, &self.headers, self.body.as_deref().unwrap_or_default())
-    }
-
-    /// The body as JSON, for a question whose answer can be asked for again.
-    pub(super) fn json(&self) -> Result<serde_json::Value, CheckError> {
-        let reason = match &self.body {
-            Ok(body) => match serde_json::from_slice(body) {
-                Ok(value) => return Ok(value),
-                Err(_) => "fal's answer is not JSON".to_owned(),
-            },
-            Err(BodyError::TooLong) => format!("fal's answer is longer than {MAX_ANSWER} bytes"),
-            Err(BodyError::Broken(reason)) => format!("fal: {reason}"),
-        };
-        Err(unavailable(reason))
-    }
+/// The body as JSON, for a question whose answer can be asked for again.
+pub(super) fn json(answer: &Answer) -> Result<Value, CheckError> {
+    let reason = match &answer.body {
+        Ok(body) => match serde_json::from_slice(body) {
+            Ok(value) => return Ok(value),
+            Err(_) => "fal's answer is not JSON".to_owned(),
+        },
+        Err(BodyError::TooLong) => format!("fal's answer is longer than {MAX_ANSWER} bytes"),
+        Err(BodyError::Broken(reason)) => format!("fal: {reason}"),
+    };
+    Err(unavailable(reason))
 }
 
 /// A check that fal could not answer and may answer later.
@@ -72,20 +48,16 @@ pub(super) struct Client {
     http: reqwest::Client,
     queue: String,
     api: String,
-    key_name: String,
-    secrets: Arc<dyn SecretSource>,
-    key: Mutex<Option<Secret>>,
+    key: Key,
 }
 
 impl Client {
     pub(super) fn new(config: FalConfig, secrets: Arc<dyn SecretSource>) -> Result<Self, Failure> {
         Ok(Client {
             http: http::build(http::builder()?.timeout(TOTAL))?,
-            queue: base_url(&config.queue_url)?,
-            api: base_url(&config.api_url)?,
-            key_name: config.key_name,
-            secrets,
-            key: Mutex::new(None),
+            queue: base_url("fal", &config.queue_url)?,
+            api: base_url("fal", &config.api_url)?,
+            key: Key::new("fal", config.key_name, secrets),
         })
     }
 
@@ -112,20 +84,12 @@ impl Client {
 
     /// A request that carries the key: `Authorization: Key …` (fal's Python client, `auth.py`).
     pub(super) async fn request(&self, method: Method, url: Url) -> Result<reqwest::RequestBuilder, Failure> {
-        let mut cached = self.key.lock().await;
-        let key = match &*cached {
-            Some(key) => key,
-            None => cached.insert(self.secrets.get(&self.key_name).await?),
-        };
-        let mut value = HeaderValue::try_from(format!("Key {}", key.expose().trim()))
-            .map_err(|_| Failure::new(ErrorName::ProviderUnauthorized, "fal's key has characters that no key has"))?;
-        value.set_sensitive(true);
-        Ok(self.http.request(method, url).header(AUTHORIZATION, value))
+        Ok(self.http.request(method, url).header(AUTHORIZATION, self.key.header("Key ").await?))
     }
 
-    /// Drops the key after it was refused, so that one that was put right is read by the next request.
+    /// Drops the key after it was refused.
     pub(super) async fn forget_key(&self) {
-        *self.key.lock().await = None;
+        self.key.forget().await;
     }
 
     /// Sends a request that may be asked again, and reads the answer.
@@ -161,26 +125,7 @@ pub(super) fn bad_id() -> CheckError {
 
 /// The error that a question got.
 pub(super) fn refused(answer: &Answer) -> CheckError {
-    call_error(&answer.error())
-}
-
-/// A base without its trailing slash. The key travels there, so it is https unless it stays on this machine.
-pub(super) fn base_url(text: &str) -> Result<String, Failure> {
-    let bad = |why: &str| Failure::new(ErrorName::Internal, format!("the setting of fal's URL {why}"));
-    let url = Url::parse(text).map_err(|_| bad("is not a URL"))?;
-    let loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => return Err(bad("has no host")),
-    };
-    if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
-        return Err(bad("is not https"));
-    }
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-        return Err(bad("has more than a host and a path"));
-    }
-    Ok(url.as_str().trim_end_matches('/').to_owned())
+    call_error(&error_in(answer))
 }
 
 /// Whether this is `owner/app[/path…]`, of characters that need no escaping.
@@ -238,24 +183,6 @@ mod tests {
         assert!(is_request_id("764cabcf-b745-4b3e-ae38-1200304cf45b"));
         for bad in ["", "..", "a/b", "a?b", "a#b", "ä", &"x".repeat(129)] {
             assert!(!is_request_id(bad), "{bad}");
-        }
-    }
-
-    #[test]
-    fn the_key_never_travels_in_clear_over_a_network() {
-        for good in [
-            "https://queue.fal.run",
-            "https://queue.fal.run/",
-            "http://127.0.0.1:9",
-            "http://localhost:9/fal",
-            "http://[::1]:9",
-        ] {
-            assert!(base_url(good).is_ok_and(|base| !base.ends_with('/')), "{good}");
-        }
-        for bad in
-            ["http://queue.fal.run", "ftp://127.0.0.1", "queue.fal.run", "https://u:p@x.y", "https://x.y/?q=1", ""]
-        {
-            assert_eq!(base_url(bad).unwrap_err().name, ErrorName::Internal, "{bad}");
         }
     }
 }

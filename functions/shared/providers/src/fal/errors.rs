@@ -2,17 +2,16 @@
 //! errors (an array), the infrastructure's (a text with an `error_type`), and the gateway's (a text, or nginx's HTML). The
 //! same answer means different things to a submission, to a question about a job, and as the end of a job.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use fresco_pipeline::error::{ErrorName, Failure};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
 use super::client::unavailable;
+use crate::http::retry_after;
+use crate::message::{clean, cut, word};
 use crate::types::{CheckError, JobReport, SubmitError};
-
-/// How much of a message is kept.
-const MAX_MESSAGE: usize = 300;
 
 /// An error answer, taken apart.
 #[derive(Debug, Default)]
@@ -56,7 +55,7 @@ impl ErrorReply {
         reply.user_deadline = header("x-fal-request-timeout-type") == Some("user");
         reply.of_request = header("x-fal-request-id").is_some();
         reply.ingress = status >= 500 && body.windows(5).any(|window| window.eq_ignore_ascii_case(b"nginx"));
-        reply.retry_after = header("retry-after").and_then(|text| retry_after(text, std::time::SystemTime::now()));
+        reply.retry_after = retry_after(headers, SystemTime::now());
         reply
     }
 
@@ -252,9 +251,7 @@ pub(super) fn throttled_in_disguise(status: u16, headers: &HeaderMap, body: &Val
     let is_limit = body.get("type").and_then(Value::as_str) == Some("concurrent_requests_limit");
     is_limit.then(|| {
         let mut reply = ErrorReply::payload(status, body);
-        reply.retry_after = headers
-            .get("retry-after")
-            .and_then(|value| retry_after(value.to_str().ok()?, std::time::SystemTime::now()));
+        reply.retry_after = retry_after(headers, SystemTime::now());
         SubmitError::Rejected {
             failure: reply.failure(ErrorName::ProviderThrottled),
             retry_after: reply.retry_after,
@@ -323,47 +320,8 @@ pub(super) fn status_in(text: &str) -> Option<u16> {
     digits.parse().ok().filter(|status| (400..600).contains(status))
 }
 
-/// `Retry-After` in seconds or as a date, bounded to 1–300 s.
-fn retry_after(text: &str, now: std::time::SystemTime) -> Option<Duration> {
-    let seconds = match text.parse::<u64>() {
-        Ok(seconds) => seconds,
-        Err(_) => {
-            let then = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-            let now = jiff::Timestamp::try_from(now).ok()?;
-            u64::try_from(then.as_second().saturating_sub(now.as_second())).unwrap_or(0)
-        }
-    };
-    Some(Duration::from_secs(seconds.clamp(1, 300)))
-}
-
 fn is_true(text: &str) -> bool {
     ["true", "1", "yes"].iter().any(|yes| text.eq_ignore_ascii_case(yes))
-}
-
-/// A machine's word: an error type, a field's name.
-fn word(text: &str) -> String {
-    text.chars().filter(|c| c.is_ascii_alphanumeric() || "._-[]".contains(*c)).take(64).collect()
-}
-
-/// A message on one line, of bounded length, without URLs: they may be signed, and a data URI is the input itself.
-fn clean(text: &str) -> String {
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    let shown = words.map(|word| {
-        let at =
-            ["http://", "https://", "data:"].iter().filter_map(|scheme| word.to_ascii_lowercase().find(scheme)).min();
-        match at {
-            Some(at) => format!("{}<url>", &word[..at]),
-            None => word.to_owned(),
-        }
-    });
-    cut(&shown.collect::<Vec<_>>().join(" "), MAX_MESSAGE)
-}
-
-fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]

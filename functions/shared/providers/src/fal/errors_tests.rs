@@ -1,7 +1,5 @@
 //! Every row of the classification, for a submission and as the end of a job.
 
-use std::time::SystemTime;
-
 use reqwest::header::{HeaderName, HeaderValue};
 use serde_json::json;
 
@@ -236,24 +234,6 @@ fn messages_hold_neither_addresses_nor_whole_stories() {
     assert!(!failure.message.contains("Signature") && !failure.message.contains("key=1"), "{failure}");
     assert!(!failure.message.contains("AAAA") && !failure.message.contains('\n'), "{failure}");
     assert!(failure.message.contains("<url>") && failure.message.chars().count() < 420, "{failure}");
-}
-
-#[test]
-fn hints_are_read_in_both_forms_and_bounded() {
-    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
-    for (text, seconds) in [
-        ("0", Some(1)),
-        ("30", Some(30)),
-        ("86400", Some(300)),
-        ("Thu, 01 Jan 2026 00:00:45 GMT", Some(45)),
-        ("Thu, 01 Jan 2026 02:00:00 GMT", Some(300)),
-        ("Wed, 31 Dec 2025 00:00:00 GMT", Some(1)),
-        ("-5", None),
-        ("soon", None),
-        ("", None),
-    ] {
-        assert_eq!(retry_after(text, now), seconds.map(Duration::from_secs), "{text}");
-    }
 }
 
 #[test]

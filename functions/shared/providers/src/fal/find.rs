@@ -4,8 +4,10 @@
 use fresco_pipeline::error::{ErrorName, Failure};
 use serde_json::Value;
 
-use super::client::{Client, bad_id, is_request_id, refused, terminal, unavailable};
-use crate::types::{CheckError, FoundJob, Lookup};
+use super::client::{Client, bad_id, is_request_id, json, refused, terminal, unavailable};
+use super::input::{Alike, compare};
+use crate::submission::Lookup;
+use crate::types::{CheckError, FoundJob};
 
 /// How many pages of 100 are read.
 const PAGES: usize = 5;
@@ -34,7 +36,7 @@ pub(super) async fn find(client: &Client, lookup: &Lookup) -> Result<Vec<FoundJo
         if !answer.is_success() {
             return Err(refused(&answer));
         }
-        let page = answer.json()?;
+        let page = json(&answer)?;
         let Some(items) = page.get("items").and_then(Value::as_array) else {
             return Err(unavailable("fal's list of requests has no items"));
         };
@@ -71,7 +73,7 @@ enum Entry {
     Candidate(FoundJob),
     /// It is another one.
     Other,
-    /// It cannot be told: its input or its time is not there.
+    /// It cannot be told: its input or its time is not there, or its media are not as they were submitted.
     Unreadable,
 }
 
@@ -89,10 +91,20 @@ fn entry(item: &Value, lookup: &Lookup) -> Entry {
     else {
         return Entry::Unreadable;
     };
-    let alike = input.len() == lookup.params.len()
-        && lookup.params.iter().all(|(name, value)| input.get(name).is_some_and(|other| same(value, other)));
+    // Without media a field is not submitted.
+    let media: Vec<_> = lookup.inputs.iter().filter(|input| !input.keys.is_empty()).collect();
+    let alike = input.len() == lookup.params.len() + media.len()
+        && lookup.params.iter().all(|(name, value)| input.get(name).is_some_and(|other| same(value, other)))
+        && media.iter().all(|field| input.contains_key(&field.to));
     if !alike {
         return Entry::Other;
+    }
+    let media = || media.iter().filter_map(|field| Some(compare(field, input.get(&field.to)?)));
+    if media().any(|alike| alike == Alike::No) {
+        return Entry::Other;
+    }
+    if media().any(|alike| alike == Alike::Unreadable) {
+        return Entry::Unreadable;
     }
     let ended = item.get("ended_at").is_some_and(|instant| !instant.is_null());
     Entry::Candidate(FoundJob { request_id: id.to_owned(), sent_at_ms, ended })
@@ -128,13 +140,16 @@ fn instant(ms: i64) -> Result<String, CheckError> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::{Entry, conclude, entry, same};
+    use crate::submission::{Lookup, LookupInput};
+    use crate::types::FoundJob;
 
     fn lookup() -> Lookup {
         let params = json!({"prompt": "a fox", "num_images": 1, "scale": 3.5, "size": {"width": 512}});
         let params = params.as_object().unwrap().clone();
-        Lookup { endpoint: "fal-ai/flux/dev".to_owned(), params, not_before_ms: 1_767_225_600_000 }
+        Lookup { endpoint: "fal-ai/flux/dev".to_owned(), params, inputs: Vec::new(), not_before_ms: 1_767_225_600_000 }
     }
 
     #[test]
@@ -168,6 +183,43 @@ mod tests {
             let mut other = item.clone();
             other[field] = value;
             assert_eq!(entry(&other, &lookup()), what, "{other}");
+        }
+    }
+
+    #[test]
+    fn media_are_compared_beside_the_params() {
+        let field = |to: &str, list, keys: &[&str]| {
+            let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+            LookupInput { to: to.to_owned(), list, keys }
+        };
+        let mut lookup = lookup();
+        lookup.params = json!({"prompt": "a fox"}).as_object().unwrap().clone();
+        lookup.inputs = vec![
+            field("image_urls", true, &["in/a.png", "in/b.png"]),
+            field("mask_url", false, &["in/m.png"]),
+            field("end_image_url", false, &[]),
+        ];
+        let url = |key: &str| format!("https://b.example/{key}?X-Amz-Date=2");
+        let (a, b, m) = (url("in/a.png"), url("in/b.png"), url("in/m.png"));
+        for (input, is_it) in [
+            (json!({"prompt": "a fox", "image_urls": [a, b], "mask_url": m}), Some(true)),
+            (json!({"prompt": "a cat", "image_urls": [a, b], "mask_url": m}), Some(false)),
+            (json!({"prompt": "a fox", "image_urls": [b, a], "mask_url": m}), Some(false)),
+            (json!({"prompt": "a fox", "image_urls": [a, b], "mask_url": a}), Some(false)),
+            (json!({"prompt": "a fox", "image_urls": [a, b]}), Some(false)),
+            (json!({"prompt": "a fox", "image_urls": [a, b], "end_image_url": m}), Some(false)),
+            (json!({"prompt": "a fox", "image_urls": [a, b], "mask_url": m, "end_image_url": m}), Some(false)),
+            (json!({"prompt": "a fox", "image_urls": [a, b], "mask_url": null}), None),
+            (json!({"prompt": "a fox", "image_urls": [b, a], "mask_url": null}), Some(false)),
+            (json!({"prompt": "a cat", "image_urls": null, "mask_url": null}), Some(false)),
+        ] {
+            let item = json!({"request_id": "r-1", "sent_at": "2026-01-01T00:00:01Z", "json_input": input});
+            let told = match entry(&item, &lookup) {
+                Entry::Candidate(_) => Some(true),
+                Entry::Other => Some(false),
+                Entry::Unreadable => None,
+            };
+            assert_eq!(told, is_it, "{item}");
         }
     }
 

@@ -5,10 +5,10 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::client::{Answer, Client, MAX_ANSWER, bad_id, refused, terminal, unavailable};
+use super::client::{Client, bad_id, error_in, json, refused, terminal, unavailable};
 use super::errors::{is_infrastructure, job_error, status_error};
 use super::output;
-use crate::http::BodyError;
+use crate::http::{Answer, BodyError, MAX_ANSWER};
 use crate::types::{CancelAnswer, CheckError, JobReport, JobState};
 
 /// `GET …/requests/{id}/status`, and when the job is over `GET …/requests/{id}` (fal's Python client, `_parse_status` and
@@ -22,7 +22,7 @@ pub(super) async fn check(client: &Client, endpoint: &str, request_id: &str) -> 
     if !answer.is_success() {
         return Err(refused(&answer));
     }
-    let status = answer.json()?;
+    let status = json(&answer)?;
     match status.get("status").and_then(Value::as_str) {
         Some("IN_QUEUE") => Ok(JobState::Queued { position: status.get("queue_position").and_then(Value::as_u64) }),
         Some("IN_PROGRESS") => Ok(JobState::Running),
@@ -48,7 +48,7 @@ async fn result(client: &Client, endpoint: &str, request_id: &str, status: &Valu
     if is_missing(&answer) {
         return Ok(JobState::Missing);
     }
-    let reply = answer.error();
+    let reply = error_in(&answer);
     if reply.is_still_running() {
         return Ok(JobState::Running);
     }
@@ -72,7 +72,7 @@ fn ended(answer: &Answer, status: &Value) -> Result<JobReport, CheckError> {
         let message = format!("fal's result is longer than {MAX_ANSWER} bytes");
         return Ok(JobReport::Failed { failure: Failure::new(ErrorName::OutputInvalid, message), billed: true });
     }
-    let payload = answer.json()?;
+    let payload = json(answer)?;
     let units = answer.headers.get("x-fal-billable-units").and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let units = units.filter(|units: &f64| units.is_finite() && *units >= 0.0);
     let seconds = status.pointer("/metrics/inference_time").and_then(Value::as_f64);

@@ -12,8 +12,7 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use super::client::base_url;
-use crate::http;
+use crate::http::{self, base_url};
 
 /// The longest that fetched keys are used (fal docs, webhooks: at most 24 hours).
 const MAX_AGE_MS: i64 = 24 * 60 * 60 * 1000;
@@ -64,7 +63,7 @@ pub(super) struct Jwks {
 
 impl Jwks {
     pub(super) fn new(rest_url: &str) -> Result<Self, Failure> {
-        Ok(Jwks { url: format!("{}/.well-known/jwks.json", base_url(rest_url)?), cached: Mutex::new(None) })
+        Ok(Jwks { url: format!("{}/.well-known/jwks.json", base_url("fal", rest_url)?), cached: Mutex::new(None) })
     }
 
     /// The keys, fetched if there are none or they are a day old.

@@ -1,9 +1,10 @@
 //! fal.ai: a queue that takes a job, works on it, and reports by webhook. One file a call; `errors` says what each kind of
-//! refusal means, `output` what a result holds, and `webhook` with `jwks` when a report may be believed.
+//! refusal means, `input` where media go, `output` what a result holds, and `webhook` with `jwks` when a report may be believed.
 
 mod client;
 mod errors;
 mod find;
+mod input;
 mod job;
 mod jwks;
 mod output;
@@ -17,9 +18,10 @@ use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::Failure;
 
 use crate::secret::SecretSource;
+use crate::submission::{InputForm, Lookup, Submission};
 use crate::types::{
-    Accepted, CancelAnswer, CheckError, FoundJob, JobState, Lookup, Provider, Submission, SubmitError, WebhookError,
-    WebhookReport, WebhookRequest,
+    Accepted, CancelAnswer, CheckError, FoundJob, JobState, Provider, SubmitError, WebhookError, WebhookReport,
+    WebhookRequest,
 };
 use client::Client;
 use jwks::Jwks;
@@ -63,6 +65,10 @@ impl Provider for Fal {
 
     fn can_find(&self) -> bool {
         true
+    }
+
+    fn input_form(&self) -> InputForm {
+        InputForm::Url
     }
 
     async fn submit(&self, submission: &Submission) -> Result<Accepted, SubmitError> {

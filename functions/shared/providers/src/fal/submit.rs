@@ -5,10 +5,12 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::client::{Answer, Client, is_request_id};
+use super::client::{Client, error_in, is_request_id};
 use super::errors::{submit_error, throttled_in_disguise};
-use crate::http::{self, BodyError};
-use crate::types::{Accepted, Submission, SubmitError};
+use super::input;
+use crate::http::{self, Answer, BodyError};
+use crate::submission::Submission;
+use crate::types::{Accepted, SubmitError};
 
 /// `POST {queue}/{endpoint}?fal_webhook=…` with the model's input as the body (fal's JS client, `queue.submit`).
 pub(super) async fn submit(client: &Client, submission: &Submission) -> Result<Accepted, SubmitError> {
@@ -16,12 +18,13 @@ pub(super) async fn submit(client: &Client, submission: &Submission) -> Result<A
     let Some(mut url) = client.submit_url(&submission.endpoint) else {
         return Err(refused(Failure::new(ErrorName::ProviderNotFound, "the endpoint cannot be one of fal's")));
     };
+    let body = input::body(submission).map_err(refused)?;
     if let Some(webhook) = &submission.webhook_url {
         url.query_pairs_mut().append_pair("fal_webhook", webhook);
     }
     // `X-Fal-No-Retry` is not set: fal's own retries of a job run under the same request id and are not billed twice.
     let request = client.request(Method::POST, url).await.map_err(refused)?;
-    let request = request.header("x-fal-queue-priority", "normal").json(&submission.params);
+    let request = request.header("x-fal-queue-priority", "normal").json(&body);
     let answer = match request.send().await {
         Ok(response) => Answer::read(response).await,
         // The connection, TLS included, never stood, so not a byte of the request left.
@@ -37,7 +40,7 @@ pub(super) async fn submit(client: &Client, submission: &Submission) -> Result<A
     if answer.status == 401 {
         client.forget_key().await;
     }
-    Err(submit_error(&answer.error()))
+    Err(submit_error(&error_in(&answer)))
 }
 
 /// The reply to an accepted submission. All that is kept of it is `request_id`; the URLs beside it are built again when

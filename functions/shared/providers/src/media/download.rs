@@ -11,15 +11,32 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use url::Url;
 
 use super::address::{NotPublic, PublicResolver};
-use super::hosts::{HostList, Route};
+use super::hosts::{HostList, Route, UrlProblem};
 use crate::http;
 
 /// From the start of a download to its last byte. The silence within it is bounded by the client (30 s).
 const TOTAL: Duration = Duration::from_secs(240);
 
+/// What is fetched, as messages call it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Output,
+    Input,
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Role::Output => "output",
+            Role::Input => "input",
+        })
+    }
+}
+
 /// Fetches media from the hosts on a list. Make one a process: it holds the connections.
 pub struct Downloader {
     hosts: HostList,
+    role: Role,
     /// Gets public addresses only.
     public: reqwest::Client,
     /// For the origins that are listed as such.
@@ -27,37 +44,52 @@ pub struct Downloader {
 }
 
 impl Downloader {
-    /// A downloader for these hosts. Nothing is connected yet.
+    /// A downloader of a provider's outputs from these hosts. Nothing is connected yet.
     pub fn new(hosts: HostList) -> Result<Self, Failure> {
-        let public = http::builder()?.timeout(TOTAL).https_only(true).dns_resolver(Arc::new(PublicResolver));
-        let listed = http::builder()?.timeout(TOTAL);
-        Ok(Downloader { hosts, public: http::build(public)?, listed: http::build(listed)? })
+        Self::of(hosts, Role::Output)
     }
 
-    /// Starts to fetch a media object of this kind. `Output.Unavailable` means that it may be there later, and also that a
-    /// link has expired (403, 404, 410): how often to ask again is for the caller to bound. `Output.Invalid` is final.
-    pub async fn fetch(&self, url: &str, kind: MediaKind) -> Result<Download, Failure> {
-        let url = Url::parse(url).map_err(|_| invalid("the output's URL is not one"))?;
-        let client = match self.hosts.route(&url)? {
-            Route::Public => &self.public,
-            Route::Listed => &self.listed,
-        };
+    /// A downloader of users' inputs. It differs in what messages call the media.
+    pub fn for_inputs(hosts: HostList) -> Result<Self, Failure> {
+        Self::of(hosts, Role::Input)
+    }
+
+    fn of(hosts: HostList, role: Role) -> Result<Self, Failure> {
+        let public = http::builder()?.timeout(TOTAL).https_only(true).dns_resolver(Arc::new(PublicResolver));
+        let listed = http::builder()?.timeout(TOTAL);
+        Ok(Downloader { hosts, role, public: http::build(public)?, listed: http::build(listed)? })
+    }
+
+    /// Starts to fetch a media object of this kind and of no more than `max_bytes`. `Output.Unavailable` means that it may be
+    /// there later, and also that a link has expired (403, 404, 410): how often to ask again is for the caller to bound.
+    /// `Output.Invalid` is final. The names are the same for inputs.
+    pub async fn fetch(&self, url: &str, kind: MediaKind, max_bytes: u64) -> Result<Download, Failure> {
+        let role = self.role;
+        let url = Url::parse(url).map_err(|_| invalid(format!("the {role} is not fetched: {}", UrlProblem::NotUrl)))?;
         let host = url.host_str().unwrap_or_default().to_owned();
+        let client = match self.hosts.route(&url) {
+            Ok(Route::Public) => &self.public,
+            Ok(Route::Listed) => &self.listed,
+            // The host is all of the URL that a message may show: the rest may be signed.
+            Err(problem) if host.is_empty() => return Err(invalid(format!("the {role} is not fetched: {problem}"))),
+            Err(problem) => return Err(invalid(format!("the {role} from {host} is not fetched: {problem}"))),
+        };
         // Compressed, the bytes would not be the media.
         let request = client.get(url).header("accept-encoding", "identity");
-        let response = request.send().await.map_err(|error| unreachable(&host, error))?;
+        let response = request.send().await.map_err(|error| unreachable(role, &host, error))?;
         let status = response.status().as_u16();
         match status {
             200 => {}
-            201..300 => return Err(invalid(format!("{host} answered {status} instead of the output"))),
-            300..400 => return Err(invalid(format!("{host} redirects the output elsewhere"))),
-            _ => return Err(unavailable(format!("{host} answered {status} instead of the output"))),
+            201..300 => return Err(invalid(format!("{host} answered {status} instead of the {role}"))),
+            300..400 => return Err(invalid(format!("{host} redirects the {role} elsewhere"))),
+            _ => return Err(unavailable(format!("{host} answered {status} instead of the {role}"))),
         }
-        let (length, max) = (response.content_length(), kind.max_bytes());
+        let length = response.content_length();
+        let download = Download { response, host, role, kind, max_bytes, length, received: 0 };
         match length {
-            Some(0) => Err(invalid("the output is empty")),
-            Some(length) if length > max => Err(too_long(kind)),
-            _ => Ok(Download { response, host, kind, length, received: 0 }),
+            Some(0) => Err(download.empty()),
+            Some(length) if length > max_bytes => Err(download.too_long()),
+            _ => Ok(download),
         }
     }
 }
@@ -66,7 +98,9 @@ impl Downloader {
 pub struct Download {
     response: reqwest::Response,
     host: String,
+    role: Role,
     kind: MediaKind,
+    max_bytes: u64,
     length: Option<u64>,
     received: u64,
 }
@@ -86,17 +120,26 @@ impl Download {
         match chunk {
             Some(bytes) => {
                 self.received = self.received.saturating_add(bytes.len() as u64);
-                if self.received > self.kind.max_bytes() {
-                    return Err(too_long(self.kind));
+                if self.received > self.max_bytes {
+                    return Err(self.too_long());
                 }
                 Ok(Some(bytes))
             }
-            None if self.received == 0 => Err(invalid("the output is empty")),
+            None if self.received == 0 => Err(self.empty()),
             None if self.length.is_some_and(|length| length != self.received) => {
-                Err(unavailable(format!("{} sent {} bytes of a longer output", self.host, self.received)))
+                Err(unavailable(format!("{} sent {} bytes of a longer {}", self.host, self.received, self.role)))
             }
             None => Ok(None),
         }
+    }
+
+    fn empty(&self) -> Failure {
+        invalid(format!("the {} is empty", self.role))
+    }
+
+    fn too_long(&self) -> Failure {
+        let (role, max, kind) = (self.role, self.max_bytes, self.kind.noun());
+        invalid(format!("the {role} is longer than the {max} bytes that {kind} may have here"))
     }
 }
 
@@ -110,19 +153,15 @@ impl std::fmt::Debug for Download {
     }
 }
 
-fn unreachable(host: &str, error: reqwest::Error) -> Failure {
+fn unreachable(role: Role, host: &str, error: reqwest::Error) -> Failure {
     let mut cause = error.source();
     while let Some(inner) = cause {
         if inner.is::<NotPublic>() {
-            return invalid(format!("the output from {host} is not fetched: its address is not a public one"));
+            return invalid(format!("the {role} from {host} is not fetched: {}", UrlProblem::NotPublic));
         }
         cause = inner.source();
     }
     unavailable(format!("{host}: {}", http::describe(error)))
-}
-
-fn too_long(kind: MediaKind) -> Failure {
-    invalid(format!("the output is longer than the {} bytes of the largest {}", kind.max_bytes(), kind.as_str()))
 }
 
 fn invalid(message: impl Into<String>) -> Failure {

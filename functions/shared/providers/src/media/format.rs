@@ -1,11 +1,14 @@
-//! The formats of pictures, by their bytes: what they begin with, where their size in pixels stands and what they end with.
-//! Nothing is decoded. A file that passes is whole and is what it says; whether the picture is a good one is another matter.
+//! The formats of media, by their bytes: what they begin with, and of pictures where their size in pixels stands and what they
+//! end with. Nothing is decoded. A file that passes is whole and is what it says; whether the picture is a good one is another
+//! matter.
 
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::{ErrorName, Failure};
 
-/// How many bytes [`sniff_head`] wants to see, unless there are fewer.
-pub const SNIFF_BYTES: usize = 16;
+use super::mp4::{Brand, brand};
+
+/// How many bytes [`sniff_head`] wants to see, unless there are fewer: the brands of an MP4 file are a list.
+pub const SNIFF_BYTES: usize = 64;
 
 /// A format that is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,6 +19,8 @@ pub enum Format {
     Jpeg,
     /// WebP, lossy, lossless or extended.
     Webp,
+    /// MP4.
+    Mp4,
 }
 
 impl Format {
@@ -25,6 +30,7 @@ impl Format {
             Format::Png => "image/png",
             Format::Jpeg => "image/jpeg",
             Format::Webp => "image/webp",
+            Format::Mp4 => "video/mp4",
         }
     }
 
@@ -34,12 +40,16 @@ impl Format {
             Format::Png => "png",
             Format::Jpeg => "jpg",
             Format::Webp => "webp",
+            Format::Mp4 => "mp4",
         }
     }
 
     /// The kind of media it is.
     pub const fn kind(self) -> MediaKind {
-        MediaKind::Image
+        match self {
+            Format::Png | Format::Jpeg | Format::Webp => MediaKind::Image,
+            Format::Mp4 => MediaKind::Video,
+        }
     }
 }
 
@@ -47,43 +57,60 @@ const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 const PNG_END: &[u8] = b"\0\0\0\0IEND\xaeB\x60\x82";
 
 /// The format of what begins so: give it the first [`SNIFF_BYTES`] bytes or more. What is no medium of the kind is refused
-/// before anything of it is stored, by a name that helps: an error page is the usual case.
+/// before anything of it is stored, by a name that helps: an error page is the usual case. A text is never fetched, so nothing
+/// is one.
 pub fn sniff_head(kind: MediaKind, head: &[u8]) -> Result<Format, Failure> {
+    let brand = brand(head);
     let format = if head.starts_with(PNG) {
         Some(Format::Png)
     } else if head.starts_with(b"\xff\xd8\xff") {
         Some(Format::Jpeg)
     } else if head.starts_with(b"RIFF") && head.get(8..12) == Some(b"WEBP") {
         Some(Format::Webp)
+    } else if brand == Some(Brand::Video) {
+        Some(Format::Mp4)
     } else {
         None
     };
     format.filter(|format| format.kind() == kind).ok_or_else(|| {
-        let text = head.trim_ascii_start();
-        let seen = match text.first() {
-            None => "nothing",
-            Some(b'<') => "a page",
-            Some(b'{' | b'[') => "JSON",
-            Some(_) if head.starts_with(b"GIF8") => "a GIF",
-            Some(_) if head.get(4..8) == Some(b"ftyp") => "a video or an AVIF picture",
-            Some(_) => "something else",
+        let seen = match (format, brand) {
+            (Some(Format::Png | Format::Jpeg | Format::Webp), _) => "a picture",
+            (Some(Format::Mp4), _) => "a video",
+            (None, Some(Brand::Picture)) => "a HEIC or AVIF picture",
+            (None, Some(Brand::Video | Brand::Other)) => "a video or an audio file of another format",
+            (None, None) => other(head),
         };
-        invalid(format!("the output should be {}, and is {seen}", wanted(kind)))
+        invalid(format!("{} was expected, and this is {seen}", wanted(kind)))
     })
+}
+
+/// What it is that is no medium of any kind that is accepted.
+fn other(head: &[u8]) -> &'static str {
+    match head.trim_ascii_start().first() {
+        None => "nothing",
+        Some(b'<') => "a page",
+        Some(b'{' | b'[') => "JSON",
+        Some(_) if head.starts_with(b"GIF8") => "a GIF",
+        Some(_) if head.starts_with(b"\x1a\x45\xdf\xa3") => "a WebM or Matroska video",
+        Some(_) => "something else",
+    }
 }
 
 const fn wanted(kind: MediaKind) -> &'static str {
     match kind {
         MediaKind::Image => "a PNG, JPEG or WebP picture",
+        MediaKind::Video => "an MP4 video",
+        MediaKind::Text => "a text, which is never fetched,",
     }
 }
 
-/// Width and height of a whole file of the format, from its first bytes, its last ones and its length.
+/// Width and height of a whole picture, from its first bytes, its last ones and its length. A video is measured on its way.
 pub(super) fn measure(format: Format, head: &[u8], tail: &[u8], length: u64) -> Result<(u32, u32), Failure> {
     let (name, size, is_whole) = match format {
         Format::Png => ("PNG", png_size(head), tail.ends_with(PNG_END)),
         Format::Jpeg => ("JPEG", jpeg_size(head), jpeg_ends(tail)),
         Format::Webp => ("WebP", webp_size(head), webp_is_whole(head, length)),
+        Format::Mp4 => return Err(invalid("an MP4 video is no picture")),
     };
     if !is_whole {
         return Err(invalid(format!("the {name} file is not whole")));

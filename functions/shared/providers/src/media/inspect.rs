@@ -1,11 +1,12 @@
-//! An inspection that runs along with a download: hash, length, and just enough of both ends to tell at the end whether the
-//! whole of it was the media it should be. It never holds the object.
+//! An inspection that runs along with a download: hash, length, and just enough of both ends, or of a video's boxes, to tell
+//! at the end whether the whole of it was the media it should be. It never holds the object.
 
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::{ErrorName, Failure};
 use sha2::{Digest, Sha256};
 
-use super::format::{measure, sniff_head};
+use super::format::{Format, measure, sniff_head};
+use super::mp4::{Boxes, Video};
 
 /// A JPEG's size stands behind its metadata, and a colour profile or a provenance manifest can be long.
 const HEAD: usize = 512 * 1024;
@@ -26,6 +27,8 @@ pub struct MediaInfo {
     pub width: u32,
     /// The height in pixels.
     pub height: u32,
+    /// How long it plays, in milliseconds: of a video that says so.
+    pub duration_ms: Option<u64>,
 }
 
 /// An inspection under way: [`Inspector::feed`] it every chunk in order, then [`Inspector::finish`] it.
@@ -35,6 +38,7 @@ pub struct Inspector {
     bytes: u64,
     head: Vec<u8>,
     tail: Vec<u8>,
+    boxes: Boxes,
 }
 
 impl Inspector {
@@ -51,6 +55,7 @@ impl Inspector {
         self.head.extend_from_slice(&chunk[..room]);
         self.tail.extend_from_slice(&chunk[chunk.len().saturating_sub(TAIL)..]);
         self.tail.drain(..self.tail.len().saturating_sub(TAIL));
+        self.boxes.feed(chunk);
     }
 
     /// How many bytes there were.
@@ -61,11 +66,23 @@ impl Inspector {
     /// What it is, if it is a whole medium of the kind. `Output.Invalid` otherwise.
     pub fn finish(self, kind: MediaKind) -> Result<MediaInfo, Failure> {
         if self.bytes > kind.max_bytes() {
-            let message = format!("the output is longer than the largest {}", kind.as_str());
+            let message = format!("{} bytes are more than the largest {} has", self.bytes, kind.as_str());
             return Err(Failure::new(ErrorName::OutputInvalid, message));
         }
         let format = sniff_head(kind, &self.head)?;
-        let (width, height) = measure(format, &self.head, &self.tail, self.bytes)?;
+        let (width, height, duration_ms) = match format {
+            Format::Mp4 => {
+                let video = self.boxes.finish().map_err(|why| {
+                    Failure::new(ErrorName::OutputInvalid, format!("the MP4 file cannot be used: {why}"))
+                })?;
+                let Video { width, height, duration_ms } = video;
+                (width, height, duration_ms)
+            }
+            Format::Png | Format::Jpeg | Format::Webp => {
+                let (width, height) = measure(format, &self.head, &self.tail, self.bytes)?;
+                (width, height, None)
+            }
+        };
         Ok(MediaInfo {
             content_type: format.content_type(),
             extension: format.extension(),
@@ -73,6 +90,7 @@ impl Inspector {
             sha256: hex::encode(self.hash.finalize()),
             width,
             height,
+            duration_ms,
         })
     }
 }

@@ -64,6 +64,7 @@ fn whole_pictures_are_measured_however_they_arrive() {
                     sha256: hex::encode(Sha256::digest(&bytes)),
                     width,
                     height,
+                    duration_ms: None,
                 };
                 assert_eq!(info, expected);
             }
@@ -129,7 +130,7 @@ fn what_is_no_picture_is_named() {
         (b"{\"detail\":\"Not found\"}", "JSON"),
         (b"[]", "JSON"),
         (b"GIF89a........", "a GIF"),
-        (b"\0\0\0\x1cftypavif....", "a video or an AVIF"),
+        (b"\0\0\0\x1cftypavif....", "a HEIC or AVIF picture"),
         (b"RIFF\x04\0\0\0WAVE", "something else"),
         (b"\x89PNG\r\n\x1a", "something else"),
     ] {

@@ -1,7 +1,7 @@
 //! Questions about jobs: status and result, the list, cancellation.
 
 use fresco_pipeline::error::ErrorName;
-use fresco_providers::{CancelAnswer, CheckError, JobReport, JobState, Lookup, Provider};
+use fresco_providers::{CancelAnswer, CheckError, JobReport, JobState, Lookup, LookupInput, Provider};
 use serde_json::json;
 
 use super::script::{Script, Step, answer};
@@ -131,7 +131,7 @@ async fn cancellation_is_answered() {
 
 fn lookup() -> Lookup {
     let params = params(json!({"prompt": "a fox", "num_images": 1}));
-    Lookup { endpoint: ENDPOINT.to_owned(), params, not_before_ms: 1_767_225_600_000 }
+    Lookup { endpoint: ENDPOINT.to_owned(), params, inputs: Vec::new(), not_before_ms: 1_767_225_600_000 }
 }
 
 fn page(ids: &[(&str, &str)], cursor: Option<&str>) -> Step {
@@ -158,6 +158,34 @@ async fn the_list_is_read_page_by_page() {
         &expand=payloads&limit=100";
     let first = format!("GET /v1/models/requests/by-endpoint?{query}");
     assert_eq!(script.lines(), [first.clone(), format!("{first}&cursor=c+1"), format!("{first}&cursor=c2")]);
+}
+
+#[tokio::test]
+async fn a_job_with_media_is_found_by_the_objects_and_not_by_their_signatures() {
+    let item = |id: &str, image: serde_json::Value| {
+        json!({"request_id": id, "endpoint_id": ENDPOINT, "sent_at": "2026-01-01T00:00:01Z", "ended_at": null,
+            "json_input": {"prompt": "a fox", "num_images": 1, "image_url": image}})
+    };
+    let signed = |key: &str, signature: u32| {
+        json!(format!("https://inputs.s3.eu-west-1.amazonaws.com/{key}?X-Amz-Signature={signature}"))
+    };
+    let mut lookup = lookup();
+    let keys = vec!["inputs/ab/cd.png".to_owned()];
+    lookup.inputs = vec![LookupInput { to: "image_url".to_owned(), list: false, keys }];
+    let page = |items: Vec<serde_json::Value>| {
+        answer(200, &[], &json!({"items": items, "next_cursor": null, "has_more": false}).to_string())
+    };
+    let others = || vec![item("r-1", signed("inputs/ab/ce.png", 1)), item("r-2", signed("x-inputs/ab/cd.png", 1))];
+    let ours = [item("r-3", signed("inputs/ab/cd.png", 1)), item("r-4", signed("inputs/ab/cd.png", 2))];
+    let script = Script::start(vec![page([others(), ours.to_vec()].concat()), page(others())]).await;
+    let fal = fal(&script.base);
+    let found = fal.find(&lookup).await.unwrap();
+    assert_eq!(found.iter().map(|job| job.request_id.as_str()).collect::<Vec<_>>(), ["r-3", "r-4"]);
+    assert_eq!(fal.find(&lookup).await, Ok(Vec::new()));
+    // What is there instead of the URL may have been any: the job is not proven to be absent.
+    let script = Script::start(vec![page(vec![item("r-5", json!("<removed>"))])]).await;
+    let error = super::fal(&script.base).find(&lookup).await.unwrap_err();
+    assert_eq!(error.failure.name, ErrorName::ProviderUnavailable);
 }
 
 #[tokio::test]

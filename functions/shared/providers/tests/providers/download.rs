@@ -1,4 +1,4 @@
-//! Downloads: lengths, caps, statuses, and addresses that must not be dialled.
+//! Downloads: lengths, bounds, statuses, and addresses that must not be dialled.
 
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -6,8 +6,10 @@ use fresco_providers::media::{Downloader, HostList};
 
 use super::script::{Script, Step, answer};
 
+const MAX: u64 = MediaKind::Image.max_bytes();
+
 async fn read(downloader: &Downloader, url: &str) -> Result<Vec<u8>, Failure> {
-    let mut download = downloader.fetch(url, MediaKind::Image).await?;
+    let mut download = downloader.fetch(url, MediaKind::Image, MAX).await?;
     let mut bytes = Vec::new();
     while let Some(chunk) = download.chunk().await? {
         bytes.extend_from_slice(&chunk);
@@ -37,7 +39,7 @@ async fn a_whole_object_arrives_with_and_without_a_length() {
 async fn what_is_wrong_is_told_apart_by_whether_it_may_pass() {
     use ErrorName::{OutputInvalid, OutputUnavailable};
     let raw = |text: &str| Step::Bytes(text.as_bytes().to_vec());
-    let too_long = MediaKind::Image.max_bytes() + 1;
+    let too_long = MAX + 1;
     for (step, name) in [
         (answer(403, &[], "expired"), OutputUnavailable),
         (answer(404, &[], ""), OutputUnavailable),
@@ -64,7 +66,7 @@ async fn what_is_wrong_is_told_apart_by_whether_it_may_pass() {
 
 #[tokio::test]
 async fn an_object_of_unknown_length_is_given_up_when_it_is_too_long() {
-    let most = usize::try_from(MediaKind::Image.max_bytes()).unwrap();
+    let most = usize::try_from(MAX).unwrap();
     let mut bytes = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_vec();
     bytes.resize(bytes.len() + most + 1, 0x55);
     let script = Script::start(vec![Step::Bytes(bytes)]).await;
@@ -93,8 +95,53 @@ async fn nothing_is_dialled_that_is_not_listed() {
         "not a url".to_owned(),
         String::new(),
     ] {
-        let failure = downloader.fetch(&url, MediaKind::Image).await.unwrap_err();
+        let failure = downloader.fetch(&url, MediaKind::Image, MAX).await.unwrap_err();
         assert_eq!(failure.name, ErrorName::OutputInvalid, "{url}: {failure}");
+    }
+    assert!(script.asked().is_empty());
+}
+
+#[tokio::test]
+async fn the_bound_is_the_callers_and_an_input_is_called_one() {
+    let chunked = "HTTP/1.1 200 OK\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n6\r\nabcdef\r\n0\r\n\r\n";
+    let expected = "the input is longer than the 5 bytes that a video may have here";
+    for (step, max, message) in [
+        (answer(200, &[], "abcdef"), 6, None),
+        (answer(200, &[], "abcdef"), 5, Some(expected)),
+        (Step::Bytes(chunked.as_bytes().to_vec()), 6, None),
+        (Step::Bytes(chunked.as_bytes().to_vec()), 5, Some(expected)),
+        (answer(200, &[], ""), 5, Some("the input is empty")),
+        (answer(404, &[], ""), 5, Some("127.0.0.1 answered 404 instead of the input")),
+        (answer(302, &[("location", "/")], ""), 5, Some("127.0.0.1 redirects the input elsewhere")),
+    ] {
+        let script = Script::start(vec![step]).await;
+        let downloader = Downloader::for_inputs(HostList::parse(&script.base).unwrap()).unwrap();
+        let reading = async {
+            let mut download = downloader.fetch(&format!("{}/a.mp4", script.base), MediaKind::Video, max).await?;
+            while download.chunk().await?.is_some() {}
+            Ok(())
+        };
+        let outcome: Result<(), Failure> = reading.await;
+        assert_eq!(outcome.err().map(|failure| failure.message).as_deref(), message);
+    }
+}
+
+#[tokio::test]
+async fn a_users_url_leads_to_no_machine_of_ours() {
+    let script = Script::start(Vec::new()).await;
+    let downloader = Downloader::for_inputs(HostList::anywhere()).unwrap();
+    for (url, why) in [
+        (script.base.clone(), "its URL is not https"),
+        (script.base.replace("http:", "https:"), "its URL names a port"),
+        ("https://127.0.0.1/a.png".to_owned(), "its address is not a public one"),
+        ("https://localhost/a.png?sig=secret".to_owned(), "its address is not a public one"),
+        ("https://u:secret@example.com/a.png".to_owned(), "its URL carries credentials"),
+        ("secret".to_owned(), "it is not a URL"),
+    ] {
+        let failure = downloader.fetch(&url, MediaKind::Image, MAX).await.unwrap_err();
+        assert_eq!(failure.name, ErrorName::OutputInvalid, "{url}: {failure}");
+        assert!(failure.message.starts_with("the input ") && failure.message.ends_with(why), "{failure}");
+        assert!(!failure.message.contains("secret"), "{failure}");
     }
     assert!(script.asked().is_empty());
 }

@@ -4,6 +4,7 @@
 
 mod asks;
 mod download;
+mod gemini;
 mod script;
 mod simulator;
 mod submit;
@@ -22,7 +23,7 @@ struct Keys(String, std::sync::atomic::AtomicUsize);
 #[async_trait]
 impl SecretSource for Keys {
     async fn get(&self, name: &str) -> Result<Secret, Failure> {
-        assert_eq!(name, "/fresco/fal-key");
+        assert!(["/fresco/fal-key", "/fresco/gemini-key"].contains(&name), "{name}");
         self.1.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         Ok(Secret::new(self.0.clone()))
     }
@@ -54,6 +55,7 @@ fn submission(webhook_url: Option<&str>) -> Submission {
     Submission {
         endpoint: "fal-ai/flux/schnell".to_owned(),
         params: params(serde_json::json!({"prompt": "a fox", "num_images": 1})),
+        inputs: Vec::new(),
         webhook_url: webhook_url.map(str::to_owned),
     }
 }

@@ -41,7 +41,7 @@ fn fal(simulator: &Running, key: &str) -> Fal {
 }
 
 fn submission(input: Value, webhook_url: Option<String>) -> Submission {
-    Submission { endpoint: ENDPOINT.to_owned(), params: params(input), webhook_url }
+    Submission { endpoint: ENDPOINT.to_owned(), params: params(input), inputs: Vec::new(), webhook_url }
 }
 
 async fn accepted(fal: &Fal, submission: &Submission) -> String {
@@ -67,7 +67,7 @@ async fn end(fal: &Fal, request_id: &str) -> JobReport {
 
 async fn fetched(simulator: &Running, media: &RemoteMedia) -> MediaInfo {
     let downloader = Downloader::new(HostList::parse(&simulator.url()).unwrap()).unwrap();
-    let mut download = downloader.fetch(&media.url, MediaKind::Image).await.unwrap();
+    let mut download = downloader.fetch(&media.url, MediaKind::Image, MediaKind::Image.max_bytes()).await.unwrap();
     let mut inspector = Inspector::new();
     while let Some(chunk) = download.chunk().await.unwrap() {
         inspector.feed(&chunk);
@@ -134,8 +134,12 @@ async fn a_lost_submission_is_found_by_its_input() {
     let first = accepted(&fal, &submission(input.clone(), None)).await;
     let other = accepted(&fal, &submission(json!({"prompt": "a cat", "num_images": 1, "seed": 5}), None)).await;
     let second = accepted(&fal, &submission(input.clone(), None)).await;
-    let lookup =
-        |input: Value, not_before_ms| Lookup { endpoint: ENDPOINT.to_owned(), params: params(input), not_before_ms };
+    let lookup = |input: Value, not_before_ms| Lookup {
+        endpoint: ENDPOINT.to_owned(),
+        params: params(input),
+        inputs: Vec::new(),
+        not_before_ms,
+    };
     let ids = |found: Vec<fresco_providers::FoundJob>| {
         found.into_iter().map(|job| (job.request_id, job.ended)).collect::<Vec<_>>()
     };

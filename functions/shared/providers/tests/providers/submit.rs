@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fresco_pipeline::error::ErrorName;
 use fresco_providers::fal::Fal;
-use fresco_providers::{Accepted, Provider, SubmitError};
+use fresco_providers::{Accepted, InputData, InputForm, Provider, SubmitError, SubmittedInput};
 use tokio::net::TcpListener;
 
 use super::script::{Script, Step, answer};
@@ -40,6 +40,40 @@ async fn a_submission_without_a_webhook_names_none() {
     let script = Script::start(vec![answer(200, &[], ACCEPTED)]).await;
     fal(&script.base).submit(&submission(None)).await.unwrap();
     assert_eq!(script.lines(), ["POST /fal-ai/flux/schnell"]);
+}
+
+#[tokio::test]
+async fn media_go_into_the_fields_that_want_them() {
+    let script = Script::start(vec![answer(200, &[], ACCEPTED)]).await;
+    let url = |name: &str| InputData::Url(format!("https://b.example/{name}?X-Amz-Signature=s"));
+    let bytes = InputData::Bytes { content_type: "image/png".to_owned(), bytes: "\u{1}\u{2}".into() };
+    let field = |to: &str, list, media| SubmittedInput { to: to.to_owned(), list, media };
+    let mut submission = submission(None);
+    submission.inputs = vec![
+        field("image_urls", true, vec![url("a.png"), bytes]),
+        field("mask_url", false, vec![url("m.png")]),
+        field("end_image_url", false, Vec::new()),
+    ];
+    let fal = fal(&script.base);
+    assert_eq!(fal.input_form(), InputForm::Url);
+    fal.submit(&submission).await.unwrap();
+    let asked = script.asked();
+    let body: serde_json::Value = serde_json::from_str(asked[0].split_once("\r\n\r\n").unwrap().1).unwrap();
+    let expected = serde_json::json!({"prompt": "a fox", "num_images": 1,
+        "image_urls": ["https://b.example/a.png?X-Amz-Signature=s", "data:image/png;base64,AQI="],
+        "mask_url": "https://b.example/m.png?X-Amz-Signature=s"});
+    assert_eq!(body, expected);
+    // What cannot be sent as it is meant is not sent.
+    for wrong in [field("mask_url", false, vec![url("a"), url("b")]), field("prompt", false, vec![url("a")])] {
+        submission.inputs = vec![wrong];
+        match fal.submit(&submission).await {
+            Err(SubmitError::Rejected { failure, billed: false, .. }) => {
+                assert_eq!(failure.name, ErrorName::Internal);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(script.asked().len(), 1);
 }
 
 #[tokio::test]
