@@ -10,6 +10,7 @@ use fresco_ledger::dynamo::Dynamo;
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_providers::fal::{Fal, FalConfig};
+use fresco_providers::gemini::{Gemini, GeminiConfig};
 use fresco_providers::media::{Downloader, HostList};
 use fresco_providers::{Provider, Secret, SecretSource};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -18,9 +19,6 @@ use crate::Engine;
 use crate::platform::Platform;
 use crate::settings::Settings;
 use crate::transfer::Transfer;
-
-/// The name of fal's key under the secrets prefix.
-pub const FAL_KEY: &str = "fal-key";
 
 /// Every capability, on AWS.
 pub struct AwsPlatform {
@@ -31,7 +29,9 @@ pub struct AwsPlatform {
     media: Transfer<S3Objects>,
     clock: SystemClock,
     random: SystemRandom,
+    secrets: Arc<Secrets>,
     fal: Arc<Fal>,
+    gemini: Arc<Gemini>,
 }
 
 struct Secrets(SsmSecrets);
@@ -51,8 +51,11 @@ impl AwsPlatform {
             rest_url: settings.fal_rest_url.clone(),
             api_url: settings.fal_api_url.clone(),
             user_id: settings.fal_user_id.clone(),
-            key_name: FAL_KEY.to_owned(),
+            key_name: ProviderName::Fal.key_name().to_owned(),
         };
+        let gemini =
+            GeminiConfig { url: settings.gemini_url.clone(), key_name: ProviderName::Gemini.key_name().to_owned() };
+        let secrets = Arc::new(Secrets(aws.secrets(&settings.secrets_prefix)));
         let objects = aws.objects(&settings.bucket);
         let downloader = Downloader::new(HostList::parse(&settings.fal_media_hosts)?)?;
         Ok(AwsPlatform {
@@ -63,7 +66,9 @@ impl AwsPlatform {
             hand_over: aws.hand_over(&settings.collect_function),
             clock: SystemClock,
             random: SystemRandom::new(),
-            fal: Arc::new(Fal::new(fal, Arc::new(Secrets(aws.secrets(&settings.secrets_prefix))))?),
+            fal: Arc::new(Fal::new(fal, secrets.clone())?),
+            gemini: Arc::new(Gemini::new(gemini, secrets.clone())?),
+            secrets,
         })
     }
 }
@@ -103,6 +108,15 @@ impl Platform for AwsPlatform {
     fn provider(&self, name: ProviderName) -> Arc<dyn Provider> {
         match name {
             ProviderName::Fal => self.fal.clone(),
+            ProviderName::Gemini => self.gemini.clone(),
+        }
+    }
+
+    async fn has_key(&self, provider: ProviderName) -> Result<bool, Failure> {
+        match self.secrets.get(provider.key_name()).await {
+            Ok(_) => Ok(true),
+            Err(failure) if failure.name == ErrorName::SecretMissing => Ok(false),
+            Err(failure) => Err(failure),
         }
     }
 

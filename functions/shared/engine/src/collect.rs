@@ -1,10 +1,11 @@
 //! What collect does: it brings a finished job's media into the bucket, completes the entry and tells the waiters. It is
 //! the only place that stores media. Calling it again, for any attempt at any time, changes nothing that it should not.
 
+use bytes::Bytes;
 use fresco_ledger::rows::{AttemptRow, AttemptState, Output};
-use fresco_ledger::traits::{Clock, Entries};
+use fresco_ledger::traits::{Clock, Entries, Objects, Upload};
 use fresco_ledger::transition::{Completion, Outcome, complete, failed, fetch_failed};
-use fresco_pipeline::catalogue::{self, PriceUnit};
+use fresco_pipeline::catalogue::{self, MediaKind, PriceUnit};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
 use fresco_pipeline::money::Money;
@@ -23,6 +24,10 @@ impl<P: Platform> Engine<P> {
             match self.report_of(&row).await? {
                 Some(JobReport::Succeeded { media, billable_units, .. }) => {
                     self.take_in(&row, &media, billable_units).await?
+                }
+                Some(JobReport::Wrote { text, input_tokens, output_tokens, .. }) => {
+                    let cost = cost_of_text(&row, input_tokens.zip(output_tokens));
+                    self.take_text_in(&row, &text, cost).await?
                 }
                 Some(JobReport::Failed { failure, billed }) => self.take_failure(&row, failure, billed).await?,
                 Some(JobReport::Cancelled { billed }) => {
@@ -54,13 +59,26 @@ impl<P: Platform> Engine<P> {
     }
 
     async fn take_in(&self, row: &AttemptRow, media: &[RemoteMedia], units: Option<f64>) -> Result<(), Failure> {
+        self.take(row, cost_of(row, units), async || self.fetch_all(row, media).await).await
+    }
+
+    async fn take_text_in(&self, row: &AttemptRow, text: &str, cost: Money) -> Result<(), Failure> {
+        self.take(row, cost, async || Ok(vec![self.store_text(row, text).await?])).await
+    }
+
+    /// Completes the attempt with what `store` stores, or notes that it could not be.
+    async fn take(
+        &self,
+        row: &AttemptRow,
+        cost: Money,
+        store: impl AsyncFnOnce() -> Result<Vec<Output>, Failure>,
+    ) -> Result<(), Failure> {
         let (key, attempt) = (&row.key, row.attempt);
-        let cost = cost_of(row, units);
         let created_at = self.platform.clock().now();
         let superseded = self.platform.ledger().entry(key).await.map_err(failure)?;
         let superseded = superseded.is_some_and(|entry| entry.result.is_some_and(|ready| ready.attempt >= attempt));
         // What will be kept out as a duplicate need not be fetched.
-        let fetched = if superseded { Ok(Vec::new()) } else { self.fetch_all(row, media).await };
+        let fetched = if superseded { Ok(Vec::new()) } else { store().await };
         let now = self.platform.clock().now();
         match fetched {
             Ok(outputs) => {
@@ -96,6 +114,31 @@ impl<P: Platform> Engine<P> {
         Ok(outputs)
     }
 
+    /// The text as an object, like every other output: under its key only when it is whole. Storing it again is no error.
+    async fn store_text(&self, row: &AttemptRow, text: &str) -> Result<Output, Failure> {
+        let bytes = Bytes::copy_from_slice(text.as_bytes());
+        if text.trim().is_empty() || bytes.len() as u64 > MediaKind::Text.max_bytes() {
+            return Err(Failure::new(ErrorName::OutputInvalid, "the provider's text is empty or far too long"));
+        }
+        let place = Place { kind: MediaKind::Text, key: row.key.clone(), attempt: row.attempt, index: 0 };
+        let output = Output {
+            key: place.object_key("txt"),
+            kind: MediaKind::Text,
+            content_type: "text/plain; charset=utf-8".to_owned(),
+            bytes: bytes.len() as u64,
+            sha256: hex::encode(ring::digest::digest(&ring::digest::SHA256, &bytes)),
+            width: None,
+            height: None,
+            duration_ms: None,
+        };
+        let objects = self.platform.objects();
+        let mut upload = objects.upload(&output.key, &output.content_type).await.map_err(failure)?;
+        upload.write(bytes.clone()).await.map_err(failure)?;
+        // The report that stands on the attempt is the first one and stays, so what is there already is the same text.
+        upload.finish().await.map_err(failure)?;
+        Ok(output)
+    }
+
     async fn take_failure(&self, row: &AttemptRow, cause: Failure, billed: bool) -> Result<(), Failure> {
         let outcome =
             Outcome { failure: cause, hint: None, billed: if billed { row.hold.amount } else { Money::ZERO } };
@@ -112,8 +155,20 @@ fn cost_of(row: &AttemptRow, units: Option<f64>) -> Money {
     };
     match model.price.unit {
         // The unit price of these does not depend on the request.
-        PriceUnit::Megapixel => Money::from_dollars(units * model.price.list as f64 / 1e6).unwrap_or(row.hold.amount),
+        PriceUnit::Megapixel | PriceUnit::UpscaledMegapixel => {
+            Money::from_dollars(units * model.price.list as f64 / 1e6).unwrap_or(row.hold.amount)
+        }
         // Here factors and surcharges apply that the units do not show.
-        PriceUnit::Image => row.hold.amount,
+        PriceUnit::Image | PriceUnit::Second | PriceUnit::Token => row.hold.amount,
+    }
+}
+
+/// What a text cost: by the tokens that the provider counted, the upper-bound price where it says nothing.
+fn cost_of_text(row: &AttemptRow, tokens: Option<(u64, u64)>) -> Money {
+    let model = catalogue::find(row.request.step, &row.request.model);
+    let Some((model, (input, output))) = model.zip(tokens) else { return row.hold.amount };
+    match model.price.unit {
+        PriceUnit::Token => model.price.of_tokens(input, output),
+        _ => row.hold.amount,
     }
 }

@@ -6,7 +6,8 @@ use fresco_ledger::traits::{Clock, Entries, HandOver, Waiters};
 use fresco_ledger::transition::{LookUp, Outcome, look_later, looked_up, submitted, unknown};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::ContentKey;
-use fresco_providers::{JobState, Lookup};
+use fresco_pipeline::plan::QUEUE_SECONDS;
+use fresco_providers::{JobState, Lookup, LookupInput};
 
 use crate::Engine;
 use crate::platform::Platform;
@@ -15,7 +16,7 @@ use crate::transact::{Transacted, failure};
 /// How far the provider's clock may be from ours.
 const CLOCK_SKEW_MS: i64 = 120_000;
 /// How long a job may be queued before whoever waits for it gives up, in milliseconds.
-const QUEUE_BOUND_MS: i64 = 3_600_000;
+const QUEUE_BOUND_MS: i64 = QUEUE_SECONDS as i64 * 1_000;
 /// The most entries that one sweep looks at. What is left is due still.
 const SWEEP_AT_MOST: u32 = 100;
 
@@ -114,6 +115,16 @@ impl<P: Platform> Engine<P> {
             let lookup = Lookup {
                 endpoint: row.request.endpoint.clone(),
                 params: row.request.params.clone(),
+                inputs: row
+                    .request
+                    .inputs
+                    .iter()
+                    .map(|input| LookupInput {
+                        to: input.to.clone(),
+                        list: input.list,
+                        keys: input.media.iter().map(|media| media.key.clone()).collect(),
+                    })
+                    .collect(),
                 not_before_ms: row.claimed_at - CLOCK_SKEW_MS,
             };
             let found = match provider.find(&lookup).await {

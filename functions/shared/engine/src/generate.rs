@@ -1,15 +1,15 @@
 //! What generate does: it ensures a step. It finds the result, joins the attempt under way, or claims and submits; then it
 //! returns, and nothing runs while the provider works. It answers its task token itself, with the result or with a failure.
 
-use fresco_ledger::rows::{Asker, Entry, Millis, Ready, Request, Source, StepRow, StepState, Waiter};
-use fresco_ledger::traits::{Clock, CommitError, Entries, HandOver, Objects, Runs, StoreError, Tokens, Wait, Waiters};
+use fresco_ledger::rows::{Asker, Entry, Millis, Request, Source, StepRow, StepState, Waiter};
+use fresco_ledger::traits::{Clock, CommitError, Entries, HandOver, Runs, StoreError, Tokens, Wait, Waiters};
 use fresco_ledger::transition::{Answer, Ask, Outcome, ask, expire, failed, submitted, unknown};
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
 use fresco_pipeline::money::Money;
-use fresco_pipeline::plan::PlannedStep;
-use fresco_providers::{Accepted, Submission, SubmitError};
+use fresco_pipeline::plan::ReadyStep;
+use fresco_providers::{Accepted, Submission, SubmitError, SubmittedInput};
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
@@ -69,7 +69,8 @@ impl<P: Platform> Engine<P> {
         if run.is_none_or(|run| run.stop || run.status.is_final()) {
             return Err(Failure::new(ErrorName::RunStopped, "the run is stopped; nothing was submitted for this step"));
         }
-        let (key, waiter) = (&row.plan.key, self.wait(call, &row.plan).await?);
+        let plan = self.ready(&asker, &row).await?;
+        let (key, waiter) = (&plan.key, self.wait(call, &plan).await?);
         if row.calls > 1 && waiter.joined == Attempt::NONE {
             // A new row for a step that asked before: whoever told an earlier call may have removed the old one since the
             // step was read, and with it that the step shares a failure. The step itself was marked before that.
@@ -81,7 +82,7 @@ impl<P: Platform> Engine<P> {
                 return decided;
             }
         }
-        match self.decide(&row.plan, waiter.clone()).await {
+        match self.decide(&plan, waiter.clone()).await {
             // The step is marked first, and its row goes last: a call that ends in between must not leave a step that is
             // undecided and has forgotten which failure it shares.
             Err(cause) if !cause.name.is_retryable() => {
@@ -104,7 +105,7 @@ impl<P: Platform> Engine<P> {
     }
 
     /// Registers as a waiter before the entry is read: so either that read sees a decision, or whoever decides sees us.
-    async fn wait(&self, call: &Call, plan: &PlannedStep) -> Result<Waiter, Failure> {
+    async fn wait(&self, call: &Call, plan: &ReadyStep) -> Result<Waiter, Failure> {
         let ledger = self.platform.ledger();
         let base = match plan.cache {
             CachePolicy::Use | CachePolicy::Off => Attempt::NONE,
@@ -123,12 +124,13 @@ impl<P: Platform> Engine<P> {
         ledger.wait(&plan.key, &wait).await.map_err(failure)
     }
 
-    async fn decide(&self, plan: &PlannedStep, mut waiter: Waiter) -> Result<(), Failure> {
+    async fn decide(&self, plan: &ReadyStep, mut waiter: Waiter) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
         let request = Request::from(plan);
         let token = self.platform.new_token()?;
         let token_hash = TokenHash::of(&token);
         let mut fresh = None;
+        let mut media = None;
         for _ in 0..ROUNDS {
             let now = self.platform.clock().now();
             let entry = ledger.entry(&plan.key).await.map_err(failure)?.unwrap_or_else(|| Entry::new(plan.key.clone()));
@@ -171,9 +173,14 @@ impl<P: Platform> Engine<P> {
                 }
                 Answer::Claim(change) => {
                     let attempt = change.entry.last;
+                    // What could still fail is done before the claim: behind it nothing may fail the step but its outcome.
+                    let inputs = match media.take() {
+                        Some(inputs) => inputs,
+                        None => self.submitted_inputs(plan).await?,
+                    };
                     match ledger.commit(&change).await {
-                        Ok(()) => return self.submit(plan, &waiter.asker, attempt, &token).await,
-                        Err(CommitError::Conflict) => {}
+                        Ok(()) => return self.submit(plan, inputs, &waiter.asker, attempt, &token).await,
+                        Err(CommitError::Conflict) => media = Some(inputs),
                         Err(CommitError::OverBudget) => {
                             let message = format!("{} are needed and the run's budget does not cover them", plan.price);
                             return Err(Failure::new(ErrorName::BudgetExceeded, message));
@@ -191,7 +198,7 @@ impl<P: Platform> Engine<P> {
                             let ours =
                                 entry.and_then(|entry| entry.pending).is_some_and(|p| p.token_hash == token_hash);
                             return if ours {
-                                self.submit(plan, &waiter.asker, attempt, &token).await
+                                self.submit(plan, inputs, &waiter.asker, attempt, &token).await
                             } else {
                                 Err(cause)
                             };
@@ -203,27 +210,21 @@ impl<P: Platform> Engine<P> {
         Err(StoreError::ledger("the entry kept changing").0)
     }
 
-    /// Whether a result may be handed out: young enough, and every object there with its length.
-    pub(crate) async fn usable(&self, ready: &Ready) -> Result<bool, Failure> {
-        if !self.settings.lives(ready.created_at, self.platform.clock().now()) {
-            return Ok(false);
-        }
-        for output in &ready.outputs {
-            let head = self.platform.objects().head(&output.key).await.map_err(failure)?;
-            if head.is_none_or(|head| head.bytes != output.bytes) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     /// Submits the attempt that was just claimed: one POST, whatever comes of it is recorded. From here on nothing may fail
     /// the step because of us: the attempt is live, and is found out about by nudge and sweep.
-    async fn submit(&self, plan: &PlannedStep, asker: &Asker, attempt: Attempt, token: &str) -> Result<(), Failure> {
+    async fn submit(
+        &self,
+        plan: &ReadyStep,
+        inputs: Vec<SubmittedInput>,
+        asker: &Asker,
+        attempt: Attempt,
+        token: &str,
+    ) -> Result<(), Failure> {
         let provider = self.platform.provider(plan.provider);
         let submission = Submission {
             endpoint: plan.endpoint.clone(),
             params: plan.params.clone(),
+            inputs,
             webhook_url: self.settings.webhook_url(plan.provider, &plan.key, attempt, token),
         };
         let answer = provider.submit(&submission).await;

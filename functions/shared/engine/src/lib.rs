@@ -6,21 +6,28 @@ pub mod aws;
 mod collect;
 mod examine;
 mod generate;
+mod inputs;
 pub mod lambda;
+mod made;
 mod plan;
 pub mod platform;
+mod preview;
 mod report;
 pub mod settings;
 mod start;
+mod survey;
 mod tell;
 mod transact;
 pub mod transfer;
 mod webhook;
 
 pub use generate::Call;
+pub use inputs::input_problem;
 pub use plan::{WorkLane, WorkList, WorkStage, WorkStep};
+pub use preview::{Preview, PreviewStage, PreviewStep};
 pub use report::{Closed, MANIFEST_VERSION, Manifest, ManifestStep};
 pub use start::{RunRequest, StartError, manifest_key, request_key};
+pub use survey::Why;
 pub use webhook::{Received, Refused, Route};
 
 use platform::Platform;

@@ -1,33 +1,27 @@
 //! What plan does: it compiles the run's document, looks every step's key up, pins what is cached, and says what is left to
 //! do. Where nothing is, it closes the run itself: one function call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use fresco_ledger::rows::{Ready, Source, StepRow, StepState};
-use fresco_ledger::traits::{Clock, Entries, Objects, Runs};
-use fresco_pipeline::catalogue::StepType;
-use fresco_pipeline::document::CachePolicy;
+use fresco_ledger::rows::{Source, StepRow, StepState};
+use fresco_ledger::traits::{Clock, Objects, Runs};
+use fresco_pipeline::catalogue::{ProviderName, StepType};
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::{ContentKey, RunId, StepName};
-use fresco_pipeline::plan::{Plan, PlannedStep, compile};
-use futures::{StreamExt, TryStreamExt};
+use fresco_pipeline::ids::{RunId, StepName};
+use fresco_pipeline::plan::{Events, MAX_EVENTS, MAX_STATE_BYTES, Plan, PlannedStep, compile, most_tries};
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
 use crate::platform::Platform;
 use crate::start::{RunRequest, request_key};
+use crate::survey::Found;
 use crate::transact::failure;
-
-/// How many objects are asked about at a time.
-const HEADS_AT_ONCE: usize = 16;
 
 /// What plan hands to the state machine: names and numbers only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkList {
     /// Nothing is left to do, and the run is closed.
     pub done: bool,
-    /// See [`Plan::fail_fast`].
-    pub fail_fast: bool,
     /// What is left to do.
     pub stages: Vec<WorkStage>,
 }
@@ -58,6 +52,8 @@ pub struct WorkStep {
     pub kind: StepType,
     /// The first check interval in seconds.
     pub check: u32,
+    /// Whether its failure stops what has not started.
+    pub fail_fast: bool,
 }
 
 impl<P: Platform> Engine<P> {
@@ -69,27 +65,25 @@ impl<P: Platform> Engine<P> {
         if record.stop || record.status.is_final() {
             return Err(Failure::new(ErrorName::RunStopped, "the run was stopped before it was planned"));
         }
-        let plan = compile(
-            &self
-                .request_of(run)
-                .await?
-                .check()
-                .map_err(|p| Failure::new(ErrorName::DocumentInvalid, p.to_string()))?,
-            run,
-        );
-        let hits = self.hits(&plan.steps).await?;
+        let checked = self.request_of(run).await?.check();
+        let plan = compile(&checked.map_err(|p| Failure::new(ErrorName::DocumentInvalid, p.to_string()))?);
+        let found = self.survey(run, &plan).await?;
         let now = self.platform.clock().now();
-        let rows: Vec<StepRow> = plan.steps.iter().map(|step| row_of(run, step, hits.get(&step.key), now)).collect();
+        let rows: Vec<StepRow> =
+            plan.steps.iter().zip(&found).map(|(step, found)| row_of(run, step, found, now)).collect();
         let bound = i64::try_from(plan.bound_seconds(self.settings.webhooks())).unwrap_or(i64::MAX / 2_000) * 1_000;
         ledger.plan_run(run, &rows, record.created_at + bound + 600_000).await.map_err(failure)?;
         // Rows of an earlier call of plan stay as they are, and what they say is what is left.
         let rows = ledger.steps(run).await.map_err(failure)?;
-        let stages = self.left(&plan, &rows);
-        let done = stages.is_empty();
-        if done {
+        let work = self.left(&plan, &rows);
+        if work.done {
             self.report(run, None).await?;
+            return Ok(work);
         }
-        Ok(WorkList { done, fail_fast: plan.fail_fast, stages })
+        // Before any of it becomes a task, and so before money is spent.
+        self.require_size(&plan, &work)?;
+        self.require_keys(&plan, &work).await?;
+        Ok(work)
     }
 
     async fn request_of(&self, run: &RunId) -> Result<RunRequest, Failure> {
@@ -99,47 +93,109 @@ impl<P: Platform> Engine<P> {
             .map_err(|error| Failure::new(ErrorName::Internal, format!("the run's document cannot be read: {error}")))
     }
 
-    /// Results that can be handed out, by key.
-    async fn hits(&self, steps: &[PlannedStep]) -> Result<BTreeMap<ContentKey, Ready>, Failure> {
-        let keys: Vec<ContentKey> =
-            steps.iter().filter(|step| step.cache == CachePolicy::Use).map(|step| step.key.clone()).collect();
-        let entries = self.platform.ledger().entries(&keys).await.map_err(failure)?;
-        let found = entries.into_iter().filter_map(|entry| entry.result.map(|ready| (entry.key, ready)));
-        futures::stream::iter(found)
-            .map(|(key, ready)| async move { Ok(self.usable(&ready).await?.then_some((key, ready))) })
-            .buffer_unordered(HEADS_AT_ONCE)
-            .try_filter_map(|hit| async move { Ok(hit) })
-            .try_collect()
-            .await
+    fn left(&self, plan: &Plan, rows: &[StepRow]) -> WorkList {
+        let done: BTreeSet<&StepName> =
+            rows.iter().filter(|row| row.state == StepState::Done).map(|row| &row.plan.name).collect();
+        self.work(plan, |step| !done.contains(&step.name))
     }
 
-    fn left(&self, plan: &Plan, rows: &[StepRow]) -> Vec<WorkStage> {
+    /// What there is to do of a plan, if these steps are left.
+    pub(crate) fn work(&self, plan: &Plan, is_left: impl Fn(&PlannedStep) -> bool) -> WorkList {
         let webhooks = self.settings.webhooks();
-        let rows: BTreeMap<&StepName, &StepRow> = rows.iter().map(|row| (&row.plan.name, row)).collect();
-        let work = |name: &StepName| {
-            let row = rows.get(name).filter(|row| row.state != StepState::Done)?;
-            Some(WorkStep { step: name.clone(), kind: row.plan.step, check: row.plan.check(webhooks) })
+        let work = |place: &usize| {
+            let step = plan.steps.get(*place).filter(|step| is_left(step))?;
+            let (name, check) = (step.name.clone(), step.check(webhooks));
+            Some(WorkStep { step: name, kind: step.step, check, fail_fast: step.fail_fast })
         };
         let stages = plan.stages.iter().map(|stage| {
-            let lanes =
-                stage.lanes.iter().map(|lane| WorkLane { steps: lane.steps.iter().filter_map(&work).collect() });
+            let lanes = stage.lanes.iter().map(|lane| WorkLane { steps: lane.steps.iter().filter_map(work).collect() });
             WorkStage { workers: stage.workers, lanes: lanes.filter(|lane| !lane.steps.is_empty()).collect() }
         });
-        stages.filter(|stage| !stage.lanes.is_empty()).collect()
+        let stages: Vec<WorkStage> = stages.filter(|stage| !stage.lanes.is_empty()).collect();
+        WorkList { done: stages.is_empty(), stages }
+    }
+
+    /// An execution has room for so many events and so much state; a run that could need more is not begun.
+    fn require_size(&self, plan: &Plan, work: &WorkList) -> Result<(), Failure> {
+        let events = events(plan, work);
+        if events > MAX_EVENTS {
+            let message = format!(
+                "the state machine's history could need {events} events with every nudge, and has room for {MAX_EVENTS}; \
+                 use a batch, or split the pipeline"
+            );
+            return Err(Failure::new(ErrorName::RunTooLarge, message));
+        }
+        let bytes =
+            serde_json::to_vec(work).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?.len();
+        if bytes > MAX_STATE_BYTES {
+            let message = format!("the list of work has {bytes} bytes; {MAX_STATE_BYTES} are possible; use a batch");
+            return Err(Failure::new(ErrorName::RunTooLarge, message));
+        }
+        Ok(())
+    }
+
+    async fn require_keys(&self, plan: &Plan, work: &WorkList) -> Result<(), Failure> {
+        match self.missing_keys(providers(plan, work)).await?.first() {
+            None => Ok(()),
+            Some(provider) => Err(self.key_is_missing(*provider)),
+        }
+    }
+
+    /// Those of the providers whose key is not in the stack's secrets.
+    pub(crate) async fn missing_keys(&self, providers: BTreeSet<ProviderName>) -> Result<Vec<ProviderName>, Failure> {
+        let mut missing = Vec::new();
+        for provider in providers {
+            if !self.platform.has_key(provider).await? {
+                missing.push(provider);
+            }
+        }
+        Ok(missing)
+    }
+
+    fn key_is_missing(&self, provider: ProviderName) -> Failure {
+        let place = format!("{}/{}", self.settings.secrets_prefix, provider.key_name());
+        let message =
+            format!("the stack has no key for {}; store it as the SSM SecureString {place}", provider.as_str());
+        Failure::new(ErrorName::SecretMissing, message)
     }
 }
 
-fn row_of(run: &RunId, step: &PlannedStep, hit: Option<&Ready>, now: i64) -> StepRow {
-    let hit = hit.filter(|_| step.cache == CachePolicy::Use);
+/// Whose steps are left.
+pub(crate) fn providers(plan: &Plan, work: &WorkList) -> BTreeSet<ProviderName> {
+    let of: BTreeMap<&StepName, ProviderName> = plan.steps.iter().map(|step| (&step.name, step.provider)).collect();
+    steps(work).filter_map(|step| of.get(&step.step).copied()).collect()
+}
+
+/// The events that the work can come to, every nudge counted.
+pub(crate) fn events(plan: &Plan, work: &WorkList) -> u64 {
+    let timeouts: BTreeMap<&StepName, u32> = plan.steps.iter().map(|step| (&step.name, step.timeout)).collect();
+    let mut events = Events::EMPTY;
+    for stage in &work.stages {
+        events = stage.lanes.iter().fold(events.stage(), |events, _| events.lane());
+    }
+    let tries = |step: &WorkStep| most_tries(step.check, timeouts.get(&step.step).copied().unwrap_or(0));
+    steps(work).fold(events, |events, step| events.step(tries(step))).count()
+}
+
+fn steps(work: &WorkList) -> impl Iterator<Item = &WorkStep> {
+    work.stages.iter().flat_map(|stage| &stage.lanes).flat_map(|lane| &lane.steps)
+}
+
+fn row_of(run: &RunId, step: &PlannedStep, found: &Found, now: i64) -> StepRow {
+    let (key, hit) = match found {
+        Found::Hit { key, ready } => (Some(key.clone()), Some((**ready).clone())),
+        Found::Miss { key, .. } => (key.clone(), None),
+    };
     StepRow {
         run: run.clone(),
         plan: step.clone(),
+        key,
         state: if hit.is_some() { StepState::Done } else { StepState::Waiting },
-        source: hit.map(|_| Source::Hit),
-        pinned: hit.cloned(),
+        source: hit.as_ref().map(|_| Source::Hit),
         failure: None,
-        started_at: hit.map(|_| now),
-        ended_at: hit.map(|_| now),
+        started_at: hit.as_ref().map(|_| now),
+        ended_at: hit.as_ref().map(|_| now),
+        pinned: hit,
         calls: 0,
     }
 }

@@ -67,6 +67,8 @@ pub trait Platform: Send + Sync + 'static {
     fn clock(&self) -> &Self::Clock;
     /// A provider.
     fn provider(&self, name: ProviderName) -> Arc<dyn Provider>;
+    /// Whether the provider's key is in the stack's secrets.
+    fn has_key(&self, provider: ProviderName) -> impl Future<Output = Result<bool, Failure>> + Send;
     /// A new unguessable text for an attempt's webhook URL: 32 random bytes in hex.
     fn new_token(&self) -> Result<String, Failure>;
 }

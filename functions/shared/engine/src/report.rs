@@ -15,7 +15,7 @@ use crate::start::manifest_key;
 use crate::transact::failure;
 
 /// The manifest's format. Raised when a reader of the old one would misread it.
-pub const MANIFEST_VERSION: u32 = 1;
+pub const MANIFEST_VERSION: u32 = 2;
 
 /// `runs/<id>/manifest.json`: what a run came to. Money is in micro-dollars, times in milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +55,8 @@ pub struct Manifest {
 pub struct ManifestStep {
     /// Its name.
     pub name: StepName,
+    /// The step of the document that it is, or is a part of.
+    pub of: StepName,
     /// Its type.
     #[serde(rename = "type")]
     pub kind: fresco_pipeline::catalogue::StepType,
@@ -70,8 +72,12 @@ pub struct ManifestStep {
     pub cost: Money,
     /// What it would have cost.
     pub price: Money,
-    /// The content key.
-    pub key: ContentKey,
+    /// The content key, if it became known.
+    pub key: Option<ContentKey>,
+    /// The steps that it takes something from: its lineage.
+    pub reads: Vec<StepName>,
+    /// Files and URLs that were given with the run and that it takes, by hash.
+    pub given: Vec<String>,
     /// The attempt that made the result.
     pub attempt: Option<Attempt>,
     /// What it made.
@@ -213,6 +219,7 @@ fn entry_of(step: &StepRow) -> ManifestStep {
     let ready = step.pinned.as_ref();
     ManifestStep {
         name: step.plan.name.clone(),
+        of: step.plan.of.clone(),
         kind: step.plan.step,
         model: step.plan.model.clone(),
         state: step.state,
@@ -220,9 +227,20 @@ fn entry_of(step: &StepRow) -> ManifestStep {
         took_ms: step.started_at.zip(step.ended_at).map(|(from, to)| (to - from).max(0)),
         cost: ready.filter(|_| step.source == Some(Source::Generated)).map_or(Money::ZERO, |ready| ready.cost),
         price: step.plan.price,
-        key: step.plan.key.clone(),
+        key: step.key.clone(),
+        reads: step.plan.reads().into_iter().cloned().collect(),
+        given: given(step),
         attempt: ready.map(|ready| ready.attempt),
         outputs: ready.map_or_else(Vec::new, |ready| ready.outputs.clone()),
         failure: step.failure.clone().filter(|_| step.state == StepState::Failed),
     }
+}
+
+fn given(step: &StepRow) -> Vec<String> {
+    let sources = step.plan.media.iter().flat_map(|slot| &slot.from);
+    let hashes = sources.filter_map(|source| match source {
+        fresco_pipeline::plan::Source::Given(media) => Some(media.sha256.clone()),
+        fresco_pipeline::plan::Source::Output { .. } => None,
+    });
+    hashes.collect()
 }

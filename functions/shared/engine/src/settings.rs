@@ -46,6 +46,8 @@ pub struct Settings {
     pub fal_media_hosts: String,
     /// The fal account whose webhooks count.
     pub fal_user_id: String,
+    /// Gemini's API.
+    pub gemini_url: String,
     /// How long one call of generate may take, in milliseconds.
     pub function_timeout: Millis,
 }
@@ -79,6 +81,7 @@ impl Settings {
             fal_api_url: needed("FRESCO_FAL_API_URL")?,
             fal_media_hosts: needed("FRESCO_FAL_MEDIA_HOSTS")?,
             fal_user_id: given("FRESCO_FAL_USER_ID").unwrap_or_default(),
+            gemini_url: needed("FRESCO_GEMINI_URL")?,
             function_timeout: 90_000,
         })
     }
@@ -136,6 +139,7 @@ mod tests {
             ("FRESCO_FAL_REST_URL", "r"),
             ("FRESCO_FAL_API_URL", "a"),
             ("FRESCO_FAL_MEDIA_HOSTS", "h"),
+            ("FRESCO_GEMINI_URL", "g"),
             ("FRESCO_PUBLIC_URL", "https://x/"),
             ("FRESCO_FAL_USER_ID", "us"),
         ];

@@ -1,12 +1,15 @@
 //! What every way in does before it starts the state machine: the document is checked, and it and the run's record are
 //! written. Only `{run_id}` travels from here.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use fresco_ledger::rows::{Millis, RunRow, RunStatus};
 use fresco_ledger::traits::{Clock, Objects, Runs};
-use fresco_pipeline::document::{Checked, Problems, check};
+use fresco_pipeline::document::{Checked, Given, Mention, Problems, check, mentions};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
+use fresco_pipeline::media::{InputMedia, MediaProblem};
 use fresco_pipeline::money::Money;
 use serde::{Deserialize, Serialize};
 
@@ -15,18 +18,64 @@ use crate::platform::Platform;
 use crate::transact::failure;
 
 /// What a run was asked to do. It is kept beside the run's record, as `runs/<id>/request.json`.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RunRequest {
     /// The pipeline document, as it was given.
     pub document: String,
     /// The input text.
     pub input: Option<String>,
+    /// The input image, as it was named.
+    pub image: Option<String>,
+    /// `{{vars.x}}`, over the document's own.
+    pub vars: BTreeMap<String, String>,
+    /// `{{env.X}}`.
+    pub env: BTreeMap<String, String>,
+    /// Whether groups run side by side where the document does not say.
+    pub parallel: Option<bool>,
+    /// Files and URLs that the document names, as they were kept; by the text that names them.
+    pub media: BTreeMap<String, InputMedia>,
+    /// `{{timestamp}}`; fixed when the run is recorded.
+    pub timestamp: String,
+    /// `{{random}}`; likewise.
+    pub random: String,
+    /// What of the media could not be had. Not kept: such a run is not recorded.
+    #[serde(skip)]
+    pub refused: BTreeMap<String, MediaProblem>,
 }
 
 impl RunRequest {
     /// The document, checked and filled.
     pub fn check(&self) -> Result<Checked, Problems> {
-        check(&self.document, self.input.as_deref())
+        check(&self.document, &self.given())
+    }
+
+    /// The files and URLs that the document names: what has to be in `media` before it checks.
+    pub fn mentions(&self) -> Vec<Mention> {
+        mentions(&self.document, &self.given())
+    }
+
+    /// The request with `{{timestamp}}` and `{{random}}` fixed.
+    pub fn fixed(&self, now: Millis, random: &str) -> Result<Self, Failure> {
+        let at = jiff::Timestamp::from_millisecond(now)
+            .map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
+        let random = random.get(..8).unwrap_or(random).to_owned();
+        Ok(RunRequest { timestamp: at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), random, ..self.clone() })
+    }
+
+    fn given(&self) -> Given {
+        let kept = self.media.iter().map(|(text, media)| (text.clone(), Ok(media.clone())));
+        let refused = self.refused.iter().map(|(text, problem)| (text.clone(), Err(problem.clone())));
+        Given {
+            input: self.input.clone(),
+            image: self.image.clone(),
+            vars: self.vars.clone(),
+            env: self.env.clone(),
+            parallel: self.parallel,
+            timestamp: self.timestamp.clone(),
+            random: self.random.clone(),
+            media: kept.chain(refused).collect(),
+        }
     }
 }
 
@@ -54,10 +103,13 @@ pub enum StartError {
 impl<P: Platform> Engine<P> {
     /// Checks and records a run. The caller then starts its execution, named by the id.
     pub async fn record_run(&self, request: &RunRequest) -> Result<RunId, StartError> {
-        let checked = request.check()?;
         let now = self.platform.clock().now();
-        let run = new_run_id(now, &self.platform.new_token()?)?;
-        let body = serde_json::to_vec(request).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
+        let token = self.platform.new_token()?;
+        let run = new_run_id(now, &token)?;
+        let request = request.fixed(now, token.get(10..).unwrap_or_default())?;
+        let checked = request.check()?;
+        let body =
+            serde_json::to_vec(&request).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
         self.platform
             .objects()
             .put(&request_key(&run), Bytes::from(body), "application/json")

@@ -30,16 +30,17 @@ impl<O: Objects> Transfer<O> {
         if head.is_none_or(|head| head.bytes != info.bytes) {
             return Ok(false);
         }
-        let Some(bytes) = self.objects.get(key).await.map_err(failure)? else { return Ok(false) };
         let mut inspector = Inspector::new();
-        inspector.feed(&bytes);
+        if !self.objects.scan(key, &mut |piece| inspector.feed(piece)).await.map_err(failure)? {
+            return Ok(false);
+        }
         Ok(inspector.finish(place.kind)?.sha256 == info.sha256)
     }
 }
 
 impl<O: Objects> MediaStore for Transfer<O> {
     async fn store(&self, place: &Place, media: &RemoteMedia) -> Result<Output, Failure> {
-        let mut download = self.downloader.fetch(&media.url, place.kind).await?;
+        let mut download = self.downloader.fetch(&media.url, place.kind, place.kind.max_bytes()).await?;
         let mut head = Vec::new();
         while head.len() < SNIFF_BYTES {
             match download.chunk().await? {
@@ -80,7 +81,7 @@ impl<O: Objects> MediaStore for Transfer<O> {
             sha256: info.sha256,
             width: Some(info.width),
             height: Some(info.height),
-            duration_ms: None,
+            duration_ms: info.duration_ms,
         })
     }
 }

@@ -292,6 +292,12 @@ pub trait Objects: Send + Sync {
     fn head(&self, key: &str) -> impl Future<Output = Result<Option<ObjectHead>, StoreError>> + Send;
     /// The whole object, for small ones (documents, manifests).
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<Bytes>, StoreError>> + Send;
+    /// Reads the whole object piece by piece, whatever its size; whether there is one.
+    fn scan(
+        &self,
+        key: &str,
+        sink: &mut (dyn FnMut(&[u8]) + Send),
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// A link by which anyone can read the object for so many seconds (at most seven days, and no longer than the
     /// credentials that sign it live). It is a secret: not to be logged or stored.
     fn link(&self, key: &str, seconds: u64) -> impl Future<Output = Result<String, StoreError>> + Send;

@@ -38,6 +38,7 @@ pub(crate) enum TaskState {
 pub(crate) struct Task {
     pub(crate) step: StepName,
     pub(crate) check: u32,
+    pub(crate) fail_fast: bool,
     pub(crate) state: TaskState,
     pub(crate) nudges: u32,
     pub(crate) named: u32,
@@ -58,7 +59,6 @@ pub(crate) struct Execution {
     pub(crate) plans: u32,
     /// It was over while plan was still at work, which may write steps that nobody will begin.
     pub(crate) unplanned: bool,
-    fail_fast: bool,
     workers: Vec<usize>,
     stage: usize,
 }
@@ -78,7 +78,7 @@ pub(crate) enum Step {
 impl Execution {
     pub(crate) fn new(run: RunId) -> Self {
         let (phase, tasks, workers) = (Phase::Planning, Vec::new(), Vec::new());
-        Execution { run, phase, tasks, cause: None, plans: 0, unplanned: false, fail_fast: false, workers, stage: 0 }
+        Execution { run, phase, tasks, cause: None, plans: 0, unplanned: false, workers, stage: 0 }
     }
 
     pub(crate) fn planned(&mut self, work: &WorkList) {
@@ -87,7 +87,6 @@ impl Execution {
             return;
         }
         self.phase = Phase::Working;
-        self.fail_fast = work.fail_fast;
         let mut lane = 0;
         for (stage, planned) in work.stages.iter().enumerate() {
             self.workers.push(planned.workers as usize);
@@ -95,6 +94,7 @@ impl Execution {
                 self.tasks.extend(steps.steps.iter().map(|work| Task {
                     step: work.step.clone(),
                     check: work.check,
+                    fail_fast: work.fail_fast,
                     state: TaskState::Idle,
                     nudges: 0,
                     named: 0,
@@ -201,7 +201,7 @@ impl Execution {
     /// An error that the state machine does not know.
     pub(crate) fn give_up(&mut self, n: usize, cause: Failure) -> Vec<Step> {
         self.tasks[n].state = TaskState::Failed;
-        if self.fail_fast { self.over(cause) } else { Vec::new() }
+        if self.tasks[n].fail_fast { self.over(cause) } else { Vec::new() }
     }
 
     /// The execution ends early: what is live is not any more.

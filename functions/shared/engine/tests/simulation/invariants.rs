@@ -11,7 +11,7 @@ use fresco_ledger::traits::{BudgetChange, Change};
 use fresco_ledger::transition::{Message, whom};
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::ErrorName;
-use fresco_pipeline::ids::{Attempt, RunId};
+use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 use fresco_pipeline::money::Money;
 
 use crate::execution::{Execution, Phase, TaskState};
@@ -128,7 +128,8 @@ pub(crate) fn pinned(world: &World, asker: &Asker, ready: &Ready, row: Option<&S
     let Some(row) = row else { return };
     let own = row.pinned.as_ref().map(|ready| ready.attempt) == Some(ready.attempt);
     if row.plan.cache == CachePolicy::Refresh && own {
-        let made = world.state().claimed.get(&(row.plan.key.clone(), ready.attempt)).copied();
+        let claimed = |key: &ContentKey| world.state().claimed.get(&(key.clone(), ready.attempt)).copied();
+        let made = row.key.as_ref().and_then(claimed);
         world.require(made >= row.started_at, || {
             format!("(g) {} asked for a new result and got an old one", short(asker))
         });
@@ -166,9 +167,10 @@ pub(crate) fn at_idle(world: &World, executions: &[Execution]) {
             };
             let waits = waiters
                 .iter()
-                .any(|(key, waiter)| *key == step.plan.key && waiter.asker == asker && waiter.token == *token);
+                .any(|(key, waiter)| Some(key) == step.key.as_ref() && waiter.asker == asker && waiter.token == *token);
             world.require(waits, || format!("(d) {} waits and has no row", short(&asker)));
-            let Some(entry) = entries.iter().find(|entry| entry.key == step.plan.key && !entry.untold) else {
+            let Some(entry) = entries.iter().find(|entry| Some(&entry.key) == step.key.as_ref() && !entry.untold)
+            else {
                 continue;
             };
             let here: Vec<Waiter> =
@@ -249,8 +251,10 @@ fn paid_once(world: &World, jobs: &[Job], attempts: &[AttemptRow]) {
     }
     let steps = world.memory.all_steps();
     for (key, paid) in paid {
-        let refreshes =
-            steps.iter().filter(|step| step.plan.key == *key && step.plan.cache == CachePolicy::Refresh).count();
+        let refreshes = steps
+            .iter()
+            .filter(|step| step.key.as_ref() == Some(key) && step.plan.cache == CachePolicy::Refresh)
+            .count();
         let lost = attempts.iter().filter(|row| row.key == *key && was_lost(world, row)).count();
         let in_vain = jobs.iter().filter(|job| job.key == *key && job.paid() && job.end != JobEnd::Ok).count();
         let expired = world.state().expired.get(key).copied().unwrap_or(0);
@@ -331,7 +335,10 @@ fn shared_failures(world: &World) {
                     | ErrorName::OutputInvalid
             )
         {
-            failed.entry((step.plan.key.to_string(), cause.to_string())).or_default().push(step.run.clone());
+            failed
+                .entry((step.key.clone().map(String::from).unwrap_or_default(), cause.to_string()))
+                .or_default()
+                .push(step.run.clone());
         }
     }
     if failed.values().any(|runs| runs.len() > 1) {

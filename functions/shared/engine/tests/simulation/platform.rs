@@ -55,6 +55,9 @@ impl Platform for Sim {
     fn provider(&self, _: ProviderName) -> Arc<dyn Provider> {
         Arc::new(Model(self.0.clone()))
     }
+    async fn has_key(&self, _: ProviderName) -> Result<bool, Failure> {
+        Ok(true)
+    }
     fn new_token(&self) -> Result<String, Failure> {
         let mut state = self.0.state();
         let token: String = (0..4).map(|_| format!("{:016x}", state.rng.next())).collect();
@@ -214,6 +217,9 @@ impl Runs for Sim {
     async fn begin_step(&self, asker: &Asker, now: Millis) -> Result<Option<StepRow>, StoreError> {
         self.ledger("begin step", || short(asker), self.0.memory.begin_step(asker, now)).await
     }
+    async fn note_key(&self, asker: &Asker, key: &ContentKey) -> Result<(), StoreError> {
+        self.ledger("note key", || short(asker), self.0.memory.note_key(asker, key)).await
+    }
     async fn note_source(&self, asker: &Asker, source: Source) -> Result<(), StoreError> {
         self.ledger("note source", || format!("{} {source:?}", short(asker)), self.0.memory.note_source(asker, source))
             .await
@@ -257,6 +263,12 @@ impl Objects for Sim {
     }
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         self.storage("get", key, self.0.memory.get(key)).await
+    }
+    async fn scan(&self, key: &str, sink: &mut (dyn FnMut(&[u8]) + Send)) -> Result<bool, StoreError> {
+        self.storage("scan", key, self.0.memory.scan(key, sink)).await
+    }
+    async fn link(&self, key: &str, seconds: u64) -> Result<String, StoreError> {
+        self.storage("link", key, self.0.memory.link(key, seconds)).await
     }
     async fn put(&self, key: &str, bytes: Bytes, content_type: &str) -> Result<(), StoreError> {
         self.storage("put", key, self.0.memory.put(key, bytes, content_type)).await
@@ -317,7 +329,7 @@ impl MediaStore for Sim {
                 kind: place.kind,
                 content_type: "image/png".into(),
                 bytes: bytes.len() as u64,
-                sha256: String::new(),
+                sha256: ContentKey::digest(&bytes).to_string(),
                 width: None,
                 height: None,
                 duration_ms: None,

@@ -12,8 +12,8 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
 use fresco_pipeline::money::Money;
 use fresco_providers::{
-    Accepted, CancelAnswer, CheckError, FoundJob, JobReport, JobState, Lookup, Provider, RemoteMedia, Submission,
-    SubmitError, WebhookError, WebhookReport, WebhookRequest,
+    Accepted, CancelAnswer, CheckError, FoundJob, InputData, InputForm, JobReport, JobState, Lookup, Provider,
+    RemoteMedia, Submission, SubmitError, WebhookError, WebhookReport, WebhookRequest,
 };
 use serde_json::{Map, Value};
 
@@ -28,6 +28,8 @@ pub(crate) struct Job {
     pub(crate) attempt: Attempt,
     pub(crate) endpoint: String,
     pub(crate) params: Map<String, Value>,
+    /// The objects that it was given.
+    pub(crate) inputs: Vec<String>,
     pub(crate) sent_at: Millis,
     pub(crate) starts_at: Millis,
     pub(crate) ends_at: Millis,
@@ -105,6 +107,16 @@ pub(crate) fn media_bytes(url: &str) -> Option<Bytes> {
     url.contains("/ok/").then(|| Bytes::copy_from_slice(url.as_bytes()))
 }
 
+/// The objects behind the links of a submission.
+fn inputs(submission: &Submission) -> Vec<String> {
+    let media = submission.inputs.iter().flat_map(|input| &input.media);
+    let keys = media.map(|media| match media {
+        InputData::Url(url) => url.strip_prefix("https://bucket.test/").unwrap_or(url).to_owned(),
+        InputData::Bytes { .. } => "not a link".to_owned(),
+    });
+    keys.collect()
+}
+
 pub(crate) struct Model(pub(crate) Arc<World>);
 
 impl Model {
@@ -152,12 +164,14 @@ impl Model {
             id: format!("job-{}", state.jobs.len()),
             endpoint: submission.endpoint.clone(),
             params: submission.params.clone(),
+            inputs: inputs(submission),
             sent_at: now,
             starts_at: now + queued,
             ends_at,
             listed_at: now + if lag == 0 { 0 } else { state.rng.between(0, lag) },
             end,
-            units: *state.rng.pick(&[None, Some(1.0), Some(0.5)]),
+            // Other models are not billed by units that the engine reads.
+            units: if submission.inputs.is_empty() { *state.rng.pick(&[None, Some(1.0), Some(0.5)]) } else { None },
             price,
             webhook_url: submission.webhook_url.clone(),
             hooks: (0..hooks)
@@ -233,6 +247,10 @@ impl Provider for Model {
         ProviderName::Fal
     }
 
+    fn input_form(&self) -> InputForm {
+        InputForm::Url
+    }
+
     fn can_find(&self) -> bool {
         self.0.knobs.can_find
     }
@@ -303,6 +321,7 @@ impl Provider for Model {
             .jobs
             .iter()
             .filter(|job| job.endpoint == lookup.endpoint && job.params == lookup.params && !job.sync)
+            .filter(|job| job.inputs == lookup.inputs.iter().flat_map(|input| input.keys.clone()).collect::<Vec<_>>())
             .filter(|job| job.sent_at >= lookup.not_before_ms && job.listed_at <= now)
             .map(|job| FoundJob { request_id: job.id.clone(), sent_at_ms: job.sent_at, ended: job.ends_at <= now })
             .collect();

@@ -42,6 +42,8 @@ pub(crate) struct Knobs {
     pub(crate) runs: usize,
     pub(crate) prompts: usize,
     pub(crate) refresh_percent: usize,
+    /// Steps that read another step, in a hundred.
+    pub(crate) reader_percent: usize,
     /// Runs begin so far apart, at most.
     pub(crate) spread: Millis,
 }
@@ -67,6 +69,7 @@ impl Knobs {
             runs: 1 + rng.below(4),
             prompts: 1 + rng.below(3),
             refresh_percent: *rng.pick(&[0, 10, 40]),
+            reader_percent: *rng.pick(&[0, 0, 30, 70]),
             spread: *rng.pick(&[0, 3_000, 30_000, 600_000, 2 * HOUR, 9 * DAY]),
         }
     }
@@ -86,6 +89,7 @@ impl Knobs {
             fal_api_url: "https://api.test".into(),
             fal_media_hosts: "media.test".into(),
             fal_user_id: "us".into(),
+            gemini_url: "https://gemini.test".into(),
             function_timeout: 90_000,
         }
     }
@@ -105,7 +109,7 @@ pub(crate) fn runs(knobs: &Knobs, rng: &mut Rng, now: Millis) -> Vec<RunPlan> {
             let starts_at = now + rng.between(0, knobs.spread);
             let document = document(knobs, rng).to_string();
             let stop = rng.percent(15).then(|| (starts_at + rng.between(0, 180_000), rng.one_in(2)));
-            RunPlan { request: RunRequest { document, input: None }, starts_at, stop }
+            RunPlan { request: RunRequest { document, ..RunRequest::default() }, starts_at, stop }
         })
         .collect()
 }
@@ -118,7 +122,7 @@ fn document(knobs: &Knobs, rng: &mut Rng) -> Value {
                 p if p < knobs.refresh_percent + 5 => "off",
                 _ => "use",
             };
-            json!({
+            let mut step = json!({
                 "name": format!("s{n}"),
                 "type": "text_to_image",
                 // One prompt has one model, or the keys would seldom meet.
@@ -126,13 +130,21 @@ fn document(knobs: &Knobs, rng: &mut Rng) -> Value {
                 "params": { "prompt": format!("prompt {}", rng.below(knobs.prompts)) },
                 "cache": cache,
                 "timeout": *rng.pick(&[10, 60, 600]),
-            })
+            });
+            if n > 0 && rng.percent(knobs.reader_percent) {
+                // Its key is known only when the step before has its result.
+                step["type"] = json!("image_to_image");
+                step["model"] = json!("kontext");
+                step["input_from"] = json!(format!("s{}", rng.below(n)));
+            }
+            step
         })
         .collect();
-    let mut settings = json!({ "fail_fast": rng.one_in(2), "max_workers": 1 + rng.below(3) });
+    let schedule = if rng.one_in(2) { "eager" } else { "groups" };
+    let mut settings = json!({ "schedule": schedule, "fail_fast": rng.one_in(2), "max_workers": 1 + rng.below(3) });
     if rng.percent(30) {
         // Less than three attempts cost, and sometimes less than one.
-        settings["max_cost"] = json!(*rng.pick(&[0.002, 0.003, 0.004, 0.006, 0.007]));
+        settings["max_cost"] = json!(*rng.pick(&[0.002, 0.003, 0.004, 0.006, 0.007, 0.03]));
     }
     let steps = if rng.percent(70) { json!([{ "type": "parallel_group", "steps": steps }]) } else { json!(steps) };
     json!({ "name": "simulated", "settings": settings, "steps": steps })

@@ -78,6 +78,20 @@ impl Objects for S3Objects {
         }
     }
 
+    async fn scan(&self, key: &str, sink: &mut (dyn FnMut(&[u8]) + Send)) -> Result<bool, StoreError> {
+        match self.client.get_object().bucket(&self.bucket).key(key).send().await {
+            Ok(mut object) => loop {
+                match object.body.next().await {
+                    Some(Ok(piece)) => sink(&piece),
+                    Some(Err(_)) => return Err(StoreError::storage("S3 GetObject: the object broke off")),
+                    None => return Ok(true),
+                }
+            },
+            Err(error) if error.as_service_error().is_some_and(|reason| reason.is_no_such_key()) => Ok(false),
+            Err(error) => Err(failed("GetObject", &error)),
+        }
+    }
+
     async fn link(&self, key: &str, seconds: u64) -> Result<String, StoreError> {
         let expires = PresigningConfig::expires_in(Duration::from_secs(seconds))
             .map_err(|error| StoreError::storage(format!("presign: {error}")))?;

@@ -28,6 +28,9 @@ async fn upload(store: &impl Objects, key: &str, bytes: &Bytes) -> Put {
 }
 
 async fn is(store: &impl Objects, key: &str, bytes: &Bytes) {
+    let mut scanned = Vec::new();
+    assert!(store.scan(key, &mut |piece| scanned.extend_from_slice(piece)).await.unwrap());
+    assert!(scanned == bytes[..], "the scanned content differs");
     assert_eq!(store.head(key).await.unwrap().unwrap().bytes, bytes.len() as u64);
     assert!(store.get(key).await.unwrap().as_ref() == Some(bytes), "the content differs");
 }
@@ -37,6 +40,7 @@ pub async fn what_is_missing_is_missing(store: &impl Objects) {
     let key = new_key("missing");
     assert_eq!(store.head(&key).await.unwrap(), None);
     assert_eq!(store.get(&key).await.unwrap(), None);
+    assert!(!store.scan(&key, &mut |_| {}).await.unwrap());
 }
 
 /// What was put is there; putting again replaces it.

@@ -49,6 +49,14 @@ impl Objects for Memory {
         Ok(self.lock().objects.get(key).map(|object| object.bytes.clone()))
     }
 
+    async fn scan(&self, key: &str, sink: &mut (dyn FnMut(&[u8]) + Send)) -> Result<bool, StoreError> {
+        let bytes = self.get(key).await?;
+        if let Some(bytes) = &bytes {
+            sink(bytes);
+        }
+        Ok(bytes.is_some())
+    }
+
     async fn link(&self, key: &str, _seconds: u64) -> Result<String, StoreError> {
         Ok(format!("https://bucket.test/{key}"))
     }

@@ -1,0 +1,95 @@
+//! Media that users give: a file's bytes or a URL become an object under the hash of their content, checked as outputs are.
+//! The same picture under two names is one object, one upload and one content key.
+
+use bytes::Bytes;
+use fresco_ledger::traits::{Objects, Upload};
+use fresco_pipeline::catalogue::MediaKind;
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::media::{InputMedia, MediaProblem, input_key};
+use fresco_providers::media::{Downloader, Inspector};
+
+use crate::Engine;
+use crate::platform::Platform;
+use crate::transact::failure;
+
+/// A problem of an input, in the words of a document's report.
+pub fn input_problem(code: &'static str, message: impl Into<String>, advice: impl Into<String>) -> MediaProblem {
+    MediaProblem { code, message: message.into(), advice: advice.into() }
+}
+
+/// Why an input was not kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotKept {
+    /// It cannot be used.
+    Refused(MediaProblem),
+    /// The bucket did not take it.
+    Failed(Failure),
+}
+
+impl<P: Platform> Engine<P> {
+    /// Keeps bytes that shall be of this kind.
+    pub async fn keep_input(&self, kind: MediaKind, bytes: Bytes) -> Result<InputMedia, NotKept> {
+        let most = kind.max_input_bytes();
+        if bytes.len() as u64 > most {
+            return Err(NotKept::Refused(too_large(kind, bytes.len() as u64)));
+        }
+        let mut inspector = Inspector::new();
+        inspector.feed(&bytes);
+        let info = inspector.finish(kind).map_err(|why| {
+            let message = format!("it is not {}: {}", kind.noun(), why.message);
+            NotKept::Refused(input_problem("input_kind", message, allowed(kind)))
+        })?;
+        let media = InputMedia {
+            key: input_key(kind, &info.sha256, info.extension),
+            kind,
+            content_type: info.content_type.to_owned(),
+            bytes: info.bytes,
+            sha256: info.sha256,
+            width: Some(info.width),
+            height: Some(info.height),
+        };
+        let failed = |error| NotKept::Failed(failure(error));
+        let mut upload = self.platform.objects().upload(&media.key, &media.content_type).await.map_err(failed)?;
+        upload.write(bytes).await.map_err(failed)?;
+        // One that is there has the same content: the key is its hash.
+        upload.finish().await.map_err(failed)?;
+        Ok(media)
+    }
+
+    /// Fetches a URL that the document's check has let through, and keeps what is there. Only public addresses are dialled.
+    pub async fn keep_input_from(
+        &self,
+        downloader: &Downloader,
+        kind: MediaKind,
+        url: &str,
+    ) -> Result<InputMedia, NotKept> {
+        let refused = |failure: Failure| {
+            let advice = match failure.name {
+                ErrorName::OutputUnavailable => "Check the address, or save the file and name it instead.",
+                _ => "Save the file and name it instead.",
+            };
+            NotKept::Refused(input_problem("input_fetch", failure.message, advice))
+        };
+        let mut download = downloader.fetch(url, kind, kind.max_input_bytes()).await.map_err(refused)?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = download.chunk().await.map_err(refused)? {
+            bytes.extend_from_slice(&chunk);
+        }
+        self.keep_input(kind, Bytes::from(bytes)).await
+    }
+}
+
+/// The problem of an input that is longer than its kind may be.
+pub(crate) fn too_large(kind: MediaKind, bytes: u64) -> MediaProblem {
+    let most = kind.max_input_bytes() / (1024 * 1024);
+    let message = format!("it has {bytes} bytes; {} may have {most} MiB", kind.noun());
+    input_problem("input_too_large", message, "Make it smaller.")
+}
+
+fn allowed(kind: MediaKind) -> &'static str {
+    match kind {
+        MediaKind::Image => "Give a PNG, JPEG or WebP file.",
+        MediaKind::Video => "Give an MP4 file.",
+        MediaKind::Text => "Give a text.",
+    }
+}
