@@ -1,6 +1,4 @@
 use super::*;
-use crate::ids::RunId;
-use crate::plan::compile;
 
 fn codes(text: &str, input: Option<&str>) -> Vec<(u32, String)> {
     match check(text, &given(input)) {
@@ -61,8 +59,7 @@ fn every_problem_is_reported_with_its_place() {
         (&ONE.replace("text_to_image", "text_to_imgae"), Some("x"), one("unknown_type", 4)),
         (&ONE.replace("name: image", "name: ../../x"), Some("x"), one("bad_name", 3)),
         (&ONE.replace("params:", "parms:"), Some("x"), one("unknown_key", 6)),
-        (&ONE.replace("{{input}}", "{{env.AWS_SECRET_ACCESS_KEY}}"), Some("x"), one("unknown_placeholder", 7)),
-        ("settings: {schedule: eager}\nsteps: [{type: text_to_image}]", Some("x"), one("not_supported", 1)),
+        (&ONE.replace("{{input}}", "{{env.AWS_SECRET_ACCESS_KEY}}"), Some("x"), one("unknown_env", 7)),
         ("settings: {max_cost: -1}\nsteps: [{type: text_to_image}]", Some("x"), one("wrong_value", 1)),
         ("settings: {max_workers: 41}\nsteps: [{type: text_to_image}]", Some("x"), one("wrong_value", 1)),
         (
@@ -113,27 +110,10 @@ fn a_report_shows_line_excerpt_and_advice() {
     }
 }
 
-#[test]
-fn groups_become_stages_and_lanes() {
-    let text = "settings: {max_workers: 2}\nsteps:\n- {type: text_to_image, name: a}\n- type: parallel_group\n  name: g\n  steps:\n  - {type: text_to_image, name: b}\n  - {type: text_to_image, name: c}\n  - {type: text_to_image}\n";
-    let run = RunId::parse("run-00001").unwrap();
-    let plan = compile(&check(text, &given(Some("x"))).unwrap(), &run);
-    let shape: Vec<(u32, usize)> = plan.stages.iter().map(|stage| (stage.workers, stage.lanes.len())).collect();
-    assert_eq!(shape, vec![(1, 1), (2, 3)]);
-    assert_eq!(plan.steps[3].name.as_str(), "step_4");
-    let serial = compile(&check(&text.replace("max_workers: 2", "parallel: false"), &given(Some("x"))).unwrap(), &run);
-    assert_eq!(serial.stages.len(), 4);
-    assert!(plan.bound_seconds(true) > 3_600);
-}
+const SCHEMA: &str = include_str!("../../pipeline.schema.json");
 
 #[test]
-fn an_uncached_step_has_a_key_of_its_own() {
-    let text = "settings: {cache: off}\nsteps:\n- {type: text_to_image, name: a}\n- {type: text_to_image, name: b}\n";
-    let checked = check(text, &given(Some("x"))).unwrap();
-    let key = |run: &str, n: usize| compile(&checked, &RunId::parse(run).unwrap()).steps[n].key.clone();
-    assert_ne!(key("run-00001", 0), key("run-00001", 1));
-    assert_ne!(key("run-00001", 0), key("run-00002", 0));
-    let cached = check(&text.replace("off", "use"), &given(Some("x"))).unwrap();
-    let plan = compile(&cached, &RunId::parse("run-00001").unwrap());
-    assert_eq!(plan.steps[0].key, plan.steps[1].key);
+fn the_schema_file_is_the_schema() {
+    let generated = format!("{:#}\n", schema());
+    assert!(generated == SCHEMA, "run `cargo fresco schema > functions/shared/pipeline/pipeline.schema.json`");
 }
