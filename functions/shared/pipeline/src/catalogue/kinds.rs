@@ -32,11 +32,17 @@ impl StepType {
         }
     }
 
+    /// Other names for it. The one of the analysis is in documents written for the suite whose language this is.
+    pub const fn aliases(self) -> &'static [&'static str] {
+        match self {
+            StepType::AnalyzeImage => &["image_understanding"],
+            _ => &[],
+        }
+    }
+
     /// The type that is written so.
     pub fn parse(text: &str) -> Option<StepType> {
-        // The other name of the analysis is in documents written for the suite whose language this is.
-        let text = if text == "image_understanding" { "analyze_image" } else { text };
-        Self::ALL.iter().copied().find(|step| step.as_str() == text)
+        Self::ALL.iter().copied().find(|step| step.as_str() == text || step.aliases().contains(&text))
     }
 }
 

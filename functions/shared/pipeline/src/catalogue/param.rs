@@ -18,6 +18,14 @@ const IMAGE_SIZES: &[(&str, u64, u64)] = &[
     ("landscape_16_9", 1024, 576),
 ];
 
+/// The sides, in pixels, that a size of one's own may have.
+pub const IMAGE_SIDES: std::ops::RangeInclusive<u64> = 64..=4096;
+
+/// The sizes that have names.
+pub fn image_size_names() -> impl Iterator<Item = &'static str> {
+    IMAGE_SIZES.iter().map(|(name, ..)| *name)
+}
+
 /// What a param accepts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -198,14 +206,12 @@ impl Param {
                 Ok(Value::from(number))
             }
             Kind::ImageSize => {
-                let names = || IMAGE_SIZES.iter().map(|(name, ..)| *name);
-                let advice = format!(
-                    "Use {} or {{width, height}} of 64 to 4096 pixels.",
-                    names().collect::<Vec<_>>().join(", ")
-                );
+                let names = image_size_names().collect::<Vec<_>>().join(", ");
+                let (least, most) = (IMAGE_SIDES.start(), IMAGE_SIDES.end());
+                let advice = format!("Use {names} or {{width, height}} of {least} to {most} pixels.");
                 let only_sides = value.as_object().is_none_or(|size| size.len() == 2);
                 match image_size_pixels(value) {
-                    Some((w, h)) if only_sides && (64..=4096).contains(&w) && (64..=4096).contains(&h) => {
+                    Some((w, h)) if only_sides && IMAGE_SIDES.contains(&w) && IMAGE_SIDES.contains(&h) => {
                         Ok(value.clone())
                     }
                     _ => Err(ParamProblem::new(name, "param_value", format!("`{name}` is not a size"), advice)),

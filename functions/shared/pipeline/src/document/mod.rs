@@ -2,9 +2,18 @@
 //! every problem is reported at once, before anything is started or spent. What this version does not carry out is refused
 //! by name, never ignored.
 
+mod address;
 mod check;
-mod fill;
+mod keys;
+mod media;
+mod outline;
+mod params;
 mod problem;
+mod references;
+mod report;
+mod schema;
+mod settings;
+mod template;
 mod tree;
 
 #[cfg(test)]
@@ -20,7 +29,8 @@ use crate::ids::StepName;
 use crate::media::{InputMedia, MediaProblem};
 use crate::money::Money;
 
-pub use problem::{Place, Problem, Problems};
+pub use problem::{MAX_PROBLEMS, Place, Problem, Problems};
+pub use schema::schema;
 pub use tree::MAX_BYTES;
 
 /// The most steps of one run.
@@ -203,5 +213,12 @@ pub struct Checked {
 /// Parses and checks a document for a run. Every file and URL that it names has to be in [`Given::media`].
 pub fn check(text: &str, given: &Given) -> Result<Checked, Problems> {
     let root = tree::parse(text).map_err(|problem| Problems(vec![problem]))?;
-    check::check(&root, given.input.as_deref())
+    check::examine(&root, given).0
+}
+
+/// The files and URLs that the enabled steps of a document name, and the run's image if a step takes it; each once, in order.
+/// What cannot be one (a URL on a private address) is left to [`check`] to report. Of a document that cannot be read there
+/// are none, of one with problems those that are found all the same.
+pub fn mentions(text: &str, given: &Given) -> Vec<Mention> {
+    tree::parse(text).map(|root| check::examine(&root, given).1).unwrap_or_default()
 }

@@ -47,7 +47,12 @@ impl Problem {
     }
 }
 
-/// Every problem that a document has, in its order.
+/// The most problems that are listed.
+pub const MAX_PROBLEMS: usize = 100;
+/// The code of the line that closes a list which is longer.
+const MORE: &str = "more_problems";
+
+/// Every problem that a document has, in its order; of very many the first, and a last one that says how many more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub struct Problems(pub Vec<Problem>);
 
@@ -63,26 +68,46 @@ impl fmt::Display for Problems {
 }
 
 impl Problems {
+    /// The problems in the document's order.
+    pub(super) fn in_order(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by_key(|problem| problem.place);
+        let more = problems.len().saturating_sub(MAX_PROBLEMS);
+        problems.truncate(MAX_PROBLEMS);
+        if let (1.., Some(last)) = (more, problems.last()) {
+            let message = format!("… and {more} more");
+            problems.push(Problem::at(last.place, MORE, "", message, "Mend these first."));
+        }
+        Problems(problems)
+    }
+
     /// The report for a terminal, with the lines of `source` that it is about.
     pub fn report(&self, file: &str, source: &str) -> String {
         let mut report = String::new();
+        let lines: Vec<&str> = source.lines().collect();
         for problem in &self.0 {
+            if problem.code == MORE {
+                report.push_str(&format!("{}\n\n", problem.message));
+                continue;
+            }
             let Place { line, column } = problem.place;
             report.push_str(&format!("error[{}]: {}\n  --> {file}:{line}:{column}", problem.code, problem.message));
             if !problem.path.is_empty() {
                 report.push_str(&format!(" ({})", problem.path));
             }
             report.push('\n');
-            if let Some(text) = source.lines().nth(line.saturating_sub(1) as usize) {
+            if let Some(text) = lines.get(line.saturating_sub(1) as usize) {
                 let margin = line.to_string().len();
                 let (shown, indent) = excerpt(text, column as usize);
                 report.push_str(&format!("{:margin$} |\n{line} | {shown}\n{:margin$} | {:indent$}^\n", "", "", ""));
             }
             report.push_str(&format!("  = {}\n\n", problem.advice));
         }
-        let count = self.0.len();
-        let plural = if count == 1 { "" } else { "s" };
-        report.push_str(&format!("{count} problem{plural}; nothing was started and nothing was spent.\n"));
+        let count = match self.0.len() {
+            1 => "1 problem".to_owned(),
+            count @ 0..=MAX_PROBLEMS => format!("{count} problems"),
+            _ => format!("more than {MAX_PROBLEMS} problems"),
+        };
+        report.push_str(&format!("{count}; nothing was started and nothing was spent.\n"));
         report
     }
 }

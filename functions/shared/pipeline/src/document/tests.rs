@@ -59,8 +59,7 @@ fn every_problem_is_reported_with_its_place() {
         (&ONE.replace("text_to_image", "text_to_imgae"), Some("x"), one("unknown_type", 4)),
         (&ONE.replace("name: image", "name: ../../x"), Some("x"), one("bad_name", 3)),
         (&ONE.replace("params:", "parms:"), Some("x"), one("unknown_key", 6)),
-        (&ONE.replace("{{input}}", "{{env.AWS_SECRET_ACCESS_KEY}}"), Some("x"), one("unknown_placeholder", 7)),
-        ("settings: {schedule: eager}\nsteps: [{type: text_to_image}]", Some("x"), one("not_supported", 1)),
+        (&ONE.replace("{{input}}", "{{env.AWS_SECRET_ACCESS_KEY}}"), Some("x"), one("unknown_env", 7)),
         ("settings: {max_cost: -1}\nsteps: [{type: text_to_image}]", Some("x"), one("wrong_value", 1)),
         ("settings: {max_workers: 41}\nsteps: [{type: text_to_image}]", Some("x"), one("wrong_value", 1)),
         (
@@ -109,4 +108,12 @@ fn a_report_shows_line_excerpt_and_advice() {
     ] {
         assert!(report.contains(part), "{report}");
     }
+}
+
+const SCHEMA: &str = include_str!("../../pipeline.schema.json");
+
+#[test]
+fn the_schema_file_is_the_schema() {
+    let generated = format!("{:#}\n", schema());
+    assert!(generated == SCHEMA, "run `cargo fresco schema > functions/shared/pipeline/pipeline.schema.json`");
 }

@@ -29,6 +29,8 @@ pub(super) enum Content {
     Null,
     Bool(bool),
     Number(Number),
+    /// A number that is none, as `.nan`: no key and no param takes it.
+    NotFinite,
     Text(String),
     List(Vec<Node>),
     /// In the document's order; keys are unique.
@@ -49,6 +51,7 @@ impl Node {
             Content::Null => "empty",
             Content::Bool(_) => "true or false",
             Content::Number(_) => "a number",
+            Content::NotFinite => "not a finite number",
             Content::Text(_) => "text",
             Content::List(_) => "a list",
             Content::Table(_) => "a table",
@@ -58,7 +61,7 @@ impl Node {
     /// The value without places.
     pub(super) fn value(&self) -> Value {
         match &self.content {
-            Content::Null => Value::Null,
+            Content::Null | Content::NotFinite => Value::Null,
             Content::Bool(value) => Value::Bool(*value),
             Content::Number(value) => Value::Number(value.clone()),
             Content::Text(value) => Value::String(value.clone()),
@@ -133,7 +136,8 @@ fn node(raw: Spanned<Raw>) -> Node {
     let content = match raw.value {
         Raw::Null => Content::Null,
         Raw::Bool(value) => Content::Bool(value),
-        Raw::Number(value) => Content::Number(value),
+        Raw::Number(Some(value)) => Content::Number(value),
+        Raw::Number(None) => Content::NotFinite,
         Raw::Text(value) => Content::Text(value),
         Raw::List(items) => Content::List(items.into_iter().map(node).collect()),
         Raw::Table(entries) => Content::Table(
@@ -150,7 +154,8 @@ fn node(raw: Spanned<Raw>) -> Node {
 enum Raw {
     Null,
     Bool(bool),
-    Number(Number),
+    /// `None` for what is not finite.
+    Number(Option<Number>),
     Text(String),
     List(Vec<Spanned<Raw>>),
     Table(Vec<(Spanned<String>, Spanned<Raw>)>),
@@ -188,15 +193,15 @@ impl<'de> Visitor<'de> for RawVisitor {
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Raw, E> {
-        Ok(Raw::Number(value.into()))
+        Ok(Raw::Number(Some(value.into())))
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Raw, E> {
-        Ok(Raw::Number(value.into()))
+        Ok(Raw::Number(Some(value.into())))
     }
 
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Raw, E> {
-        Number::from_f64(value).map(Raw::Number).ok_or_else(|| E::custom("not a finite number"))
+    fn visit_f64<E>(self, value: f64) -> Result<Raw, E> {
+        Ok(Raw::Number(Number::from_f64(value)))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Raw, E> {

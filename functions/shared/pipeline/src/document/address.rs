@@ -1,0 +1,173 @@
+//! Whether a text may name a medium: a path that a file system takes, or an https URL of a public host. It is the check
+//! before anything is fetched; who fetches looks at the address again that a name turns out to have.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use url::{Host, Url};
+
+use crate::media::MediaProblem;
+
+/// The longest path or URL, in bytes.
+pub(super) const MAX_LENGTH: usize = 4096;
+/// Schemes that are refused also without `//` behind them. Other texts with a colon are paths, as `C:\cat.png` is.
+const SCHEMES: &[&str] = &["http", "https", "file", "data", "ftp", "s3", "javascript", "blob"];
+
+/// Checks a path or a URL.
+pub(super) fn check(text: &str) -> Result<(), MediaProblem> {
+    if text.trim().is_empty() {
+        return Err(problem("param_empty", "the name of a file is empty", "Give a file or an https URL."));
+    }
+    let scheme = text.trim_start().split_once(':').map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
+    match scheme {
+        Some((scheme, rest)) if rest.starts_with("//") || SCHEMES.contains(&scheme.as_str()) => {
+            url(text).map_err(|why| problem("input_url", why, "Use an https URL of a public host, or a file."))
+        }
+        _ if text.contains('\0') => Err(problem("input_path", "the path contains a NUL character", "Remove it.")),
+        _ if text.len() > MAX_LENGTH => {
+            let message = format!("the path is longer than {MAX_LENGTH} bytes");
+            Err(problem("input_path", message, "Use a shorter one."))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn problem(code: &'static str, message: impl Into<String>, advice: &str) -> MediaProblem {
+    MediaProblem { code, message: message.into(), advice: advice.to_owned() }
+}
+
+/// Says why a URL cannot be used. The words hold nothing of it but its scheme and host: the rest may be signed.
+fn url(text: &str) -> Result<(), String> {
+    if text.len() > MAX_LENGTH {
+        return Err(format!("the URL is longer than {MAX_LENGTH} bytes"));
+    }
+    // The parser would drop them silently, so that what is checked were not what is written.
+    if text.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\') {
+        return Err("the URL contains white space, a backslash or a control character".to_owned());
+    }
+    let url = Url::parse(text).map_err(|error| format!("this is not a URL: {error}"))?;
+    if url.scheme() != "https" {
+        return Err(format!("a URL with `{}:` is not read", url.scheme()));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("the URL carries credentials".to_owned());
+    }
+    if url.port().is_some() {
+        return Err("the URL names a port".to_owned());
+    }
+    let (host, is_public) = match url.host() {
+        Some(Host::Ipv4(address)) => (address.to_string(), is_public_v4(address)),
+        Some(Host::Ipv6(address)) => (address.to_string(), is_public_v6(address)),
+        Some(Host::Domain(name)) => (name.to_owned(), is_public_name(name)),
+        None => return Err("the URL has no host".to_owned()),
+    };
+    if is_public { Ok(()) } else { Err(format!("`{host}` is not a public host")) }
+}
+
+fn is_public_name(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    // A name without a dot is looked up in the network of whoever fetches.
+    let Some((_, last)) = name.rsplit_once('.') else { return false };
+    !matches!(last, "localhost" | "local" | "internal" | "localdomain") && !name.ends_with(".home.arpa")
+}
+
+/// Whether an address is routed on the internet (IANA's special-purpose registry).
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    let special = match (a, b, c) {
+        // This network, carrier-grade NAT, protocol assignments, benchmarks, 6to4 relays, reserved.
+        (0, ..) | (240.., ..) => true,
+        (100, 64..=127, _) | (192, 0, 0) | (198, 18..=19, _) | (192, 88, 99) => true,
+        _ => false,
+    };
+    !(special
+        || address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.is_multicast()
+        || address.is_documentation())
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    // Spellings of an IPv4 address: mapped, compatible, NAT64, 6to4.
+    let [a, b, c, d, e, f, g, h] = address.segments();
+    let v4 = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        is_public_v4(Ipv4Addr::new(a, b, c, d))
+    };
+    match (a, b, c, d, e, f) {
+        (0, 0, 0, 0, 0, 0xffff) | (0, 0, 0, 0, 0xffff, 0) | (0x64, 0xff9b, 0, 0, 0, 0) => v4(g, h),
+        (0x2002, high, low, ..) => v4(high, low),
+        // Global unicast, without Teredo and the like, ORCHID and documentation.
+        (0x2001, 0..=0x1ff | 0xdb8, ..) | (0x3fff, 0..=0xfff, ..) => false,
+        _ => (0x2000..=0x3fff).contains(&a),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_name_a_medium() {
+        let long_path = "x".repeat(MAX_LENGTH + 1);
+        let long_url = format!("https://example.com/{long_path}");
+        for (text, code) in [
+            ("cat.png", None),
+            ("../up/cat.png", None),
+            ("C:\\pictures\\cat.png", None),
+            ("a: b.png", None),
+            ("https://example.com/cat.png?sig=a%20b", None),
+            ("HTTPS://EXAMPLE.COM:443/cat.png", None),
+            ("https://8.8.8.8/cat.png", None),
+            ("https://[2606:4700::1111]/cat.png", None),
+            (" ", Some("param_empty")),
+            ("a\0b", Some("input_path")),
+            (&long_path, Some("input_path")),
+            (&long_url, Some("input_url")),
+            ("http://example.com/cat.png", Some("input_url")),
+            (" http://example.com/cat.png", Some("input_url")),
+            ("ftp://example.com/cat.png", Some("input_url")),
+            ("file:///etc/passwd", Some("input_url")),
+            ("file:/etc/passwd", Some("input_url")),
+            ("s3://bucket/key", Some("input_url")),
+            ("data:image/png;base64,AAAA", Some("input_url")),
+            ("gopher://example.com", Some("input_url")),
+            ("https://", Some("input_url")),
+            ("https:example.com/cat.png\n", Some("input_url")),
+            ("https://user@example.com/cat.png", Some("input_url")),
+            ("https://user:secret@example.com/cat.png", Some("input_url")),
+            ("https://example.com:8443/cat.png", Some("input_url")),
+            ("https://example.com\\@10.0.0.1/", Some("input_url")),
+            ("https://localhost/cat.png", Some("input_url")),
+            ("https://LOCALHOST./cat.png", Some("input_url")),
+            ("https://a.localhost/cat.png", Some("input_url")),
+            ("https://printer.local/cat.png", Some("input_url")),
+            ("https://metadata.google.internal/", Some("input_url")),
+            ("https://intranet/cat.png", Some("input_url")),
+            ("https://127.0.0.1/", Some("input_url")),
+            ("https://127.1/", Some("input_url")),
+            ("https://2130706433/", Some("input_url")),
+            ("https://0x7f000001/", Some("input_url")),
+            ("https://0177.0.0.1/", Some("input_url")),
+            ("https://%31%32%37.0.0.1/", Some("input_url")),
+            ("https://10.1.2.3/", Some("input_url")),
+            ("https://172.16.0.1/", Some("input_url")),
+            ("https://192.168.1.1/", Some("input_url")),
+            ("https://169.254.169.254/latest/meta-data/", Some("input_url")),
+            ("https://100.64.0.1/", Some("input_url")),
+            ("https://0.0.0.0/", Some("input_url")),
+            ("https://255.255.255.255/", Some("input_url")),
+            ("https://[::1]/", Some("input_url")),
+            ("https://[::]/", Some("input_url")),
+            ("https://[::ffff:10.0.0.1]/", Some("input_url")),
+            ("https://[::ffff:7f00:1]/", Some("input_url")),
+            ("https://[64:ff9b::a00:1]/", Some("input_url")),
+            ("https://[2002:a00:1::]/", Some("input_url")),
+            ("https://[fe80::1]/", Some("input_url")),
+            ("https://[fd00::1]/", Some("input_url")),
+            ("https://[2001:db8::1]/", Some("input_url")),
+        ] {
+            assert_eq!(check(text).err().map(|problem| problem.code), code, "{text:.80}");
+        }
+    }
+}

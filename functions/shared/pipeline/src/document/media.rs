@@ -1,0 +1,285 @@
+//! The media of a step: from other steps, from params, from the run; how many they are, and into how many parts they make
+//! the step fall. Whatever a document names has to be given with the run, so nothing is read here.
+
+use super::check::Checker;
+use super::params::MediaParam;
+use super::report::{Spot, join, shown};
+use super::template::Filling;
+use super::tree::{Content, Node};
+use super::{MAX_STEPS, MediaSlot, MediaSource, address};
+use crate::catalogue::{MediaInput, MediaKind};
+use crate::media::InputMedia;
+
+/// What a param that names media may have in bytes: more than any path or URL.
+const MAX_FILLED_PATH: usize = 16 * 1024;
+
+/// The media of a step.
+pub(super) struct StepMedia {
+    pub(super) slots: Vec<MediaSlot>,
+    /// `None` where problems hide how many there are.
+    pub(super) parts: Option<u64>,
+    pub(super) fleeting: bool,
+}
+
+/// Media for one slot.
+struct Sources {
+    from: Vec<MediaSource>,
+    count: Option<u64>,
+}
+
+impl Sources {
+    fn new() -> Self {
+        Sources { from: Vec::new(), count: Some(0) }
+    }
+
+    fn add(&mut self, source: Option<MediaSource>, count: Option<u64>) {
+        // One source more than a run has steps is too many already.
+        if let (Some(source), true) = (source, self.from.len() <= MAX_STEPS) {
+            self.from.push(source);
+        }
+        self.count = self.count.zip(count).map(|(sum, count)| sum.saturating_add(count));
+    }
+}
+
+impl<'n> Checker<'_, 'n> {
+    /// Reads the media of a step.
+    pub(super) fn media(&mut self, number: usize, params: Vec<MediaParam<'n>>) -> StepMedia {
+        let draft = &self.outline.steps[number];
+        let input_from = draft.input_from.clone();
+        let mut media = StepMedia { slots: Vec::new(), parts: Some(1), fleeting: false };
+        let Some(model) = draft.likely_model() else {
+            // Whatever the type was meant to be, its references have to lead somewhere.
+            if let Some((node, spot)) = &input_from {
+                self.named(number, node, spot, None);
+            }
+            media.parts = None;
+            return media;
+        };
+        if let (Some((_, spot)), true) = (&input_from, model.inputs.is_empty()) {
+            let message = format!("{} takes no media", model.step.as_str());
+            self.report.add(spot, "unexpected_input", message, "Remove `input_from`, or use image_to_image.");
+        }
+        for (index, input) in model.inputs.iter().enumerate() {
+            let mut named = params.iter().filter(|param| param.input == index);
+            let param = named.next();
+            if let (Some(first), Some(second)) = (param, named.next()) {
+                let message = format!("`{}` and `{}` say the same thing", first.name, second.name);
+                self.report.add(&second.spot, "param_conflict", message, "Keep one of them.");
+            }
+            let (sources, spot) = match (index, &input_from, param) {
+                (0, Some((node, spot)), param) => {
+                    if let Some(param) = param {
+                        let message = format!("`input_from` and `{}` both say what the step takes", param.name);
+                        self.report.add(&param.spot, "conflict", message, "Keep one of them.");
+                    }
+                    (self.named(number, node, spot, Some(input)), spot.clone())
+                }
+                (_, _, Some(param)) => (self.given_by(number, param, input, &mut media.fleeting), param.spot.clone()),
+                (0, None, None) if input.required => {
+                    let spot = &self.outline.steps[number].spot;
+                    let spot = Spot::new(spot.place, join(&spot.path, "input_from"));
+                    (self.before(number, input, &spot), spot)
+                }
+                _ => continue,
+            };
+            let many = input.max == 1 && index == 0;
+            match sources.count {
+                Some(count) if count > u64::from(input.max) && !many => {
+                    let message = format!("{count} media for `{}`, which takes {}", input.param, input.max);
+                    self.report.add(&spot, "too_many_inputs", message, "Name fewer of them.");
+                }
+                // What comes out for each of several media is a part of the step.
+                count if many => media.parts = count.filter(|count| *count > 0),
+                _ => {}
+            }
+            if !sources.from.is_empty() {
+                let MediaInput { to, list, max, .. } = input;
+                media.slots.push(MediaSlot { to: to.clone(), list: *list, max: *max, from: sources.from });
+            }
+        }
+        media
+    }
+
+    /// What `input_from` names.
+    fn named(&mut self, number: usize, node: &Node, spot: &Spot, input: Option<&MediaInput>) -> Sources {
+        let mut sources = Sources::new();
+        let entries = match &node.content {
+            Content::Text(_) => std::slice::from_ref(node),
+            Content::List(nodes) => nodes,
+            _ => {
+                self.report.wrong_type(node, spot, "the name of a step or a group, or a list of them");
+                return Sources { count: None, ..sources };
+            }
+        };
+        if entries.is_empty() {
+            let advice = "Name a step, or remove `input_from` to take the item before.";
+            self.report.add(spot, "wrong_value", "`input_from` is an empty list", advice);
+            sources.count = None;
+        }
+        for (n, entry) in entries.iter().enumerate() {
+            let path = if entries.len() == 1 { spot.path.clone() } else { format!("{}[{n}]", spot.path) };
+            let here = Spot::new(entry.place, path);
+            let Some(name) = self.report.text(entry, &here) else {
+                sources.count = None;
+                continue;
+            };
+            let target = self.outline.names.get(name).copied();
+            match self.refer(number, target, name, &here) {
+                Some(steps) => self.take(steps, input, &here, &mut sources),
+                None => sources.count = None,
+            }
+        }
+        sources
+    }
+
+    /// Takes every output of the steps that are enabled.
+    fn take(&mut self, steps: std::ops::Range<usize>, input: Option<&MediaInput>, spot: &Spot, sources: &mut Sources) {
+        for step in steps {
+            let draft = &self.outline.steps[step];
+            if !draft.enabled {
+                continue;
+            }
+            if sources.from.len() > MAX_STEPS {
+                break;
+            }
+            let fact = self.facts[step];
+            if let (Some(input), Some(kind)) = (input, fact.kind)
+                && kind != input.kind
+            {
+                let message =
+                    format!("`{}` gives {}, and {} is needed", draft.called(), kind.noun(), input.kind.noun());
+                let advice = self.fitting(input.kind);
+                self.report.add(spot, "kind_mismatch", message, advice);
+                sources.count = None;
+                break;
+            }
+            sources.add(draft.name.clone().map(MediaSource::Step), fact.outputs);
+        }
+    }
+
+    /// Advice for who needs this kind.
+    pub(super) fn fitting(&self, kind: MediaKind) -> String {
+        match self.latest.get(&kind) {
+            Some(name) => format!("Use `input_from: {name}`, which gives {}.", kind.noun()),
+            None => format!("No step before this one gives {}; add one, or name a file under `params`.", kind.noun()),
+        }
+    }
+
+    /// What a step takes that names nothing: the item before it, or the run's image.
+    fn before(&mut self, number: usize, input: &MediaInput, spot: &Spot) -> Sources {
+        let mut sources = Sources::new();
+        let item = self.outline.steps[number].item;
+        if let Some(before) = self.outline.items[..item].iter().rev().find(|item| item.enabled > 0) {
+            let steps = before.steps.clone();
+            self.take(steps, Some(input), spot, &mut sources);
+            return sources;
+        }
+        let Some(image) = self.given.image.clone().filter(|_| input.kind == MediaKind::Image) else {
+            let message = format!("the step needs {} and there is none before it", input.kind.noun());
+            let advice = format!(
+                "Name it with input_from or `{}:` under params, or give the run an image with --input-image.",
+                input.param
+            );
+            self.report.add(spot, "input_missing_media", message, advice);
+            return Sources { count: None, ..sources };
+        };
+        let media = if self.image_reported { None } else { self.given_media(&image, input.kind, spot) };
+        self.image_reported = media.is_none();
+        let count = media.as_ref().map(|_| 1);
+        sources.add(media.map(MediaSource::Given), count);
+        sources
+    }
+
+    /// What a param names: a file, a URL or a step, or a list of them.
+    fn given_by(&mut self, number: usize, param: &MediaParam<'_>, input: &MediaInput, fleeting: &mut bool) -> Sources {
+        let mut sources = Sources::new();
+        let entries = match &param.node.content {
+            Content::Text(_) => std::slice::from_ref(param.node),
+            Content::List(nodes) => nodes,
+            _ => &[],
+        };
+        if entries.is_empty() {
+            let (code, message) = match param.node.content {
+                Content::List(_) => ("param_empty", format!("`{}` is an empty list", param.name)),
+                _ => ("param_type", format!("`{}` is {}, not a file or a URL", param.name, param.node.kind())),
+            };
+            self.report.add(&param.spot, code, message, "Give a file, an https URL, or {{step_NAME.output}}.");
+            sources.count = None;
+        }
+        for (n, entry) in entries.iter().enumerate() {
+            let is_list = matches!(param.node.content, Content::List(_));
+            let path = if is_list { format!("{}[{n}]", param.spot.path) } else { param.spot.path.clone() };
+            let here = Spot::new(entry.place, path);
+            match &entry.content {
+                Content::Text(text) => self.medium(number, text, input, &here, fleeting, &mut sources),
+                _ => {
+                    let message = format!("this is {}, not a file or a URL", entry.kind());
+                    let advice = "Give a file, an https URL, or {{step_NAME.output}}.";
+                    self.report.add(&here, "param_type", message, advice);
+                    sources.count = None;
+                }
+            }
+        }
+        sources
+    }
+
+    fn medium(
+        &mut self,
+        number: usize,
+        text: &str,
+        input: &MediaInput,
+        spot: &Spot,
+        fleeting: &mut bool,
+        sources: &mut Sources,
+    ) {
+        let Some(filled) = self.values.fill(&mut self.report, text, MAX_FILLED_PATH, spot) else {
+            sources.count = None;
+            return;
+        };
+        *fleeting |= filled.fleeting;
+        if let [Filling::Step(name)] = filled.pieces.as_slice() {
+            match self.placeholder_step(number, name, input.kind, spot) {
+                Some(step) => self.take(step..step + 1, Some(input), spot, sources),
+                None => sources.count = None,
+            }
+            return;
+        }
+        let media = match filled.text() {
+            Some(text) if !filled.cut => self.given_media(text, input.kind, spot),
+            Some(_) => {
+                let message = format!("the path is longer than {} bytes", address::MAX_LENGTH);
+                self.report.add(spot, "input_path", message, "Use a shorter one.");
+                None
+            }
+            None => {
+                let message = "a step's output cannot be part of a path";
+                self.report.add(spot, "param_value", message, "Write `{{step_NAME.output}}` alone, or use input_from.");
+                None
+            }
+        };
+        let count = media.as_ref().map(|_| 1);
+        sources.add(media.map(MediaSource::Given), count);
+    }
+
+    /// A medium that was given with the run under this text.
+    fn given_media(&mut self, text: &str, kind: MediaKind, spot: &Spot) -> Option<InputMedia> {
+        if let Err(problem) = address::check(text) {
+            self.report.add(spot, problem.code, problem.message, problem.advice);
+            return None;
+        }
+        self.mention(text, kind);
+        match self.given.media.get(text) {
+            Some(Ok(media)) if media.kind == kind => return Some(media.clone()),
+            Some(Ok(media)) => {
+                let message = format!("`{}` is {}, and {} is needed", shown(text), media.kind.noun(), kind.noun());
+                self.report.add(spot, "kind_mismatch", message, format!("Give {}.", kind.noun()));
+            }
+            Some(Err(problem)) => self.report.add(spot, problem.code, &problem.message, &problem.advice),
+            None => {
+                let message = format!("the file `{}` was not given with the run", shown(text));
+                self.report.add(spot, "input_unread", message, "Give it with the run, or name it by an https URL.");
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,304 @@
+//! The params of a step: filled, checked by the model and turned into the provider's request. A text that reads steps is
+//! checked with a stand-in and kept in pieces, because what it reads is not there yet.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+use unicode_normalization::UnicodeNormalization;
+
+use super::check::Checker;
+use super::keys::{self, STEP};
+use super::outline::Target;
+use super::report::{Spot, join, list, shown};
+use super::template::{Filled, Filling, MAX_FILLED, Part, parts};
+use super::tree::{Content, Node};
+use super::{Piece, TextSlot};
+use crate::catalogue::{self, Kind, MediaKind, Model, Param};
+use crate::ids::StepName;
+
+/// What no param but a text needs more of, in bytes.
+const MAX_WORD: usize = 64 * 1024;
+/// So many bytes of a filled text may become one character of the text that is sent: four to a character, and its accents.
+const BYTES_A_CHAR: usize = 16;
+
+/// A param that names media.
+pub(super) struct MediaParam<'n> {
+    /// Which of the model's inputs.
+    pub(super) input: usize,
+    pub(super) name: &'n str,
+    pub(super) node: &'n Node,
+    pub(super) spot: Spot,
+}
+
+/// The params of a step.
+#[derive(Default)]
+pub(super) struct StepParams<'n> {
+    /// The provider's request; `None` where something is wrong with it.
+    pub(super) resolved: Option<Map<String, Value>>,
+    pub(super) texts: Vec<TextSlot>,
+    pub(super) media: Vec<MediaParam<'n>>,
+    pub(super) fleeting: bool,
+}
+
+/// A param's value, filled.
+enum Written {
+    Value(Value),
+    Pieces(Vec<Piece>),
+}
+
+impl<'n> Checker<'_, 'n> {
+    /// Reads the params of a step.
+    pub(super) fn params(&mut self, number: usize) -> StepParams<'n> {
+        let draft = &self.outline.steps[number];
+        let (model, likely) = (draft.model, draft.likely_model());
+        let mut spot = Spot::new(draft.spot.place, join(&draft.spot.path, "params"));
+        let mut read = StepParams::default();
+        let mut entries: &'n [_] = &[];
+        if let Some((node, own)) = &draft.params {
+            let node: &'n Node = node;
+            let Content::Table(own_entries) = &node.content else { return read };
+            (entries, spot) = (own_entries, own.clone());
+        }
+        let mut given = Map::new();
+        let mut spots = BTreeMap::new();
+        let mut pieces = Vec::new();
+        // What fails here has its problem and must not be missed again.
+        let mut failed = BTreeSet::new();
+        let mut sound = true;
+        for (key, node) in entries {
+            let here = Spot::new(node.place, join(&spot.path, &key.text));
+            let input = likely.and_then(|model| {
+                let named = model.media_input(&key.text)?;
+                model.inputs.iter().position(|input| input.to == named.to)
+            });
+            if let Some(input) = input {
+                read.media.push(MediaParam { input, name: &key.text, node, spot: here });
+                continue;
+            }
+            let param = model.and_then(|model| model.params.get(&key.text));
+            if let (Some(model), None) = (model, param) {
+                self.unknown_param(model, &key.text, &Spot::new(key.place, here.path));
+                sound = false;
+                continue;
+            }
+            match self.value(number, node, &here, param.map(|param| &param.kind), &mut read.fleeting) {
+                Some(Written::Value(value)) => {
+                    given.insert(key.text.clone(), value);
+                }
+                Some(Written::Pieces(found)) => {
+                    given.insert(key.text.clone(), Value::String(stand_in(&found)));
+                    pieces.push((key.text.as_str(), found));
+                }
+                None => {
+                    failed.insert(field(param, &key.text));
+                }
+            }
+            spots.insert(key.text.as_str(), here);
+        }
+        let Some(model) = model else { return read };
+        let prompted =
+            failed.contains("prompt") || given.keys().any(|key| field(model.params.get(key), key) == "prompt");
+        if let (false, true, Some(input)) = (prompted, requires_prompt(model), &self.given.input) {
+            given.insert("prompt".to_owned(), Value::String(input.clone()));
+        }
+        match model.resolve(&given) {
+            Ok(mut resolved) => {
+                for (name, pieces) in pieces {
+                    let param = model.params.get(name);
+                    let Some(Kind::Text { max_chars, .. }) = param.map(|param| &param.kind) else { continue };
+                    let to = field(param, name);
+                    resolved.remove(&to);
+                    read.texts.push(TextSlot { to, max_chars: *max_chars, pieces });
+                }
+                read.texts.sort_by(|a, b| a.to.cmp(&b.to));
+                read.resolved = (sound && failed.is_empty()).then_some(resolved);
+            }
+            Err(problems) => {
+                for problem in problems {
+                    let missing = problem.code == "param_missing";
+                    if missing && failed.contains(&field(model.params.get(&problem.param), &problem.param)) {
+                        continue;
+                    }
+                    let here = spots.get(problem.param.as_str()).cloned();
+                    let here = here.unwrap_or_else(|| Spot::new(spot.place, join(&spot.path, &problem.param)));
+                    let advice = if missing && problem.param == "prompt" {
+                        "Add `prompt:` under `params`, or give the run an input text (--input \"…\").".to_owned()
+                    } else {
+                        problem.advice
+                    };
+                    self.report.add(&here, problem.code, problem.message, advice);
+                }
+            }
+        }
+        read
+    }
+
+    fn unknown_param(&mut self, model: &Model, key: &str, spot: &Spot) {
+        let known = || {
+            let media = model.inputs.iter().map(|input| input.param.as_str());
+            model.params.keys().map(String::as_str).chain(media)
+        };
+        let names_media = catalogue::models().iter().any(|model| model.media_input(key).is_some());
+        let advice = if keys::find(STEP, key).is_some() {
+            format!("`{key}` belongs to the step itself: move it out of `params`.")
+        } else if names_media && model.inputs.is_empty() {
+            format!("{} takes no media.", model.step.as_str())
+        } else if let Some(near) = self.report.nearest(key, known()) {
+            format!("Did you mean `{near}`?")
+        } else {
+            format!("Known: {}.", list(known()))
+        };
+        let message = format!("the model `{}` has no param `{}`", model.name, shown(key));
+        self.report.add(spot, "param_unknown", message, advice);
+    }
+
+    /// A value with its texts filled. `None` where something is wrong with it, which is then reported.
+    fn value(
+        &mut self,
+        number: usize,
+        node: &Node,
+        spot: &Spot,
+        kind: Option<&Kind>,
+        fleeting: &mut bool,
+    ) -> Option<Written> {
+        let whole = |filling| match filling {
+            Written::Value(value) => Some(value),
+            Written::Pieces(_) => None,
+        };
+        let value = match &node.content {
+            Content::Text(text) => return self.text_value(number, text, spot, kind, fleeting),
+            Content::List(nodes) => {
+                let mut values = Vec::new();
+                for (n, node) in nodes.iter().enumerate() {
+                    let here = Spot::new(node.place, format!("{}[{n}]", spot.path));
+                    values.push(self.value(number, node, &here, None, fleeting).and_then(whole));
+                }
+                Value::Array(values.into_iter().collect::<Option<_>>()?)
+            }
+            Content::Table(entries) => {
+                let mut values = Vec::new();
+                for (key, node) in entries {
+                    let here = Spot::new(node.place, join(&spot.path, &key.text));
+                    let value = self.value(number, node, &here, None, fleeting).and_then(whole);
+                    values.push(value.map(|value| (key.text.clone(), value)));
+                }
+                Value::Object(values.into_iter().collect::<Option<_>>()?)
+            }
+            _ => node.value(),
+        };
+        Some(Written::Value(value))
+    }
+
+    fn text_value(
+        &mut self,
+        number: usize,
+        text: &str,
+        spot: &Spot,
+        kind: Option<&Kind>,
+        fleeting: &mut bool,
+    ) -> Option<Written> {
+        let limit = match kind {
+            Some(Kind::Text { max_chars, .. }) => max_chars.saturating_mul(BYTES_A_CHAR).min(MAX_FILLED),
+            _ => MAX_WORD,
+        };
+        let filled = self.values.fill(&mut self.report, text, limit, spot)?;
+        if filled.cut {
+            let message = match kind {
+                Some(Kind::Text { max_chars, .. }) => format!("the filled text has more than {max_chars} characters"),
+                _ => format!("the filled text has more than {limit} bytes"),
+            };
+            self.report.add(spot, "param_too_long", message, "Shorten it.");
+            return None;
+        }
+        *fleeting |= filled.fleeting;
+        let Some(plain) = filled.text() else {
+            if !matches!(kind, Some(Kind::Text { .. }) | None) {
+                let message = "what a step gives can only be part of a text";
+                self.report.add(spot, "param_type", message, "Write the value itself.");
+                return None;
+            }
+            return self.pieces(number, &filled, spot).map(Written::Pieces);
+        };
+        let is_filled = || parts(text).any(|part| matches!(part, Part::Placeholder(_)));
+        let wants_scalar = matches!(kind, Some(Kind::Integer { .. } | Kind::Number { .. } | Kind::Boolean));
+        if wants_scalar && is_filled() {
+            // `num_images: "{{vars.count}}"` is a number, although it had to be written as a text.
+            let scalar =
+                serde_json::from_str(plain.trim()).ok().filter(|value: &Value| value.is_number() || value.is_boolean());
+            return Some(Written::Value(scalar.unwrap_or_else(|| Value::String(plain.to_owned()))));
+        }
+        Some(Written::Value(Value::String(plain.to_owned())))
+    }
+
+    /// The pieces of a text that reads steps, each of which gives a text.
+    fn pieces(&mut self, number: usize, filled: &Filled, spot: &Spot) -> Option<Vec<Piece>> {
+        let mut known: BTreeMap<&str, Option<StepName>> = BTreeMap::new();
+        let mut pieces = Some(Vec::new());
+        for piece in &filled.pieces {
+            let piece = match piece {
+                // In NFC, as every text that is sent: two spellings of one text are one key.
+                Filling::Text(text) => Some(Piece::Text(text.nfc().collect())),
+                Filling::Step(name) => {
+                    if !known.contains_key(name.as_str()) {
+                        let step = self.placeholder_step(number, name, MediaKind::Text, spot);
+                        known.insert(name, step.and_then(|step| self.outline.steps[step].name.clone()));
+                    }
+                    known.get(name.as_str()).cloned().flatten().map(Piece::Step)
+                }
+            };
+            match (piece, &mut pieces) {
+                (Some(piece), Some(pieces)) => pieces.push(piece),
+                _ => pieces = None,
+            }
+        }
+        pieces
+    }
+
+    /// The step that a placeholder reads, if it may be read there and gives the kind that is needed.
+    pub(super) fn placeholder_step(
+        &mut self,
+        reader: usize,
+        name: &str,
+        kind: MediaKind,
+        spot: &Spot,
+    ) -> Option<usize> {
+        let target = self.outline.of_placeholder(name);
+        if let Some(Target::Group(_)) = target {
+            let message = format!("`{}` is a group; a placeholder reads one step", shown(name));
+            self.report.add(spot, "unknown_step", message, "Name one of its steps, or use input_from for media.");
+            return None;
+        }
+        let called = match target {
+            Some(Target::Step(step)) => self.outline.steps[step].called().to_owned(),
+            _ => name.to_owned(),
+        };
+        let step = self.refer(reader, target, &called, spot)?.start;
+        match self.facts[step].kind {
+            Some(found) if found != kind => {
+                let (message, advice) = if kind == MediaKind::Text {
+                    let what = found.noun();
+                    (format!("`{called}` gives {what}; {what} cannot be part of a text"), "Use input_from.".to_owned())
+                } else {
+                    (format!("`{called}` gives {}, and {} is needed", found.noun(), kind.noun()), self.fitting(kind))
+                };
+                self.report.add(spot, "kind_mismatch", message, advice);
+                None
+            }
+            _ => Some(step),
+        }
+    }
+}
+
+/// The provider's field of a param.
+fn field(param: Option<&Param>, name: &str) -> String {
+    param.and_then(|param| param.to.as_deref()).unwrap_or(name).to_owned()
+}
+
+fn requires_prompt(model: &Model) -> bool {
+    model.params.get("prompt").is_some_and(|param| param.required)
+}
+
+/// Stands for a text whose steps are not done: as long as it is without them, and not blank.
+fn stand_in(pieces: &[Piece]) -> String {
+    pieces.iter().map(|piece| if let Piece::Text(text) = piece { text.as_str() } else { "x" }).collect()
+}

@@ -1,0 +1,65 @@
+//! The settings of a document, with their defaults.
+
+use super::keys::{SCHEDULES, SETTINGS, WORKLOADS};
+use super::report::{Report, Spot, Table};
+use super::tree::{Content, Node};
+use super::{CachePolicy, DEFAULT_WORKERS, Given, Schedule};
+use crate::money::Money;
+
+/// The settings.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) parallel: bool,
+    pub(super) workers: u32,
+    pub(super) fail_fast: bool,
+    pub(super) schedule: Schedule,
+    pub(super) cache: CachePolicy,
+    pub(super) max_cost: Option<Money>,
+}
+
+/// Reads the settings; what is silent or wrong has its default.
+pub(super) fn read(report: &mut Report, node: Option<&Node>, given: &Given) -> Settings {
+    let mut settings = Settings {
+        parallel: given.parallel.unwrap_or(true),
+        workers: DEFAULT_WORKERS,
+        fail_fast: true,
+        schedule: Schedule::default(),
+        cache: CachePolicy::default(),
+        max_cost: None,
+    };
+    let Some(node) = node.filter(|node| node.content != Content::Null) else { return settings };
+    let Some(table) = report.table(node, Spot::new(node.place, "settings"), SETTINGS, |_| None) else {
+        return settings;
+    };
+    if let Some(parallel) = report.flag(&table, "parallel") {
+        settings.parallel = parallel;
+    }
+    let counted = report.whole(&table, "max_workers");
+    let worded = report.word(&table, "workers", &WORKLOADS);
+    if let (Some(_), Some((_, spot))) = (table.get("max_workers"), table.at("workers")) {
+        let message = "`workers` and `max_workers` both say how many workers there are";
+        report.add(&spot, "conflict", message, "Keep one of them.");
+    }
+    settings.workers = counted.or(worded).unwrap_or(DEFAULT_WORKERS);
+    if let Some(fail_fast) = report.flag(&table, "fail_fast") {
+        settings.fail_fast = fail_fast;
+    }
+    settings.schedule = report.word(&table, "schedule", &SCHEDULES).unwrap_or_default();
+    settings.cache = report.word(&table, "cache", &CachePolicy::ALL).unwrap_or_default();
+    settings.max_cost = dollars(report, &table, "max_cost");
+    settings
+}
+
+fn dollars(report: &mut Report, table: &Table<'_>, key: &str) -> Option<Money> {
+    let (node, spot) = table.at(key)?;
+    let Content::Number(number) = &node.content else {
+        report.wrong_type(node, &spot, "an amount in dollars, as 2.50");
+        return None;
+    };
+    let found = number.as_f64().and_then(Money::from_dollars);
+    if found.is_none() {
+        let message = format!("`{}` is not an amount in dollars", spot.path);
+        report.add(&spot, "wrong_value", message, "Write a number that is not negative, as 2.50.");
+    }
+    found
+}

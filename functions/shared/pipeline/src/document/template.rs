@@ -1,0 +1,227 @@
+//! Placeholders: taking a text apart and filling it. What is filled in is never read again, so an input that contains
+//! `{{…}}` stays as it is. Names are looked up in what was given with the run and nowhere else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Given;
+use super::report::{Report, Spot, list, shown};
+
+/// The most bytes of a filled text, whatever it is for.
+pub(super) const MAX_FILLED: usize = 1024 * 1024;
+/// What a text may hold, for advice.
+const KNOWN: &str =
+    "Known: {{input}}, {{vars.NAME}}, {{env.NAME}}, {{timestamp}}, {{random}} and {{step_NAME.output}}.";
+
+/// A part of a text as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part<'t> {
+    /// Text.
+    Text(&'t str),
+    /// What stands between braces.
+    Placeholder(&'t str),
+}
+
+/// The parts of a text. `{{` that is not closed on the way to the end is text.
+pub(super) fn parts(text: &str) -> impl Iterator<Item = Part<'_>> {
+    let mut rest = text;
+    let mut next = None;
+    std::iter::from_fn(move || {
+        if let Some(name) = next.take() {
+            return Some(Part::Placeholder(name));
+        }
+        let split = rest.split_once("{{").and_then(|(before, after)| {
+            let (name, behind) = after.split_once("}}")?;
+            Some((before, name.trim(), behind))
+        });
+        match split {
+            Some((before, name, behind)) => {
+                rest = behind;
+                next = Some(name);
+                Some(Part::Text(before))
+            }
+            None if rest.is_empty() => None,
+            None => Some(Part::Text(std::mem::take(&mut rest))),
+        }
+    })
+    .filter(|part| *part != Part::Text(""))
+}
+
+/// The step that a placeholder reads, as it is written: of `step_NAME.output`, `NAME`.
+pub(super) fn step_of(placeholder: &str) -> Option<&str> {
+    placeholder.strip_prefix("step_")?.strip_suffix(".output")
+}
+
+/// A piece of a filled text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Filling {
+    /// Text as it is.
+    Text(String),
+    /// The step that the placeholder names, without `step_`.
+    Step(String),
+}
+
+/// A filled text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Filled {
+    /// Adjacent pieces are not both text.
+    pub(super) pieces: Vec<Filling>,
+    /// Whether a value of this run alone stands in it.
+    pub(super) fleeting: bool,
+    /// Whether it would be longer than the limit; the pieces are then not all there.
+    pub(super) cut: bool,
+}
+
+impl Filled {
+    /// The text, where it reads no step.
+    pub(super) fn text(&self) -> Option<&str> {
+        match self.pieces.as_slice() {
+            [] => Some(""),
+            [Filling::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    fn push(&mut self, text: &str) {
+        match self.pieces.last_mut() {
+            Some(Filling::Text(last)) => last.push_str(text),
+            _ => self.pieces.push(Filling::Text(text.to_owned())),
+        }
+    }
+}
+
+/// What placeholders stand for.
+#[derive(Debug)]
+pub(super) struct Values<'g> {
+    given: &'g Given,
+    /// The document's own and the run's; `None` for texts that may not use them.
+    vars: Option<BTreeMap<String, String>>,
+}
+
+impl<'g> Values<'g> {
+    /// What the document's own vars may use: nothing that is worked out later than they are.
+    pub(super) fn for_vars(given: &'g Given) -> Self {
+        Values { given, vars: None }
+    }
+
+    /// What params may use.
+    pub(super) fn new(given: &'g Given, vars: BTreeMap<String, String>) -> Self {
+        Values { given, vars: Some(vars) }
+    }
+
+    /// Fills a text up to so many bytes. Every placeholder without a value is reported; then there is no text.
+    pub(super) fn fill(&self, report: &mut Report, text: &str, limit: usize, spot: &Spot) -> Option<Filled> {
+        let mut filled = Filled::default();
+        let mut length = 0;
+        let mut reported = BTreeSet::new();
+        for part in parts(text) {
+            let value = match part {
+                Part::Text(text) => Some(text),
+                Part::Placeholder(name) => match self.value(name, &mut filled) {
+                    Some(value) => Some(value),
+                    None if step_of(name).is_some() && self.vars.is_some() => {
+                        filled.pieces.push(Filling::Step(step_of(name).unwrap_or_default().to_owned()));
+                        None
+                    }
+                    None => {
+                        // All of one text have one place, so more of them would not be shown.
+                        if reported.len() < 100 && reported.insert(name) {
+                            self.missing(report, name, spot);
+                        }
+                        None
+                    }
+                },
+            };
+            let Some(value) = value else { continue };
+            length += value.len();
+            if length > limit.min(MAX_FILLED) {
+                filled.cut = true;
+            } else {
+                filled.push(value);
+            }
+        }
+        reported.is_empty().then_some(filled)
+    }
+
+    fn value(&self, name: &str, filled: &mut Filled) -> Option<&str> {
+        match name.split_once('.') {
+            None if name == "input" => self.given.input.as_deref(),
+            None if name == "timestamp" || name == "random" => {
+                self.vars.as_ref()?;
+                filled.fleeting = true;
+                Some(if name == "random" { &self.given.random } else { &self.given.timestamp })
+            }
+            Some(("vars", var)) => self.vars.as_ref()?.get(var).map(String::as_str),
+            Some(("env", var)) => self.given.env.get(var).map(String::as_str),
+            _ => None,
+        }
+    }
+
+    fn missing(&self, report: &mut Report, name: &str, spot: &Spot) {
+        let written = format!("`{{{{{}}}}}`", shown(name));
+        match (name.split_once('.'), &self.vars) {
+            (None, _) if name == "input" => {
+                let message = "`{{input}}` is used and the run has no input text";
+                report.add(spot, "input_missing", message, "Give it one (--input \"…\").");
+            }
+            (Some(("env", _)), _) => {
+                let message = format!("{written} was not given with the run");
+                let advice =
+                    "Only names given with the run are filled (--env NAME), never what else is in the environment.";
+                report.add(spot, "unknown_env", message, advice);
+            }
+            (Some(("vars", var)), Some(vars)) => {
+                let near = report.nearest(var, vars.keys().map(String::as_str));
+                let advice = match near {
+                    Some(near) => format!("Did you mean `{{{{vars.{near}}}}}`?"),
+                    None if vars.is_empty() => "Add it under `vars:`, or give it with the run.".to_owned(),
+                    None => format!("There are {}.", list(vars.keys().map(String::as_str).take(20))),
+                };
+                report.add(spot, "unknown_var", format!("there is no var for {written}"), advice);
+            }
+            (_, None) => {
+                let message = format!("{written} is not filled within `vars`");
+                report.add(spot, "unknown_placeholder", message, "A var may use {{input}} and {{env.NAME}} only.");
+            }
+            _ => report.add(spot, "unknown_placeholder", format!("there is nothing to fill {written} with"), KNOWN),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::problem::Place;
+
+    fn filled(text: &str, given: &Given) -> Option<String> {
+        let values = Values::new(given, BTreeMap::new());
+        let filled = values.fill(&mut Report::new(), text, MAX_FILLED, &Spot::new(Place::START, ""))?;
+        filled.text().map(str::to_owned)
+    }
+
+    #[test]
+    fn fills_once() {
+        for (text, input, expected) in [
+            ("a {{input}} b", "x", "a x b"),
+            ("{{ input }}{{input}}", "x", "xx"),
+            ("{{input}}", "{{input}}", "{{input}}"),
+            ("{% $states.input %} {x} {{", "x", "{% $states.input %} {x} {{"),
+            ("\"quotes\"\nand 🦊", "x", "\"quotes\"\nand 🦊"),
+            ("", "x", ""),
+        ] {
+            let given = Given { input: Some(input.to_owned()), ..Given::default() };
+            assert_eq!(filled(text, &given).as_deref(), Some(expected));
+        }
+        for unknown in ["{{env.KEY}}", "{{input}}", "{{}}", "{{vars.x}}", "{{step_a.text}}", "{{ {{input}} }}"] {
+            assert_eq!(filled(unknown, &Given::default()), None, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_not_filled_beyond_its_limit() {
+        let given = Given { input: Some("x".repeat(1_000)), ..Given::default() };
+        let values = Values::new(&given, BTreeMap::new());
+        let text = "{{input}}".repeat(100_000);
+        let filled = values.fill(&mut Report::new(), &text, MAX_FILLED, &Spot::new(Place::START, "")).unwrap();
+        assert!(filled.cut && filled.text().unwrap().len() <= MAX_FILLED);
+    }
+}
