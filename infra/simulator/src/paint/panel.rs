@@ -12,9 +12,25 @@ const LINE_SPACING: f32 = 1.08;
 /// Below this many pixels a letter is a smudge.
 const SMALLEST: usize = 7;
 
-pub(super) fn paint(canvas: &mut Canvas, prompt: &str, footer: &[String]) {
+/// Where the panel lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the middle, as large as fits.
+    Middle,
+    /// Within the lower part, so that what lies behind stays visible.
+    Foot,
+}
+
+/// The part of the height that a panel at the foot takes at most.
+const FOOT: f32 = 0.3;
+
+pub(super) fn paint(canvas: &mut Canvas, prompt: &str, footer: &[String], place: Place) {
     let bottom = paint_footer(canvas, footer);
-    paint_prompt(canvas, prompt, bottom);
+    let top = match place {
+        Place::Middle => 0,
+        Place::Foot => bottom - (bottom as f32 * FOOT) as usize,
+    };
+    paint_prompt(canvas, prompt, top, bottom);
 }
 
 /// Draws the bottom line (two where one would be too small) and returns where it begins.
@@ -48,12 +64,12 @@ fn paint_footer(canvas: &mut Canvas, footer: &[String]) -> usize {
     top
 }
 
-fn paint_prompt(canvas: &mut Canvas, prompt: &str, bottom: usize) {
-    let shorter = canvas.width.min(bottom) as f32;
+fn paint_prompt(canvas: &mut Canvas, prompt: &str, top: usize, bottom: usize) {
+    let shorter = canvas.width.min(bottom - top) as f32;
     let margin = shorter * 0.07;
     let padding = shorter * 0.055;
     let room_across = canvas.width as f32 - 2.0 * (margin + padding);
-    let room_down = bottom as f32 - 2.0 * (margin + padding);
+    let room_down = (bottom - top) as f32 - 2.0 * (margin + padding);
     let Some((size, lines)) = fit(&plain(prompt), room_across, room_down, shorter) else {
         return;
     };
@@ -66,7 +82,7 @@ fn paint_prompt(canvas: &mut Canvas, prompt: &str, bottom: usize) {
     let width = (text_width + 2.0 * padding).max((canvas.width as f32 - 2.0 * margin) * 0.6);
     let height = text_height + 2.0 * padding;
     let left = (canvas.width as f32 - width) / 2.0;
-    let top = (bottom as f32 - height) / 2.0;
+    let top = ((top + bottom) as f32 - height) / 2.0;
     let radius = padding * 0.8;
     let panel = Area { left, top, width, height };
     panel.cast_shadow(canvas, radius, (shorter / 110.0).max(1.0));
