@@ -73,6 +73,8 @@ impl Keep {
     /// Keeps a copy and gives its name. May write a file: not for an async thread.
     pub(crate) fn put(&self, copy: Vec<u8>) -> String {
         let name = hex::encode(Sha256::digest(&copy));
+        // Held while the file is written: two requests may bring the same picture at once.
+        let mut memory = self.memory();
         if let Some(folder) = &self.folder {
             let path = folder.join(&name);
             // Without the file the request still ends well; only a restart would miss it.
@@ -82,7 +84,7 @@ impl Keep {
                 tracing::warn!(error = %error, "copy of an input not kept on file");
             }
         }
-        self.memory().add(&name, copy.into(), KEPT_BYTES);
+        memory.add(&name, copy.into(), KEPT_BYTES);
         name
     }
 

@@ -36,7 +36,7 @@ impl Asked {
         let contents = match body.get("contents") {
             Some(Value::Array(contents)) if !contents.is_empty() => contents.as_slice(),
             Some(content @ Value::Object(_)) => std::slice::from_ref(content),
-            _ => return Err(missing("contents")),
+            _ => return Err(Refusal::invalid("* GenerateContentRequest.contents: contents is not specified")),
         };
         let mut asked = Self::default();
         for content in contents {
@@ -44,7 +44,7 @@ impl Asked {
             asked.parts(content)?;
         }
         if asked.characters == 0 && asked.pictures.is_empty() {
-            return Err(missing("contents.parts"));
+            return Err(Refusal::invalid("* GenerateContentRequest.contents.parts: contents.parts must not be empty."));
         }
         if let Some(parts) = member(&body, "systemInstruction", "system_instruction") {
             let texts = parts.get("parts").and_then(Value::as_array).into_iter().flatten();
@@ -72,7 +72,9 @@ impl Asked {
                 let message = format!("You do not have permission to access the File {name} or it may not exist.");
                 return Err(Refusal::new(StatusCode::FORBIDDEN, "PERMISSION_DENIED", message));
             } else {
-                return Err(missing("contents.parts.data"));
+                return Err(Refusal::invalid(
+                    "* GenerateContentRequest.contents.parts.data: required oneof field 'data' must have one initialized field",
+                ));
             }
         }
         Ok(())
@@ -102,10 +104,6 @@ impl Asked {
     pub(super) fn prompt(&self) -> Option<String> {
         (!self.texts.is_empty()).then(|| self.texts.join("\n"))
     }
-}
-
-fn missing(field: &str) -> Refusal {
-    Refusal::invalid(format!("* GenerateContentRequest.{field}: {} is not specified", field.replace('.', " ")))
 }
 
 fn inline(data: &Value) -> Result<Vec<u8>, Refusal> {
