@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::counters::Counters;
-use crate::fal::requests::RequestRecord;
 use crate::fal::webhook::{self, Mutation, ResendError};
+use crate::records::RequestRecord;
 use crate::world::{Settings, SettingsChange, World};
 
 /// All routes beneath `/_control`.
@@ -33,7 +33,7 @@ async fn counters(State(world): State<Arc<World>>) -> Json<Counters> {
 }
 
 async fn requests(State(world): State<Arc<World>>) -> Json<Vec<RequestRecord>> {
-    Json(world.requests.records())
+    Json(world.records())
 }
 
 async fn identity(State(world): State<Arc<World>>) -> Json<Value> {

@@ -1,14 +1,20 @@
-//! Generation providers on loopback, for development and tests: real wire formats, true queueing, pictures that decode,
-//! signed webhooks. [`Simulator::start`] runs it in the current process; the binary `simulator` wraps the same.
+//! Generation providers on loopback, for development and tests: real wire formats, true queueing, pictures and videos that
+//! decode, signed webhooks. [`Simulator::start`] runs it in the current process; the binary `simulator` wraps the same.
 
+mod calls;
 mod clock;
 mod control;
 mod counters;
 mod fal;
 mod gate;
+mod gemini;
 mod identity;
+mod keep;
 mod paint;
 mod parent;
+mod records;
+mod still;
+mod video;
 mod world;
 
 use std::io;
@@ -18,26 +24,33 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 pub use counters::{Counters, EndpointCounters};
-pub use fal::requests::{RequestRecord, Status, WebhookRecord};
 pub use fal::webhook::{Mutation, ResendError, Resent};
 pub use identity::StateError;
 pub use parent::parent_gone;
+pub use records::{RequestRecord, Status, WebhookRecord};
 pub use world::{BadScale, Settings, SettingsChange, WebhookMode};
 
+use calls::Calls;
 use clock::Chance;
+use fal::inputs::FETCHED_AT_ONCE;
 use fal::journal::Journal;
 use fal::media::Gallery;
 use fal::requests::Requests;
 use gate::Gate;
 use identity::Identity;
+use keep::Keep;
+use records::Sequence;
 use world::{Live, World};
 
-/// The key that is accepted where no other is configured.
+/// The fal key that is accepted where no other is configured.
 pub const DEFAULT_FAL_KEY: &str = "simulated-key-id:simulated-key-secret";
+
+/// The Gemini key that is accepted where no other is configured.
+pub const DEFAULT_GEMINI_KEY: &str = "simulated-gemini-key";
 
 /// How often the state file is brought up to date.
 const SAVE_EVERY: Duration = Duration::from_millis(500);
@@ -59,11 +72,21 @@ pub struct Config {
     pub state: Option<PathBuf>,
     /// The fal key that is accepted: `<id>:<secret>`.
     pub fal_key: String,
+    /// The Gemini key that is accepted.
+    pub gemini_key: String,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { port: 0, scale: 0.2, concurrency: 40, seed: None, state: None, fal_key: DEFAULT_FAL_KEY.to_owned() }
+        Self {
+            port: 0,
+            scale: 0.2,
+            concurrency: 40,
+            seed: None,
+            state: None,
+            fal_key: DEFAULT_FAL_KEY.to_owned(),
+            gemini_key: DEFAULT_GEMINI_KEY.to_owned(),
+        }
     }
 }
 
@@ -85,11 +108,14 @@ pub enum StartError {
     /// The requests on file beside the state file are no use.
     #[error("the requests beside the state file cannot be read or kept: {0}")]
     Journal(#[source] io::Error),
+    /// The folder of inputs beside the state file is no use.
+    #[error("the inputs beside the state file cannot be kept: {0}")]
+    Inputs(#[source] io::Error),
     /// The scale makes no sense.
     #[error(transparent)]
     Scale(#[from] BadScale),
-    /// The HTTP client for webhooks could not be made.
-    #[error("no HTTP client for webhooks: {0}")]
+    /// The HTTP client for webhooks and inputs could not be made.
+    #[error("no HTTP client: {0}")]
     Client(#[from] reqwest::Error),
     /// The system gave no random seed.
     #[error("no random seed could be drawn")]
@@ -109,6 +135,7 @@ impl Simulator {
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
         let (identity, counters) = Identity::open(config.state.as_deref())?;
         let (journal, past) = Journal::open(config.state.as_deref()).map_err(StartError::Journal)?;
+        let keep = Keep::open(config.state.as_deref(), &past.copies()).map_err(StartError::Inputs)?;
         let seed = match config.seed {
             Some(seed) => seed,
             None => {
@@ -121,22 +148,27 @@ impl Simulator {
         let listen = |source| StartError::Listen { port, source };
         let listener = listener.map_err(listen)?;
         let port = listener.local_addr().map_err(listen)?.port();
+        let sequence = Sequence::default();
         let world = Arc::new(World {
             port,
             fal_key: config.fal_key,
+            gemini_key: config.gemini_key,
             identity,
             chance: Chance::new(seed),
             gate: Gate::new(config.concurrency),
-            requests: Requests::default(),
+            requests: Requests::new(sequence.clone()),
+            calls: Calls::new(sequence),
             journal,
             gallery: Gallery::new(),
+            keep,
+            fetches: Semaphore::new(FETCHED_AT_ONCE),
             client,
             live: Mutex::new(Live { scale: config.scale, webhook_mode: WebhookMode::default() }),
             counters: Mutex::new(counters),
             held: Mutex::default(),
             stopped: watch::Sender::new(false),
         });
-        let router = fal::router().merge(control::router()).with_state(world.clone());
+        let router = fal::router().merge(gemini::router()).merge(control::router()).with_state(world.clone());
         let mut stopped = world.stopped.subscribe();
         let server = tokio::spawn(async move {
             let stop = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
@@ -205,6 +237,16 @@ impl Running {
         format!("{}/fal/rest", self.world.base())
     }
 
+    /// What stands for `https://generativelanguage.googleapis.com`.
+    pub fn gemini_url(&self) -> String {
+        format!("{}/gemini", self.world.base())
+    }
+
+    /// The Gemini key that is accepted.
+    pub fn gemini_key(&self) -> &str {
+        &self.world.gemini_key
+    }
+
     /// The fal key that is accepted.
     pub fn fal_key(&self) -> &str {
         &self.world.fal_key
@@ -220,9 +262,9 @@ impl Running {
         self.world.counters()
     }
 
-    /// All requests in the order of submission.
+    /// All requests, and calls of Gemini, in the order of submission.
     pub fn requests(&self) -> Vec<RequestRecord> {
-        self.world.requests.records()
+        self.world.records()
     }
 
     /// The settings as they are.

@@ -6,13 +6,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use fresco_simulator::{Config, DEFAULT_FAL_KEY, Simulator, StartError, parent_gone, write_port_file};
+use fresco_simulator::{
+    Config, DEFAULT_FAL_KEY, DEFAULT_GEMINI_KEY, Simulator, StartError, parent_gone, write_port_file,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Generation providers on loopback: real wire formats, true queueing, pictures that decode, signed webhooks.
+/// Generation providers on loopback: real wire formats, true queueing, pictures and videos, signed webhooks.
 #[derive(Debug, Parser)]
 #[command(name = "simulator")]
 struct Flags {
@@ -37,6 +39,9 @@ struct Flags {
     /// The fal key that is accepted.
     #[arg(long, value_name = "ID:SECRET", default_value = DEFAULT_FAL_KEY)]
     fal_key: String,
+    /// The Gemini key that is accepted.
+    #[arg(long, value_name = "KEY", default_value = DEFAULT_GEMINI_KEY)]
+    gemini_key: String,
     /// Ends when the process with this id is gone.
     #[arg(long, value_name = "PID")]
     parent_pid: Option<u32>,
@@ -82,6 +87,7 @@ async fn run(flags: Flags) -> Result<(), Failure> {
         seed: flags.seed,
         state: flags.state,
         fal_key: flags.fal_key,
+        gemini_key: flags.gemini_key,
     })
     .await?;
     if let Some(path) = flags.port_file {

@@ -3,9 +3,11 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
+use crate::calls::Calls;
 use crate::clock::Chance;
 use crate::counters::Counters;
 use crate::fal::journal::Journal;
@@ -13,6 +15,8 @@ use crate::fal::media::Gallery;
 use crate::fal::requests::Requests;
 use crate::gate::Gate;
 use crate::identity::{Identity, StateError};
+use crate::keep::{Keep, Kept};
+use crate::records::{RequestRecord, in_order};
 
 /// What happens to the webhooks of requests that end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,12 +73,17 @@ pub(crate) fn check_scale(scale: f64) -> Result<(), BadScale> {
 pub(crate) struct World {
     pub(crate) port: u16,
     pub(crate) fal_key: String,
+    pub(crate) gemini_key: String,
     pub(crate) identity: Identity,
     pub(crate) chance: Chance,
     pub(crate) gate: Gate,
     pub(crate) requests: Requests,
+    pub(crate) calls: Calls,
     pub(crate) journal: Journal,
     pub(crate) gallery: Gallery,
+    pub(crate) keep: Keep,
+    /// Turns to fetch an input.
+    pub(crate) fetches: Semaphore,
     pub(crate) client: reqwest::Client,
     pub(crate) live: Mutex<Live>,
     pub(crate) counters: Mutex<Counters>,
@@ -127,6 +136,18 @@ impl World {
     pub(crate) fn reset(&self) {
         *lock(&self.counters) = Counters::default();
         self.gate.forget_max();
+    }
+
+    /// All requests and calls in the order of submission.
+    pub(crate) fn records(&self) -> Vec<RequestRecord> {
+        let mut records = self.requests.records();
+        records.extend(self.calls.records());
+        in_order(records)
+    }
+
+    /// The copies of inputs; `None` if one is there no more. May read files: not for an async thread.
+    pub(crate) fn copies(&self, inputs: &[Kept]) -> Option<Vec<Bytes>> {
+        inputs.iter().map(|input| self.keep.get(&input.copy)).collect()
     }
 
     pub(crate) fn scale(&self) -> f64 {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Fal, until};
+use common::{BLUE, Fal, Inputs, alike, mean, until};
 use fresco_simulator::{Config, SettingsChange};
 use serde_json::json;
 
@@ -32,4 +32,34 @@ async fn accepted_requests_outlive_the_process() {
     assert_eq!((&again["prompt"], &again["seed"]), (&json!("ended"), &json!(1)));
     let counters = second.running.counters();
     assert_eq!((counters.submits, counters.accepted, counters.billed_completions), (3, 3, 2));
+}
+
+#[tokio::test]
+async fn inputs_outlive_the_process_too() {
+    let (folder, inputs) = (tempfile::tempdir().unwrap(), Inputs::start().await);
+    let config = || Config { scale: 0.0, state: Some(folder.path().join("state.json")), ..Config::default() };
+    let first = Fal::start(config()).await;
+    let edit = |name: &str| json!({ "prompt": name, "image_url": inputs.at(name), "seed": 1 });
+    let ended = first.submit("fal-ai/flux-kontext/dev", edit("wide")).await;
+    let (_, refusal) = first.run("fal-ai/flux-kontext/dev", edit("text")).await;
+    assert_eq!(first.result(&ended).await.status(), 200);
+    first.running.change(SettingsChange { concurrency: Some(0), ..SettingsChange::default() }).unwrap();
+    let waiting = first.submit("fal-ai/flux-kontext/dev", edit("tall")).await;
+    drop(first);
+    inputs.close();
+
+    let second = Fal::start(config()).await;
+    let url = |reply: &serde_json::Value| {
+        let id = reply["request_id"].as_str().unwrap();
+        format!("{}/fal/queue/fal-ai/flux-kontext/requests/{id}", second.running.url())
+    };
+    // What had ended is drawn from the copy; what was under way asks for its input again, and that is gone.
+    let (status, output) = second.get(&url(&ended)).await;
+    assert_eq!((status, &output["images"][0]["width"]), (200, &json!(320)));
+    let picture = image::load_from_memory(&second.download(&output["images"][0]).await.1).unwrap().into_rgb8();
+    assert!(alike(mean(&picture, 10..90, 10..60), BLUE));
+    until("the request has ended", async || second.get(&url(&waiting)).await.0 == 422).await;
+    assert_eq!(second.get(&url(&waiting)).await.1["detail"][0]["type"], "file_download_error");
+    let refused = second.running.requests()[1].request_id.clone();
+    assert_eq!(second.get(&url(&json!({ "request_id": refused }))).await, (422, refusal));
 }

@@ -1,7 +1,8 @@
 //! Requests on file. A provider does not forget its jobs when its client's machine goes down, so a simulator with a state
-//! file takes up again what it had accepted: what was under way is worked on anew, what had ended can be fetched again.
+//! file takes up again what it had accepted: what was under way is worked on anew (its inputs are fetched again), what had
+//! ended can be fetched again, drawn from the copies of its inputs that are kept beside the state file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use super::endpoints;
 use super::queue::{latency, plan};
 use super::requests::{Infrastructure, Job, Outcome};
 use super::work;
+use crate::keep::Kept;
 use crate::world::World;
 
 /// So many requests are taken up again; older ones are forgotten.
@@ -24,7 +26,19 @@ const KEPT: usize = 1_000;
 #[serde(rename_all = "snake_case")]
 enum Line {
     Accepted(Accepted),
-    Ended { request_id: String, status: u16 },
+    Ended(Ended),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Ended {
+    request_id: String,
+    status: u16,
+    /// The inputs of what ended well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    inputs: Vec<Kept>,
+    /// What was said of a refusal: it cannot be told again from the body alone, as the inputs may have played a part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body: Option<Value>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,7 +57,7 @@ pub(crate) struct Journal(Option<Mutex<File>>);
 
 /// What stood in it.
 #[derive(Debug, Default)]
-pub(crate) struct Past(Vec<(Accepted, Option<u16>)>);
+pub(crate) struct Past(Vec<(Accepted, Option<Ended>)>);
 
 impl Journal {
     /// Opens the file beside the state file, and reads what stands in it. A line that was cut off counts for nothing.
@@ -52,7 +66,7 @@ impl Journal {
         let past = Past::read(&std::fs::read_to_string(&path).or_else(absent)?);
         let mut text = String::new();
         for (accepted, ended) in &past.0 {
-            let ended = ended.map(|status| Line::Ended { request_id: accepted.request_id.clone(), status });
+            let ended = ended.clone().map(Line::Ended);
             for line in std::iter::once(Line::Accepted(accepted.clone())).chain(ended) {
                 text.push_str(&serde_json::to_string(&line).map_err(io::Error::other)?);
                 text.push('\n');
@@ -75,7 +89,12 @@ impl Journal {
     }
 
     pub(crate) fn ended(&self, id: &str, outcome: &Outcome) {
-        self.write(&Line::Ended { request_id: id.to_owned(), status: outcome.status() });
+        let (inputs, body) = match outcome {
+            Outcome::Made(output) => (output.inputs.clone(), None),
+            Outcome::Refused { body, .. } => (Vec::new(), Some(body.clone())),
+            Outcome::Ended(_) => (Vec::new(), None),
+        };
+        self.write(&Line::Ended(Ended { request_id: id.to_owned(), status: outcome.status(), inputs, body }));
     }
 
     fn write(&self, line: &Line) {
@@ -91,7 +110,7 @@ impl Journal {
 
 impl Past {
     fn read(text: &str) -> Self {
-        let mut order: Vec<(Accepted, Option<u16>)> = Vec::new();
+        let mut order: Vec<(Accepted, Option<Ended>)> = Vec::new();
         let mut places: HashMap<String, usize> = HashMap::new();
         for line in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
             match line {
@@ -99,9 +118,9 @@ impl Past {
                     places.insert(accepted.request_id.clone(), order.len());
                     order.push((accepted, None));
                 }
-                Line::Ended { request_id, status } => {
-                    if let Some(entry) = places.get(&request_id).and_then(|&place| order.get_mut(place)) {
-                        entry.1 = Some(status);
+                Line::Ended(ended) => {
+                    if let Some(entry) = places.get(&ended.request_id).and_then(|&place| order.get_mut(place)) {
+                        entry.1 = Some(ended);
                     }
                 }
             }
@@ -127,16 +146,27 @@ impl Past {
                 sent_ms: accepted.sent_ms,
                 cancelled: tokio::sync::Notify::new(),
             });
-            match (ended, &job.plan) {
-                (None, _) => work::begin(world, job.clone(), ticket, latency(world, endpoint), None),
-                (Some(499), _) => drop(world.requests.end(&job.id, Outcome::Ended(Infrastructure::ClientCancelled))),
-                (Some(504), _) => drop(world.requests.end(&job.id, Outcome::Ended(Infrastructure::RequestTimeout))),
-                (Some(_), Ok(_)) => drop(world.requests.end(&job.id, Outcome::Made)),
-                (Some(status), Err(body)) => {
-                    drop(world.requests.end(&job.id, Outcome::Refused { status, body: body.clone() }));
+            let Some(ended) = ended else {
+                work::begin(world, job.clone(), ticket, latency(world, endpoint), None);
+                continue;
+            };
+            let outcome = match (ended.status, &job.plan) {
+                (499, _) => Outcome::Ended(Infrastructure::ClientCancelled),
+                (504, _) => Outcome::Ended(Infrastructure::RequestTimeout),
+                (200, Ok(plan)) => Outcome::Made(Arc::new(plan.output(ended.inputs))),
+                (status, plan) => {
+                    let told = ended.body.or_else(|| plan.as_ref().err().cloned());
+                    Outcome::Refused { status, body: told.unwrap_or_default() }
                 }
-            }
+            };
+            drop(world.requests.end(&job.id, outcome));
         }
+    }
+
+    /// The copies of inputs that these requests are drawn from.
+    pub(crate) fn copies(&self) -> HashSet<String> {
+        let ended = self.0.iter().filter_map(|(_, ended)| ended.as_ref());
+        ended.flat_map(|ended| ended.inputs.iter().map(|input| input.copy.clone())).collect()
     }
 }
 

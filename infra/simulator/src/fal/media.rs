@@ -1,5 +1,5 @@
-//! The address of outputs. Nothing is stored: a picture is drawn from its request when it is fetched, and the last few
-//! are kept, as downloads come in bursts.
+//! The address of outputs. No output is stored: a picture or video is drawn from its request and the copies of its inputs
+//! when it is fetched, and the last few are kept, as downloads come in bursts.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,9 +11,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use super::requests::Outcome;
 use super::{Answer, answer};
-use crate::paint;
 use crate::world::World;
 
 /// Encoded bytes that are kept at most.
@@ -21,7 +19,7 @@ const KEPT_BYTES: usize = 32 << 20;
 /// Drawing takes a canvas of up to 50 MB and a processor each.
 const DRAWN_AT_ONCE: usize = 2;
 
-/// Draws pictures and keeps the last ones.
+/// Draws outputs and keeps the last ones.
 #[derive(Debug)]
 pub(crate) struct Gallery {
     turns: Semaphore,
@@ -67,17 +65,21 @@ pub(crate) async fn serve(State(world): State<Arc<World>>, Path((id, name)): Pat
 async fn bytes_of(world: &Arc<World>, id: &str, name: &str) -> Result<(&'static str, Bytes), Answer> {
     let missing = || answer(StatusCode::NOT_FOUND, json!({ "detail": "Not found" }));
     let request = world.requests.get(id).ok_or_else(missing)?;
-    let made = request.end.as_ref().is_some_and(|end| matches!(end.outcome, Outcome::Made));
-    let plan = request.job.plan.as_ref().ok().filter(|_| made).ok_or_else(missing)?;
-    let picture = plan.picture(name).ok_or_else(missing)?.clone();
-    let content_type = picture.format.content_type();
+    let output = request.output().ok_or_else(missing)?.clone();
+    let content_type = output.work(name).ok_or_else(missing)?.content_type();
     let key = format!("{id}/{name}");
     if let Some(bytes) = world.gallery.kept(&key) {
         return Ok((content_type, bytes));
     }
-    let drawn = world.gallery.draw(move || paint::render(&picture).ok()).await;
-    let failed = || answer(StatusCode::INTERNAL_SERVER_ERROR, json!({ "detail": "The picture cannot be encoded" }));
-    let bytes = Bytes::from(drawn.ok_or_else(failed)?);
+    let (keeper, name) = (world.clone(), name.to_owned());
+    let draw = move || {
+        // Without the copy of an input there is nothing to draw from any more: the output has expired.
+        let Some(copies) = keeper.copies(&output.inputs) else { return Some(None) };
+        output.work(&name)?.render(&copies).map(Some)
+    };
+    let failed = || answer(StatusCode::INTERNAL_SERVER_ERROR, json!({ "detail": "The output cannot be encoded" }));
+    let drawn = world.gallery.draw(draw).await.ok_or_else(failed)?;
+    let bytes = Bytes::from(drawn.ok_or_else(missing)?);
     world.gallery.keep(key, bytes.clone());
     Ok((content_type, bytes))
 }

@@ -2,6 +2,7 @@
 //! set, and the media host. Hosts of the real thing are path prefixes here; the rest of every path is the same.
 
 pub(crate) mod endpoints;
+pub(crate) mod inputs;
 pub(crate) mod journal;
 pub(crate) mod media;
 mod output;
@@ -9,6 +10,7 @@ mod platform;
 mod queue;
 pub(crate) mod requests;
 mod schema;
+mod sizes;
 mod values;
 pub(crate) mod webhook;
 pub(crate) mod work;

@@ -12,9 +12,10 @@ use tokio::sync::Notify;
 
 use super::endpoints::{self, Endpoint, app_of};
 use super::output::Plan;
-use super::requests::{Infrastructure, Job, Outcome, Request, Status};
+use super::requests::{Infrastructure, Job, Outcome, Request};
 use super::{Answer, answer, authorize, schema, status_code, work};
 use crate::clock::now_ms;
+use crate::records::Status;
 use crate::world::World;
 
 type Parameters = Query<Vec<(String, String)>>;
@@ -152,10 +153,10 @@ async fn result(world: &Arc<World>, request: &Request) -> Result<Answer, Answer>
         return Err(answer(StatusCode::INTERNAL_SERVER_ERROR, json!({ "detail": "The output cannot be encoded" })));
     };
     let reply = answer(status_code(end.outcome.status()), body).header("x-fal-request-id", id);
-    Ok(match (&end.outcome, &request.job.plan) {
-        (Outcome::Made, Ok(plan)) => reply.header("x-fal-billable-units", plan.billable_units.to_string()),
-        (Outcome::Refused { .. }, _) | (Outcome::Made, Err(_)) => reply.header("x-fal-retryable", "false"),
-        (Outcome::Ended(reason), _) => {
+    Ok(match &end.outcome {
+        Outcome::Made(output) => reply.header("x-fal-billable-units", output.billable_units.to_string()),
+        Outcome::Refused { .. } => reply.header("x-fal-retryable", "false"),
+        Outcome::Ended(reason) => {
             let reply = reply.header("x-fal-error-type", reason.error_type()).header("x-fal-retryable", "false");
             match reason {
                 Infrastructure::RequestTimeout => reply.header("x-fal-request-timeout-type", "user"),
@@ -176,7 +177,7 @@ fn add_addresses(body: &mut Value, world: &World, job: &Job) {
 /// What a request will make, or the body of its refusal.
 pub(crate) fn plan(world: &World, endpoint: &'static Endpoint, input: &Map<String, Value>) -> Result<Plan, Value> {
     match schema::check(endpoint.fields, input) {
-        Ok(values) => Ok(Plan::new(endpoint, &values, &world.chance)),
+        Ok(values) => Ok(Plan::new(endpoint, values, &world.chance)),
         Err(problems) => Err(json!({ "detail": problems })),
     }
 }

@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::endpoints::Endpoint;
-use super::output::Plan;
+use super::inputs;
+use super::output::{Output, Plan};
 use crate::clock::now_ms;
+use crate::records::{RequestRecord, Sequence, Status, WebhookRecord};
 
 /// So many requests are remembered; beyond it the oldest that have ended are forgotten.
 const REMEMBERED: usize = 20_000;
@@ -52,8 +53,8 @@ pub(crate) struct End {
 /// What a request came to.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
-    /// The plan's output.
-    Made,
+    /// The output.
+    Made(Arc<Output>),
     /// The application refused or failed: its status and body.
     Refused { status: u16, body: Value },
     /// The platform ended it.
@@ -94,7 +95,7 @@ impl Infrastructure {
 impl Outcome {
     pub(crate) fn status(&self) -> u16 {
         match self {
-            Self::Made => 200,
+            Self::Made(_) => 200,
             Self::Refused { status, .. } => *status,
             Self::Ended(reason) => reason.status(),
         }
@@ -115,13 +116,21 @@ impl Request {
         Some((self.end.as_ref()?.at_ms - self.started_ms?) as f64 / 1000.0)
     }
 
+    /// What it made, if it ended well.
+    pub(crate) fn output(&self) -> Option<&Arc<Output>> {
+        match &self.end.as_ref()?.outcome {
+            Outcome::Made(output) => Some(output),
+            Outcome::Refused { .. } | Outcome::Ended(_) => None,
+        }
+    }
+
     pub(crate) fn record(&self) -> RequestRecord {
         let job = &self.job;
-        let made = self.end.as_ref().is_some_and(|end| matches!(end.outcome, Outcome::Made));
         RequestRecord {
             request_id: job.id.clone(),
             endpoint: job.endpoint.id.to_owned(),
             prompt: job.input.get("prompt").and_then(Value::as_str).map(str::to_owned),
+            inputs: inputs::wanted(job.endpoint.fields, &job.input).len(),
             submitted_ms: job.sent_ms,
             started_ms: self.started_ms,
             ended_ms: self.end.as_ref().map(|end| end.at_ms),
@@ -131,7 +140,7 @@ impl Request {
                 Some(Outcome::Ended(reason)) => Some(reason.error_type().to_owned()),
                 _ => None,
             },
-            billable_units: job.plan.as_ref().ok().filter(|_| made).map(|plan| plan.billable_units),
+            billable_units: self.output().map(|output| output.billable_units),
             token: job.webhook.as_deref().and_then(last_segment),
             webhook_url: job.webhook.clone(),
             webhook: self.webhook.clone(),
@@ -145,67 +154,13 @@ fn last_segment(address: &str) -> Option<String> {
     Some(url.path_segments()?.next_back()?.to_owned())
 }
 
-/// The three statuses of the queue; failures are completed, too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Status {
-    /// Waits for its turn.
-    InQueue,
-    /// Being worked on.
-    InProgress,
-    /// Ended, well or not.
-    Completed,
-}
-
-/// One request as the control routes show it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct RequestRecord {
-    /// The id that the submission was answered with.
-    pub request_id: String,
-    /// The full endpoint id.
-    pub endpoint: String,
-    /// The input's `prompt`, if it is a text.
-    pub prompt: Option<String>,
-    /// When the submission was accepted, in ms since the Unix epoch.
-    pub submitted_ms: i64,
-    /// When work on it began.
-    pub started_ms: Option<i64>,
-    /// When it ended.
-    pub ended_ms: Option<i64>,
-    /// Where it stands.
-    pub status: Status,
-    /// The HTTP status of its result, once it ended.
-    pub status_code: Option<u16>,
-    /// Why the platform ended it, if it did.
-    pub error_type: Option<String>,
-    /// What was billed, if anything.
-    pub billable_units: Option<f64>,
-    /// The last path segment of the webhook address.
-    pub token: Option<String>,
-    /// Where its webhook goes.
-    pub webhook_url: Option<String>,
-    /// What became of its webhook.
-    pub webhook: WebhookRecord,
-}
-
-/// What became of the webhook of a request.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct WebhookRecord {
-    /// Deliveries tried, repeats and resends too.
-    pub deliveries: u32,
-    /// Whether one was answered with 2xx.
-    pub acked: bool,
-    /// The HTTP status of the last answer.
-    pub last_status: Option<u16>,
-}
-
 /// All requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Requests(Mutex<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
-    next_sequence: u64,
+    sequence: Sequence,
     by_id: HashMap<String, u64>,
     by_sequence: BTreeMap<u64, Request>,
 }
@@ -229,6 +184,10 @@ impl Inner {
 }
 
 impl Requests {
+    pub(crate) fn new(sequence: Sequence) -> Self {
+        Self(Mutex::new(Inner { sequence, by_id: HashMap::new(), by_sequence: BTreeMap::new() }))
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -236,8 +195,7 @@ impl Requests {
     /// Adds a request. Its sequence number is given to `make`, and is higher than all before.
     pub(crate) fn add(&self, make: impl FnOnce(u64) -> Job) -> Arc<Job> {
         let mut inner = self.inner();
-        let sequence = inner.next_sequence;
-        inner.next_sequence += 1;
+        let sequence = inner.sequence.next();
         let job = Arc::new(make(sequence));
         let request = Request { job: job.clone(), started_ms: None, end: None, webhook: WebhookRecord::default() };
         inner.by_id.insert(job.id.clone(), sequence);
@@ -288,8 +246,8 @@ impl Requests {
         range.map(|(_, request)| request).filter(|request| keep(request)).take(limit).cloned().collect()
     }
 
-    /// All requests in the order of submission.
-    pub(crate) fn records(&self) -> Vec<RequestRecord> {
-        self.inner().by_sequence.values().map(Request::record).collect()
+    /// All requests with their sequence numbers.
+    pub(crate) fn records(&self) -> Vec<(u64, RequestRecord)> {
+        self.inner().by_sequence.iter().map(|(sequence, request)| (*sequence, request.record())).collect()
     }
 }

@@ -26,8 +26,23 @@ pub(crate) enum Kind {
     Boolean,
     /// One of the listed texts.
     Choice(&'static [&'static str]),
+    /// One of the listed whole numbers; a text that reads as one is none.
+    IntegerChoice(&'static [i64]),
+    /// A list of texts.
+    Texts,
+    /// The address of one media input: http, https or a data URI. Whether anything is there shows when it is fetched.
+    Url,
+    /// Addresses of at least one media input and at most so many.
+    Urls { max: usize },
     /// One of the listed texts, or an object of width and height (at most 14142 each).
     Size(&'static [&'static str]),
+}
+
+impl Kind {
+    /// Whether the field holds addresses of media.
+    pub(crate) fn is_media(&self) -> bool {
+        matches!(self, Self::Url | Self::Urls { .. })
+    }
 }
 
 /// What an absent field means.
@@ -75,8 +90,23 @@ pub(crate) fn check(fields: &[Field], body: &Map<String, Value>) -> Result<Map<S
 
 /// One entry of `detail`. Types that fal documents itself point to its page, the others to pydantic's.
 pub(crate) fn problem(loc: &[&str], kind: &str, message: &str, context: Option<Value>, input: &Value) -> Value {
+    located(json!(loc), kind, message, context, input)
+}
+
+/// The same for a place whose parts are not all names.
+pub(crate) fn located(loc: Value, kind: &str, message: &str, context: Option<Value>, input: &Value) -> Value {
     let url = match kind {
-        "one_of" | "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal" | "multiple_of" => {
+        "one_of"
+        | "greater_than"
+        | "greater_than_equal"
+        | "less_than"
+        | "less_than_equal"
+        | "multiple_of"
+        | "sequence_too_short"
+        | "sequence_too_long"
+        | "file_download_error"
+        | "file_too_large"
+        | "image_load_error" => {
             format!("https://docs.fal.ai/errors#{kind}")
         }
         _ => format!("https://errors.pydantic.dev/2.10/v/{kind}"),
@@ -100,6 +130,10 @@ mod tests {
         Field { name: "sync", kind: Kind::Boolean, default: Default::Boolean(false) },
         Field { name: "format", kind: Kind::Choice(&["jpeg", "png"]), default: Default::Text("jpeg") },
         Field { name: "size", kind: Kind::Size(&["square"]), default: Default::Text("square") },
+        Field { name: "length", kind: Kind::IntegerChoice(&[4, 8]), default: Default::Integer(4) },
+        Field { name: "image_url", kind: Kind::Url, default: Default::Absent },
+        Field { name: "image_urls", kind: Kind::Urls { max: 2 }, default: Default::Absent },
+        Field { name: "voices", kind: Kind::Texts, default: Default::Absent },
     ];
 
     fn check_json(body: Value) -> Result<Value, Vec<(String, String)>> {
@@ -113,7 +147,7 @@ mod tests {
     fn defaults_are_filled_in_and_unknown_fields_ignored() {
         let values = check_json(json!({ "prompt": "x", "aspect": "16:9", "seed": null })).unwrap();
         let expected = json!({ "prompt": "x", "num_images": 1, "guidance": 3.5, "sync": false,
-            "format": "jpeg", "size": "square" });
+            "format": "jpeg", "size": "square", "length": 4 });
         assert_eq!(values, expected);
     }
 
@@ -143,6 +177,14 @@ mod tests {
             (json!({ "prompt": "x", "sync": [] }), "bool_type", r#"["body","sync"]"#),
             (json!({ "prompt": "x", "format": "webp" }), "one_of", r#"["body","format"]"#),
             (json!({ "prompt": "x", "size": "huge" }), "one_of", r#"["body","size"]"#),
+            (json!({ "prompt": "x", "length": 5 }), "one_of", r#"["body","length"]"#),
+            (json!({ "prompt": "x", "length": "8" }), "one_of", r#"["body","length"]"#),
+            (json!({ "prompt": "x", "image_url": 1 }), "string_type", r#"["body","image_url"]"#),
+            (json!({ "prompt": "x", "image_urls": "u" }), "list_type", r#"["body","image_urls"]"#),
+            (json!({ "prompt": "x", "image_urls": [] }), "sequence_too_short", r#"["body","image_urls"]"#),
+            (json!({ "prompt": "x", "image_urls": ["u", "u", "u"] }), "sequence_too_long", r#"["body","image_urls"]"#),
+            (json!({ "prompt": "x", "image_urls": ["u", null] }), "string_type", r#"["body","image_urls",1]"#),
+            (json!({ "prompt": "x", "voices": [4] }), "string_type", r#"["body","voices",0]"#),
             (json!({ "prompt": "x", "size": { "width": 0 } }), "greater_than", r#"["body","size","width"]"#),
             (json!({ "prompt": "x", "size": { "height": 15000 } }), "less_than_equal", r#"["body","size","height"]"#),
         ];

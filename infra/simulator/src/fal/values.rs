@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::schema::{Field, Kind, problem};
+use super::schema::{Field, Kind, located, problem};
 
 /// The largest width and height of fal's `ImageSize`.
 const MAX_SIDE: i64 = 14_142;
@@ -17,6 +17,10 @@ pub(super) fn read(field: &Field, value: &Value) -> Result<Value, Vec<Value>> {
         Kind::Number { min, max } => number(&loc, value, *min, *max).map_err(one),
         Kind::Boolean => boolean(&loc, value).map_err(one),
         Kind::Choice(allowed) => choice(&loc, value, allowed).map_err(one),
+        Kind::IntegerChoice(allowed) => integer_choice(&loc, value, allowed).map_err(one),
+        Kind::Texts => list(field.name, value, None),
+        Kind::Url => text(&loc, value, 1).map_err(one),
+        Kind::Urls { max } => list(field.name, value, Some((1, *max))),
         Kind::Size(_) if value.is_object() => size(field.name, value),
         Kind::Size(allowed) => choice(&loc, value, allowed).map_err(one),
     }
@@ -118,13 +122,50 @@ fn choice(loc: &[&str], value: &Value, allowed: &[&str]) -> Result<Value, Value>
     if value.as_str().is_some_and(|text| allowed.contains(&text)) {
         return Ok(value.clone());
     }
-    let quoted: Vec<String> = allowed.iter().map(|text| format!("'{text}'")).collect();
+    Err(not_listed(loc, value, allowed.iter().map(|text| format!("'{text}'")).collect(), json!(allowed)))
+}
+
+/// Strict, as a literal is for pydantic: no text is taken for a number.
+fn integer_choice(loc: &[&str], value: &Value, allowed: &[i64]) -> Result<Value, Value> {
+    if value.as_i64().is_some_and(|number| allowed.contains(&number)) {
+        return Ok(value.clone());
+    }
+    Err(not_listed(loc, value, allowed.iter().map(i64::to_string).collect(), json!(allowed)))
+}
+
+fn not_listed(loc: &[&str], value: &Value, quoted: Vec<String>, allowed: Value) -> Value {
     let listed = match quoted.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
         _ => quoted.concat(),
     };
     let message = format!("Input should be {listed}");
-    Err(problem(loc, "one_of", &message, Some(json!({ "expected": allowed })), value))
+    problem(loc, "one_of", &message, Some(json!({ "expected": allowed })), value)
+}
+
+/// A list of texts, its length within bounds if there are any.
+fn list(name: &str, value: &Value, bounds: Option<(usize, usize)>) -> Result<Value, Vec<Value>> {
+    let loc = ["body", name];
+    let Some(items) = value.as_array() else {
+        return Err(vec![problem(&loc, "list_type", "Input should be a valid list", None, value)]);
+    };
+    if let Some((min, max)) = bounds {
+        let length = items.len();
+        if length < min {
+            let message = format!("List should have at least {min} item after validation, not {length}");
+            return Err(vec![problem(&loc, "sequence_too_short", &message, Some(json!({ "min_length": min })), value)]);
+        }
+        if length > max {
+            let message = format!("List should have at most {max} items after validation, not {length}");
+            return Err(vec![problem(&loc, "sequence_too_long", &message, Some(json!({ "max_length": max })), value)]);
+        }
+    }
+    let odd = items.iter().enumerate().filter(|(_, item)| !item.is_string());
+    let problems: Vec<Value> = odd
+        .map(|(at, item)| {
+            located(json!(["body", name, at]), "string_type", "Input should be a valid string", None, item)
+        })
+        .collect();
+    if problems.is_empty() { Ok(value.clone()) } else { Err(problems) }
 }
 
 fn size(name: &str, value: &Value) -> Result<Value, Vec<Value>> {

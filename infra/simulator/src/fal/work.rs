@@ -2,12 +2,13 @@
 //! the result route, the listing and the webhook share.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::output::Plan;
 use super::requests::{Infrastructure, Job, Outcome, Request};
-use super::webhook;
+use super::{inputs, webhook};
 use crate::gate::Ticket;
 use crate::world::World;
 
@@ -43,19 +44,28 @@ pub(crate) fn begin(
         let outcome = match &job.plan {
             // The application refuses before it works.
             Err(body) => Outcome::Refused { status: 422, body: body.clone() },
-            Ok(_) => {
-                tokio::select! {
-                    biased;
-                    () = job.cancelled.notified() => return,
-                    () = tokio::time::sleep(latency) => {}
-                }
-                Outcome::Made
-            }
+            Ok(plan) => tokio::select! {
+                biased;
+                () = job.cancelled.notified() => return,
+                outcome = make(&world, &job, plan, latency) => outcome,
+            },
         };
         settle(&world, &job.id, outcome);
         // Held until the end is written, so that the record never shows more in progress than the gate allows.
         drop(pass);
     });
+}
+
+/// The work itself: the inputs are fetched first, and what is left of the latency is waited for.
+async fn make(world: &Arc<World>, job: &Job, plan: &Plan, latency: Duration) -> Outcome {
+    let begun = Instant::now();
+    match inputs::take_in(world, job).await {
+        Ok(inputs) => {
+            tokio::time::sleep(latency.saturating_sub(begun.elapsed())).await;
+            Outcome::Made(Arc::new(plan.output(inputs)))
+        }
+        Err(problems) => Outcome::Refused { status: 422, body: json!({ "detail": problems }) },
+    }
 }
 
 /// Ends a request, counts it and sends its webhook; `false` if it had already ended.
@@ -66,10 +76,10 @@ pub(crate) fn settle(world: &Arc<World>, id: &str, outcome: Outcome) -> bool {
     if let Some(end) = &request.end {
         world.journal.ended(id, &end.outcome);
     }
-    let made = matches!(&request.end, Some(end) if matches!(end.outcome, Outcome::Made));
+    let made = request.output().is_some();
     let cancelled = matches!(&request.end, Some(end)
         if matches!(end.outcome, Outcome::Ended(Infrastructure::ClientCancelled)));
-    let units = request.job.plan.as_ref().map_or(0.0, |plan| plan.billable_units);
+    let units = request.output().map_or(0.0, |output| output.billable_units);
     world.count(|counters| {
         let (billed, cancels) = (u64::from(made), u64::from(cancelled));
         let failures = 1 - billed - cancels;
@@ -95,21 +105,20 @@ pub(crate) async fn result(world: &Arc<World>, request: &Request) -> Option<Valu
     match &request.end.as_ref()?.outcome {
         Outcome::Refused { body, .. } => Some(body.clone()),
         Outcome::Ended(reason) => Some(json!({ "detail": reason.message(), "error_type": reason.error_type() })),
-        Outcome::Made => {
+        Outcome::Made(output) => {
             let base = format!("{}/fal/media/files/{}", world.base(), request.job.id);
             let seconds = request.inference_seconds().unwrap_or_default();
-            let make = {
-                let job = request.job.clone();
-                move || {
-                    let plan = job.plan.as_ref().ok()?;
-                    plan.body(&job.endpoint.shape, seconds, |name| format!("{base}/{name}")).ok()
-                }
-            };
-            if request.job.plan.as_ref().is_ok_and(|plan| plan.inline) {
-                world.gallery.draw(make).await
-            } else {
-                make()
+            let shape = &request.job.endpoint.shape;
+            if !output.draws_for_its_body() {
+                return output.body(shape, seconds, None, |name| format!("{base}/{name}"));
             }
+            let (output, keeper) = (output.clone(), world.clone());
+            let draw = move || {
+                // A video whose input is gone still has its address; its length stays unknown.
+                let copies = keeper.copies(&output.inputs);
+                output.body(shape, seconds, copies.as_deref(), |name| format!("{base}/{name}"))
+            };
+            world.gallery.draw(draw).await
         }
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn paint(canvas: &mut Canvas, prompt: &str, variation: &str) {
 }
 
 /// From hue in degrees, saturation and lightness to channels in 0–1.
-fn rgb(hue: f32, saturation: f32, lightness: f32) -> [f32; 3] {
+pub(super) fn rgb(hue: f32, saturation: f32, lightness: f32) -> [f32; 3] {
     let chroma = (1.0 - (2.0 * lightness - 1.0).abs()) * saturation;
     let sector = hue.rem_euclid(360.0) / 60.0;
     let second = chroma * (1.0 - (sector.rem_euclid(2.0) - 1.0).abs());

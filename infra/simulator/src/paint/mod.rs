@@ -1,14 +1,18 @@
-//! Pictures that show what was asked for: a soft background that differs with prompt and seed, the prompt in a panel,
-//! and a line that says where it comes from. The same [`Picture`] always gives the same bytes, so nothing is stored.
+//! Pictures that show what was asked for: a soft background that differs with prompt and seed (for an edit its inputs),
+//! the prompt in a panel, and a line that says where it comes from. The same [`Picture`] from the same inputs always gives
+//! the same bytes, so none is stored.
 
 mod background;
+mod inputs;
 mod panel;
 mod text;
 
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::codecs::webp::WebPEncoder;
-use image::{ExtendedColorType, ImageEncoder};
+use image::{ExtendedColorType, ImageEncoder, RgbImage};
+
+use panel::Place;
 
 /// What a picture is made from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,10 +63,15 @@ impl Format {
 }
 
 /// Draws and encodes. Costs processor time in proportion to the pixels: not for an async thread.
-pub(crate) fn render(picture: &Picture) -> Result<Vec<u8>, image::ImageError> {
+pub(crate) fn render(picture: &Picture, inputs: &[RgbImage]) -> Result<Vec<u8>, image::ImageError> {
     let mut canvas = Canvas::new(picture.width, picture.height);
-    background::paint(&mut canvas, &picture.prompt, &picture.variation);
-    panel::paint(&mut canvas, &picture.prompt, &picture.footer);
+    if inputs.is_empty() {
+        background::paint(&mut canvas, &picture.prompt, &picture.variation);
+        panel::paint(&mut canvas, &picture.prompt, &picture.footer, Place::Middle);
+    } else {
+        inputs::paint(&mut canvas, inputs, &picture.prompt, &picture.variation);
+        panel::paint(&mut canvas, &picture.prompt, &picture.footer, Place::Foot);
+    }
     let mut bytes = Vec::new();
     let (width, height) = (picture.width, picture.height);
     match picture.format {
@@ -106,6 +115,15 @@ impl Canvas {
         blend_pixel(&mut self.rgb[at..at + 3], colour, alpha);
     }
 
+    /// Puts a picture down whole. The caller keeps within the canvas.
+    fn paste(&mut self, left: usize, top: usize, picture: &RgbImage) {
+        let length = picture.width() as usize * 3;
+        for (row, pixels) in picture.as_raw().chunks_exact(length).enumerate() {
+            let at = ((top + row) * self.width + left) * 3;
+            self.rgb[at..at + length].copy_from_slice(pixels);
+        }
+    }
+
     /// Lays a colour over a part of a row. The caller keeps within the canvas.
     fn blend_row(&mut self, y: usize, from: usize, to: usize, colour: Colour, alpha: u8) {
         let row = y * self.width;
@@ -135,7 +153,7 @@ mod tests {
     #[test]
     fn every_format_decodes_to_the_asked_size() {
         for format in [Format::Png, Format::Jpeg, Format::Webp] {
-            let bytes = render(&picture("a red fox in the snow", "1", 320, 200, format)).unwrap();
+            let bytes = render(&picture("a red fox in the snow", "1", 320, 200, format), &[]).unwrap();
             let guessed = image::guess_format(&bytes).unwrap();
             assert_eq!(guessed.to_mime_type(), format.content_type());
             let decoded = image::load_from_memory(&bytes).unwrap();
@@ -145,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_same_picture_gives_the_same_bytes_and_another_seed_others() {
-        let render = |prompt, seed| render(&picture(prompt, seed, 256, 256, Format::Png)).unwrap();
+        let render = |prompt, seed| render(&picture(prompt, seed, 256, 256, Format::Png), &[]).unwrap();
         assert_eq!(render("a", "1"), render("a", "1"));
         assert_ne!(render("a", "1"), render("a", "2"));
         assert_ne!(render("a", "1"), render("b", "1"));
@@ -156,7 +174,7 @@ mod tests {
         let long = "word ".repeat(3000);
         for prompt in ["", " ", "x", "日本語 🦊 e\u{301}\n\n\ttabs", &long, &"w".repeat(5000)] {
             for (width, height) in [(1, 1), (2, 900), (900, 3), (64, 64), (333, 77)] {
-                render(&picture(prompt, "7", width, height, Format::Png)).unwrap();
+                render(&picture(prompt, "7", width, height, Format::Png), &[]).unwrap();
             }
         }
     }
@@ -166,7 +184,9 @@ mod tests {
         for width in (1..200).step_by(13) {
             for height in (1..200).step_by(17) {
                 for prompt in ["fox", "a red fox in the snow"] {
-                    render(&picture(prompt, "7", width, height, Format::Jpeg)).unwrap();
+                    let picture = picture(prompt, "7", width, height, Format::Jpeg);
+                    render(&picture, &[]).unwrap();
+                    render(&picture, &[RgbImage::new(5, 3), RgbImage::new(3, 5)]).unwrap();
                 }
             }
         }
@@ -193,7 +213,7 @@ mod tests {
             let mut picture = picture(prompt, seed, width, height, Format::Png);
             picture.footer.push("simulated".into());
             let started = std::time::Instant::now();
-            let bytes = render(&picture).unwrap();
+            let bytes = render(&picture, &[]).unwrap();
             println!("{width}x{height}: {} bytes in {:?}", bytes.len(), started.elapsed());
             std::fs::write(std::path::Path::new(&folder).join(format!("{index}.png")), bytes).unwrap();
         }

@@ -12,13 +12,50 @@ const LINE_SPACING: f32 = 1.08;
 /// Below this many pixels a letter is a smudge.
 const SMALLEST: usize = 7;
 
-pub(super) fn paint(canvas: &mut Canvas, prompt: &str, footer: &[String]) {
-    let bottom = paint_footer(canvas, footer);
-    paint_prompt(canvas, prompt, bottom);
+/// Where the panel lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the middle, as large as fits.
+    Middle,
+    /// Within the lower part, so that what lies behind stays visible.
+    Foot,
+}
+
+impl Place {
+    /// The part of the height that the panel takes at most.
+    fn share(self) -> f32 {
+        match self {
+            Self::Middle => 1.0,
+            Self::Foot => 0.3,
+        }
+    }
+
+    /// How many of the largest letters would stand above each other in the room.
+    fn letters(self) -> f32 {
+        match self {
+            Self::Middle => 9.0,
+            Self::Foot => 4.5,
+        }
+    }
+
+    /// How much of what lies behind the bottom line and the panel shows through. An edit's input often has such a line
+    /// and panel at the same place.
+    fn alphas(self) -> (u8, u8) {
+        match self {
+            Self::Middle => (120, 226),
+            Self::Foot => (225, 246),
+        }
+    }
+}
+
+pub(super) fn paint(canvas: &mut Canvas, prompt: &str, footer: &[String], place: Place) {
+    let bottom = paint_footer(canvas, footer, place);
+    let top = bottom - (bottom as f32 * place.share()) as usize;
+    paint_prompt(canvas, prompt, top, bottom, place);
 }
 
 /// Draws the bottom line (two where one would be too small) and returns where it begins.
-fn paint_footer(canvas: &mut Canvas, footer: &[String]) -> usize {
+fn paint_footer(canvas: &mut Canvas, footer: &[String], place: Place) -> usize {
     let (width, height) = (canvas.width as f32, canvas.height as f32);
     let comfortable = ((height.min(width)) / 34.0).clamp(14.0, 96.0);
     let half = footer.len().div_ceil(2);
@@ -38,7 +75,7 @@ fn paint_footer(canvas: &mut Canvas, footer: &[String]) -> usize {
     }
     let top = canvas.height - band;
     for y in top..canvas.height {
-        canvas.blend_row(y, 0, canvas.width, SHADE, 120);
+        canvas.blend_row(y, 0, canvas.width, SHADE, place.alphas().0);
     }
     let mut pen = Pen::new(FontWeight::Regular, size);
     for (index, line) in lines.iter().enumerate() {
@@ -48,13 +85,13 @@ fn paint_footer(canvas: &mut Canvas, footer: &[String]) -> usize {
     top
 }
 
-fn paint_prompt(canvas: &mut Canvas, prompt: &str, bottom: usize) {
-    let shorter = canvas.width.min(bottom) as f32;
+fn paint_prompt(canvas: &mut Canvas, prompt: &str, top: usize, bottom: usize, place: Place) {
+    let shorter = canvas.width.min(bottom - top) as f32;
     let margin = shorter * 0.07;
     let padding = shorter * 0.055;
     let room_across = canvas.width as f32 - 2.0 * (margin + padding);
-    let room_down = bottom as f32 - 2.0 * (margin + padding);
-    let Some((size, lines)) = fit(&plain(prompt), room_across, room_down, shorter) else {
+    let room_down = (bottom - top) as f32 - 2.0 * (margin + padding);
+    let Some((size, lines)) = fit(&plain(prompt), room_across, room_down, shorter, place.letters()) else {
         return;
     };
 
@@ -66,11 +103,11 @@ fn paint_prompt(canvas: &mut Canvas, prompt: &str, bottom: usize) {
     let width = (text_width + 2.0 * padding).max((canvas.width as f32 - 2.0 * margin) * 0.6);
     let height = text_height + 2.0 * padding;
     let left = (canvas.width as f32 - width) / 2.0;
-    let top = (bottom as f32 - height) / 2.0;
+    let top = ((top + bottom) as f32 - height) / 2.0;
     let radius = padding * 0.8;
     let panel = Area { left, top, width, height };
     panel.cast_shadow(canvas, radius, (shorter / 110.0).max(1.0));
-    panel.fill(canvas, radius, PAPER, 226, None);
+    panel.fill(canvas, radius, PAPER, place.alphas().1, None);
     for (index, line) in lines.iter().enumerate() {
         let x = (canvas.width as f32 - pen.width_of(line)) / 2.0;
         let y = top + padding + line_height * index as f32 + (line_height - pen.size() as f32) / 2.0;
@@ -79,9 +116,9 @@ fn paint_prompt(canvas: &mut Canvas, prompt: &str, bottom: usize) {
 }
 
 /// The largest size at which the text fits, and its lines; at the smallest size the rest of the text is cut.
-fn fit(prompt: &str, across: f32, down: f32, shorter: f32) -> Option<(usize, Vec<String>)> {
+fn fit(prompt: &str, across: f32, down: f32, shorter: f32, letters: f32) -> Option<(usize, Vec<String>)> {
     let smallest = ((shorter / 42.0) as usize).max(16);
-    let mut size = ((shorter / 9.0) as usize).max(smallest);
+    let mut size = ((shorter / letters) as usize).max(smallest);
     let longest_word = prompt.split_whitespace().map(|word| word.chars().count()).max()?;
     loop {
         let columns = Pen::new(FontWeight::Bold, size).columns(across);

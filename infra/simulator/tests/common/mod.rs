@@ -1,15 +1,19 @@
-//! What the suites share: a client of the simulator, polling with a bound, and a receiver of webhooks.
+//! What the suites share: a client of the simulator, polling with a bound, a receiver of webhooks, and a host of inputs.
 
 #![allow(dead_code, reason = "each suite uses its part")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use fresco_simulator::{Config, Running, Simulator};
+use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -63,6 +67,14 @@ impl Fal {
         let status_url = reply["status_url"].as_str().unwrap();
         until("the request ends", async || self.get(status_url).await.0 == 200).await;
         self.get_raw(reply["response_url"].as_str().unwrap()).await
+    }
+
+    /// Downloads an output; no key is needed.
+    pub(crate) async fn download(&self, file: &Value) -> (String, Bytes) {
+        let answer = self.http.get(file["url"].as_str().unwrap()).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let content_type = answer.headers()["content-type"].to_str().unwrap().to_owned();
+        (content_type, answer.bytes().await.unwrap())
     }
 
     pub(crate) async fn run(&self, endpoint: &str, body: Value) -> (u16, Value) {
@@ -151,4 +163,82 @@ impl Receiver {
     pub(crate) async fn next(&mut self) -> Delivery {
         tokio::time::timeout(Duration::from_secs(20), self.deliveries.recv()).await.expect("a delivery").unwrap()
     }
+}
+
+/// A host of inputs: each path gives the bytes that were put there, until it is closed.
+pub(crate) struct Inputs {
+    pub(crate) url: String,
+    closed: Arc<AtomicBool>,
+}
+
+type Files = (Arc<HashMap<&'static str, Vec<u8>>>, Arc<AtomicBool>);
+
+impl Inputs {
+    /// `/wide` is 320x180 and all of one blue, `/tall` 90x160 and all of one orange, `/split` 200x100 with halves of red and green,
+    /// `/text` no picture, `/moved` an address that points to another.
+    pub(crate) async fn start() -> Self {
+        let split = RgbImage::from_fn(200, 100, |x, _| Rgb(if x < 100 { RED } else { GREEN }));
+        let files: HashMap<&'static str, Vec<u8>> = HashMap::from([
+            ("/wide", png(&RgbImage::from_pixel(320, 180, Rgb(BLUE)))),
+            ("/tall", png(&RgbImage::from_pixel(90, 160, Rgb(ORANGE)))),
+            ("/split", png(&split)),
+            ("/text", b"<html>no picture</html>".to_vec()),
+        ]);
+        let closed = Arc::new(AtomicBool::new(false));
+        let router = axum::Router::new().fallback(give).with_state((Arc::new(files), closed.clone()));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { url, closed }
+    }
+
+    pub(crate) fn at(&self, name: &str) -> String {
+        format!("{}/{name}?X-Amz-Signature=0123", self.url)
+    }
+
+    /// From now on nothing is given, as when a signed address has expired.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+}
+
+async fn give(State((files, closed)): State<Files>, uri: Uri) -> Response {
+    if closed.load(Ordering::SeqCst) {
+        return (StatusCode::FORBIDDEN, "Request has expired").into_response();
+    }
+    match files.get(uri.path()) {
+        Some(bytes) => bytes.clone().into_response(),
+        None if uri.path() == "/moved" => (StatusCode::FOUND, [("location", "/wide")], "").into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+pub(crate) const BLUE: [u8; 3] = [40, 90, 200];
+pub(crate) const ORANGE: [u8; 3] = [230, 140, 40];
+pub(crate) const RED: [u8; 3] = [200, 40, 40];
+pub(crate) const GREEN: [u8; 3] = [30, 160, 60];
+
+pub(crate) fn png(picture: &RgbImage) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+/// The mean of a part of a picture, given in hundredths of its sides.
+pub(crate) fn mean(picture: &RgbImage, across: std::ops::Range<u32>, down: std::ops::Range<u32>) -> [u8; 3] {
+    let (width, height) = picture.dimensions();
+    let (mut sums, mut count) = ([0u64; 3], 0);
+    for y in height * down.start / 100..height * down.end / 100 {
+        for x in width * across.start / 100..width * across.end / 100 {
+            let pixel = picture.get_pixel(x, y).0;
+            (0..3).for_each(|c| sums[c] += u64::from(pixel[c]));
+            count += 1;
+        }
+    }
+    sums.map(|sum| (sum / count) as u8)
+}
+
+/// Whether two colours look alike.
+pub(crate) fn alike(a: [u8; 3], b: [u8; 3]) -> bool {
+    a.iter().zip(b).all(|(a, b)| a.abs_diff(b) <= 20)
 }

@@ -1,5 +1,9 @@
-//! The table of endpoints: what each takes, how long it works, what it costs, and what it makes. A new endpoint is a new
-//! row; only a new kind of output needs code.
+//! The tables of endpoints: what each takes, how long it works, what it costs, and what it makes. A new endpoint is a new
+//! row in the table of its kind; only a new kind of output needs code.
+
+mod edits;
+mod images;
+mod videos;
 
 use super::schema::{Default, Field, Kind};
 
@@ -30,6 +34,8 @@ pub(crate) enum Unit {
     /// Each picture, rounded up to whole megapixels.
     Megapixels,
     Images,
+    /// The asked length of a video.
+    Seconds,
 }
 
 impl Unit {
@@ -37,17 +43,28 @@ impl Unit {
         match self {
             Self::Megapixels => "megapixels",
             Self::Images => "images",
+            Self::Seconds => "seconds",
         }
     }
 }
 
-/// Which fields decide the size of a picture.
+/// Names of sizes or proportions with their width and height.
+pub(crate) type Sizes = &'static [(&'static str, u32, u32)];
+
+/// What decides the size of a picture or video.
 #[derive(Debug)]
 pub(crate) enum Sizing {
     /// `image_size`: a name or width and height.
     ImageSize,
-    /// `aspect_ratio` × `resolution`: the sizes at `1K`; `2K` and `4K` are two and four times as long.
-    AspectRatio(&'static [(&'static str, u32, u32)]),
+    /// `aspect_ratio` × `resolution`: the sizes at `1K`; `2K` and `4K` are two and four times as long. With an input,
+    /// `auto` is the size whose proportions come nearest to the input's.
+    AspectRatio(Sizes),
+    /// The size of the first input, unless the named field holds one of the listed proportions.
+    Input { field: &'static str, sizes: Sizes },
+    /// The size of the input times `upscale_factor`.
+    Upscale,
+    /// A video in the proportions of the first input, unless `aspect_ratio` holds one of the listed sizes.
+    Video(Sizes),
 }
 
 /// What the output looks like.
@@ -57,16 +74,31 @@ pub(crate) enum Shape {
     Flux,
     /// `images` with file names, `description`.
     Described,
+    /// `images` with file names and nothing else.
+    Images,
+    /// One `image`, `seed`.
+    Image,
+    /// One `image`, `seed`, `timings`.
+    TimedImage,
+    /// `video` as a plain file.
+    Video,
+    /// `video` with its measures, `video_id`, `thumbnail`, `spritesheet`.
+    Sora,
+}
+
+/// The endpoints that are simulated.
+fn all() -> impl Iterator<Item = &'static Endpoint> {
+    images::ENDPOINTS.iter().chain(edits::ENDPOINTS).chain(videos::ENDPOINTS)
 }
 
 /// Finds an endpoint by its full id.
 pub(crate) fn find(id: &str) -> Option<&'static Endpoint> {
-    ENDPOINTS.iter().find(|endpoint| endpoint.id == id)
+    all().find(|endpoint| endpoint.id == id)
 }
 
 /// Whether any endpoint belongs to this `owner/app`.
 pub(crate) fn is_app(app: &str) -> bool {
-    ENDPOINTS.iter().any(|endpoint| endpoint.app() == app)
+    all().any(|endpoint| endpoint.app() == app)
 }
 
 impl Endpoint {
@@ -124,108 +156,48 @@ const fn image_size() -> Field {
     Field { name: "image_size", kind: Kind::Size(NAMED_SIZES), default: Default::Text("landscape_4_3") }
 }
 
-const fn guidance(default: f64) -> Field {
-    Field { name: "guidance_scale", kind: Kind::Number { min: 1.0, max: 20.0 }, default: Default::Number(default) }
+const fn number(name: &'static str, min: f64, max: f64, default: f64) -> Field {
+    Field { name, kind: Kind::Number { min, max }, default: Default::Number(default) }
 }
 
-/// The endpoints that are simulated.
-pub(crate) const ENDPOINTS: &[Endpoint] = &[
-    Endpoint {
-        id: "fal-ai/flux/schnell",
-        fields: &[
-            prompt(),
-            image_size(),
-            whole("num_inference_steps", 1, 12, 4),
-            seed(),
-            guidance(3.5),
-            flag("sync_mode", false),
-            whole("num_images", 1, 4, 1),
-            flag("enable_safety_checker", true),
-            choice("output_format", &["jpeg", "png"], "jpeg"),
-            choice("acceleration", &["none", "regular", "high"], "none"),
-        ],
-        seconds: (2.0, 4.0),
-        price: Price { unit_price: 0.003, unit: Unit::Megapixels },
-        sizing: Sizing::ImageSize,
-        shape: Shape::Flux,
-    },
-    Endpoint {
-        id: "fal-ai/flux/dev",
-        fields: &[
-            prompt(),
-            image_size(),
-            whole("num_inference_steps", 1, 50, 28),
-            seed(),
-            guidance(3.5),
-            flag("sync_mode", false),
-            whole("num_images", 1, 4, 1),
-            flag("enable_safety_checker", true),
-            choice("output_format", &["jpeg", "png"], "jpeg"),
-            choice("acceleration", &["none", "regular", "high"], "none"),
-        ],
-        seconds: (5.0, 10.0),
-        price: Price { unit_price: 0.025, unit: Unit::Megapixels },
-        sizing: Sizing::ImageSize,
-        shape: Shape::Flux,
-    },
-    Endpoint {
-        id: "fal-ai/nano-banana-pro",
-        fields: &[
-            prompt(),
-            whole("num_images", 1, 4, 1),
-            seed(),
-            choice(
-                "aspect_ratio",
-                &["auto", "21:9", "16:9", "3:2", "4:3", "5:4", "1:1", "4:5", "3:4", "2:3", "9:16"],
-                "1:1",
-            ),
-            choice("output_format", &["jpeg", "png", "webp"], "png"),
-            choice("safety_tolerance", &["1", "2", "3", "4", "5", "6"], "4"),
-            flag("sync_mode", false),
-            choice("resolution", &["1K", "2K", "4K"], "1K"),
-            flag("limit_generations", false),
-            flag("enable_web_search", false),
-        ],
-        seconds: (3.0, 5.0),
-        price: Price { unit_price: 0.15, unit: Unit::Images },
-        sizing: Sizing::AspectRatio(&[
-            ("auto", 1024, 1024),
-            ("21:9", 1584, 672),
-            ("16:9", 1376, 768),
-            ("3:2", 1264, 848),
-            ("4:3", 1200, 896),
-            ("5:4", 1152, 928),
-            ("1:1", 1024, 1024),
-            ("4:5", 928, 1152),
-            ("3:4", 896, 1200),
-            ("2:3", 848, 1264),
-            ("9:16", 768, 1376),
-        ]),
-        shape: Shape::Described,
-    },
-    Endpoint {
-        id: "fal-ai/imagen4/preview",
-        fields: &[
-            prompt(),
-            whole("num_images", 1, 4, 1),
-            seed(),
-            choice("aspect_ratio", &["1:1", "16:9", "9:16", "4:3", "3:4"], "1:1"),
-            choice("output_format", &["jpeg", "png", "webp"], "png"),
-            choice("safety_tolerance", &["1", "2", "3", "4", "5", "6"], "4"),
-            flag("sync_mode", false),
-            choice("resolution", &["1K", "2K"], "1K"),
-        ],
-        seconds: (8.0, 15.0),
-        price: Price { unit_price: 0.04, unit: Unit::Images },
-        sizing: Sizing::AspectRatio(&[
-            ("1:1", 1024, 1024),
-            ("16:9", 1408, 768),
-            ("9:16", 768, 1408),
-            ("4:3", 1280, 896),
-            ("3:4", 896, 1280),
-        ]),
-        shape: Shape::Described,
-    },
+const fn guidance(default: f64) -> Field {
+    number("guidance_scale", 1.0, 20.0, default)
+}
+
+const fn text(name: &'static str, default: &'static str) -> Field {
+    Field { name, kind: Kind::Text { min: 0 }, default: Default::Text(default) }
+}
+
+const fn media(name: &'static str) -> Field {
+    Field { name, kind: Kind::Url, default: Default::Required }
+}
+
+const fn optional_media(name: &'static str) -> Field {
+    Field { name, kind: Kind::Url, default: Default::Absent }
+}
+
+/// A list of at least one address.
+const fn media_list(name: &'static str, max: usize) -> Field {
+    Field { name, kind: Kind::Urls { max }, default: Default::Required }
+}
+
+const fn texts(name: &'static str) -> Field {
+    Field { name, kind: Kind::Texts, default: Default::Absent }
+}
+
+/// The sizes of Nano Banana Pro at `1K`; `auto` is for requests without an input.
+const NANO_BANANA_SIZES: Sizes = &[
+    ("auto", 1024, 1024),
+    ("21:9", 1584, 672),
+    ("16:9", 1376, 768),
+    ("3:2", 1264, 848),
+    ("4:3", 1200, 896),
+    ("5:4", 1152, 928),
+    ("1:1", 1024, 1024),
+    ("4:5", 928, 1152),
+    ("3:4", 896, 1200),
+    ("2:3", 848, 1264),
+    ("9:16", 768, 1376),
 ];
 
 #[cfg(test)]
@@ -234,14 +206,20 @@ mod tests {
 
     #[test]
     fn every_default_is_allowed_and_every_choice_has_a_size() {
-        for endpoint in ENDPOINTS {
-            let body = serde_json::json!({ "prompt": "x" });
+        for endpoint in all() {
+            let body = serde_json::json!({ "prompt": "x", "image_url": "http://h/a", "start_image_url": "http://h/a",
+                "image_urls": ["http://h/a"], "aspect_ratio": "16:9", "strength": 0.5 });
             let values = super::super::schema::check(endpoint.fields, body.as_object().unwrap()).unwrap();
             assert!(super::super::schema::check(endpoint.fields, &values).is_ok(), "{}", endpoint.id);
             for field in endpoint.fields {
                 match (field.name, &field.kind, &endpoint.sizing) {
                     ("aspect_ratio", Kind::Choice(ratios), Sizing::AspectRatio(sizes)) => {
                         assert!(ratios.iter().all(|ratio| sizes.iter().any(|(name, ..)| name == ratio)));
+                    }
+                    (name, Kind::Choice(ratios), Sizing::Input { field, sizes }) if name == *field => {
+                        let own = ["auto", "match_input"];
+                        let mut ratios = ratios.iter().filter(|ratio| !own.contains(ratio));
+                        assert!(ratios.all(|ratio| sizes.iter().any(|(name, ..)| name == ratio)));
                     }
                     (_, Kind::Size(names), _) => {
                         assert!(names.iter().all(|name| named_size(name).is_some()))

@@ -1,0 +1,92 @@
+//! Endpoints that make a picture from a text: fal's flux, Google's Nano Banana Pro and Imagen 4.
+
+use super::{
+    Endpoint, NANO_BANANA_SIZES, Price, Shape, Sizing, Unit, choice, flag, guidance, image_size, prompt, seed, whole,
+};
+
+pub(super) const ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
+        id: "fal-ai/flux/schnell",
+        fields: &[
+            prompt(),
+            image_size(),
+            whole("num_inference_steps", 1, 12, 4),
+            seed(),
+            guidance(3.5),
+            flag("sync_mode", false),
+            whole("num_images", 1, 4, 1),
+            flag("enable_safety_checker", true),
+            choice("output_format", &["jpeg", "png"], "jpeg"),
+            choice("acceleration", &["none", "regular", "high"], "none"),
+        ],
+        seconds: (2.0, 4.0),
+        price: Price { unit_price: 0.003, unit: Unit::Megapixels },
+        sizing: Sizing::ImageSize,
+        shape: Shape::Flux,
+    },
+    Endpoint {
+        id: "fal-ai/flux/dev",
+        fields: &[
+            prompt(),
+            image_size(),
+            whole("num_inference_steps", 1, 50, 28),
+            seed(),
+            guidance(3.5),
+            flag("sync_mode", false),
+            whole("num_images", 1, 4, 1),
+            flag("enable_safety_checker", true),
+            choice("output_format", &["jpeg", "png"], "jpeg"),
+            choice("acceleration", &["none", "regular", "high"], "none"),
+        ],
+        seconds: (5.0, 10.0),
+        price: Price { unit_price: 0.025, unit: Unit::Megapixels },
+        sizing: Sizing::ImageSize,
+        shape: Shape::Flux,
+    },
+    Endpoint {
+        id: "fal-ai/nano-banana-pro",
+        fields: &[
+            prompt(),
+            whole("num_images", 1, 4, 1),
+            seed(),
+            choice(
+                "aspect_ratio",
+                &["auto", "21:9", "16:9", "3:2", "4:3", "5:4", "1:1", "4:5", "3:4", "2:3", "9:16"],
+                "1:1",
+            ),
+            choice("output_format", &["jpeg", "png", "webp"], "png"),
+            choice("safety_tolerance", &["1", "2", "3", "4", "5", "6"], "4"),
+            flag("sync_mode", false),
+            choice("resolution", &["1K", "2K", "4K"], "1K"),
+            flag("limit_generations", false),
+            flag("enable_web_search", false),
+        ],
+        seconds: (3.0, 5.0),
+        price: Price { unit_price: 0.15, unit: Unit::Images },
+        sizing: Sizing::AspectRatio(NANO_BANANA_SIZES),
+        shape: Shape::Described,
+    },
+    Endpoint {
+        id: "fal-ai/imagen4/preview",
+        fields: &[
+            prompt(),
+            whole("num_images", 1, 4, 1),
+            seed(),
+            choice("aspect_ratio", &["1:1", "16:9", "9:16", "4:3", "3:4"], "1:1"),
+            choice("output_format", &["jpeg", "png", "webp"], "png"),
+            choice("safety_tolerance", &["1", "2", "3", "4", "5", "6"], "4"),
+            flag("sync_mode", false),
+            choice("resolution", &["1K", "2K"], "1K"),
+        ],
+        seconds: (8.0, 15.0),
+        price: Price { unit_price: 0.04, unit: Unit::Images },
+        sizing: Sizing::AspectRatio(&[
+            ("1:1", 1024, 1024),
+            ("16:9", 1408, 768),
+            ("9:16", 768, 1408),
+            ("4:3", 1280, 896),
+            ("3:4", 896, 1280),
+        ]),
+        shape: Shape::Described,
+    },
+];

@@ -1,0 +1,120 @@
+//! The answer to a call: a text that names what was asked of which picture, cut where the caller set a bound, and the
+//! count of tokens. The same request always gets the same text.
+
+use serde_json::{Value, json};
+
+use super::look::Seen;
+use super::request::Asked;
+
+/// Tokens of a picture that needs no tiles, as Google documents them.
+const PICTURE_TOKENS: usize = 258;
+/// Characters of a token, by Google's rule of thumb.
+const CHARACTERS: usize = 4;
+/// So much of the prompt is quoted.
+const QUOTED: usize = 200;
+
+/// The whole body.
+pub(super) fn body(model: &str, id: &str, asked: &Asked, seen: &[Seen]) -> Value {
+    let mut text = if asked.wants_json { as_json(asked, seen) } else { as_text(asked, seen) };
+    let mut finish = "STOP";
+    if let Some(most) = asked.max_output_tokens
+        && text.chars().count() > most.saturating_mul(CHARACTERS)
+    {
+        text = text.chars().take(most * CHARACTERS).collect();
+        finish = "MAX_TOKENS";
+    }
+    let (pictures, words) = (PICTURE_TOKENS * seen.len(), asked.characters.div_ceil(CHARACTERS));
+    let candidate = text.chars().count().div_ceil(CHARACTERS);
+    let mut details = vec![json!({ "modality": "TEXT", "tokenCount": words })];
+    if !seen.is_empty() {
+        details.push(json!({ "modality": "IMAGE", "tokenCount": pictures }));
+    }
+    json!({
+        "candidates": [{
+            "content": { "parts": [{ "text": text }], "role": "model" },
+            "finishReason": finish,
+            "index": 0,
+        }],
+        "usageMetadata": {
+            "promptTokenCount": pictures + words,
+            "candidatesTokenCount": candidate,
+            "totalTokenCount": pictures + words + candidate,
+            "promptTokensDetails": details,
+            "candidatesTokensDetails": [{ "modality": "TEXT", "tokenCount": candidate }],
+        },
+        "modelVersion": model,
+        "responseId": id,
+    })
+}
+
+fn quoted(asked: &Asked) -> String {
+    let prompt = asked.prompt().unwrap_or_default();
+    let mut start: String = prompt.chars().take(QUOTED).collect();
+    if prompt.chars().count() > QUOTED {
+        start.push('…');
+    }
+    start
+}
+
+fn as_text(asked: &Asked, seen: &[Seen]) -> String {
+    let mut sentences: Vec<String> = seen
+        .iter()
+        .map(|picture| {
+            let Seen { width, height, format, colour, hash } = picture;
+            format!("A {format} image of {width}x{height} pixels, mostly {colour} (sha256 {hash}).")
+        })
+        .collect();
+    if sentences.is_empty() {
+        sentences.push("No image was given.".to_owned());
+    }
+    sentences.push(match asked.prompt() {
+        Some(_) => format!("Asked was: \"{}\".", quoted(asked)),
+        None => "Nothing was asked of it.".to_owned(),
+    });
+    sentences.join(" ")
+}
+
+fn as_json(asked: &Asked, seen: &[Seen]) -> String {
+    let pictures: Vec<Value> = seen
+        .iter()
+        .map(|picture| {
+            json!({ "width": picture.width, "height": picture.height, "format": picture.format,
+                "dominant_colour": picture.colour, "sha256": picture.hash })
+        })
+        .collect();
+    json!({ "images": pictures, "asked": quoted(asked) }).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(body: Value) -> Asked {
+        Asked::read(body.to_string().as_bytes()).unwrap()
+    }
+
+    fn seen() -> Seen {
+        Seen { width: 64, height: 48, format: "PNG", colour: "blue", hash: "0123abcd".into() }
+    }
+
+    #[test]
+    fn the_text_names_picture_and_prompt() {
+        let asked = asked(json!({ "contents": [{ "parts": [{ "text": "What is this?" }] }] }));
+        let body = body("gemini-2.0-flash", "id", &asked, &[seen()]);
+        assert_eq!(
+            body["candidates"][0]["content"]["parts"][0]["text"],
+            "A PNG image of 64x48 pixels, mostly blue (sha256 0123abcd). Asked was: \"What is this?\"."
+        );
+        assert_eq!(body["usageMetadata"]["promptTokenCount"], 258 + 4);
+    }
+
+    #[test]
+    fn a_bound_cuts_and_says_so() {
+        let asked = asked(json!({ "contents": [{ "parts": [{ "text": "x".repeat(900) }] }],
+            "generationConfig": { "maxOutputTokens": 5 } }));
+        let body = body("gemini-2.0-flash", "id", &asked, &[seen()]);
+        assert_eq!(body["candidates"][0]["content"]["parts"][0]["text"], "A PNG image of 64x48");
+        assert_eq!(body["candidates"][0]["finishReason"], "MAX_TOKENS");
+        assert_eq!(body["usageMetadata"]["candidatesTokenCount"], 5);
+    }
+}
