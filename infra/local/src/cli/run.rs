@@ -17,7 +17,7 @@ use super::{EXIT_INPUT, EXIT_INTERRUPTED, EXIT_RUN, Ended, Place, RunArgs, stack
 
 pub(super) async fn run(output: &Output, place: &Place, args: RunArgs) -> Result<(), Ended> {
     let document = read(output, &args.file)?;
-    let request = RunRequest { document, input: args.input };
+    let request = RunRequest { document, input: args.input, ..RunRequest::default() };
     // Before anything is started: a document with problems costs no second.
     if let Err(problems) = request.check() {
         return Err(say(output, &args.file, &request, &problems));
