@@ -1,5 +1,5 @@
-//! Calls that are answered on their own connection, without a queue: what was asked, when, and how it ended. They live in
-//! memory only, as such a call dies with its process.
+//! Calls that are answered on their own connection, without a queue: what was asked, when, and how it ended. They live
+//! in memory only, as such a call dies with its process.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

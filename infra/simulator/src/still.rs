@@ -1,5 +1,5 @@
-//! Pictures that come in as bytes from somebody else: read with bounds on what they may unfold to, brought down to a size
-//! that is enough to draw from, and cut to the proportions that a result needs.
+//! Pictures that come in as bytes from somebody else: read with bounds on what they may unfold to, brought down to a
+//! size that is enough to draw from, and cut to the proportions that a result needs.
 
 use std::io::Cursor;
 

@@ -109,6 +109,7 @@ async fn an_input_that_is_no_use_ends_the_request_unbilled() {
     let cases = [
         (inputs.at("text"), "image_load_error"),
         (inputs.at("absent"), "file_download_error"),
+        (inputs.at("large"), "file_too_large"),
         (inputs.at("moved"), "file_download_error"),
         (nobody, "file_download_error"),
         ("ftp://127.0.0.1/x.png".to_owned(), "file_download_error"),

@@ -1,4 +1,5 @@
-//! A provider does not forget its jobs when its client's machine goes down: with a state file, neither does the simulator.
+//! A provider does not forget its jobs when its client's machine goes down: with a state file, neither does the
+//! simulator.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! The media that a request brings as addresses: they are truly fetched when the work begins, read as pictures, and kept
-//! as copies that the results are drawn from. What cannot be fetched or read ends the request as on fal.
+//! The media that a request brings as addresses: they are truly fetched when the work begins, read as pictures, and
+//! kept as copies that the results are drawn from. What cannot be fetched or read ends the request as on fal.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! Requests on file. A provider does not forget its jobs when its client's machine goes down, so a simulator with a state
-//! file takes up again what it had accepted: what was under way is worked on anew (its inputs are fetched again), what had
-//! ended can be fetched again, drawn from the copies of its inputs that are kept beside the state file.
+//! Requests on file. A provider does not forget its jobs when its client's machine goes down, so a simulator with a
+//! state file takes up again what it had accepted: what was under way is worked on anew (its inputs are fetched again),
+//! what had ended can be fetched again, drawn from the copies of its inputs that are kept beside the state file.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};

@@ -1,5 +1,5 @@
-//! The address of outputs. No output is stored: a picture or video is drawn from its request and the copies of its inputs
-//! when it is fetched, and the last few are kept, as downloads come in bursts.
+//! The address of outputs. No output is stored: a picture or video is drawn from its request and the copies of its
+//! inputs when it is fetched, and the last few are kept, as downloads come in bursts.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};

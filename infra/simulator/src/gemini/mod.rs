@@ -1,5 +1,6 @@
-//! Gemini's `generateContent` on loopback, as far as an analysis of pictures needs it: the key, the body with inline data,
-//! the answer with its usage, and errors in Google's envelope. The wire format is that of the v1beta REST reference.
+//! Gemini's `generateContent` on loopback, as far as an analysis of pictures needs it: the key, the body with inline
+//! data, the answer with its usage, and errors in Google's envelope. The wire format is that of the v1beta REST
+//! reference.
 
 mod look;
 mod reply;

@@ -1,5 +1,5 @@
-//! The body of a call: contents with texts and inline pictures, the generation settings that matter here. Names are read
-//! in lower camel case and in snake case, as Google's JSON mapping of protocol buffers does.
+//! The body of a call: contents with texts and inline pictures, the generation settings that matter here. Names are
+//! read in lower camel case and in snake case, as Google's JSON mapping of protocol buffers does.
 
 use axum::http::StatusCode;
 use base64::Engine;
@@ -73,7 +73,7 @@ impl Asked {
                 return Err(Refusal::new(StatusCode::FORBIDDEN, "PERMISSION_DENIED", message));
             } else {
                 return Err(Refusal::invalid(
-                    "* GenerateContentRequest.contents.parts.data: required oneof field 'data' must have one initialized field",
+                    "* GenerateContentRequest.contents.parts.data: field 'data' must have one initialized field",
                 ));
             }
         }
@@ -134,7 +134,8 @@ mod tests {
     #[test]
     fn both_spellings_are_read() {
         let camel = json!({ "contents": [{ "parts": [{ "inlineData": { "mimeType": "image/png", "data": "aGk=" } },
-            { "text": "What?" }] }], "generationConfig": { "maxOutputTokens": 9, "responseMimeType": "application/json" } });
+            { "text": "What?" }] }],
+            "generationConfig": { "maxOutputTokens": 9, "responseMimeType": "application/json" } });
         let snake = json!({ "contents": { "parts": [{ "inline_data": { "mime_type": "image/png", "data": "aGk=" } },
             { "text": "What?" }] }, "generation_config": { "max_output_tokens": 9,
             "response_mime_type": "application/json" } });
@@ -148,7 +149,8 @@ mod tests {
 
     #[test]
     fn the_prompt_is_of_the_last_turn_and_all_texts_count() {
-        let body = json!({ "contents": [{ "parts": [{ "text": "one" }] }, { "parts": [{ "text": "two" }, { "text": "three" }] }],
+        let body = json!({
+            "contents": [{ "parts": [{ "text": "one" }] }, { "parts": [{ "text": "two" }, { "text": "three" }] }],
             "systemInstruction": { "parts": [{ "text": "be brief" }] } });
         let asked = read(body).unwrap();
         assert_eq!((asked.prompt().as_deref(), asked.characters), (Some("two\nthree"), 19));

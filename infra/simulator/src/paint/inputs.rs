@@ -1,5 +1,5 @@
-//! An edit's ground: the pictures that it was made from, side by side, under a thin tint and within a frame whose colour
-//! differs from edit to edit.
+//! An edit's ground: the pictures that it was made from, side by side, under a thin tint and within a frame whose
+//! colour differs from edit to edit.
 
 use image::RgbImage;
 use sha2::{Digest, Sha256};

@@ -1,6 +1,6 @@
 //! Pictures that show what was asked for: a soft background that differs with prompt and seed (for an edit its inputs),
-//! the prompt in a panel, and a line that says where it comes from. The same [`Picture`] from the same inputs always gives
-//! the same bytes, so none is stored.
+//! the prompt in a panel, and a line that says where it comes from. The same [`Picture`] from the same inputs always
+//! gives the same bytes, so none is stored.
 
 mod background;
 mod inputs;

@@ -51,8 +51,8 @@ impl Bits {
         self
     }
 
-    /// Ends the payload with its stop bit and makes a unit of it: one header byte, then the payload, with a 3 put between
-    /// two zeros and whatever would make a start code of them.
+    /// Ends the payload with its stop bit and makes a unit of it: one header byte, then the payload, with a 3 put
+    /// between two zeros and whatever would make a start code of them.
     pub(super) fn unit(mut self, header: u8) -> Vec<u8> {
         self.u(1, 1).align();
         let mut unit = Vec::with_capacity(self.bytes.len() + self.bytes.len() / 64 + 8);

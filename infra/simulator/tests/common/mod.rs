@@ -1,4 +1,5 @@
-//! What the suites share: a client of the simulator, polling with a bound, a receiver of webhooks, and a host of inputs.
+//! What the suites share: a client of the simulator, polling with a bound, a receiver of webhooks, and a host of
+//! inputs.
 
 #![allow(dead_code, reason = "each suite uses its part")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
@@ -174,8 +175,8 @@ pub(crate) struct Inputs {
 type Files = (Arc<HashMap<&'static str, Vec<u8>>>, Arc<AtomicBool>);
 
 impl Inputs {
-    /// `/wide` is 320x180 and all of one blue, `/tall` 90x160 and all of one orange, `/split` 200x100 with halves of red and green,
-    /// `/text` no picture, `/moved` an address that points to another.
+    /// `/wide` is 320x180 and all blue, `/tall` 90x160 and all orange, `/split` 200x100 with halves of red and green,
+    /// `/text` no picture, `/large` a byte too long, `/moved` an address that points to another.
     pub(crate) async fn start() -> Self {
         let split = RgbImage::from_fn(200, 100, |x, _| Rgb(if x < 100 { RED } else { GREEN }));
         let files: HashMap<&'static str, Vec<u8>> = HashMap::from([
@@ -208,6 +209,7 @@ async fn give(State((files, closed)): State<Files>, uri: Uri) -> Response {
     }
     match files.get(uri.path()) {
         Some(bytes) => bytes.clone().into_response(),
+        None if uri.path() == "/large" => vec![0u8; (64 << 20) + 1].into_response(),
         None if uri.path() == "/moved" => (StatusCode::FOUND, [("location", "/wide")], "").into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }

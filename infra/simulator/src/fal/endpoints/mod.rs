@@ -1,5 +1,5 @@
-//! The tables of endpoints: what each takes, how long it works, what it costs, and what it makes. A new endpoint is a new
-//! row in the table of its kind; only a new kind of output needs code.
+//! The tables of endpoints: what each takes, how long it works, what it costs, and what it makes. A new endpoint is a
+//! new row in the table of its kind; only a new kind of output needs code.
 
 mod edits;
 mod images;

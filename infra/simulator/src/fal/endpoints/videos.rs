@@ -1,5 +1,5 @@
-//! Endpoints that make a video from a picture. Lengths are texts for Hailuo and Kling and whole numbers for Sora, and what
-//! has the other type is refused, as on fal.
+//! Endpoints that make a video from a picture. Lengths are texts for Hailuo and Kling and whole numbers for Sora, and
+//! what has the other type is refused, as on fal.
 
 use super::super::schema::{Default, Field, Kind};
 use super::{
