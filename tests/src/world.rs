@@ -73,7 +73,8 @@ impl World {
 
     /// Starts a run.
     pub async fn start(&self, document: &str, input: &str) -> RunId {
-        let request = RunRequest { document: document.to_owned(), input: Some(input.to_owned()), ..RunRequest::default() };
+        let request =
+            RunRequest { document: document.to_owned(), input: Some(input.to_owned()), ..RunRequest::default() };
         self.client.start(&request).await.expect("the run starts")
     }
 

@@ -22,7 +22,7 @@ async fn a_run_whose_execution_is_aborted_is_closed_by_its_event() {
     assert_eq!(manifest.failure.unwrap().name, ErrorName::RunStopped);
     // What is paid arrives in the ledger all the same, and the next run finds it.
     world.control("settings", &json!({"concurrency": 40})).await;
-    let key = &manifest.steps[0].key;
+    let key = &manifest.steps[0].key.clone().unwrap();
     world.until("the result is there", async || world.entry(key).await.result.is_some()).await;
     let next = world.run(&document("flux_schnell"), "aborted while it is queued").await;
     assert_eq!((next.status, next.steps[0].source), (RunStatus::Succeeded, Some(Source::Hit)));

@@ -28,7 +28,7 @@ async fn webhooks_that_are_repeated_or_forged_change_nothing() {
     assert_eq!(manifest.status, RunStatus::Succeeded);
     let requests = world.requests_for("a webhook's fate").await;
     let id = requests[0]["request_id"].as_str().unwrap();
-    let entry = world.entry(&manifest.steps[0].key).await;
+    let entry = world.entry(manifest.steps[0].key.as_ref().unwrap()).await;
     for (mutation, status) in [
         (None, 200),
         (Some("signature"), 401),
@@ -44,7 +44,7 @@ async fn webhooks_that_are_repeated_or_forged_change_nothing() {
         let answer = world.control("webhooks/resend", &body).await;
         assert_eq!(answer["status"], status, "{mutation:?}: {answer}");
     }
-    assert_eq!(world.entry(&manifest.steps[0].key).await, entry);
+    assert_eq!(world.entry(manifest.steps[0].key.as_ref().unwrap()).await, entry);
     assert_eq!(world.requests_for("a webhook's fate").await.len(), 1);
 }
 

@@ -105,6 +105,7 @@ fn client_settings(parts: &Parts) -> Result<Settings, Failure> {
             "FRESCO_FAL_QUEUE_URL" => "https://queue.fal.run",
             "FRESCO_FAL_REST_URL" => "https://rest.fal.ai",
             "FRESCO_FAL_API_URL" => "https://api.fal.ai",
+            "FRESCO_GEMINI_URL" => "https://generativelanguage.googleapis.com",
             "FRESCO_FAL_MEDIA_HOSTS" => "fal.media,*.fal.media",
             _ => return None,
         };

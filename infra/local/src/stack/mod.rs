@@ -111,7 +111,9 @@ impl Stack {
             tokio::task::spawn_blocking(move || start::begin(&blocking)).await.map_err(|_| Error::Interrupted)??;
         let config = aws::config(&begun.endpoint_url());
         let outputs = begun.deployment(&options).ensure(&config, &options.progress).await?;
-        deploy::put_secret(&config, &outputs, "fal-key", simulator::FAL_KEY).await?;
+        for (provider, key) in simulator::KEYS {
+            deploy::put_secret(&config, &outputs, provider.key_name(), key).await?;
+        }
         let Begun { instance, lock, mut processes, emulator_port, simulator_port, mut running, .. } = begun;
         let attached = processes.is_none();
         if options.keep

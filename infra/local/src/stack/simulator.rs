@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use fresco_pipeline::catalogue::ProviderName;
 use serde::Deserialize;
 
 use super::error::Error;
@@ -17,8 +18,9 @@ use super::progress::Progress;
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The fal key that the local stack and its simulator share. It opens nothing else.
-pub(crate) const FAL_KEY: &str = "simulated-key-id:simulated-key-secret";
+/// The keys that the local stack and its simulator share. They open nothing else.
+pub(crate) const KEYS: [(ProviderName, &str); 2] =
+    [(ProviderName::Fal, "simulated-key-id:simulated-key-secret"), (ProviderName::Gemini, "simulated-gemini-key")];
 
 /// A started simulator and its port.
 #[derive(Debug)]
@@ -57,7 +59,10 @@ pub(crate) fn start(
         &concurrency.to_string(),
     ]);
     command.arg("--port-file").arg(&port_file).arg("--state").arg(instance.simulator_state());
-    command.args(["--fal-key", FAL_KEY, "--parent-pid", &emulator.pid.to_string()]);
+    for (provider, key) in KEYS {
+        command.args([&format!("--{}", provider.key_name()), key]);
+    }
+    command.args(["--parent-pid", &emulator.pid.to_string()]);
     command.current_dir(instance.folder());
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let mut process = Owned::spawn("the simulator", &mut command, &instance.simulator_log(), PATIENCE)?;

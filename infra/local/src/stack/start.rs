@@ -186,6 +186,7 @@ impl Begun {
             ("FalRestUrl".to_owned(), format!("{simulator}/fal/rest")),
             ("FalApiUrl".to_owned(), format!("{simulator}/fal/api")),
             ("FalMediaHosts".to_owned(), simulator.clone()),
+            ("GeminiUrl".to_owned(), format!("{simulator}/gemini")),
             ("FalUserId".to_owned(), self.user_id.clone()),
             ("Architecture".to_owned(), architecture().to_owned()),
         ]);

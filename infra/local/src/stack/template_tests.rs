@@ -59,7 +59,14 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
     let expected: [(&str, &[&str]); 6] = [
         (
             "PlanRole",
-            &["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "s3:GetObject", "s3:ListBucket", "s3:PutObject"],
+            &[
+                "dynamodb:BatchGetItem",
+                "dynamodb:BatchWriteItem",
+                "s3:GetObject",
+                "s3:ListBucket",
+                "s3:PutObject",
+                "ssm:GetParameter",
+            ],
         ),
         (
             "GenerateRole",
@@ -135,18 +142,25 @@ fn no_policy_has_a_wildcard_for_actions_or_resources() {
     }
 }
 
+/// generate is deployed once for each step type: the same binary, hence the same needs, the same role and one log.
 #[test]
-fn a_function_has_its_own_role_and_log_and_a_binary_that_is_built() {
+fn a_binary_has_its_own_role_and_log_and_is_built() {
     let functions = of_type("AWS::Serverless::Function");
     let roles: BTreeSet<_> = functions.values().map(|lines| value(lines, "Role").unwrap().to_owned()).collect();
     let logs: BTreeSet<_> = functions.values().map(|lines| value(lines, "LoggingConfig").unwrap().to_owned()).collect();
-    assert_eq!((roles.len(), logs.len()), (functions.len(), functions.len()));
     let binaries: BTreeSet<_> = functions
         .values()
         .map(|lines| {
             value(lines, "CodeUri").unwrap().trim_start_matches("../target/fresco/").trim_end_matches(".zip").to_owned()
         })
         .collect();
+    assert_eq!((roles.len(), logs.len()), (binaries.len(), binaries.len()));
+    for name in &binaries {
+        let of_binary =
+            functions.values().filter(|lines| value(lines, "CodeUri").unwrap().ends_with(&format!("/{name}.zip")));
+        let roles: BTreeSet<_> = of_binary.map(|lines| (value(lines, "Role"), value(lines, "LoggingConfig"))).collect();
+        assert_eq!(roles.len(), 1, "{name}");
+    }
     assert_eq!(binaries, FUNCTIONS.iter().map(|&name| name.to_owned()).collect());
 }
 
