@@ -9,7 +9,7 @@
 
 mod world;
 
-pub use world::{Counters, World, endpoint_url};
+pub use world::{Counters, Request, World, endpoint_url, most_at_once};
 
 /// A document of one step that takes the run's input text.
 pub fn document(model: &str) -> String {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use fresco_engine::{Manifest, RunRequest};
+use fresco_engine::{Manifest, Preview, RunRequest};
 use fresco_ledger::aws::Aws;
 use fresco_ledger::rows::{Asker, Entry, StepRow};
 use fresco_ledger::traits::Entries;
@@ -52,6 +52,41 @@ impl Counters {
     }
 }
 
+/// A request as the simulator recorded it. Times are milliseconds since the Unix epoch.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The whole record.
+    pub record: Value,
+}
+
+impl Request {
+    /// What was asked.
+    pub fn prompt(&self) -> &str {
+        self.record["prompt"].as_str().expect("a prompt")
+    }
+
+    /// The endpoint.
+    pub fn endpoint(&self) -> &str {
+        self.record["endpoint"].as_str().expect("an endpoint")
+    }
+
+    /// When it was submitted.
+    pub fn from(&self) -> i64 {
+        self.record["submitted_ms"].as_i64().expect("a time")
+    }
+
+    /// When it ended.
+    pub fn to(&self) -> i64 {
+        self.record["ended_ms"].as_i64().expect("it has ended")
+    }
+}
+
+/// The most of these requests that were under way at a time.
+pub fn most_at_once(requests: &[Request]) -> usize {
+    let at = |time: i64| requests.iter().filter(|other| other.from() <= time && time < other.to()).count();
+    requests.iter().map(|request| at(request.from())).max().unwrap_or(0)
+}
+
 impl World {
     /// The stack of this test binary; the first to ask starts it.
     pub async fn get() -> World {
@@ -75,7 +110,20 @@ impl World {
     pub async fn start(&self, document: &str, input: &str) -> RunId {
         let request =
             RunRequest { document: document.to_owned(), input: Some(input.to_owned()), ..RunRequest::default() };
-        self.client.start(&request).await.expect("the run starts")
+        self.client.start(&request).await.unwrap_or_else(|error| panic!("the run does not start: {error}\n{document}"))
+    }
+
+    /// What a document would do.
+    pub async fn preview(&self, document: &str, input: &str) -> Preview {
+        let request =
+            RunRequest { document: document.to_owned(), input: Some(input.to_owned()), ..RunRequest::default() };
+        self.client.preview(&request).await.unwrap_or_else(|error| panic!("it does not plan: {error}\n{document}"))
+    }
+
+    /// Starts a run of a request and waits for its end.
+    pub async fn run_request(&self, request: &RunRequest) -> Manifest {
+        let run = self.client.start(request).await.unwrap_or_else(|error| panic!("the run does not start: {error}"));
+        self.ended(&run).await
     }
 
     /// Starts a run and waits for its end.
@@ -128,9 +176,15 @@ impl World {
 
     /// The simulator's record of the requests with this prompt.
     pub async fn requests_for(&self, prompt: &str) -> Vec<Value> {
+        self.requests_with(|asked| asked == prompt).await.into_iter().map(|request| request.record).collect()
+    }
+
+    /// The simulator's record of the requests with such a prompt, in order of submission.
+    pub async fn requests_with(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<Request> {
         let requests = self.get_json(&format!("{}/_control/requests", self.simulator())).await;
         let requests = requests.as_array().expect("a list").iter();
-        requests.filter(|request| request["prompt"] == prompt).cloned().collect()
+        let wanted = requests.filter(|request| request["prompt"].as_str().is_some_and(&is_wanted));
+        wanted.map(|record| Request { record: record.clone() }).collect()
     }
 
     /// Posts to a control route of the simulator.

@@ -4,7 +4,7 @@
 use fresco_ledger::rows::{RunStatus, Source};
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::money::Money;
-use fresco_tests::{World, document};
+use fresco_tests::{World, document, most_at_once};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -117,14 +117,7 @@ async fn a_groups_workers_are_kept() {
     let text = format!("steps:\n- type: parallel_group\n  name: g\n  max_workers: 2\n  steps:\n{steps}");
     let manifest = world.run(&text, "side by side").await;
     assert_eq!(manifest.status, RunStatus::Succeeded);
-    let requests = world.requests_for("side by side").await;
+    let requests = world.requests_with(|prompt| prompt == "side by side").await;
     assert_eq!(requests.len(), 5);
-    let span = |request: &serde_json::Value| {
-        (request["submitted_ms"].as_i64().unwrap(), request["ended_ms"].as_i64().unwrap())
-    };
-    let overlap = requests.iter().map(|request| {
-        let (at, _) = span(request);
-        requests.iter().filter(|other| span(other).0 <= at && at < span(other).1).count()
-    });
-    assert!(overlap.max().unwrap() <= 2);
+    assert!(most_at_once(&requests) <= 2);
 }

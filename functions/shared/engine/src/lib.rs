@@ -22,7 +22,7 @@ pub mod transfer;
 mod webhook;
 
 pub use generate::Call;
-pub use inputs::input_problem;
+pub use inputs::{describe_input, fetch_input, input_problem, too_large};
 pub use plan::{WorkLane, WorkList, WorkStage, WorkStep};
 pub use preview::{Preview, PreviewStage, PreviewStep};
 pub use report::{Closed, MANIFEST_VERSION, Manifest, ManifestStep};

@@ -1,6 +1,8 @@
 //! The command line: what it takes, and which exit code says what.
 
 mod output;
+mod pipeline;
+mod plan;
 mod run;
 mod stack;
 mod status;
@@ -12,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use fresco_local::stack::Error as StackError;
 
 use output::Output;
+use pipeline::PipelineArgs;
 
 /// The run did not succeed.
 pub(crate) const EXIT_RUN: u8 = 1;
@@ -36,6 +39,8 @@ struct Cli {
 enum Command {
     /// Run a pipeline and bring its outputs here.
     Run(RunArgs),
+    /// Show what a pipeline would do: its order, what is in the cache, prices and times. Nothing is spent.
+    Plan(PlanArgs),
     /// Start the stack and leave it running.
     Up(UpArgs),
     /// Stop the stack. What it holds stays, unless --purge.
@@ -49,6 +54,14 @@ enum Command {
         /// The run.
         run: Option<String>,
     },
+    /// The models, with their times and prices.
+    Models {
+        /// Only those of this step type.
+        #[arg(value_name = "TYPE")]
+        step: Option<String>,
+    },
+    /// Print the JSON Schema of pipeline documents, for editors.
+    Schema,
     /// Build the functions' packages under target/fresco, as a deployment takes them.
     Package {
         /// Optimised, for AWS.
@@ -73,14 +86,19 @@ struct Place {
 
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// The pipeline document, YAML or JSON.
-    file: PathBuf,
-    /// The input text: fills {{input}}, and is the prompt of steps without one.
-    #[arg(long, short)]
-    input: Option<String>,
+    #[command(flatten)]
+    pipeline: PipelineArgs,
     /// Where the outputs go, in a folder named by the run.
     #[arg(long, default_value = "out", value_name = "DIR")]
     out: PathBuf,
+    #[command(flatten)]
+    simulator: SimulatorArgs,
+}
+
+#[derive(Debug, Args)]
+struct PlanArgs {
+    #[command(flatten)]
+    pipeline: PipelineArgs,
     #[command(flatten)]
     simulator: SimulatorArgs,
 }
@@ -124,6 +142,9 @@ pub(crate) async fn main() -> ExitCode {
     let output = Output::new(cli.place.json);
     let ended = match cli.command {
         Command::Run(args) => run::run(&output, &cli.place, args).await,
+        Command::Plan(args) => plan::plan(&output, &cli.place, args).await,
+        Command::Models { step } => plan::models(&output, step.as_deref()),
+        Command::Schema => plan::schema(&output),
         Command::Up(args) => stack::up(&output, &cli.place, args).await,
         Command::Down { purge } => stack::down(&output, &cli.place, purge).await,
         Command::Status { run } => status::status(&output, &cli.place, run.as_deref()).await,

@@ -1,32 +1,23 @@
 //! `fresco run`.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
-
-use fresco_engine::{RunRequest, StartError};
+use fresco_engine::StartError;
 use fresco_ledger::rows::RunStatus;
 use fresco_local::client::{Client, Event, save};
 use fresco_local::view::{lines, table};
-use fresco_pipeline::document::{MAX_BYTES, Problems};
 use fresco_pipeline::ids::RunId;
 use serde_json::json;
 
 use super::output::Output;
-use super::{EXIT_INPUT, EXIT_INTERRUPTED, EXIT_RUN, Ended, Place, RunArgs, stack};
+use super::{EXIT_INTERRUPTED, EXIT_RUN, Ended, Place, RunArgs, stack};
 
 pub(super) async fn run(output: &Output, place: &Place, args: RunArgs) -> Result<(), Ended> {
-    let document = read(output, &args.file)?;
-    let request = RunRequest { document, input: args.input, ..RunRequest::default() };
-    // Before anything is started: a document with problems costs no second.
-    if let Err(problems) = request.check() {
-        return Err(say(output, &args.file, &request, &problems));
-    }
+    let pipeline = args.pipeline.read(output).await?;
     let stack = stack::start(output, place, args.simulator.scale, false).await?;
     let client = stack::client(&stack).await?;
-    let run = match client.start(&request).await {
+    client.store(&pipeline.inputs).await?;
+    let run = match client.start(&pipeline.request).await {
         Ok(run) => run,
-        Err(StartError::Document(problems)) => return Err(say(output, &args.file, &request, &problems)),
+        Err(StartError::Document(problems)) => return Err(pipeline.say(output, &problems)),
         Err(StartError::Failed(failure)) => return Err(failure.into()),
     };
     let event = Event::RunStarted { run_id: run.clone() };
@@ -71,28 +62,4 @@ async fn watch(output: &Output, client: &Client, run: &RunId) -> Result<RunStatu
             }
         }
     }
-}
-
-/// Reads at most as much as may be in a document, whatever the file's size.
-fn read(output: &Output, path: &Path) -> Result<String, Ended> {
-    let wrong = |message: String| {
-        output.error("document_unreadable", &message);
-        Ended::Code(EXIT_INPUT)
-    };
-    let shown = path.display();
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|error| wrong(format!("{shown} cannot be read: {error}")))?;
-    if bytes.len() > MAX_BYTES {
-        return Err(wrong(format!("{shown} is larger than {MAX_BYTES} bytes: too large for a pipeline document")));
-    }
-    String::from_utf8(bytes).map_err(|_| wrong(format!("{shown} is not UTF-8 text")))
-}
-
-fn say(output: &Output, path: &Path, request: &RunRequest, problems: &Problems) -> Ended {
-    let report = problems.report(&path.display().to_string(), &request.document);
-    output.progress(report.trim_end());
-    output.result(|| None, &json!({"event": "problems", "problems": problems.0}));
-    Ended::Code(EXIT_INPUT)
 }

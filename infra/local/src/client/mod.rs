@@ -1,18 +1,20 @@
 //! A client of a stack: it starts a run, watches it by its record, and brings its outputs here. It stands on the same
 //! engine as the functions; nothing in it knows how the stack came to be.
 
+mod inputs;
 mod run;
 mod save;
 
 use fresco_engine::aws::AwsPlatform;
 use fresco_engine::settings::Settings;
-use fresco_engine::{Engine, Manifest, manifest_key};
+use fresco_engine::{Engine, Manifest, Preview, RunRequest, StartError, manifest_key};
 use fresco_ledger::aws::{Aws, SfnRuns};
 use fresco_ledger::rows::{Asker, RunRow, StepRow};
 use fresco_ledger::traits::{Clock, Objects, Runs};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 
+pub use inputs::{Inputs, gather};
 pub use run::{Event, Watch};
 pub use save::{Saved, SavedFile, save};
 
@@ -20,6 +22,17 @@ pub use save::{Saved, SavedFile, save};
 pub struct Client {
     engine: Engine<AwsPlatform>,
     runs: SfnRuns,
+}
+
+/// Why an object did not arrive in a file.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectError {
+    /// It could not be fetched.
+    #[error("{0}")]
+    Fetch(#[from] Failure),
+    /// It could not be written.
+    #[error("{0}")]
+    Write(#[from] std::io::Error),
 }
 
 /// Where a stack's parts are: the outputs of its template.
@@ -46,6 +59,11 @@ impl Client {
     /// The engine, for what a client shares with the functions.
     pub fn engine(&self) -> &Engine<AwsPlatform> {
         &self.engine
+    }
+
+    /// What a run would do. Nothing is written.
+    pub async fn preview(&self, request: &RunRequest) -> Result<Preview, StartError> {
+        self.engine.preview(request).await
     }
 
     /// A run's record and its steps in the document's order.
@@ -83,6 +101,23 @@ impl Client {
         use fresco_engine::platform::Platform;
         let bytes = self.engine.platform.objects().get(key).await.map_err(|error| error.0)?;
         bytes.ok_or_else(|| Failure::new(ErrorName::RunNotFound, format!("{key} is not in the bucket any more")))
+    }
+
+    /// A whole object of the stack's bucket, written to a file as it comes.
+    pub async fn object_to(&self, key: &str, to: &mut (dyn std::io::Write + Send)) -> Result<(), ObjectError> {
+        use fresco_engine::platform::Platform;
+        let mut written = Ok(());
+        let mut sink = |piece: &[u8]| {
+            if written.is_ok() {
+                written = to.write_all(piece);
+            }
+        };
+        let there = self.engine.platform.objects().scan(key, &mut sink).await.map_err(|error| error.0)?;
+        written?;
+        if there {
+            return Ok(());
+        }
+        Err(Failure::new(ErrorName::RunNotFound, format!("{key} is not in the bucket any more")).into())
     }
 
     /// A step of a run.

@@ -2,7 +2,7 @@
 
 use fresco_ledger::rows::{RunStatus, StepState};
 
-use super::{duration, source};
+use super::{duration, plural, source};
 use crate::client::Event;
 
 /// The line for an event, `None` where there is nothing to say.
@@ -10,11 +10,8 @@ pub fn line(event: &Event) -> Option<String> {
     Some(match event {
         Event::RunStarted { run_id } => format!("run {run_id} started"),
         Event::RunPlanned { steps, hits, .. } => match (steps, hits) {
-            (1, 0) => "planned: 1 step to generate".to_owned(),
-            (steps, 0) => format!("planned: {steps} steps to generate"),
-            (steps, hits) => {
-                format!("planned: {steps} step{}, {hits} in the cache", if *steps == 1 { "" } else { "s" })
-            }
+            (steps, 0) => format!("planned: {} to generate", plural(*steps, "step")),
+            (steps, hits) => format!("planned: {}, {hits} in the cache", plural(*steps, "step")),
         },
         Event::StepChanged { step, model, state, source: from, took_ms, failure, .. } => match (state, failure) {
             (StepState::Waiting, _) => return None,

@@ -1,6 +1,9 @@
 //! The contact sheet: one HTML file beside the outputs, without scripts and without anything from elsewhere.
 
+use std::collections::BTreeMap;
+
 use fresco_engine::{Manifest, ManifestStep};
+use fresco_pipeline::catalogue::MediaKind;
 
 use super::{duration, lines::status_text, source};
 use crate::client::SavedFile;
@@ -9,20 +12,22 @@ const STYLE: &str = "\
 :root{color-scheme:light dark;--line:#8884}body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem}\
 h1{font-size:1.4rem;margin:0}.sum{opacity:.75;margin:.2rem 0 1.5rem}\
 .grid{display:grid;gap:1.2rem;grid-template-columns:repeat(auto-fill,minmax(min(20rem,100%),1fr))}\
-figure{margin:0;border:1px solid var(--line);border-radius:.6rem;overflow:hidden}img{display:block;width:100%;height:auto}\
-figcaption{padding:.6rem .8rem}b{display:block}small{opacity:.75}.bad{color:#c33}p.why{margin:.3rem 0 0}";
+figure{margin:0;border:1px solid var(--line);border-radius:.6rem;overflow:hidden}img,video{display:block;width:100%;height:auto;background:#0002}\
+figcaption{padding:.6rem .8rem}b{display:block}small{opacity:.75}blockquote{margin:0;padding:.8rem;white-space:pre-wrap;overflow-wrap:anywhere;max-height:20rem;overflow:auto}.bad{color:#c33}p.why{margin:.3rem 0 0}";
 
 /// The sheet of a run.
-pub fn render(manifest: &Manifest, files: &[SavedFile]) -> String {
+///
+/// `texts` holds what stands in the files that are texts, by name.
+pub fn render(manifest: &Manifest, files: &[SavedFile], texts: &BTreeMap<&str, String>) -> String {
     let mut cards = String::new();
     for step in &manifest.steps {
         let name = step.name.as_str();
         let mut saved = files.iter().filter(|file| file.step == name).peekable();
         if saved.peek().is_none() {
-            cards.push_str(&card(step, None));
+            cards.push_str(&card(step, None, texts));
         }
         for file in saved {
-            cards.push_str(&card(step, Some(file)));
+            cards.push_str(&card(step, Some(file), texts));
         }
     }
     let title = escape(&manifest.name);
@@ -42,10 +47,17 @@ pub fn render(manifest: &Manifest, files: &[SavedFile]) -> String {
     )
 }
 
-fn card(step: &ManifestStep, file: Option<&SavedFile>) -> String {
-    let picture = file.map_or_else(String::new, |file| {
+fn card(step: &ManifestStep, file: Option<&SavedFile>, texts: &BTreeMap<&str, String>) -> String {
+    let medium = file.map_or_else(String::new, |file| {
         let name = escape(&file.name);
-        format!("<a href=\"{name}\"><img src=\"{name}\" alt=\"{name}\" loading=\"lazy\"></a>")
+        match file.kind {
+            MediaKind::Image => format!("<a href=\"{name}\"><img src=\"{name}\" alt=\"{name}\" loading=\"lazy\"></a>"),
+            MediaKind::Video => format!("<video src=\"{name}\" controls muted loop preload=\"metadata\"></video>"),
+            MediaKind::Text => {
+                let text = texts.get(file.name.as_str()).map_or("", String::as_str);
+                format!("<blockquote>{}</blockquote>", escape(text))
+            }
+        }
     });
     let took = step.took_ms.map_or_else(String::new, |ms| format!(" · {}", duration(ms)));
     let facts = format!("{} · {}{took} · {}", step.model, source(step.source), step.cost);
@@ -54,8 +66,11 @@ fn card(step: &ManifestStep, file: Option<&SavedFile>) -> String {
         format!("<p class=\"why bad\">{}</p>", escape(&text))
     });
     format!(
-        "<figure>{picture}<figcaption><b>{}</b><small>{}</small>{why}</figcaption></figure>\n",
-        escape(step.name.as_str()),
+        "<figure>{medium}<figcaption><b>{}</b><small>{}</small>{why}</figcaption></figure>\n",
+        escape(&match file {
+            Some(file) if step.outputs.len() > 1 => file.name.clone(),
+            _ => step.name.to_string(),
+        }),
         escape(&facts)
     )
 }

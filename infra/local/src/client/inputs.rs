@@ -1,0 +1,89 @@
+//! Files and URLs that a document names: they are read or fetched here, looked at before anything is started, and kept in
+//! the stack under the hash of their content once the document is found to be well.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use fresco_engine::{RunRequest, describe_input, fetch_input, input_problem, too_large};
+use fresco_pipeline::catalogue::MediaKind;
+use fresco_pipeline::error::Failure;
+use fresco_pipeline::media::{InputMedia, MediaProblem};
+use fresco_providers::media::{Downloader, HostList};
+
+use super::Client;
+
+/// The media of a request, by their keys in the bucket: the same content once.
+#[derive(Debug, Default)]
+pub struct Inputs(BTreeMap<String, (InputMedia, Bytes)>);
+
+impl Inputs {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Reads what the request's document names, and notes in the request what was found; what cannot be used becomes a problem
+/// of the document. Paths are relative to `folder`, that of the document; the run's own image is relative to where we are.
+pub async fn gather(request: &mut RunRequest, folder: &Path) -> Result<Inputs, Failure> {
+    let mut inputs = Inputs::default();
+    let mut downloader = None;
+    for mention in request.mentions() {
+        let looked_at = if mention.text.contains("://") {
+            let downloader = match &downloader {
+                Some(downloader) => downloader,
+                None => downloader.insert(Downloader::for_inputs(HostList::anywhere())?),
+            };
+            fetch_input(downloader, mention.kind, &mention.text).await
+        } else {
+            let own = request.image.as_ref() == Some(&mention.text);
+            read(mention.kind, &if own { PathBuf::from(&mention.text) } else { folder.join(&mention.text) })
+        };
+        match looked_at.and_then(|bytes| Ok((describe_input(mention.kind, &bytes)?, bytes))) {
+            Ok((media, bytes)) => {
+                request.media.insert(mention.text, media.clone());
+                inputs.0.insert(media.key.clone(), (media, bytes));
+            }
+            Err(problem) => drop(request.refused.insert(mention.text, problem)),
+        }
+    }
+    Ok(inputs)
+}
+
+/// Reads a file, unless it is longer than its kind may be.
+fn read(kind: MediaKind, path: &Path) -> Result<Bytes, MediaProblem> {
+    let unread = |why: String| {
+        let message = format!("{} cannot be read: {why}", path.display());
+        input_problem("input_unread", message, "Check the path; it is relative to the document's folder.")
+    };
+    // Asked before it is opened: opening a pipe would wait for somebody to write.
+    let about = std::fs::metadata(path).map_err(|error| unread(error.to_string()))?;
+    if !about.is_file() {
+        return Err(unread("it is not a file".to_owned()));
+    }
+    if about.len() > kind.max_input_bytes() {
+        return Err(too_large(kind, about.len()));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| unread(error.to_string()))?;
+    file.take(kind.max_input_bytes() + 1).read_to_end(&mut bytes).map_err(|error| unread(error.to_string()))?;
+    Ok(Bytes::from(bytes))
+}
+
+impl Client {
+    /// Keeps the inputs in the stack.
+    pub async fn store(&self, inputs: &Inputs) -> Result<(), Failure> {
+        for (media, bytes) in inputs.0.values() {
+            self.engine.store_input(media, bytes.clone()).await?;
+        }
+        Ok(())
+    }
+}
