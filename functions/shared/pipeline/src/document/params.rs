@@ -13,14 +13,11 @@ use super::report::{Spot, join, list, shown};
 use super::template::{Filled, Filling, MAX_FILLED, Part, parts};
 use super::tree::{Content, Node};
 use super::{Piece, TextSlot};
-use crate::catalogue::{self, Kind, MediaKind, Model, Param};
+use crate::catalogue::{self, BYTES_A_CHAR, Kind, MediaKind, Model, Param};
 use crate::ids::StepName;
 
 /// What no param but a text needs more of, in bytes.
 const MAX_WORD: usize = 64 * 1024;
-/// So many bytes of a filled text may become one character of the text that is sent: four to a character, and its accents.
-const BYTES_A_CHAR: usize = 16;
-
 /// A param that names media.
 pub(super) struct MediaParam<'n> {
     /// Which of the model's inputs.
@@ -199,7 +196,8 @@ impl<'n> Checker<'_, 'n> {
     ) -> Option<Written> {
         let limit = match kind {
             Some(Kind::Text { max_chars, .. }) => max_chars.saturating_mul(BYTES_A_CHAR).min(MAX_FILLED),
-            _ => MAX_WORD,
+            Some(_) => MAX_WORD,
+            None => MAX_FILLED,
         };
         let filled = self.values.fill(&mut self.report, text, limit, spot)?;
         if filled.cut {
