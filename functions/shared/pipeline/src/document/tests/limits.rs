@@ -98,12 +98,12 @@ fn much_of_everything_wrong() {
     let word = "x".repeat(60);
     let lines = |line: &dyn Fn(usize) -> String, count: usize| (0..count).map(line).collect::<Vec<_>>().join("\n");
     let step = |n: usize| format!("- {{type: image_to_image, name: s{n}{word}, input_from: s{}{word}}}", n + 1);
-    let keys = lines(&|n| format!("{word}{n}: 1"), 30_000);
+    let keys = lines(&|n| format!("{word}{n}: 1"), 10_000);
     let params =
-        format!("steps:\n- type: text_to_image\n  params:\n{}", lines(&|n| format!("    {word}{n}: 1"), 30_000));
+        format!("steps:\n- type: text_to_image\n  params:\n{}", lines(&|n| format!("    {word}{n}: 1"), 10_000));
     let forward = format!("steps:\n{}", lines(&|n| step(n).replace(&word, &"y".repeat(55)), 1_000));
     let unknown = lines(&|n| format!("- {{type: image_to_image, name: a{n:060}, input_from: b{n:060}}}"), 1_000);
-    let names = format!("[{}]", lines(&|_| format!("{word},"), 60_000).replace('\n', ""));
+    let names = format!("[{}]", lines(&|_| format!("{word},"), 20_000).replace('\n', ""));
     let group = format!(
         "steps:\n- type: parallel_group\n  name: g\n  steps:\n{}\n{}",
         lines(&|_| "  - {type: text_to_image}".to_owned(), 900),
