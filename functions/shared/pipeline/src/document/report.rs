@@ -15,7 +15,7 @@ const EFFORT: usize = 1_000_000;
 const MAX_SENTENCE: usize = 600;
 
 /// A place in the document and its path in the tree.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Spot {
     pub(super) place: Place,
     pub(super) path: String,
