@@ -131,6 +131,13 @@ proptest! {
         }
         let document = json!({"vars": vars, "steps": steps});
         prop_assert_eq!(outcome(&document.to_string()), outcome(&reversed(&document)));
+        if let Ok(checked) = check(&document.to_string(), &given()) {
+            let mut before = BTreeSet::new();
+            for step in checked.groups.iter().flat_map(|group| &group.steps) {
+                prop_assert!(step.reads().is_subset(&before), "{:?}", step);
+                prop_assert!(before.insert(&step.name));
+            }
+        }
     }
 
     #[test]
