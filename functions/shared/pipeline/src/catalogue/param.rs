@@ -18,6 +18,10 @@ const IMAGE_SIZES: &[(&str, u64, u64)] = &[
     ("landscape_16_9", 1024, 576),
 ];
 
+/// So many bytes of a text may at most become one character of it in NFC: four to a character, and its accents. What is
+/// longer is not even composed, which would take its time.
+pub const BYTES_A_CHAR: usize = 16;
+
 /// The sides, in pixels, that a size of one's own may have.
 pub const IMAGE_SIDES: std::ops::RangeInclusive<u64> = 64..=4096;
 
@@ -133,7 +137,12 @@ impl Param {
         };
         match &self.kind {
             Kind::Text { max_chars, blank } => {
-                let text: String = value.as_str().ok_or_else(|| bad_type("text"))?.nfc().collect();
+                let text = value.as_str().ok_or_else(|| bad_type("text"))?;
+                if text.len() > max_chars.saturating_mul(BYTES_A_CHAR) {
+                    let message = format!("`{name}` has more than {max_chars} characters");
+                    return Err(ParamProblem::new(name, "param_too_long", message, "Shorten it."));
+                }
+                let text: String = if text.is_ascii() { text.to_owned() } else { text.nfc().collect() };
                 let length = text.chars().count();
                 if text.trim().is_empty() && !blank {
                     return Err(ParamProblem::new(

@@ -92,13 +92,14 @@ fn vars(report: &mut Report, node: Option<&Node>, given: &Given) -> BTreeMap<Str
             &[]
         }
     };
+    let values = Values::for_vars(given);
     for (key, node) in entries {
         let spot = Spot::new(node.place, join("vars", &key.text));
         let value = match &node.content {
             Content::Text(_) if given.vars.contains_key(&key.text) => Some(String::new()),
-            Content::Text(text) => Values::for_vars(given).fill(report, text, MAX_FILLED, &spot).and_then(|filled| {
+            Content::Text(text) => values.fill(report, text, MAX_FILLED, &spot).and_then(|filled| {
                 if filled.cut {
-                    report.add(&spot, "param_too_long", "the filled text is longer than 1 MiB", "Shorten it.");
+                    report.add(&spot, "param_too_long", "all vars together are longer than 1 MiB", "Shorten them.");
                 }
                 filled.text().map(str::to_owned)
             }),

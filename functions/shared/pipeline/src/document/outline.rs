@@ -206,10 +206,6 @@ impl<'n> Reader<'_, 'n> {
         }
         let number = self.outline.steps.len();
         let spot = Spot::new(node.place, path());
-        if inherited.in_group && is_group(node) {
-            let advice = "Move its steps into the outer group, or the group behind it.";
-            self.report.add(&spot, "nested_group", "a group cannot stand within a group", advice);
-        }
         let empty = Draft {
             spot: spot.clone(),
             name: None,
@@ -224,16 +220,17 @@ impl<'n> Reader<'_, 'n> {
             timeout: inherited.timeout,
             fail_fast: inherited.fail_fast,
         };
-        if inherited.in_group && is_group(node) {
-            self.outline.steps.push(empty);
-            return;
-        }
-        let Content::Table(_) = &node.content else {
-            self.report.wrong_type(node, &spot, "a step (`name`, `type`, `params` …)");
+        let table = if inherited.in_group && is_group(node) {
+            let advice = "Move its steps into the outer group, or the group behind it.";
+            self.report.add(&spot, "nested_group", "a group cannot stand within a group", advice);
+            None
+        } else {
+            self.report.table(node, spot, STEP, advise_step)
+        };
+        let Some(table) = table else {
             self.outline.steps.push(empty);
             return;
         };
-        let Some(table) = self.report.table(node, spot, STEP, advise_step) else { return };
         let name = self.name(&table, Target::Step(number));
         if table.get("name").is_none() {
             self.unnamed.push(number);

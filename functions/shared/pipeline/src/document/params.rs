@@ -13,14 +13,11 @@ use super::report::{Spot, join, list, shown};
 use super::template::{Filled, Filling, MAX_FILLED, Part, parts};
 use super::tree::{Content, Node};
 use super::{Piece, TextSlot};
-use crate::catalogue::{self, Kind, MediaKind, Model, Param};
+use crate::catalogue::{self, BYTES_A_CHAR, Kind, MediaKind, Model, Param};
 use crate::ids::StepName;
 
 /// What no param but a text needs more of, in bytes.
 const MAX_WORD: usize = 64 * 1024;
-/// So many bytes of a filled text may become one character of the text that is sent: four to a character, and its accents.
-const BYTES_A_CHAR: usize = 16;
-
 /// A param that names media.
 pub(super) struct MediaParam<'n> {
     /// Which of the model's inputs.
@@ -38,6 +35,20 @@ pub(super) struct StepParams<'n> {
     pub(super) texts: Vec<TextSlot>,
     pub(super) media: Vec<MediaParam<'n>>,
     pub(super) fleeting: bool,
+}
+
+/// What a document enters for a step.
+#[derive(Default)]
+struct Entered<'n> {
+    spot: Spot,
+    given: Map<String, Value>,
+    spots: BTreeMap<&'n str, Spot>,
+    /// Texts that read steps, for which stand-ins are given.
+    pieces: Vec<(&'n str, Vec<Piece>)>,
+    /// The provider's fields of what could not be filled: it has its problem and must not be missed again.
+    failed: BTreeSet<String>,
+    /// Whether there are params that the model does not have.
+    unknown: bool,
 }
 
 /// A param's value, filled.
@@ -59,14 +70,9 @@ impl<'n> Checker<'_, 'n> {
             let Content::Table(own_entries) = &node.content else { return read };
             (entries, spot) = (own_entries, own.clone());
         }
-        let mut given = Map::new();
-        let mut spots = BTreeMap::new();
-        let mut pieces = Vec::new();
-        // What fails here has its problem and must not be missed again.
-        let mut failed = BTreeSet::new();
-        let mut sound = true;
+        let mut entered = Entered { spot, ..Entered::default() };
         for (key, node) in entries {
-            let here = Spot::new(node.place, join(&spot.path, &key.text));
+            let here = Spot::new(node.place, join(&entered.spot.path, &key.text));
             let input = likely.and_then(|model| {
                 let named = model.media_input(&key.text)?;
                 model.inputs.iter().position(|input| input.to == named.to)
@@ -78,59 +84,66 @@ impl<'n> Checker<'_, 'n> {
             let param = model.and_then(|model| model.params.get(&key.text));
             if let (Some(model), None) = (model, param) {
                 self.unknown_param(model, &key.text, &Spot::new(key.place, here.path));
-                sound = false;
+                entered.unknown = true;
                 continue;
             }
             match self.value(number, node, &here, param.map(|param| &param.kind), &mut read.fleeting) {
                 Some(Written::Value(value)) => {
-                    given.insert(key.text.clone(), value);
+                    entered.given.insert(key.text.clone(), value);
                 }
-                Some(Written::Pieces(found)) => {
-                    given.insert(key.text.clone(), Value::String(stand_in(&found)));
-                    pieces.push((key.text.as_str(), found));
+                Some(Written::Pieces(pieces)) => {
+                    entered.given.insert(key.text.clone(), Value::String(stand_in(&pieces)));
+                    entered.pieces.push((&key.text, pieces));
                 }
                 None => {
-                    failed.insert(field(param, &key.text));
+                    entered.failed.insert(field(param, &key.text));
                 }
             }
-            spots.insert(key.text.as_str(), here);
+            entered.spots.insert(&key.text, here);
         }
-        let Some(model) = model else { return read };
-        let prompted =
-            failed.contains("prompt") || given.keys().any(|key| field(model.params.get(key), key) == "prompt");
-        if let (false, true, Some(input)) = (prompted, requires_prompt(model), &self.given.input) {
-            given.insert("prompt".to_owned(), Value::String(input.clone()));
-        }
-        match model.resolve(&given) {
-            Ok(mut resolved) => {
-                for (name, pieces) in pieces {
-                    let param = model.params.get(name);
-                    let Some(Kind::Text { max_chars, .. }) = param.map(|param| &param.kind) else { continue };
-                    let to = field(param, name);
-                    resolved.remove(&to);
-                    read.texts.push(TextSlot { to, max_chars: *max_chars, pieces });
-                }
-                read.texts.sort_by(|a, b| a.to.cmp(&b.to));
-                read.resolved = (sound && failed.is_empty()).then_some(resolved);
-            }
-            Err(problems) => {
-                for problem in problems {
-                    let missing = problem.code == "param_missing";
-                    if missing && failed.contains(&field(model.params.get(&problem.param), &problem.param)) {
-                        continue;
-                    }
-                    let here = spots.get(problem.param.as_str()).cloned();
-                    let here = here.unwrap_or_else(|| Spot::new(spot.place, join(&spot.path, &problem.param)));
-                    let advice = if missing && problem.param == "prompt" {
-                        "Add `prompt:` under `params`, or give the run an input text (--input \"…\").".to_owned()
-                    } else {
-                        problem.advice
-                    };
-                    self.report.add(&here, problem.code, problem.message, advice);
-                }
-            }
+        if let Some(model) = model {
+            self.resolve(model, entered, &mut read);
         }
         read
+    }
+
+    /// Turns what was entered into the provider's request.
+    fn resolve(&mut self, model: &Model, mut entered: Entered<'_>, read: &mut StepParams<'_>) {
+        let to = |name: &str| field(model.params.get(name), name);
+        let has_prompt = entered.failed.contains("prompt") || entered.given.keys().any(|name| to(name) == "prompt");
+        let needs_prompt = model.params.get("prompt").is_some_and(|param| param.required);
+        if let (false, true, Some(input)) = (has_prompt, needs_prompt, &self.given.input) {
+            entered.given.insert("prompt".to_owned(), Value::String(input.clone()));
+        }
+        let problems = match model.resolve(&entered.given) {
+            Ok(mut resolved) => {
+                for (name, pieces) in entered.pieces {
+                    let Some(Param { kind: Kind::Text { max_chars, .. }, .. }) = model.params.get(name) else {
+                        continue;
+                    };
+                    resolved.remove(&to(name));
+                    read.texts.push(TextSlot { to: to(name), max_chars: *max_chars, pieces });
+                }
+                read.texts.sort_by(|a, b| a.to.cmp(&b.to));
+                read.resolved = (!entered.unknown && entered.failed.is_empty()).then_some(resolved);
+                return;
+            }
+            Err(problems) => problems,
+        };
+        for problem in problems {
+            let missing = problem.code == "param_missing";
+            if missing && entered.failed.contains(&to(&problem.param)) {
+                continue;
+            }
+            let own = entered.spots.get(problem.param.as_str()).cloned();
+            let spot = own.unwrap_or_else(|| Spot::new(entered.spot.place, join(&entered.spot.path, &problem.param)));
+            let advice = if missing && problem.param == "prompt" {
+                "Add `prompt:` under `params`, or give the run an input text (--input \"…\").".to_owned()
+            } else {
+                problem.advice
+            };
+            self.report.add(&spot, problem.code, problem.message, advice);
+        }
     }
 
     fn unknown_param(&mut self, model: &Model, key: &str, spot: &Spot) {
@@ -199,7 +212,8 @@ impl<'n> Checker<'_, 'n> {
     ) -> Option<Written> {
         let limit = match kind {
             Some(Kind::Text { max_chars, .. }) => max_chars.saturating_mul(BYTES_A_CHAR).min(MAX_FILLED),
-            _ => MAX_WORD,
+            Some(_) => MAX_WORD,
+            None => MAX_FILLED,
         };
         let filled = self.values.fill(&mut self.report, text, limit, spot)?;
         if filled.cut {
@@ -292,10 +306,6 @@ impl<'n> Checker<'_, 'n> {
 /// The provider's field of a param.
 fn field(param: Option<&Param>, name: &str) -> String {
     param.and_then(|param| param.to.as_deref()).unwrap_or(name).to_owned()
-}
-
-fn requires_prompt(model: &Model) -> bool {
-    model.params.get("prompt").is_some_and(|param| param.required)
 }
 
 /// Stands for a text whose steps are not done: as long as it is without them, and not blank.

@@ -13,6 +13,12 @@ pub struct Place {
     pub column: u32,
 }
 
+impl Default for Place {
+    fn default() -> Self {
+        Place::START
+    }
+}
+
 impl Place {
     /// The beginning.
     pub const START: Place = Place { line: 1, column: 1 };

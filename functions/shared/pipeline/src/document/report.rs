@@ -15,7 +15,7 @@ const EFFORT: usize = 1_000_000;
 const MAX_SENTENCE: usize = 600;
 
 /// A place in the document and its path in the tree.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Spot {
     pub(super) place: Place,
     pub(super) path: String,
@@ -178,7 +178,7 @@ impl Report {
         let (node, spot) = table.at(key)?;
         let written = match &node.content {
             Content::Text(text) => text.as_str(),
-            // YAML 1.1 readers take a bare `off` for false, and so may ours.
+            // Who writes YAML with another program may have had a bare `off` turned into false.
             Content::Bool(false) => "off",
             _ => "",
         };

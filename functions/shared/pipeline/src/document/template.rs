@@ -1,6 +1,7 @@
 //! Placeholders: taking a text apart and filling it. What is filled in is never read again, so an input that contains
 //! `{{…}}` stays as it is. Names are looked up in what was given with the run and nowhere else.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Given;
@@ -8,6 +9,8 @@ use super::report::{Report, Spot, list, shown};
 
 /// The most bytes of a filled text, whatever it is for.
 pub(super) const MAX_FILLED: usize = 1024 * 1024;
+/// The most bytes of all filled texts of a document together: a long input may be filled in very often.
+const MAX_FILLED_TOGETHER: usize = 128 * 1024 * 1024;
 /// What a text may hold, for advice.
 const KNOWN: &str =
     "Known: {{input}}, {{vars.NAME}}, {{env.NAME}}, {{timestamp}}, {{random}} and {{step_NAME.output}}.";
@@ -95,22 +98,26 @@ pub(super) struct Values<'g> {
     given: &'g Given,
     /// The document's own and the run's; `None` for texts that may not use them.
     vars: Option<BTreeMap<String, String>>,
+    /// How many bytes may still be filled.
+    left: Cell<usize>,
 }
 
 impl<'g> Values<'g> {
-    /// What the document's own vars may use: nothing that is worked out later than they are.
+    /// What the document's own vars may use: nothing that is worked out later than they are. Together they are as long as
+    /// one text may be.
     pub(super) fn for_vars(given: &'g Given) -> Self {
-        Values { given, vars: None }
+        Values { given, vars: None, left: Cell::new(MAX_FILLED) }
     }
 
     /// What params may use.
     pub(super) fn new(given: &'g Given, vars: BTreeMap<String, String>) -> Self {
-        Values { given, vars: Some(vars) }
+        Values { given, vars: Some(vars), left: Cell::new(MAX_FILLED_TOGETHER) }
     }
 
     /// Fills a text up to so many bytes. Every placeholder without a value is reported; then there is no text.
     pub(super) fn fill(&self, report: &mut Report, text: &str, limit: usize, spot: &Spot) -> Option<Filled> {
         let mut filled = Filled::default();
+        let limit = limit.min(MAX_FILLED).min(self.left.get());
         let mut length = 0;
         let mut reported = BTreeSet::new();
         for part in parts(text) {
@@ -132,13 +139,14 @@ impl<'g> Values<'g> {
                 },
             };
             let Some(value) = value else { continue };
-            length += value.len();
-            if length > limit.min(MAX_FILLED) {
+            length = value.len().saturating_add(length);
+            if length > limit {
                 filled.cut = true;
             } else {
                 filled.push(value);
             }
         }
+        self.left.set(self.left.get() - length.min(limit));
         reported.is_empty().then_some(filled)
     }
 

@@ -13,8 +13,8 @@ use super::problem::{Place, Problem};
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// The deepest nesting.
 const MAX_DEPTH: usize = 32;
-/// The most nodes: a thousand steps with a dozen params each come to a tenth.
-const MAX_NODES: usize = 200_000;
+/// The most nodes: a thousand steps with a dozen params each come to a third.
+const MAX_NODES: usize = 100_000;
 
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,6 +92,9 @@ pub(super) fn parse(text: &str) -> Result<Node, Problem> {
     let mut options = serde_saphyr::options! {
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::Error,
         merge_keys: serde_saphyr::options::MergeKeyPolicy::Error,
+        // Only true and false are: a step may be called `n`, and a prompt may be `yes`.
+        strict_booleans: true,
+        non_finite_float_policy: serde_saphyr::options::NonFiniteFloatPolicy::PassThrough,
         with_snippet: false,
     };
     if let Some(budget) = options.budget.as_mut() {
@@ -198,6 +201,14 @@ impl<'de> Visitor<'de> for RawVisitor {
 
     fn visit_u64<E>(self, value: u64) -> Result<Raw, E> {
         Ok(Raw::Number(Some(value.into())))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Raw, E> {
+        Ok(Raw::Number(Number::from_f64(value as f64)))
+    }
+
+    fn visit_u128<E>(self, value: u128) -> Result<Raw, E> {
+        Ok(Raw::Number(Number::from_f64(value as f64)))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Raw, E> {

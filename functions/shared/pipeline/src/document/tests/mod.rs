@@ -1,0 +1,97 @@
+//! The checker by table: documents with the codes and lines that they have to be refused with, and what the accepted ones
+//! come to.
+
+mod accepted;
+mod bad_input;
+mod guide;
+mod keys;
+mod limits;
+mod media;
+mod placeholders;
+mod properties;
+mod references;
+mod report;
+mod schema;
+
+use super::*;
+
+/// A run with an input text, and with media under a few names.
+fn given() -> Given {
+    let ok = |kind: MediaKind, n: usize| {
+        Ok(InputMedia {
+            key: format!("inputs/{}/{n}.bin", kind.as_str()),
+            kind,
+            content_type: "application/octet-stream".to_owned(),
+            bytes: 10,
+            sha256: format!("{n:064x}"),
+            width: None,
+            height: None,
+        })
+    };
+    let not_media =
+        MediaProblem { code: "input_kind", message: "this is no image".to_owned(), advice: "Give a PNG.".to_owned() };
+    let media = [
+        ("cat.png", ok(MediaKind::Image, 1)),
+        ("dog.png", ok(MediaKind::Image, 2)),
+        ("https://example.com/cat.png", ok(MediaKind::Image, 1)),
+        ("clip.mp4", ok(MediaKind::Video, 3)),
+        ("notes.txt", Err(not_media)),
+    ];
+    Given {
+        input: Some("a fox".to_owned()),
+        timestamp: "2026-01-02T03:04:05Z".to_owned(),
+        random: "f00d".to_owned(),
+        media: media.into_iter().map(|(name, media)| (name.to_owned(), media)).collect(),
+        ..Given::default()
+    }
+}
+
+fn no_input() -> Given {
+    Given { input: None, ..given() }
+}
+
+/// Lines and codes of what a document is refused for.
+fn codes(text: &str, given: &Given) -> Vec<(u32, String)> {
+    match check(text, given) {
+        Ok(_) => vec![],
+        Err(problems) => problems.0.into_iter().map(|problem| (problem.place.line, problem.code)).collect(),
+    }
+}
+
+/// Each document is refused for exactly these codes at these lines; for none of them it is accepted.
+fn refused(given: &Given, table: &[(&str, &[(u32, &str)])]) {
+    for (text, expected) in table {
+        let expected: Vec<(u32, String)> = expected.iter().map(|(line, code)| (*line, (*code).to_owned())).collect();
+        assert_eq!(codes(text, given), expected, "{text}");
+    }
+}
+
+/// The only problem of a document.
+fn problem(text: &str, given: &Given) -> Problem {
+    let Problems(mut problems) = check(text, given).unwrap_err();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    problems.remove(0)
+}
+
+fn accepted(text: &str, given: &Given) -> Checked {
+    check(text, given).unwrap_or_else(|problems| panic!("{problems}\n{text}"))
+}
+
+fn step<'a>(checked: &'a Checked, name: &str) -> &'a CheckedStep {
+    checked.groups.iter().flat_map(|group| &group.steps).find(|step| step.name.as_str() == name).unwrap()
+}
+
+/// What the slots of a step take, as `field=a,b`: steps by name, given media by hash.
+fn takes(checked: &Checked, name: &str) -> Vec<String> {
+    let source = |source: &MediaSource| match source {
+        MediaSource::Step(name) => name.to_string(),
+        MediaSource::Given(media) => format!("#{}", media.sha256.trim_start_matches('0')),
+    };
+    let slot = |slot: &MediaSlot| format!("{}={}", slot.to, slot.from.iter().map(source).collect::<Vec<_>>().join(","));
+    step(checked, name).media.iter().map(slot).collect()
+}
+
+/// A document with one step, `flux_schnell`, whose params are these.
+fn one_image(params: &str) -> String {
+    format!("steps:\n- type: text_to_image\n  model: flux_schnell\n  params: {params}\n")
+}

@@ -1,0 +1,148 @@
+//! Placeholders: what they are filled with, and which of them make a step read another.
+
+use super::*;
+
+#[test]
+fn what_they_are_filled_with() {
+    let mut given = given();
+    given.vars.insert("style".into(), "{{input}} as ink".into());
+    given.vars.insert("extra".into(), "7".into());
+    given.env.insert("CITY".into(), "Kraków".into());
+    for (prompt, filled, fleeting) in [
+        ("{{input}}", "a fox", false),
+        ("{{ input }} in {{vars.place}}", "a fox in Kraków", false),
+        // The run's vars go before the document's, and are not filled again.
+        ("{{vars.style}}", "{{input}} as ink", false),
+        ("{{vars.count}} {{vars.flag}} {{vars.extra}}", "3 true 7", false),
+        ("{{env.CITY}}", "Kraków", false),
+        ("{{timestamp}}", "2026-01-02T03:04:05Z", true),
+        ("x {{random}}", "x f00d", true),
+        ("a {{ b", "a {{ b", false),
+    ] {
+        let text = format!(
+            "vars: {{style: \"{{{{env.NOT_THERE}}}}\", place: \"{{{{env.CITY}}}}\", count: 3, flag: true}}\n{}",
+            one_image(&format!("{{prompt: \"{prompt}\"}}"))
+        );
+        let checked = accepted(&text, &given);
+        let step = &checked.groups[0].steps[0];
+        assert_eq!((step.params["prompt"].as_str(), step.fleeting), (Some(filled), fleeting), "{prompt}");
+    }
+}
+
+#[test]
+fn numbers_may_come_from_vars() {
+    let text = "vars: {n: 2, d: 10, fast: false}\nsteps:\n- {type: text_to_image, params: {num_images: \"{{vars.n}}\", guidance_scale: \"{{vars.n}}.5\", enable_safety_checker: \"{{vars.fast}}\"}}\n- {type: image_to_video, model: kling_2_1, params: {duration: \"{{vars.d}}\"}}\n- {type: image_to_video, model: sora_2, input_from: step_1, params: {duration: \"1{{vars.n}}\"}}";
+    let checked = accepted(text, &given());
+    let params = &step(&checked, "step_1").params;
+    assert_eq!((&params["num_images"], &params["guidance_scale"]), (&2.into(), &2.5.into()));
+    assert_eq!(params["enable_safety_checker"], false);
+    assert_eq!(step(&checked, "step_2").params["duration"], "10");
+    assert_eq!(step(&checked, "step_3").params["duration"], 12);
+    // Without a placeholder a text is no number, and a word is none with one.
+    refused(
+        &given(),
+        &[
+            (&one_image("{num_images: \"2\"}"), &[(4, "param_type")]),
+            (&one_image("{num_images: \"{{input}}\"}"), &[(4, "param_type")]),
+        ],
+    );
+}
+
+#[test]
+fn what_cannot_be_filled() {
+    for (prompt, code) in [
+        ("{{env.AWS_SECRET_ACCESS_KEY}}", "unknown_env"),
+        ("{{env.PATH}}", "unknown_env"),
+        ("{{vars.x}}", "unknown_var"),
+        ("{{nonsense}}", "unknown_placeholder"),
+        ("{{}}", "unknown_placeholder"),
+        ("{{step_a.text}}", "unknown_placeholder"),
+        ("{{input.text}}", "unknown_placeholder"),
+    ] {
+        assert_eq!(
+            codes(&one_image(&format!("{{prompt: \"{prompt}\"}}")), &given()),
+            [(4, code.to_owned())],
+            "{prompt}"
+        );
+    }
+    refused(&no_input(), &[(&one_image("{prompt: \"{{input}}\"}"), &[(4, "input_missing")])]);
+    let near = problem(&format!("vars: {{style: x}}\n{}", one_image("{prompt: \"{{vars.stlye}}\"}")), &given());
+    assert!(near.advice.contains("{{vars.style}}"), "{}", near.advice);
+    for var in ["{{vars.b}}", "{{timestamp}}", "{{step_a.output}}"] {
+        let text = format!("vars: {{a: \"{var}\", b: x}}\nsteps: [{{type: text_to_image}}]");
+        assert_eq!(codes(&text, &given()), [(1, "unknown_placeholder".to_owned())], "{var}");
+    }
+}
+
+#[test]
+fn a_text_may_read_steps_that_give_text() {
+    let text = "\
+steps:
+- {type: text_to_image, name: a}
+- {type: analyze_image}
+- {type: analyze_image, name: named, input_from: a}
+- type: image_to_image
+  name: b
+  input_from: a
+  params: {prompt: \"{{input}}: {{step_2.output}}, {{ step_named.output }}{{step_named.output}}.\"}
+";
+    let checked = accepted(text, &given());
+    let step = step(&checked, "b");
+    assert!(!step.params.contains_key("prompt") && step.params.contains_key("num_images"));
+    let named = |name: &str| Piece::Step(StepName::parse(name).unwrap());
+    let plain = |text: &str| Piece::Text(text.to_owned());
+    let pieces = vec![plain("a fox: "), named("step_2"), plain(", "), named("named"), named("named"), plain(".")];
+    assert_eq!(step.texts, [TextSlot { to: "prompt".into(), max_chars: 20_000, pieces }]);
+    let reads: Vec<_> = step.reads().into_iter().map(StepName::as_str).collect();
+    assert_eq!(reads, ["a", "named", "step_2"]);
+}
+
+#[test]
+fn the_name_in_a_placeholder() {
+    // `{{step_1.output}}` is the step named `1` if there could be one, so the step `step_1`; a given name goes first.
+    let text = "steps:\n- {type: text_to_image, name: base}\n- {type: analyze_image, name: x}\n- {type: analyze_image, name: step_x, input_from: base}\n- {type: text_to_image, params: {prompt: \"{{step_x.output}} {{step_step_x.output}}\"}}";
+    let checked = accepted(text, &given());
+    let reads: Vec<_> = step(&checked, "step_4").reads().into_iter().map(StepName::as_str).collect();
+    assert_eq!(reads, ["step_x", "x"]);
+}
+
+#[test]
+fn what_a_text_must_not_read() {
+    let with = |prompt: &str| {
+        format!(
+            "steps:\n- {{type: text_to_image, name: a}}\n- {{type: analyze_image, name: t}}\n- {{type: parallel_group, name: g, steps: [{{type: analyze_image, input_from: a}}]}}\n- type: analyze_image\n  name: b\n  input_from: a\n  params: {{prompt: \"{prompt}\"}}\n- {{type: analyze_image, name: later, input_from: a}}\n"
+        )
+    };
+    for (prompt, code) in [
+        ("{{step_t.output}}", None),
+        ("{{step_a.output}}", Some("kind_mismatch")),
+        ("{{step_b.output}}", Some("self_reference")),
+        ("{{step_later.output}}", Some("later_step")),
+        ("{{step_lost.output}}", Some("unknown_step")),
+        ("{{step_g.output}}", Some("unknown_step")),
+    ] {
+        let expected: Vec<_> = code.iter().map(|code| (8, (*code).to_owned())).collect();
+        assert_eq!(codes(&with(prompt), &given()), expected, "{prompt}");
+    }
+    assert!(problem(&with("{{step_a.output}}"), &given()).message.contains("cannot be part of a text"));
+    let not_a_text = "steps:\n- {type: text_to_image, name: a}\n- {type: analyze_image, name: t}\n- {type: text_to_image, params: {aspect_ratio: \"{{step_t.output}}\"}}";
+    assert_eq!(codes(not_a_text, &given()), [(4, "param_type".to_owned())]);
+}
+
+#[test]
+fn long_texts() {
+    let text = one_image("{prompt: \"{{input}}\"}");
+    let with = |input: String| Given { input: Some(input), ..given() };
+    assert_eq!(codes(&text, &with("ä".repeat(20_000))), []);
+    // In two characters each, which are sent as one.
+    assert_eq!(codes(&text, &with("a\u{308}".repeat(20_000))), []);
+    assert_eq!(codes(&text, &with("ä".repeat(20_001))), [(4, "param_too_long".to_owned())]);
+    assert_eq!(codes(&text, &with("  ".into())), [(4, "param_empty".to_owned())]);
+    let many = one_image(&format!("{{prompt: \"{}\"}}", "{{input}}".repeat(100_000)));
+    assert_eq!(codes(&many, &with("ä".repeat(1_000))), [(4, "param_too_long".to_owned())]);
+    let slot = format!(
+        "steps:\n- {{type: text_to_image}}\n- {{type: analyze_image}}\n- type: text_to_image\n  params: {{prompt: \"{{{{step_2.output}}}}{}\"}}",
+        "x".repeat(20_000)
+    );
+    assert_eq!(codes(&slot, &given()), [(5, "param_too_long".to_owned())]);
+}
