@@ -45,6 +45,69 @@ fn documents_with_problems_are_refused_with_a_report() {
     }
 }
 
+/// Everything that a document can have wrong with its media, with files beside it.
+#[test]
+fn media_with_problems_are_refused_with_a_report() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("notes.png"), "this is a text").unwrap();
+    std::fs::File::create(folder.path().join("huge.png")).unwrap().set_len(15 << 20).unwrap();
+    std::fs::create_dir(folder.path().join("folder.png")).unwrap();
+    for (image, code, word) in [
+        ("notes.png", "input_kind", "is something else"),
+        ("huge.png", "input_too_large", "14 MiB"),
+        ("folder.png", "input_unread", "not a file"),
+        ("nowhere.png", "input_unread", "nowhere.png cannot be read"),
+        ("http://example.com/x.png", "input_url", "https"),
+        ("https://127.0.0.1/x.png", "input_url", "public"),
+        ("https://0x7f000001/x.png", "input_url", "public"),
+        ("https://[::ffff:169.254.169.254]/x.png", "input_url", "public"),
+        ("https://localhost/x.png", "input_url", "public"),
+        ("https://user:secret@example.com/x.png", "input_url", "credentials"),
+    ] {
+        let document =
+            format!("steps:\n  - type: image_to_image\n    params:\n      prompt: x\n      image: \"{image}\"\n");
+        let output = run(folder.path(), document.as_bytes(), &[]);
+        let report = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{report}");
+        assert!(report.contains(&format!("error[{code}]")) && report.contains(":5:"), "{image}: {report}");
+        assert!(report.contains(word) && report.contains("nothing was spent"), "{image}: {report}");
+    }
+    let none =
+        run(folder.path(), b"steps: [{type: image_to_image, params: {prompt: x}}]", &["--input-image", "notes.png"]);
+    assert!(
+        text(&none.stderr).contains("notes.png cannot be read"),
+        "relative to where we are: {}",
+        text(&none.stderr)
+    );
+}
+
+#[test]
+fn what_would_run_later_is_refused_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let many = format!("steps:\n{}", "- {type: text_to_image, params: {prompt: x}}\n".repeat(10_000));
+    let long = format!("steps: [{{type: text_to_image, name: {}}}]", "x".repeat(300));
+    for (document, code) in [
+        (many.as_str(), "too_many_steps"),
+        (long.as_str(), "bad_name"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nsteps: [*b]", "document_syntax"),
+        (&format!("steps: {}", "[".repeat(60_000)), "document_syntax"),
+        ("steps: []\n---\nsteps: []", "document_syntax"),
+        ("steps: [{type: text_to_image, params: {prompt: \"{{env.AWS_SECRET_ACCESS_KEY}}\"}}]", "unknown_env"),
+        (
+            "steps: [{name: a, type: text_to_image, params: {prompt: \"{{step_b.output}}\"}}, {name: b, type: text_to_image}]",
+            "later_step",
+        ),
+        ("steps: [{name: a, type: image_to_image, input_from: a, params: {prompt: x}}]", "self_reference"),
+        ("settings: {similar: 0.9}\nsteps: [{type: text_to_image, params: {prompt: x}}]", "not_supported"),
+        ("steps: [{type: text_to_speech, params: {prompt: x}}]", "not_supported"),
+    ] {
+        let output = run(folder.path(), document.as_bytes(), &[]);
+        let report = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{report:.2000}");
+        assert!(report.contains(&format!("error[{code}]")), "{code}: {report:.2000}");
+    }
+}
+
 #[test]
 fn files_that_are_no_documents_are_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -53,6 +116,10 @@ fn files_that_are_no_documents_are_refused() {
         assert_eq!(output.status.code(), Some(2));
         assert!(text(&output.stderr).contains(word), "{}", text(&output.stderr));
     }
+    let huge = folder.path().join("huge.yaml");
+    std::fs::File::create(&huge).unwrap().set_len(300_000_000).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_fresco")).args(["plan", huge.to_str().unwrap()]).output().unwrap();
+    assert!(output.status.code() == Some(2) && text(&output.stderr).contains("larger than"));
     let missing = Command::new(env!("CARGO_BIN_EXE_fresco")).args(["run", "/nowhere.yaml"]).output().unwrap();
     assert_eq!(missing.status.code(), Some(2));
     assert!(text(&missing.stderr).contains("/nowhere.yaml cannot be read"));
@@ -68,4 +135,17 @@ fn json_is_one_object_a_line_and_nothing_else() {
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0]["problems"][0]["code"], "no_steps");
     assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn schema_and_models_need_no_stack() {
+    let run = |args: &[&str]| Command::new(env!("CARGO_BIN_EXE_fresco")).args(args).output().unwrap();
+    let schema = run(&["schema"]);
+    let committed = include_str!("../../../functions/shared/pipeline/pipeline.schema.json");
+    assert_eq!(text(&schema.stdout), committed, "cargo fresco schema > functions/shared/pipeline/pipeline.schema.json");
+    let models = run(&["models", "image_to_video"]);
+    assert!(models.status.success() && text(&models.stdout).contains("sora_2_pro"));
+    let json: serde_json::Value = serde_json::from_slice(&run(&["models", "--json"]).stdout).unwrap();
+    assert!(json["models"].as_array().unwrap().len() > 20);
+    assert_eq!(run(&["models", "nothing"]).status.code(), Some(2));
 }

@@ -2,6 +2,8 @@
 //! number of steps is known before anything is spent, and every step carries all that generate needs.
 
 mod bounds;
+#[cfg(test)]
+mod compile_tests;
 mod stages;
 mod step;
 #[cfg(test)]
