@@ -90,22 +90,24 @@ pub fn compile(checked: &Checked) -> Plan {
 
 /// The parts of a step: one for each medium of its first input if a request takes one and there are more; itself otherwise.
 fn expand(step: &CheckedStep, index: usize, parts: &Parts) -> Vec<PlannedStep> {
-    let media: Vec<PlannedMedia> = step.media.iter().map(|slot| sources(slot, parts)).collect();
+    let mut media: Vec<PlannedMedia> = step.media.iter().map(|slot| sources(slot, parts)).collect();
     let fans_out = step.media.first().is_some_and(|slot| slot.max == 1 && !slot.list);
     let many = media.first().map_or(0, |slot| slot.from.len());
     if !fans_out || many <= 1 {
         return vec![planned(step, step.name.clone(), index, media, parts)];
     }
-    let part = |n: usize| {
+    // Taken out, so that no part copies what the others take.
+    let from = media.first_mut().map(|first| std::mem::take(&mut first.from)).unwrap_or_default();
+    let part = |(n, source): (usize, Source)| {
         // A name that is too long is a problem of the document; see `document`.
         let name = StepName::parse(format!("{}_{}", step.name, n + 1)).unwrap_or_else(|_| step.name.clone());
         let mut own = media.clone();
         if let Some(first) = own.first_mut() {
-            first.from = first.from.get(n).cloned().into_iter().collect();
+            first.from.push(source);
         }
         planned(step, name, index + n, own, parts)
     };
-    (0..many).map(part).collect()
+    from.into_iter().enumerate().map(part).collect()
 }
 
 fn sources(slot: &MediaSlot, parts: &Parts) -> PlannedMedia {

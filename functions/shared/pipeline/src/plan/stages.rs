@@ -37,18 +37,19 @@ pub type Reads = [BTreeSet<usize>];
 /// The order of work. Every step of `groups` is in it once, behind everything that it reads.
 pub fn arrange(groups: &[Group], reads: &Reads, schedule: Schedule) -> Vec<Stage> {
     let readers = readers(reads);
-    let mut stages: Vec<Stage> = Vec::new();
+    let places = vec![None; reads.len()];
+    let mut order = Order { reads, readers: &readers, stages: Vec::new(), places, own: BTreeSet::new() };
     for group in groups {
+        order.own.clear();
         for stage in within(group, reads, &readers) {
-            match stages.last_mut() {
-                Some(before) if schedule == Schedule::Eager && follows(before, &stage, group, reads, &readers) => {
-                    append(before, stage, reads);
-                }
-                _ => stages.push(stage),
+            let lanes = if schedule == Schedule::Eager { order.followed(&stage, group) } else { None };
+            match lanes {
+                Some(lanes) => order.append(stage, lanes),
+                None => order.push(stage),
             }
         }
     }
-    stages
+    order.stages
 }
 
 fn readers(reads: &Reads) -> Vec<Vec<usize>> {
@@ -69,67 +70,97 @@ fn within(group: &Group, reads: &Reads, readers: &[Vec<usize>]) -> Vec<Stage> {
         return group.steps.iter().map(|&step| Stage { workers: 1, lanes: vec![lane(step)] }).collect();
     }
     let mut stages: Vec<Stage> = Vec::new();
-    let mut level_of = vec![None; reads.len()];
+    // Level and lane of the steps so far.
+    let mut places: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
     for &step in &group.steps {
-        let own: Vec<usize> = reads[step].iter().copied().filter(|&read| level_of[read].is_some()).collect();
-        let level = match own[..] {
-            [] => 0,
-            [read] if readers[read] == [step] => {
-                let level = level_of[read].unwrap_or(0);
-                if let Some(lane) = stages[level].lanes.iter_mut().find(|lane| lane.steps.last() == Some(&read)) {
-                    lane.steps.push(step);
-                    level_of[step] = Some(level);
+        let mut own = reads[step].iter().filter_map(|read| Some((*read, *places.get(read)?)));
+        let level = match (own.next(), own.next()) {
+            (None, _) => 0,
+            (Some((read, (level, at))), None) => {
+                // Nobody else reads it, so it is the last of its lane.
+                if readers[read] == [step] {
+                    stages[level].lanes[at].steps.push(step);
+                    places.insert(step, (level, at));
                     continue;
                 }
                 level + 1
             }
-            _ => own.iter().filter_map(|&read| level_of[read]).max().unwrap_or(0) + 1,
+            (Some((_, (one, _))), Some((_, (other, _)))) => {
+                own.map(|(_, (level, _))| level).fold(one.max(other), usize::max) + 1
+            }
         };
-        level_of[step] = Some(level);
         if stages.len() <= level {
             stages.resize(level + 1, Stage { workers: group.workers, lanes: Vec::new() });
         }
+        places.insert(step, (level, stages[level].lanes.len()));
         stages[level].lanes.push(lane(step));
     }
     stages
 }
 
-/// Whether the lanes of `next` may follow at once those steps of `before` of which each is the only reader, instead of
-/// waiting for the whole stage.
-///
-/// The run must not become later by it, however long the steps take, and nobody may get more workers than they asked for.
-/// So all of the stage has to follow, or what stays would wait for what went ahead. And where `before` has more lanes than
-/// workers, a lane that has become longer makes others begin later: with two workers, lanes of 2, 1 and 1 s followed by
-/// steps of 0, 1 and 1 s end after 3 s, and lanes of 2, 2 and 2 s after 4. Then only one lane may grow: it delays
-/// everything by its own length at most, as the next stage would have.
-fn follows(before: &Stage, next: &Stage, group: &Group, reads: &Reads, readers: &[Vec<usize>]) -> bool {
-    let there: BTreeSet<usize> = before.lanes.iter().flat_map(|lane| lane.steps.iter().copied()).collect();
-    let mut followed = BTreeSet::new();
-    for lane in &next.lanes {
-        let Some((first, others)) = lane.steps.split_first() else { return false };
-        let mut read = reads[*first].intersection(&there);
-        match (read.next(), read.next()) {
-            (Some(&read), None) if readers[read] == [*first] => followed.insert(read),
-            _ => return false,
-        };
-        if others.iter().any(|step| !reads[*step].is_disjoint(&there)) {
-            return false;
-        }
-    }
-    let never_later = before.lanes.len() <= before.workers as usize || next.lanes.len() == 1;
-    // A group may come in more than one stage, and the lanes that hold its steps are at work together.
-    let own: BTreeSet<usize> = group.steps.iter().copied().chain(followed).collect();
-    let at_once = before.lanes.iter().filter(|lane| lane.steps.iter().any(|step| own.contains(step))).count();
-    never_later && at_once.min(before.workers as usize) <= group.workers as usize
+/// The stages so far, and where in them everything is: a long pipeline must not be searched anew for each of its stages.
+struct Order<'r> {
+    reads: &'r Reads,
+    readers: &'r [Vec<usize>],
+    stages: Vec<Stage>,
+    /// Stage and lane of the steps so far.
+    places: Vec<Option<(usize, usize)>>,
+    /// The lanes of the last stage that hold steps of the group at hand.
+    own: BTreeSet<usize>,
 }
 
-fn append(before: &mut Stage, next: Stage, reads: &Reads) {
-    let lanes = before.lanes.iter().enumerate();
-    let lane_of: BTreeMap<usize, usize> = lanes.filter_map(|(n, lane)| Some((*lane.steps.last()?, n))).collect();
-    for lane in next.lanes {
-        let read = lane.steps.first().and_then(|&first| reads[first].iter().find_map(|read| lane_of.get(read)));
-        if let Some(&read) = read {
-            before.lanes[read].steps.extend(lane.steps);
+impl Order<'_> {
+    /// The lane that a step has in the last stage.
+    fn lane(&self, step: usize) -> Option<usize> {
+        let (stage, lane) = self.places[step]?;
+        (stage + 1 == self.stages.len()).then_some(lane)
+    }
+
+    /// Which lane of the last stage each lane of `next` follows, if they may follow at once those steps of which each is
+    /// the only reader, instead of waiting for the whole stage.
+    ///
+    /// The run must not become later by it, however long the steps take, and nobody may get more workers than they asked
+    /// for. So all of `next` has to follow, or what stays would wait for what went ahead. And where the last stage has more
+    /// lanes than workers, a lane that has become longer makes others begin later: with two workers, lanes of 2, 1 and 1 s
+    /// followed by steps of 0, 1 and 1 s end after 3 s, and lanes of 2, 2 and 2 s after 4. Then only one lane may grow: it
+    /// delays everything by its own length at most, as the next stage would have.
+    fn followed(&self, next: &Stage, group: &Group) -> Option<Vec<usize>> {
+        let before = self.stages.last()?;
+        let mut lanes = Vec::with_capacity(next.lanes.len());
+        for lane in &next.lanes {
+            let (first, others) = lane.steps.split_first()?;
+            let mut there = self.reads[*first].iter().filter_map(|&read| Some((read, self.lane(read)?)));
+            match (there.next(), there.next()) {
+                (Some((read, lane)), None) if self.readers[read] == [*first] => lanes.push(lane),
+                _ => return None,
+            }
+            if others.iter().any(|step| self.reads[*step].iter().any(|&read| self.lane(read).is_some())) {
+                return None;
+            }
+        }
+        let never_later = before.lanes.len() <= before.workers as usize || next.lanes.len() == 1;
+        // A group may come in more than one stage, and the lanes that hold its steps are at work together. No two lanes
+        // follow the same one: what they follow has one reader.
+        let at_once = self.own.len() + lanes.iter().filter(|lane| !self.own.contains(lane)).count();
+        (never_later && at_once.min(before.workers as usize) <= group.workers as usize).then_some(lanes)
+    }
+
+    fn push(&mut self, stage: Stage) {
+        for (at, lane) in stage.lanes.iter().enumerate() {
+            lane.steps.iter().for_each(|&step| self.places[step] = Some((self.stages.len(), at)));
+        }
+        self.own = (0..stage.lanes.len()).collect();
+        self.stages.push(stage);
+    }
+
+    /// Puts the lanes of `next` behind these lanes of the last stage.
+    fn append(&mut self, next: Stage, lanes: Vec<usize>) {
+        let number = self.stages.len().saturating_sub(1);
+        let Some(last) = self.stages.last_mut() else { return };
+        for (lane, at) in next.lanes.into_iter().zip(lanes) {
+            lane.steps.iter().for_each(|&step| self.places[step] = Some((number, at)));
+            last.lanes[at].steps.extend(lane.steps);
+            self.own.insert(at);
         }
     }
 }

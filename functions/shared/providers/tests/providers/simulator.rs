@@ -25,11 +25,11 @@ const ENDPOINT: &str = "fal-ai/flux/schnell";
 /// A slow machine gets this long; nothing waits for all of it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn start(scale: f64, concurrency: usize) -> Running {
+pub(super) async fn start(scale: f64, concurrency: usize) -> Running {
     Simulator::start(Config { scale, concurrency, seed: Some(7), ..Config::default() }).await.unwrap()
 }
 
-fn fal(simulator: &Running, key: &str) -> Fal {
+pub(super) fn fal(simulator: &Running, key: &str) -> Fal {
     let config = FalConfig {
         queue_url: simulator.fal_queue_url(),
         rest_url: simulator.fal_rest_url(),
@@ -44,18 +44,22 @@ fn submission(input: Value, webhook_url: Option<String>) -> Submission {
     Submission { endpoint: ENDPOINT.to_owned(), params: params(input), inputs: Vec::new(), webhook_url }
 }
 
-async fn accepted(fal: &Fal, submission: &Submission) -> String {
+pub(super) async fn accepted(fal: &Fal, submission: &Submission) -> String {
     match fal.submit(submission).await.unwrap() {
         Accepted::Queued { request_id } => request_id,
         Accepted::Done(_) => panic!("fal has a queue"),
     }
 }
 
-/// Asks until the job is over.
 async fn end(fal: &Fal, request_id: &str) -> JobReport {
+    end_of(fal, ENDPOINT, request_id).await
+}
+
+/// Asks until the job is over.
+pub(super) async fn end_of(fal: &Fal, endpoint: &str, request_id: &str) -> JobReport {
     let asking = async {
         loop {
-            match fal.check(ENDPOINT, request_id).await.unwrap() {
+            match fal.check(endpoint, request_id).await.unwrap() {
                 JobState::Ended(report) => return report,
                 JobState::Queued { .. } | JobState::Running => tokio::task::yield_now().await,
                 JobState::Missing => panic!("the job is missing"),
@@ -66,16 +70,23 @@ async fn end(fal: &Fal, request_id: &str) -> JobReport {
 }
 
 async fn fetched(simulator: &Running, media: &RemoteMedia) -> MediaInfo {
-    let downloader = Downloader::new(HostList::parse(&simulator.url()).unwrap()).unwrap();
-    let mut download = downloader.fetch(&media.url, MediaKind::Image, MediaKind::Image.max_bytes()).await.unwrap();
-    let mut inspector = Inspector::new();
-    while let Some(chunk) = download.chunk().await.unwrap() {
-        inspector.feed(&chunk);
-    }
-    inspector.finish(MediaKind::Image).unwrap()
+    downloaded(simulator, media, MediaKind::Image).await.0
 }
 
-fn now_ms() -> i64 {
+/// The medium, looked at while it comes, and its bytes.
+pub(super) async fn downloaded(simulator: &Running, media: &RemoteMedia, kind: MediaKind) -> (MediaInfo, Bytes) {
+    let downloader = Downloader::new(HostList::parse(&simulator.url()).unwrap()).unwrap();
+    let mut download = downloader.fetch(&media.url, kind, kind.max_bytes()).await.unwrap();
+    let mut inspector = Inspector::new();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = download.chunk().await.unwrap() {
+        inspector.feed(&chunk);
+        bytes.extend_from_slice(&chunk);
+    }
+    (inspector.finish(kind).unwrap(), bytes.into())
+}
+
+pub(super) fn now_ms() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 

@@ -138,7 +138,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
             flag("enable_safety_checker", true),
         ],
         seconds: (18.0, 30.0),
-        price: Price { unit_price: 0.05, unit: Unit::Images },
+        price: Price { unit_price: 0.03, unit: Unit::Megapixels },
         sizing: Sizing::Upscale,
         shape: Shape::TimedImage,
     },
