@@ -1,6 +1,8 @@
 //! The performance guide's pipelines, as they stand there, through everything that deploys. What ran when is read off the
 //! simulator's record, on the other side of the wire.
 
+#![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
+
 use fresco_engine::Manifest;
 use fresco_ledger::rows::{RunStatus, StepState};
 use fresco_tests::{Request, World, most_at_once};

@@ -1,5 +1,7 @@
 //! Steps that read other steps, files and texts, through everything that deploys.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test suite: what does not work is to fail loudly")]
+
 use std::path::Path;
 
 use fresco_engine::{Manifest, ManifestStep, RunRequest};
