@@ -141,10 +141,11 @@ impl Model {
         u32::try_from(count).unwrap_or(u32::MAX).max(1)
     }
 
-    /// The upper-bound price of a resolved request. It is what a hold reserves. `input` is the size in pixels of the first
-    /// input medium, where it is known; what is priced by it is taken for 1024 by 1024 where not, which is an estimate.
-    pub fn price_of(&self, resolved: &Map<String, Value>, input: Option<(u32, u32)>) -> Money {
-        price::upper_bound(self, resolved, input)
+    /// The upper-bound price of a resolved request. It is what a hold reserves. `media` has the size in pixels of every
+    /// medium of the request, where it is known; what is priced by the first one is taken for 1024 by 1024 where not, which
+    /// is an estimate.
+    pub fn price_of(&self, resolved: &Map<String, Value>, media: &[Option<(u32, u32)>]) -> Money {
+        price::upper_bound(self, resolved, media)
     }
 
     /// Its name and its aliases.

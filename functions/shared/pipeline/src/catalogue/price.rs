@@ -72,7 +72,7 @@ impl Price {
     }
 }
 
-pub(super) fn upper_bound(model: &Model, resolved: &Map<String, Value>, input: Option<(u32, u32)>) -> Money {
+pub(super) fn upper_bound(model: &Model, resolved: &Map<String, Value>, media: &[Option<(u32, u32)>]) -> Money {
     let number = |name: &str| resolved.get(name).and_then(as_number);
     let mut list = Money::micros(model.price.list);
     for (value, param) in sent(model, resolved) {
@@ -87,7 +87,7 @@ pub(super) fn upper_bound(model: &Model, resolved: &Map<String, Value>, input: O
             list.times((width * height).div_ceil(1_000_000))
         }
         PriceUnit::UpscaledMegapixel => {
-            let (width, height) = input.unwrap_or((USUAL_SIDE, USUAL_SIDE));
+            let (width, height) = media.first().copied().flatten().unwrap_or((USUAL_SIDE, USUAL_SIDE));
             let factor = number("upscale_factor").unwrap_or(1.0);
             let pixels = f64::from(width) * f64::from(height) * factor * factor;
             list.times((pixels / 1e6).ceil() as u64)
@@ -96,9 +96,8 @@ pub(super) fn upper_bound(model: &Model, resolved: &Map<String, Value>, input: O
         PriceUnit::Token => {
             // No token is shorter than a byte.
             let prompt = resolved.get("prompt").and_then(Value::as_str).map_or(0, str::len) as u64;
-            let images = u64::from(model.inputs.first().map_or(0, |input| input.max.min(1)));
             let output = number("max_output_tokens").unwrap_or(8_192.0) as u64;
-            model.price.of_tokens(prompt + images * IMAGE_TOKENS + OTHER_TOKENS, output)
+            model.price.of_tokens(prompt + media.len() as u64 * IMAGE_TOKENS + OTHER_TOKENS, output)
         }
     };
     for (value, param) in sent(model, resolved) {
@@ -165,7 +164,8 @@ mod tests {
         ] {
             let model = find(step, model).unwrap();
             let resolved = model.resolve(params.as_object().unwrap()).unwrap();
-            assert_eq!(model.price_of(&resolved, None), Money::micros(micros), "{} {params}", model.name);
+            let media = vec![None; model.inputs.len().min(1)];
+            assert_eq!(model.price_of(&resolved, &media), Money::micros(micros), "{} {params}", model.name);
         }
     }
 
@@ -173,8 +173,17 @@ mod tests {
     fn an_enlargement_is_priced_by_its_input() {
         let model = find(StepType::ImageToImage, "clarity").unwrap();
         let resolved = model.resolve(json!({"scale": 4}).as_object().unwrap()).unwrap();
-        assert_eq!(model.price_of(&resolved, Some((1000, 1000))), Money::micros(480_000));
-        assert_eq!(model.price_of(&resolved, Some((100, 100))), Money::micros(30_000));
+        assert_eq!(model.price_of(&resolved, &[Some((1000, 1000))]), Money::micros(480_000));
+        assert_eq!(model.price_of(&resolved, &[Some((100, 100))]), Money::micros(30_000));
+    }
+
+    #[test]
+    fn every_picture_that_is_looked_at_is_priced() {
+        let model = find(StepType::AnalyzeImage, "gemini_describe").unwrap();
+        let resolved = model.resolve(json!({"prompt": "x"}).as_object().unwrap()).unwrap();
+        for (pictures, micros) in [(1, 2_806), (2, 5_593), (8, 22_311)] {
+            assert_eq!(model.price_of(&resolved, &vec![None; pictures]), Money::micros(micros + 2_560), "{pictures}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::outline::Target;
 use super::report::{Spot, join, list, shown};
 use super::template::{Filled, Filling, MAX_FILLED, Part, parts};
 use super::tree::{Content, Node};
-use super::{Piece, TextSlot};
+use super::{MAX_STEPS, Piece, TextSlot};
 use crate::catalogue::{self, BYTES_A_CHAR, Kind, MediaKind, Model, Param};
 use crate::ids::StepName;
 
@@ -246,6 +246,13 @@ impl<'n> Checker<'_, 'n> {
 
     /// The pieces of a text that reads steps, each of which gives a text.
     fn pieces(&mut self, number: usize, filled: &Filled, spot: &Spot) -> Option<Vec<Piece>> {
+        let read = filled.pieces.iter().filter(|piece| matches!(piece, Filling::Step(_))).count();
+        if read > MAX_STEPS {
+            // Every part of the step holds all of them: a small document would fill the memory.
+            let message = format!("the text reads steps {read} times; it may {MAX_STEPS} times");
+            self.report.add(spot, "param_too_long", message, "Read every step once.");
+            return None;
+        }
         let mut known: BTreeMap<&str, Option<StepName>> = BTreeMap::new();
         let mut pieces = Some(Vec::new());
         for piece in &filled.pieces {
@@ -311,4 +318,36 @@ fn field(param: Option<&Param>, name: &str) -> String {
 /// Stands for a text whose steps are not done: as long as it is without them, and not blank.
 fn stand_in(pieces: &[Piece]) -> String {
     pieces.iter().map(|piece| if let Piece::Text(text) = piece { text.as_str() } else { "x" }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::document::{Given, MAX_STEPS, check};
+    use crate::media::{InputMedia, input_key};
+
+    use super::*;
+
+    #[test]
+    fn a_text_reads_at_most_as_often_as_a_run_has_steps() {
+        let media = InputMedia {
+            key: input_key(MediaKind::Image, "0", "png"),
+            kind: MediaKind::Image,
+            content_type: "image/png".to_owned(),
+            bytes: 1,
+            sha256: "0".to_owned(),
+            width: None,
+            height: None,
+        };
+        let given = Given { media: BTreeMap::from([("a.png".to_owned(), Ok(media))]), ..Given::default() };
+        let analysis = "{name: a, type: analyze_image, params: {image: a.png}}";
+        for (times, problem) in [(MAX_STEPS, None), (MAX_STEPS + 1, Some("param_too_long"))] {
+            let prompt = "{{step_a.output}} ".repeat(times);
+            let text =
+                format!("steps:\n  - {analysis}\n  - {{type: text_to_image, params: {{prompt: \"{prompt}\"}}}}\n");
+            let codes: Vec<String> = check(&text, &given)
+                .err()
+                .map_or_else(Vec::new, |problems| problems.0.into_iter().map(|problem| problem.code).collect());
+            assert_eq!(codes, problem.into_iter().collect::<Vec<_>>(), "{times}");
+        }
+    }
 }

@@ -144,10 +144,11 @@ fn texts(slot: &TextSlot, parts: &Parts) -> TextSlot {
 
 fn planned(step: &CheckedStep, name: StepName, index: usize, media: Vec<PlannedMedia>, parts: &Parts) -> PlannedStep {
     let model = step.model;
-    let size = media.first().and_then(|slot| slot.from.first()).and_then(|source| match source {
+    let size = |source: &Source| match source {
         Source::Given(media) => media.width.zip(media.height),
         Source::Output { .. } => None,
-    });
+    };
+    let sizes: Vec<_> = media.iter().flat_map(|slot| &slot.from).map(size).collect();
     let mut likely = step.params.clone();
     for slot in &step.texts {
         let bytes: usize = slot
@@ -173,7 +174,7 @@ fn planned(step: &CheckedStep, name: StepName, index: usize, media: Vec<PlannedM
         media,
         take: step.take,
         cache: step.cache,
-        price: model.price_of(&likely, size),
+        price: model.price_of(&likely, &sizes),
         outputs: model.output_count(&step.params),
         kind: model.output.kind,
         timeout: step.timeout.unwrap_or_else(|| model.timeout_seconds()),

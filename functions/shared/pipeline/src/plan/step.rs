@@ -192,14 +192,15 @@ impl PlannedStep {
             .flat_map(|slot| slot.media.iter().map(|media| format!("{}={}", slot.to, media.sha256)))
             .collect();
         let salt = (self.cache == CachePolicy::Off).then_some(Salt { run, step: &self.name });
-        let size = inputs.first().and_then(|slot| slot.media.first()).and_then(|media| media.width.zip(media.height));
+        let media = inputs.iter().flat_map(|slot| &slot.media);
+        let sizes: Vec<_> = media.map(|media| media.width.zip(media.height)).collect();
         Ok(Some(ReadyStep {
             step: self.step,
             model: self.model.clone(),
             provider: self.provider,
             endpoint: self.endpoint.clone(),
             key: content_key(model, &params, &hashes, self.take, salt),
-            price: model.price_of(&params, size),
+            price: model.price_of(&params, &sizes),
             params,
             inputs,
             cache: self.cache,
