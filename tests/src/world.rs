@@ -289,5 +289,6 @@ fn parts(stack: &Stack) -> Parts {
         table: output(stack, "TableName"),
         bucket: output(stack, "BucketName"),
         machine_arn: output(stack, "RunMachineArn"),
+        sweep_function: output(stack, "SweepFunctionName"),
     }
 }

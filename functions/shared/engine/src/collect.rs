@@ -31,7 +31,14 @@ impl<P: Platform> Engine<P> {
                 }
                 Some(JobReport::Failed { failure, billed }) => self.take_failure(&row, failure, billed).await?,
                 Some(JobReport::Cancelled { billed }) => {
-                    let cause = Failure::new(ErrorName::StepCancelled, "the job was cancelled at the provider");
+                    let entry = ledger.entry(key).await.map_err(failure)?;
+                    let pending = entry.and_then(|entry| entry.pending).filter(|pending| pending.attempt == attempt);
+                    let cause = if pending.is_some_and(|pending| pending.cancelling) {
+                        // Ours, and nobody waited: who has come since asks again.
+                        Failure::new(ErrorName::StepAgain, "the job was cancelled, since nobody waited for it")
+                    } else {
+                        Failure::new(ErrorName::StepCancelled, "the job was cancelled at the provider")
+                    };
                     self.take_failure(&row, cause, billed).await?;
                 }
                 Some(JobReport::Unread) | None => {}

@@ -3,7 +3,7 @@
 
 use fresco_ledger::rows::{AttemptRow, Entry, Pending, Stage, Waiter};
 use fresco_ledger::traits::{Clock, Entries, HandOver, Waiters};
-use fresco_ledger::transition::{LookUp, Outcome, look_later, looked_up, submitted, unknown};
+use fresco_ledger::transition::{LookUp, Outcome, late_later, look_later, looked_up, submitted, told_later, unknown};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::ContentKey;
 use fresco_pipeline::plan::QUEUE_SECONDS;
@@ -173,10 +173,18 @@ impl<P: Platform> Engine<P> {
     }
 
     async fn sweep_entry(&self, key: &ContentKey) -> Result<(), Failure> {
-        self.tell(key).await?;
         let ledger = self.platform.ledger();
+        if let Err(cause) = self.tell(key).await {
+            let now = self.platform.clock().now();
+            self.transact_entry(key, |entry| told_later(entry, now)).await?;
+            return Err(cause);
+        }
         let Some(entry) = ledger.entry(key).await.map_err(failure)? else { return Ok(()) };
         let now = self.platform.clock().now();
+        if let Some(late) = entry.late.as_ref().filter(|late| late.look_at <= now) {
+            self.platform.hand_over().collect(key, late.attempt).await.map_err(failure)?;
+            self.transact_entry(key, |entry| late_later(entry, now)).await?;
+        }
         let Some(pending) = entry.pending.as_ref().filter(|pending| pending.look_at <= now) else { return Ok(()) };
         let attempt = pending.attempt;
         let outcome = self.examine(&entry, None).await;

@@ -87,7 +87,11 @@ impl<P: Platform> Engine<P> {
             // undecided and has forgotten which failure it shares.
             Err(cause) if !cause.name.is_retryable() => {
                 log_failure(call, &cause);
-                self.fail(key, &waiter, &cause).await
+                self.fail(key, &waiter, &cause).await?;
+                if cause.name == ErrorName::StepTimedOut {
+                    self.cancel_unwanted(key).await?;
+                }
+                Ok(())
             }
             // The step asks again, and has to do so with what it joined and from which attempt on it wants a result:
             // without its row it would pay for another refresh, or anew for an attempt whose fate it shares.
@@ -190,6 +194,10 @@ impl<P: Platform> Engine<P> {
                                 ErrorName::RunStopped,
                                 "the run was stopped; nothing was submitted for this step",
                             ));
+                        }
+                        Err(CommitError::Moved) => {
+                            let message = "another call for this step was quicker; it asks again";
+                            return Err(Failure::new(ErrorName::StepAgain, message));
                         }
                         Err(CommitError::JobTaken) => return Err(StoreError::ledger("a claim registers no job").0),
                         Err(CommitError::Unclear(cause)) => {

@@ -15,6 +15,7 @@ mod preview;
 mod report;
 pub mod settings;
 mod start;
+mod stop;
 mod survey;
 mod tell;
 mod transact;
@@ -27,6 +28,7 @@ pub use plan::{WorkLane, WorkList, WorkStage, WorkStep};
 pub use preview::{Preview, PreviewStage, PreviewStep};
 pub use report::{Closed, MANIFEST_VERSION, Manifest, ManifestStep};
 pub use start::{RunRequest, StartError, manifest_key, request_key};
+pub use stop::Stopped;
 pub use survey::Why;
 pub use webhook::{Received, Refused, Route};
 

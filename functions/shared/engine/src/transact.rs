@@ -35,7 +35,7 @@ impl<P: Platform> Engine<P> {
                         entry.rev += 1;
                         return Ok(Transacted::Changed(Box::new(entry)));
                     }
-                    Err(CommitError::Conflict) => break,
+                    Err(CommitError::Conflict | CommitError::Moved) => break,
                     // The run's record has expired; the attempt outlives it, and there is no budget left to keep.
                     Err(CommitError::RunMissing) if change.budget.is_some() => change.budget = None,
                     Err(CommitError::JobTaken) => return Ok(Transacted::JobTaken),
@@ -59,7 +59,7 @@ impl<P: Platform> Engine<P> {
             let Some(change) = decide(&entry) else { return Ok(()) };
             match ledger.commit(&change).await {
                 Ok(()) => return Ok(()),
-                Err(CommitError::Conflict) => {}
+                Err(CommitError::Conflict | CommitError::Moved) => {}
                 Err(CommitError::Unclear(failure)) => return Err(failure),
                 Err(other) => return Err(StoreError::ledger(other.to_string()).0),
             }

@@ -12,7 +12,7 @@ use crate::Engine;
 use crate::platform::Platform;
 use crate::transact::{Transacted, failure};
 use fresco_ledger::rows::{AttemptRow, AttemptState};
-use fresco_ledger::transition::submitted;
+use fresco_ledger::transition::{ended_late, submitted};
 
 /// What a webhook's path says: `/webhooks/{provider}/{key}/{attempt}/{token}`.
 #[derive(Clone, PartialEq, Eq)]
@@ -117,6 +117,11 @@ impl<P: Platform> Engine<P> {
         }
         if matches!(row.state, AttemptState::Won | AttemptState::Duplicate) {
             return Ok(Received::Nothing);
+        }
+        if row.state != AttemptState::Open {
+            // It had been given up. Sweep looks after it from here on, whatever becomes of the hand-over.
+            let now = self.platform.clock().now();
+            self.transact(&route.key, route.attempt, |entry, row| ended_late(entry, row, now)).await?;
         }
         match &message.report {
             // The body does not hold the result: collect asks the provider for it.

@@ -106,6 +106,18 @@ pub struct Pending {
     pub checks: u32,
     /// When sweep looks at it next.
     pub look_at: Millis,
+    /// We have asked the provider to cancel it, since nobody waited. If it ends cancelled, whoever waits now asks again.
+    #[serde(default)]
+    pub cancelling: bool,
+}
+
+/// An attempt that is not pending and whose end has been reported: its success is still to be taken in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Late {
+    /// Which attempt.
+    pub attempt: Attempt,
+    /// When sweep looks at it next.
+    pub look_at: Millis,
 }
 
 /// Why the latest attempt gave nothing.
@@ -136,6 +148,8 @@ pub struct Entry {
     pub pending: Option<Pending>,
     /// Why the latest attempt failed.
     pub failure: Option<Failed>,
+    /// An attempt that had been given up and has ended after all.
+    pub late: Option<Late>,
     /// The highest attempt number given out.
     pub last: Attempt,
     /// Retryable failures in a row.
@@ -157,6 +171,7 @@ impl Entry {
             result: None,
             pending: None,
             failure: None,
+            late: None,
             last: Attempt::NONE,
             tries: 0,
             lost: 0,

@@ -47,6 +47,9 @@ pub enum CommitError {
     /// The run's record is gone.
     #[error("the run's record is gone")]
     RunMissing,
+    /// The waiter's row is gone, or another call for the same step has joined an attempt. Ask again from the beginning.
+    #[error("another call for the same step was quicker")]
+    Moved,
     /// It may have been committed or not: read again.
     #[error("the reply was lost: {0}")]
     Unclear(Failure),
@@ -95,8 +98,8 @@ pub struct Change {
     pub job: Option<JobOf>,
     /// What happens to a run's budget.
     pub budget: Option<BudgetChange>,
-    /// A waiter of the entry that joins an attempt. The row has to exist.
-    pub joined: Option<(Asker, Attempt)>,
+    /// A waiter of the entry that joins an attempt.
+    pub joined: Option<Joining>,
 }
 
 impl Change {
@@ -104,6 +107,18 @@ impl Change {
     pub fn of(entry: Entry) -> Self {
         Change { entry, attempt: None, job: None, budget: None, joined: None }
     }
+}
+
+/// A waiter joins the attempt that it claims. Its row has to be there as it was when this was decided: if another call for
+/// the same step has joined meanwhile, the step shares that attempt's fate and must not claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joining {
+    /// Whose row.
+    pub asker: Asker,
+    /// What the row has to say.
+    pub from: Attempt,
+    /// What it says then.
+    pub to: Attempt,
 }
 
 /// A provider's job and the attempt it belongs to. `J#provider#request_id`.

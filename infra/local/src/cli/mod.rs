@@ -62,6 +62,11 @@ enum Command {
     },
     /// Print the JSON Schema of pipeline documents, for editors.
     Schema,
+    /// Stop a run. What is paid is kept; what waits in a provider's queue for nobody else is cancelled.
+    Stop {
+        /// The run.
+        run: String,
+    },
     /// Build the functions' packages under target/fresco, as a deployment takes them.
     Package {
         /// Optimised, for AWS.
@@ -148,6 +153,7 @@ pub(crate) async fn main() -> ExitCode {
         Command::Up(args) => stack::up(&output, &cli.place, args).await,
         Command::Down { purge } => stack::down(&output, &cli.place, purge).await,
         Command::Status { run } => status::status(&output, &cli.place, run.as_deref()).await,
+        Command::Stop { run } => status::stop(&output, &cli.place, &run).await,
         Command::Package { release } => stack::package(&output, release).await,
     };
     match ended {

@@ -1,5 +1,7 @@
 //! `fresco run`.
 
+use std::time::Duration;
+
 use fresco_engine::StartError;
 use fresco_ledger::rows::RunStatus;
 use fresco_local::client::{Client, Event, save};
@@ -9,6 +11,9 @@ use serde_json::json;
 
 use super::output::Output;
 use super::{EXIT_INTERRUPTED, EXIT_RUN, Ended, Place, RunArgs, stack};
+
+/// How long a run that was stopped is waited for.
+const CLOSED_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(output: &Output, place: &Place, args: RunArgs) -> Result<(), Ended> {
     let pipeline = args.pipeline.read(output).await?;
@@ -25,8 +30,13 @@ pub(super) async fn run(output: &Output, place: &Place, args: RunArgs) -> Result
     let status = tokio::select! {
         status = watch(output, &client, &run) => status?,
         _ = tokio::signal::ctrl_c() => {
-            client.stop(&run).await?;
-            output.error("Run.Stopped", &format!("run {run} was stopped: nothing new is submitted, and what is paid stays in the cache for the next run"));
+            let stopped = client.stop(&run).await?;
+            output.error("Run.Stopped", &lines::stopped(&stopped));
+            // Its record is closed in a moment; who is in a hurry interrupts once more.
+            tokio::select! {
+                _ = tokio::time::timeout(CLOSED_WITHIN, watch(output, &client, &run)) => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
             return Err(Ended::Code(EXIT_INTERRUPTED));
         }
     };

@@ -38,6 +38,7 @@ pub(super) async fn client(stack: &Stack) -> Result<Client, Ended> {
         table: stack.output("TableName").to_owned(),
         bucket: stack.output("BucketName").to_owned(),
         machine_arn: stack.output("RunMachineArn").to_owned(),
+        sweep_function: stack.output("SweepFunctionName").to_owned(),
     };
     Ok(Client::new(&aws, &parts)?)
 }

@@ -1,9 +1,9 @@
-//! `fresco status`.
+//! `fresco status` and `fresco stop`.
 
 use fresco_engine::platform::Platform;
 use fresco_ledger::rows::StepState;
 use fresco_ledger::traits::Clock;
-use fresco_local::view::{duration, lines::status_text, source, table};
+use fresco_local::view::{duration, lines, lines::status_text, source, table};
 use fresco_pipeline::ids::RunId;
 use serde_json::json;
 
@@ -14,10 +14,7 @@ use super::{EXIT_INPUT, Ended, Place, stack};
 const RECENT: u32 = 20;
 
 pub(super) async fn status(output: &Output, place: &Place, run: Option<&str>) -> Result<(), Ended> {
-    let run = run.map(RunId::parse).transpose().map_err(|error| {
-        output.error("bad_run_id", &error.to_string());
-        Ended::Code(EXIT_INPUT)
-    })?;
+    let run = run.map(|run| parse(output, run)).transpose()?;
     let stack = stack::start(output, place, 0.2, false).await?;
     let client = stack::client(&stack).await?;
     let now = client.engine().platform.clock().now();
@@ -59,4 +56,20 @@ pub(super) async fn status(output: &Output, place: &Place, run: Option<&str>) ->
     };
     output.result(text, &json!({"event": "run", "run": row, "steps": steps}));
     Ok(())
+}
+
+pub(super) async fn stop(output: &Output, place: &Place, run: &str) -> Result<(), Ended> {
+    let run = parse(output, run)?;
+    let stack = stack::start(output, place, 0.2, false).await?;
+    let client = stack::client(&stack).await?;
+    let stopped = client.stop(&run).await?;
+    output.result(|| Some(lines::stopped(&stopped)), &json!({"event": "stopped", "stopped": stopped}));
+    Ok(())
+}
+
+fn parse(output: &Output, run: &str) -> Result<RunId, Ended> {
+    RunId::parse(run).map_err(|error| {
+        output.error("bad_run_id", &error.to_string());
+        Ended::Code(EXIT_INPUT)
+    })
 }

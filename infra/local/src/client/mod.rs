@@ -7,8 +7,8 @@ mod save;
 
 use fresco_engine::aws::AwsPlatform;
 use fresco_engine::settings::Settings;
-use fresco_engine::{Engine, Manifest, Preview, RunRequest, StartError, manifest_key};
-use fresco_ledger::aws::{Aws, SfnRuns};
+use fresco_engine::{Engine, Manifest, Preview, RunRequest, StartError, Stopped, manifest_key};
+use fresco_ledger::aws::{Aws, LambdaCall, SfnRuns};
 use fresco_ledger::rows::{Asker, RunRow, StepRow};
 use fresco_ledger::traits::{Clock, Objects, Runs};
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -22,6 +22,7 @@ pub use save::{Saved, SavedFile, save};
 pub struct Client {
     engine: Engine<AwsPlatform>,
     runs: SfnRuns,
+    sweep: LambdaCall,
 }
 
 /// Why an object did not arrive in a file.
@@ -44,6 +45,8 @@ pub struct Parts {
     pub bucket: String,
     /// `RunMachineArn`.
     pub machine_arn: String,
+    /// `SweepFunctionName`.
+    pub sweep_function: String,
 }
 
 impl Client {
@@ -52,6 +55,7 @@ impl Client {
         let settings = client_settings(parts)?;
         Ok(Client {
             runs: aws.runs(&parts.machine_arn),
+            sweep: aws.call(&parts.sweep_function),
             engine: Engine::new(AwsPlatform::new(aws, &settings)?, settings),
         })
     }
@@ -83,10 +87,17 @@ impl Client {
         platform.ledger().recent_runs(limit, platform.clock().now()).await.map_err(|error| error.0)
     }
 
-    /// Sets the stop flag: nothing new is submitted. Whether the run was going on.
-    pub async fn stop(&self, run: &RunId) -> Result<bool, Failure> {
-        use fresco_engine::platform::Platform;
-        self.engine.platform.ledger().stop_run(run).await.map_err(|error| error.0)
+    /// Stops a run: nothing new is submitted, and what waits in a queue for nobody is cancelled. It is done by the stack,
+    /// which has the providers' keys.
+    pub async fn stop(&self, run: &RunId) -> Result<Stopped, Failure> {
+        let answer = self.sweep.ask(&serde_json::json!({"stop": run})).await?;
+        serde_json::from_value(answer)
+            .map_err(|error| Failure::new(ErrorName::Internal, format!("the stack's answer cannot be read: {error}")))
+    }
+
+    /// Has the stack look after what is due, now instead of at the next full minute.
+    pub async fn sweep(&self) -> Result<(), Failure> {
+        self.sweep.ask(&serde_json::json!({})).await.map(drop)
     }
 
     /// The manifest of a run that has ended.

@@ -1,5 +1,6 @@
 //! One line an event.
 
+use fresco_engine::Stopped;
 use fresco_ledger::rows::{RunStatus, StepState};
 
 use super::{duration, plural, source};
@@ -34,6 +35,31 @@ fn verb(source: Option<fresco_ledger::rows::Source>) -> &'static str {
         Some(fresco_ledger::rows::Source::Joined) => "waiting for what another step generates",
         _ => "generating",
     }
+}
+
+/// What stopping a run came to.
+pub fn stopped(stopped: &Stopped) -> String {
+    let run = &stopped.run_id;
+    if !stopped.was_running {
+        return format!("run {run} had ended: {} spent.", stopped.spent);
+    }
+    let mut text = format!("run {run} is stopped: nothing new is submitted.");
+    let count = |count: u32, noun: &str| plural(count as usize, noun);
+    if stopped.done > 0 {
+        text.push_str(&format!(" {} done and kept.", count(stopped.done, "step")));
+    }
+    if stopped.going_on > 0 {
+        let jobs = count(stopped.going_on, "job");
+        text.push_str(&format!(
+            " {jobs} at work at a provider: what is paid is kept when it ends ({} reserved).",
+            stopped.held
+        ));
+    }
+    if stopped.cancelled > 0 {
+        text.push_str(&format!(" {} cancelled in the queue.", count(stopped.cancelled, "job")));
+    }
+    text.push_str(&format!(" {} spent so far.", stopped.spent));
+    text
 }
 
 /// A run's status in a word.

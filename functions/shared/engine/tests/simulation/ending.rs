@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use fresco_engine::{Closed, Received, Refused, WorkList};
+use fresco_engine::{Closed, Received, Refused, Stopped, WorkList};
 use fresco_ledger::rows::{Asker, Millis};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
@@ -26,6 +26,7 @@ pub(crate) enum What {
     Collect { key: ContentKey, attempt: Attempt, tries: u32 },
     Webhook { job: usize, tries: u32 },
     Sweep,
+    Stop,
     Report { execution: usize, tries: u32 },
 }
 
@@ -37,6 +38,7 @@ impl std::fmt::Display for What {
             What::Collect { key, attempt, tries } => write!(f, "collect {} {attempt}, call {tries}", brief(key)),
             What::Webhook { job, tries } => write!(f, "webhook of job-{job}, delivery {tries}"),
             What::Sweep => write!(f, "sweep"),
+            What::Stop => write!(f, "stop"),
             What::Report { execution, tries } => write!(f, "report of run {execution}, call {tries}"),
         }
     }
@@ -48,6 +50,7 @@ pub(crate) enum End {
     Worked(Result<(), Failure>),
     Received(Result<Received, Refused>),
     Reported(Result<Closed, Failure>),
+    Stopped(Result<Stopped, Failure>),
 }
 
 /// A function under way.
@@ -81,6 +84,12 @@ impl Scheduler {
                     invariants::genuine_refused(&self.world, job, &refused);
                 }
             },
+            (What::Stop, End::Stopped(Ok(stopped))) if stopped.was_running => {
+                self.world.count("stopped");
+                if stopped.cancelled > 0 {
+                    self.world.count("cancellation asked for");
+                }
+            }
             (What::Report { execution, .. }, End::Reported(Ok(_))) => self.executions[execution].phase = Phase::Closed,
             (What::Report { execution, tries }, End::Reported(Err(_))) => self.report_again(execution, tries),
             _ => {}
@@ -119,7 +128,8 @@ impl Scheduler {
             What::Generate { execution, token, .. } => self.generate_lost(execution, &token),
             What::Collect { key, attempt, tries } => self.collect_again(key, attempt, tries),
             What::Webhook { job, tries } => self.deliver_again(job, tries),
-            What::Sweep => {}
+            // Whoever stopped the run is told that it did not work, and may stop it again; the flag may be set.
+            What::Sweep | What::Stop => {}
             What::Report { execution, tries } => self.report_again(execution, tries),
         }
     }
@@ -168,7 +178,6 @@ impl Scheduler {
             return self.at(pause, Timer::Collect { key, attempt, tries: tries + 1 });
         }
         self.world.count("collect dropped");
-        self.world.state().dropped.insert((key.clone(), attempt));
         self.world.note(|| format!("collect {} {attempt} DROPPED", brief(&key)));
     }
 

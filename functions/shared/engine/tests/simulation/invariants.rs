@@ -7,7 +7,7 @@ use fresco_engine::Refused;
 use fresco_ledger::rows::{
     Asker, AttemptRow, AttemptState, Entry, HoldState, Ready, Stage, StepRow, StepState, Waiter,
 };
-use fresco_ledger::traits::{BudgetChange, Change};
+use fresco_ledger::traits::{BudgetChange, Change, Joining};
 use fresco_ledger::transition::{Message, whom};
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::ErrorName;
@@ -74,15 +74,11 @@ pub(crate) fn committed(
 /// (b) Nobody who shared an attempt's final failure submits for it again: under policy `fail` that is what keeps an attempt
 /// of unknown fate from being paid twice.
 fn claimed(world: &World, before: Option<&Entry>, waiters: &[Waiter], change: &Change) {
-    let Some((asker, attempt)) = &change.joined else { return };
+    let Some(Joining { asker, to: attempt, .. }) = &change.joined else { return };
     let waiter = waiters.iter().find(|waiter| waiter.asker == *asker);
     let joined = waiter.map(|waiter| Waiter { joined: *attempt, ..waiter.clone() });
     let known = joined.and_then(|waiter| world.state().joined.insert(asker.clone(), waiter));
-    // A known gap, which closing needs a condition in the claim itself: see `State::overlapped`.
-    let overlapped = world.state().overlapped.contains(asker);
-    if let (false, Some(failed)) =
-        (overlapped, before.and_then(|entry| entry.failure.as_ref()).filter(|failed| !failed.retryable))
-    {
+    if let Some(failed) = before.and_then(|entry| entry.failure.as_ref()).filter(|failed| !failed.retryable) {
         let wanted = |waiter: &Waiter| waiter.joined > Attempt::NONE && failed.attempt > waiter.base;
         // As its row says, and as it was whatever became of the row.
         let shared = waiter.is_some_and(|waiter| wanted(waiter) && waiter.joined <= failed.attempt);
@@ -310,10 +306,6 @@ fn kept(world: &World, job: &Job, attempts: &[AttemptRow]) {
     };
     match row.state {
         AttemptState::Won | AttemptState::Duplicate => world.count("kept"),
-        // Nothing looks at an attempt that was given up once its hand-over was dropped, too.
-        AttemptState::Lost if world.state().dropped.contains(&(row.key.clone(), row.attempt)) => {
-            world.count("late success dropped")
-        }
         // Lost, and neither a webhook nor a list ever showed it.
         AttemptState::Lost if by_id.is_none() => world.count("never heard of"),
         state => world.broken(|| {

@@ -31,6 +31,7 @@ const SEEDS: u64 = 3_000;
 const REACHED: &[&str] = &[
     "adopted",
     "budget exceeded",
+    "cancellation asked for",
     "collect dropped",
     "crash",
     "duplicate",

@@ -330,8 +330,30 @@ impl Provider for Model {
         Ok(found)
     }
 
-    async fn cancel(&self, _: &str, _: &str) -> Result<CancelAnswer, CheckError> {
-        Ok(CancelAnswer::TooLate)
+    /// What is queued is taken out; what is worked on is asked to end, and mostly does not.
+    async fn cancel(&self, endpoint: &str, request_id: &str) -> Result<CancelAnswer, CheckError> {
+        Pause(false).await;
+        self.cannot_be_asked()?;
+        let now = self.0.now();
+        let answer = {
+            let mut state = self.0.state();
+            let heeds = state.rng.one_in(4);
+            let job = state.jobs.iter_mut().find(|job| job.id == request_id && job.endpoint == endpoint && !job.sync);
+            match job {
+                None => CancelAnswer::Missing,
+                Some(job) if now >= job.ends_at => CancelAnswer::TooLate,
+                Some(job) if now < job.starts_at || heeds => {
+                    let billed = now >= job.starts_at;
+                    job.end = JobEnd::Cancelled { billed };
+                    job.ends_at = now;
+                    CancelAnswer::Requested
+                }
+                Some(_) => CancelAnswer::Requested,
+            }
+        };
+        self.0.note(|| format!("cancel {request_id} -> {answer:?}"));
+        Pause(false).await;
+        Ok(answer)
     }
 
     async fn read_webhook(&self, request: &WebhookRequest) -> Result<WebhookReport, WebhookError> {

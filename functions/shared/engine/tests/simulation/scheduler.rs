@@ -6,7 +6,6 @@ use std::task::{Context, Poll, Waker};
 
 use fresco_engine::{Engine, StartError};
 use fresco_ledger::rows::Millis;
-use fresco_ledger::traits::Runs;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 
@@ -284,13 +283,9 @@ impl Scheduler {
     }
 
     fn stop(&mut self, run: &RunId, abort: bool) {
-        let world = self.world.clone();
-        let id = run.clone();
-        let stopped = alone(&self.world, async move { world.memory.stop_run(&id).await });
+        let (engine, id) = (self.engine.clone(), run.clone());
         self.world.note(|| format!("STOP {run} abort {abort}"));
-        if stopped == Ok(true) {
-            self.world.count("stopped");
-        }
+        self.spawn(What::Stop, async move { End::Stopped(engine.stop(&id).await) });
         let n = self.executions.iter().position(|e| e.run == *run).expect("it has started");
         if abort {
             let follows =
@@ -323,7 +318,6 @@ impl Scheduler {
                         |actor: &Actor| matches!(&actor.what, What::Generate { asker: other, .. } if *other == asker);
                     let overlapped = self.actors.iter().any(same);
                     self.executions[execution].tasks[task].overlapped = overlapped;
-                    self.world.state().overlapped.extend(overlapped.then(|| asker.clone()));
                     self.world.memory.open_token(&call.token);
                     self.at(timeout, Timer::Nudge { execution, token: call.token.clone() });
                     let what = What::Generate { execution, asker, token: call.token.clone() };

@@ -73,11 +73,6 @@ pub(crate) struct State {
     pub(crate) expired: BTreeMap<ContentKey, usize>,
     /// The row of a step as it was when it joined or claimed last, whatever became of the row.
     pub(crate) joined: BTreeMap<Asker, Waiter>,
-    /// Steps for which two calls of generate went on at once. The older can join after the younger has read its row, and
-    /// then the younger does not know what the step shares: a claim is not conditional on it.
-    pub(crate) overlapped: BTreeSet<Asker>,
-    /// Hand-overs that failed as often as Lambda tries.
-    pub(crate) dropped: BTreeSet<(ContentKey, Attempt)>,
     /// Attempts that were once declared lost.
     pub(crate) lost: BTreeSet<(ContentKey, Attempt)>,
     /// Calls so far, and at which of them a step's row was first written.
@@ -109,8 +104,6 @@ impl World {
             budgets: BTreeMap::new(),
             expired: BTreeMap::new(),
             joined: BTreeMap::new(),
-            overlapped: BTreeSet::new(),
-            dropped: BTreeSet::new(),
             lost: BTreeSet::new(),
             calls: 0,
             written: BTreeMap::new(),

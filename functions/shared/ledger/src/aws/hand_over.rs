@@ -1,9 +1,12 @@
-//! Handing an attempt over to collect by an asynchronous invocation. Lambda keeps and repeats it; collect is idempotent.
+//! Calling other functions: handing an attempt over to collect by an asynchronous invocation, which Lambda keeps and
+//! repeats, and asking a function for its answer.
 
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
+use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
+use serde_json::Value;
 
 use super::describe;
 use crate::traits::{HandOver, StoreError};
@@ -30,5 +33,34 @@ impl HandOver for LambdaHandOver {
             Ok(_) => Ok(()),
             Err(error) => Err(StoreError::ledger(describe("Lambda Invoke", &error))),
         }
+    }
+}
+
+/// A function that is asked and answers.
+#[derive(Debug, Clone)]
+pub struct LambdaCall {
+    client: Client,
+    function: String,
+}
+
+impl LambdaCall {
+    /// The function by its name or ARN.
+    pub fn new(client: Client, function: impl Into<String>) -> Self {
+        LambdaCall { client, function: function.into() }
+    }
+
+    /// Its answer. A function's own error is told by its stable name.
+    pub async fn ask(&self, input: &Value) -> Result<Value, Failure> {
+        let invoke = self.client.invoke().function_name(&self.function).payload(Blob::new(input.to_string()));
+        let answer = invoke.send().await.map_err(|error| StoreError::ledger(describe("Lambda Invoke", &error)).0)?;
+        let payload = answer.payload.map(Blob::into_inner).unwrap_or_default();
+        let value: Value = serde_json::from_slice(&payload)
+            .map_err(|_| Failure::new(ErrorName::Internal, format!("{} did not answer with JSON", self.function)))?;
+        if answer.function_error.is_none() {
+            return Ok(value);
+        }
+        let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
+        let name = ErrorName::parse(text("errorType")).unwrap_or(ErrorName::Internal);
+        Err(Failure::new(name, text("errorMessage")))
     }
 }

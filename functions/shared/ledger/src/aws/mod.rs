@@ -21,7 +21,7 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
 pub(crate) use errors::{SdkError, code, describe, status};
-pub use hand_over::LambdaHandOver;
+pub use hand_over::{LambdaCall, LambdaHandOver};
 pub use objects::S3Objects;
 pub use runs::SfnRuns;
 pub use secrets::SsmSecrets;
@@ -123,6 +123,11 @@ impl Aws {
     /// Collect, by its name or ARN.
     pub fn hand_over(&self, function: impl Into<String>) -> LambdaHandOver {
         LambdaHandOver::new(aws_sdk_lambda::Client::new(&self.config), function)
+    }
+
+    /// A function to ask, by its name or ARN.
+    pub fn call(&self, function: impl Into<String>) -> LambdaCall {
+        LambdaCall::new(aws_sdk_lambda::Client::new(&self.config), function)
     }
 
     /// Secrets under this prefix (`/fresco/prod`).

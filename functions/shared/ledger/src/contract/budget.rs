@@ -9,7 +9,7 @@ use futures::future::join_all;
 
 use super::sample::{NOW, asker, attempt, creation, full_entry, key, run, run_id, wait};
 use crate::rows::RunStatus;
-use crate::traits::{BudgetChange, Change, CommitError, Entries, JobOf, Runs, Waiters};
+use crate::traits::{BudgetChange, Change, CommitError, Entries, JobOf, Joining, Runs, Waiters};
 
 fn hold(run: &str, amount: i64) -> Option<BudgetChange> {
     Some(BudgetChange::Hold { run: run_id(run), amount: Money::micros(amount) })
@@ -117,16 +117,20 @@ pub async fn a_hundred_holds_and_money_for_ten(store: &(impl Entries + Runs)) {
     assert_eq!(store.entries(&keys).await.unwrap().len(), 10);
 }
 
-/// The waiter's row says which attempt it joined; where there is none, nothing is written.
+/// The waiter's row says which attempt it joined; where there is none, or it says something else than was read, nothing is
+/// written.
 pub async fn joining_needs_the_waiter(store: &(impl Entries + Runs + Waiters)) {
     let who = asker("one", "image");
-    let claim = |attempt| Change { joined: Some((who.clone(), Attempt(attempt))), ..creation("a") };
-    assert_eq!(store.commit(&claim(1)).await, Err(CommitError::Conflict));
+    let joining = |from, to| Joining { asker: who.clone(), from: Attempt(from), to: Attempt(to) };
+    let claim = |from, to| Change { joined: Some(joining(from, to)), ..creation("a") };
+    assert_eq!(store.commit(&claim(0, 1)).await, Err(CommitError::Moved));
     assert_eq!(store.entry(&key("a")).await.unwrap(), None);
     assert_eq!(store.waiters(&key("a")).await.unwrap(), []);
 
     store.wait(&key("a"), &wait(&who, "token", 0, NOW)).await.unwrap();
-    store.commit(&claim(1)).await.unwrap();
+    assert_eq!(store.commit(&claim(3, 4)).await, Err(CommitError::Moved), "it has not joined 3");
+    assert_eq!(store.entry(&key("a")).await.unwrap(), None);
+    store.commit(&claim(0, 1)).await.unwrap();
     assert_eq!(store.waiters(&key("a")).await.unwrap()[0].joined, Attempt(1));
     // Waiting again keeps it.
     assert_eq!(store.wait(&key("a"), &wait(&who, "token", 0, NOW)).await.unwrap().joined, Attempt(1));
@@ -143,7 +147,7 @@ pub async fn a_refused_commit_changes_nothing(store: &(impl Entries + Runs + Wai
         attempt: Some(attempt("a", 2, "one")),
         job: Some(job(2)),
         budget: hold("one", 100),
-        joined: Some((who.clone(), Attempt(2))),
+        joined: Some(Joining { asker: who.clone(), from: Attempt::NONE, to: Attempt(2) }),
         ..Change::of(full_entry("a"))
     };
     change.entry.rev = 1;
@@ -155,7 +159,7 @@ pub async fn a_refused_commit_changes_nothing(store: &(impl Entries + Runs + Wai
     store.create_run(&run("one", 99)).await.unwrap();
     assert_eq!(store.commit(&change).await, Err(CommitError::OverBudget));
     change.budget = hold("one", 99);
-    assert_eq!(store.commit(&change).await, Err(CommitError::Conflict), "no waiter");
+    assert_eq!(store.commit(&change).await, Err(CommitError::Moved), "no waiter");
 
     assert_eq!(store.entry(&key("a")).await.unwrap(), None);
     assert_eq!(store.attempt(&key("a"), Attempt(2)).await.unwrap(), None);

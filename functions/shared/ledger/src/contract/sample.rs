@@ -10,8 +10,8 @@ use fresco_pipeline::plan::{PlannedMedia, PlannedStep, ReadyMedia, Source};
 use serde_json::{Map, Value, json};
 
 use crate::rows::{
-    Asker, AttemptRow, AttemptState, Entry, Failed, Hold, HoldState, Millis, Output, Pending, Ready, Request, RunRow,
-    RunStatus, Stage, StepRow, StepState,
+    Asker, AttemptRow, AttemptState, Entry, Failed, Hold, HoldState, Late, Millis, Output, Pending, Ready, Request,
+    RunRow, RunStatus, Stage, StepRow, StepState,
 };
 use crate::traits::{Change, Wait};
 
@@ -74,6 +74,7 @@ pub fn full_entry(name: &str) -> Entry {
             lookups: 1,
             checks: 2,
             look_at: NOW + 2_000,
+            cancelling: true,
         }),
         failure: Some(Failed {
             attempt: Attempt(1),
@@ -82,6 +83,7 @@ pub fn full_entry(name: &str) -> Entry {
             not_before: NOW + 1_000,
             leader: asker("leader", "image"),
         }),
+        late: Some(Late { attempt: Attempt(1), look_at: NOW + 3_000 }),
         last: Attempt(2),
         tries: 3,
         lost: 4,

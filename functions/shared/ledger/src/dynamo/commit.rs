@@ -61,9 +61,13 @@ impl Dynamo {
             let seen = ReturnValuesOnConditionCheckFailure::AllOld;
             parts.push((Part::Budget, update(write.return_values_on_condition_check_failure(seen))?));
         }
-        if let Some((asker, attempt)) = &change.joined {
-            let write = Expression::new().set("joined", number(attempt.0)).only_if("attribute_exists(#pk)");
-            parts.push((Part::Waiter, update(write.in_transaction(&self.table, &pk, &encode::waiter_sk(asker)))?));
+        if let Some(joining) = &change.joined {
+            let write = Expression::new()
+                .set("joined", number(joining.to.0))
+                .only_if("attribute_exists(#pk) AND #joined = :from")
+                .with("from", number(joining.from.0));
+            let sk = encode::waiter_sk(&joining.asker);
+            parts.push((Part::Waiter, update(write.in_transaction(&self.table, &pk, &sk))?));
         }
         Ok(parts)
     }
@@ -139,7 +143,7 @@ fn cancelled_for(parts: &[Part], reasons: &[CancellationReason]) -> CommitError 
         return budget_refused(reason.item());
     }
     if failed_check(Part::Waiter).is_some() {
-        return CommitError::Conflict;
+        return CommitError::Moved;
     }
     let codes: Vec<&str> = reasons.iter().filter_map(CancellationReason::code).filter(|code| *code != "None").collect();
     let message = format!("DynamoDB TransactWriteItems: cancelled for {}", codes.join(", "));
@@ -171,7 +175,7 @@ mod tests {
             (["None", "None", "None", "ThrottlingError", "None"], CommitError::Conflict),
             (["None", "None", check, check, check], CommitError::JobTaken),
             (["None", "None", "None", check, check], CommitError::RunMissing),
-            (["None", "None", "None", "None", check], CommitError::Conflict),
+            (["None", "None", "None", "None", check], CommitError::Moved),
         ] {
             assert_eq!(cancelled_for(&parts, &codes.map(reason)), means, "{codes:?}");
         }

@@ -17,6 +17,7 @@ pub(super) fn entry(item: &Item) -> Result<Entry, StoreError> {
         result: item.maybe_json("result")?,
         pending: item.maybe_json("pending")?,
         failure: item.maybe_json("failure")?,
+        late: item.maybe_json("late")?,
         last: Attempt(item.number("last")?),
         tries: item.number("tries")?,
         lost: item.number("lost")?,

@@ -74,6 +74,9 @@ pub(super) fn entry(entry: &Entry) -> Result<Item, StoreError> {
     if let Some(failure) = &entry.failure {
         put("failure", json(failure)?);
     }
+    if let Some(late) = &entry.late {
+        put("late", json(late)?);
+    }
     if let Some(due) = entry.due {
         put(DUE_SHARD, text(DUE_SHARD_VALUE));
         put(DUE, number(due));

@@ -82,8 +82,11 @@ fn check(state: &State, change: &Change) -> Result<(), CommitError> {
         }
     }
     match &change.joined {
-        Some((asker, _)) if !state.waiters.contains_key(&(key.clone(), asker.clone())) => Err(CommitError::Conflict),
-        _ => Ok(()),
+        Some(joining) => match state.waiters.get(&(key.clone(), joining.asker.clone())) {
+            Some(waiter) if waiter.joined == joining.from => Ok(()),
+            _ => Err(CommitError::Moved),
+        },
+        None => Ok(()),
     }
 }
 
@@ -112,10 +115,10 @@ fn apply(state: &mut State, change: &Change) {
             }
         }
     }
-    if let Some((asker, attempt)) = &change.joined
-        && let Some(waiter) = state.waiters.get_mut(&(key.clone(), asker.clone()))
+    if let Some(joining) = &change.joined
+        && let Some(waiter) = state.waiters.get_mut(&(key.clone(), joining.asker.clone()))
     {
-        waiter.joined = *attempt;
+        waiter.joined = joining.to;
     }
 }
 

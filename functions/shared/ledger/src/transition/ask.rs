@@ -7,7 +7,7 @@ use super::due_of;
 use crate::rows::{
     AttemptRow, AttemptState, Entry, Failed, Hold, HoldState, Millis, Pending, Ready, Request, Stage, Waiter,
 };
-use crate::traits::{BudgetChange, Change};
+use crate::traits::{BudgetChange, Change, Joining};
 
 /// What a step brings along when it asks.
 #[derive(Debug, Clone)]
@@ -85,6 +85,7 @@ fn claim(entry: &Entry, ask: &Ask<'_>) -> Change {
         leader: ask.waiter.asker.clone(),
         lookups: 0,
         checks: 0,
+        cancelling: false,
         look_at: ask.lease_until,
     });
     entry.due = due_of(&entry, ask.now);
@@ -106,7 +107,7 @@ fn claim(entry: &Entry, ask: &Ask<'_>) -> Change {
         attempt: Some(row),
         job: None,
         budget: Some(BudgetChange::Hold { run, amount: ask.request.price }),
-        joined: Some((ask.waiter.asker.clone(), attempt)),
+        joined: Some(Joining { asker: ask.waiter.asker.clone(), from: ask.waiter.joined, to: attempt }),
     }
 }
 

@@ -1,10 +1,11 @@
 //! An attempt ends. Success of any known attempt wins; a failure acts on the current one only.
 
 use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::Attempt;
 use fresco_pipeline::money::Money;
 
-use super::{MAX_FETCHES, MAX_HINT, MAX_TRIES, TELL_GRACE, back_off, due_of, hold};
-use crate::rows::{AttemptRow, AttemptState, Entry, Failed, Millis, Output, Ready};
+use super::{LATE_PAUSE, MAX_FETCHES, MAX_HINT, MAX_TRIES, TELL_GRACE, back_off, due_of, hold};
+use crate::rows::{AttemptRow, AttemptState, Entry, Failed, Late, Millis, Output, Ready};
 use crate::traits::Change;
 
 /// What a successful attempt made.
@@ -27,6 +28,7 @@ pub fn complete(entry: &Entry, row: &AttemptRow, completion: Completion, now: Mi
     let mut entry = entry.clone();
     let mut row = row.clone();
     let budget = hold::settle(&mut row.hold, completion.cost);
+    settle_late(&mut entry, row.attempt);
     if entry.pending.as_ref().is_some_and(|pending| pending.attempt == row.attempt) {
         entry.pending = None;
     }
@@ -52,6 +54,34 @@ pub fn complete(entry: &Entry, row: &AttemptRow, completion: Completion, now: Mi
     Some(Change { attempt: Some(row), budget, ..Change::of(entry) })
 }
 
+/// The end of an attempt that is not pending any more is on record: it was given up, or had been said to have failed. Until
+/// it is taken in, sweep looks after it.
+pub fn ended_late(entry: &Entry, row: &AttemptRow, now: Millis) -> Option<Change> {
+    let pending = entry.pending.as_ref().is_some_and(|pending| pending.attempt == row.attempt);
+    if pending || entry.late.is_some() || matches!(row.state, AttemptState::Won | AttemptState::Duplicate) {
+        return None;
+    }
+    let mut entry = entry.clone();
+    entry.late = Some(Late { attempt: row.attempt, look_at: now + TELL_GRACE });
+    entry.due = due_of(&entry, entry.due.unwrap_or(now));
+    Some(Change::of(entry))
+}
+
+/// An attempt that ended late was handed over once more: sweep looks at it again later.
+pub fn late_later(entry: &Entry, now: Millis) -> Option<Change> {
+    let mut entry = entry.clone();
+    let late = entry.late.as_mut()?;
+    late.look_at = now + LATE_PAUSE;
+    entry.due = due_of(&entry, entry.due.unwrap_or(now));
+    Some(Change::of(entry))
+}
+
+fn settle_late(entry: &mut Entry, attempt: Attempt) {
+    if entry.late.as_ref().is_some_and(|late| late.attempt == attempt) {
+        entry.late = None;
+    }
+}
+
 /// How an attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -66,15 +96,23 @@ pub struct Outcome {
 /// Takes a failure in: the request was surely not accepted, or the job ended badly. `None`: the attempt is decided already.
 pub fn failed(entry: &Entry, row: &AttemptRow, outcome: &Outcome, now: Millis) -> Option<Change> {
     if row.state != AttemptState::Open && row.state != AttemptState::Lost {
-        return None;
+        // It is decided; that it has ended once more changes nothing else.
+        let late = entry.late.as_ref().is_some_and(|late| late.attempt == row.attempt);
+        return late.then(|| {
+            let mut entry = Entry { late: None, ..entry.clone() };
+            entry.due = due_of(&entry, entry.due.unwrap_or(now));
+            Change::of(entry)
+        });
     }
     let mut entry = entry.clone();
     let mut row = row.clone();
     let current = entry.pending.as_ref().filter(|pending| pending.attempt == row.attempt).cloned();
+    settle_late(&mut entry, row.attempt);
     if row.state == AttemptState::Lost && outcome.billed == Money::ZERO && current.is_none() {
         // It was given up as spent; now it is known that it was not.
         row.state = AttemptState::Failed;
         let budget = hold::settle(&mut row.hold, Money::ZERO);
+        entry.due = due_of(&entry, entry.due.unwrap_or(now));
         return Some(Change { attempt: Some(row), budget, ..Change::of(entry) });
     }
     row.state = AttemptState::Failed;
@@ -86,7 +124,7 @@ pub fn failed(entry: &Entry, row: &AttemptRow, outcome: &Outcome, now: Millis) -
     if let Some(pending) = current {
         let mut failure = outcome.failure.clone();
         let mut retryable = failure.name.is_retryable();
-        if retryable {
+        if retryable && failure.name != ErrorName::StepAgain {
             entry.tries += 1;
             if entry.tries >= MAX_TRIES {
                 retryable = false;
@@ -96,7 +134,8 @@ pub fn failed(entry: &Entry, row: &AttemptRow, outcome: &Outcome, now: Millis) -
                 );
             }
         }
-        let pause = back_off(entry.tries).max(outcome.hint.unwrap_or(0).clamp(0, MAX_HINT));
+        let pause = if failure.name == ErrorName::StepAgain { 0 } else { back_off(entry.tries) };
+        let pause = pause.max(outcome.hint.unwrap_or(0).clamp(0, MAX_HINT));
         entry.failure =
             Some(Failed { attempt: row.attempt, failure, retryable, not_before: now + pause, leader: pending.leader });
         entry.pending = None;

@@ -12,9 +12,9 @@ mod tell;
 mod tests;
 
 pub use ask::{Answer, Ask, ask, expire};
-pub use end::{Completion, Outcome, complete, failed, fetch_failed};
-pub use submit::{LookUp, UnknownPolicy, look_later, looked_up, submitted, unknown};
-pub use tell::{Message, told, whom};
+pub use end::{Completion, Outcome, complete, ended_late, failed, fetch_failed, late_later};
+pub use submit::{LookUp, UnknownPolicy, cancelling, look_later, looked_up, submitted, unknown};
+pub use tell::{Message, told, told_later, whom};
 
 use crate::rows::{Entry, Millis};
 
@@ -24,8 +24,12 @@ pub const MAX_TRIES: u32 = 6;
 pub const MAX_FETCHES: u32 = 6;
 /// Empty look-ups, made when the submitter is surely dead, before an attempt is lost.
 pub const EMPTY_LOOKUPS: u32 = 2;
+/// How long sweep waits before it hands an attempt that ended late over again.
+pub const LATE_PAUSE: Millis = 300_000;
 /// How long the one who decided has to tell the waiters before sweep does.
 pub const TELL_GRACE: Millis = 30_000;
+/// How long after we asked for a cancellation sweep looks whether it has come to anything.
+pub const CANCEL_GRACE: Millis = 5_000;
 /// The most that a provider's hint may delay the next attempt.
 pub const MAX_HINT: Millis = 300_000;
 
@@ -39,9 +43,10 @@ pub fn look_interval(checks: u32) -> Millis {
     60_000_i64.saturating_mul(i64::from(checks) + 1).min(900_000)
 }
 
-/// When sweep has to look: at a decision that was not told, or at the pending attempt.
+/// When sweep has to look: at a decision that was not told, at the pending attempt, or at one that ended late.
 fn due_of(entry: &Entry, untold_due: Millis) -> Option<Millis> {
     let told = entry.untold.then_some(untold_due);
     let look = entry.pending.as_ref().map(|pending| pending.look_at);
-    [told, look].into_iter().flatten().min()
+    let late = entry.late.as_ref().map(|late| late.look_at);
+    [told, look, late].into_iter().flatten().min()
 }

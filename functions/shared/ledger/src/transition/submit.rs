@@ -5,7 +5,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::Attempt;
 use serde::{Deserialize, Serialize};
 
-use super::{EMPTY_LOOKUPS, TELL_GRACE, due_of, hold, look_interval};
+use super::{CANCEL_GRACE, EMPTY_LOOKUPS, TELL_GRACE, due_of, hold, look_interval};
 use crate::rows::{AttemptRow, AttemptState, Entry, Failed, Millis, Stage};
 use crate::traits::{Change, JobOf};
 
@@ -108,6 +108,17 @@ pub fn looked_up(
     let amount = row.hold.amount;
     let budget = hold::settle(&mut row.hold, amount);
     Some(Change { attempt: Some(row), budget, ..Change::of(entry) })
+}
+
+/// We are about to ask the provider to cancel the attempt, since nobody waits for it. It stays pending until the provider
+/// says that it has ended: a cancellation is a request.
+pub fn cancelling(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
+    let mut entry = entry.clone();
+    let pending = entry.pending.as_mut().filter(|p| p.attempt == attempt && p.stage == Stage::Submitted)?;
+    pending.cancelling = true;
+    pending.look_at = pending.look_at.min(now + CANCEL_GRACE);
+    entry.due = due_of(&entry, entry.due.unwrap_or(now));
+    Some(Change::of(entry))
 }
 
 /// The attempt is still under way, or could not be asked about: sweep looks again later.

@@ -4,7 +4,7 @@
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::Attempt;
 
-use super::due_of;
+use super::{TELL_GRACE, due_of};
 use crate::rows::{Entry, Failed, Millis, Ready, Waiter};
 use crate::traits::Change;
 
@@ -52,6 +52,16 @@ fn leader_of(failed: &Failed, left: &[&Waiter]) -> Option<(Waiter, Message)> {
 
 fn again(message: &str) -> Message {
     Message::Fail(Failure::new(ErrorName::StepAgain, message))
+}
+
+/// Telling did not work: sweep tries again later, and does not keep others waiting for it.
+pub fn told_later(entry: &Entry, now: Millis) -> Option<Change> {
+    if !entry.untold {
+        return None;
+    }
+    let mut entry = entry.clone();
+    entry.due = due_of(&entry, now + TELL_GRACE);
+    Some(Change::of(entry))
 }
 
 /// Every waiter has been told. `None`: that was known.

@@ -6,7 +6,7 @@ use fresco_pipeline::money::Money;
 
 use super::*;
 use crate::rows::{AttemptState, Failed, HoldState, Stage};
-use crate::traits::BudgetChange;
+use crate::traits::{BudgetChange, Joining};
 use crate::transition::{LookUp, UnknownPolicy, expire, failed, look_later, looked_up, submitted, unknown};
 
 fn failed_entry(retryable: bool, not_before: Millis) -> Entry {
@@ -30,7 +30,8 @@ fn a_claim_is_one_transaction() {
     let row = change.attempt.unwrap();
     assert_eq!((row.state, row.hold.state, row.hold.amount), (AttemptState::Open, HoldState::Held, PRICE));
     assert_eq!(change.budget, Some(BudgetChange::Hold { run: leader.asker.run.clone(), amount: PRICE }));
-    assert_eq!(change.joined, Some((leader.asker, Attempt(1))));
+    let joining = Joining { asker: leader.asker, from: Attempt::NONE, to: Attempt(1) };
+    assert_eq!(change.joined, Some(joining));
 }
 
 #[test]

@@ -1,0 +1,128 @@
+//! Stopping a run: nothing new is submitted, its steps are told at once, and jobs that wait in a provider's queue for nobody
+//! are cancelled. What a provider works on already is paid: it goes on into the ledger.
+
+use fresco_ledger::rows::{Asker, Pending, Stage, StepRow, StepState};
+use fresco_ledger::traits::{Clock, Entries, Runs, Waiters};
+use fresco_ledger::transition::cancelling;
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::{ContentKey, RunId};
+use fresco_pipeline::money::Money;
+use fresco_providers::{CancelAnswer, JobState};
+use serde::{Deserialize, Serialize};
+
+use crate::Engine;
+use crate::platform::Platform;
+use crate::transact::{Transacted, failure};
+
+/// What stopping a run came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// The run.
+    pub run_id: RunId,
+    /// Whether it was going on. Where not, nothing was done.
+    pub was_running: bool,
+    /// Steps that have their results.
+    pub done: u32,
+    /// Jobs that go on at a provider; their results will be kept.
+    pub going_on: u32,
+    /// Jobs that were still queued, for nobody else, and whose cancellation was asked for.
+    pub cancelled: u32,
+    /// What the run has paid so far.
+    pub spent: Money,
+    /// What is reserved for the jobs that go on.
+    pub held: Money,
+}
+
+impl<P: Platform> Engine<P> {
+    /// Stops a run. Doing it again is no error.
+    pub async fn stop(&self, run: &RunId) -> Result<Stopped, Failure> {
+        let ledger = self.platform.ledger();
+        let was_running = ledger.stop_run(run).await.map_err(failure)?;
+        let steps = ledger.steps(run).await.map_err(failure)?;
+        let (mut going_on, mut cancelled) = (0, 0);
+        if was_running {
+            for step in steps.iter().filter(|step| step.state == StepState::Running) {
+                let Some(key) = &step.key else { continue };
+                self.release(run, step, key).await?;
+                match self.cancel_unwanted(key).await? {
+                    Cancelled::Asked => cancelled += 1,
+                    Cancelled::GoesOn => going_on += 1,
+                    Cancelled::Nothing => {}
+                }
+            }
+        }
+        let record = ledger.run(run).await.map_err(failure)?;
+        let record = record.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "there is no record of this run"))?;
+        let done = steps.iter().filter(|step| step.state == StepState::Done).count();
+        Ok(Stopped {
+            run_id: run.clone(),
+            was_running,
+            done: u32::try_from(done).unwrap_or(u32::MAX),
+            going_on,
+            cancelled,
+            spent: record.settled,
+            held: record.held,
+        })
+    }
+
+    /// A step that waits is told; it does not hear of what becomes of the job.
+    async fn release(&self, run: &RunId, step: &StepRow, key: &ContentKey) -> Result<(), Failure> {
+        let asker = Asker { run: run.clone(), step: step.plan.name.clone() };
+        let waiters = self.platform.ledger().waiters(key).await.map_err(failure)?;
+        let cause = Failure::new(ErrorName::RunStopped, "the run was stopped; a result that is paid is kept");
+        match waiters.iter().find(|waiter| waiter.asker == asker) {
+            Some(waiter) => self.fail(key, waiter, &cause).await,
+            // Its call has not come so far, or is over: generate finds the flag.
+            None => Ok(()),
+        }
+    }
+
+    /// Asks for the cancellation of the attempt under the key, if nobody waits for it and the provider has not begun. The
+    /// entry stays as it is until the provider says that the job has ended: a cancellation is a request, and who joins in
+    /// the meantime is told to ask again.
+    pub(crate) async fn cancel_unwanted(&self, key: &ContentKey) -> Result<Cancelled, Failure> {
+        let ledger = self.platform.ledger();
+        let entry = ledger.entry(key).await.map_err(failure)?;
+        let Some(pending) = entry.and_then(|entry| entry.pending) else { return Ok(Cancelled::Nothing) };
+        let Pending { attempt, stage: Stage::Submitted, request_id: Some(request_id), .. } = &pending else {
+            return Ok(Cancelled::GoesOn);
+        };
+        let Some(row) = ledger.attempt(key, *attempt).await.map_err(failure)? else { return Ok(Cancelled::Nothing) };
+        let provider = self.platform.provider(row.request.provider);
+        if !matches!(provider.check(&row.request.endpoint, request_id).await, Ok(JobState::Queued { .. })) {
+            return Ok(Cancelled::GoesOn);
+        }
+        if !ledger.waiters(key).await.map_err(failure)?.is_empty() {
+            return Ok(Cancelled::GoesOn);
+        }
+        let now = self.platform.clock().now();
+        // Noted before it is asked for: a cancellation that nobody noted would be the end for whoever joins.
+        let noted = self.transact(key, *attempt, |entry, row| cancelling(entry, row.attempt, now)).await?;
+        if !matches!(noted, Transacted::Changed(_)) {
+            return Ok(Cancelled::GoesOn);
+        }
+        match provider.cancel(&row.request.endpoint, request_id).await {
+            Ok(CancelAnswer::Requested) => {
+                tracing::info!(entry.key = %key, entry.attempt = %attempt, "cancellation asked for");
+                Ok(Cancelled::Asked)
+            }
+            Ok(CancelAnswer::TooLate | CancelAnswer::Missing) => Ok(Cancelled::GoesOn),
+            Err(error) => {
+                // It is looked at again soon, and ends as it ends.
+                tracing::warn!(entry.key = %key, error.name = %error.failure.name, error.message = error.failure.message, "not cancelled");
+                Ok(Cancelled::GoesOn)
+            }
+        }
+    }
+}
+
+/// What became of an attempt that may be wanted by nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cancelled {
+    /// Its cancellation was asked for.
+    Asked,
+    /// It goes on: somebody waits, the provider works, or it cannot be told.
+    GoesOn,
+    /// There is none.
+    Nothing,
+}

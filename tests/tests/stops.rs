@@ -1,0 +1,103 @@
+//! Stopping a run on the real state machine: nothing new is submitted, what waits in the queue for nobody else is cancelled,
+//! what is worked on is paid and kept, and the run ends. The queue is held back by the simulator's concurrency, which is
+//! the whole stack's, so this suite has one to itself and its parts follow each other.
+
+use fresco_ledger::rows::{RunStatus, Source, StepState};
+use fresco_pipeline::error::ErrorName;
+use fresco_pipeline::ids::RunId;
+use fresco_tests::World;
+use serde_json::{Value, json};
+
+/// Three pictures, two at a time.
+fn document(prompt: &str) -> String {
+    let step = |n: usize| {
+        format!("  - {{ name: s{n}, type: text_to_image, model: imagen4, params: {{ prompt: \"{prompt} {n}\" }} }}\n")
+    };
+    let steps: String = (1..=3).map(step).collect();
+    format!("steps:\n- type: parallel_group\n  name: g\n  max_workers: 2\n  steps:\n{steps}")
+}
+
+async fn concurrency(world: &World, most: usize) {
+    world.control("settings", &json!({"concurrency": most})).await;
+}
+
+async fn statuses(world: &World, prompt: &str) -> Vec<Value> {
+    let requests = world.requests_with(|asked| asked.starts_with(prompt)).await;
+    requests.into_iter().map(|request| json!([request.record["status"], request.record["error_type"]])).collect()
+}
+
+/// Waits until both of the first two steps have their jobs.
+async fn both_submitted(world: &World, run: &RunId) {
+    world
+        .until("two jobs are submitted", async || {
+            let (one, two) = (world.step(run, "s1").await, world.step(run, "s2").await);
+            [one, two].iter().all(|step| step.as_ref().is_some_and(|step| step.source == Some(Source::Generated)))
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_is_stopped_in_its_middle() {
+    let world = World::get().await;
+    // One job is worked on and takes long enough, the other waits in the queue, the third step has not begun.
+    world.control("settings", &json!({"concurrency": 1, "scale": 0.5})).await;
+    let run = world.start(&document("stopped"), "unused").await;
+    both_submitted(&world, &run).await;
+    let stopped = world.client.stop(&run).await.unwrap();
+    assert!(stopped.was_running);
+    assert_eq!((stopped.done, stopped.going_on, stopped.cancelled), (0, 1, 1));
+    let manifest = world.ended(&run).await;
+    assert_eq!(manifest.status, RunStatus::Stopped);
+    assert!(manifest.steps.iter().all(|step| step.state == StepState::Failed));
+    assert!(manifest.steps.iter().all(|step| {
+        step.failure
+            .as_ref()
+            .is_some_and(|failure| matches!(failure.name, ErrorName::RunStopped | ErrorName::StepSkipped))
+    }));
+    // Again is no error, and does nothing.
+    assert!(!world.client.stop(&run).await.unwrap().was_running);
+
+    // What is worked on finishes into the ledger, and its hold ends; so does that of the cancelled one.
+    let keys = [0, 1].map(|n| manifest.steps[n].key.clone().unwrap());
+    world
+        .until("the paid result is kept", async || {
+            // Whichever of the two came first is the one that is worked on.
+            world.entry(&keys[0]).await.result.is_some() || world.entry(&keys[1]).await.result.is_some()
+        })
+        .await;
+    world.until("no hold is left", async || world.client.status(&run).await.unwrap().0.held.as_micros() == 0).await;
+    let (record, _) = world.client.status(&run).await.unwrap();
+    assert_eq!(record.settled, manifest.steps[0].price, "one picture is paid");
+    assert_eq!(
+        statuses(&world, "stopped").await,
+        [json!(["COMPLETED", null]), json!(["COMPLETED", "client_cancelled"])],
+        "nothing new was submitted"
+    );
+
+    // The next run pays for what is missing, and only for that. What was cancelled is no failure to anybody.
+    world.control("settings", &json!({"concurrency": 40, "scale": 0.02})).await;
+    let next = world.run(&document("stopped"), "unused").await;
+    assert_eq!(next.status, RunStatus::Succeeded, "{:?}", next.failure);
+    let of = |source| next.steps.iter().filter(|step| step.source == Some(source)).count();
+    assert_eq!((of(Source::Hit), of(Source::Generated)), (1, 2));
+    assert_eq!(statuses(&world, "stopped").await.len(), 4);
+
+    // A job that somebody else waits for is not cancelled.
+    concurrency(&world, 0).await;
+    let [one, other] =
+        [world.start(&document("shared"), "unused").await, world.start(&document("shared"), "unused").await];
+    world.until("jobs are submitted", async || statuses(&world, "shared").await.len() == 2).await;
+    world
+        .until("the other run has joined", async || {
+            let step = world.step(&other, "s2").await;
+            step.is_some_and(|step| step.source.is_some())
+        })
+        .await;
+    let stopped = world.client.stop(&one).await.unwrap();
+    assert_eq!(stopped.cancelled, 0);
+    assert_eq!(world.ended(&one).await.status, RunStatus::Stopped);
+    concurrency(&world, 40).await;
+    let other = world.ended(&other).await;
+    assert_eq!(other.status, RunStatus::Succeeded, "{:?}", other.failure);
+    assert_eq!(statuses(&world, "shared").await.len(), 3);
+}
