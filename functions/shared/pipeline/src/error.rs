@@ -17,8 +17,36 @@ pub enum Class {
     Unknown,
 }
 
+/// Who can mend it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mender {
+    /// Nobody needs to: it is tried again.
+    Itself,
+    /// Whoever writes the pipeline and starts the run.
+    Author,
+    /// Whoever runs the stack and its accounts.
+    Operator,
+    /// The provider.
+    Provider,
+    /// Those who make Fresco.
+    Fresco,
+}
+
+/// Whether the failed attempt has cost money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spent {
+    /// Nothing was submitted, or the provider bills nothing for it.
+    No,
+    /// The provider may bill it; the run's record says what was counted.
+    Maybe,
+    /// The job was done.
+    Yes,
+}
+
 macro_rules! error_names {
-    ($($variant:ident = $name:literal, $class:ident, $advice:literal;)*) => {
+    ($($variant:ident = $name:literal, $class:ident, $mender:ident, $spent:ident, $advice:literal;)*) => {
         /// A stable error name.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum ErrorName {
@@ -39,7 +67,17 @@ macro_rules! error_names {
                 match self { $(ErrorName::$variant => Class::$class,)* }
             }
 
-            /// What it means and who can mend it, in a sentence for the user.
+            /// Who can mend it.
+            pub const fn mender(self) -> Mender {
+                match self { $(ErrorName::$variant => Mender::$mender,)* }
+            }
+
+            /// Whether it has cost money.
+            pub const fn spent(self) -> Spent {
+                match self { $(ErrorName::$variant => Spent::$spent,)* }
+            }
+
+            /// What it means and what to do, in a sentence for the user.
             pub const fn advice(self) -> &'static str {
                 match self { $(ErrorName::$variant => $advice,)* }
             }
@@ -48,34 +86,34 @@ macro_rules! error_names {
 }
 
 error_names! {
-    ProviderThrottled = "Provider.Throttled", Throttled, "The provider asked for a pause; tried again by itself. Fewer workers help.";
-    ProviderUnavailable = "Provider.Unavailable", Retryable, "The provider failed for a reason of its own; tried again by itself. Nothing was billed.";
-    ProviderRejected = "Provider.Rejected", Terminal, "The provider refused the request as it stands. Mend the step's params.";
-    ProviderContentPolicy = "Provider.ContentPolicy", Terminal, "The provider's content policy refused the prompt or the input. Change them; the attempt may have been billed.";
-    ProviderCredit = "Provider.Credit", Terminal, "The provider's account has no balance left. Top it up, then run again.";
-    ProviderUnauthorized = "Provider.Unauthorized", Terminal, "The provider did not accept the key. Put a valid one into the stack's secret.";
-    ProviderNotFound = "Provider.NotFound", Terminal, "The provider does not know the endpoint or the request. The model may have been withdrawn.";
-    ProviderFailed = "Provider.Failed", Terminal, "The provider accepted the job and could not do it. Change the step, or set `take` to ask again.";
-    ProviderExhausted = "Provider.Exhausted", Terminal, "The provider failed again and again for reasons of its own. Nothing was billed; run again later.";
-    OutputInvalid = "Output.Invalid", Terminal, "The provider's output is not the media it should be. The job was paid; `cache: refresh` asks again.";
-    OutputUnavailable = "Output.Unavailable", Retryable, "The provider's output could not be fetched yet; fetched again by itself, never generated again.";
-    StepTimedOut = "Step.TimedOut", Terminal, "The step took longer than its timeout. What is paid still arrives in the ledger: run again later.";
-    StepUnknown = "Step.Unknown", Terminal, "It could not be found out whether the provider accepted the job. Check the provider's dashboard before running again.";
-    StepAgain = "Step.Again", Retryable, "What the step waited for ended without a result for it; it asks again by itself.";
-    StepInput = "Step.InputInvalid", Terminal, "What the step was to take from another step cannot be sent. Change that step, or how its result is used.";
-    StepSkipped = "Step.Skipped", Terminal, "A step that this one needs did not succeed.";
-    StepCancelled = "Step.Cancelled", Terminal, "The job was cancelled at the provider.";
-    BudgetExceeded = "Budget.Exceeded", Terminal, "The step's upper-bound price is more than what is left of the run's `max_cost`. Nothing was submitted.";
-    RunStopped = "Run.Stopped", Terminal, "The run was stopped before this step was submitted.";
-    RunNotFound = "Run.NotFound", Terminal, "There is no record of such a run. Records expire after 90 days.";
-    InputInvalid = "Input.Invalid", Terminal, "A file or a URL that was given with the run cannot be used. Nothing was submitted.";
-    RunTooLarge = "Run.TooLarge", Terminal, "The pipeline is larger than one run may be. Use a batch.";
-    DocumentInvalid = "Document.Invalid", Terminal, "The pipeline document has problems; each is listed with its place.";
-    SecretMissing = "Secret.Missing", Terminal, "The provider's key is not set for this stack. Store it as the SSM SecureString that the message names.";
-    LedgerUnavailable = "Ledger.Unavailable", Retryable, "The ledger (DynamoDB) did not answer; tried again by itself.";
-    StorageUnavailable = "Storage.Unavailable", Retryable, "The storage (S3) did not answer; tried again by itself.";
-    StorageDenied = "Storage.Denied", Terminal, "The storage refused the access. The function's policy or the bucket's does not allow it.";
-    Internal = "Fresco.Internal", Terminal, "A fault of Fresco itself. Please report it with the run's id.";
+    ProviderThrottled = "Provider.Throttled", Throttled, Itself, No, "The provider asked for a pause; tried again by itself. Fewer workers help.";
+    ProviderUnavailable = "Provider.Unavailable", Retryable, Itself, No, "The provider failed for a reason of its own; tried again by itself. Nothing was billed.";
+    ProviderRejected = "Provider.Rejected", Terminal, Author, No, "The provider refused the request as it stands. Mend the step's params.";
+    ProviderContentPolicy = "Provider.ContentPolicy", Terminal, Author, Maybe, "The provider's content policy refused the prompt or the input. Change them; the attempt may have been billed.";
+    ProviderCredit = "Provider.Credit", Terminal, Operator, No, "The provider's account has no balance left. Top it up, then run again.";
+    ProviderUnauthorized = "Provider.Unauthorized", Terminal, Operator, No, "The provider did not accept the key. Put a valid one into the stack's secret.";
+    ProviderNotFound = "Provider.NotFound", Terminal, Operator, Maybe, "The provider does not know the endpoint or the request. The model may have been withdrawn.";
+    ProviderFailed = "Provider.Failed", Terminal, Author, Maybe, "The provider accepted the job and could not do it. Change the step, or set `take` to ask again.";
+    ProviderExhausted = "Provider.Exhausted", Terminal, Provider, No, "The provider failed again and again for reasons of its own. Nothing was billed; run again later.";
+    OutputInvalid = "Output.Invalid", Terminal, Provider, Yes, "The provider's output is not the media it should be. The job was paid; `cache: refresh` asks again.";
+    OutputUnavailable = "Output.Unavailable", Retryable, Itself, Yes, "The provider's output could not be fetched yet; fetched again by itself, never generated again.";
+    StepTimedOut = "Step.TimedOut", Terminal, Author, Maybe, "The step took longer than its timeout. What is paid still arrives in the ledger: run again later.";
+    StepUnknown = "Step.Unknown", Terminal, Operator, Maybe, "It could not be found out whether the provider accepted the job. Check the provider's dashboard before running again.";
+    StepAgain = "Step.Again", Retryable, Itself, No, "What the step waited for ended without a result for it; it asks again by itself.";
+    StepInput = "Step.InputInvalid", Terminal, Author, No, "What the step was to take from another step cannot be sent. Change that step, or how its result is used.";
+    StepSkipped = "Step.Skipped", Terminal, Author, No, "A step that this one needs did not succeed.";
+    StepCancelled = "Step.Cancelled", Terminal, Operator, Maybe, "The job was cancelled at the provider.";
+    BudgetExceeded = "Budget.Exceeded", Terminal, Author, No, "The step's upper-bound price is more than what is left of the run's `max_cost`. Nothing was submitted.";
+    RunStopped = "Run.Stopped", Terminal, Author, No, "The run was stopped before this step was submitted.";
+    RunNotFound = "Run.NotFound", Terminal, Author, No, "There is no record of such a run. Records expire after 90 days.";
+    InputInvalid = "Input.Invalid", Terminal, Author, No, "A file or a URL that was given with the run cannot be used. Nothing was submitted.";
+    RunTooLarge = "Run.TooLarge", Terminal, Author, No, "The pipeline is larger than one run may be. Use a batch.";
+    DocumentInvalid = "Document.Invalid", Terminal, Author, No, "The pipeline document has problems; each is listed with its place.";
+    SecretMissing = "Secret.Missing", Terminal, Operator, No, "The provider's key is not set for this stack. Store it as the SSM SecureString that the message names.";
+    LedgerUnavailable = "Ledger.Unavailable", Retryable, Itself, No, "The ledger (DynamoDB) did not answer; tried again by itself.";
+    StorageUnavailable = "Storage.Unavailable", Retryable, Itself, No, "The storage (S3) did not answer; tried again by itself.";
+    StorageDenied = "Storage.Denied", Terminal, Operator, No, "The storage refused the access. The function's policy or the bucket's does not allow it.";
+    Internal = "Fresco.Internal", Terminal, Fresco, Maybe, "A fault of Fresco itself. Please report it with the run's id.";
 }
 
 impl ErrorName {
@@ -117,6 +155,58 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `ERRORS.md`: one entry an error, made of the list above.
+    fn page() -> String {
+        let mut page = String::from(
+            "# Errors\n\nEvery failure of a step or a run has one of these names, which stay. State machines retry by them, tables and manifests\n\
+             show them. This page is made from `src/error.rs`; its test says how to make it again.\n",
+        );
+        for name in ErrorName::ALL {
+            let class = match name.class() {
+                Class::Retryable => "tried again by itself",
+                Class::Throttled => {
+                    "tried again by itself, after the pause that the provider asks for (at most five minutes)"
+                }
+                Class::Terminal => "final",
+                Class::Unknown => "not known: found out, never guessed",
+            };
+            let mender = match name.mender() {
+                Mender::Itself => "nobody needs to",
+                Mender::Author => "whoever writes the pipeline and starts the run",
+                Mender::Operator => "whoever runs the stack and its accounts",
+                Mender::Provider => "the provider",
+                Mender::Fresco => "those who make Fresco",
+            };
+            let spent = match name.spent() {
+                Spent::No => "no",
+                Spent::Maybe => "perhaps; the run's record says what was counted",
+                Spent::Yes => "yes",
+            };
+            page.push_str(&format!(
+                "\n## `{name}`\n\n{}\n\n- **Is** {class}.\n- **Who can mend it:** {mender}.\n- **Money spent on the attempt:** {spent}.\n",
+                name.advice()
+            ));
+        }
+        page
+    }
+
+    #[test]
+    fn every_error_has_its_entry() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/ERRORS.md");
+        if std::env::var_os("FRESCO_WRITE_PAGES").is_some() {
+            std::fs::write(path, page()).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(written == page(), "FRESCO_WRITE_PAGES=1 cargo test -p fresco-pipeline every_error_has_its_entry");
+    }
+
+    #[test]
+    fn what_is_tried_again_by_itself_needs_nobody() {
+        for name in ErrorName::ALL {
+            assert_eq!(name.is_retryable(), name.mender() == Mender::Itself, "{name}");
+        }
+    }
 
     #[test]
     fn names_are_unique_and_read_back() {
