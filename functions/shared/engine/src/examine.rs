@@ -140,11 +140,19 @@ impl<P: Platform> Engine<P> {
                     continue;
                 }
                 let now = self.platform.clock().now();
-                let adopted =
-                    self.transact(key, attempt, |entry, row| submitted(entry, row, &job.request_id, now)).await?;
-                if !matches!(adopted, Transacted::JobTaken) {
-                    tracing::info!(entry.key = %key, entry.attempt = %attempt, provider.request_id = job.request_id, "job adopted");
-                    return Ok(());
+                // Only the attempt under way adopts: one that was given up while the list was read would take the job of
+                // the attempt that followed it, which asks for the same.
+                let adopt = |entry: &Entry, row: &AttemptRow| {
+                    entry.pending.as_ref().filter(|pending| pending.attempt == attempt)?;
+                    submitted(entry, row, &job.request_id, now)
+                };
+                match self.transact(key, attempt, adopt).await? {
+                    Transacted::JobTaken => {}
+                    Transacted::Changed(_) => {
+                        tracing::info!(entry.key = %key, entry.attempt = %attempt, provider.request_id = job.request_id, "job adopted");
+                        return Ok(());
+                    }
+                    Transacted::Unchanged | Transacted::Gone => return Ok(()),
                 }
             }
             look_up = LookUp::Empty;
