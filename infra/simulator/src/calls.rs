@@ -44,6 +44,7 @@ impl Calls {
             token: None,
             webhook_url: None,
             webhook: WebhookRecord::default(),
+            faults: Vec::new(),
         };
         let mut records = self.records_mut();
         let number = self.sequence.next();
@@ -61,6 +62,13 @@ impl Calls {
             record.status = Status::Completed;
             record.status_code = Some(200);
             record.billable_units = Some(1.0);
+        }
+    }
+
+    /// Notes that a fault strikes a call.
+    pub(crate) fn struck(&self, number: u64, fault: &str) {
+        if let Some(record) = self.records_mut().get_mut(&number) {
+            record.faults.push(fault.to_owned());
         }
     }
 

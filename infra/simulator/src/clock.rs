@@ -44,8 +44,7 @@ impl Chance {
 
     /// Uniform in `[low, high)`.
     pub(crate) fn between(&self, low: f64, high: f64) -> f64 {
-        let unit = (self.bits() >> 11) as f64 / (1u64 << 53) as f64;
-        low + (high - low) * unit
+        low + (high - low) * unit(self.bits())
     }
 
     /// A version 4 UUID.
@@ -58,6 +57,11 @@ impl Chance {
         let hex = hex::encode(bytes);
         format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
     }
+}
+
+/// Uniform in `[0, 1)` from sixty-four bits.
+pub(crate) fn unit(bits: u64) -> f64 {
+    (bits >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// The finaliser of SplitMix64.

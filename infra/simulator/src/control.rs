@@ -12,7 +12,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::counters::Counters;
-use crate::fal::webhook::{self, Mutation, ResendError};
+use crate::fal::forge::{self, Mutation, ResendError};
+use crate::fal::webhook;
+use crate::faults::{FaultRule, FaultStatus};
 use crate::records::RequestRecord;
 use crate::world::{Settings, SettingsChange, World};
 
@@ -24,6 +26,7 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/_control/identity", get(identity))
         .route("/_control/reset", post(reset))
         .route("/_control/settings", get(settings).post(change))
+        .route("/_control/faults", get(faults).post(set_faults).delete(forget_faults))
         .route("/_control/webhooks/release", post(release))
         .route("/_control/webhooks/resend", post(resend))
 }
@@ -56,6 +59,22 @@ async fn change(State(world): State<Arc<World>>, Json(change): Json<SettingsChan
     }
 }
 
+async fn faults(State(world): State<Arc<World>>) -> Json<Vec<FaultStatus>> {
+    Json(world.faults.status())
+}
+
+async fn set_faults(State(world): State<Arc<World>>, Json(rules): Json<Vec<Value>>) -> Response {
+    let rules: Result<Vec<FaultRule>, _> = rules.into_iter().map(FaultRule::read).collect();
+    match rules.and_then(|rules| world.faults.set(rules)) {
+        Ok(()) => Json(world.faults.status()).into_response(),
+        Err(error) => refuse(StatusCode::UNPROCESSABLE_ENTITY, &error),
+    }
+}
+
+async fn forget_faults(State(world): State<Arc<World>>) -> Response {
+    set_faults(State(world), Json(Vec::new())).await
+}
+
 async fn release(State(world): State<Arc<World>>) -> Json<Value> {
     Json(json!({ "released": webhook::release(&world) }))
 }
@@ -68,7 +87,7 @@ struct Resend {
 }
 
 async fn resend(State(world): State<Arc<World>>, Json(resend): Json<Resend>) -> Response {
-    match webhook::resend(&world, &resend.request_id, resend.mutate).await {
+    match forge::resend(&world, &resend.request_id, resend.mutate).await {
         Ok(answer) => Json(answer).into_response(),
         Err(error) => {
             let status = match error {

@@ -29,7 +29,11 @@ pub struct Counters {
     pub webhooks_lost: u64,
     /// Webhooks given up: redirected, or refused at every try.
     pub webhooks_failed: u64,
-    /// Media downloads.
+    /// Forged webhooks that a fault sent; they are in no other number.
+    pub webhooks_forged: u64,
+    /// Forged webhooks answered with 2xx.
+    pub webhooks_forged_acked: u64,
+    /// Media downloads whose bytes were sent, if only in part.
     pub media_downloads: u64,
     /// Requests that wait now.
     pub queued: u64,
@@ -37,6 +41,8 @@ pub struct Counters {
     pub in_progress: u64,
     /// The most requests that were in progress at once.
     pub max_in_progress: u64,
+    /// How often each fault struck.
+    pub by_fault: BTreeMap<String, u64>,
     /// The same by endpoint.
     pub by_endpoint: BTreeMap<String, EndpointCounters>,
 }

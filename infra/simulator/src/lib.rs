@@ -7,6 +7,7 @@ mod clock;
 mod control;
 mod counters;
 mod fal;
+mod faults;
 mod gate;
 mod gemini;
 mod identity;
@@ -14,8 +15,10 @@ mod keep;
 mod paint;
 mod parent;
 mod records;
+mod reply;
 mod still;
 mod video;
+mod wire;
 mod world;
 
 use std::io;
@@ -25,11 +28,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 pub use counters::{Counters, EndpointCounters};
-pub use fal::webhook::{Mutation, ResendError, Resent};
+pub use fal::forge::{Mutation, ResendError, Resent};
+pub use fal::infrastructure::Infrastructure;
+pub use faults::{
+    BadRule, CancelFault, Fault, FaultRule, FaultStatus, MediaFault, PollFault, SubmitFault, WebhookFault, WorkFault,
+};
 pub use identity::StateError;
 pub use parent::parent_gone;
 pub use records::{RequestRecord, Status, WebhookRecord};
@@ -41,10 +48,12 @@ use fal::inputs::FETCHED_AT_ONCE;
 use fal::journal::Journal;
 use fal::media::Gallery;
 use fal::requests::Requests;
+use faults::Faults;
 use gate::Gate;
 use identity::Identity;
 use keep::Keep;
 use records::Sequence;
+use wire::{Line, Wire};
 use world::{Live, World};
 
 /// The fal key that is accepted where no other is configured.
@@ -156,6 +165,7 @@ impl Simulator {
             gemini_key: config.gemini_key,
             identity,
             chance: Chance::new(seed),
+            faults: Faults::new(seed),
             gate: Gate::new(config.concurrency),
             requests: Requests::new(sequence.clone()),
             calls: Calls::new(sequence),
@@ -167,13 +177,16 @@ impl Simulator {
             live: Mutex::new(Live { scale: config.scale, webhook_mode: WebhookMode::default() }),
             counters: Mutex::new(counters),
             held: Mutex::default(),
+            reordered: Mutex::default(),
+            delivery: Notify::new(),
             stopped: watch::Sender::new(false),
         });
         let router = fal::router().merge(gemini::router()).merge(control::router()).with_state(world.clone());
+        let service = router.into_make_service_with_connect_info::<Wire>();
         let mut stopped = world.stopped.subscribe();
         let server = tokio::spawn(async move {
             let stop = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
-            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
+            if let Err(error) = axum::serve(Line(listener), service).with_graceful_shutdown(stop).await {
                 tracing::error!(error = %error, "the listener failed");
             }
         });
@@ -283,6 +296,16 @@ impl Running {
         self.world.reset();
     }
 
+    /// Replaces all faults; their counts begin at 0. If one is no use, all stay as they are.
+    pub fn set_faults(&self, rules: Vec<FaultRule>) -> Result<(), BadRule> {
+        self.world.faults.set(rules)
+    }
+
+    /// The faults with how often each has struck.
+    pub fn faults(&self) -> Vec<FaultStatus> {
+        self.world.faults.status()
+    }
+
     /// Sends the webhooks that were held back and gives their number.
     pub fn release_webhooks(&self) -> usize {
         fal::webhook::release(&self.world)
@@ -290,7 +313,7 @@ impl Running {
 
     /// Sends the webhook of a request again, forged if asked for.
     pub async fn resend_webhook(&self, request_id: &str, mutate: Option<Mutation>) -> Result<Resent, ResendError> {
-        fal::webhook::resend(&self.world, request_id, mutate).await
+        fal::forge::resend(&self.world, request_id, mutate).await
     }
 
     /// Ends it and waits for connections to finish, though not for long.

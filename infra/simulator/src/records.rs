@@ -49,6 +49,8 @@ pub struct RequestRecord {
     pub webhook_url: Option<String>,
     /// What became of its webhook.
     pub webhook: WebhookRecord,
+    /// The faults that struck it, each once.
+    pub faults: Vec<String>,
 }
 
 /// What became of the webhook of a request.
@@ -60,6 +62,8 @@ pub struct WebhookRecord {
     pub acked: bool,
     /// The HTTP status of the last answer.
     pub last_status: Option<u16>,
+    /// The HTTP statuses that forged ones were answered with; they are in no other number.
+    pub forged: Vec<u16>,
 }
 
 /// Numbers that rise with every request, shared by all who keep some.

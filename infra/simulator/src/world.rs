@@ -2,10 +2,11 @@
 //! holds no policy of a provider.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::calls::Calls;
 use crate::clock::Chance;
@@ -13,6 +14,7 @@ use crate::counters::Counters;
 use crate::fal::journal::Journal;
 use crate::fal::media::Gallery;
 use crate::fal::requests::Requests;
+use crate::faults::{Fault, Faults, Hit};
 use crate::gate::Gate;
 use crate::identity::{Identity, StateError};
 use crate::keep::{Keep, Kept};
@@ -76,6 +78,7 @@ pub(crate) struct World {
     pub(crate) gemini_key: String,
     pub(crate) identity: Identity,
     pub(crate) chance: Chance,
+    pub(crate) faults: Faults,
     pub(crate) gate: Gate,
     pub(crate) requests: Requests,
     pub(crate) calls: Calls,
@@ -88,6 +91,10 @@ pub(crate) struct World {
     pub(crate) live: Mutex<Live>,
     pub(crate) counters: Mutex<Counters>,
     pub(crate) held: Mutex<Vec<String>>,
+    /// Webhooks that wait until another one of their endpoint has been delivered: endpoint and request.
+    pub(crate) reordered: Mutex<Vec<(&'static str, String)>>,
+    /// Told when a delivery of a webhook was answered.
+    pub(crate) delivery: Notify,
     pub(crate) stopped: watch::Sender<bool>,
 }
 
@@ -98,7 +105,7 @@ pub(crate) struct Live {
     pub(crate) webhook_mode: WebhookMode,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -117,6 +124,27 @@ impl World {
                 () = task => {}
             }
         });
+    }
+
+    /// Waits; the end of the simulator ends it.
+    pub(crate) async fn pause(&self, duration: Duration) {
+        let mut stopped = self.stopped.subscribe();
+        tokio::select! {
+            _ = stopped.wait_for(|stopped| *stopped) => {}
+            () = tokio::time::sleep(duration) => {}
+        }
+    }
+
+    /// Asks whether a fault strikes here, and counts it. `pick` gives the fault if it is one of the asking stage's.
+    pub(crate) fn strike<T>(
+        &self,
+        endpoint: &str,
+        prompt: Option<&str>,
+        pick: impl Fn(&Fault) -> Option<T>,
+    ) -> Option<Hit<T>> {
+        let hit = self.faults.strike(endpoint, prompt, pick)?;
+        self.count(|counters| *counters.by_fault.entry(hit.name.to_owned()).or_default() += 1);
+        Some(hit)
     }
 
     pub(crate) fn count(&self, change: impl FnOnce(&mut Counters)) {
@@ -184,6 +212,14 @@ impl World {
 
     pub(crate) fn take_held(&self) -> Vec<String> {
         std::mem::take(&mut lock(&self.held))
+    }
+
+    /// The requests whose webhooks wait for another one; with an endpoint only those of it.
+    pub(crate) fn take_reordered(&self, wanted: impl Fn(&str, &str) -> bool) -> Vec<String> {
+        let mut waiting = lock(&self.reordered);
+        let (taken, kept) = std::mem::take(&mut *waiting).into_iter().partition(|(endpoint, id)| wanted(endpoint, id));
+        *waiting = kept;
+        taken.into_iter().map(|(_, id): (_, String)| id).collect()
     }
 
     /// Writes the state file, if there is one.

@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::endpoints;
+use super::infrastructure::Infrastructure;
 use super::queue::{latency, plan};
-use super::requests::{Infrastructure, Job, Outcome};
+use super::requests::{Job, Outcome};
 use super::work;
+use crate::faults::WorkFault;
 use crate::keep::Kept;
 use crate::world::World;
 
@@ -29,7 +31,7 @@ enum Line {
     Ended(Ended),
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Ended {
     request_id: String,
     status: u16,
@@ -39,6 +41,15 @@ struct Ended {
     /// What was said of a refusal: it cannot be told again from the body alone, as the inputs may have played a part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     body: Option<Value>,
+    /// Whether the refusal says that another try may help.
+    #[serde(default)]
+    retryable: bool,
+    /// Why the platform ended it, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error_type: Option<Infrastructure>,
+    /// Where the output says that its files are, if not here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    elsewhere: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,6 +60,9 @@ struct Accepted {
     webhook: Option<String>,
     keeps_payloads: bool,
     sent_ms: i64,
+    /// What goes wrong with its work, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fault: Option<WorkFault>,
 }
 
 /// The file, or none.
@@ -85,16 +99,24 @@ impl Journal {
             webhook: job.webhook.clone(),
             keeps_payloads: job.keeps_payloads,
             sent_ms: job.sent_ms,
+            fault: job.fault.clone(),
         }));
     }
 
     pub(crate) fn ended(&self, id: &str, outcome: &Outcome) {
-        let (inputs, body) = match outcome {
-            Outcome::Made(output) => (output.inputs.clone(), None),
-            Outcome::Refused { body, .. } => (Vec::new(), Some(body.clone())),
-            Outcome::Ended(_) => (Vec::new(), None),
-        };
-        self.write(&Line::Ended(Ended { request_id: id.to_owned(), status: outcome.status(), inputs, body }));
+        let mut line = Ended { request_id: id.to_owned(), status: outcome.status(), ..Ended::default() };
+        match outcome {
+            Outcome::Made(output) => {
+                line.inputs.clone_from(&output.inputs);
+                line.elsewhere.clone_from(&output.elsewhere);
+            }
+            Outcome::Refused { body, retryable, .. } => {
+                line.body = Some(body.clone());
+                line.retryable = *retryable;
+            }
+            Outcome::Ended(reason) => line.error_type = Some(*reason),
+        }
+        self.write(&Line::Ended(line));
     }
 
     fn write(&self, line: &Line) {
@@ -104,6 +126,24 @@ impl Journal {
         });
         if let Err(error) = written {
             tracing::warn!(error = %error, "request not kept on file");
+        }
+    }
+}
+
+impl Ended {
+    fn outcome(self, job: &Job) -> Outcome {
+        match (self.error_type, self.status, &job.plan) {
+            (Some(reason), _, _) => Outcome::Ended(reason),
+            // Lines of a time when the reason was not kept.
+            (None, 499, _) if self.body.is_none() => Outcome::Ended(Infrastructure::ClientCancelled),
+            (None, 504, _) if self.body.is_none() => Outcome::Ended(Infrastructure::RequestTimeout),
+            (None, 200, Ok(plan)) => {
+                Outcome::Made(Arc::new(work::output(plan, self.inputs, job.fault.as_ref(), self.elsewhere)))
+            }
+            (None, status, plan) => {
+                let told = self.body.or_else(|| plan.as_ref().err().cloned());
+                Outcome::Refused { status, body: told.unwrap_or_default(), retryable: self.retryable }
+            }
         }
     }
 }
@@ -144,22 +184,14 @@ impl Past {
                 keeps_payloads: accepted.keeps_payloads,
                 ticket: ticket.number(),
                 sent_ms: accepted.sent_ms,
+                fault: accepted.fault,
                 cancelled: tokio::sync::Notify::new(),
             });
             let Some(ended) = ended else {
                 work::begin(world, job.clone(), ticket, latency(world, endpoint), None);
                 continue;
             };
-            let outcome = match (ended.status, &job.plan) {
-                (499, _) => Outcome::Ended(Infrastructure::ClientCancelled),
-                (504, _) => Outcome::Ended(Infrastructure::RequestTimeout),
-                (200, Ok(plan)) => Outcome::Made(Arc::new(plan.output(ended.inputs))),
-                (status, plan) => {
-                    let told = ended.body.or_else(|| plan.as_ref().err().cloned());
-                    Outcome::Refused { status, body: told.unwrap_or_default() }
-                }
-            };
-            drop(world.requests.end(&job.id, outcome));
+            drop(world.requests.end(&job.id, ended.outcome(&job)));
         }
     }
 

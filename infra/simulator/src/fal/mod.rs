@@ -2,9 +2,14 @@
 //! set, and the media host. Hosts of the real thing are path prefixes here; the rest of every path is the same.
 
 pub(crate) mod endpoints;
+mod faults;
+pub(crate) mod forge;
+pub(crate) mod infrastructure;
 pub(crate) mod inputs;
 pub(crate) mod journal;
 pub(crate) mod media;
+mod media_faults;
+pub(crate) mod model_errors;
 mod output;
 mod platform;
 mod queue;

@@ -37,6 +37,12 @@ pub(crate) struct Output {
     pub(crate) works: Vec<Work>,
     pub(crate) inputs: Vec<Kept>,
     pub(crate) billable_units: f64,
+    /// Every picture is black, and marked as one that a safety check blanked.
+    pub(crate) blanked: bool,
+    /// The body names no file.
+    pub(crate) unnamed: bool,
+    /// The address that the body names instead of those of the files.
+    pub(crate) elsewhere: Option<String>,
 }
 
 /// One file of an output.
@@ -93,7 +99,17 @@ impl Plan {
                 (pictures.map(Work::Picture).collect(), each * count as f64)
             }
         };
-        Output { prompt, seed: self.seed.clone(), inline: self.inline, works, inputs, billable_units }
+        Output {
+            prompt,
+            seed: self.seed.clone(),
+            inline: self.inline,
+            works,
+            inputs,
+            billable_units,
+            blanked: false,
+            unnamed: false,
+            elsewhere: None,
+        }
     }
 }
 
@@ -132,7 +148,7 @@ impl Work {
     }
 
     /// Draws the file from the copies of the inputs. `None` where a copy does not open or the encoder fails.
-    pub(crate) fn render(&self, copies: &[Bytes]) -> Option<Vec<u8>> {
+    fn render(&self, copies: &[Bytes]) -> Option<Vec<u8>> {
         let open = |copy: &Bytes| still::reopen(copy).ok();
         match self {
             Self::Picture(picture) => {
@@ -155,7 +171,9 @@ impl Work {
 impl Output {
     /// Whether the body cannot be written without drawing.
     pub(crate) fn draws_for_its_body(&self) -> bool {
-        self.inline || self.works.iter().any(|work| matches!(work, Work::Video(_, length) if length.get().is_none()))
+        !self.unnamed
+            && (self.inline
+                || self.works.iter().any(|work| matches!(work, Work::Video(_, length) if length.get().is_none())))
     }
 
     /// The body. `place` gives the address of a file; with `sync_mode` the file itself is put there, drawn from the
@@ -168,11 +186,11 @@ impl Output {
         place: impl Fn(&str) -> String,
     ) -> Option<Value> {
         let mut files = Vec::with_capacity(self.works.len());
-        for (index, work) in self.works.iter().enumerate() {
+        for (index, work) in self.works.iter().enumerate().filter(|_| !self.unnamed) {
             let name = format!("{index}.{}", work.extension());
             let url = match self.inline {
-                true => format!("data:{};base64,{}", work.content_type(), STANDARD.encode(work.render(copies?)?)),
-                false => place(&name),
+                true => format!("data:{};base64,{}", work.content_type(), STANDARD.encode(self.render(work, copies?)?)),
+                false => self.elsewhere.clone().unwrap_or_else(|| place(&name)),
             };
             files.push(file(shape, work, name, url, copies));
         }
@@ -180,15 +198,23 @@ impl Output {
         let timings = json!({ "inference": inference_seconds });
         Some(match shape {
             Shape::Flux => json!({ "images": files, "timings": timings, "seed": seed,
-                "has_nsfw_concepts": vec![false; self.works.len()], "prompt": self.prompt }),
+                "has_nsfw_concepts": vec![self.blanked; self.works.len()], "prompt": self.prompt }),
             Shape::Described => json!({ "images": files, "description": "" }),
             Shape::Images => json!({ "images": files }),
-            Shape::Image => json!({ "image": files.pop()?, "seed": seed }),
-            Shape::TimedImage => json!({ "image": files.pop()?, "seed": seed, "timings": timings }),
-            Shape::Video => json!({ "video": files.pop()? }),
-            Shape::Sora => json!({ "video": files.pop()?, "video_id": video_id(seed),
+            Shape::Image => json!({ "image": files.pop(), "seed": seed }),
+            Shape::TimedImage => json!({ "image": files.pop(), "seed": seed, "timings": timings }),
+            Shape::Video => json!({ "video": files.pop() }),
+            Shape::Sora => json!({ "video": files.pop(), "video_id": video_id(seed),
                 "thumbnail": null, "spritesheet": null }),
         })
+    }
+
+    /// Draws one of the files.
+    pub(crate) fn render(&self, work: &Work, copies: &[Bytes]) -> Option<Vec<u8>> {
+        match work {
+            Work::Picture(picture) if self.blanked => paint::blank(picture).ok(),
+            work => work.render(copies),
+        }
     }
 
     /// The file that has this name.

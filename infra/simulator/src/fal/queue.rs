@@ -4,18 +4,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 
 use super::endpoints::{self, Endpoint, app_of};
+use super::infrastructure::Infrastructure;
 use super::output::Plan;
-use super::requests::{Infrastructure, Job, Outcome, Request};
-use super::{Answer, answer, authorize, schema, status_code, work};
+use super::requests::{Job, Outcome, Request};
+use super::{Answer, answer, authorize, faults, schema, status_code, webhook, work};
 use crate::clock::now_ms;
+use crate::faults::{CancelFault, WorkFault};
 use crate::records::Status;
+use crate::reply;
+use crate::wire::Wire;
 use crate::world::World;
 
 type Parameters = Query<Vec<(String, String)>>;
@@ -23,11 +28,12 @@ type Parameters = Query<Vec<(String, String)>>;
 /// `POST /fal/queue/{owner}/{app}[/{sub…}]`
 pub(crate) async fn submit(
     State(world): State<Arc<World>>,
+    ConnectInfo(wire): ConnectInfo<Wire>,
     Path(path): Path<String>,
     Query(query): Parameters,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Answer, Answer> {
+) -> Result<Response, Answer> {
     authorize(&world, &headers)?;
     let endpoint = endpoint(&path)?;
     world.count(|counters| {
@@ -44,12 +50,27 @@ pub(crate) async fn submit(
             return Err(refusal.header("x-fal-needs-retry", "1"));
         }
     }
+    let prompt = input.get("prompt").and_then(Value::as_str);
+    let fault = world.strike(endpoint.id, prompt, faults::submit);
+    if let Some(refusal) = fault.as_ref().and_then(|hit| faults::refusal(&hit.fault, endpoint, &input, &wire)) {
+        return Ok(refusal);
+    }
+    let before_reply = parameter("fal_webhook").and_then(|_| world.strike(endpoint.id, prompt, faults::before_reply));
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let start_within = header("x-fal-request-timeout").or_else(|| header("x-fal-request-start-timeout"));
     let start_within =
         start_within.and_then(|text| text.parse().ok()).and_then(|secs| Duration::try_from_secs_f64(secs).ok());
 
     let plan = plan(&world, endpoint, &input);
+    let work_fault = match plan {
+        Ok(_) => world.strike(endpoint.id, prompt, |fault| faults::work(fault, endpoint)),
+        Err(_) => None,
+    };
+    let struck = [
+        fault.as_ref().map(|hit| hit.name),
+        work_fault.as_ref().map(|hit| hit.name),
+        before_reply.as_ref().map(|hit| hit.name),
+    ];
     let latency = latency(&world, endpoint);
     let ticket = world.gate.line_up();
     let position = world.gate.position(ticket.number());
@@ -63,12 +84,16 @@ pub(crate) async fn submit(
         keeps_payloads: header("x-fal-store-io") != Some("0"),
         ticket: ticket.number(),
         sent_ms: now_ms(),
+        fault: work_fault.map(|hit| hit.fault),
         cancelled: Notify::new(),
     });
     world.count(|counters| {
         counters.accepted += 1;
         counters.endpoint(endpoint.id).accepted += 1;
     });
+    for name in struck.into_iter().flatten() {
+        world.requests.struck(&job.id, name);
+    }
     // Before the answer: what was accepted is not forgotten.
     world.journal.accepted(&job);
     work::begin(&world, job.clone(), ticket, latency, start_within);
@@ -76,20 +101,37 @@ pub(crate) async fn submit(
     let mut reply = json!({ "status": "IN_QUEUE", "request_id": job.id, "gateway_request_id": job.id,
         "queue_position": position });
     add_addresses(&mut reply, &world, &job);
-    Ok(answer(StatusCode::OK, reply).header("x-fal-request-id", job.id.clone()))
+    if let Some(hit) = before_reply {
+        webhook::delivered(&world, &job.id, Duration::from_secs_f64(hit.fault)).await;
+    }
+    match fault.and_then(|hit| reply::Fault::of(&hit.fault)) {
+        Some(reply::Fault::Nameless) => {
+            Ok(answer(StatusCode::OK, json!({ "status": "IN_QUEUE", "queue_position": position })).into_response())
+        }
+        fault => {
+            let reply = reply::send(&world, &wire, fault.as_ref(), &reply).await;
+            Ok(([("x-fal-request-id", job.id.clone())], reply).into_response())
+        }
+    }
 }
 
 /// `GET …/requests/{id}`, `…/response`, `…/status`
 pub(crate) async fn read(
     State(world): State<Arc<World>>,
+    ConnectInfo(wire): ConnectInfo<Wire>,
     Path(path): Path<String>,
     headers: HeaderMap,
-) -> Result<Answer, Answer> {
+) -> Result<Response, Answer> {
     authorize(&world, &headers)?;
     let (request, action) = find(&world, &path)?;
+    let job = &request.job;
+    if let Some(hit) = world.strike(job.endpoint.id, job.prompt(), |fault| faults::poll(fault, action)) {
+        world.requests.struck(&job.id, hit.name);
+        return Ok(faults::no_news(&hit.fault, &wire));
+    }
     match action {
-        "status" => Ok(status(&world, &request)),
-        "" | "response" => result(&world, &request).await,
+        "status" => Ok(status(&world, &request).into_response()),
+        "" | "response" => Ok(result(&world, &request).await?.into_response()),
         _ => Err(answer(StatusCode::NOT_FOUND, json!({ "detail": format!("Path /{action} not found") }))),
     }
 }
@@ -105,12 +147,28 @@ pub(crate) async fn cancel(
     if action != "cancel" {
         return Err(answer(StatusCode::METHOD_NOT_ALLOWED, json!({ "detail": "Method Not Allowed" })));
     }
-    if work::settle(&world, &request.job.id, Outcome::Ended(Infrastructure::ClientCancelled)) {
-        request.job.cancelled.notify_one();
-        Ok(answer(StatusCode::ACCEPTED, json!({ "status": "CANCELLATION_REQUESTED" })))
-    } else {
-        Err(answer(StatusCode::BAD_REQUEST, json!({ "status": "ALREADY_COMPLETED" })))
+    let too_late = || answer(StatusCode::BAD_REQUEST, json!({ "status": "ALREADY_COMPLETED" }));
+    let requested = || answer(StatusCode::ACCEPTED, json!({ "status": "CANCELLATION_REQUESTED" }));
+    let job = &request.job;
+    if request.end.is_some() {
+        return Err(too_late());
     }
+    let hit = world.strike(job.endpoint.id, job.prompt(), faults::cancel);
+    if let Some(hit) = &hit {
+        world.requests.struck(&job.id, hit.name);
+    }
+    let carried_out = match hit.map(|hit| hit.fault) {
+        Some(CancelFault::TooLate) => return Err(too_late()),
+        Some(CancelFault::NotFound) => return Err(unknown()),
+        Some(CancelFault::Ignored) => return Ok(requested()),
+        Some(CancelFault::Removed) => answer(StatusCode::OK, json!({ "success": true })),
+        None => requested(),
+    };
+    if !work::settle(&world, &job.id, Outcome::Ended(Infrastructure::ClientCancelled)) {
+        return Err(too_late());
+    }
+    job.cancelled.notify_one();
+    Ok(carried_out)
 }
 
 fn status(world: &World, request: &Request) -> Answer {
@@ -149,19 +207,25 @@ async fn result(world: &Arc<World>, request: &Request) -> Result<Answer, Answer>
         let waiting = answer(StatusCode::BAD_REQUEST, json!({ "detail": "Request is still in progress" }));
         return Err(waiting.header("x-fal-request-id", id));
     };
+    if let (Outcome::Made(_), Some(WorkFault::PayloadNull { status: code @ 400.. })) =
+        (&end.outcome, &request.job.fault)
+    {
+        let lost = answer(status_code(*code), json!({ "detail": "Internal Server Error" }));
+        return Err(lost.header("x-fal-request-id", id));
+    }
     let Some(body) = work::result(world, request).await else {
         return Err(answer(StatusCode::INTERNAL_SERVER_ERROR, json!({ "detail": "The output cannot be encoded" })));
     };
     let reply = answer(status_code(end.outcome.status()), body).header("x-fal-request-id", id);
     Ok(match &end.outcome {
         Outcome::Made(output) => reply.header("x-fal-billable-units", output.billable_units.to_string()),
-        Outcome::Refused { .. } => reply.header("x-fal-retryable", "false"),
+        Outcome::Refused { retryable, .. } => reply.header("x-fal-retryable", retryable.to_string()),
         Outcome::Ended(reason) => {
-            let reply = reply.header("x-fal-error-type", reason.error_type()).header("x-fal-retryable", "false");
-            match reason {
-                Infrastructure::RequestTimeout => reply.header("x-fal-request-timeout-type", "user"),
-                Infrastructure::ClientCancelled => reply,
-            }
+            let reply = reply.header("x-fal-error-type", reason.error_type());
+            let reply = reply.header("x-fal-retryable", reason.is_retryable().to_string());
+            // One that a fault made was nobody's wish.
+            let is_users = *reason == Infrastructure::RequestTimeout && request.job.fault.is_none();
+            if is_users { reply.header("x-fal-request-timeout-type", "user") } else { reply }
         }
     })
 }
@@ -201,9 +265,12 @@ fn endpoint(path: &str) -> Result<&'static Endpoint, Answer> {
     })
 }
 
+fn unknown() -> Answer {
+    answer(StatusCode::NOT_FOUND, json!({ "status": "NOT_FOUND" }))
+}
+
 /// Finds the request that a path names, under `owner/app` or under the full id, and what is wanted of it.
 fn find<'a>(world: &World, path: &'a str) -> Result<(Request, &'a str), Answer> {
-    let unknown = || answer(StatusCode::NOT_FOUND, json!({ "status": "NOT_FOUND" }));
     let (model, rest) = path.trim_end_matches('/').split_once("/requests/").ok_or_else(unknown)?;
     let (id, action) = rest.split_once('/').unwrap_or((rest, ""));
     let request = world.requests.get(id).ok_or_else(unknown)?;

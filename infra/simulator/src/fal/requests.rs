@@ -8,9 +8,11 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::endpoints::Endpoint;
+use super::infrastructure::Infrastructure;
 use super::inputs;
 use super::output::{Output, Plan};
 use crate::clock::now_ms;
+use crate::faults::WorkFault;
 use crate::records::{RequestRecord, Sequence, Status, WebhookRecord};
 
 /// So many requests are remembered; beyond it the oldest that have ended are forgotten.
@@ -30,6 +32,8 @@ pub(crate) struct Job {
     pub(crate) keeps_payloads: bool,
     pub(crate) ticket: u64,
     pub(crate) sent_ms: i64,
+    /// What goes wrong with its work.
+    pub(crate) fault: Option<WorkFault>,
     /// Told when the request is cancelled.
     pub(crate) cancelled: Notify,
 }
@@ -41,6 +45,8 @@ pub(crate) struct Request {
     pub(crate) started_ms: Option<i64>,
     pub(crate) end: Option<End>,
     pub(crate) webhook: WebhookRecord,
+    /// The names of the faults that struck it.
+    pub(crate) faults: Vec<&'static str>,
 }
 
 /// How a request ended.
@@ -56,40 +62,9 @@ pub(crate) enum Outcome {
     /// The output.
     Made(Arc<Output>),
     /// The application refused or failed: its status and body.
-    Refused { status: u16, body: Value },
+    Refused { status: u16, body: Value, retryable: bool },
     /// The platform ended it.
     Ended(Infrastructure),
-}
-
-/// Ends that come from the platform, not from the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Infrastructure {
-    ClientCancelled,
-    /// The start deadline that the caller set.
-    RequestTimeout,
-}
-
-impl Infrastructure {
-    pub(crate) fn error_type(self) -> &'static str {
-        match self {
-            Self::ClientCancelled => "client_cancelled",
-            Self::RequestTimeout => "request_timeout",
-        }
-    }
-
-    pub(crate) fn message(self) -> &'static str {
-        match self {
-            Self::ClientCancelled => "Request was cancelled by the client",
-            Self::RequestTimeout => "Request timed out before processing started",
-        }
-    }
-
-    pub(crate) fn status(self) -> u16 {
-        match self {
-            Self::ClientCancelled => 499,
-            Self::RequestTimeout => 504,
-        }
-    }
 }
 
 impl Outcome {
@@ -99,6 +74,12 @@ impl Outcome {
             Self::Refused { status, .. } => *status,
             Self::Ended(reason) => reason.status(),
         }
+    }
+}
+
+impl Job {
+    pub(crate) fn prompt(&self) -> Option<&str> {
+        self.input.get("prompt").and_then(Value::as_str)
     }
 }
 
@@ -129,7 +110,7 @@ impl Request {
         RequestRecord {
             request_id: job.id.clone(),
             endpoint: job.endpoint.id.to_owned(),
-            prompt: job.input.get("prompt").and_then(Value::as_str).map(str::to_owned),
+            prompt: job.prompt().map(str::to_owned),
             inputs: inputs::wanted(job.endpoint.fields, &job.input).len(),
             submitted_ms: job.sent_ms,
             started_ms: self.started_ms,
@@ -144,6 +125,7 @@ impl Request {
             token: job.webhook.as_deref().and_then(last_segment),
             webhook_url: job.webhook.clone(),
             webhook: self.webhook.clone(),
+            faults: self.faults.iter().map(|name| (*name).to_owned()).collect(),
         }
     }
 }
@@ -197,7 +179,13 @@ impl Requests {
         let mut inner = self.inner();
         let sequence = inner.sequence.next();
         let job = Arc::new(make(sequence));
-        let request = Request { job: job.clone(), started_ms: None, end: None, webhook: WebhookRecord::default() };
+        let request = Request {
+            job: job.clone(),
+            started_ms: None,
+            end: None,
+            webhook: WebhookRecord::default(),
+            faults: Vec::new(),
+        };
         inner.by_id.insert(job.id.clone(), sequence);
         inner.by_sequence.insert(sequence, request);
         inner.forget_oldest();
@@ -236,6 +224,22 @@ impl Requests {
             request.webhook.deliveries += 1;
             request.webhook.acked |= status.is_some_and(|status| (200..300).contains(&status));
             request.webhook.last_status = status.or(request.webhook.last_status);
+        }
+    }
+
+    /// Notes the answer to a forged webhook.
+    pub(crate) fn forged(&self, id: &str, status: u16) {
+        if let Some(request) = self.inner().get_mut(id) {
+            request.webhook.forged.push(status);
+        }
+    }
+
+    /// Notes that a fault strikes a request.
+    pub(crate) fn struck(&self, id: &str, fault: &'static str) {
+        if let Some(request) = self.inner().get_mut(id)
+            && !request.faults.contains(&fault)
+        {
+            request.faults.push(fault);
         }
     }
 

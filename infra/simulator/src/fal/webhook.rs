@@ -1,78 +1,38 @@
 //! Webhooks as fal sends them: the body, the Ed25519 signature over request id, user id, timestamp and body hash, and
-//! delivery with repeats. Also the deliberate second delivery with something forged, for tests of a receiver.
+//! delivery with repeats, and what a fault makes of it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::requests::{Job, Request};
-use super::work;
+use super::forge::{Mutation, attack};
+use super::requests::{Job, Outcome, Request};
+use super::{faults, work};
 use crate::clock::now_ms;
-use crate::world::{WebhookMode, World};
+use crate::faults::{WebhookFault, WorkFault};
+use crate::world::{WebhookMode, World, lock};
 
 /// Deliveries tried before a webhook is given up.
 const TRIES: u32 = 10;
-const FIRST_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const FIRST_TIMEOUT: Duration = Duration::from_secs(15);
 const LATER_TIMEOUT: Duration = Duration::from_secs(120);
 /// The wait before the second try, in seconds at scale 1. It doubles up to the longest.
 const BACK_OFF: f64 = 1.0;
 const LONGEST_BACK_OFF: f64 = 60.0;
 /// However fast the simulation runs, a receiver gets this long to recover.
 const SHORTEST_BACK_OFF: Duration = Duration::from_millis(50);
-/// How old the timestamp of a stale webhook is; fal's tolerance is 300 s.
-const STALE_SECONDS: i64 = 600;
 
-/// What is forged in a webhook that is sent again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mutation {
-    /// The signature does not belong to the message.
-    Signature,
-    /// Validly signed, but for another account.
-    UserId,
-    /// Validly signed ten minutes ago.
-    Stale,
-    /// Validly signed, but to an address whose last path segment differs.
-    Token,
-}
-
-/// What a receiver answered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Resent {
-    /// The HTTP status.
-    pub status: u16,
-    /// The body as text.
-    pub body: String,
-}
-
-/// Why a webhook could not be sent again.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ResendError {
-    /// No request has this id.
-    #[error("no request has the id {0}")]
-    Unknown(String),
-    /// The request has not ended, so there is nothing to tell.
-    #[error("request {0} has not ended")]
-    NotEnded(String),
-    /// The request was submitted without `fal_webhook`.
-    #[error("request {0} has no webhook")]
-    NoWebhook(String),
-    /// The address of the webhook is none.
-    #[error("the webhook address {0} cannot be read")]
-    Address(String),
-    /// The receiver gave no answer.
-    #[error("the receiver gave no answer: {0}")]
-    NoAnswer(String),
-}
-
-/// Sends the webhook of a request that has just ended, as the mode says.
+/// Sends the webhook of a request that has just ended, as a fault or else the mode says.
 pub(crate) fn dispatch(world: &Arc<World>, job: &Arc<Job>) {
     if job.webhook.is_none() {
+        return;
+    }
+    if let Some(hit) = world.strike(job.endpoint.id, job.prompt(), faults::webhook) {
+        world.requests.struck(&job.id, hit.name);
+        go_wrong(world, job, hit.fault);
         return;
     }
     match world.webhook_mode() {
@@ -86,14 +46,78 @@ pub(crate) fn dispatch(world: &Arc<World>, job: &Arc<Job>) {
     }
 }
 
+fn go_wrong(world: &Arc<World>, job: &Arc<Job>, fault: WebhookFault) {
+    let id = job.id.clone();
+    let (mutation, instead) = match fault {
+        WebhookFault::Lost => return world.count(|counters| counters.webhooks_lost += 1),
+        WebhookFault::Twice => return (0..2).for_each(|_| send(world, id.clone())),
+        WebhookFault::Burst { count } => return (0..count).for_each(|_| send(world, id.clone())),
+        WebhookFault::BeforeReply { .. } => return send(world, id),
+        WebhookFault::Late { seconds } => {
+            let inner = world.clone();
+            return world.spawn(async move {
+                tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+                send(&inner, id);
+            });
+        }
+        WebhookFault::Reordered { seconds } => return reorder(world, job, seconds),
+        WebhookFault::ForgedSignature { instead } => (Mutation::Signature, instead),
+        WebhookFault::WrongUser { instead } => (Mutation::UserId, instead),
+        WebhookFault::Stale { instead } => (Mutation::Stale, instead),
+        WebhookFault::UnknownRequest { instead } => (Mutation::Request, instead),
+        WebhookFault::WrongToken { instead } => (Mutation::Token, instead),
+    };
+    let inner = world.clone();
+    world.spawn(async move {
+        attack(&inner, &id, mutation).await;
+        if !instead {
+            send(&inner, id);
+        }
+    });
+}
+
+/// Keeps a webhook back until another one of its endpoint has been delivered, though no longer than so long.
+fn reorder(world: &Arc<World>, job: &Arc<Job>, seconds: Option<f64>) {
+    lock(&world.reordered).push((job.endpoint.id, job.id.clone()));
+    let Some(seconds) = seconds else { return };
+    let (inner, own) = (world.clone(), job.id.clone());
+    world.spawn(async move {
+        tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+        for id in inner.take_reordered(|_, id| id == own) {
+            send(&inner, id);
+        }
+    });
+}
+
 /// Sends every webhook that was held back and gives their number.
 pub(crate) fn release(world: &Arc<World>) -> usize {
-    let held = world.take_held();
+    let mut held = world.take_held();
+    held.extend(world.take_reordered(|_, _| true));
     let number = held.len();
     for id in held {
         send(world, id);
     }
     number
+}
+
+/// Waits until a delivery of the webhook was answered, though no longer than so long.
+pub(crate) async fn delivered(world: &Arc<World>, id: &str, at_most: Duration) {
+    let answered = async {
+        loop {
+            let next = world.delivery.notified();
+            // Whoever comes between the look and the wait is not missed.
+            tokio::pin!(next);
+            next.as_mut().enable();
+            if world.requests.get(id).is_none_or(|request| request.webhook.deliveries > 0) {
+                return;
+            }
+            next.await;
+        }
+    };
+    tokio::select! {
+        () = answered => {}
+        () = world.pause(at_most) => {}
+    }
 }
 
 /// Delivers in the background, again and again until it is acknowledged.
@@ -116,9 +140,15 @@ fn send(world: &Arc<World>, id: String) {
                 tokio::time::sleep(Duration::from_secs_f64(seconds).max(SHORTEST_BACK_OFF)).await;
             }
             let timeout = if attempt == 0 { FIRST_TIMEOUT } else { LATER_TIMEOUT };
-            let signed = Signed::new(&world, &id, world.identity.user_id(), now_ms() / 1000, &body);
-            match post(&world, &address, &id, signed, body.clone(), timeout).await {
-                Ok(answer) if answer.status().is_success() => return,
+            let delivery = Delivery::genuine(&world, &id, &address, body.clone());
+            match post(&world, &id, delivery, timeout).await {
+                Ok(answer) if answer.status().is_success() => {
+                    let endpoint = request.job.endpoint.id;
+                    for waiting in world.take_reordered(|of, other| of == endpoint && other != id) {
+                        send(&world, waiting);
+                    }
+                    return;
+                }
                 Ok(answer) if answer.status().is_redirection() => break,
                 Ok(answer) => tracing::debug!(request_id = id, status = answer.status().as_u16(), "webhook refused"),
                 Err(error) => {
@@ -131,111 +161,75 @@ fn send(world: &Arc<World>, id: String) {
     });
 }
 
-/// Sends the webhook of a request once more, forged if asked for, and gives the receiver's answer.
-pub(crate) async fn resend(world: &Arc<World>, id: &str, mutation: Option<Mutation>) -> Result<Resent, ResendError> {
-    let request = world.requests.get(id).ok_or_else(|| ResendError::Unknown(id.to_owned()))?;
-    let mut address = request.job.webhook.clone().ok_or_else(|| ResendError::NoWebhook(id.to_owned()))?;
-    let body = body(world, &request).await.ok_or_else(|| ResendError::NotEnded(id.to_owned()))?;
-    let now = now_ms() / 1000;
-    let own = world.identity.user_id();
-    let signed = match mutation {
-        None => Signed::new(world, id, own, now, &body),
-        Some(Mutation::Signature) => {
-            let mut signed = Signed::new(world, id, own, now, &body);
-            if let Some(first) = signed.signature.first_mut() {
-                *first ^= 1;
-            }
-            signed
-        }
-        Some(Mutation::UserId) => Signed::new(world, id, "simulated-user-somebody-else", now, &body),
-        Some(Mutation::Stale) => Signed::new(world, id, own, now - STALE_SECONDS, &body),
-        Some(Mutation::Token) => {
-            address = other_token(&address).ok_or_else(|| ResendError::Address(address.clone()))?;
-            Signed::new(world, id, own, now, &body)
-        }
-    };
-    let no_answer = |error: reqwest::Error| ResendError::NoAnswer(error.to_string());
-    let answer = post(world, &address, id, signed, body, FIRST_TIMEOUT).await.map_err(no_answer)?;
-    let status = answer.status().as_u16();
-    Ok(Resent { status, body: answer.text().await.map_err(no_answer)? })
-}
-
-/// Changes the first character of the last path segment, so that length and alphabet stay.
-fn other_token(address: &str) -> Option<String> {
-    let mut url = url::Url::parse(address).ok()?;
-    let token = url.path_segments()?.next_back()?.to_owned();
-    let mut characters = token.chars();
-    let first = if characters.next()? == 'a' { 'b' } else { 'a' };
-    let forged: String = std::iter::once(first).chain(characters).collect();
-    url.path_segments_mut().ok()?.pop().push(&forged);
-    Some(url.into())
-}
-
 /// The body of the webhook of a request that has ended.
-async fn body(world: &Arc<World>, request: &Request) -> Option<Vec<u8>> {
-    let status = request.end.as_ref()?.outcome.status();
-    let payload = work::result(world, request).await?;
+pub(super) async fn body(world: &Arc<World>, request: &Request) -> Option<Vec<u8>> {
+    let outcome = &request.end.as_ref()?.outcome;
     let id = &request.job.id;
-    let (word, error) = match status {
-        200 => ("OK", Value::Null),
-        _ => ("ERROR", json!(format!("Invalid status code: {status}"))),
-    };
-    let body =
-        json!({ "request_id": id, "gateway_request_id": id, "status": word, "error": error, "payload": payload });
+    let mut body = json!({ "request_id": id, "gateway_request_id": id, "status": "OK", "error": null });
+    match (outcome, &request.job.fault) {
+        (Outcome::Made(_), Some(WorkFault::PayloadError)) => {
+            body["payload"] = Value::Null;
+            body["payload_error"] = json!("Response payload is not JSON serializable.");
+        }
+        (outcome, _) => {
+            body["payload"] = work::result(world, request).await?;
+            let status = outcome.status();
+            if status != 200 {
+                body["status"] = json!("ERROR");
+                body["error"] = json!(format!("Invalid status code: {status}"));
+            }
+        }
+    }
     serde_json::to_vec(&body).ok()
 }
 
-/// The signature of a delivery and what it is over.
-struct Signed {
+/// One delivery: where it goes, what it says, and the signature over it.
+pub(super) struct Delivery {
+    pub(super) address: String,
+    pub(super) id: String,
     user_id: String,
     timestamp: i64,
-    signature: Vec<u8>,
+    pub(super) signature: Vec<u8>,
+    pub(super) body: Vec<u8>,
 }
 
-impl Signed {
-    fn new(world: &World, id: &str, user_id: &str, timestamp: i64, body: &[u8]) -> Self {
-        let message = format!("{id}\n{user_id}\n{timestamp}\n{}", hex::encode(Sha256::digest(body)));
-        Self { user_id: user_id.to_owned(), timestamp, signature: world.identity.sign(message.as_bytes()) }
+impl Delivery {
+    pub(super) fn genuine(world: &World, id: &str, address: &str, body: Vec<u8>) -> Self {
+        Self::new(world, id, world.identity.user_id(), now_ms() / 1000, address, body)
+    }
+
+    /// Signed by the key of the simulator, whatever it says.
+    pub(super) fn new(world: &World, id: &str, user_id: &str, timestamp: i64, address: &str, body: Vec<u8>) -> Self {
+        let message = format!("{id}\n{user_id}\n{timestamp}\n{}", hex::encode(Sha256::digest(&body)));
+        let signature = world.identity.sign(message.as_bytes());
+        Self { address: address.to_owned(), id: id.to_owned(), user_id: user_id.to_owned(), timestamp, signature, body }
+    }
+
+    pub(super) async fn send(self, world: &World, timeout: Duration) -> Result<reqwest::Response, reqwest::Error> {
+        let request = world.client.post(&self.address).timeout(timeout);
+        let request = request.header("content-type", "application/json");
+        let request = request.header("x-fal-webhook-request-id", self.id);
+        let request = request.header("x-fal-webhook-user-id", self.user_id);
+        let request = request.header("x-fal-webhook-timestamp", self.timestamp.to_string());
+        let request = request.header("x-fal-webhook-signature", hex::encode(self.signature));
+        request.body(self.body).send().await
     }
 }
 
-async fn post(
+/// Sends a delivery, counts it, and notes the answer on the request `id`.
+pub(super) async fn post(
     world: &World,
-    address: &str,
     id: &str,
-    signed: Signed,
-    body: Vec<u8>,
+    delivery: Delivery,
     timeout: Duration,
 ) -> Result<reqwest::Response, reqwest::Error> {
     world.count(|counters| counters.webhooks_sent += 1);
-    let sent = world
-        .client
-        .post(address)
-        .timeout(timeout)
-        .header("content-type", "application/json")
-        .header("x-fal-webhook-request-id", id)
-        .header("x-fal-webhook-user-id", signed.user_id)
-        .header("x-fal-webhook-timestamp", signed.timestamp.to_string())
-        .header("x-fal-webhook-signature", hex::encode(signed.signature))
-        .body(body)
-        .send()
-        .await;
+    let sent = delivery.send(world, timeout).await;
     let status = sent.as_ref().ok().map(|answer| answer.status());
     if status.as_ref().is_some_and(StatusCode::is_success) {
         world.count(|counters| counters.webhooks_acked += 1);
     }
     world.requests.delivered(id, status.map(|status| status.as_u16()));
+    world.delivery.notify_waiters();
     sent
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn another_token_keeps_length_and_query() {
-        assert_eq!(other_token("http://h/hooks/fal/abc?x=1").unwrap(), "http://h/hooks/fal/bbc?x=1");
-        assert_eq!(other_token("http://h/hooks/9f").unwrap(), "http://h/hooks/af");
-        assert!(other_token("http://h/").is_none());
-    }
 }

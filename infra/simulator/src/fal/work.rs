@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::output::Plan;
-use super::requests::{Infrastructure, Job, Outcome, Request};
-use super::{inputs, webhook};
+use super::infrastructure::Infrastructure;
+use super::output::{Output, Plan};
+use super::requests::{Job, Outcome, Request};
+use super::{faults, inputs, model_errors, webhook};
+use crate::faults::WorkFault;
 use crate::gate::Ticket;
+use crate::keep::Kept;
 use crate::world::World;
 
 /// Lets a request live. `start_within` is the start deadline that the caller set.
@@ -29,10 +32,17 @@ pub(crate) fn begin(
                 None => std::future::pending().await,
             }
         };
+        let turn = async {
+            if job.fault == Some(WorkFault::NeverStarts) {
+                drop(ticket);
+                return std::future::pending().await;
+            }
+            ticket.wait().await
+        };
         let pass = tokio::select! {
             biased;
             () = job.cancelled.notified() => return,
-            pass = ticket.wait() => pass,
+            pass = turn => pass,
             () = deadline => {
                 settle(&world, &job.id, Outcome::Ended(Infrastructure::RequestTimeout));
                 return;
@@ -43,7 +53,7 @@ pub(crate) fn begin(
         }
         let outcome = match &job.plan {
             // The application refuses before it works.
-            Err(body) => Outcome::Refused { status: 422, body: body.clone() },
+            Err(body) => Outcome::Refused { status: 422, body: body.clone(), retryable: false },
             Ok(plan) => tokio::select! {
                 biased;
                 () = job.cancelled.notified() => return,
@@ -59,13 +69,42 @@ pub(crate) fn begin(
 /// The work itself: the inputs are fetched first, and what is left of the latency is waited for.
 async fn make(world: &Arc<World>, job: &Job, plan: &Plan, latency: Duration) -> Outcome {
     let begun = Instant::now();
-    match inputs::take_in(world, job).await {
-        Ok(inputs) => {
-            tokio::time::sleep(latency.saturating_sub(begun.elapsed())).await;
-            Outcome::Made(Arc::new(plan.output(inputs)))
+    let inputs = match inputs::take_in(world, job).await {
+        Ok(inputs) => inputs,
+        Err(problems) => {
+            return Outcome::Refused { status: 422, body: json!({ "detail": problems }), retryable: false };
         }
-        Err(problems) => Outcome::Refused { status: 422, body: json!({ "detail": problems }) },
+    };
+    let latency = match &job.fault {
+        Some(WorkFault::NeverEnds) => return std::future::pending().await,
+        Some(WorkFault::Slow { seconds }) => Duration::from_secs_f64(*seconds),
+        _ => latency,
+    };
+    tokio::time::sleep(latency.saturating_sub(begun.elapsed())).await;
+    match &job.fault {
+        Some(WorkFault::ModelError { r#type, status, retryable }) => {
+            let status = status.or_else(|| model_errors::status(r#type)).unwrap_or(500);
+            let retryable = retryable.unwrap_or(status >= 500);
+            Outcome::Refused { status, body: model_errors::body(r#type, &job.input), retryable }
+        }
+        Some(WorkFault::InfrastructureEnd { error_type }) => Outcome::Ended(*error_type),
+        fault => {
+            let hit = world.strike(job.endpoint.id, job.prompt(), faults::elsewhere);
+            if let Some(hit) = &hit {
+                world.requests.struck(&job.id, hit.name);
+            }
+            Outcome::Made(Arc::new(output(plan, inputs, fault.as_ref(), hit.map(|hit| hit.fault))))
+        }
     }
+}
+
+/// The output with what is wrong with it.
+pub(crate) fn output(plan: &Plan, inputs: Vec<Kept>, fault: Option<&WorkFault>, elsewhere: Option<String>) -> Output {
+    let mut output = plan.output(inputs);
+    output.blanked = fault == Some(&WorkFault::Nsfw);
+    output.unnamed = fault == Some(&WorkFault::NoMedia);
+    output.elsewhere = elsewhere;
+    output
 }
 
 /// Ends a request, counts it and sends its webhook; `false` if it had already ended.
@@ -105,6 +144,7 @@ pub(crate) async fn result(world: &Arc<World>, request: &Request) -> Option<Valu
     match &request.end.as_ref()?.outcome {
         Outcome::Refused { body, .. } => Some(body.clone()),
         Outcome::Ended(reason) => Some(json!({ "detail": reason.message(), "error_type": reason.error_type() })),
+        Outcome::Made(_) if matches!(request.job.fault, Some(WorkFault::PayloadNull { .. })) => Some(Value::Null),
         Outcome::Made(output) => {
             let base = format!("{}/fal/media/files/{}", world.base(), request.job.id);
             let seconds = request.inference_seconds().unwrap_or_default();

@@ -2,6 +2,7 @@
 //! data, the answer with its usage, and errors in Google's envelope. The wire format is that of the v1beta REST
 //! reference.
 
+mod faults;
 mod look;
 mod reply;
 mod request;
@@ -9,7 +10,7 @@ mod request;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -18,6 +19,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use crate::faults::WorkFault;
+use crate::wire::Wire;
 use crate::world::World;
 use look::Seen;
 use request::Asked;
@@ -69,11 +72,12 @@ impl IntoResponse for Refusal {
 /// `POST /gemini/v1beta/models/{model}:generateContent`
 async fn generate(
     State(world): State<Arc<World>>,
+    ConnectInfo(wire): ConnectInfo<Wire>,
     Path(call): Path<String>,
     Query(query): Query<Vec<(String, String)>>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Json<Value>, Refusal> {
+) -> Result<Response, Refusal> {
     authorize(&world, &query, &headers)?;
     let (model, method) = call.split_once(':').unwrap_or((&call, ""));
     if !MODELS.contains(&model) || method != "generateContent" {
@@ -95,14 +99,30 @@ async fn generate(
     let asked = Asked::read(&body)?;
     drop(body);
     let (asked, seen) = look_at(&world, asked).await?;
+    let prompt = asked.prompt();
+    let fault = world.strike(&endpoint, prompt.as_deref(), faults::submit);
+    if let Some(refusal) = fault.as_ref().and_then(|hit| faults::refusal(&hit.fault, model, &wire)) {
+        return Ok(refusal);
+    }
+    let work_fault = world.strike(&endpoint, prompt.as_deref(), faults::work);
     let id = world.chance.uuid();
-    let number = world.calls.begin(id.clone(), endpoint.clone(), asked.prompt(), seen.len());
+    let number = world.calls.begin(id.clone(), endpoint.clone(), prompt, seen.len());
     world.count(|counters| {
         counters.accepted += 1;
         counters.endpoint(&endpoint).accepted += 1;
     });
-    let latency = Duration::from_secs_f64(world.chance.between(SECONDS.0, SECONDS.1) * world.scale());
-    let reply = reply::body(model, &id, &asked, &seen);
+    for name in [fault.as_ref().map(|hit| hit.name), work_fault.as_ref().map(|hit| hit.name)].into_iter().flatten() {
+        world.calls.struck(number, name);
+    }
+    let usual = world.chance.between(SECONDS.0, SECONDS.1) * world.scale();
+    let latency = Duration::from_secs_f64(match work_fault.as_ref().map(|hit| &hit.fault) {
+        Some(WorkFault::Slow { seconds }) => *seconds,
+        _ => usual,
+    });
+    let mut reply = reply::body(model, &id, &asked, &seen);
+    if let Some(hit) = work_fault {
+        reply::spoil(&mut reply, &hit.fault);
+    }
     let (done, ended) = oneshot::channel();
     let inner = world.clone();
     // A task of its own: a caller that hangs up does not end the work, nor the bill.
@@ -121,8 +141,12 @@ async fn generate(
         done.send(()).ok();
     });
     let stopped = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "The service is shutting down.");
-    ended.await.map_err(stopped)?;
-    Ok(Json(reply))
+    let fault = fault.and_then(|hit| crate::reply::Fault::of(&hit.fault));
+    // Those that give no answer do not wait for one.
+    if !matches!(fault, Some(crate::reply::Fault::Cut | crate::reply::Fault::Never(_))) {
+        ended.await.map_err(stopped)?;
+    }
+    Ok(crate::reply::send(&world, &wire, fault.as_ref(), &reply).await)
 }
 
 /// Lets only the one key pass, in the header or as `?key=`.
@@ -131,20 +155,20 @@ fn authorize(world: &World, query: &[(String, String)], headers: &HeaderMap) -> 
     let parameter = query.iter().find(|(name, _)| name == "key").map(|(_, value)| value.as_str());
     match header.or(parameter).filter(|key| !key.is_empty()) {
         Some(key) if key == world.gemini_key => Ok(()),
-        Some(_) => {
-            let mut refusal = Refusal::invalid("API key not valid. Please pass a valid API key.");
-            refusal
-                .details
-                .push(json!({ "@type": format!("{TYPES}/google.rpc.ErrorInfo"), "reason": "API_KEY_INVALID",
-                "domain": "googleapis.com", "metadata": { "service": "generativelanguage.googleapis.com" } }));
-            Err(refusal)
-        }
+        Some(_) => Err(wrong_key()),
         None => {
             let message = "Method doesn't allow unregistered callers (callers without established identity). Please use \
                            API Key or other form of API consumer identity to call this API.";
             Err(Refusal::new(StatusCode::FORBIDDEN, "PERMISSION_DENIED", message))
         }
     }
+}
+
+fn wrong_key() -> Refusal {
+    let mut refusal = Refusal::invalid("API key not valid. Please pass a valid API key.");
+    refusal.details.push(json!({ "@type": format!("{TYPES}/google.rpc.ErrorInfo"), "reason": "API_KEY_INVALID",
+        "domain": "googleapis.com", "metadata": { "service": "generativelanguage.googleapis.com" } }));
+    refusal
 }
 
 /// Reads the pictures of a request, off the async threads.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::look::Seen;
 use super::request::Asked;
+use crate::faults::WorkFault;
 
 /// Tokens of a picture that needs no tiles, as Google documents them.
 const PICTURE_TOKENS: usize = 258;
@@ -45,6 +46,60 @@ pub(super) fn body(model: &str, id: &str, asked: &Asked, seen: &[Seen]) -> Value
         "modelVersion": model,
         "responseId": id,
     })
+}
+
+/// Takes from a body what a fault takes. The tokens that remain are counted, and Google bills them.
+pub(super) fn spoil(body: &mut Value, fault: &WorkFault) {
+    let candidate = match fault {
+        WorkFault::Blocked { reason } => {
+            body["promptFeedback"] = json!({ "blockReason": reason, "safetyRatings": [] });
+            if let Some(body) = body.as_object_mut() {
+                body.remove("candidates");
+            }
+            None
+        }
+        WorkFault::Safety => Some(json!({ "finishReason": "SAFETY", "index": 0, "safetyRatings": [
+            { "category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH", "blocked": true }] })),
+        WorkFault::Empty => Some(json!({ "content": { "role": "model" }, "finishReason": "STOP", "index": 0 })),
+        WorkFault::MaxTokens { characters } => {
+            let text = body.pointer("/candidates/0/content/parts/0/text").and_then(Value::as_str).unwrap_or_default();
+            let text: String = text.chars().take(*characters).collect();
+            let content = match text.is_empty() {
+                true => json!({ "role": "model" }),
+                false => json!({ "parts": [{ "text": text }], "role": "model" }),
+            };
+            let tokens = text.chars().count().div_ceil(CHARACTERS);
+            count_tokens(body, tokens);
+            body["candidates"] = json!([{ "content": content, "finishReason": "MAX_TOKENS", "index": 0 }]);
+            return;
+        }
+        _ => return,
+    };
+    if let Some(candidate) = candidate {
+        body["candidates"] = json!([candidate]);
+    }
+    count_tokens(body, 0);
+}
+
+/// Corrects the usage of an answer that was shortened.
+fn count_tokens(body: &mut Value, candidate: usize) {
+    let prompt = body.pointer("/usageMetadata/promptTokenCount").and_then(Value::as_u64).unwrap_or_default();
+    body["usageMetadata"]["totalTokenCount"] = json!(prompt + candidate as u64);
+    if let Some(usage) = body["usageMetadata"].as_object_mut() {
+        match candidate {
+            0 => {
+                usage.remove("candidatesTokenCount");
+                usage.remove("candidatesTokensDetails");
+            }
+            _ => {
+                usage.insert("candidatesTokenCount".to_owned(), json!(candidate));
+                usage.insert(
+                    "candidatesTokensDetails".to_owned(),
+                    json!([{ "modality": "TEXT", "tokenCount": candidate }]),
+                );
+            }
+        }
+    }
 }
 
 fn quoted(asked: &Asked) -> String {

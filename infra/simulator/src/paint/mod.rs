@@ -72,6 +72,15 @@ pub(crate) fn render(picture: &Picture, inputs: &[RgbImage]) -> Result<Vec<u8>, 
         inputs::paint(&mut canvas, inputs, &picture.prompt, &picture.variation);
         panel::paint(&mut canvas, &picture.prompt, &picture.footer, Place::Foot);
     }
+    encode(picture, &canvas)
+}
+
+/// A black picture of the same size and format.
+pub(crate) fn blank(picture: &Picture) -> Result<Vec<u8>, image::ImageError> {
+    encode(picture, &Canvas::new(picture.width, picture.height))
+}
+
+fn encode(picture: &Picture, canvas: &Canvas) -> Result<Vec<u8>, image::ImageError> {
     let mut bytes = Vec::new();
     let (width, height) = (picture.width, picture.height);
     match picture.format {
