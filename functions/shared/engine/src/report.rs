@@ -3,10 +3,11 @@
 
 use bytes::Bytes;
 use fresco_ledger::rows::{Asker, Millis, Output, RunRow, RunStatus, Source, StepRow, StepState};
-use fresco_ledger::traits::{Clock, Objects, Runs};
+use fresco_ledger::traits::{Clock, Objects, Runs, Waiters};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName};
 use fresco_pipeline::money::Money;
+use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
@@ -14,6 +15,8 @@ use crate::platform::Platform;
 use crate::start::manifest_key;
 use crate::transact::failure;
 
+/// How many rows are removed side by side.
+const AT_ONCE: usize = 16;
 /// The manifest's format. Raised when a reader of the old one would misread it.
 pub const MANIFEST_VERSION: u32 = 2;
 
@@ -125,8 +128,26 @@ impl<P: Platform> Engine<P> {
             .put(&manifest_key(run), Bytes::from(json), "application/json")
             .await
             .map_err(failure)?;
+        // Before the run is closed: a call of report after that does nothing.
+        self.leave_all(&steps).await?;
         ledger.close_run(run, status, why.as_ref(), now).await.map_err(failure)?;
         Ok(closed(status, why))
+    }
+
+    /// Nobody hears under the tokens of a run that ends. A row that stayed would keep a job from being cancelled that only
+    /// the dead wait for.
+    async fn leave_all(&self, steps: &[StepRow]) -> Result<(), Failure> {
+        let ledger = self.platform.ledger();
+        let asked = steps.iter().filter(|step| step.calls > 0);
+        let rows = asked.filter_map(|step| {
+            let asker = Asker { run: step.run.clone(), step: step.plan.name.clone() };
+            Some((step.key.clone()?, asker))
+        });
+        futures::stream::iter(rows.collect::<Vec<_>>())
+            .map(|(key, asker)| async move { ledger.leave(&key, &asker).await.map_err(failure) })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await
     }
 }
 
