@@ -204,6 +204,38 @@ async fn questions_may_go_unanswered() {
 }
 
 #[tokio::test]
+async fn a_listing_may_fail_or_lag_behind() {
+    let fal = Fal::instant().await;
+    for prompt in ["seen", "unseen"] {
+        fal.run(FLUX, json!({ "prompt": prompt })).await;
+    }
+    let list = async || {
+        fal.get(&format!("{}/v1/models/requests/by-endpoint?endpoint_id={FLUX}", fal.running.fal_api_url())).await
+    };
+    fal.fault(json!({ "fault": "listing_error", "status": 503, "endpoint": FLUX, "times": 1 }));
+    assert_eq!(list().await, (503, json!({ "detail": "Service Unavailable" })));
+    assert_eq!(list().await.1["items"].as_array().unwrap().len(), 2);
+    fal.fault(json!({ "fault": "listing_hides", "prompt": "unseen", "times": 2 }));
+    let seen = fal.running.requests()[0].request_id.clone();
+    for number in [1, 1, 2] {
+        let (status, told) = list().await;
+        let items = told["items"].as_array().unwrap();
+        assert_eq!((status, items.len()), (200, number));
+        assert_eq!(items[number - 1]["request_id"], seen);
+    }
+    assert_eq!(fal.hits(), 2);
+}
+
+#[tokio::test]
+async fn the_keys_may_be_out_of_reach() {
+    let fal = Fal::instant().await;
+    let url = format!("{}/.well-known/jwks.json", fal.running.fal_rest_url());
+    fal.fault(json!({ "fault": "keys_error", "status": 503, "times": 1 }));
+    assert_eq!(fal.get(&url).await, (503, json!({ "detail": "Service Unavailable" })));
+    assert_eq!(fal.get(&url).await.1["keys"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn cancellations_have_several_answers() {
     let too_late = json!({ "status": "ALREADY_COMPLETED" });
     let requested = json!({ "status": "CANCELLATION_REQUESTED" });
