@@ -36,7 +36,7 @@ pub(super) fn poll(fault: &Fault, action: &str) -> Option<PollFault> {
     let Fault::Poll(fault) = fault else { return None };
     let strikes = match fault {
         PollFault::StatusError { .. } | PollFault::StatusHtml | PollFault::StatusCut => action == "status",
-        PollFault::ResultError { .. } => action != "status",
+        PollFault::ResultError { .. } | PollFault::ResultHtml | PollFault::ResultCut => action != "status",
         PollFault::Missing => true,
         PollFault::ListingError { .. } | PollFault::ListingHides | PollFault::KeysError { .. } => false,
     };
@@ -173,8 +173,8 @@ pub(super) fn no_news(fault: &PollFault, wire: &Wire) -> Response {
             let detail = status.canonical_reason().unwrap_or("Internal Server Error");
             answer(status, json!({ "detail": detail })).into_response()
         }
-        PollFault::StatusHtml => page(StatusCode::BAD_GATEWAY),
-        PollFault::StatusCut => wire.cut(),
+        PollFault::StatusHtml | PollFault::ResultHtml => page(StatusCode::BAD_GATEWAY),
+        PollFault::StatusCut | PollFault::ResultCut => wire.cut(),
         PollFault::Missing | PollFault::ListingHides => {
             answer(StatusCode::NOT_FOUND, json!({ "status": "NOT_FOUND" })).into_response()
         }

@@ -220,6 +220,10 @@ stage! {
         #[serde(default = "internal")]
         status: u16,
     };
+    /// The result is answered with the page of a proxy.
+    "result_html" ResultHtml;
+    /// The result is not answered: the connection closes.
+    "result_cut" ResultCut;
     /// Status and result do not know the request.
     "missing" Missing;
     /// The listing of requests is answered with an error.

@@ -193,14 +193,17 @@ async fn questions_may_go_unanswered() {
             assert!(fal.get_raw(status_url).await.headers().get("x-fal-request-id").is_none());
         }
     }
-    fal.fault(json!({ "fault": "status_html" }));
-    let told = Told::read(fal.get_raw(status_url).await).await.unwrap();
-    assert_eq!((told.status, told.header("content-type")), (502, Some("text/html")));
-    assert!(told.text.contains("nginx"));
-    fal.fault(json!({ "fault": "status_cut" }));
-    let path = status_url.strip_prefix(&fal.running.url()).unwrap();
-    assert!(raw(&fal, "GET", path, &[("authorization", &fal.authorization())], "").await.is_empty());
-    assert_eq!(fal.get(result_url).await.0, 200);
+    for (asked, struck, spared) in [("status", status_url, result_url), ("result", result_url, status_url)] {
+        fal.fault(json!({ "fault": format!("{asked}_html") }));
+        let told = Told::read(fal.get_raw(struck).await).await.unwrap();
+        assert_eq!((told.status, told.header("content-type")), (502, Some("text/html")));
+        assert!(told.text.contains("nginx"));
+        assert_eq!(fal.get(spared).await.0, 200);
+        fal.fault(json!({ "fault": format!("{asked}_cut") }));
+        let path = struck.strip_prefix(&fal.running.url()).unwrap();
+        assert!(raw(&fal, "GET", path, &[("authorization", &fal.authorization())], "").await.is_empty());
+        assert_eq!(fal.get(spared).await.0, 200);
+    }
 }
 
 #[tokio::test]
