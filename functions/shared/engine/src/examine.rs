@@ -3,7 +3,9 @@
 
 use fresco_ledger::rows::{AttemptRow, Entry, Pending, Stage, Waiter};
 use fresco_ledger::traits::{Clock, Entries, HandOver, Waiters};
-use fresco_ledger::transition::{LookUp, Outcome, late_later, look_later, looked_up, submitted, told_later, unknown};
+use fresco_ledger::transition::{
+    LookUp, Outcome, late_later, look_later, looked_up, missed, submitted, told_later, unknown,
+};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::ContentKey;
 use fresco_pipeline::plan::QUEUE_SECONDS;
@@ -68,6 +70,11 @@ impl<P: Platform> Engine<P> {
         match state {
             JobState::Ended(report) => self.record_done(key, pending.attempt, &report).await,
             JobState::Missing => {
+                let now = self.platform.clock().now();
+                let slip = self.transact(key, pending.attempt, |entry, row| missed(entry, row.attempt, now)).await?;
+                if matches!(slip, Transacted::Changed(_)) {
+                    return Ok(());
+                }
                 let cause = Failure::new(ErrorName::ProviderFailed, "the provider does not know the job any more");
                 // It was accepted once, so it may have been billed.
                 let outcome = Outcome { failure: cause, hint: None, billed: row.hold.amount };
