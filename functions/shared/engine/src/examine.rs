@@ -12,6 +12,7 @@ use fresco_pipeline::plan::QUEUE_SECONDS;
 use fresco_providers::{JobState, Lookup, LookupInput};
 
 use crate::Engine;
+use crate::crash::{self, Point};
 use crate::platform::Platform;
 use crate::transact::{Transacted, failure};
 
@@ -41,6 +42,7 @@ impl<P: Platform> Engine<P> {
             Stage::Submitting => {
                 let attempt = pending.attempt;
                 self.transact(key, attempt, |entry, _| unknown(entry, attempt, now)).await?;
+                crash::point(Point::ExamineUnknown);
                 self.find(key, &row).await
             }
             Stage::Unknown => self.find(key, &row).await,
@@ -156,6 +158,7 @@ impl<P: Platform> Engine<P> {
                 match self.transact(key, attempt, adopt).await? {
                     Transacted::JobTaken => {}
                     Transacted::Changed(_) => {
+                        crash::point(Point::ExamineAdopted);
                         tracing::info!(entry.key = %key, entry.attempt = %attempt, provider.request_id = job.request_id, "job adopted");
                         return Ok(());
                     }
@@ -169,6 +172,7 @@ impl<P: Platform> Engine<P> {
         let outcome = self.transact(key, attempt, |entry, row| looked_up(entry, row, look_up, policy, now)).await?;
         if matches!(&outcome, Transacted::Changed(entry) if entry.untold) {
             tracing::warn!(entry.key = %key, entry.attempt = %attempt, "attempt lost");
+            crash::point(Point::ExamineLost);
             self.tell(key).await?;
         }
         Ok(())
@@ -194,15 +198,18 @@ impl<P: Platform> Engine<P> {
             self.transact_entry(key, |entry| told_later(entry, now)).await?;
             return Err(cause);
         }
+        crash::point(Point::SweepTold);
         let Some(entry) = ledger.entry(key).await.map_err(failure)? else { return Ok(()) };
         let now = self.platform.clock().now();
         if let Some(late) = entry.late.as_ref().filter(|late| late.look_at <= now) {
             self.platform.hand_over().collect(key, late.attempt).await.map_err(failure)?;
+            crash::point(Point::SweepHandedOver);
             self.transact_entry(key, |entry| late_later(entry, now)).await?;
         }
         let Some(pending) = entry.pending.as_ref().filter(|pending| pending.look_at <= now) else { return Ok(()) };
         let attempt = pending.attempt;
         let outcome = self.examine(&entry, None).await;
+        crash::point(Point::SweepExamined);
         // Where nothing was decided, the entry must not stay at the head of the index.
         self.transact(key, attempt, |entry, _| {
             let still =

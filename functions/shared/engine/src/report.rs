@@ -11,6 +11,7 @@ use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
+use crate::crash::{self, Point};
 use crate::platform::Platform;
 use crate::start::manifest_key;
 use crate::transact::failure;
@@ -114,6 +115,7 @@ impl<P: Platform> Engine<P> {
         for step in steps.iter().filter(|step| !matches!(step.state, StepState::Done | StepState::Failed)) {
             let asker = Asker { run: run.clone(), step: step.plan.name.clone() };
             ledger.fail_step(&asker, &undecided(step, &record, cause.as_ref()), now).await.map_err(failure)?;
+            crash::point(Point::ReportStepMarked);
         }
         // Read once more: a result may have come between the reading and the marking, and it counts.
         let steps = ledger.steps(run).await.map_err(failure)?;
@@ -128,9 +130,12 @@ impl<P: Platform> Engine<P> {
             .put(&manifest_key(run), Bytes::from(json), "application/json")
             .await
             .map_err(failure)?;
+        crash::point(Point::ReportManifestWritten);
         // Before the run is closed: a call of report after that does nothing.
         self.leave_all(&steps).await?;
+        crash::point(Point::ReportLeft);
         ledger.close_run(run, status, why.as_ref(), now).await.map_err(failure)?;
+        crash::point(Point::ReportClosed);
         Ok(closed(status, why))
     }
 
