@@ -65,6 +65,8 @@ pub struct Options {
     pub concurrency: usize,
     /// Factor on the Wait states and retry delays of state machines; 1 otherwise.
     pub wait_scale: Option<f64>,
+    /// The folder of crash points: files in it end functions built for development at the points they name.
+    pub crashes: Option<PathBuf>,
     /// Values for the template's parameters, over the local ones.
     pub parameters: BTreeMap<String, String>,
     /// Where notices go.
@@ -83,6 +85,7 @@ impl Options {
             scale: 0.2,
             concurrency: 40,
             wait_scale: None,
+            crashes: None,
             parameters: BTreeMap::new(),
             progress: Progress::silent(),
         }
