@@ -38,6 +38,12 @@ impl<O: Objects> Transfer<O> {
     }
 }
 
+/// What came is not the media that it should be: perhaps the download went wrong and not the job. The job is paid, so it is
+/// fetched again; whoever bounds that calls it invalid in the end.
+fn spoilt(cause: Failure) -> Failure {
+    Failure::new(ErrorName::OutputUnavailable, cause.message)
+}
+
 impl<O: Objects> MediaStore for Transfer<O> {
     async fn store(&self, place: &Place, media: &RemoteMedia) -> Result<Output, Failure> {
         let mut download = self.downloader.fetch(&media.url, place.kind, place.kind.max_bytes()).await?;
@@ -48,7 +54,7 @@ impl<O: Objects> MediaStore for Transfer<O> {
                 None => break,
             }
         }
-        let format = sniff_head(place.kind, &head)?;
+        let format = sniff_head(place.kind, &head).map_err(spoilt)?;
         let key = place.object_key(format.extension());
         let mut upload = self.objects.upload(&key, format.content_type()).await.map_err(failure)?;
         let mut inspector = Inspector::new();
@@ -59,7 +65,7 @@ impl<O: Objects> MediaStore for Transfer<O> {
                 upload.write(chunk).await.map_err(failure)?;
                 next = download.chunk().await?;
             }
-            inspector.finish(place.kind)
+            inspector.finish(place.kind).map_err(spoilt)
         }
         .await;
         let info = match copied {

@@ -62,7 +62,8 @@ impl Downloader {
 
     /// Starts to fetch a media object of this kind and of no more than `max_bytes`. `Output.Unavailable` means that it may be
     /// there later, and also that a link has expired (403, 404, 410): how often to ask again is for the caller to bound.
-    /// `Output.Invalid` is final. The names are the same for inputs.
+    /// `Output.Invalid` is final. The names are the same for inputs. An output without a byte is a failed download, since
+    /// it is paid and may be whole the next time; an input without a byte is an empty file.
     pub async fn fetch(&self, url: &str, kind: MediaKind, max_bytes: u64) -> Result<Download, Failure> {
         let role = self.role;
         let url = Url::parse(url).map_err(|_| invalid(format!("the {role} is not fetched: {}", UrlProblem::NotUrl)))?;
@@ -134,7 +135,11 @@ impl Download {
     }
 
     fn empty(&self) -> Failure {
-        invalid(format!("the {} is empty", self.role))
+        let message = format!("the {} is empty", self.role);
+        match self.role {
+            Role::Output => unavailable(message),
+            Role::Input => invalid(message),
+        }
     }
 
     fn too_long(&self) -> Failure {

@@ -51,6 +51,8 @@ async fn what_a_job_ended_with_is_read() {
     let inline = r#"{"images":[{"url":"data:image/png;base64,AAAA"}]}"#;
     let huge = Step::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n{".to_vec());
     let done = || answer(200, &[], COMPLETED);
+    let of_request = [("x-fal-request-id", "r-1")];
+    let broke = r#"{"detail":"Internal Server Error"}"#;
     let throttled = r#"{"detail":[{"loc":["body"],"msg":"busy","type":"downstream_service_unavailable"}]}"#;
     for (steps, name, billed) in [
         // The infrastructure's error is whole in the status: one request.
@@ -61,6 +63,7 @@ async fn what_a_job_ended_with_is_read() {
         (vec![done(), answer(200, &[], inline)], ErrorName::OutputInvalid, true),
         (vec![done(), huge], ErrorName::OutputInvalid, true),
         (vec![done(), answer(429, &[], throttled)], ErrorName::ProviderUnavailable, false),
+        (vec![done(), answer(500, &of_request, broke)], ErrorName::ProviderUnavailable, false),
         // The status says that it failed, and the result cannot be read.
         (vec![answer(200, &[], odd), answer(500, &[], "oops")], ErrorName::ProviderUnavailable, false),
     ] {
@@ -98,6 +101,8 @@ async fn what_is_not_about_the_job_does_not_end_it() {
         (vec![done(), answer(200, &[], "<html>")], ErrorName::ProviderUnavailable),
         (vec![done(), answer(502, &[], nginx)], ErrorName::ProviderUnavailable),
         (vec![done(), answer(500, &[], "oops")], ErrorName::ProviderUnavailable),
+        // A server error that is not marked as the request's is the gateway's: what is done must not be paid for again.
+        (vec![done(), answer(500, &[], r#"{"detail":"Internal Server Error"}"#)], ErrorName::ProviderUnavailable),
         (vec![done(), answer(401, &[], r#"{"detail":"No user found"}"#)], ErrorName::ProviderUnauthorized),
         (vec![done(), answer(429, &[], r#"{"detail":"slow down"}"#)], ErrorName::ProviderThrottled),
     ] {
