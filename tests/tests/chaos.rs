@@ -7,7 +7,7 @@ use fresco_local::stack::{Layout, Progress};
 async fn a_short_chaos_ends_well() {
     let layout = Layout::find().unwrap();
     let instance = layout.root().join(format!("target/tmp/stack-{}", std::process::id()));
-    let options = Options { instance: instance.clone(), layout, runs: 16, seed: 7, progress: Progress::silent() };
+    let options = Options { instance: instance.clone(), layout, runs: 24, seed: 5, progress: Progress::silent() };
     let outcome = chaos(&options).await.unwrap();
     println!("{}", outcome.text(options.runs, &instance));
     assert!(outcome.violations.is_empty(), "{}", outcome.text(options.runs, &instance));
