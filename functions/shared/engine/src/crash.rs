@@ -40,6 +40,7 @@ points! {
     AttemptFailed = "attempt.failed", "The attempt's failure is recorded, and nobody is told.";
     WebhookVerified = "webhook.verified", "The webhook verifies, and nothing is recorded.";
     WebhookAdopted = "webhook.adopted", "The job is registered by its webhook, and the report is not recorded.";
+    WebhookLate = "webhook.late", "The end of an attempt that was given up is noted, and its report is not recorded.";
     WebhookHandedOver = "webhook.handed_over", "Collect is called, and the provider has no answer.";
     CollectRead = "collect.read", "The attempt is read, and nothing is fetched.";
     CollectStored = "collect.stored", "One output stands in the bucket, and the entry is not completed.";
@@ -56,6 +57,9 @@ points! {
     SweepTold = "sweep.told", "The sweep has told the waiters of an entry, and has not looked at its attempt.";
     SweepHandedOver = "sweep.handed_over", "Collect is called once more for a late success, and the next look is not set.";
     SweepExamined = "sweep.examined", "The sweep has looked at an attempt, and its next look is not set.";
+    StopFlagged = "stop.flagged", "The run is flagged as stopped, and its steps are not told.";
+    StopReleased = "stop.released", "A step of a stopped run is told, and its job is not looked at.";
+    StopCancelling = "stop.cancelling", "It is noted that a job shall be cancelled, and the provider is not asked.";
     ReportStepMarked = "report.step_marked", "A step without an end is marked failed, and the manifest is not written.";
     ReportManifestWritten = "report.manifest_written", "The manifest is written, and rows of its waiters may be there.";
     ReportLeft = "report.left", "No step of the run waits any more, and the run is not closed.";

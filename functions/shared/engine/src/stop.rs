@@ -11,6 +11,7 @@ use fresco_providers::{CancelAnswer, JobState};
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
+use crate::crash::{self, Point};
 use crate::platform::Platform;
 use crate::transact::{Transacted, failure};
 
@@ -38,12 +39,14 @@ impl<P: Platform> Engine<P> {
     pub async fn stop(&self, run: &RunId) -> Result<Stopped, Failure> {
         let ledger = self.platform.ledger();
         let was_running = ledger.stop_run(run).await.map_err(failure)?;
+        crash::point(Point::StopFlagged);
         let steps = ledger.steps(run).await.map_err(failure)?;
         let (mut going_on, mut cancelled) = (0, 0);
         if was_running {
             for step in steps.iter().filter(|step| step.state == StepState::Running) {
                 let Some(key) = &step.key else { continue };
                 self.release(run, step, key).await?;
+                crash::point(Point::StopReleased);
                 match self.cancel_unwanted(key).await? {
                     Cancelled::Asked => cancelled += 1,
                     Cancelled::GoesOn => going_on += 1,
@@ -101,6 +104,7 @@ impl<P: Platform> Engine<P> {
         if !matches!(noted, Transacted::Changed(_)) {
             return Ok(Cancelled::GoesOn);
         }
+        crash::point(Point::StopCancelling);
         match provider.cancel(&row.request.endpoint, request_id).await {
             Ok(CancelAnswer::Requested) => {
                 tracing::info!(entry.key = %key, entry.attempt = %attempt, "cancellation asked for");

@@ -127,6 +127,7 @@ impl<P: Platform> Engine<P> {
             // It had been given up. Sweep looks after it from here on, whatever becomes of the hand-over.
             let now = self.platform.clock().now();
             self.transact(&route.key, route.attempt, |entry, row| ended_late(entry, row, now)).await?;
+            crash::point(Point::WebhookLate);
         }
         match &message.report {
             // The body does not hold the result: collect asks the provider for it.
