@@ -2,7 +2,8 @@
 
 Closed here, because AWS does them and MiniStack 1.5.33 does not: a waitForTaskToken task's TimeoutSeconds as a JSONata
 expression (the check interval of a run), the failure of such a task with its function (which is retried, where MiniStack
-waits for the token of a function that has crashed), and a distributed map's MaxConcurrencyPath. Besides: the emulator never
+waits for the token of a function that has crashed), that an inline map whose item has failed begins no further ones, and a
+distributed map's MaxConcurrencyPath. Besides: the emulator never
 outlives the command that owns it, leaves no Lambda worker behind, and saves its state while it runs, not only at its end.
 
     start.py --lock FILE [--die-with-stdin]
@@ -14,6 +15,7 @@ The rest is MiniStack's own environment: GATEWAY_PORT, BIND_HOST, STATE_DIR, ...
 """
 
 import argparse
+import contextvars
 import fcntl
 import inspect
 import json
@@ -64,20 +66,21 @@ class FunctionFailed(Exception):
 
 
 def close_gaps(sfn):
-    names = ("_execute_task", "_invoke_with_callback", "_call_lambda", "_run_distributed_map", "_jsonata_state_field",
-             "_resolve_path_or_ctx", "_ExecutionError")
+    names = ("_execute_task", "_invoke_with_callback", "_call_lambda", "_run_map_items", "_run_sub_machine",
+             "_run_distributed_map", "_jsonata_state_field", "_resolve_path_or_ctx", "_ExecutionError")
     missing = [name for name in names if not callable(getattr(sfn, name, None))]
     if missing:
         refuse(f"MiniStack {VERSION} is not what it was: stepfunctions has no {', '.join(missing)}")
     expect(sfn._execute_task, "state_def", "raw_input", "execution", "ctx")
     expect(sfn._invoke_with_callback, "resource", "input_data", "token", "state_def")
     expect(sfn._call_lambda, "func_ref", "event")
+    expect(sfn._run_map_items, "state_def", "raw_input", "execution", "ctx")
     expect(sfn._run_distributed_map, "state_def", "raw_input", "effective", "iterator", "execution", "ctx")
     expect(sfn._jsonata_state_field, "state_def", "field", "expected", "raw_input", "ctx")
     expect(sfn._resolve_path_or_ctx, "path", "data", "ctx")
 
     execute_task, invoke, run_map = sfn._execute_task, sfn._invoke_with_callback, sfn._run_distributed_map
-    call_function = sfn._call_lambda
+    call_function, run_items, run_item = sfn._call_lambda, sfn._run_map_items, sfn._run_sub_machine
     # A task is executed and its callback awaited on one thread, so the input and the context can be passed beside.
     current = threading.local()
 
@@ -114,6 +117,31 @@ def close_gaps(sfn):
                 raise
             raise FunctionFailed from error
 
+    # The maps around what runs: one flag each, set when an item of it has failed. Items run in copies of the context.
+    maps = contextvars.ContextVar("maps", default=())
+
+    def with_failed_flag(state_def, raw_input, execution, ctx):
+        processor = state_def.get("ItemProcessor") or {}
+        if (processor.get("ProcessorConfig") or {}).get("Mode") == "DISTRIBUTED":
+            return run_items(state_def, raw_input, execution, ctx)  # tolerates failures
+        token = maps.set((*maps.get(), threading.Event()))
+        try:
+            return run_items(state_def, raw_input, execution, ctx)
+        finally:
+            maps.reset(token)
+
+    def unless_failed(*args, **kwargs):
+        around = maps.get()
+        # Items begin in their order, so one of those before is what the map fails with.
+        if any(failed.is_set() for failed in around):
+            raise sfn._ExecutionError("States.MapFailed", "another item of the map has failed")
+        try:
+            return run_item(*args, **kwargs)
+        except BaseException:
+            if around:
+                around[-1].set()
+            raise
+
     def with_concurrency(state_def, raw_input, effective, iterator, execution, ctx):
         path = state_def.get("MaxConcurrencyPath")
         if path:
@@ -121,7 +149,7 @@ def close_gaps(sfn):
         return run_map(state_def, raw_input, effective, iterator, execution, ctx)
 
     sfn._execute_task, sfn._invoke_with_callback, sfn._run_distributed_map = with_context, with_timeout, with_concurrency
-    sfn._call_lambda = with_failure
+    sfn._call_lambda, sfn._run_map_items, sfn._run_sub_machine = with_failure, with_failed_flag, unless_failed
 
 
 def lock(path):
