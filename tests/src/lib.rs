@@ -7,8 +7,11 @@
     reason = "all of this is test code: what fails here fails the test that asked"
 )]
 
+mod crash;
+pub mod matrix;
 mod world;
 
+pub use crash::Function;
 pub use world::{Counters, Request, World, endpoint_url, most_at_once};
 
 /// A document of one step that takes the run's input text.

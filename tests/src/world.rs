@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use fresco_engine::{Manifest, Preview, RunRequest};
 use fresco_ledger::aws::Aws;
+use fresco_ledger::dynamo::Dynamo;
 use fresco_ledger::rows::{Asker, Entry, StepRow};
 use fresco_ledger::traits::Entries;
 use fresco_local::client::{Client, Parts};
@@ -20,6 +21,8 @@ use tokio::sync::OnceCell;
 const SCALE: f64 = 0.02;
 /// The longest that anything here may take.
 const BOUND: Duration = Duration::from_secs(90);
+/// The folder of crash points, in that of the stack.
+const CRASHES: &str = "crashes";
 
 /// The stack outlives the runtime of the test that asks first, so it has one of its own.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
@@ -27,6 +30,13 @@ static SHARED: OnceCell<Shared> = OnceCell::const_new();
 
 struct Shared {
     stack: Stack,
+}
+
+/// What differs between the stacks of test binaries.
+#[derive(Debug, Clone, Copy, Default)]
+struct Setup {
+    parameters: &'static [(&'static str, &'static str)],
+    crashes: bool,
 }
 
 /// A stack under test, and clients of it that belong to the asking test.
@@ -90,16 +100,28 @@ pub fn most_at_once(requests: &[Request]) -> usize {
 impl World {
     /// The stack of this test binary; the first to ask starts it.
     pub async fn get() -> World {
-        Self::with(&[]).await
+        Self::with(Setup::default()).await
     }
 
     /// The same, where no webhook can reach it.
     pub async fn without_webhooks() -> World {
-        Self::with(&[("PublicUrl", "none")]).await
+        Self::with(Setup { parameters: &[("PublicUrl", "none")], ..Setup::default() }).await
     }
 
-    async fn with(parameters: &'static [(&str, &str)]) -> World {
-        let shared = shared(parameters).await;
+    /// The same, with functions that can be ended at the engine's crash points, and a state machine that hardly pauses
+    /// before it tries again.
+    pub async fn with_crashes() -> World {
+        Self::with(Setup { crashes: true, ..Setup::default() }).await
+    }
+
+    /// The same, where neither a webhook nor the sweep comes: all is left to the nudge.
+    pub async fn with_crashes_and_nudges() -> World {
+        let parameters = &[("PublicUrl", "none"), ("SweepState", "DISABLED")];
+        Self::with(Setup { parameters, crashes: true }).await
+    }
+
+    async fn with(setup: Setup) -> World {
+        let shared = shared(setup).await;
         let aws = fresco_ledger::aws::connect_local(shared.stack.endpoint_url()).await;
         let client = Client::new(&aws, &Parts::of(&shared.stack)).expect("a client");
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -155,13 +177,35 @@ impl World {
 
     /// An entry.
     pub async fn entry(&self, key: &ContentKey) -> Entry {
-        let dynamo = self.aws.dynamo(output(&self.shared.stack, "TableName"));
-        dynamo.entry(key).await.expect("an answer").expect("an entry")
+        self.ledger().entry(key).await.expect("an answer").expect("an entry")
+    }
+
+    /// The ledger.
+    pub(crate) fn ledger(&self) -> Dynamo {
+        self.aws.dynamo(self.output("TableName"))
+    }
+
+    /// An output of the template.
+    pub(crate) fn output(&self, name: &str) -> String {
+        output(&self.shared.stack, name)
+    }
+
+    /// The folder in which files are crashes.
+    pub(crate) fn crashes(&self) -> PathBuf {
+        self.shared.stack.instance().join(CRASHES)
+    }
+
+    /// A request to the local AWS, without a client crate for a call or two. It is not checked who asks.
+    pub(crate) fn aws_request(&self, method: reqwest::Method, service: &str, path: &str) -> reqwest::RequestBuilder {
+        let scope = format!("Credential=test/20260101/us-east-1/{service}/aws4_request");
+        self.http
+            .request(method, format!("{}{path}", self.shared.stack.endpoint_url()))
+            .header("authorization", format!("AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=x"))
     }
 
     /// Aborts a run's execution, as somebody may in the console.
     pub async fn abort(&self, run: &RunId) {
-        let machine = output(&self.shared.stack, "RunMachineArn");
+        let machine = self.output("RunMachineArn");
         let execution = format!("{}:{run}", machine.replace(":stateMachine:", ":execution:"));
         let client = aws_sdk_sfn::Client::new(self.aws.config());
         client.stop_execution().execution_arn(execution).send().await.expect("it is aborted");
@@ -222,14 +266,12 @@ impl World {
         since.filter(|(_, count)| *count > 0).collect()
     }
 
-    /// CloudWatch Logs, without a client crate for two calls.
+    /// CloudWatch Logs.
     async fn logs(&self, operation: &str, body: Value) -> Value {
         let answer = self
-            .http
-            .post(self.shared.stack.endpoint_url())
+            .aws_request(reqwest::Method::POST, "logs", "")
             .header("x-amz-target", format!("Logs_20140328.{operation}"))
             .header("content-type", "application/x-amz-json-1.1")
-            .header("authorization", "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/logs/aws4_request, SignedHeaders=host, Signature=x")
             .body(body.to_string())
             .send()
             .await
@@ -248,18 +290,20 @@ impl World {
 
 /// Where the local AWS of this test binary listens, for suites that need no more of it.
 pub async fn endpoint_url() -> &'static str {
-    shared(&[]).await.stack.endpoint_url()
+    shared(Setup::default()).await.stack.endpoint_url()
 }
 
-async fn shared(parameters: &'static [(&str, &str)]) -> &'static Shared {
-    SHARED.get_or_init(|| async { RUNTIME.spawn(start(parameters)).await.expect("the stack starts") }).await
+async fn shared(setup: Setup) -> &'static Shared {
+    SHARED.get_or_init(|| async { RUNTIME.spawn(start(setup)).await.expect("the stack starts") }).await
 }
 
-async fn start(parameters: &[(&str, &str)]) -> Shared {
+async fn start(setup: Setup) -> Shared {
     let layout = Layout::find().expect("the project");
     let folder = folder(&layout);
-    let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let options = Options { scale: SCALE, instance: folder, parameters, ..Options::new(layout) };
+    let parameters = setup.parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let crashes = setup.crashes.then(|| folder.join(CRASHES));
+    let wait_scale = setup.crashes.then_some(0.1);
+    let options = Options { scale: SCALE, instance: folder, parameters, crashes, wait_scale, ..Options::new(layout) };
     let stack = Stack::start(options).await.unwrap_or_else(|error| panic!("the stack does not start: {error}"));
     Shared { stack }
 }

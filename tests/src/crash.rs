@@ -1,0 +1,124 @@
+//! Ending functions at crash points, and letting time pass for an entry: what a test of crashes does to a stack, and what
+//! it asks of the ledger afterwards.
+
+use std::path::PathBuf;
+
+use fresco_engine::crash::Point;
+use fresco_ledger::rows::{Entry, Millis, RunRow, StepRow, Waiter};
+use fresco_ledger::traits::{Change, CommitError, Entries, Waiters};
+use fresco_pipeline::ids::{ContentKey, RunId};
+use serde_json::Value;
+
+use crate::World;
+
+/// A function of the stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Function {
+    /// plan.
+    Plan,
+    /// generate, for text_to_image steps.
+    TextToImage,
+    /// generate, for analyze_image steps.
+    AnalyzeImage,
+    /// webhook.
+    Webhook,
+    /// collect.
+    Collect,
+    /// sweep.
+    Sweep,
+    /// report.
+    Report,
+}
+
+impl World {
+    /// Makes the next process of the function that passes the point end there; so many times, at most nine.
+    pub fn crash(&self, function: Function, point: Point, times: u8) {
+        for file in self.crash_files(function, point).into_iter().take(times.into()) {
+            std::fs::create_dir_all(file.parent().expect("a folder")).expect("the folder is made");
+            std::fs::write(file, "").expect("the file is made");
+        }
+    }
+
+    /// Nothing ends at a crash point any more.
+    pub fn forget_crashes(&self) {
+        // There is none before the first.
+        let _ = std::fs::remove_dir_all(self.crashes());
+    }
+
+    /// Whether no more of these crashes is to come.
+    pub fn has_crashed(&self, function: Function, point: Point) -> bool {
+        self.crash_files(function, point).iter().all(|file| !file.exists())
+    }
+
+    fn crash_files(&self, function: Function, point: Point) -> Vec<PathBuf> {
+        let folder = self.crashes().join(self.function(function));
+        let name = point.name();
+        let further = (2..=9).map(|number| folder.join(format!("{name}.{number}")));
+        std::iter::once(folder.join(name)).chain(further).collect()
+    }
+
+    fn function(&self, function: Function) -> String {
+        self.output(&format!("{function:?}FunctionName"))
+    }
+
+    /// Calls a function and waits for its end, whatever that is.
+    pub async fn invoke(&self, function: Function, event: &Value) {
+        let path = format!("/2015-03-31/functions/{}/invocations", self.function(function));
+        let answer = self.aws_request(reqwest::Method::POST, "lambda", &path).json(event).send().await;
+        assert!(answer.expect("an answer").status().is_success(), "{function:?} is called");
+    }
+
+    /// Removes an object, as its expiry or a person may.
+    pub async fn remove_object(&self, key: &str) {
+        let path = format!("/{}/{key}", self.output("BucketName"));
+        let answer = self.aws_request(reqwest::Method::DELETE, "s3", &path).send().await;
+        assert!(answer.expect("an answer").status().is_success(), "{key} is removed");
+    }
+
+    /// An entry, if there is one.
+    pub async fn find_entry(&self, key: &ContentKey) -> Option<Entry> {
+        self.ledger().entry(key).await.expect("an answer")
+    }
+
+    /// Who waits for an entry.
+    pub async fn waiters(&self, key: &ContentKey) -> Vec<Waiter> {
+        self.ledger().waiters(key).await.expect("an answer")
+    }
+
+    /// A run's row and its steps.
+    pub async fn record(&self, run: &RunId) -> (RunRow, Vec<StepRow>) {
+        self.client.status(run).await.expect("a status")
+    }
+
+    /// Lets so much time pass for an entry and the attempt under way: every time that stands in their rows is put so far
+    /// back. The clocks stay as they are, since signatures and the provider's list are read by them as well.
+    pub async fn age(&self, key: &ContentKey, by: Millis) {
+        let ledger = self.ledger();
+        loop {
+            let Some(mut entry) = ledger.entry(key).await.expect("an answer") else { return };
+            let mut attempt = None;
+            if let Some(pending) = &mut entry.pending {
+                pending.lease_until -= by;
+                pending.look_at -= by;
+                attempt = ledger.attempt(key, pending.attempt).await.expect("an answer");
+            }
+            if let Some(attempt) = &mut attempt {
+                attempt.claimed_at -= by;
+                attempt.submitter_dead_at -= by;
+            }
+            if let Some(late) = &mut entry.late {
+                late.look_at -= by;
+            }
+            if let Some(failed) = &mut entry.failure {
+                failed.not_before -= by;
+            }
+            entry.due = entry.due.map(|due| due - by);
+            match ledger.commit(&Change { attempt, ..Change::of(entry) }).await {
+                Ok(()) => return,
+                // Somebody was quicker: what they wrote ages instead.
+                Err(CommitError::Conflict) => {}
+                Err(error) => panic!("an entry does not age: {error}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Every crash point of every function, on the real stack. The table says which run is made to pass which points, and how
+//! it ends where it cannot end well.
+
+use fresco_engine::crash::Point::{self, *};
+use fresco_pipeline::error::ErrorName;
+use fresco_tests::Function::*;
+use fresco_tests::World;
+use fresco_tests::matrix::{Case, End, Repair, Way, case, go_through};
+
+/// Read it as: a run made this way, ended there, ends so.
+const CASES: &[Case] = &[
+    // plan: the state machine calls it again.
+    case(Way::Image, &[(Plan, PlanLookedUp, 1)], End::Result),
+    case(Way::Image, &[(Plan, PlanRowsWritten, 1)], End::Result),
+    case(Way::Stored, &[(Plan, ReportManifestWritten, 1)], End::Result),
+    case(Way::Stored, &[(Plan, ReportClosed, 1)], End::Result),
+    // generate: the state machine calls it again, and it finds how far it came.
+    case(Way::Image, &[(TextToImage, GenerateBegun, 1)], End::Result),
+    case(Way::Image, &[(TextToImage, GenerateWaiting, 1)], End::Result),
+    case(Way::Image, &[(TextToImage, GenerateWaiting, 3)], End::Result),
+    case(Way::Gone, &[(TextToImage, GenerateExpired, 1)], End::PaidAnew),
+    case(Way::Twins, &[(TextToImage, GenerateSourceNoted, 1)], End::Result),
+    case(Way::Twins, &[(TextToImage, GenerateJoined, 1)], End::Result),
+    case(Way::Again, &[(TextToImage, TellPinned, 1)], End::Result),
+    case(Way::Again, &[(TextToImage, TellAnswered, 1)], End::Result),
+    case(Way::TooDear, &[(TextToImage, TellMarked, 1)], End::Unpaid(ErrorName::BudgetExceeded)),
+    case(Way::TooDear, &[(TextToImage, TellRefused, 1)], End::Unpaid(ErrorName::BudgetExceeded)),
+    case(
+        Way::TooDear,
+        &[(TextToImage, TellMarked, 1), (TextToImage, GenerateFailed, 1)],
+        End::Unpaid(ErrorName::BudgetExceeded),
+    ),
+    // Between the claim and the record nobody knows whether the provider has the job. It is looked for once its submitter
+    // is surely dead; a provider that lists its jobs, or calls back, shows whether it has it.
+    case(Way::Image, &[(TextToImage, GenerateClaimed, 1)], End::Unpaid(ErrorName::StepUnknown)),
+    case(Way::Image, &[(TextToImage, GeneratePosted, 1)], End::Result),
+    case(Way::Unheard, &[(TextToImage, GeneratePosted, 1)], End::Result),
+    case(Way::Image, &[(TextToImage, GenerateRecorded, 1)], End::Result),
+    // One that answers at once and lists nothing cannot be asked. Here the answer is lost with the process, and paid; by
+    // the policy "fail" that is said, and a person decides.
+    case(Way::Analysis, &[(AnalyzeImage, GenerateClaimed, 1)], End::Unpaid(ErrorName::StepUnknown)),
+    case(Way::Analysis, &[(AnalyzeImage, GeneratePosted, 1)], End::Paid(ErrorName::StepUnknown)),
+    case(Way::Analysis, &[(AnalyzeImage, AttemptReported, 1)], End::Result),
+    case(Way::Analysis, &[(AnalyzeImage, GenerateRecorded, 1)], End::Result),
+    case(Way::Refused, &[(AnalyzeImage, AttemptFailed, 1)], End::Unpaid(ErrorName::ProviderUnauthorized)),
+    // webhook: the provider has no answer and delivers again.
+    case(Way::Image, &[(Webhook, WebhookVerified, 1)], End::Result),
+    case(Way::Image, &[(TextToImage, GeneratePosted, 1), (Webhook, WebhookAdopted, 1)], End::Result),
+    case(Way::Image, &[(Webhook, AttemptReported, 1)], End::Result),
+    case(Way::Image, &[(Webhook, WebhookHandedOver, 1)], End::Result),
+    case(
+        Way::Late,
+        &[(TextToImage, GeneratePosted, 1), (Webhook, WebhookLate, 1)],
+        End::PaidLate(ErrorName::StepUnknown),
+    ),
+    // collect: Lambda calls it again, twice; then it is for the sweep.
+    case(Way::Image, &[(Collect, CollectRead, 1)], End::Result),
+    case(Way::Image, &[(Collect, CollectStored, 1)], End::Result),
+    case(Way::Analysis, &[(Collect, CollectStored, 1)], End::Result),
+    case(Way::Image, &[(Collect, CollectDecided, 1)], End::Result),
+    case(Way::Twins, &[(Collect, TellPinned, 1)], End::Result),
+    case(Way::Twins, &[(Collect, TellAnswered, 1)], End::Result),
+    case(Way::Twins, &[(Collect, TellDelivered, 1)], End::Result),
+    case(Way::Image, &[(Collect, CollectTold, 1)], End::Result),
+    case(Way::Rejected, &[(Collect, CollectDecided, 1)], End::Unpaid(ErrorName::ProviderContentPolicy)),
+    case(Way::Rejected, &[(Collect, TellMarked, 1)], End::Unpaid(ErrorName::ProviderContentPolicy)),
+    case(Way::Rejected, &[(Collect, TellRefused, 1)], End::Unpaid(ErrorName::ProviderContentPolicy)),
+    case(Way::Image, &[(Collect, CollectStored, 3)], End::Result),
+    // sweep: the next minute comes by itself.
+    case(Way::Image, &[(Collect, TellPinned, 3), (Sweep, TellAnswered, 1)], End::Result),
+    case(Way::Unheard, &[(Sweep, SweepTold, 1)], End::Result),
+    case(Way::Unheard, &[(Sweep, AttemptReported, 1)], End::Result),
+    case(Way::Unheard, &[(Sweep, SweepExamined, 1)], End::Result),
+    case(Way::Unheard, &[(TextToImage, GeneratePosted, 1), (Sweep, ExamineAdopted, 1)], End::Result),
+    case(
+        Way::Image,
+        &[(TextToImage, GenerateClaimed, 1), (Sweep, ExamineUnknown, 1)],
+        End::Unpaid(ErrorName::StepUnknown),
+    ),
+    case(
+        Way::Image,
+        &[(TextToImage, GenerateClaimed, 1), (Sweep, ExamineLost, 1)],
+        End::Unpaid(ErrorName::StepUnknown),
+    ),
+    case(
+        Way::Late,
+        &[(TextToImage, GeneratePosted, 1), (Collect, CollectStored, 3), (Sweep, SweepHandedOver, 1)],
+        End::PaidLate(ErrorName::StepUnknown),
+    ),
+    // stop: whoever stops has no answer, and stops again.
+    case(Way::Stopped, &[(Sweep, StopFlagged, 1)], End::Stopped),
+    case(Way::Stopped, &[(Sweep, StopReleased, 1)], End::Stopped),
+    case(Way::Stopped, &[(Sweep, StopCancelling, 1)], End::Stopped),
+    // report: the state machine calls it again.
+    case(Way::TooDear, &[(Report, ReportStepMarked, 1)], End::Unpaid(ErrorName::BudgetExceeded)),
+    case(Way::Image, &[(Report, ReportManifestWritten, 1)], End::Result),
+    case(Way::Image, &[(Report, ReportLeft, 1)], End::Result),
+    case(Way::Image, &[(Report, ReportClosed, 1)], End::Result),
+];
+
+#[test]
+fn every_point_is_in_the_table() {
+    let in_table = |point| CASES.iter().any(|case| case.passes(point));
+    let missing: Vec<&str> = Point::ALL.iter().filter(|point| !in_table(**point)).map(|point| point.name()).collect();
+    assert!(missing.is_empty(), "no run passes {missing:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_at_any_point_loses_nothing_and_pays_nothing_twice() {
+    go_through(&World::with_crashes().await, Repair::Sweep, CASES).await;
+}
