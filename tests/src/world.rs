@@ -24,9 +24,21 @@ const BOUND: Duration = Duration::from_secs(90);
 /// The stack outlives the runtime of the test that asks first, so it has one of its own.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
 static SHARED: OnceCell<Shared> = OnceCell::const_new();
+/// The one that no webhook reaches. A suite may have both.
+static ASKING: OnceCell<Shared> = OnceCell::const_new();
+
+const NO_WEBHOOKS: &[(&str, &str)] = &[("PublicUrl", "none")];
+const HURRY: Option<f64> = Some(0.1);
 
 struct Shared {
     stack: Stack,
+}
+
+/// What differs between stacks.
+#[derive(Debug, Clone, Copy, Default)]
+struct Setup {
+    parameters: &'static [(&'static str, &'static str)],
+    wait_scale: Option<f64>,
 }
 
 /// A stack under test, and clients of it that belong to the asking test.
@@ -90,16 +102,26 @@ pub fn most_at_once(requests: &[Request]) -> usize {
 impl World {
     /// The stack of this test binary; the first to ask starts it.
     pub async fn get() -> World {
-        Self::with(&[]).await
+        Self::of(shared().await).await
     }
 
     /// The same, where no webhook can reach it.
     pub async fn without_webhooks() -> World {
-        Self::with(&[("PublicUrl", "none")]).await
+        Self::of(get_or_start(&ASKING, "asking", &Setup { parameters: NO_WEBHOOKS, ..Setup::default() }).await).await
     }
 
-    async fn with(parameters: &'static [(&str, &str)]) -> World {
-        let shared = shared(parameters).await;
+    /// A stack whose state machine hardly pauses before it tries again.
+    pub async fn in_a_hurry() -> World {
+        Self::of(get_or_start(&SHARED, "shared", &Setup { wait_scale: HURRY, ..Setup::default() }).await).await
+    }
+
+    /// The same, where no webhook can reach it.
+    pub async fn in_a_hurry_without_webhooks() -> World {
+        let setup = Setup { parameters: NO_WEBHOOKS, wait_scale: HURRY };
+        Self::of(get_or_start(&ASKING, "asking", &setup).await).await
+    }
+
+    async fn of(shared: &'static Shared) -> World {
         let aws = fresco_ledger::aws::connect_local(shared.stack.endpoint_url()).await;
         let client = Client::new(&aws, &parts(&shared.stack)).expect("a client");
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -187,6 +209,17 @@ impl World {
         wanted.map(|record| Request { record: record.clone() }).collect()
     }
 
+    /// What a control route of the simulator says.
+    pub async fn control_state(&self, route: &str) -> Value {
+        self.get_json(&format!("{}/_control/{route}", self.simulator())).await
+    }
+
+    /// No rule for faults is left.
+    pub async fn forget_faults(&self) {
+        let url = format!("{}/_control/faults", self.simulator());
+        assert!(self.http.delete(url).send().await.expect("an answer").status().is_success());
+    }
+
     /// Posts to a control route of the simulator.
     pub async fn control(&self, route: &str, body: &Value) -> Value {
         let url = format!("{}/_control/{route}", self.simulator());
@@ -248,23 +281,29 @@ impl World {
 
 /// Where the local AWS of this test binary listens, for suites that need no more of it.
 pub async fn endpoint_url() -> &'static str {
-    shared(&[]).await.stack.endpoint_url()
+    shared().await.stack.endpoint_url()
 }
 
-async fn shared(parameters: &'static [(&str, &str)]) -> &'static Shared {
-    SHARED.get_or_init(|| async { RUNTIME.spawn(start(parameters)).await.expect("the stack starts") }).await
+async fn shared() -> &'static Shared {
+    get_or_start(&SHARED, "shared", &Setup::default()).await
 }
 
-async fn start(parameters: &[(&str, &str)]) -> Shared {
+async fn get_or_start(cell: &'static OnceCell<Shared>, name: &'static str, setup: &Setup) -> &'static Shared {
+    let setup = *setup;
+    cell.get_or_init(|| async { RUNTIME.spawn(start(name, setup)).await.expect("the stack starts") }).await
+}
+
+async fn start(name: &str, setup: Setup) -> Shared {
     let layout = Layout::find().expect("the project");
-    let folder = folder(&layout);
-    let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let options = Options { scale: SCALE, instance: folder, parameters, ..Options::new(layout) };
+    let instance = folder(&layout).join(name);
+    let parameters = setup.parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let wait_scale = setup.wait_scale;
+    let options = Options { scale: SCALE, instance, parameters, wait_scale, ..Options::new(layout) };
     let stack = Stack::start(options).await.unwrap_or_else(|error| panic!("the stack does not start: {error}"));
     Shared { stack }
 }
 
-/// A folder for this process's stack. A static is never dropped, so each suite removes what those before it left; their
+/// A folder for this process's stacks. A static is never dropped, so each suite removes what those before it left; their
 /// processes ended with them.
 fn folder(layout: &Layout) -> PathBuf {
     let home = layout.root().join("target/tmp");
