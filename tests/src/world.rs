@@ -123,7 +123,7 @@ impl World {
 
     async fn of(shared: &'static Shared) -> World {
         let aws = fresco_ledger::aws::connect_local(shared.stack.endpoint_url()).await;
-        let client = Client::new(&aws, &parts(&shared.stack)).expect("a client");
+        let client = Client::new(&aws, &Parts::of(&shared.stack)).expect("a client");
         let _ = rustls::crypto::ring::default_provider().install_default();
         World { shared, aws, http: reqwest::Client::builder().no_proxy().build().expect("an HTTP client"), client }
     }
@@ -321,13 +321,4 @@ fn folder(layout: &Layout) -> PathBuf {
 
 fn output(stack: &Stack, name: &str) -> String {
     stack.outputs().get(name).expect("an output of the template").clone()
-}
-
-fn parts(stack: &Stack) -> Parts {
-    Parts {
-        table: output(stack, "TableName"),
-        bucket: output(stack, "BucketName"),
-        machine_arn: output(stack, "RunMachineArn"),
-        sweep_function: output(stack, "SweepFunctionName"),
-    }
 }

@@ -1,7 +1,8 @@
 """Starts MiniStack for Fresco's local stack, with the gaps closed that matter to it.
 
 Closed here, because AWS does them and MiniStack 1.5.33 does not: a waitForTaskToken task's TimeoutSeconds as a JSONata
-expression (the check interval of a run) and a distributed map's MaxConcurrencyPath. Besides: the emulator never
+expression (the check interval of a run), the failure of such a task with its function (which is retried, where MiniStack
+waits for the token of a function that has crashed), and a distributed map's MaxConcurrencyPath. Besides: the emulator never
 outlives the command that owns it, leaves no Lambda worker behind, and saves its state while it runs, not only at its end.
 
     start.py --lock FILE [--die-with-stdin]
@@ -58,18 +59,25 @@ def expect(function, *parameters):
         refuse(f"MiniStack {VERSION} is not what it was: {function.__name__} takes {found}, not {parameters}")
 
 
+class FunctionFailed(Exception):
+    """The function of a task that waits for its token failed. MiniStack would swallow its own kind of exception."""
+
+
 def close_gaps(sfn):
-    names = ("_execute_task", "_invoke_with_callback", "_run_distributed_map", "_jsonata_state_field", "_resolve_path_or_ctx")
+    names = ("_execute_task", "_invoke_with_callback", "_call_lambda", "_run_distributed_map", "_jsonata_state_field",
+             "_resolve_path_or_ctx", "_ExecutionError")
     missing = [name for name in names if not callable(getattr(sfn, name, None))]
     if missing:
         refuse(f"MiniStack {VERSION} is not what it was: stepfunctions has no {', '.join(missing)}")
     expect(sfn._execute_task, "state_def", "raw_input", "execution", "ctx")
     expect(sfn._invoke_with_callback, "resource", "input_data", "token", "state_def")
+    expect(sfn._call_lambda, "func_ref", "event")
     expect(sfn._run_distributed_map, "state_def", "raw_input", "effective", "iterator", "execution", "ctx")
     expect(sfn._jsonata_state_field, "state_def", "field", "expected", "raw_input", "ctx")
     expect(sfn._resolve_path_or_ctx, "path", "data", "ctx")
 
     execute_task, invoke, run_map = sfn._execute_task, sfn._invoke_with_callback, sfn._run_distributed_map
+    call_function = sfn._call_lambda
     # A task is executed and its callback awaited on one thread, so the input and the context can be passed beside.
     current = threading.local()
 
@@ -87,7 +95,24 @@ def close_gaps(sfn):
             raw_input, ctx = current.task
             seconds = sfn._jsonata_state_field(state_def, "TimeoutSeconds", "number", raw_input, ctx)
             state_def = {**state_def, "TimeoutSeconds": seconds}
-        return invoke(resource, input_data, token, state_def)
+        current.token = token
+        try:
+            return invoke(resource, input_data, token, state_def)
+        except FunctionFailed as failed:
+            sfn._task_tokens.pop(token, None)
+            raise failed.__cause__ from None
+        finally:
+            current.token = None
+
+    def with_failure(func_ref, event):
+        try:
+            return call_function(func_ref, event)
+        except sfn._ExecutionError as error:
+            waiting = sfn._task_tokens.get(getattr(current, "token", None))
+            # A token that the function answered before it failed counts.
+            if waiting is None or waiting["event"].is_set():
+                raise
+            raise FunctionFailed from error
 
     def with_concurrency(state_def, raw_input, effective, iterator, execution, ctx):
         path = state_def.get("MaxConcurrencyPath")
@@ -96,6 +121,7 @@ def close_gaps(sfn):
         return run_map(state_def, raw_input, effective, iterator, execution, ctx)
 
     sfn._execute_task, sfn._invoke_with_callback, sfn._run_distributed_map = with_context, with_timeout, with_concurrency
+    sfn._call_lambda = with_failure
 
 
 def lock(path):

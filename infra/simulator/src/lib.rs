@@ -1,6 +1,6 @@
 //! Generation providers on loopback, for development and tests: real wire formats, true queueing, pictures and videos
-//! that decode, signed webhooks. [`Simulator::start`] runs it in the current process; the binary `simulator` wraps the
-//! same.
+//! that decode, signed webhooks, faults on demand. [`Simulator::start`] runs it in the current process; the binary
+//! `simulator` wraps the same.
 
 mod calls;
 mod clock;

@@ -27,6 +27,8 @@ const PIECES: usize = 20;
 static ZEROS: [u8; 65_536] = [0; 65_536];
 /// What was given to a connection is waited for so long before the connection is cut.
 const FLUSH: Duration = Duration::from_secs(5);
+/// A connection that was written nothing for so long has nothing left to write.
+const SETTLED: Duration = Duration::from_millis(5);
 
 /// Listens, and makes connections that can be cut.
 #[derive(Debug)]
@@ -78,11 +80,18 @@ impl Wire {
         Response::default()
     }
 
-    /// Waits until so many bytes in all were handed to the system.
+    /// Waits until so many bytes in all, and what else was ready, were handed to the system. The head of a response is
+    /// not in the number, as nobody knows its length here.
     async fn written(&self, bytes: u64) {
         let enough = async {
-            while self.0.written.load(Ordering::Acquire) < bytes {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+            let mut before = 0;
+            loop {
+                let now = self.0.written.load(Ordering::Acquire);
+                if now >= bytes && now == before {
+                    return;
+                }
+                before = now;
+                tokio::time::sleep(SETTLED).await;
             }
         };
         drop(tokio::time::timeout(FLUSH, enough).await);

@@ -12,6 +12,7 @@ use fresco_pipeline::money::Money;
 use fresco_providers::{JobReport, JobState, RemoteMedia};
 
 use crate::Engine;
+use crate::crash::{self, Point};
 use crate::platform::{MediaStore, Place, Platform};
 use crate::transact::failure;
 
@@ -20,6 +21,7 @@ impl<P: Platform> Engine<P> {
     pub async fn collect(&self, key: &ContentKey, attempt: Attempt) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
         let Some(row) = ledger.attempt(key, attempt).await.map_err(failure)? else { return Ok(()) };
+        crash::point(Point::CollectRead);
         if !matches!(row.state, AttemptState::Won | AttemptState::Duplicate) {
             match self.report_of(&row).await? {
                 Some(JobReport::Succeeded { media, billable_units, .. }) => {
@@ -43,8 +45,11 @@ impl<P: Platform> Engine<P> {
                 }
                 Some(JobReport::Unread) | None => {}
             }
+            crash::point(Point::CollectDecided);
         }
-        self.tell(key).await
+        self.tell(key).await?;
+        crash::point(Point::CollectTold);
+        Ok(())
     }
 
     /// The recorded report, or what the provider says now; `None` while the job goes on.
@@ -117,6 +122,7 @@ impl<P: Platform> Engine<P> {
         for (index, remote) in media.iter().enumerate() {
             let place = Place { kind: row.request.kind, key: row.key.clone(), attempt: row.attempt, index };
             outputs.push(self.platform.media().store(&place, remote).await?);
+            crash::point(Point::CollectStored);
         }
         Ok(outputs)
     }
@@ -143,6 +149,7 @@ impl<P: Platform> Engine<P> {
         upload.write(bytes.clone()).await.map_err(failure)?;
         // The report that stands on the attempt is the first one and stays, so what is there already is the same text.
         upload.finish().await.map_err(failure)?;
+        crash::point(Point::CollectStored);
         Ok(output)
     }
 

@@ -3,13 +3,16 @@
 
 use fresco_ledger::rows::{AttemptRow, Entry, Pending, Stage, Waiter};
 use fresco_ledger::traits::{Clock, Entries, HandOver, Waiters};
-use fresco_ledger::transition::{LookUp, Outcome, late_later, look_later, looked_up, submitted, told_later, unknown};
+use fresco_ledger::transition::{
+    LookUp, Outcome, late_later, look_later, looked_up, missed, submitted, told_later, unknown,
+};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::ContentKey;
 use fresco_pipeline::plan::QUEUE_SECONDS;
 use fresco_providers::{JobState, Lookup, LookupInput};
 
 use crate::Engine;
+use crate::crash::{self, Point};
 use crate::platform::Platform;
 use crate::transact::{Transacted, failure};
 
@@ -39,6 +42,7 @@ impl<P: Platform> Engine<P> {
             Stage::Submitting => {
                 let attempt = pending.attempt;
                 self.transact(key, attempt, |entry, _| unknown(entry, attempt, now)).await?;
+                crash::point(Point::ExamineUnknown);
                 self.find(key, &row).await
             }
             Stage::Unknown => self.find(key, &row).await,
@@ -68,6 +72,11 @@ impl<P: Platform> Engine<P> {
         match state {
             JobState::Ended(report) => self.record_done(key, pending.attempt, &report).await,
             JobState::Missing => {
+                let now = self.platform.clock().now();
+                let slip = self.transact(key, pending.attempt, |entry, row| missed(entry, row.attempt, now)).await?;
+                if matches!(slip, Transacted::Changed(_)) {
+                    return Ok(());
+                }
                 let cause = Failure::new(ErrorName::ProviderFailed, "the provider does not know the job any more");
                 // It was accepted once, so it may have been billed.
                 let outcome = Outcome { failure: cause, hint: None, billed: row.hold.amount };
@@ -149,6 +158,7 @@ impl<P: Platform> Engine<P> {
                 match self.transact(key, attempt, adopt).await? {
                     Transacted::JobTaken => {}
                     Transacted::Changed(_) => {
+                        crash::point(Point::ExamineAdopted);
                         tracing::info!(entry.key = %key, entry.attempt = %attempt, provider.request_id = job.request_id, "job adopted");
                         return Ok(());
                     }
@@ -162,6 +172,7 @@ impl<P: Platform> Engine<P> {
         let outcome = self.transact(key, attempt, |entry, row| looked_up(entry, row, look_up, policy, now)).await?;
         if matches!(&outcome, Transacted::Changed(entry) if entry.untold) {
             tracing::warn!(entry.key = %key, entry.attempt = %attempt, "attempt lost");
+            crash::point(Point::ExamineLost);
             self.tell(key).await?;
         }
         Ok(())
@@ -187,15 +198,18 @@ impl<P: Platform> Engine<P> {
             self.transact_entry(key, |entry| told_later(entry, now)).await?;
             return Err(cause);
         }
+        crash::point(Point::SweepTold);
         let Some(entry) = ledger.entry(key).await.map_err(failure)? else { return Ok(()) };
         let now = self.platform.clock().now();
         if let Some(late) = entry.late.as_ref().filter(|late| late.look_at <= now) {
             self.platform.hand_over().collect(key, late.attempt).await.map_err(failure)?;
+            crash::point(Point::SweepHandedOver);
             self.transact_entry(key, |entry| late_later(entry, now)).await?;
         }
         let Some(pending) = entry.pending.as_ref().filter(|pending| pending.look_at <= now) else { return Ok(()) };
         let attempt = pending.attempt;
         let outcome = self.examine(&entry, None).await;
+        crash::point(Point::SweepExamined);
         // Where nothing was decided, the entry must not stay at the head of the index.
         self.transact(key, attempt, |entry, _| {
             let still =

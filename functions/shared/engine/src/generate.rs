@@ -13,6 +13,7 @@ use fresco_providers::{Accepted, Submission, SubmitError, SubmittedInput};
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
+use crate::crash::{self, Point};
 use crate::platform::Platform;
 use crate::transact::failure;
 
@@ -49,6 +50,7 @@ impl<P: Platform> Engine<P> {
                 .fail_step(&call.asker(), &cause, self.platform.clock().now())
                 .await
                 .map_err(failure)?;
+            crash::point(Point::GenerateFailed);
         }
         self.platform.tokens().fail(&call.token, &cause).await.map_err(failure)?;
         Ok(())
@@ -59,6 +61,7 @@ impl<P: Platform> Engine<P> {
         let ledger = self.platform.ledger();
         let asker = call.asker();
         let row = ledger.begin_step(&asker, self.platform.clock().now()).await.map_err(failure)?;
+        crash::point(Point::GenerateBegun);
         let Some(row) = row else {
             return Err(Failure::new(ErrorName::RunNotFound, "there is no record of this run and step"));
         };
@@ -71,6 +74,7 @@ impl<P: Platform> Engine<P> {
         }
         let plan = self.ready(&asker, &row).await?;
         let (key, waiter) = (&plan.key, self.wait(call, &plan).await?);
+        crash::point(Point::GenerateWaiting);
         if row.calls > 1 && waiter.joined == Attempt::NONE {
             // A new row for a step that asked before: whoever told an earlier call may have removed the old one since the
             // step was read, and with it that the step shares a failure. The step itself was marked before that.
@@ -146,6 +150,7 @@ impl<P: Platform> Engine<P> {
             if let (Some(ready), false) = (wanted, usable) {
                 let attempt = ready.attempt;
                 self.transact_entry(&plan.key, |entry| expire(entry, attempt)).await?;
+                crash::point(Point::GenerateExpired);
                 continue;
             }
             let lease_until = now + self.settings.function_timeout;
@@ -170,7 +175,9 @@ impl<P: Platform> Engine<P> {
                     let own = entry.pending.as_ref().is_some_and(|pending| pending.leader == waiter.asker);
                     let source = if own { Source::Generated } else { Source::Joined };
                     ledger.note_source(&waiter.asker, source).await.map_err(failure)?;
+                    crash::point(Point::GenerateSourceNoted);
                     ledger.join(&plan.key, &waiter.asker, attempt).await.map_err(failure)?;
+                    crash::point(Point::GenerateJoined);
                     // Read once more: a failure decided before `joined` was written was not told to us.
                     waiter.joined = attempt;
                     fresh = Some(attempt);
@@ -228,6 +235,7 @@ impl<P: Platform> Engine<P> {
         attempt: Attempt,
         token: &str,
     ) -> Result<(), Failure> {
+        crash::point(Point::GenerateClaimed);
         let provider = self.platform.provider(plan.provider);
         let submission = Submission {
             endpoint: plan.endpoint.clone(),
@@ -236,6 +244,7 @@ impl<P: Platform> Engine<P> {
             webhook_url: self.settings.webhook_url(plan.provider, &plan.key, attempt, token),
         };
         let answer = provider.submit(&submission).await;
+        crash::point(Point::GeneratePosted);
         // Of a refused attempt nothing comes: the step may yet get its result from one that another step makes.
         let refused = matches!(&answer, Err(SubmitError::Rejected { .. }));
         let recorded = match answer {
@@ -252,6 +261,7 @@ impl<P: Platform> Engine<P> {
                 self.transact(&plan.key, attempt, |entry, _| unknown(entry, attempt, now)).await.map(drop)
             }
         };
+        crash::point(Point::GenerateRecorded);
         if let Err(cause) = recorded {
             tracing::warn!(entry.key = %plan.key, entry.attempt = %attempt, error.name = %cause.name, error.message = cause.message, "attempt not recorded");
             return Ok(());
@@ -281,6 +291,7 @@ impl<P: Platform> Engine<P> {
     ) -> Result<(), Failure> {
         let now = self.platform.clock().now();
         self.transact(key, attempt, |entry, row| failed(entry, row, outcome, now)).await?;
+        crash::point(Point::AttemptFailed);
         self.tell(key).await
     }
 
@@ -294,6 +305,7 @@ impl<P: Platform> Engine<P> {
         let json =
             serde_json::to_string(report).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
         self.platform.ledger().record_report(key, attempt, &json).await.map_err(failure)?;
+        crash::point(Point::AttemptReported);
         self.platform.hand_over().collect(key, attempt).await.map_err(failure)
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod aws;
 mod collect;
+pub mod crash;
 mod examine;
 mod generate;
 mod inputs;

@@ -12,6 +12,7 @@ use fresco_pipeline::plan::{Events, MAX_EVENTS, MAX_STATE_BYTES, Plan, PlannedSt
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
+use crate::crash::{self, Point};
 use crate::platform::Platform;
 use crate::start::{RunRequest, request_key};
 use crate::survey::Found;
@@ -68,11 +69,13 @@ impl<P: Platform> Engine<P> {
         let checked = self.request_of(run).await?.check();
         let plan = compile(&checked.map_err(|p| Failure::new(ErrorName::DocumentInvalid, p.to_string()))?);
         let found = self.survey(run, &plan).await?;
+        crash::point(Point::PlanLookedUp);
         let now = self.platform.clock().now();
         let rows: Vec<StepRow> =
             plan.steps.iter().zip(&found).map(|(step, found)| row_of(run, step, found, now)).collect();
         let bound = i64::try_from(plan.bound_seconds(self.settings.webhooks())).unwrap_or(i64::MAX / 2_000) * 1_000;
         ledger.plan_run(run, &rows, record.created_at + bound + 600_000).await.map_err(failure)?;
+        crash::point(Point::PlanRowsWritten);
         // Rows of an earlier call of plan stay as they are, and what they say is what is left.
         let rows = ledger.steps(run).await.map_err(failure)?;
         let work = self.left(&plan, &rows);

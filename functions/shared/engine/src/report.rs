@@ -3,17 +3,21 @@
 
 use bytes::Bytes;
 use fresco_ledger::rows::{Asker, Millis, Output, RunRow, RunStatus, Source, StepRow, StepState};
-use fresco_ledger::traits::{Clock, Objects, Runs};
+use fresco_ledger::traits::{Clock, Objects, Runs, Waiters};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName};
 use fresco_pipeline::money::Money;
+use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
+use crate::crash::{self, Point};
 use crate::platform::Platform;
 use crate::start::manifest_key;
 use crate::transact::failure;
 
+/// How many rows are removed side by side.
+const AT_ONCE: usize = 16;
 /// The manifest's format. Raised when a reader of the old one would misread it.
 pub const MANIFEST_VERSION: u32 = 2;
 
@@ -111,6 +115,7 @@ impl<P: Platform> Engine<P> {
         for step in steps.iter().filter(|step| !matches!(step.state, StepState::Done | StepState::Failed)) {
             let asker = Asker { run: run.clone(), step: step.plan.name.clone() };
             ledger.fail_step(&asker, &undecided(step, &record, cause.as_ref()), now).await.map_err(failure)?;
+            crash::point(Point::ReportStepMarked);
         }
         // Read once more: a result may have come between the reading and the marking, and it counts.
         let steps = ledger.steps(run).await.map_err(failure)?;
@@ -125,8 +130,29 @@ impl<P: Platform> Engine<P> {
             .put(&manifest_key(run), Bytes::from(json), "application/json")
             .await
             .map_err(failure)?;
+        crash::point(Point::ReportManifestWritten);
+        // Before the run is closed: a call of report after that does nothing.
+        self.leave_all(&steps).await?;
+        crash::point(Point::ReportLeft);
         ledger.close_run(run, status, why.as_ref(), now).await.map_err(failure)?;
+        crash::point(Point::ReportClosed);
         Ok(closed(status, why))
+    }
+
+    /// Nobody hears under the tokens of a run that ends. A row that stayed would keep a job from being cancelled that only
+    /// the dead wait for.
+    async fn leave_all(&self, steps: &[StepRow]) -> Result<(), Failure> {
+        let ledger = self.platform.ledger();
+        let asked = steps.iter().filter(|step| step.calls > 0);
+        let rows = asked.filter_map(|step| {
+            let asker = Asker { run: step.run.clone(), step: step.plan.name.clone() };
+            Some((step.key.clone()?, asker))
+        });
+        futures::stream::iter(rows.collect::<Vec<_>>())
+            .map(|(key, asker)| async move { ledger.leave(&key, &asker).await.map_err(failure) })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await
     }
 }
 

@@ -9,6 +9,7 @@ use fresco_pipeline::ids::ContentKey;
 use futures::{StreamExt, TryStreamExt};
 
 use crate::Engine;
+use crate::crash::{self, Point};
 use crate::platform::Platform;
 use crate::transact::failure;
 
@@ -33,6 +34,7 @@ impl<P: Platform> Engine<P> {
                 .buffer_unordered(AT_ONCE)
                 .try_collect::<Vec<()>>()
                 .await?;
+            crash::point(Point::TellDelivered);
             let Some(change) = told(&entry, self.platform.clock().now()) else { return Ok(()) };
             match ledger.commit(&change).await {
                 Ok(()) => return Ok(()),
@@ -62,7 +64,9 @@ impl<P: Platform> Engine<P> {
     ) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
         ledger.pin(&waiter.asker, ready, source, self.platform.clock().now()).await.map_err(failure)?;
+        crash::point(Point::TellPinned);
         self.answer_done(&waiter.token).await?;
+        crash::point(Point::TellAnswered);
         ledger.unwait(key, &waiter.asker, &waiter.token).await.map_err(failure)?;
         Ok(())
     }
@@ -77,7 +81,9 @@ impl<P: Platform> Engine<P> {
             return Ok(());
         }
         ledger.fail_step(&waiter.asker, cause, self.platform.clock().now()).await.map_err(failure)?;
+        crash::point(Point::TellMarked);
         self.platform.tokens().fail(&waiter.token, cause).await.map_err(failure)?;
+        crash::point(Point::TellRefused);
         ledger.unwait(key, &waiter.asker, &waiter.token).await.map_err(failure)?;
         Ok(())
     }

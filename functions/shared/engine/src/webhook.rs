@@ -9,6 +9,7 @@ use fresco_pipeline::ids::{Attempt, ContentKey};
 use fresco_providers::{JobReport, JobState, WebhookError, WebhookRequest};
 
 use crate::Engine;
+use crate::crash::{self, Point};
 use crate::platform::Platform;
 use crate::transact::{Transacted, failure};
 use fresco_ledger::rows::{AttemptRow, AttemptState};
@@ -105,6 +106,7 @@ impl<P: Platform> Engine<P> {
         let provider = self.platform.provider(route.provider);
         let request = WebhookRequest { headers, body, now_ms: self.platform.clock().now() };
         let message = provider.read_webhook(&request).await?;
+        crash::point(Point::WebhookVerified);
         let ledger = self.platform.ledger();
         let row = ledger.attempt(&route.key, route.attempt).await.map_err(failure)?;
         let row = row.filter(|row| row.request.provider == route.provider && row.token_hash.matches(&route.token));
@@ -113,7 +115,10 @@ impl<P: Platform> Engine<P> {
         match &row.request_id {
             Some(known) if said(known) => {}
             Some(_) => return Err(Refused::WrongJob),
-            None => self.adopt(route, &row, &message.request_id).await?,
+            None => {
+                self.adopt(route, &row, &message.request_id).await?;
+                crash::point(Point::WebhookAdopted);
+            }
         }
         if matches!(row.state, AttemptState::Won | AttemptState::Duplicate) {
             return Ok(Received::Nothing);
@@ -128,6 +133,7 @@ impl<P: Platform> Engine<P> {
             JobReport::Unread => self.hand_over(route).await?,
             report => self.record_done(&route.key, route.attempt, report).await?,
         }
+        crash::point(Point::WebhookHandedOver);
         Ok(Received::HandedOver)
     }
 

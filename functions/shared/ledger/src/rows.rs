@@ -100,7 +100,7 @@ pub struct Pending {
     pub request_id: Option<String>,
     /// Who claimed it; a retryable failure is told to it alone.
     pub leader: Asker,
-    /// How often the provider's list was searched in vain.
+    /// How often the provider's list was searched in vain; once it is submitted, how often the provider did not know it.
     pub lookups: u32,
     /// How often sweep looked at it since it was submitted; spaces out the looks.
     pub checks: u32,

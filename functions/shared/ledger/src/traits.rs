@@ -204,6 +204,8 @@ pub trait Waiters: Send + Sync {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Every waiter of the entry (strongly consistent).
     fn waiters(&self, key: &ContentKey) -> impl Future<Output = Result<Vec<Waiter>, StoreError>> + Send;
+    /// Removes the row, whatever its token: the run has ended, and nobody hears under it.
+    fn leave(&self, key: &ContentKey, asker: &Asker) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Removes the row if it still has this token; whether it did.
     fn unwait(
         &self,

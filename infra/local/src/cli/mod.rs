@@ -1,5 +1,6 @@
 //! The command line: what it takes, and which exit code says what.
 
+mod chaos;
 mod output;
 mod pipeline;
 mod plan;
@@ -67,6 +68,8 @@ enum Command {
         /// The run.
         run: String,
     },
+    /// Let everything go wrong on a stack of its own, and look whether all fits together afterwards.
+    Chaos(ChaosArgs),
     /// Build the functions' packages under target/fresco, as a deployment takes them.
     Package {
         /// Optimised, for AWS.
@@ -106,6 +109,16 @@ struct PlanArgs {
     pipeline: PipelineArgs,
     #[command(flatten)]
     simulator: SimulatorArgs,
+}
+
+#[derive(Debug, Args)]
+struct ChaosArgs {
+    /// So many runs of random pipelines.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    runs: u32,
+    /// What is drawn; the same seed draws the same. A new one otherwise, which is printed.
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -154,6 +167,7 @@ pub(crate) async fn main() -> ExitCode {
         Command::Down { purge } => stack::down(&output, &cli.place, purge).await,
         Command::Status { run } => status::status(&output, &cli.place, run.as_deref()).await,
         Command::Stop { run } => status::stop(&output, &cli.place, &run).await,
+        Command::Chaos(args) => chaos::run(&output, &cli.place, args).await,
         Command::Package { release } => stack::package(&output, release).await,
     };
     match ended {

@@ -34,13 +34,7 @@ pub(super) async fn start(output: &Output, place: &Place, scale: f64, keep: bool
 /// A client of it.
 pub(super) async fn client(stack: &Stack) -> Result<Client, Ended> {
     let aws = fresco_ledger::aws::connect_local(stack.endpoint_url()).await;
-    let parts = Parts {
-        table: stack.output("TableName").to_owned(),
-        bucket: stack.output("BucketName").to_owned(),
-        machine_arn: stack.output("RunMachineArn").to_owned(),
-        sweep_function: stack.output("SweepFunctionName").to_owned(),
-    };
-    Ok(Client::new(&aws, &parts)?)
+    Ok(Client::new(&aws, &Parts::of(stack))?)
 }
 
 pub(super) async fn up(output: &Output, place: &Place, args: UpArgs) -> Result<(), Ended> {
@@ -97,7 +91,7 @@ fn instance(layout: &Layout, place: &Place) -> PathBuf {
 }
 
 /// Stages are shown; what goes on within one only in its log.
-fn progress(output: &Output) -> Progress {
+pub(super) fn progress(output: &Output) -> Progress {
     let shown = output.clone();
     Progress::new(move |notice| {
         if let Notice::Step(text) = notice {

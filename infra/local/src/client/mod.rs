@@ -14,6 +14,8 @@ use fresco_ledger::traits::{Clock, Objects, Runs};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 
+use crate::stack::Stack;
+
 pub use inputs::{Inputs, gather};
 pub use run::{Event, Watch};
 pub use save::{Saved, SavedFile, save};
@@ -47,6 +49,18 @@ pub struct Parts {
     pub machine_arn: String,
     /// `SweepFunctionName`.
     pub sweep_function: String,
+}
+
+impl Parts {
+    /// Those of a stack on this machine.
+    pub fn of(stack: &Stack) -> Self {
+        Parts {
+            table: stack.output("TableName").to_owned(),
+            bucket: stack.output("BucketName").to_owned(),
+            machine_arn: stack.output("RunMachineArn").to_owned(),
+            sweep_function: stack.output("SweepFunctionName").to_owned(),
+        }
+    }
 }
 
 impl Client {

@@ -1,7 +1,7 @@
 //! The emulator of AWS: MiniStack under `emulator/start.py`, on loopback, with an environment of its own so that nothing
 //! of the user's (keys above all) reaches it or the functions that it starts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ pub(crate) struct Wanted {
     pub(crate) last_port: Option<u16>,
     /// Factor on the Wait states and retry delays of state machines.
     pub(crate) wait_scale: Option<f64>,
+    /// The folder of crash points.
+    pub(crate) crashes: Option<PathBuf>,
 }
 
 /// A started emulator and its port.
@@ -98,6 +100,9 @@ fn command(layout: &Layout, instance: &Instance, python: &Path, wanted: &Wanted,
     command.env("IOT_MTLS_ENABLED", "0").env("SFTP_ENABLED", "0").env("LOG_LEVEL", "WARNING");
     if let Some(scale) = wanted.wait_scale {
         command.env("SFN_WAIT_SCALE", scale.to_string());
+    }
+    if let Some(folder) = &wanted.crashes {
+        command.env("FRESCO_CRASH", folder);
     }
     command
 }

@@ -1,4 +1,5 @@
-//! One GET on loopback, to ask a starting process whether it is ready. Anything more goes through a real client.
+//! Short requests on loopback: whether a starting process is ready, and the simulator's control routes. Anything more goes
+//! through a real client.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -6,16 +7,28 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The longest answer: the simulator's record of some ten thousand requests.
+const MAX_ANSWER: u64 = 64 << 20;
+
 /// Status and body of `http://127.0.0.1:{port}{path}`.
 pub(crate) fn get(port: u16, path: &str) -> io::Result<(u16, String)> {
+    send(port, "GET", path, "")
+}
+
+/// Status and body of the answer to a request with a JSON body.
+pub(crate) fn send(port: u16, method: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     // HTTP/1.0: the body is neither chunked nor followed by anything.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")?;
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )?;
     let mut answer = Vec::new();
-    stream.take(1 << 20).read_to_end(&mut answer)?;
+    stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
     parse(&String::from_utf8_lossy(&answer)).ok_or_else(|| io::Error::other("no HTTP answer"))
 }
 

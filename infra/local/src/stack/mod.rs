@@ -65,6 +65,8 @@ pub struct Options {
     pub concurrency: usize,
     /// Factor on the Wait states and retry delays of state machines; 1 otherwise.
     pub wait_scale: Option<f64>,
+    /// The folder of crash points: files in it end functions built for development at the points they name.
+    pub crashes: Option<PathBuf>,
     /// Values for the template's parameters, over the local ones.
     pub parameters: BTreeMap<String, String>,
     /// Where notices go.
@@ -83,6 +85,7 @@ impl Options {
             scale: 0.2,
             concurrency: 40,
             wait_scale: None,
+            crashes: None,
             parameters: BTreeMap::new(),
             progress: Progress::silent(),
         }
@@ -94,6 +97,7 @@ impl Options {
 pub struct Stack {
     endpoint_url: String,
     simulator_url: String,
+    simulator_port: u16,
     outputs: BTreeMap<String, String>,
     instance: PathBuf,
     attached: bool,
@@ -126,6 +130,7 @@ impl Stack {
         Ok(Self {
             endpoint_url: url(emulator_port),
             simulator_url: url(simulator_port),
+            simulator_port,
             outputs,
             instance: instance.folder().to_owned(),
             attached,
@@ -147,6 +152,19 @@ impl Stack {
     /// Base URL of the simulated providers.
     pub fn simulator_url(&self) -> &str {
         &self.simulator_url
+    }
+
+    /// Asks a control route of the simulated providers; its answer as JSON.
+    pub fn control(&self, method: &str, route: &str, body: &serde_json::Value) -> Result<serde_json::Value, Error> {
+        let asked = format!("asking the simulator for {route}");
+        let failed = |message: String| Error::Aws { action: asked.clone(), message };
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let answer = http::send(self.simulator_port, method, &format!("/_control/{route}"), &body);
+        let (status, answer) = answer.map_err(|error| failed(error.to_string()))?;
+        if !(200..300).contains(&status) {
+            return Err(failed(format!("{status}: {answer}")));
+        }
+        serde_json::from_str(&answer).map_err(|error| failed(error.to_string()))
     }
 
     /// The template's outputs, by name.

@@ -92,7 +92,12 @@ pub(crate) fn begin(options: &Options) -> Result<Begun, Error> {
         // The build uses the cores; the environment and the emulator mostly wait.
         let building = scope.spawn(|| build_and_pack(options, settings.release));
         let python = venv::ensure(&options.layout, progress)?;
-        let wanted = Wanted { port: options.port, last_port: ports.emulator, wait_scale: options.wait_scale };
+        let wanted = Wanted {
+            port: options.port,
+            last_port: ports.emulator,
+            wait_scale: options.wait_scale,
+            crashes: options.crashes.clone(),
+        };
         let emulator = emulator::start(&options.layout, &instance, &python, &wanted, progress, |emulator| {
             let record = Running {
                 version: running::version(),

@@ -62,6 +62,7 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
             &[
                 "dynamodb:BatchGetItem",
                 "dynamodb:BatchWriteItem",
+                "dynamodb:DeleteItem",
                 "s3:GetObject",
                 "s3:ListBucket",
                 "s3:PutObject",
@@ -112,6 +113,7 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
             &[
                 "dynamodb:BatchGetItem",
                 "dynamodb:BatchWriteItem",
+                "dynamodb:DeleteItem",
                 "s3:GetObject",
                 "s3:ListBucket",
                 "s3:PutObject",

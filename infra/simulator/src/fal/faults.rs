@@ -36,10 +36,30 @@ pub(super) fn poll(fault: &Fault, action: &str) -> Option<PollFault> {
     let Fault::Poll(fault) = fault else { return None };
     let strikes = match fault {
         PollFault::StatusError { .. } | PollFault::StatusHtml | PollFault::StatusCut => action == "status",
-        PollFault::ResultError { .. } => action != "status",
+        PollFault::ResultError { .. } | PollFault::ResultHtml | PollFault::ResultCut => action != "status",
         PollFault::Missing => true,
+        PollFault::ListingError { .. } | PollFault::ListingHides | PollFault::KeysError { .. } => false,
     };
     strikes.then(|| fault.clone())
+}
+
+pub(super) fn listing(fault: &Fault) -> Option<PollFault> {
+    match fault {
+        Fault::Poll(fault @ PollFault::ListingError { .. }) => Some(fault.clone()),
+        _ => None,
+    }
+}
+
+/// Whether a request is left out of a listing.
+pub(super) fn hides(fault: &Fault) -> Option<()> {
+    matches!(fault, Fault::Poll(PollFault::ListingHides)).then_some(())
+}
+
+pub(super) fn keys(fault: &Fault) -> Option<PollFault> {
+    match fault {
+        Fault::Poll(fault @ PollFault::KeysError { .. }) => Some(fault.clone()),
+        _ => None,
+    }
 }
 
 /// The address that an output names.
@@ -145,14 +165,19 @@ fn throttled(status: StatusCode) -> Answer {
 /// The answer to a question about a request that says nothing about it.
 pub(super) fn no_news(fault: &PollFault, wire: &Wire) -> Response {
     match fault {
-        PollFault::StatusError { status } | PollFault::ResultError { status } => {
+        PollFault::StatusError { status }
+        | PollFault::ResultError { status }
+        | PollFault::ListingError { status }
+        | PollFault::KeysError { status } => {
             let status = status_code(*status);
             let detail = status.canonical_reason().unwrap_or("Internal Server Error");
             answer(status, json!({ "detail": detail })).into_response()
         }
-        PollFault::StatusHtml => page(StatusCode::BAD_GATEWAY),
-        PollFault::StatusCut => wire.cut(),
-        PollFault::Missing => answer(StatusCode::NOT_FOUND, json!({ "status": "NOT_FOUND" })).into_response(),
+        PollFault::StatusHtml | PollFault::ResultHtml => page(StatusCode::BAD_GATEWAY),
+        PollFault::StatusCut | PollFault::ResultCut => wire.cut(),
+        PollFault::Missing | PollFault::ListingHides => {
+            answer(StatusCode::NOT_FOUND, json!({ "status": "NOT_FOUND" })).into_response()
+        }
     }
 }
 

@@ -22,13 +22,14 @@ pub(crate) mod work;
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
+use crate::wire::Wire;
 use crate::world::World;
 
 /// Inputs may carry media as data URIs.
@@ -46,8 +47,13 @@ pub(crate) fn router() -> Router<Arc<World>> {
 }
 
 /// The public keys that webhooks are signed with.
-async fn jwks(State(world): State<Arc<World>>) -> Json<Value> {
-    Json(json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": world.identity.public_key_base64url() }] }))
+async fn jwks(State(world): State<Arc<World>>, ConnectInfo(wire): ConnectInfo<Wire>) -> Response {
+    // No request is meant, so only a rule that means every one strikes.
+    if let Some(hit) = world.strike("", None, faults::keys) {
+        return faults::no_news(&hit.fault, &wire);
+    }
+    let key = json!({ "kty": "OKP", "crv": "Ed25519", "x": world.identity.public_key_base64url() });
+    Json(json!({ "keys": [key] })).into_response()
 }
 
 /// A status, a JSON body and headers: small enough to be an error.

@@ -3,15 +3,17 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
+use axum::extract::{ConnectInfo, Query, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::requests::Request;
-use super::{Answer, answer, authorize, endpoints, work};
+use super::{Answer, answer, authorize, endpoints, faults, work};
 use crate::clock::{now_ms, parse_instant, rfc3339};
+use crate::wire::Wire;
 use crate::world::World;
 
 const DAY_MS: i64 = 86_400_000;
@@ -24,15 +26,19 @@ type Parameters = Query<Vec<(String, String)>>;
 /// `null` for what is not known yet.
 pub(crate) async fn requests(
     State(world): State<Arc<World>>,
+    ConnectInfo(wire): ConnectInfo<Wire>,
     Query(query): Parameters,
     headers: HeaderMap,
-) -> Result<Answer, Answer> {
+) -> Result<Response, Answer> {
     authorize(&world, &headers)?;
     let all = |name: &str| query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect();
     let one = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let endpoint_ids: Vec<String> = all("endpoint_id");
     if endpoint_ids.is_empty() {
         return Err(invalid("endpoint_id is required"));
+    }
+    if let Some(hit) = endpoint_ids.iter().find_map(|id| world.strike(id, None, faults::listing)) {
+        return Ok(faults::no_news(&hit.fault, &wire));
     }
     let request_id = one("request_id");
     let instant = |name: &str| match one(name) {
@@ -78,9 +84,15 @@ pub(crate) async fn requests(
     let next_cursor = found.last().filter(|_| has_more).map(|request| cursor(request.job.sequence));
     let mut items = Vec::with_capacity(found.len());
     for request in &found {
+        let job = &request.job;
+        if let Some(hit) = world.strike(job.endpoint.id, job.prompt(), faults::hides) {
+            world.requests.struck(&job.id, hit.name);
+            continue;
+        }
         items.push(item(&world, request, expand).await);
     }
-    Ok(answer(StatusCode::OK, json!({ "items": items, "next_cursor": next_cursor, "has_more": has_more })))
+    let body = json!({ "items": items, "next_cursor": next_cursor, "has_more": has_more });
+    Ok(answer(StatusCode::OK, body).into_response())
 }
 
 async fn item(world: &Arc<World>, request: &Request, expand: bool) -> Value {

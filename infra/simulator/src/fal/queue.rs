@@ -55,23 +55,44 @@ pub(crate) async fn submit(
     if let Some(refusal) = fault.as_ref().and_then(|hit| faults::refusal(&hit.fault, endpoint, &input, &wire)) {
         return Ok(refusal);
     }
-    let before_reply = parameter("fal_webhook").and_then(|_| world.strike(endpoint.id, prompt, faults::before_reply));
+    let webhook = parameter("fal_webhook");
+    let before_reply = webhook.as_ref().and_then(|_| world.strike(endpoint.id, prompt, faults::before_reply));
+    let struck = [fault.as_ref().map(|hit| hit.name), before_reply.as_ref().map(|hit| hit.name)];
+    let (job, mut reply) = accept(&world, endpoint, input, webhook, &headers);
+    for name in struck.into_iter().flatten() {
+        world.requests.struck(&job.id, name);
+    }
+    if let Some(hit) = before_reply {
+        webhook::delivered(&world, &job.id, Duration::from_secs_f64(hit.fault)).await;
+    }
+    let fault = fault.and_then(|hit| reply::Fault::of(&hit.fault));
+    if fault == Some(reply::Fault::Nameless) {
+        reply = json!({ "status": reply["status"], "queue_position": reply["queue_position"] });
+        return Ok(answer(StatusCode::OK, reply).into_response());
+    }
+    let reply = reply::send(&world, &wire, fault.as_ref(), &reply).await;
+    Ok(([("x-fal-request-id", job.id.clone())], reply).into_response())
+}
+
+/// Takes a request into the queue; gives it and the body of the reply.
+fn accept(
+    world: &Arc<World>,
+    endpoint: &'static Endpoint,
+    input: Map<String, Value>,
+    webhook: Option<String>,
+    headers: &HeaderMap,
+) -> (Arc<Job>, Value) {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let start_within = header("x-fal-request-timeout").or_else(|| header("x-fal-request-start-timeout"));
     let start_within =
         start_within.and_then(|text| text.parse().ok()).and_then(|secs| Duration::try_from_secs_f64(secs).ok());
 
-    let plan = plan(&world, endpoint, &input);
-    let work_fault = match plan {
-        Ok(_) => world.strike(endpoint.id, prompt, |fault| faults::work(fault, endpoint)),
-        Err(_) => None,
-    };
-    let struck = [
-        fault.as_ref().map(|hit| hit.name),
-        work_fault.as_ref().map(|hit| hit.name),
-        before_reply.as_ref().map(|hit| hit.name),
-    ];
-    let latency = latency(&world, endpoint);
+    let plan = plan(world, endpoint, &input);
+    let prompt = input.get("prompt").and_then(Value::as_str);
+    // What the application refuses is not worked on, so nothing can go wrong with it.
+    let hit = plan.as_ref().ok().and_then(|_| world.strike(endpoint.id, prompt, |fault| faults::work(fault, endpoint)));
+    let struck = hit.as_ref().map(|hit| hit.name);
+    let latency = latency(world, endpoint);
     let ticket = world.gate.line_up();
     let position = world.gate.position(ticket.number());
     let job = world.requests.add(|sequence| Job {
@@ -80,39 +101,28 @@ pub(crate) async fn submit(
         endpoint,
         input: Value::Object(input),
         plan,
-        webhook: parameter("fal_webhook"),
+        webhook,
         keeps_payloads: header("x-fal-store-io") != Some("0"),
         ticket: ticket.number(),
         sent_ms: now_ms(),
-        fault: work_fault.map(|hit| hit.fault),
+        fault: hit.map(|hit| hit.fault),
         cancelled: Notify::new(),
     });
     world.count(|counters| {
         counters.accepted += 1;
         counters.endpoint(endpoint.id).accepted += 1;
     });
-    for name in struck.into_iter().flatten() {
+    if let Some(name) = struck {
         world.requests.struck(&job.id, name);
     }
     // Before the answer: what was accepted is not forgotten.
     world.journal.accepted(&job);
-    work::begin(&world, job.clone(), ticket, latency, start_within);
+    work::begin(world, job.clone(), ticket, latency, start_within);
 
     let mut reply = json!({ "status": "IN_QUEUE", "request_id": job.id, "gateway_request_id": job.id,
         "queue_position": position });
-    add_addresses(&mut reply, &world, &job);
-    if let Some(hit) = before_reply {
-        webhook::delivered(&world, &job.id, Duration::from_secs_f64(hit.fault)).await;
-    }
-    match fault.and_then(|hit| reply::Fault::of(&hit.fault)) {
-        Some(reply::Fault::Nameless) => {
-            Ok(answer(StatusCode::OK, json!({ "status": "IN_QUEUE", "queue_position": position })).into_response())
-        }
-        fault => {
-            let reply = reply::send(&world, &wire, fault.as_ref(), &reply).await;
-            Ok(([("x-fal-request-id", job.id.clone())], reply).into_response())
-        }
-    }
+    add_addresses(&mut reply, world, &job);
+    (job, reply)
 }
 
 /// `GET …/requests/{id}`, `…/response`, `…/status`

@@ -13,7 +13,7 @@ pub enum Fault {
     Submit(SubmitFault),
     /// The work, and what it comes to.
     Work(WorkFault),
-    /// Questions for status and result.
+    /// Questions for status, result, listing and keys.
     Poll(PollFault),
     /// Outputs and their downloads.
     Media(MediaFault),
@@ -202,7 +202,7 @@ stage! {
 }
 
 stage! {
-    /// What becomes of a question for status or result.
+    /// What becomes of a question for status, result, listing or keys.
     PollFault as Poll:
     /// The status is answered with an error.
     "status_error" StatusError {
@@ -220,8 +220,26 @@ stage! {
         #[serde(default = "internal")]
         status: u16,
     };
+    /// The result is answered with the page of a proxy.
+    "result_html" ResultHtml;
+    /// The result is not answered: the connection closes.
+    "result_cut" ResultCut;
     /// Status and result do not know the request.
     "missing" Missing;
+    /// The listing of requests is answered with an error.
+    "listing_error" ListingError {
+        /// 400 to 599.
+        #[serde(default = "internal")]
+        status: u16,
+    };
+    /// The listing does not show the request.
+    "listing_hides" ListingHides;
+    /// The key set is answered with an error.
+    "keys_error" KeysError {
+        /// 400 to 599.
+        #[serde(default = "internal")]
+        status: u16,
+    };
 }
 
 stage! {

@@ -222,9 +222,12 @@ fn wrong_field(fault: &Fault) -> Option<&'static str> {
         },
         Fault::Work(WorkFault::PayloadNull { status: code }) => status(*code != 200 && !errors.contains(code)),
         Fault::Work(WorkFault::Slow { seconds: long }) => seconds(*long),
-        Fault::Poll(PollFault::StatusError { status: code } | PollFault::ResultError { status: code }) => {
-            status(!errors.contains(code))
-        }
+        Fault::Poll(
+            PollFault::StatusError { status: code }
+            | PollFault::ResultError { status: code }
+            | PollFault::ListingError { status: code }
+            | PollFault::KeysError { status: code },
+        ) => status(!errors.contains(code)),
         Fault::Media(MediaFault::MediaStatus { status: code }) => status(!errors.contains(code)),
         Fault::Media(MediaFault::Slow { seconds: long }) => seconds(*long),
         // It becomes a header.

@@ -185,6 +185,9 @@ impl Waiters for Sim {
         };
         self.ledger("waiters", || brief(key).to_owned(), effect).await
     }
+    async fn leave(&self, key: &ContentKey, asker: &Asker) -> Result<(), StoreError> {
+        self.ledger("leave", || short(asker), self.0.memory.leave(key, asker)).await
+    }
     async fn unwait(&self, key: &ContentKey, asker: &Asker, token: &str) -> Result<bool, StoreError> {
         self.ledger(
             "unwait",

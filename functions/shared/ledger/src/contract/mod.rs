@@ -39,6 +39,7 @@ macro_rules! table_contract {
             joining_and_running_are_noted,
             every_waiter_of_the_entry_and_no_other,
             only_the_latest_token_ends_a_wait,
+            a_row_is_left_whatever_its_token,
         ]);
         $crate::contract_tests!($store, runs: [
             a_run_is_what_was_created,

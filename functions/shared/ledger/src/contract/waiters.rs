@@ -82,3 +82,15 @@ pub async fn only_the_latest_token_ends_a_wait(store: &impl Waiters) {
     let again = store.wait(&key("a"), &wait(&who, "token 3", 5, NOW + 7)).await.unwrap();
     assert_eq!((again.joined, again.base, again.since), (Attempt::NONE, Attempt(5), NOW + 7));
 }
+
+/// Whatever the token; and it is no error that there is none.
+pub async fn a_row_is_left_whatever_its_token(store: &(impl Entries + Waiters)) {
+    let (who, other) = (asker("one", "image"), asker("two", "image"));
+    for asker in [&who, &other] {
+        store.wait(&key("a"), &wait(asker, "token", 0, NOW)).await.unwrap();
+    }
+    store.leave(&key("a"), &who).await.unwrap();
+    store.leave(&key("a"), &who).await.unwrap();
+    let left = store.waiters(&key("a")).await.unwrap();
+    assert_eq!(left.iter().map(|waiter| &waiter.asker).collect::<Vec<_>>(), [&other]);
+}

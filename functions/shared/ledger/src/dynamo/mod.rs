@@ -24,7 +24,10 @@ mod expression;
 mod item;
 mod runs;
 mod steps;
+mod survey;
 mod waiters;
+
+pub use survey::Everything;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;

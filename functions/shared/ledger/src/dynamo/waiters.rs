@@ -38,6 +38,16 @@ impl Waiters for Dynamo {
         self.query(&encode::entry_pk(key), encode::WAITER_PREFIX).await?.iter().map(decode::waiter).collect()
     }
 
+    async fn leave(&self, key: &ContentKey, asker: &Asker) -> Result<(), StoreError> {
+        let delete = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .key(PK, text(encode::entry_pk(key)))
+            .key(SK, text(encode::waiter_sk(asker)));
+        delete.send().await.map(drop).map_err(|error| failed("DeleteItem", &error))
+    }
+
     async fn unwait(&self, key: &ContentKey, asker: &Asker, token: &str) -> Result<bool, StoreError> {
         let delete = self
             .client

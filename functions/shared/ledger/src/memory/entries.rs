@@ -146,6 +146,11 @@ impl Waiters for Memory {
         Ok(())
     }
 
+    async fn leave(&self, key: &ContentKey, asker: &Asker) -> Result<(), StoreError> {
+        self.lock().waiters.remove(&(key.clone(), asker.clone()));
+        Ok(())
+    }
+
     async fn seen_running(&self, key: &ContentKey, asker: &Asker, now: Millis) -> Result<(), StoreError> {
         if let Some(waiter) = self.lock().waiters.get_mut(&(key.clone(), asker.clone())) {
             waiter.running_since.get_or_insert(now);

@@ -13,7 +13,7 @@ mod tests;
 
 pub use ask::{Answer, Ask, ask, expire};
 pub use end::{Completion, Outcome, complete, ended_late, failed, fetch_failed, late_later};
-pub use submit::{LookUp, UnknownPolicy, cancelling, look_later, looked_up, submitted, unknown};
+pub use submit::{LookUp, UnknownPolicy, cancelling, look_later, looked_up, missed, submitted, unknown};
 pub use tell::{Message, told, told_later, whom};
 
 use crate::rows::{Entry, Millis};
@@ -26,6 +26,8 @@ pub const MAX_FETCHES: u32 = 6;
 pub const EMPTY_LOOKUPS: u32 = 2;
 /// How long sweep waits before it hands an attempt that ended late over again.
 pub const LATE_PAUSE: Millis = 300_000;
+/// How often a provider has to say that it does not know a job before it is believed.
+pub const MISSES: u32 = 3;
 /// How long the one who decided has to tell the waiters before sweep does.
 pub const TELL_GRACE: Millis = 30_000;
 /// How long after we asked for a cancellation sweep looks whether it has come to anything.

@@ -5,7 +5,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::Attempt;
 use serde::{Deserialize, Serialize};
 
-use super::{CANCEL_GRACE, EMPTY_LOOKUPS, TELL_GRACE, due_of, hold, look_interval};
+use super::{CANCEL_GRACE, EMPTY_LOOKUPS, MISSES, TELL_GRACE, due_of, hold, look_interval};
 use crate::rows::{AttemptRow, AttemptState, Entry, Failed, Millis, Stage};
 use crate::traits::{Change, JobOf};
 
@@ -33,6 +33,7 @@ pub fn submitted(entry: &Entry, row: &AttemptRow, request_id: &str, now: Millis)
     }
     if let Some(pending) = entry.pending.as_mut().filter(|p| p.attempt == row.attempt && p.stage != Stage::Submitted) {
         pending.stage = Stage::Submitted;
+        pending.lookups = 0;
         pending.request_id = Some(request_id.to_owned());
         pending.look_at = now + look_interval(0);
         news = true;
@@ -117,6 +118,20 @@ pub fn cancelling(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change
     let pending = entry.pending.as_mut().filter(|p| p.attempt == attempt && p.stage == Stage::Submitted)?;
     pending.cancelling = true;
     pending.look_at = pending.look_at.min(now + CANCEL_GRACE);
+    entry.due = due_of(&entry, entry.due.unwrap_or(now));
+    Some(Change::of(entry))
+}
+
+/// The provider says that it does not know a job which it has accepted. Once may be a slip of its; `None`: it has said so
+/// often enough, and the attempt has failed.
+pub fn missed(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
+    let mut entry = entry.clone();
+    let pending = entry.pending.as_mut().filter(|p| p.attempt == attempt && p.stage == Stage::Submitted)?;
+    if pending.lookups + 1 >= MISSES {
+        return None;
+    }
+    pending.lookups += 1;
+    pending.look_at = now + look_interval(0);
     entry.due = due_of(&entry, entry.due.unwrap_or(now));
     Some(Change::of(entry))
 }

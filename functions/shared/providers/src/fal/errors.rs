@@ -290,7 +290,8 @@ pub(super) fn job_error(reply: &ErrorReply) -> Option<JobReport> {
         }
         (None, None) => match reply.status {
             499 => Some(JobReport::Cancelled { billed: false }),
-            500.. if reply.ingress || !(reply.text.is_some() || reply.of_request) => None,
+            // Not of the request: the queue itself failed, and the result may well be there.
+            500.. if reply.ingress || !reply.of_request => None,
             500.. if reply.retryable == Some(false) => failed(ErrorName::ProviderFailed, false),
             500.. => failed(ErrorName::ProviderUnavailable, false),
             408 | 429 => failed(ErrorName::ProviderUnavailable, false),
@@ -310,6 +311,7 @@ pub(super) fn status_error(error: Option<&str>, error_type: Option<&str>) -> Opt
         status: error.and_then(status_in).unwrap_or(500),
         text: error.map(clean),
         error_type: error_type.map(word),
+        of_request: true,
         ..ErrorReply::default()
     };
     job_error(&reply)

@@ -110,7 +110,9 @@ fn ends_of_jobs() {
             failed(ProviderFailed, false),
         ),
         (503, vec![no], infrastructure("runner_disconnected"), failed(ProviderFailed, false)),
-        (500, vec![], r#"{"detail":"Internal Server Error"}"#.into(), failed(ProviderUnavailable, false)),
+        // Nothing says that it is the request's own: the job may well have a result, which is paid.
+        (500, vec![], r#"{"detail":"Internal Server Error"}"#.into(), None),
+        (500, vec![of_request], r#"{"detail":"Internal Server Error"}"#.into(), failed(ProviderUnavailable, false)),
         (500, vec![of_request], "Internal Server Error".into(), failed(ProviderUnavailable, false)),
         (500, vec![of_request, no], "Internal Server Error".into(), failed(ProviderFailed, false)),
         (404, vec![], r#"{"detail":"gone"}"#.into(), failed(ProviderNotFound, true)),
