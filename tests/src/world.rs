@@ -27,16 +27,22 @@ const CRASHES: &str = "crashes";
 /// The stack outlives the runtime of the test that asks first, so it has one of its own.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
 static SHARED: OnceCell<Shared> = OnceCell::const_new();
+/// The one that no webhook reaches. A suite may have both.
+static ASKING: OnceCell<Shared> = OnceCell::const_new();
+
+const NO_WEBHOOKS: &[(&str, &str)] = &[("PublicUrl", "none")];
+const HURRY: Option<f64> = Some(0.1);
 
 struct Shared {
     stack: Stack,
 }
 
-/// What differs between the stacks of test binaries.
+/// What differs between stacks.
 #[derive(Debug, Clone, Copy, Default)]
 struct Setup {
     parameters: &'static [(&'static str, &'static str)],
     crashes: bool,
+    wait_scale: Option<f64>,
 }
 
 /// A stack under test, and clients of it that belong to the asking test.
@@ -100,28 +106,39 @@ pub fn most_at_once(requests: &[Request]) -> usize {
 impl World {
     /// The stack of this test binary; the first to ask starts it.
     pub async fn get() -> World {
-        Self::with(Setup::default()).await
+        Self::of(shared().await).await
     }
 
     /// The same, where no webhook can reach it.
     pub async fn without_webhooks() -> World {
-        Self::with(Setup { parameters: &[("PublicUrl", "none")], ..Setup::default() }).await
+        Self::of(get_or_start(&ASKING, "asking", &Setup { parameters: NO_WEBHOOKS, ..Setup::default() }).await).await
     }
 
-    /// The same, with functions that can be ended at the engine's crash points, and a state machine that hardly pauses
-    /// before it tries again.
+    /// A stack whose state machine hardly pauses before it tries again.
+    pub async fn in_a_hurry() -> World {
+        Self::of(get_or_start(&SHARED, "shared", &Setup { wait_scale: HURRY, ..Setup::default() }).await).await
+    }
+
+    /// The same, where no webhook can reach it.
+    pub async fn in_a_hurry_without_webhooks() -> World {
+        let setup = Setup { parameters: NO_WEBHOOKS, wait_scale: HURRY, ..Setup::default() };
+        Self::of(get_or_start(&ASKING, "asking", &setup).await).await
+    }
+
+    /// The same as in a hurry, with functions that can be ended at the engine's crash points.
     pub async fn with_crashes() -> World {
-        Self::with(Setup { crashes: true, ..Setup::default() }).await
+        let setup = Setup { crashes: true, wait_scale: HURRY, ..Setup::default() };
+        Self::of(get_or_start(&SHARED, "shared", &setup).await).await
     }
 
     /// The same, where neither a webhook nor the sweep comes: all is left to the nudge.
     pub async fn with_crashes_and_nudges() -> World {
         let parameters = &[("PublicUrl", "none"), ("SweepState", "DISABLED")];
-        Self::with(Setup { parameters, crashes: true }).await
+        let setup = Setup { parameters, crashes: true, wait_scale: HURRY };
+        Self::of(get_or_start(&SHARED, "shared", &setup).await).await
     }
 
-    async fn with(setup: Setup) -> World {
-        let shared = shared(setup).await;
+    async fn of(shared: &'static Shared) -> World {
         let aws = fresco_ledger::aws::connect_local(shared.stack.endpoint_url()).await;
         let client = Client::new(&aws, &Parts::of(&shared.stack)).expect("a client");
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -231,6 +248,17 @@ impl World {
         wanted.map(|record| Request { record: record.clone() }).collect()
     }
 
+    /// What a control route of the simulator says.
+    pub async fn control_state(&self, route: &str) -> Value {
+        self.get_json(&format!("{}/_control/{route}", self.simulator())).await
+    }
+
+    /// No rule for faults is left.
+    pub async fn forget_faults(&self) {
+        let url = format!("{}/_control/faults", self.simulator());
+        assert!(self.http.delete(url).send().await.expect("an answer").status().is_success());
+    }
+
     /// Posts to a control route of the simulator.
     pub async fn control(&self, route: &str, body: &Value) -> Value {
         let url = format!("{}/_control/{route}", self.simulator());
@@ -290,25 +318,30 @@ impl World {
 
 /// Where the local AWS of this test binary listens, for suites that need no more of it.
 pub async fn endpoint_url() -> &'static str {
-    shared(Setup::default()).await.stack.endpoint_url()
+    shared().await.stack.endpoint_url()
 }
 
-async fn shared(setup: Setup) -> &'static Shared {
-    SHARED.get_or_init(|| async { RUNTIME.spawn(start(setup)).await.expect("the stack starts") }).await
+async fn shared() -> &'static Shared {
+    get_or_start(&SHARED, "shared", &Setup::default()).await
 }
 
-async fn start(setup: Setup) -> Shared {
+async fn get_or_start(cell: &'static OnceCell<Shared>, name: &'static str, setup: &Setup) -> &'static Shared {
+    let setup = *setup;
+    cell.get_or_init(|| async { RUNTIME.spawn(start(name, setup)).await.expect("the stack starts") }).await
+}
+
+async fn start(name: &str, setup: Setup) -> Shared {
     let layout = Layout::find().expect("the project");
-    let folder = folder(&layout);
+    let instance = folder(&layout).join(name);
     let parameters = setup.parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let crashes = setup.crashes.then(|| folder.join(CRASHES));
-    let wait_scale = setup.crashes.then_some(0.1);
-    let options = Options { scale: SCALE, instance: folder, parameters, crashes, wait_scale, ..Options::new(layout) };
+    let wait_scale = setup.wait_scale;
+    let crashes = setup.crashes.then(|| instance.join(CRASHES));
+    let options = Options { scale: SCALE, instance, parameters, crashes, wait_scale, ..Options::new(layout) };
     let stack = Stack::start(options).await.unwrap_or_else(|error| panic!("the stack does not start: {error}"));
     Shared { stack }
 }
 
-/// A folder for this process's stack. A static is never dropped, so each suite removes what those before it left; their
+/// A folder for this process's stacks. A static is never dropped, so each suite removes what those before it left; their
 /// processes ended with them.
 fn folder(layout: &Layout) -> PathBuf {
     let home = layout.root().join("target/tmp");

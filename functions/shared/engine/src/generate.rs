@@ -245,6 +245,8 @@ impl<P: Platform> Engine<P> {
         };
         let answer = provider.submit(&submission).await;
         crash::point(Point::GeneratePosted);
+        // Of a refused attempt nothing comes: the step may yet get its result from one that another step makes.
+        let refused = matches!(&answer, Err(SubmitError::Rejected { .. }));
         let recorded = match answer {
             Ok(Accepted::Queued { request_id }) => self.record_submitted(&plan.key, attempt, &request_id).await,
             Ok(Accepted::Done(report)) => self.record_done(&plan.key, attempt, &report).await,
@@ -264,7 +266,7 @@ impl<P: Platform> Engine<P> {
             tracing::warn!(entry.key = %plan.key, entry.attempt = %attempt, error.name = %cause.name, error.message = cause.message, "attempt not recorded");
             return Ok(());
         }
-        if let Err(error) = self.platform.ledger().note_source(asker, Source::Generated).await {
+        if !refused && let Err(error) = self.platform.ledger().note_source(asker, Source::Generated).await {
             tracing::warn!(run.id = %asker.run, step.name = %asker.step, error.message = %error, "source not noted");
         }
         Ok(())

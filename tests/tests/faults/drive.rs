@@ -1,0 +1,258 @@
+//! A run of one row: started, driven to its end, and compared with the row. Pauses between tries are not waited for: the
+//! times that stand in the ledger are put back instead, as if they had passed.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fresco_engine::platform::Platform;
+use fresco_engine::{Manifest, RunRequest};
+use fresco_ledger::dynamo::Dynamo;
+use fresco_ledger::rows::{Entry, Millis, RunRow, RunStatus, Source, Stage, StepState};
+use fresco_ledger::traits::{Change, CommitError, Entries, Wait, Waiters};
+use fresco_local::client::gather;
+use fresco_pipeline::ids::{ContentKey, RunId};
+use fresco_pipeline::money::Money;
+use fresco_tests::World;
+use serde_json::{Value, json};
+
+use super::table::{Cached, Charged, End, Kind, Row};
+
+/// Longer than a submitter can live, and than any pause between two looks.
+pub(crate) const MINUTES: Millis = 1_000_000;
+/// Longer than a job may be queued.
+const QUEUED: Millis = 4_000_000;
+/// So many submissions go by the rule that counts them.
+const NEVER: u64 = 1_000_000_000;
+/// Between two looks at a run.
+const LOOK: Duration = Duration::from_millis(150);
+/// The bound of a row.
+const LOOKS: u32 = 400;
+
+/// A row for one kind of step.
+#[derive(Debug, Clone)]
+pub(crate) struct Case {
+    /// The row.
+    pub(crate) row: Row,
+    /// The kind.
+    pub(crate) kind: Kind,
+    /// Its prompt, which is nobody else's.
+    pub(crate) prompt: String,
+}
+
+impl Case {
+    /// One that counts the submissions, and those of the row.
+    pub(crate) fn rules(&self) -> Vec<Value> {
+        let mut rules = vec![json!({"fault": "unauthorized", "skip": NEVER})];
+        let faults: Vec<Value> = serde_json::from_str(&format!("[{}]", self.row.faults)).unwrap();
+        rules.extend(faults);
+        for rule in &mut rules {
+            rule["prompt"] = json!(self.prompt);
+        }
+        rules
+    }
+
+    /// What is run: one step, with the picture where it takes one.
+    pub(crate) async fn request(&self, folder: &Path) -> RunRequest {
+        let (kind, model) = match self.kind {
+            Kind::Image => ("text_to_image", "flux_schnell"),
+            Kind::Video => ("image_to_video", "hailuo"),
+            Kind::Analysis => ("analyze_image", "gemini_describe"),
+        };
+        let image = if self.kind == Kind::Image { "" } else { ", image: picture.jpg" };
+        let timeout = self.row.timeout.map(|seconds| format!(", timeout: {seconds}")).unwrap_or_default();
+        let document = format!(
+            "steps:\n- {{ name: step, type: {kind}, model: {model}{timeout}, params: {{ prompt: \"{}\"{image} }} }}\n",
+            self.prompt
+        );
+        let mut request = RunRequest { document, ..RunRequest::default() };
+        gather(&mut request, folder).await.unwrap();
+        request
+    }
+}
+
+fn now() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap()
+}
+
+/// A stack, as a row sees it.
+pub(crate) struct Driver<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) folder: &'a Path,
+}
+
+impl Driver<'_> {
+    fn ledger(&self) -> &Dynamo {
+        self.world.client.engine().platform.ledger()
+    }
+
+    /// The entry of the run's only step, once there is one.
+    pub(crate) async fn entry(&self, run: &RunId) -> Option<Entry> {
+        let (_, steps) = self.world.client.status(run).await.unwrap();
+        self.ledger().entry(steps.first()?.key.as_ref()?).await.unwrap()
+    }
+
+    /// Runs the row until it has ended and nothing is left to do. What was wrong.
+    pub(crate) async fn run(&self, case: &Case) -> Result<Manifest, String> {
+        let run = self.world.client.start(&case.request(self.folder).await).await.map_err(|error| error.to_string())?;
+        let mut last = String::new();
+        for _ in 0..LOOKS {
+            let (row, steps) = self.world.client.status(&run).await.map_err(|error| error.to_string())?;
+            let entry = match &steps.first().and_then(|step| step.key.clone()) {
+                Some(key) => self.ledger().entry(key).await.map_err(|error| error.0.to_string())?,
+                None => None,
+            };
+            if let Some(entry) = &entry {
+                if row.status.is_final() {
+                    match self.unsettled(case, &row, entry).await {
+                        None => return self.world.client.manifest(&run).await.map_err(|error| error.to_string()),
+                        Some(why) => last = why,
+                    }
+                }
+                self.let_pass(case, &run, entry).await;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Err(format!("it does not come to its end: {last}"))
+    }
+
+    /// What is still to come after the run's end.
+    async fn unsettled(&self, case: &Case, run: &RunRow, entry: &Entry) -> Option<String> {
+        let waiters = self.ledger().waiters(&entry.key).await.unwrap();
+        if !waiters.is_empty() {
+            return Some(format!("somebody waits still: {}", waiters.len()));
+        }
+        if (run.held != Money::ZERO) != case.row.goes_on {
+            return Some(format!("{} are held", run.held));
+        }
+        if entry.untold {
+            return Some("what was decided is marked as not told".to_owned());
+        }
+        if entry.result.is_some() != (case.row.cached == Cached::Yes) {
+            return Some(format!("a result is there: {}", entry.result.is_some()));
+        }
+        None
+    }
+
+    /// Lets pass what a person would have to wait for: the pause after a failure, and in rows that say so whatever takes
+    /// minutes. A submission under way is left alone.
+    async fn let_pass(&self, case: &Case, run: &RunId, entry: &Entry) {
+        if entry.failure.as_ref().is_some_and(|failed| failed.retryable) {
+            self.age(&entry.key, MINUTES).await;
+            return;
+        }
+        if !case.row.minutes {
+            return;
+        }
+        if let Some(pending) = &entry.pending {
+            let report = self.ledger().report(&entry.key, pending.attempt).await.unwrap();
+            if pending.stage == Stage::Submitting && report.is_none() {
+                return;
+            }
+            if case.row.faults.contains("never_starts") {
+                self.wait_since(&entry.key, run).await;
+            }
+        }
+        if entry.due.is_some() {
+            self.age(&entry.key, MINUTES).await;
+            self.world.client.sweep().await.unwrap();
+        }
+    }
+
+    /// Puts the times in an entry and in the attempt under way back.
+    pub(crate) async fn age(&self, key: &ContentKey, by: Millis) {
+        let ledger = self.ledger();
+        loop {
+            let mut entry = ledger.entry(key).await.unwrap().unwrap();
+            let mut attempt = None;
+            if let Some(pending) = &mut entry.pending {
+                pending.lease_until -= by;
+                pending.look_at -= by;
+                attempt = ledger.attempt(key, pending.attempt).await.unwrap();
+            }
+            if let Some(attempt) = &mut attempt {
+                attempt.claimed_at -= by;
+                attempt.submitter_dead_at -= by;
+            }
+            if let Some(failed) = &mut entry.failure {
+                failed.not_before -= by;
+            }
+            entry.due = entry.due.map(|due| due - by);
+            match ledger.commit(&Change { attempt, ..Change::of(entry) }).await {
+                Ok(()) => return,
+                // Somebody was quicker: what they wrote ages instead.
+                Err(CommitError::Conflict) => {}
+                Err(error) => panic!("an entry does not age: {error}"),
+            }
+        }
+    }
+
+    /// Writes the waiters of the run anew, as if they had waited for longer than a job may be queued.
+    async fn wait_since(&self, key: &ContentKey, run: &RunId) {
+        let ledger = self.ledger();
+        for waiter in ledger.waiters(key).await.unwrap() {
+            let long_ago = waiter.since - QUEUED;
+            let (asker, token) = (&waiter.asker, &waiter.token);
+            if asker.run != *run
+                || waiter.since < now() - QUEUED / 2
+                || !ledger.unwait(key, asker, token).await.unwrap()
+            {
+                continue;
+            }
+            let (base, timeout_ms) = (waiter.base, waiter.timeout_ms);
+            let wait = Wait { asker: asker.clone(), token: token.clone(), base, now: long_ago, timeout_ms };
+            ledger.wait(key, &wait).await.unwrap();
+            ledger.join(key, asker, waiter.joined).await.unwrap();
+            // Whoever decided meanwhile found no row to remove; whoever decides from here on does.
+            if self.world.client.step(asker).await.unwrap().is_some_and(|step| step.state != StepState::Running) {
+                ledger.unwait(key, asker, token).await.unwrap();
+            }
+        }
+    }
+
+    /// What differs from the row, after its run.
+    pub(crate) async fn compare(&self, case: &Case, manifest: &Manifest, submits: u64) -> Vec<String> {
+        let row = &case.row;
+        let mut wrong = Vec::new();
+        let mut expect = |what: &str, is: String, should: String| {
+            if is != should {
+                wrong.push(format!("{what}: {is}, not {should}"));
+            }
+        };
+        let step = &manifest.steps[0];
+        let end = match (&step.failure, &manifest.failure) {
+            (None, None) if manifest.status == RunStatus::Succeeded => End::Succeeds,
+            (Some(failure), Some(of_run)) if failure.name == of_run.name => End::Fails(failure.name),
+            _ => panic!("step and run differ: {:?}, {:?}", step.failure, manifest.failure),
+        };
+        expect("it ends", format!("{end:?} ({:?})", step.failure), format!("{:?} ({:?})", row.end, step.failure));
+        expect("submits", submits.to_string(), row.submits.to_string());
+        let requests = self.world.requests_for(&case.prompt).await;
+        let billed = requests.iter().filter(|request| request["billable_units"].as_f64().is_some()).count();
+        expect("billed", billed.to_string(), row.billed.to_string());
+        let (record, _) = self.world.client.status(&manifest.run_id).await.unwrap();
+        let charged = if record.settled == Money::ZERO { Charged::Free } else { Charged::Price };
+        expect("charged", format!("{charged:?}"), format!("{:?}", row.charged));
+        let forged = requests.iter().filter_map(|request| request["webhook"]["forged"].as_array()).flatten();
+        let believed = forged.filter(|status| **status != 401).count();
+        expect("forged webhooks that were believed", believed.to_string(), "0".to_owned());
+        wrong
+    }
+
+    /// Runs the row once more, without its faults: what was paid is found, and what was not is generated.
+    pub(crate) async fn again(&self, case: &Case) -> Vec<String> {
+        let before = self.world.requests_for(&case.prompt).await.len();
+        let healthy = Case { row: Row { cached: Cached::Yes, goes_on: false, ..case.row }, ..case.clone() };
+        let manifest = match self.run(&healthy).await {
+            Ok(manifest) => manifest,
+            Err(why) => return vec![format!("again: {why}")],
+        };
+        let more = self.world.requests_for(&case.prompt).await.len() - before;
+        let is = (manifest.status, manifest.steps[0].source, more);
+        let should = match case.row.cached {
+            Cached::Yes => (RunStatus::Succeeded, Some(Source::Hit), 0),
+            Cached::No => (RunStatus::Succeeded, Some(Source::Generated), 1),
+        };
+        if is == should { Vec::new() } else { vec![format!("again: {is:?}, not {should:?}")] }
+    }
+}

@@ -1,0 +1,292 @@
+//! The table: what goes wrong, for which kind of step, and how it ends. Read a row from left to right: this fault, struck
+//! by steps of these kinds, ends so, after so many submissions, of which so many were done and billed; the run is charged
+//! for it or not; and what was paid is cached or not. In every row the run ends, nobody is left waiting, and no money is
+//! left reserved but where the row says that the job goes on.
+
+use fresco_pipeline::error::ErrorName::{self, *};
+
+use Cached::{No, Yes};
+use Charged::{Free, Price};
+use End::{Fails, Succeeds};
+
+/// A kind of step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// text_to_image, `flux_schnell`: fal.
+    Image,
+    /// image_to_video, `hailuo` of a given picture: fal.
+    Video,
+    /// analyze_image, `gemini_describe` of a given picture: Gemini, which answers at once.
+    Analysis,
+}
+
+/// How the run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// With its result.
+    Succeeds,
+    /// With this stable error, of the step and of the run.
+    Fails(ErrorName),
+}
+
+/// What the run's record counts as spent. It errs on the side of the budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Charged {
+    /// Nothing.
+    Free,
+    /// Something.
+    Price,
+}
+
+/// Whether the next run of the same finds the result, or generates it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cached {
+    /// A hit.
+    Yes,
+    /// It is generated.
+    No,
+}
+
+/// Who learns that a job is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stack {
+    /// Webhooks arrive.
+    Told,
+    /// None does: the nudge asks.
+    Asking,
+}
+
+/// A row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Row {
+    /// The rules, without the prompt, separated by commas.
+    pub(crate) faults: &'static str,
+    /// Which kinds of steps.
+    pub(crate) kinds: &'static [Kind],
+    /// How it ends.
+    pub(crate) end: End,
+    /// How often it was submitted.
+    pub(crate) submits: u64,
+    /// How many of the submissions were done and billed.
+    pub(crate) billed: u64,
+    /// What the run is charged.
+    pub(crate) charged: Charged,
+    /// Whether the result is there for the next run.
+    pub(crate) cached: Cached,
+    /// Where.
+    pub(crate) stack: Stack,
+    /// Leases, pauses between looks and bounds of minutes are let pass, and sweep is called, as it is every minute.
+    pub(crate) minutes: bool,
+    /// The job goes on when the run has ended, and so does its hold.
+    pub(crate) goes_on: bool,
+    /// The step's `timeout`, in seconds.
+    pub(crate) timeout: Option<u32>,
+}
+
+impl Row {
+    /// Minutes pass.
+    const fn later(self) -> Self {
+        Self { minutes: true, ..self }
+    }
+
+    /// Where no webhook arrives.
+    const fn asking(self) -> Self {
+        Self { stack: Stack::Asking, ..self }
+    }
+
+    /// The step may take so long.
+    const fn within(self, seconds: u32) -> Self {
+        Self { timeout: Some(seconds), ..self }
+    }
+
+    /// The job never ends by itself.
+    const fn goes_on(self) -> Self {
+        Self { goes_on: true, ..self }
+    }
+}
+
+const fn row(
+    kinds: &'static [Kind],
+    faults: &'static str,
+    end: End,
+    submits: u64,
+    billed: u64,
+    charged: Charged,
+    cached: Cached,
+) -> Row {
+    let (stack, minutes, goes_on, timeout) = (Stack::Told, false, false, None);
+    Row { faults, kinds, end, submits, billed, charged, cached, stack, minutes, goes_on, timeout }
+}
+
+const ALL: &[Kind] = &[Kind::Image, Kind::Video, Kind::Analysis];
+const FAL: &[Kind] = &[Kind::Image, Kind::Video];
+const IMAGE: &[Kind] = &[Kind::Image];
+const VIDEO: &[Kind] = &[Kind::Video];
+const GEMINI: &[Kind] = &[Kind::Analysis];
+
+/// The table.
+#[rustfmt::skip]
+pub(crate) const TABLE: &[Row] = &[
+    // Without a fault.
+    row(ALL,    "",                                                    Succeeds, 1, 1, Price, Yes),
+
+    // Submission refused for good: one submission, no second try.
+    row(ALL,    r#"{"fault":"unauthorized"}"#,                         Fails(ProviderUnauthorized), 1, 0, Free, No),
+    row(ALL,    r#"{"fault":"exhausted_balance"}"#,                    Fails(ProviderCredit), 1, 0, Free, No),
+    row(ALL,    r#"{"fault":"forbidden"}"#,                            Fails(ProviderUnauthorized), 1, 0, Free, No),
+    row(ALL,    r#"{"fault":"not_found"}"#,                            Fails(ProviderNotFound), 1, 0, Free, No),
+    row(ALL,    r#"{"fault":"validation"}"#,                           Fails(ProviderRejected), 1, 0, Free, No),
+    // A refusal by policy may be billed, so it counts.
+    row(FAL,    r#"{"fault":"content_policy_submit"}"#,                Fails(ProviderContentPolicy), 1, 0, Price, No),
+    row(GEMINI, r#"{"fault":"daily_quota"}"#,                          Fails(ProviderCredit), 1, 0, Free, No),
+
+    // Submission refused for now: asked again after a pause, and given up after six attempts.
+    row(ALL,    r#"{"fault":"throttled","times":2}"#,                  Succeeds, 3, 1, Price, Yes),
+    row(ALL,    r#"{"fault":"throttled","times":1,"retry_after":30}"#, Succeeds, 2, 1, Price, Yes),
+    row(ALL,    r#"{"fault":"throttled"}"#,                            Fails(ProviderExhausted), 6, 0, Free, No),
+    row(FAL,    r#"{"fault":"throttled_200","times":1}"#,              Succeeds, 2, 1, Price, Yes),
+    row(FAL,    r#"{"fault":"infrastructure","error_type":"runner_scheduling_failure","times":1}"#,
+                                                                       Succeeds, 2, 1, Price, Yes),
+    row(GEMINI, r#"{"fault":"server_error","times":1}"#,               Succeeds, 2, 1, Price, Yes),
+    row(GEMINI, r#"{"fault":"server_error","status":503,"times":1}"#,  Succeeds, 2, 1, Price, Yes),
+    row(GEMINI, r#"{"fault":"server_error"}"#,                         Fails(ProviderExhausted), 6, 0, Free, No),
+    row(GEMINI, r#"{"fault":"html_502","times":1}"#,                   Succeeds, 2, 1, Price, Yes),
+
+    // Nobody can say whether it was accepted, and it was not: fal's list is searched twice, Gemini has none. What is
+    // unknown counts as spent.
+    row(FAL,    r#"{"fault":"server_error"}"#,                         Fails(StepUnknown), 1, 0, Price, No).later(),
+    row(FAL,    r#"{"fault":"server_error","status":503}"#,            Fails(StepUnknown), 1, 0, Price, No).later(),
+    row(FAL,    r#"{"fault":"html_502"}"#,                             Fails(StepUnknown), 1, 0, Price, No).later(),
+    row(FAL,    r#"{"fault":"infrastructure","error_type":"runner_incomplete_response"}"#,
+                                                                       Fails(StepUnknown), 1, 0, Price, No).later(),
+    row(FAL,    r#"{"fault":"infrastructure","error_type":"startup_timeout"}"#,
+                                                                       Fails(StepUnknown), 1, 0, Price, No).later(),
+    row(ALL,    r#"{"fault":"cut_before"}"#,                           Fails(StepUnknown), 1, 0, Price, No).later(),
+
+    // Nobody can say whether it was accepted, and it was: fal's webhook tells, or its list; what Gemini wrote is lost.
+    row(FAL,    r#"{"fault":"cut_after"}"#,                            Succeeds, 1, 1, Price, Yes),
+    row(FAL,    r#"{"fault":"cut_after"}"#,                            Succeeds, 1, 1, Price, Yes).asking(),
+    row(GEMINI, r#"{"fault":"cut_after"}"#,                            Fails(StepUnknown), 1, 1, Price, No).later(),
+    row(FAL,    r#"{"fault":"reply_never","seconds":2}"#,              Succeeds, 1, 1, Price, Yes),
+    row(FAL,    r#"{"fault":"reply_never","seconds":2}"#,              Succeeds, 1, 1, Price, Yes).asking(),
+    row(GEMINI, r#"{"fault":"reply_never","seconds":2}"#,              Fails(StepUnknown), 1, 1, Price, No).later(),
+    row(FAL,    r#"{"fault":"broken_json"}"#,                          Succeeds, 1, 1, Price, Yes),
+    row(FAL,    r#"{"fault":"broken_json"}"#,                          Succeeds, 1, 1, Price, Yes).asking(),
+    row(GEMINI, r#"{"fault":"broken_json"}"#,                          Fails(StepUnknown), 1, 1, Price, No).later(),
+    row(FAL,    r#"{"fault":"no_request_id"}"#,                        Succeeds, 1, 1, Price, Yes),
+    row(FAL,    r#"{"fault":"no_request_id"}"#,                        Succeeds, 1, 1, Price, Yes).asking(),
+    row(ALL,    r#"{"fault":"slow_reply","seconds":1}"#,               Succeeds, 1, 1, Price, Yes),
+
+    // The work fails. fal bills no 5xx; what it may bill counts.
+    row(FAL,    r#"{"fault":"model_error","type":"content_policy_violation"}"#,
+                                                                       Fails(ProviderContentPolicy), 1, 0, Price, No),
+    row(FAL,    r#"{"fault":"model_error","type":"value_error"}"#,     Fails(ProviderRejected), 1, 0, Free, No),
+    row(VIDEO,  r#"{"fault":"model_error","type":"image_too_small"}"#, Fails(ProviderRejected), 1, 0, Price, No),
+    row(FAL,    r#"{"fault":"model_error","type":"no_media_generated"}"#,
+                                                                       Fails(ProviderFailed), 1, 0, Price, No),
+    row(FAL,    r#"{"fault":"model_error","type":"internal_server_error","times":1}"#,
+                                                                       Succeeds, 2, 1, Price, Yes),
+    row(FAL,    r#"{"fault":"model_error","type":"downstream_service_error","times":1}"#,
+                                                                       Succeeds, 2, 1, Price, Yes),
+    row(FAL,    r#"{"fault":"model_error","type":"internal_server_error"}"#,
+                                                                       Fails(ProviderExhausted), 6, 0, Free, No),
+    // The webhook has no headers: that the result is marked as not worth another try is seen only by who asks.
+    row(IMAGE,  r#"{"fault":"model_error","type":"internal_server_error","retryable":false}"#,
+                                                                       Fails(ProviderFailed), 1, 0, Free, No).asking(),
+    row(FAL,    r#"{"fault":"infrastructure_end","error_type":"runner_disconnected","times":1}"#,
+                                                                       Succeeds, 2, 1, Price, Yes),
+    row(IMAGE,  r#"{"fault":"infrastructure_end","error_type":"bad_request"}"#,
+                                                                       Fails(ProviderRejected), 1, 0, Free, No),
+    // Somebody cancelled it on the provider's pages.
+    row(IMAGE,  r#"{"fault":"infrastructure_end","error_type":"client_cancelled"}"#,
+                                                                       Fails(StepCancelled), 1, 0, Free, No),
+    // fal says that it bills no 5xx, so this is asked for again; the simulator counts the worst.
+    row(FAL,    r#"{"fault":"payload_null","times":1}"#,               Succeeds, 2, 2, Price, Yes).later(),
+    row(FAL,    r#"{"fault":"payload_null","status":200}"#,            Fails(ProviderFailed), 1, 1, Price, No).later(),
+    row(FAL,    r#"{"fault":"payload_error"}"#,                        Succeeds, 1, 1, Price, Yes),
+    row(IMAGE,  r#"{"fault":"nsfw"}"#,                                 Fails(ProviderContentPolicy), 1, 1, Price, No),
+    row(FAL,    r#"{"fault":"no_media"}"#,                             Fails(ProviderFailed), 1, 1, Price, No),
+    row(GEMINI, r#"{"fault":"blocked"}"#,                              Fails(ProviderContentPolicy), 1, 1, Price, No),
+    row(GEMINI, r#"{"fault":"safety"}"#,                               Fails(ProviderContentPolicy), 1, 1, Price, No),
+    row(GEMINI, r#"{"fault":"empty"}"#,                                Fails(ProviderFailed), 1, 1, Price, No),
+    row(GEMINI, r#"{"fault":"max_tokens"}"#,                           Fails(ProviderFailed), 1, 1, Price, No),
+    row(GEMINI, r#"{"fault":"max_tokens","characters":40}"#,           Succeeds, 1, 1, Price, Yes),
+
+    // Deadlines: a job in the queue is cancelled, one that is worked on is paid and kept.
+    row(ALL,    r#"{"fault":"slow","seconds":2}"#,                     Succeeds, 1, 1, Price, Yes),
+    row(FAL,    r#"{"fault":"slow","seconds":9}"#,                     Fails(StepTimedOut), 1, 1, Price, Yes)
+                                                                           .asking().later().within(1),
+    row(FAL,    r#"{"fault":"never_starts"}"#,                         Fails(StepTimedOut), 1, 0, Free, No).asking().later(),
+    row(FAL,    r#"{"fault":"never_ends"}"#,                           Fails(StepTimedOut), 1, 0, Free, No)
+                                                                           .asking().goes_on().within(1),
+
+    // Questions that say nothing about the job: asked again.
+    row(FAL,    r#"{"fault":"status_error","times":1}"#,               Succeeds, 1, 1, Price, Yes).asking(),
+    row(FAL,    r#"{"fault":"status_html","times":1}"#,                Succeeds, 1, 1, Price, Yes).asking(),
+    row(FAL,    r#"{"fault":"status_cut","times":1}"#,                 Succeeds, 1, 1, Price, Yes).asking(),
+    row(FAL,    r#"{"fault":"result_error","times":1}"#,               Succeeds, 1, 1, Price, Yes).asking(),
+    row(IMAGE,  r#"{"fault":"result_error","status":503,"times":1}"#,  Succeeds, 1, 1, Price, Yes).asking(),
+    // fal does not know the job any more. Where the webhook brings the result, nobody asks.
+    row(FAL,    r#"{"fault":"missing"}"#,                              Fails(ProviderFailed), 1, 1, Price, No).asking(),
+
+    // Downloads: fetched again, never generated again; after six tries what is paid is given up.
+    row(FAL,    r#"{"fault":"media_status","times":1}"#,               Succeeds, 1, 1, Price, Yes).later(),
+    row(IMAGE,  r#"{"fault":"media_status","status":503,"times":5}"#,  Succeeds, 1, 1, Price, Yes).later(),
+    row(FAL,    r#"{"fault":"media_status"}"#,                         Fails(OutputInvalid), 1, 1, Price, No).later(),
+    row(FAL,    r#"{"fault":"media_truncated","times":1}"#,            Succeeds, 1, 1, Price, Yes).later(),
+    row(FAL,    r#"{"fault":"media_short","times":1}"#,                Succeeds, 1, 1, Price, Yes).later(),
+    row(FAL,    r#"{"fault":"media_short"}"#,                          Fails(OutputInvalid), 1, 1, Price, No).later(),
+    row(FAL,    r#"{"fault":"media_empty","times":1}"#,                Succeeds, 1, 1, Price, Yes).later(),
+    row(FAL,    r#"{"fault":"media_wrong_type","times":1}"#,           Succeeds, 1, 1, Price, Yes).later(),
+    row(FAL,    r#"{"fault":"media_mislabelled","times":1}"#,          Succeeds, 1, 1, Price, Yes).later(),
+    row(FAL,    r#"{"fault":"media_mislabelled"}"#,                    Fails(OutputInvalid), 1, 1, Price, No).later(),
+    row(FAL,    r#"{"fault":"media_wrong_length","times":1}"#,         Succeeds, 1, 1, Price, Yes).later(),
+    row(FAL,    r#"{"fault":"media_wrong_length","by":-1000,"times":1}"#,
+                                                                       Succeeds, 1, 1, Price, Yes).later(),
+    row(FAL,    r#"{"fault":"media_no_length"}"#,                      Succeeds, 1, 1, Price, Yes),
+    row(FAL,    r#"{"fault":"media_slow","seconds":2}"#,               Succeeds, 1, 1, Price, Yes),
+    // These do not pass: too long for its kind, and addresses that are not dialled.
+    row(IMAGE,  r#"{"fault":"media_oversized","bytes":67108865}"#,     Fails(OutputInvalid), 1, 1, Price, No),
+    row(IMAGE,  r#"{"fault":"media_oversized","bytes":67108865,"length":false}"#,
+                                                                       Fails(OutputInvalid), 1, 1, Price, No),
+    row(VIDEO,  r#"{"fault":"media_oversized","bytes":1073741825}"#,   Fails(OutputInvalid), 1, 1, Price, No),
+    row(FAL,    r#"{"fault":"media_redirect","location":"https://example.com/elsewhere.png"}"#,
+                                                                       Fails(OutputInvalid), 1, 1, Price, No),
+    row(IMAGE,  r#"{"fault":"media_redirect","location":"http://169.254.169.254/latest/meta-data/"}"#,
+                                                                       Fails(OutputInvalid), 1, 1, Price, No),
+    row(FAL,    r#"{"fault":"media_url","url":"http://169.254.169.254/latest/meta-data/"}"#,
+                                                                       Fails(OutputInvalid), 1, 1, Price, No),
+    row(IMAGE,  r#"{"fault":"media_url","url":"https://[::ffff:127.0.0.1]/a.png"}"#,
+                                                                       Fails(OutputInvalid), 1, 1, Price, No),
+    row(IMAGE,  r#"{"fault":"media_url","url":"https://example.com/a.png"}"#,
+                                                                       Fails(OutputInvalid), 1, 1, Price, No),
+
+    // Webhooks: one that does not come is made up for, what is not genuine changes nothing.
+    row(FAL,    r#"{"fault":"webhook_lost"}"#,                         Succeeds, 1, 1, Price, Yes).later(),
+    row(FAL,    r#"{"fault":"webhook_twice"}"#,                        Succeeds, 1, 1, Price, Yes),
+    row(IMAGE,  r#"{"fault":"webhook_burst"}"#,                        Succeeds, 1, 1, Price, Yes),
+    row(FAL,    r#"{"fault":"webhook_late","seconds":3}"#,             Succeeds, 1, 1, Price, Yes),
+    row(FAL,    r#"{"fault":"webhook_before_reply"}"#,                 Succeeds, 1, 1, Price, Yes),
+    row(FAL,    r#"{"fault":"webhook_reordered","seconds":2}"#,        Succeeds, 1, 1, Price, Yes),
+    row(FAL,    r#"{"fault":"webhook_forged_signature"}"#,             Succeeds, 1, 1, Price, Yes),
+    row(FAL,    r#"{"fault":"webhook_wrong_user"}"#,                   Succeeds, 1, 1, Price, Yes),
+    row(FAL,    r#"{"fault":"webhook_stale"}"#,                        Succeeds, 1, 1, Price, Yes),
+    row(FAL,    r#"{"fault":"webhook_unknown_request"}"#,              Succeeds, 1, 1, Price, Yes),
+    row(FAL,    r#"{"fault":"webhook_wrong_token"}"#,                  Succeeds, 1, 1, Price, Yes),
+    row(IMAGE,  r#"{"fault":"webhook_forged_signature","instead":true}"#, Succeeds, 1, 1, Price, Yes).later(),
+    row(IMAGE,  r#"{"fault":"webhook_wrong_user","instead":true}"#,    Succeeds, 1, 1, Price, Yes).later(),
+    row(IMAGE,  r#"{"fault":"webhook_stale","instead":true}"#,         Succeeds, 1, 1, Price, Yes).later(),
+    row(IMAGE,  r#"{"fault":"webhook_unknown_request","instead":true}"#, Succeeds, 1, 1, Price, Yes).later(),
+    row(IMAGE,  r#"{"fault":"webhook_wrong_token","instead":true}"#,   Succeeds, 1, 1, Price, Yes).later(),
+
+    // Several at once.
+    row(FAL,    r#"{"fault":"throttled","times":1},{"fault":"cut_after"},{"fault":"webhook_twice"},{"fault":"media_truncated","times":1}"#,
+                                                                       Succeeds, 2, 1, Price, Yes).later(),
+    row(IMAGE,  r#"{"fault":"broken_json"},{"fault":"webhook_lost"},{"fault":"status_cut","times":1},{"fault":"media_empty","times":1}"#,
+                                                                       Succeeds, 1, 1, Price, Yes).later(),
+];
+
+// Left out: what a provider does not have passes it by. Gemini has no queue, no status, no media and no webhook, and of the
+// submission's faults not `content_policy_submit`, `throttled_200`, `infrastructure` and `no_request_id`; fal has not
+// Gemini's reasons for an answer without a text, nor `daily_quota`; `hailuo` has no flag for `nsfw`. The faults of the
+// cancellation have a table of their own, in `cancels.rs`.
