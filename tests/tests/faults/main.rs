@@ -109,6 +109,9 @@ fn no_fault_is_missing() {
     let in_table = |name: &str| TABLE.iter().any(|row| row.faults.contains(&format!("\"{name}\"")));
     let in_cancels = |name: &str| cancels::TABLE.iter().any(|(fault, ..)| *fault == name);
     let names: Vec<&str> = names.collect();
-    let missing: Vec<_> = names.iter().filter(|name| !in_table(name) && !in_cancels(name)).collect();
+    // They strike whoever asks, whatever it is about, and so every row.
+    let of_everybody = ["listing_error", "keys_error"];
+    let is_covered = |name: &str| in_table(name) || in_cancels(name) || of_everybody.contains(&name);
+    let missing: Vec<_> = names.iter().filter(|name| !is_covered(name)).collect();
     assert!(names.len() > 50 && missing.is_empty(), "{missing:?} of {}", names.len());
 }

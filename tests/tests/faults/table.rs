@@ -166,6 +166,11 @@ pub(crate) const TABLE: &[Row] = &[
     // Nobody can say whether it was accepted, and it was: fal's webhook tells, or its list; what Gemini wrote is lost.
     row(FAL,    r#"{"fault":"cut_after"}"#,                            Succeeds, 1, 1, Price, Yes),
     row(FAL,    r#"{"fault":"cut_after"}"#,                            Succeeds, 1, 1, Price, Yes).asking(),
+    // The list lags behind once; or it never shows the job, which is then given up though it is paid.
+    row(FAL,    r#"{"fault":"cut_after"},{"fault":"webhook_lost"},{"fault":"listing_hides","times":1}"#,
+                                                                       Succeeds, 1, 1, Price, Yes).later(),
+    row(IMAGE,  r#"{"fault":"cut_after"},{"fault":"webhook_lost"},{"fault":"listing_hides"}"#,
+                                                                       Fails(StepUnknown), 1, 1, Price, No).later(),
     row(GEMINI, r#"{"fault":"cut_after"}"#,                            Fails(StepUnknown), 1, 1, Price, No).later(),
     row(FAL,    r#"{"fault":"reply_never","seconds":2}"#,              Succeeds, 1, 1, Price, Yes),
     row(FAL,    r#"{"fault":"reply_never","seconds":2}"#,              Succeeds, 1, 1, Price, Yes).asking(),
@@ -226,7 +231,10 @@ pub(crate) const TABLE: &[Row] = &[
     row(FAL,    r#"{"fault":"status_cut","times":1}"#,                 Succeeds, 1, 1, Price, Yes).asking(),
     row(FAL,    r#"{"fault":"result_error","times":1}"#,               Succeeds, 1, 1, Price, Yes).asking(),
     row(IMAGE,  r#"{"fault":"result_error","status":503,"times":1}"#,  Succeeds, 1, 1, Price, Yes).asking(),
-    // fal does not know the job any more. Where the webhook brings the result, nobody asks.
+    row(FAL,    r#"{"fault":"result_html","times":1}"#,                Succeeds, 1, 1, Price, Yes).asking(),
+    row(FAL,    r#"{"fault":"result_cut","times":1}"#,                 Succeeds, 1, 1, Price, Yes).asking(),
+    // fal does not know the job any more: it has to say so three times. Where the webhook brings the result, nobody asks.
+    row(FAL,    r#"{"fault":"missing","times":2}"#,                    Succeeds, 1, 1, Price, Yes).asking(),
     row(FAL,    r#"{"fault":"missing"}"#,                              Fails(ProviderFailed), 1, 1, Price, No).asking(),
 
     // Downloads: fetched again, never generated again; after six tries what is paid is given up.
@@ -289,4 +297,5 @@ pub(crate) const TABLE: &[Row] = &[
 // Left out: what a provider does not have passes it by. Gemini has no queue, no status, no media and no webhook, and of the
 // submission's faults not `content_policy_submit`, `throttled_200`, `infrastructure` and `no_request_id`; fal has not
 // Gemini's reasons for an answer without a text, nor `daily_quota`; `hailuo` has no flag for `nsfw`. The faults of the
-// cancellation have a table of their own, in `cancels.rs`.
+// cancellation have a table of their own, in `cancels.rs`. `listing_error` and `keys_error` are of no single request, so
+// they cannot be a row here.

@@ -76,12 +76,6 @@ impl ErrorReply {
         !self.details.is_empty() || self.infrastructure().is_some()
     }
 
-    /// Whether a server error to a question about a job is the gateway's: it is not marked as being about the request, and
-    /// its body is none that only a job's end has.
-    pub(super) fn is_gateways(&self) -> bool {
-        self.status >= 500 && !self.of_request && !self.names_job_error()
-    }
-
     /// Whether a job that is said to be over has no result yet: one re-implementation of the queue answers
     /// `400 {"detail":"Request is still in progress"}`.
     pub(super) fn is_still_running(&self) -> bool {

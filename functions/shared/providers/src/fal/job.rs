@@ -57,8 +57,7 @@ async fn result(client: &Client, endpoint: &str, request_id: &str, status: &Valu
     if about_us {
         return Err(refused(&answer));
     }
-    // The job is over and may be paid: what is the gateway's must not look like its failure, or it would be asked for anew.
-    match job_error(&reply).filter(|_| !reply.is_gateways()) {
+    match job_error(&reply) {
         Some(report) => Ok(JobState::Ended(report)),
         // The result cannot be read, and the status already says that the job failed.
         None => match (error, status_error(error, error_type)) {
