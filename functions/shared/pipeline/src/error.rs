@@ -104,7 +104,7 @@ error_names! {
     StepSkipped = "Step.Skipped", Terminal, Author, No, "A step that this one needs did not succeed.";
     StepCancelled = "Step.Cancelled", Terminal, Operator, Maybe, "The job was cancelled at the provider.";
     BudgetExceeded = "Budget.Exceeded", Terminal, Author, No, "The step's upper-bound price is more than what is left of the run's `max_cost`. Nothing was submitted.";
-    RunStopped = "Run.Stopped", Terminal, Author, No, "The run was stopped before this step was submitted.";
+    RunStopped = "Run.Stopped", Terminal, Author, No, "The run was stopped before this step had its result. What is paid is kept: run again later.";
     RunNotFound = "Run.NotFound", Terminal, Author, No, "There is no record of such a run. Records expire after 90 days.";
     InputInvalid = "Input.Invalid", Terminal, Author, No, "A file or a URL that was given with the run cannot be used. Nothing was submitted.";
     RunTooLarge = "Run.TooLarge", Terminal, Author, No, "The pipeline is larger than one run may be. Use a batch.";

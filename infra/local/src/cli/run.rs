@@ -34,7 +34,7 @@ pub(super) async fn run(output: &Output, place: &Place, args: RunArgs) -> Result
             output.error("Run.Stopped", &lines::stopped(&stopped));
             // Its record is closed in a moment; who is in a hurry interrupts once more.
             tokio::select! {
-                _ = tokio::time::timeout(CLOSED_WITHIN, watch(output, &client, &run)) => {}
+                _ = tokio::time::timeout(CLOSED_WITHIN, closed(&client, &run)) => {}
                 _ = tokio::signal::ctrl_c() => {}
             }
             return Err(Ended::Code(EXIT_INTERRUPTED));
@@ -60,6 +60,16 @@ pub(super) async fn run(output: &Output, place: &Place, args: RunArgs) -> Result
         }
     }
     if status == RunStatus::Succeeded { Ok(()) } else { Err(Ended::Code(EXIT_RUN)) }
+}
+
+/// Waits for the run's end, without a word: it was said how it ends.
+async fn closed(client: &Client, run: &RunId) -> Result<(), Ended> {
+    let mut watch = client.watch(run);
+    loop {
+        if watch.next().await?.iter().any(|event| matches!(event, Event::RunEnded { .. })) {
+            return Ok(());
+        }
+    }
 }
 
 async fn watch(output: &Output, client: &Client, run: &RunId) -> Result<RunStatus, Ended> {
