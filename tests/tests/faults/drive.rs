@@ -129,7 +129,7 @@ impl Driver<'_> {
             return Some("what was decided is marked as not told".to_owned());
         }
         if entry.result.is_some() != (case.row.cached == Cached::Yes) {
-            return Some(format!("a result is there: {}", entry.result.is_some()));
+            return Some(format!("a result is there: {}, failure: {:?}", entry.result.is_some(), entry.failure));
         }
         None
     }
@@ -170,7 +170,8 @@ impl Driver<'_> {
                 pending.look_at -= by;
                 attempt = ledger.attempt(key, pending.attempt).await.unwrap();
             }
-            if let Some(attempt) = &mut attempt {
+            // Once is enough: the provider's list is searched within an hour of the claim, and its times do not move.
+            if let Some(attempt) = attempt.as_mut().filter(|attempt| attempt.submitter_dead_at > now()) {
                 attempt.claimed_at -= by;
                 attempt.submitter_dead_at -= by;
             }
