@@ -10,6 +10,7 @@ use fresco_ledger::dynamo::Dynamo;
 use fresco_ledger::rows::{Entry, Millis, RunRow, RunStatus, Source, Stage, StepState};
 use fresco_ledger::traits::{Change, CommitError, Entries, Wait, Waiters};
 use fresco_local::client::gather;
+use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::money::Money;
 use fresco_tests::World;
@@ -19,8 +20,8 @@ use super::table::{Cached, Charged, End, Kind, Row};
 
 /// Longer than a submitter can live, and than any pause between two looks.
 pub(crate) const MINUTES: Millis = 1_000_000;
-/// Longer than a job may be queued.
-const QUEUED: Millis = 4_000_000;
+/// Longer than a job may be queued, and a picture made.
+const QUEUED: Millis = 6_000_000;
 /// So many submissions go by the rule that counts them.
 const NEVER: u64 = 1_000_000_000;
 /// Between two looks at a run.
@@ -149,7 +150,8 @@ impl Driver<'_> {
             if pending.stage == Stage::Submitting && report.is_none() {
                 return;
             }
-            if case.row.faults.contains("never_starts") {
+            // By no timeout of its own.
+            if case.row.timeout.is_none() && case.row.end == End::Fails(ErrorName::StepTimedOut) {
                 self.wait_since(&entry.key, run).await;
             }
         }

@@ -99,7 +99,7 @@ impl Row {
         Self { timeout: Some(seconds), ..self }
     }
 
-    /// The job never ends by itself.
+    /// The job never ends by itself, or nobody learns its end.
     const fn goes_on(self) -> Self {
         Self { goes_on: true, ..self }
     }
@@ -229,6 +229,9 @@ pub(crate) const TABLE: &[Row] = &[
     row(FAL,    r#"{"fault":"status_error","times":1}"#,               Succeeds, 1, 1, Price, Yes).asking(),
     row(FAL,    r#"{"fault":"status_html","times":1}"#,                Succeeds, 1, 1, Price, Yes).asking(),
     row(FAL,    r#"{"fault":"status_cut","times":1}"#,                 Succeeds, 1, 1, Price, Yes).asking(),
+    // For good: nobody waits longer than a job may be queued and run, and the hold stays until the job's end is known.
+    row(IMAGE,  r#"{"fault":"status_error"}"#,                         Fails(StepTimedOut), 1, 1, Free, No)
+                                                                           .asking().later().goes_on(),
     row(FAL,    r#"{"fault":"result_error","times":1}"#,               Succeeds, 1, 1, Price, Yes).asking(),
     row(IMAGE,  r#"{"fault":"result_error","status":503,"times":1}"#,  Succeeds, 1, 1, Price, Yes).asking(),
     row(FAL,    r#"{"fault":"result_html","times":1}"#,                Succeeds, 1, 1, Price, Yes).asking(),

@@ -66,7 +66,7 @@ impl<P: Platform> Engine<P> {
             Err(error) => {
                 // It says nothing about the job: the next nudge or sweep asks again.
                 tracing::warn!(entry.key = %key, error.name = %error.failure.name, error.message = error.failure.message, "provider could not be asked");
-                return Ok(());
+                return self.keep_last_deadline(row, waiter);
             }
         };
         match state {
@@ -113,6 +113,24 @@ impl<P: Platform> Engine<P> {
             )),
             None => Ok(()),
         }
+    }
+
+    /// Where the provider does not say what became of the job, one bad answer must not end a step; but it waits no longer than
+    /// it could at the most, queued and running.
+    fn keep_last_deadline(&self, row: &AttemptRow, waiter: Option<&Waiter>) -> Result<(), Failure> {
+        let Some(waiter) = waiter else { return Ok(()) };
+        let longest = QUEUE_BOUND_MS + waiter.timeout_ms;
+        if self.platform.clock().now() - waiter.since <= longest {
+            return Ok(());
+        }
+        Err(Failure::new(
+            ErrorName::StepTimedOut,
+            format!(
+                "{} has not ended after {} s, as far as the provider can be asked; its result will be kept",
+                row.request.model,
+                longest / 1_000
+            ),
+        ))
     }
 
     /// Looks for a job of unknown fate in the provider's list, and adopts it.
