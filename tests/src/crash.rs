@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 
 use fresco_engine::crash::Point;
+use fresco_engine::platform::Platform;
 use fresco_ledger::rows::{Entry, Millis, RunRow, StepRow, Waiter};
-use fresco_ledger::traits::{Change, CommitError, Entries, Waiters};
+use fresco_ledger::traits::{Change, Clock, CommitError, Entries, Waiters};
 use fresco_pipeline::ids::{ContentKey, RunId};
 use serde_json::Value;
 
@@ -90,6 +91,11 @@ impl World {
         self.client.status(run).await.expect("a status")
     }
 
+    /// What the engine's clock says.
+    pub fn now(&self) -> Millis {
+        self.client.engine().platform.clock().now()
+    }
+
     /// Lets so much time pass for an entry and the attempt under way: every time that stands in their rows is put so far
     /// back. The clocks stay as they are, since signatures and the provider's list are read by them as well.
     pub async fn age(&self, key: &ContentKey, by: Millis) {
@@ -102,7 +108,8 @@ impl World {
                 pending.look_at -= by;
                 attempt = ledger.attempt(key, pending.attempt).await.expect("an answer");
             }
-            if let Some(attempt) = &mut attempt {
+            // Once is enough: the provider's list is searched within an hour of the claim, and its times do not move.
+            if let Some(attempt) = attempt.as_mut().filter(|attempt| attempt.submitter_dead_at > self.now()) {
                 attempt.claimed_at -= by;
                 attempt.submitter_dead_at -= by;
             }

@@ -44,7 +44,7 @@ async fn a_cancellation_is_a_request() {
         world
             .until("the job has ended", async || {
                 // As sweep does every minute.
-                driver.age(&key, MINUTES).await;
+                driver.world.age(&key, MINUTES).await;
                 world.client.sweep().await.unwrap();
                 world.client.status(run).await.unwrap().0.held.as_micros() == 0
             })

@@ -2,13 +2,13 @@
 //! times that stand in the ledger are put back instead, as if they had passed.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use fresco_engine::platform::Platform;
 use fresco_engine::{Manifest, RunRequest};
 use fresco_ledger::dynamo::Dynamo;
 use fresco_ledger::rows::{Entry, Millis, RunRow, RunStatus, Source, Stage, StepState};
-use fresco_ledger::traits::{Change, CommitError, Entries, Wait, Waiters};
+use fresco_ledger::traits::{Entries, Wait, Waiters};
 use fresco_local::client::gather;
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{ContentKey, RunId};
@@ -69,11 +69,6 @@ impl Case {
         gather(&mut request, folder).await.unwrap();
         request
     }
-}
-
-fn now() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    i64::try_from(since.as_millis()).unwrap()
 }
 
 /// A stack, as a row sees it.
@@ -139,7 +134,7 @@ impl Driver<'_> {
     /// minutes. A submission under way is left alone.
     async fn let_pass(&self, case: &Case, run: &RunId, entry: &Entry) {
         if entry.failure.as_ref().is_some_and(|failed| failed.retryable) {
-            self.age(&entry.key, MINUTES).await;
+            self.world.age(&entry.key, MINUTES).await;
             return;
         }
         if !case.row.minutes {
@@ -156,37 +151,8 @@ impl Driver<'_> {
             }
         }
         if entry.due.is_some() {
-            self.age(&entry.key, MINUTES).await;
+            self.world.age(&entry.key, MINUTES).await;
             self.world.client.sweep().await.unwrap();
-        }
-    }
-
-    /// Puts the times in an entry and in the attempt under way back.
-    pub(crate) async fn age(&self, key: &ContentKey, by: Millis) {
-        let ledger = self.ledger();
-        loop {
-            let mut entry = ledger.entry(key).await.unwrap().unwrap();
-            let mut attempt = None;
-            if let Some(pending) = &mut entry.pending {
-                pending.lease_until -= by;
-                pending.look_at -= by;
-                attempt = ledger.attempt(key, pending.attempt).await.unwrap();
-            }
-            // Once is enough: the provider's list is searched within an hour of the claim, and its times do not move.
-            if let Some(attempt) = attempt.as_mut().filter(|attempt| attempt.submitter_dead_at > now()) {
-                attempt.claimed_at -= by;
-                attempt.submitter_dead_at -= by;
-            }
-            if let Some(failed) = &mut entry.failure {
-                failed.not_before -= by;
-            }
-            entry.due = entry.due.map(|due| due - by);
-            match ledger.commit(&Change { attempt, ..Change::of(entry) }).await {
-                Ok(()) => return,
-                // Somebody was quicker: what they wrote ages instead.
-                Err(CommitError::Conflict) => {}
-                Err(error) => panic!("an entry does not age: {error}"),
-            }
         }
     }
 
@@ -197,7 +163,7 @@ impl Driver<'_> {
             let long_ago = waiter.since - QUEUED;
             let (asker, token) = (&waiter.asker, &waiter.token);
             if asker.run != *run
-                || waiter.since < now() - QUEUED / 2
+                || waiter.since < self.world.now() - QUEUED / 2
                 || !ledger.unwait(key, asker, token).await.unwrap()
             {
                 continue;

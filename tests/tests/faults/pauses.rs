@@ -36,7 +36,7 @@ async fn a_hint_of_a_year_does_not_park_a_run() {
 
     // When the pause is over, it is submitted once more; before, it was not.
     assert_eq!(world.control_state("faults").await[0]["seen"], 1);
-    driver.age(&driver.entry(&run).await.unwrap().key, MAX_HINT).await;
+    driver.world.age(&driver.entry(&run).await.unwrap().key, MAX_HINT).await;
     let manifest = world.ended(&run).await;
     assert_eq!(manifest.status, RunStatus::Succeeded, "{:?}", manifest.failure);
     assert_eq!(world.control_state("faults").await[0]["seen"], 2);

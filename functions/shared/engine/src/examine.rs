@@ -43,9 +43,9 @@ impl<P: Platform> Engine<P> {
                 let attempt = pending.attempt;
                 self.transact(key, attempt, |entry, _| unknown(entry, attempt, now)).await?;
                 crash::point(Point::ExamineUnknown);
-                self.find(key, &row).await
+                self.find(key, &row, waiter).await
             }
-            Stage::Unknown => self.find(key, &row).await,
+            Stage::Unknown => self.find(key, &row, waiter).await,
             Stage::Submitted => self.check(key, pending, &row, waiter).await,
         }
     }
@@ -134,7 +134,7 @@ impl<P: Platform> Engine<P> {
     }
 
     /// Looks for a job of unknown fate in the provider's list, and adopts it.
-    async fn find(&self, key: &ContentKey, row: &AttemptRow) -> Result<(), Failure> {
+    async fn find(&self, key: &ContentKey, row: &AttemptRow, waiter: Option<&Waiter>) -> Result<(), Failure> {
         let provider = self.platform.provider(row.request.provider);
         let attempt = row.attempt;
         let mut look_up = LookUp::Impossible;
@@ -158,7 +158,7 @@ impl<P: Platform> Engine<P> {
                 Ok(found) => found,
                 Err(error) => {
                     tracing::warn!(entry.key = %key, error.name = %error.failure.name, error.message = error.failure.message, "provider could not be searched");
-                    return Ok(());
+                    return self.keep_last_deadline(row, waiter);
                 }
             };
             for job in found {

@@ -44,7 +44,7 @@ pub struct Manifest {
     pub speed_up: f64,
     /// What this run paid.
     pub cost: Money,
-    /// What it would have paid besides, had nothing been there.
+    /// What the results that it did not pay for cost when they were made.
     pub saved: Money,
     /// Calls of functions that the run's record knows of: plan, generate, and for each result webhook and collect, and report.
     pub function_calls: u32,
@@ -230,10 +230,10 @@ fn manifest_of(
         sequential_ms,
         speed_up: if sequential_ms == 0 { 1.0 } else { sequential_ms as f64 / took_ms as f64 },
         cost: record.settled,
-        saved: entries
+        saved: steps
             .iter()
             .filter(|step| matches!(step.source, Some(Source::Hit | Source::Joined)) && step.state == StepState::Done)
-            .map(|step| step.price)
+            .filter_map(|step| Some(step.pinned.as_ref()?.cost))
             .sum(),
         function_calls: calls,
         failure: failure.cloned(),
