@@ -111,8 +111,11 @@ error_names! {
     DocumentInvalid = "Document.Invalid", Terminal, Author, No, "The pipeline document has problems; each is listed with its place.";
     SecretMissing = "Secret.Missing", Terminal, Operator, No, "The provider's key is not set for this stack. Store it as the SSM SecureString that the message names.";
     LedgerUnavailable = "Ledger.Unavailable", Retryable, Itself, No, "The ledger (DynamoDB) did not answer; tried again by itself.";
+    LedgerUnreadable = "Ledger.Unreadable", Terminal, Operator, Maybe, "A row of the ledger is damaged, or another version of Fresco wrote it. An entry is rebuilt by itself and its result made anew; anything else needs a look.";
     StorageUnavailable = "Storage.Unavailable", Retryable, Itself, No, "The storage (S3) did not answer; tried again by itself.";
     StorageDenied = "Storage.Denied", Terminal, Operator, No, "The storage refused the access. The function's policy or the bucket's does not allow it.";
+    StorageFull = "Storage.Full", Terminal, Operator, No, "The stack holds as much as it may (`MaxStoredGigabytes`). Remove something with `cargo fresco clean`, or raise the parameter. Nothing was submitted.";
+    ExportDenied = "Export.Denied", Terminal, Operator, No, "The stack may not write to the bucket of `export`. Name the bucket in the stack's parameter `ExportBucket`. Nothing was submitted.";
     Internal = "Fresco.Internal", Terminal, Fresco, Maybe, "A fault of Fresco itself. Please report it with the run's id.";
 }
 
