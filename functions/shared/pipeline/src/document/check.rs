@@ -76,6 +76,7 @@ pub(super) fn examine(root: &Node, given: &Given) -> (Result<Checked, Problems>,
         schedule: settings.schedule,
         fail_fast: settings.fail_fast,
         max_cost: settings.max_cost,
+        export: settings.export,
         groups,
     };
     (Ok(checked), mentions)

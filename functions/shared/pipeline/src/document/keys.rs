@@ -32,6 +32,8 @@ pub(super) enum Shape {
     Words(&'static [&'static str]),
     /// An amount of money.
     Dollars,
+    /// A place in S3.
+    Export,
     /// The name of a step or a group, or a list of them.
     Names,
     /// A step type.
@@ -111,6 +113,11 @@ pub(super) const SETTINGS: &[Spec] = &[
         "use (default): take what is there. refresh: generate and replace. off: neither find nor be found.",
     ),
     key("max_cost", Shape::Dollars, "The most that the run may spend, in dollars."),
+    key(
+        "export",
+        Shape::Export,
+        "s3://bucket/prefix: the outputs are copied there. The stack has to be allowed to write to the bucket.",
+    ),
 ];
 
 /// The keys of a step.
@@ -151,8 +158,7 @@ pub(super) const LATER_KEYS: &[(&str, &str)] = &[
         "rate_limit_delay",
         "Remove it; a pause between chunks belongs to batches. Fewer workers (`workers: limited`) help too.",
     ),
-    ("max_age_days", "Remove it; the age of outputs is set for the whole stack."),
-    ("export", "Remove it; outputs are saved under their steps' names."),
+    ("max_age_days", "Remove it; the age of outputs is one for the whole stack: its parameter MaxAgeDays."),
 ];
 
 /// Step types of the language that this version does not carry out.

@@ -4,6 +4,7 @@
 
 mod address;
 mod check;
+mod export;
 mod keys;
 mod media;
 mod outline;
@@ -29,6 +30,7 @@ use crate::ids::StepName;
 use crate::media::{InputMedia, MediaProblem};
 use crate::money::Money;
 
+pub use export::Export;
 pub use problem::{MAX_PROBLEMS, Place, Problem, Problems};
 pub use schema::schema;
 pub use tree::MAX_BYTES;
@@ -206,6 +208,8 @@ pub struct Checked {
     pub fail_fast: bool,
     /// The budget.
     pub max_cost: Option<Money>,
+    /// Where the outputs are copied to.
+    pub export: Option<Export>,
     /// What is done, in order. A step reads only steps before it: of earlier groups, or earlier ones of its own group.
     pub groups: Vec<CheckedGroup>,
 }

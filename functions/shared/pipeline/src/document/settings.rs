@@ -3,7 +3,7 @@
 use super::keys::{SCHEDULES, SETTINGS, WORKLOADS};
 use super::report::{Report, Spot, Table};
 use super::tree::{Content, Node};
-use super::{CachePolicy, DEFAULT_WORKERS, Given, Schedule};
+use super::{CachePolicy, DEFAULT_WORKERS, Export, Given, Schedule};
 use crate::money::Money;
 
 /// The settings.
@@ -15,6 +15,7 @@ pub(super) struct Settings {
     pub(super) schedule: Schedule,
     pub(super) cache: CachePolicy,
     pub(super) max_cost: Option<Money>,
+    pub(super) export: Option<Export>,
 }
 
 /// Reads the settings; what is silent or wrong has its default.
@@ -26,6 +27,7 @@ pub(super) fn read(report: &mut Report, node: Option<&Node>, given: &Given) -> S
         schedule: Schedule::default(),
         cache: CachePolicy::default(),
         max_cost: None,
+        export: None,
     };
     let Some(node) = node.filter(|node| node.content != Content::Null) else { return settings };
     let Some(table) = report.table(node, Spot::new(node.place, "settings"), SETTINGS, |_| None) else {
@@ -47,6 +49,7 @@ pub(super) fn read(report: &mut Report, node: Option<&Node>, given: &Given) -> S
     settings.schedule = report.word(&table, "schedule", &SCHEDULES).unwrap_or_default();
     settings.cache = report.word(&table, "cache", &CachePolicy::ALL).unwrap_or_default();
     settings.max_cost = dollars(report, &table, "max_cost");
+    settings.export = export(report, &table, "export");
     settings
 }
 
@@ -62,4 +65,16 @@ fn dollars(report: &mut Report, table: &Table<'_>, key: &str) -> Option<Money> {
         report.add(&spot, "wrong_value", message, "Write a number that is not negative, as 2.50.");
     }
     found
+}
+
+fn export(report: &mut Report, table: &Table<'_>, key: &str) -> Option<Export> {
+    let (node, spot) = table.at(key)?;
+    match Export::parse(report.text(node, &spot)?) {
+        Ok(export) => Some(export),
+        Err(error) => {
+            let message = format!("`{}` is not a {}", spot.path, error.what);
+            report.add(&spot, "wrong_value", message, format!("Use {}.", error.rule));
+            None
+        }
+    }
 }

@@ -11,7 +11,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::document::{Checked, CheckedStep, MediaSlot, MediaSource, Piece, TextSlot};
+use crate::document::{Checked, CheckedStep, Export, MediaSlot, MediaSource, Piece, TextSlot};
 use crate::ids::StepName;
 use crate::money::Money;
 
@@ -34,6 +34,8 @@ pub struct Plan {
     pub fail_fast: bool,
     /// The budget, [`Money::UNLIMITED`] where the document gives none.
     pub max_cost: Money,
+    /// Where the outputs are copied to.
+    pub export: Option<Export>,
     /// Every step, in the document's order, parts in the order of what they take.
     pub steps: Vec<PlannedStep>,
     /// The order of work.
@@ -79,6 +81,7 @@ pub fn compile(checked: &Checked) -> Plan {
         name: checked.name.clone(),
         fail_fast: checked.fail_fast,
         max_cost: checked.max_cost.unwrap_or(Money::UNLIMITED),
+        export: checked.export.clone(),
         steps,
         stages: Vec::new(),
     };

@@ -6,6 +6,7 @@ mod words;
 
 use serde_json::{Map, Value, json};
 
+use super::export::{EXPORT, MAX_EXPORT, NOT_EXPORT};
 use super::keys::{DOCUMENT, GROUP, GROUP_KEYS, MAX_NAME, SETTINGS, STEP, Shape, Spec};
 use crate::catalogue::{self, Model, PriceUnit, StepType};
 use crate::money::Money;
@@ -48,6 +49,9 @@ fn property(spec: &Spec) -> Value {
         }
         Shape::Words(words) => json!({"enum": words}),
         Shape::Dollars => json!({"type": "number", "minimum": 0}),
+        Shape::Export => {
+            json!({"type": "string", "maxLength": MAX_EXPORT, "pattern": EXPORT, "not": {"pattern": NOT_EXPORT}})
+        }
         Shape::Names => json!({"anyOf": [
             {"$ref": "#/$defs/name"},
             {"type": "array", "items": {"$ref": "#/$defs/name"}, "minItems": 1},

@@ -17,6 +17,7 @@ fn the_smallest_documents() {
     assert!(
         checked.parallel && checked.fail_fast && checked.schedule == Schedule::Groups && checked.max_cost.is_none()
     );
+    assert_eq!(checked.export, None);
     let step = step(&checked, "step_1");
     assert_eq!((step.model.name.as_str(), step.take, step.cache), ("flux_dev", 1, CachePolicy::Use));
     assert_eq!((step.timeout, step.fail_fast, step.fleeting), (None, true, false));
@@ -26,7 +27,7 @@ fn the_smallest_documents() {
 #[test]
 fn settings_and_what_overrides_them() {
     let text = "\
-settings: {parallel: true, workers: heavy, fail_fast: false, schedule: eager, cache: off, max_cost: 2.5}
+settings: {parallel: true, workers: heavy, fail_fast: false, schedule: eager, cache: off, max_cost: 2.5, export: s3://our-media/runs/}
 steps:
 - {type: text_to_image, name: a, cache: refresh, timeout: 60, take: 3}
 - type: parallel_group
@@ -41,6 +42,9 @@ steps:
     let checked = accepted(text, &given());
     assert_eq!((checked.schedule, checked.fail_fast), (Schedule::Eager, false));
     assert_eq!(checked.max_cost, Some(Money::micros(2_500_000)));
+    let export = Export { bucket: "our-media".to_owned(), prefix: "runs".to_owned() };
+    assert_eq!(checked.export, Some(export.clone()));
+    assert_eq!(crate::plan::compile(&checked).export, Some(export));
     let groups: Vec<_> =
         checked.groups.iter().map(|group| (group.name.as_ref().map(StepName::as_str), group.workers)).collect();
     assert_eq!(groups, [(None, 8), (Some("g"), 2)]);

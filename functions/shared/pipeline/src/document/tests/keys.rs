@@ -28,8 +28,6 @@ fn keys_and_their_values() {
             ("stepz: 1\nsteps: [{type: text_to_image}]", &[(1, "unknown_key")]),
             ("steps:\n- {type: text_to_image, parms: {}}", &[(2, "unknown_key")]),
             ("steps:\n- {type: text_to_image, params: [a]}", &[(2, "wrong_type")]),
-            ("steps:\n- {type: text_to_image, take: 0}", &[(2, "wrong_value")]),
-            ("steps:\n- {type: text_to_image, take: -1}", &[(2, "wrong_value")]),
             ("steps:\n- {type: text_to_image, take: 1.5}", &[(2, "wrong_value")]),
             ("steps:\n- {type: text_to_image, take: x}", &[(2, "wrong_type")]),
             ("steps:\n- {type: text_to_image, timeout: 3601}", &[(2, "wrong_value")]),
@@ -62,10 +60,69 @@ fn settings() {
         ("similar: 0.9", "not_supported"),
         ("rate_limit_delay: 1", "not_supported"),
         ("max_age_days: 7", "not_supported"),
-        ("export: zip", "not_supported"),
+        ("export: 7", "wrong_type"),
+        ("export:", "wrong_type"),
+        ("export: [s3://abc]", "wrong_type"),
+        ("export: zip", "wrong_value"),
+        ("export: s3://ab", "wrong_value"),
+        ("export: s3://abc/../x", "wrong_value"),
+        ("export: \"s3://abc/{{vars.x}}\"", "wrong_value"),
     ] {
         let text = format!("steps: [{{type: text_to_image}}]\nsettings:\n  {}\n", settings.replace(", ", "\n  "));
         assert_eq!(codes(&text, &given()), [(3, expected.to_owned())], "{settings}");
+    }
+}
+
+/// Numbers that are out of bounds and keys that are refused by name, each with its place and what to do.
+#[test]
+fn bounds_and_refusals_say_what_to_do() {
+    let age = "Remove it; the age of outputs is one for the whole stack: its parameter MaxAgeDays.";
+    for (text, column, code, path, message, advice) in [
+        (
+            "take: 0",
+            9,
+            "wrong_value",
+            "steps[0].take",
+            "`steps[0].take` is not a whole number from 1",
+            "Use 1 to 1000000.",
+        ),
+        (
+            "take: -1",
+            9,
+            "wrong_value",
+            "steps[0].take",
+            "`steps[0].take` is not a whole number from 1",
+            "Use 1 to 1000000.",
+        ),
+        ("max_age_days: 0", 3, "not_supported", "settings.max_age_days", "does not carry out `max_age_days`", age),
+        ("max_age_days: 4000", 3, "not_supported", "settings.max_age_days", "does not carry out `max_age_days`", age),
+        (
+            "export: s3://Bucket",
+            11,
+            "wrong_value",
+            "settings.export",
+            "`settings.export` is not a place in S3",
+            "Use a bucket of 3 to 63 of a-z, 0-9, `.` and `-`, with a letter or a digit at both ends.",
+        ),
+        (
+            "export: s3://bucket//x",
+            11,
+            "wrong_value",
+            "settings.export",
+            "`settings.export` is not a place in S3",
+            "Use a prefix without `//`, and without `.` or `..` between slashes.",
+        ),
+    ] {
+        let document = if path.starts_with("steps") {
+            format!("steps:\n- type: text_to_image\n\n  {text}\n")
+        } else {
+            format!("steps: [{{type: text_to_image}}]\n\nsettings:\n  {text}\n")
+        };
+        let problem = problem(&document, &given());
+        assert_eq!((problem.place.line, problem.place.column), (4, column), "{text}");
+        assert_eq!((problem.code.as_str(), problem.path.as_str()), (code, path), "{text}");
+        assert!(problem.message.contains(message), "{text}: {}", problem.message);
+        assert_eq!(problem.advice, advice, "{text}");
     }
 }
 
