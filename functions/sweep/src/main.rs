@@ -1,5 +1,5 @@
 //! sweep: every minute, looks at entries that are due: attempts whose run is gone, jobs of unknown fate, decisions that were
-//! not told to everybody. Called with `{"stop": run}` it stops that run: it looks after what the run leaves behind.
+//! not told to everybody; and measures what the bucket holds, if that is limited. Called with `{"stop": run}` it stops that run: it looks after what the run leaves behind.
 
 use std::process::ExitCode;
 
@@ -17,14 +17,27 @@ struct Input {
 #[serde(untagged)]
 enum Output {
     Stopped(Stopped),
-    Swept { entries: usize },
+    Swept {
+        entries: usize,
+        /// Bytes in the bucket, where there is a limit on them.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stored: Option<u64>,
+    },
 }
 
 fn main() -> ExitCode {
     fresco_engine::lambda::run(|engine, input: Input| async move {
         Ok(match input.stop {
             Some(run) => Output::Stopped(engine.stop(&run).await?),
-            None => Output::Swept { entries: engine.sweep().await? },
+            None => {
+                let entries = engine.sweep().await?;
+                // Last: what waits must not wait for a measurement.
+                let stored = engine.measure().await?;
+                if let Some(stored) = &stored {
+                    println!("{}", engine.metric_line(stored));
+                }
+                Output::Swept { entries, stored: stored.map(|stored| stored.bytes) }
+            }
         })
     })
 }

@@ -19,8 +19,7 @@ use crate::transact::failure;
 impl<P: Platform> Engine<P> {
     /// Takes the attempt's end in. An error means that it should be called again; sweep does if nobody else.
     pub async fn collect(&self, key: &ContentKey, attempt: Attempt) -> Result<(), Failure> {
-        let ledger = self.platform.ledger();
-        let Some(row) = ledger.attempt(key, attempt).await.map_err(failure)? else { return Ok(()) };
+        let Some(row) = self.attempt(key, attempt).await? else { return Ok(()) };
         crash::point(Point::CollectRead);
         if !matches!(row.state, AttemptState::Won | AttemptState::Duplicate) {
             match self.report_of(&row).await? {
@@ -33,7 +32,7 @@ impl<P: Platform> Engine<P> {
                 }
                 Some(JobReport::Failed { failure, billed }) => self.take_failure(&row, failure, billed).await?,
                 Some(JobReport::Cancelled { billed }) => {
-                    let entry = ledger.entry(key).await.map_err(failure)?;
+                    let entry = self.entry(key).await?;
                     let pending = entry.and_then(|entry| entry.pending).filter(|pending| pending.attempt == attempt);
                     let cause = if pending.is_some_and(|pending| pending.cancelling) {
                         // Ours, and nobody waited: who has come since asks again.
@@ -87,13 +86,14 @@ impl<P: Platform> Engine<P> {
     ) -> Result<(), Failure> {
         let (key, attempt) = (&row.key, row.attempt);
         let created_at = self.platform.clock().now();
-        let superseded = self.platform.ledger().entry(key).await.map_err(failure)?;
+        let superseded = self.entry(key).await?;
         let superseded = superseded.is_some_and(|entry| entry.result.is_some_and(|ready| ready.attempt >= attempt));
         // What will be kept out as a duplicate need not be fetched.
         let fetched = if superseded { Ok(Vec::new()) } else { store().await };
         let now = self.platform.clock().now();
         match fetched {
             Ok(outputs) => {
+                self.note_stored(&outputs).await;
                 let completion = Completion { outputs, created_at, cost };
                 self.transact(key, attempt, |entry, row| {
                     let late = entry.result.as_ref().is_some_and(|ready| ready.attempt >= attempt);

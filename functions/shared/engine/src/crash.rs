@@ -30,6 +30,7 @@ points! {
     GenerateBegun = "generate.begun", "The call is counted on the step, and the step does not wait for its entry.";
     GenerateWaiting = "generate.waiting", "The step waits, and the entry is not read.";
     GenerateExpired = "generate.expired", "A result whose object is gone is removed, and nothing is claimed in its place.";
+    ResultRenewed = "result.renewed", "A result's objects are written anew, and its entry says that they are old still.";
     GenerateSourceNoted = "generate.source_noted", "The step's source is noted, and it has not joined the attempt under way.";
     GenerateJoined = "generate.joined", "The step joined the attempt under way, and has not read the entry once more.";
     GenerateClaimed = "generate.claimed", "The claim is committed, and nothing is submitted.";
@@ -61,6 +62,7 @@ points! {
     StopReleased = "stop.released", "A step of a stopped run is told, and its job is not looked at.";
     StopCancelling = "stop.cancelling", "It is noted that a job shall be cancelled, and the provider is not asked.";
     ReportStepMarked = "report.step_marked", "A step without an end is marked failed, and the manifest is not written.";
+    ReportExported = "report.exported", "The outputs are copied to where the document says, and the manifest is not written.";
     ReportManifestWritten = "report.manifest_written", "The manifest is written, and rows of its waiters may be there.";
     ReportLeft = "report.left", "No step of the run waits any more, and the run is not closed.";
     ReportClosed = "report.closed", "The run is closed, and the state machine does not know.";

@@ -29,7 +29,7 @@ impl<P: Platform> Engine<P> {
         let Some(pending) = &entry.pending else { return Ok(()) };
         let key = &entry.key;
         let ledger = self.platform.ledger();
-        let Some(row) = ledger.attempt(key, pending.attempt).await.map_err(failure)? else {
+        let Some(row) = self.attempt(key, pending.attempt).await? else {
             return Err(Failure::new(ErrorName::Internal, "the pending attempt has no row"));
         };
         if ledger.report(key, pending.attempt).await.map_err(failure)?.is_some() {
@@ -210,14 +210,13 @@ impl<P: Platform> Engine<P> {
     }
 
     async fn sweep_entry(&self, key: &ContentKey) -> Result<(), Failure> {
-        let ledger = self.platform.ledger();
         if let Err(cause) = self.tell(key).await {
             let now = self.platform.clock().now();
             self.transact_entry(key, |entry| told_later(entry, now)).await?;
             return Err(cause);
         }
         crash::point(Point::SweepTold);
-        let Some(entry) = ledger.entry(key).await.map_err(failure)? else { return Ok(()) };
+        let Some(entry) = self.entry(key).await? else { return Ok(()) };
         let now = self.platform.clock().now();
         if let Some(late) = entry.late.as_ref().filter(|late| late.look_at <= now) {
             self.platform.hand_over().collect(key, late.attempt).await.map_err(failure)?;

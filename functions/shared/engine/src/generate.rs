@@ -69,9 +69,10 @@ impl<P: Platform> Engine<P> {
             return decided;
         }
         let run = ledger.run(&call.run_id).await.map_err(failure)?;
-        if run.is_none_or(|run| run.stop || run.status.is_final()) {
+        let Some(run) = run.filter(|run| !run.stop && !run.status.is_final()) else {
             return Err(Failure::new(ErrorName::RunStopped, "the run is stopped; nothing was submitted for this step"));
-        }
+        };
+        let run_left = run.bound_at.map_or(0, |bound_at| bound_at - self.platform.clock().now());
         let plan = self.ready(&asker, &row).await?;
         let (key, waiter) = (&plan.key, self.wait(call, &plan).await?);
         crash::point(Point::GenerateWaiting);
@@ -86,7 +87,7 @@ impl<P: Platform> Engine<P> {
                 return decided;
             }
         }
-        match self.decide(&plan, waiter.clone()).await {
+        match self.decide(&plan, waiter.clone(), self.settings.needed(run_left)).await {
             // The step is marked first, and its row goes last: a call that ends in between must not leave a step that is
             // undecided and has forgotten which failure it shares.
             Err(cause) if !cause.name.is_retryable() => {
@@ -118,9 +119,7 @@ impl<P: Platform> Engine<P> {
         let base = match plan.cache {
             CachePolicy::Use | CachePolicy::Off => Attempt::NONE,
             // Only an attempt begun after this counts. A nudge finds the row and keeps its base.
-            CachePolicy::Refresh => {
-                ledger.entry(&plan.key).await.map_err(failure)?.map_or(Attempt::NONE, |entry| entry.last)
-            }
+            CachePolicy::Refresh => self.entry(&plan.key).await?.map_or(Attempt::NONE, |entry| entry.last),
         };
         let wait = Wait {
             asker: call.asker(),
@@ -132,7 +131,8 @@ impl<P: Platform> Engine<P> {
         ledger.wait(&plan.key, &wait).await.map_err(failure)
     }
 
-    async fn decide(&self, plan: &ReadyStep, mut waiter: Waiter) -> Result<(), Failure> {
+    /// `needed` is how long a hit has to live from now on.
+    async fn decide(&self, plan: &ReadyStep, mut waiter: Waiter, needed: Millis) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
         let request = Request::from(plan);
         let token = self.platform.new_token()?;
@@ -141,13 +141,13 @@ impl<P: Platform> Engine<P> {
         let mut media = None;
         for _ in 0..ROUNDS {
             let now = self.platform.clock().now();
-            let entry = ledger.entry(&plan.key).await.map_err(failure)?.unwrap_or_else(|| Entry::new(plan.key.clone()));
+            let entry = self.entry(&plan.key).await?.unwrap_or_else(|| Entry::new(plan.key.clone()));
             let wanted = entry.result.as_ref().filter(|ready| ready.attempt > waiter.base);
-            let usable = match wanted {
-                Some(ready) => self.usable(ready).await?,
-                None => false,
+            let fit = match wanted {
+                Some(ready) => self.fit(&plan.key, ready, needed).await?,
+                None => None,
             };
-            if let (Some(ready), false) = (wanted, usable) {
+            if let (Some(ready), None) = (wanted, &fit) {
                 let attempt = ready.attempt;
                 self.transact_entry(&plan.key, |entry| expire(entry, attempt)).await?;
                 crash::point(Point::GenerateExpired);
@@ -156,7 +156,7 @@ impl<P: Platform> Engine<P> {
             let lease_until = now + self.settings.function_timeout;
             let asked = Ask {
                 waiter: &waiter,
-                usable,
+                usable: fit.is_some(),
                 request: &request,
                 token_hash: &token_hash,
                 lease_until,
@@ -164,7 +164,11 @@ impl<P: Platform> Engine<P> {
                 now,
             };
             match ask(&entry, &asked) {
-                Answer::Hit(ready) => return self.succeed(&plan.key, &waiter, &ready, Source::Hit).await,
+                Answer::Hit(ready) => {
+                    // As it was written anew, if it was.
+                    let ready = fit.unwrap_or(ready);
+                    return self.succeed(&plan.key, &waiter, &ready, Source::Hit).await;
+                }
                 Answer::Shared(cause) => return Err(cause),
                 Answer::NotYet(last) => return Err(last.failure),
                 // Who has only just joined need not ask the provider, unless its word is overdue: then whoever was there
@@ -184,6 +188,7 @@ impl<P: Platform> Engine<P> {
                 }
                 Answer::Claim(change) => {
                     let attempt = change.entry.last;
+                    self.require_room().await?;
                     // What could still fail is done before the claim: behind it nothing may fail the step but its outcome.
                     let inputs = match media.take() {
                         Some(inputs) => inputs,
@@ -209,7 +214,7 @@ impl<P: Platform> Engine<P> {
                         Err(CommitError::JobTaken) => return Err(StoreError::ledger("a claim registers no job").0),
                         Err(CommitError::Unclear(cause)) => {
                             // The claim may have gone through: its token tells whether it is ours.
-                            let entry = ledger.entry(&plan.key).await.map_err(failure)?;
+                            let entry = self.entry(&plan.key).await?;
                             let ours =
                                 entry.and_then(|entry| entry.pending).is_some_and(|p| p.token_hash == token_hash);
                             return if ours {

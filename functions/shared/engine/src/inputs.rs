@@ -2,7 +2,7 @@
 //! The same picture under two names is one object, one upload and one content key.
 
 use bytes::{Bytes, BytesMut};
-use fresco_ledger::traits::{Objects, Upload};
+use fresco_ledger::traits::{Objects, Put, Upload};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::media::{InputMedia, MediaProblem, input_key};
@@ -59,8 +59,12 @@ impl<P: Platform> Engine<P> {
         let objects = self.platform.objects();
         let mut upload = objects.upload(&media.key, &media.content_type).await.map_err(failure)?;
         upload.write(bytes).await.map_err(failure)?;
-        // One that is there has the same content: the key is its hash.
-        upload.finish().await.map_err(failure)?;
+        match upload.finish().await.map_err(failure)? {
+            Put::Stored => self.note_bytes(i64::try_from(media.bytes).unwrap_or(i64::MAX)).await,
+            // One that is there has the same content: the key is its hash. Its age begins anew, so that it is there as long as
+            // the run that takes it now.
+            Put::Exists => drop(objects.renew(&media.key, &media.content_type).await.map_err(failure)?),
+        }
         Ok(())
     }
 }

@@ -2,14 +2,20 @@
 //! way of the ledger and a provider, generic over every capability, so that the same code runs on AWS, on the local stack
 //! and in tests that interleave, crash and lose replies at every step.
 
+mod age;
 pub mod aws;
+mod capacity;
+mod changed;
+mod clean;
 mod collect;
 pub mod crash;
 mod examine;
+mod export;
 mod generate;
 mod inputs;
 pub mod lambda;
 mod made;
+pub mod names;
 mod plan;
 pub mod platform;
 mod preview;
@@ -23,6 +29,10 @@ mod transact;
 pub mod transfer;
 mod webhook;
 
+pub use capacity::Stored;
+pub use changed::Change;
+pub use clean::{Cleaned, Group, Which, YOUNGEST};
+pub use export::{Exported, NotExported};
 pub use generate::Call;
 pub use inputs::{describe_input, fetch_input, input_problem, too_large};
 pub use plan::{WorkLane, WorkList, WorkStage, WorkStep};

@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fresco_ledger::rows::{Source, StepRow, StepState};
-use fresco_ledger::traits::{Clock, Objects, Runs};
+use fresco_ledger::rows::{Millis, Ready, Source, StepRow, StepState};
+use fresco_ledger::traits::{Clock, Objects, Runs, StoreError};
 use fresco_pipeline::catalogue::{ProviderName, StepType};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{RunId, StepName};
 use fresco_pipeline::plan::{Events, MAX_EVENTS, MAX_STATE_BYTES, Plan, PlannedStep, compile, most_tries};
+use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
@@ -17,6 +18,15 @@ use crate::platform::Platform;
 use crate::start::{RunRequest, request_key};
 use crate::survey::Found;
 use crate::transact::failure;
+
+/// How long a run may take beyond its steps: planning and closing, with their tries.
+const SLACK: Millis = 600_000;
+/// The same where its outputs are copied at its end.
+const EXPORT_SLACK: Millis = 2_400_000;
+/// How often everything is looked up again because an object went away meanwhile.
+const SURVEYS: usize = 3;
+/// How many results are written anew side by side.
+const RENEWED_AT_ONCE: usize = 16;
 
 /// What plan hands to the state machine: names and numbers only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,25 +78,72 @@ impl<P: Platform> Engine<P> {
         }
         let checked = self.request_of(run).await?.check();
         let plan = compile(&checked.map_err(|p| Failure::new(ErrorName::DocumentInvalid, p.to_string()))?);
-        let found = self.survey(run, &plan).await?;
+        let bound = i64::try_from(plan.bound_seconds(self.settings.webhooks())).unwrap_or(i64::MAX / 2_000) * 1_000;
+        let slack = if plan.export.is_some() { EXPORT_SLACK } else { SLACK };
+        let bound_at = record.created_at + bound + slack;
+        let found = self.survey_to_last(run, &plan, bound_at).await?;
         crash::point(Point::PlanLookedUp);
         let now = self.platform.clock().now();
         let rows: Vec<StepRow> =
             plan.steps.iter().zip(&found).map(|(step, found)| row_of(run, step, found, now)).collect();
-        let bound = i64::try_from(plan.bound_seconds(self.settings.webhooks())).unwrap_or(i64::MAX / 2_000) * 1_000;
-        ledger.plan_run(run, &rows, record.created_at + bound + 600_000).await.map_err(failure)?;
+        ledger.plan_run(run, &plan.name, &rows, bound_at).await.map_err(failure)?;
         crash::point(Point::PlanRowsWritten);
         // Rows of an earlier call of plan stay as they are, and what they say is what is left.
         let rows = ledger.steps(run).await.map_err(failure)?;
         let work = self.left(&plan, &rows);
-        if work.done {
+        // Before any of it becomes a task, and so before money is spent.
+        self.require(&plan, &work).await?;
+        self.require_keys(&plan, &work).await?;
+        if work.done && self.exports_little(&plan, &rows) {
             self.report(run, None).await?;
             return Ok(work);
         }
-        // Before any of it becomes a task, and so before money is spent.
-        self.require_size(&plan, &work)?;
-        self.require_keys(&plan, &work).await?;
-        Ok(work)
+        // A long export is for report, which has the time.
+        Ok(WorkList { done: false, ..work })
+    }
+
+    /// What is left to do is possible, as things are. Nothing has been spent where it is not.
+    pub(crate) async fn require(&self, plan: &Plan, work: &WorkList) -> Result<(), Failure> {
+        self.require_export(plan.export.as_ref())?;
+        if !work.done {
+            self.require_size(plan, work)?;
+            self.require_room().await?;
+        }
+        Ok(())
+    }
+
+    /// What was found, with every hit living until the run is over. A hit that is near its end is written anew; should it be
+    /// gone by then, its step and those after it are looked up again.
+    async fn survey_to_last(&self, run: &RunId, plan: &Plan, bound_at: Millis) -> Result<Vec<Found>, Failure> {
+        for _ in 0..SURVEYS {
+            let mut found = self.survey(run, plan).await?;
+            // Where everything is there, the run is over at once.
+            let all = found.iter().all(|found| matches!(found, Found::Hit { .. }));
+            let left = if all { 0 } else { bound_at - self.platform.clock().now() };
+            let needed = self.settings.needed(left);
+            let hits = found.iter().enumerate().filter_map(|(place, found)| match found {
+                Found::Hit { key, ready } => Some((place, key.clone(), (**ready).clone())),
+                Found::Miss { .. } => None,
+            });
+            let lasting: Vec<(usize, Option<Ready>)> = futures::stream::iter(hits.collect::<Vec<_>>())
+                .map(|(place, key, ready)| async move {
+                    Ok::<_, Failure>((place, self.lasting(&key, ready, needed).await?))
+                })
+                .buffer_unordered(RENEWED_AT_ONCE)
+                .try_collect()
+                .await?;
+            let mut all_last = true;
+            for (place, lasting) in lasting {
+                match (found.get_mut(place), lasting) {
+                    (Some(Found::Hit { ready, .. }), Some(lasting)) => **ready = lasting,
+                    _ => all_last = false,
+                }
+            }
+            if all_last {
+                return Ok(found);
+            }
+        }
+        Err(StoreError::storage("objects of results went away while they were looked up").0)
     }
 
     async fn request_of(&self, run: &RunId) -> Result<RunRequest, Failure> {

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use fresco_ledger::rows::Output;
-use fresco_ledger::traits::{Clock, Entries, HandOver, Objects, Runs, Tokens, Waiters};
+use fresco_ledger::traits::{Clock, Entries, HandOver, Objects, Runs, Storage, Tokens, Waiters};
 use fresco_pipeline::catalogue::{MediaKind, ProviderName};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey};
@@ -40,8 +40,8 @@ pub trait MediaStore: Send + Sync {
 
 /// Every capability that the engine uses.
 pub trait Platform: Send + Sync + 'static {
-    /// Entries, waiters and runs.
-    type Ledger: Entries + Waiters + Runs;
+    /// Entries, waiters, runs, and the account of what is stored.
+    type Ledger: Entries + Waiters + Runs + Storage;
     /// The bucket.
     type Objects: Objects;
     /// Task tokens.

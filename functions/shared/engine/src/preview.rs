@@ -3,19 +3,21 @@
 
 use std::collections::BTreeSet;
 
-use fresco_ledger::traits::Clock;
+use fresco_ledger::traits::{Clock, Runs};
 use fresco_pipeline::catalogue::{self, ProviderName, StepType};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId, StepName};
 use fresco_pipeline::money::Money;
-use fresco_pipeline::plan::{PlannedStep, compile, critical_path, wall};
+use fresco_pipeline::plan::{Plan, PlannedStep, compile, critical_path, wall};
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
-use crate::plan::{events, providers};
+use crate::changed::{Before, Results};
+use crate::plan::{WorkList, events, providers};
 use crate::platform::Platform;
 use crate::start::{RunRequest, StartError};
 use crate::survey::{Found, Why};
+use crate::transact::failure;
 
 /// A plan, with what is known of every step. Money is in micro-dollars at list prices, times in milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +32,12 @@ pub struct Preview {
     pub price: Money,
     /// What is left to pay, at upper-bound prices.
     pub net: Money,
+    /// What the results that are there cost when they were made.
+    pub saved: Money,
+    /// The run that the reasons compare with: the last one of a pipeline of this name.
+    pub compared_with: Option<RunId>,
+    /// Why a run would be refused before anything is spent, as things are.
+    pub refused: Option<Failure>,
     /// The budget, if there is one.
     pub max_cost: Option<Money>,
     /// What is left, one step after the other.
@@ -73,6 +81,8 @@ pub struct PreviewStep {
     pub expected_ms: u64,
     /// Whether its result is there.
     pub hit: bool,
+    /// What that result cost when it was made.
+    pub saves: Money,
     /// Why not.
     pub why: Option<Why>,
     /// The content key, if it is known.
@@ -92,6 +102,7 @@ impl<P: Platform> Engine<P> {
         // It salts the keys of uncached steps, which nobody will look for.
         let run = RunId::parse("preview-only").map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
         let found = self.survey(&run, &plan).await?;
+        let (found, compared_with) = self.compared(&plan, found).await?;
         let steps: Vec<PreviewStep> = plan.steps.iter().zip(found).map(|(step, found)| shown(step, found)).collect();
         let left: BTreeSet<StepName> = steps.iter().filter(|step| !step.hit).map(|step| step.name.clone()).collect();
         let length = |place: usize| steps.get(place).filter(|step| !step.hit).map_or(0, |step| step.expected_ms);
@@ -109,6 +120,9 @@ impl<P: Platform> Engine<P> {
                 .collect(),
             price: steps.iter().map(|step| step.price).sum(),
             net: steps.iter().filter(|step| !step.hit).map(|step| step.price).sum(),
+            saved: steps.iter().map(|step| step.saves).sum(),
+            compared_with,
+            refused: self.refusal(&plan, &work).await?,
             max_cost,
             sequential_ms: (0..steps.len()).map(length).sum(),
             wall_ms: wall(&plan.stages, length),
@@ -118,13 +132,52 @@ impl<P: Platform> Engine<P> {
             steps,
         })
     }
+
+    /// The reasons of steps that nothing is known of, compared with the last run of the pipeline; and that run.
+    async fn compared(&self, plan: &Plan, mut found: Vec<Found>) -> Result<(Vec<Found>, Option<RunId>), Failure> {
+        let unknown = |found: &Found| matches!(found, Found::Miss { key: Some(_), why: Why::New });
+        if !found.iter().any(unknown) {
+            return Ok((found, None));
+        }
+        let ledger = self.platform.ledger();
+        let Some(run) = ledger.last_planned(&plan.name).await.map_err(failure)? else { return Ok((found, None)) };
+        let rows = ledger.steps(&run).await.map_err(failure)?;
+        let before = Before::new(&rows);
+        let hits: Vec<_> = plan
+            .steps
+            .iter()
+            .zip(&found)
+            .filter_map(|(step, found)| match found {
+                Found::Hit { ready, .. } => Some((&step.name, ready.outputs.clone())),
+                Found::Miss { .. } => None,
+            })
+            .collect();
+        let made: Results<'_> = hits.iter().map(|(name, outputs)| (*name, outputs.as_slice())).collect();
+        for (step, found) in plan.steps.iter().zip(&mut found) {
+            if let Found::Miss { key: Some(key), why } = found
+                && *why == Why::New
+            {
+                *why = before.why(step, key, &made);
+            }
+        }
+        Ok((found, Some(run)))
+    }
+
+    /// Why the plan function would refuse the run, apart from missing keys.
+    async fn refusal(&self, plan: &Plan, work: &WorkList) -> Result<Option<Failure>, Failure> {
+        match self.require(plan, work).await {
+            Ok(()) => Ok(None),
+            Err(cause) if cause.name.is_retryable() => Err(cause),
+            Err(cause) => Ok(Some(cause)),
+        }
+    }
 }
 
 fn shown(step: &PlannedStep, found: Found) -> PreviewStep {
     let model = catalogue::find(step.step, &step.model);
-    let (hit, key, why) = match found {
-        Found::Hit { key, .. } => (true, Some(key), None),
-        Found::Miss { key, why } => (false, key, Some(why)),
+    let (saves, key, why) = match found {
+        Found::Hit { key, ready } => (Some(ready.cost), Some(key), None),
+        Found::Miss { key, why } => (None, key, Some(why)),
     };
     PreviewStep {
         name: step.name.clone(),
@@ -134,7 +187,8 @@ fn shown(step: &PlannedStep, found: Found) -> PreviewStep {
         price: step.price,
         guide_price: model.map_or(Money::ZERO, |model| Money::micros(model.price.guide).times(step.outputs.into())),
         expected_ms: model.map_or(0, |model| u64::from(model.seconds.min + model.seconds.max) * 500),
-        hit,
+        hit: saves.is_some(),
+        saves: saves.unwrap_or(Money::ZERO),
         why,
         key,
         reads: step.reads().into_iter().cloned().collect(),

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Engine;
 use crate::crash::{self, Point};
+use crate::export::Exported;
 use crate::platform::Platform;
 use crate::start::manifest_key;
 use crate::transact::failure;
@@ -50,6 +51,9 @@ pub struct Manifest {
     pub function_calls: u32,
     /// Why it failed as a whole.
     pub failure: Option<Failure>,
+    /// What was copied to the place that the document names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exported: Option<Exported>,
     /// Its steps, in the document's order.
     pub steps: Vec<ManifestStep>,
 }
@@ -122,7 +126,11 @@ impl<P: Platform> Engine<P> {
         let record = ledger.run(run).await.map_err(failure)?.unwrap_or(record);
         let status = status_of(&record, &steps);
         let why = if matches!(status, RunStatus::Succeeded) { None } else { cause.or_else(|| first_failure(&steps)) };
-        let manifest = manifest_of(&record, status, why.as_ref(), &steps, now);
+        let mut manifest = manifest_of(&record, status, why.as_ref(), &steps, now);
+        if let Some(export) = &record.export {
+            manifest.exported = Some(self.export(export, &manifest).await);
+            crash::point(Point::ReportExported);
+        }
         let json = serde_json::to_vec_pretty(&manifest)
             .map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
         self.platform
@@ -130,6 +138,11 @@ impl<P: Platform> Engine<P> {
             .put(&manifest_key(run), Bytes::from(json), "application/json")
             .await
             .map_err(failure)?;
+        if let Some(export) = &record.export
+            && let Err(cause) = self.export_manifest(export, run, &manifest_key(run)).await
+        {
+            tracing::warn!(run.id = %run, error.name = %cause.name, error.message = cause.message, "manifest not exported");
+        }
         crash::point(Point::ReportManifestWritten);
         // Before the run is closed: a call of report after that does nothing.
         self.leave_all(&steps).await?;
@@ -237,6 +250,7 @@ fn manifest_of(
             .sum(),
         function_calls: calls,
         failure: failure.cloned(),
+        exported: None,
         steps: entries,
     }
 }

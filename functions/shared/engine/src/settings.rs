@@ -12,10 +12,13 @@ use fresco_pipeline::money::Money;
 
 /// The price up to which a job of unknown fate is submitted once more at a provider that cannot be searched.
 const BLIND_RESUBMIT_UP_TO: Money = Money::micros(10_000);
-/// A hit must live at least so long beside the links handed out on it.
-const HIT_MARGIN: Millis = 3_600_000;
-/// How long links to outputs live.
-pub const LINK_LIFE: Duration = Duration::from_secs(3_600);
+const DAY: Millis = 86_400_000;
+/// The days that outputs may live, the same bounds as in the template: the ledger remembers for 90.
+const AGES: std::ops::RangeInclusive<u32> = 1..=60;
+const SHORTEST_LINK: Duration = Duration::from_secs(3 * 3_600);
+const LONGEST_LINK: Duration = Duration::from_secs(6 * 3_600);
+/// What S3 calls a gigabyte is not what memory does.
+const GIGABYTE: u64 = 1_000_000_000;
 
 /// The settings.
 #[derive(Debug, Clone)]
@@ -34,6 +37,10 @@ pub struct Settings {
     pub secrets_prefix: String,
     /// After how many days outputs expire.
     pub max_age_days: u32,
+    /// How many bytes the bucket may hold before nothing new is generated; `None` sets no limit.
+    pub max_stored_bytes: Option<u64>,
+    /// The bucket that runs may export to.
+    pub export_bucket: Option<String>,
     /// What happens to jobs of unknown fate.
     pub unknown: UnknownPolicy,
     /// fal's queue.
@@ -61,7 +68,11 @@ impl Settings {
                 .ok_or_else(|| Failure::new(ErrorName::Internal, format!("the function's environment lacks {name}")))
         };
         let max_age_days = needed("FRESCO_MAX_AGE_DAYS")?;
-        let bad_age = || Failure::new(ErrorName::Internal, "FRESCO_MAX_AGE_DAYS is not a number of days");
+        let max_age_days = max_age_days.parse().ok().filter(|days| AGES.contains(days)).ok_or_else(|| {
+            let message =
+                format!("MaxAgeDays is `{max_age_days}`; outputs may live for {} to {} days", AGES.start(), AGES.end());
+            Failure::new(ErrorName::Internal, message)
+        })?;
         Ok(Settings {
             stack: needed("FRESCO_STACK")?,
             table: needed("FRESCO_TABLE")?,
@@ -71,7 +82,9 @@ impl Settings {
                 .map(|url| url.trim_end_matches('/').to_owned()),
             collect_function: given("FRESCO_COLLECT_FUNCTION").unwrap_or_default(),
             secrets_prefix: needed("FRESCO_SECRETS_PREFIX")?,
-            max_age_days: max_age_days.parse().map_err(|_| bad_age())?,
+            max_age_days,
+            max_stored_bytes: max_stored(given("FRESCO_MAX_STORED_GIGABYTES").as_deref())?,
+            export_bucket: given("FRESCO_EXPORT_BUCKET"),
             unknown: match given("FRESCO_UNKNOWN_POLICY").as_deref() {
                 Some("resubmit_once") => UnknownPolicy::ResubmitOnce,
                 _ => UnknownPolicy::Fail,
@@ -106,13 +119,14 @@ impl Settings {
 
     /// How long an object lives, counted from its upload.
     pub fn object_life(&self) -> Millis {
-        i64::from(self.max_age_days) * 86_400_000
+        i64::from(self.max_age_days) * DAY
     }
 
-    /// Whether something made at `created_at` still lives long enough to be handed out now.
-    pub fn lives(&self, created_at: Millis, now: Millis) -> bool {
-        let margin = HIT_MARGIN + i64::try_from(LINK_LIFE.as_millis()).unwrap_or(HIT_MARGIN);
-        now + margin < created_at + self.object_life()
+    /// How long links that are handed out on objects live: an eighth of the objects' life, within 3 and 6 hours. A provider
+    /// may read its inputs for that long; the credentials that sign a link seldom live longer.
+    pub fn link_life(&self) -> Duration {
+        let eighth = Duration::from_millis(u64::try_from(self.object_life() / 8).unwrap_or(0));
+        eighth.clamp(SHORTEST_LINK, LONGEST_LINK)
     }
 
     /// What happens to a job of unknown fate. A provider that cannot be searched is asked again only for small money.
@@ -120,6 +134,19 @@ impl Settings {
         match self.unknown {
             UnknownPolicy::ResubmitOnce if can_find || price <= BLIND_RESUBMIT_UP_TO => UnknownPolicy::ResubmitOnce,
             _ => UnknownPolicy::Fail,
+        }
+    }
+}
+
+fn max_stored(gigabytes: Option<&str>) -> Result<Option<u64>, Failure> {
+    let Some(text) = gigabytes else { return Ok(None) };
+    let bytes = text.parse::<u64>().ok().filter(|gigabytes| *gigabytes > 0).and_then(|n| n.checked_mul(GIGABYTE));
+    match bytes {
+        Some(bytes) => Ok(Some(bytes)),
+        None => {
+            let message =
+                format!("MaxStoredGigabytes is `{text}`; it is a whole number of gigabytes, or empty for no limit");
+            Err(Failure::new(ErrorName::Internal, message))
         }
     }
 }
@@ -164,11 +191,24 @@ mod tests {
     }
 
     #[test]
-    fn a_hit_is_given_up_before_its_object_is() {
-        let settings = settings(&[]).unwrap();
-        let week = 7 * 86_400_000;
-        assert!(settings.lives(0, week - 3 * 3_600_000));
-        assert!(!settings.lives(0, week - 3_600_000));
+    fn ages_and_limits_that_cannot_be_are_refused() {
+        for days in ["0", "61", "4000", "-1", "7.5", "a week"] {
+            let refused = settings(&[("FRESCO_MAX_AGE_DAYS", days)]).unwrap_err();
+            assert!(refused.message.contains("1 to 60 days"), "{days}: {refused}");
+        }
+        for gigabytes in ["0", "-5", "1.5", "99999999999999999999"] {
+            let refused = settings(&[("FRESCO_MAX_STORED_GIGABYTES", gigabytes)]).unwrap_err();
+            assert!(refused.message.contains("MaxStoredGigabytes"), "{gigabytes}: {refused}");
+        }
+        assert_eq!(settings(&[]).unwrap().max_stored_bytes, None);
+        let limited = settings(&[("FRESCO_MAX_STORED_GIGABYTES", "3")]).unwrap();
+        assert_eq!(limited.max_stored_bytes, Some(3_000_000_000));
+    }
+
+    #[test]
+    fn links_live_for_a_part_of_what_their_objects_do() {
+        let hours = |days: &str| settings(&[("FRESCO_MAX_AGE_DAYS", days)]).unwrap().link_life().as_secs() / 3_600;
+        assert_eq!([hours("1"), hours("2"), hours("60")], [3, 6, 6]);
     }
 
     #[test]

@@ -129,6 +129,7 @@ impl<P: Platform> Engine<P> {
             bound_at: None,
             steps: 0,
             failure: None,
+            export: checked.export,
         };
         if !self.platform.ledger().create_run(&row).await.map_err(failure)? {
             return Err(Failure::new(ErrorName::Internal, "a run of this id is there already").into());

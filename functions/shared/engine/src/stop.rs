@@ -2,7 +2,7 @@
 //! are cancelled. What a provider works on already is paid: it goes on into the ledger.
 
 use fresco_ledger::rows::{Asker, Pending, Stage, StepRow, StepState};
-use fresco_ledger::traits::{Clock, Entries, Runs, Waiters};
+use fresco_ledger::traits::{Clock, Runs, Waiters};
 use fresco_ledger::transition::cancelling;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
@@ -85,12 +85,12 @@ impl<P: Platform> Engine<P> {
     /// the meantime is told to ask again.
     pub(crate) async fn cancel_unwanted(&self, key: &ContentKey) -> Result<Cancelled, Failure> {
         let ledger = self.platform.ledger();
-        let entry = ledger.entry(key).await.map_err(failure)?;
+        let entry = self.entry(key).await?;
         let Some(pending) = entry.and_then(|entry| entry.pending) else { return Ok(Cancelled::Nothing) };
         let Pending { attempt, stage: Stage::Submitted, request_id: Some(request_id), .. } = &pending else {
             return Ok(Cancelled::GoesOn);
         };
-        let Some(row) = ledger.attempt(key, *attempt).await.map_err(failure)? else { return Ok(Cancelled::Nothing) };
+        let Some(row) = self.attempt(key, *attempt).await? else { return Ok(Cancelled::Nothing) };
         let provider = self.platform.provider(row.request.provider);
         if !matches!(provider.check(&row.request.endpoint, request_id).await, Ok(JobState::Queued { .. })) {
             return Ok(Cancelled::GoesOn);

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fresco_ledger::rows::{Entry, Ready};
+use fresco_ledger::rows::{Entry, Millis, Ready};
 use fresco_ledger::traits::{Clock, Entries, Objects};
+use fresco_ledger::transition::renewed;
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{ContentKey, RunId, StepName};
@@ -13,6 +14,9 @@ use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
+use crate::age::{Age, age};
+use crate::changed::{self, Change};
+use crate::crash::{self, Point};
 use crate::platform::Platform;
 use crate::transact::failure;
 
@@ -25,6 +29,15 @@ const HEADS_AT_ONCE: usize = 16;
 pub enum Why {
     /// Nobody has asked for it yet, or what was made of it was forgotten.
     New,
+    /// It asks for something else than the step of this name did in the last run of this pipeline.
+    Changed {
+        /// What differs.
+        what: Vec<Change>,
+    },
+    /// The last run of this pipeline had its result, and it was removed since.
+    Removed,
+    /// Its entry is damaged or of another version; it is made anew.
+    Unreadable,
     /// There is a result, and it expires too soon.
     Expired,
     /// There is a result, and its object is gone.
@@ -58,6 +71,9 @@ impl std::fmt::Display for Why {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Why::New => f.write_str("new"),
+            Why::Changed { what } => f.write_str(&changed::in_words(what)),
+            Why::Removed => f.write_str("its result was removed"),
+            Why::Unreadable => f.write_str("its entry cannot be read"),
             Why::Expired => f.write_str("expired"),
             Why::Gone => f.write_str("its object is gone"),
             Why::Refresh => f.write_str("refresh"),
@@ -138,12 +154,19 @@ impl<P: Platform> Engine<P> {
 
     /// What stands under each key that anything is known of.
     async fn results(&self, keys: &[ContentKey]) -> Result<BTreeMap<ContentKey, Result<Ready, Why>>, Failure> {
-        let entries = self.platform.ledger().entries(keys).await.map_err(failure)?;
-        futures::stream::iter(entries)
-            .map(|entry| async move { Ok((entry.key.clone(), self.result_of(entry).await?)) })
+        let looked = self.platform.ledger().entries(keys).await.map_err(failure)?;
+        let unreadable = looked.unreadable.into_iter().map(|(key, cause)| {
+            // Mended by generate, which needs it; nothing is written here.
+            tracing::error!(entry.key = %key, error.name = %cause.name, error.message = cause.message, "entry not readable");
+            (key, Err(Why::Unreadable))
+        });
+        let unreadable: Vec<_> = unreadable.collect();
+        let read: BTreeMap<_, _> = futures::stream::iter(looked.entries)
+            .map(|entry| async move { Ok::<_, Failure>((entry.key.clone(), self.result_of(entry).await?)) })
             .buffer_unordered(HEADS_AT_ONCE)
             .try_collect()
-            .await
+            .await?;
+        Ok(read.into_iter().chain(unreadable).collect())
     }
 
     async fn result_of(&self, entry: Entry) -> Result<Result<Ready, Why>, Failure> {
@@ -153,24 +176,74 @@ impl<P: Platform> Engine<P> {
             (None, None) => Why::New,
         };
         let Some(ready) = entry.result else { return Ok(Err(without)) };
-        if !self.settings.lives(ready.created_at, self.platform.clock().now()) {
+        let Some(ready) = self.there(&ready).await? else { return Ok(Err(Why::Gone)) };
+        let life = self.settings.object_life();
+        if age(life, ready.created_at, self.platform.clock().now(), 0) == Age::Over {
             return Ok(Err(if entry.pending.is_some() { Why::Pending } else { Why::Expired }));
         }
-        Ok(if self.objects_are_there(&ready).await? { Ok(ready) } else { Err(Why::Gone) })
+        Ok(Ok(ready))
     }
 
-    /// Whether a result may be handed out: young enough, and every object there with its length.
-    pub(crate) async fn usable(&self, ready: &Ready) -> Result<bool, Failure> {
-        Ok(self.settings.lives(ready.created_at, self.platform.clock().now()) && self.objects_are_there(ready).await?)
+    /// The result as one that may be handed out and lives for so long: every object there with its length, written anew if
+    /// it is near its end. `None`: it is gone or about to go, and is a miss.
+    pub(crate) async fn fit(&self, key: &ContentKey, ready: &Ready, needed: Millis) -> Result<Option<Ready>, Failure> {
+        match self.there(ready).await? {
+            Some(ready) => self.lasting(key, ready, needed).await,
+            None => Ok(None),
+        }
     }
 
-    async fn objects_are_there(&self, ready: &Ready) -> Result<bool, Failure> {
+    /// A result whose objects are there, as one that lives for so long.
+    pub(crate) async fn lasting(
+        &self,
+        key: &ContentKey,
+        mut ready: Ready,
+        needed: Millis,
+    ) -> Result<Option<Ready>, Failure> {
+        let now = self.platform.clock().now();
+        let enough = match age(self.settings.object_life(), ready.created_at, now, needed) {
+            Age::Young => return Ok(Some(ready)),
+            Age::Over => return Ok(None),
+            Age::Ending { enough } => enough,
+        };
+        match self.renew(key, &ready, now).await {
+            Ok(true) => {
+                ready.created_at = now;
+                Ok(Some(ready))
+            }
+            Ok(false) => Ok(None),
+            Err(cause) if enough => {
+                tracing::warn!(entry.key = %key, error.name = %cause.name, error.message = cause.message, "result not renewed; it lives long enough");
+                Ok(Some(ready))
+            }
+            Err(cause) => Err(cause),
+        }
+    }
+
+    /// Writes a result's objects over themselves, then moves the entry: after a crash between the two the entry takes them
+    /// for older than they are. Whether they were all there.
+    async fn renew(&self, key: &ContentKey, ready: &Ready, now: Millis) -> Result<bool, Failure> {
         for output in &ready.outputs {
-            let head = self.platform.objects().head(&output.key).await.map_err(failure)?;
-            if head.is_none_or(|head| head.bytes != output.bytes) {
+            if !self.platform.objects().renew(&output.key, &output.content_type).await.map_err(failure)? {
                 return Ok(false);
             }
         }
+        crash::point(Point::ResultRenewed);
+        self.transact_entry(key, |entry| renewed(entry, ready.attempt, now)).await?;
+        tracing::info!(entry.key = %key, entry.attempt = %ready.attempt, "result renewed");
         Ok(true)
+    }
+
+    /// The result, if every object of it is there with its length. What S3 says of an object's age counts where the entry says
+    /// that it is younger: whoever wrote the entry may have had a clock that was off.
+    async fn there(&self, ready: &Ready) -> Result<Option<Ready>, Failure> {
+        let mut ready = ready.clone();
+        for output in &ready.outputs {
+            match self.platform.objects().head(&output.key).await.map_err(failure)? {
+                Some(head) if head.bytes == output.bytes => ready.created_at = ready.created_at.min(head.modified_at),
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(ready))
     }
 }

@@ -6,7 +6,7 @@ use fresco_ledger::traits::{Clock, Entries, Runs, Tokens, Waiters};
 use fresco_ledger::transition::{Message, told, whom};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::ContentKey;
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 
 use crate::Engine;
 use crate::crash::{self, Point};
@@ -23,17 +23,19 @@ impl<P: Platform> Engine<P> {
     pub async fn tell(&self, key: &ContentKey) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
         for _ in 0..ROUNDS {
-            let Some(entry) = ledger.entry(key).await.map_err(failure)? else { return Ok(()) };
+            let Some(entry) = self.entry(key).await? else { return Ok(()) };
             if !entry.untold {
                 return Ok(());
             }
             let waiters = ledger.waiters(key).await.map_err(failure)?;
             let messages = whom(&entry, &waiters);
-            futures::stream::iter(messages)
+            // One that cannot be told must not keep the others waiting.
+            let told_all: Vec<Result<(), Failure>> = futures::stream::iter(messages)
                 .map(|(waiter, message)| async move { self.deliver(key, &waiter, message).await })
                 .buffer_unordered(AT_ONCE)
-                .try_collect::<Vec<()>>()
-                .await?;
+                .collect()
+                .await;
+            told_all.into_iter().collect::<Result<(), Failure>>()?;
             crash::point(Point::TellDelivered);
             let Some(change) = told(&entry, self.platform.clock().now()) else { return Ok(()) };
             match ledger.commit(&change).await {

@@ -2,7 +2,7 @@
 //! way.
 
 use fresco_ledger::rows::{AttemptRow, Entry};
-use fresco_ledger::traits::{Change, CommitError, Entries, StoreError};
+use fresco_ledger::traits::{Change, Clock, CommitError, Entries, StoreError};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey};
 
@@ -14,6 +14,33 @@ use crate::platform::Platform;
 const ROUNDS: usize = 16;
 
 impl<P: Platform> Engine<P> {
+    /// The entry as of now. One that cannot be read is reported and mended: what can be read of its attempts is kept, its
+    /// result is a miss.
+    pub(crate) async fn entry(&self, key: &ContentKey) -> Result<Option<Entry>, Failure> {
+        let ledger = self.platform.ledger();
+        match ledger.entry(key).await {
+            Err(error) if error.is_unreadable() => {
+                tracing::error!(entry.key = %key, error.name = %error.0.name, error.message = error.0.message, "entry not readable; mended");
+                ledger.mend(key, self.platform.clock().now()).await.map_err(failure)?;
+                ledger.entry(key).await.map_err(failure)
+            }
+            read => read.map_err(failure),
+        }
+    }
+
+    /// An attempt. One that cannot be read is reported, and is none: its entry stops waiting for it.
+    pub(crate) async fn attempt(&self, key: &ContentKey, attempt: Attempt) -> Result<Option<AttemptRow>, Failure> {
+        let ledger = self.platform.ledger();
+        match ledger.attempt(key, attempt).await {
+            Err(error) if error.is_unreadable() => {
+                tracing::error!(entry.key = %key, entry.attempt = %attempt, error.name = %error.0.name, error.message = error.0.message, "attempt not readable");
+                ledger.mend(key, self.platform.clock().now()).await.map_err(failure)?;
+                Ok(None)
+            }
+            read => read.map_err(failure),
+        }
+    }
+
     /// Commits what `decide` makes of the entry as it is. `decide` gives `None` where nothing is to be done. The entry as
     /// it is afterwards, and whether it was this call that changed it.
     pub(crate) async fn transact(
@@ -24,8 +51,8 @@ impl<P: Platform> Engine<P> {
     ) -> Result<Transacted, Failure> {
         let ledger = self.platform.ledger();
         for _ in 0..ROUNDS {
-            let entry = ledger.entry(key).await.map_err(failure)?;
-            let row = ledger.attempt(key, attempt).await.map_err(failure)?;
+            let entry = self.entry(key).await?;
+            let row = self.attempt(key, attempt).await?;
             let (Some(entry), Some(row)) = (entry, row) else { return Ok(Transacted::Gone) };
             let Some(mut change) = decide(&entry, &row) else { return Ok(Transacted::Unchanged) };
             loop {
@@ -55,7 +82,7 @@ impl<P: Platform> Engine<P> {
     ) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
         for _ in 0..ROUNDS {
-            let Some(entry) = ledger.entry(key).await.map_err(failure)? else { return Ok(()) };
+            let Some(entry) = self.entry(key).await? else { return Ok(()) };
             let Some(change) = decide(&entry) else { return Ok(()) };
             match ledger.commit(&change).await {
                 Ok(()) => return Ok(()),

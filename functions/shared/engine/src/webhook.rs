@@ -2,7 +2,7 @@
 //! changes nothing in the entry itself; collect does, from what was recorded.
 
 use bytes::Bytes;
-use fresco_ledger::traits::{Clock, Entries};
+use fresco_ledger::traits::Clock;
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey};
@@ -107,8 +107,7 @@ impl<P: Platform> Engine<P> {
         let request = WebhookRequest { headers, body, now_ms: self.platform.clock().now() };
         let message = provider.read_webhook(&request).await?;
         crash::point(Point::WebhookVerified);
-        let ledger = self.platform.ledger();
-        let row = ledger.attempt(&route.key, route.attempt).await.map_err(failure)?;
+        let row = self.attempt(&route.key, route.attempt).await?;
         let row = row.filter(|row| row.request.provider == route.provider && row.token_hash.matches(&route.token));
         let Some(row) = row else { return Err(Refused::WrongToken) };
         let said = |id: &str| message.request_id == id || message.gateway_request_id.as_deref() == Some(id);

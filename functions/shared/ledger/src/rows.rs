@@ -2,6 +2,7 @@
 //! `memory`. Times are milliseconds since the Unix epoch.
 
 use fresco_pipeline::catalogue::{MediaKind, ProviderName, StepType};
+use fresco_pipeline::document::Export;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
 use fresco_pipeline::media::InputMedia;
@@ -354,6 +355,8 @@ pub struct RunRow {
     pub steps: u32,
     /// Why it failed as a whole.
     pub failure: Option<Failure>,
+    /// Where its outputs are copied to when it ends, as the document says.
+    pub export: Option<Export>,
 }
 
 /// Where a step is.

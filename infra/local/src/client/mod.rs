@@ -49,6 +49,12 @@ pub struct Parts {
     pub machine_arn: String,
     /// `SweepFunctionName`.
     pub sweep_function: String,
+    /// `MaxAgeDays`.
+    pub max_age_days: String,
+    /// `MaxStoredGigabytes`; empty without a limit.
+    pub max_stored: String,
+    /// `ExportBucket`; empty where there is none.
+    pub export_bucket: String,
 }
 
 impl Parts {
@@ -59,6 +65,9 @@ impl Parts {
             bucket: stack.output("BucketName").to_owned(),
             machine_arn: stack.output("RunMachineArn").to_owned(),
             sweep_function: stack.output("SweepFunctionName").to_owned(),
+            max_age_days: stack.output("MaxAgeDays").to_owned(),
+            max_stored: stack.output("MaxStoredGigabytes").to_owned(),
+            export_bucket: stack.output("ExportBucket").to_owned(),
         }
     }
 }
@@ -152,7 +161,8 @@ impl Client {
     }
 }
 
-/// A client calls no provider, so of the settings only the places matter; the rest are the template's defaults.
+/// A client calls no provider, so of the settings only the places matter and what decides about hits; the rest are the
+/// template's defaults.
 fn client_settings(parts: &Parts) -> Result<Settings, Failure> {
     Settings::read(|name| {
         let value = match name {
@@ -161,7 +171,9 @@ fn client_settings(parts: &Parts) -> Result<Settings, Failure> {
             "FRESCO_BUCKET" => &parts.bucket,
             "FRESCO_PUBLIC_URL" => "none",
             "FRESCO_SECRETS_PREFIX" => "/fresco",
-            "FRESCO_MAX_AGE_DAYS" => "7",
+            "FRESCO_MAX_AGE_DAYS" => &parts.max_age_days,
+            "FRESCO_MAX_STORED_GIGABYTES" => &parts.max_stored,
+            "FRESCO_EXPORT_BUCKET" => &parts.export_bucket,
             "FRESCO_FAL_QUEUE_URL" => "https://queue.fal.run",
             "FRESCO_FAL_REST_URL" => "https://rest.fal.ai",
             "FRESCO_FAL_API_URL" => "https://api.fal.ai",

@@ -1,7 +1,6 @@
 //! What a run would do, as a person reads it: the order of work, the steps with their prices, and the sums.
 
 use fresco_engine::{Preview, PreviewStep};
-use fresco_pipeline::plan::MAX_EVENTS;
 
 use super::table::{Align, layout};
 use super::{duration, plural};
@@ -60,6 +59,7 @@ fn steps(steps: &[PreviewStep]) -> String {
                 step.kind.as_str().to_owned(),
                 step.model.clone(),
                 step.price.to_string(),
+                if step.hit { step.saves.to_string() } else { "-".to_owned() },
                 step.guide_price.to_string(),
                 duration(takes),
                 cache,
@@ -71,6 +71,7 @@ fn steps(steps: &[PreviewStep]) -> String {
         ("type", Align::Left),
         ("model", Align::Left),
         ("list price", Align::Right),
+        ("saves", Align::Right),
         ("guide", Align::Right),
         ("expected", Align::Right),
         ("cache", Align::Left),
@@ -82,12 +83,16 @@ fn sums(preview: &Preview) -> String {
     let hits = preview.steps.iter().filter(|step| step.hit).count();
     let time = |ms: u64| duration(i64::try_from(ms).unwrap_or(i64::MAX));
     let mut text = format!(
-        "{} of {} in the cache. To pay: {} of {} at list prices.\n",
+        "{} of {} in the cache, which saves {}. To pay: {} of {} at list prices.\n",
         hits,
         plural(preview.steps.len(), "step"),
+        preview.saved,
         preview.net,
         preview.price
     );
+    if let Some(run) = &preview.compared_with {
+        text.push_str(&format!("Changes are those since run {run}.\n"));
+    }
     if preview.net.as_micros() > 0 || preview.wall_ms > 0 {
         text.push_str(&format!(
             "Expected: {}; the critical path is {}, one step after the other is {}.\n",
@@ -101,8 +106,8 @@ fn sums(preview: &Preview) -> String {
             "`max_cost` of {max} does not cover it: steps that exceed it will fail with Budget.Exceeded before they are submitted.\n"
         ));
     }
-    if preview.events > MAX_EVENTS {
-        text.push_str("It is too large for one run and would be refused: use a batch, or split the pipeline.\n");
+    if let Some(why) = &preview.refused {
+        text.push_str(&format!("A run would be refused ({}): {}. {}\n", why.name, why.message, why.name.advice()));
     }
     for provider in &preview.missing_keys {
         text.push_str(&format!(

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use fresco_engine::{Closed, Received, Refused, Stopped, WorkList};
+use fresco_engine::{Cleaned, Closed, Received, Refused, Stopped, WorkList};
 use fresco_ledger::rows::{Asker, Millis};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
@@ -27,6 +27,7 @@ pub(crate) enum What {
     Webhook { job: usize, tries: u32 },
     Sweep,
     Stop,
+    Clean,
     Report { execution: usize, tries: u32 },
 }
 
@@ -39,6 +40,7 @@ impl std::fmt::Display for What {
             What::Webhook { job, tries } => write!(f, "webhook of job-{job}, delivery {tries}"),
             What::Sweep => write!(f, "sweep"),
             What::Stop => write!(f, "stop"),
+            What::Clean => write!(f, "clean"),
             What::Report { execution, tries } => write!(f, "report of run {execution}, call {tries}"),
         }
     }
@@ -51,6 +53,7 @@ pub(crate) enum End {
     Received(Result<Received, Refused>),
     Reported(Result<Closed, Failure>),
     Stopped(Result<Stopped, Failure>),
+    Cleaned(Result<Cleaned, Failure>),
 }
 
 /// A function under way.
@@ -88,6 +91,15 @@ impl Scheduler {
                 self.world.count("stopped");
                 if stopped.cancelled > 0 {
                     self.world.count("cancellation asked for");
+                }
+            }
+            (What::Clean, End::Cleaned(Ok(cleaned))) => {
+                for (what, objects) in
+                    [("cleaned", cleaned.removed.objects), ("kept for a run", cleaned.in_use.objects)]
+                {
+                    if objects > 0 {
+                        self.world.count(what);
+                    }
                 }
             }
             (What::Report { execution, .. }, End::Reported(Ok(_))) => self.executions[execution].phase = Phase::Closed,
@@ -129,7 +141,8 @@ impl Scheduler {
             What::Collect { key, attempt, tries } => self.collect_again(key, attempt, tries),
             What::Webhook { job, tries } => self.deliver_again(job, tries),
             // Whoever stopped the run is told that it did not work, and may stop it again; the flag may be set.
-            What::Sweep | What::Stop => {}
+            // A clean-up that broke off is made anew by whoever wants it.
+            What::Sweep | What::Stop | What::Clean => {}
             What::Report { execution, tries } => self.report_again(execution, tries),
         }
     }

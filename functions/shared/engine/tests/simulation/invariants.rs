@@ -118,7 +118,8 @@ pub(crate) fn pinned(world: &World, asker: &Asker, ready: &Ready, row: Option<&S
         world.require(object.is_some_and(|object| object.bytes.len() as u64 == output.bytes), || {
             format!("(g) {} is handed out and not there", output.key)
         });
-        let until = object.map_or(0, |object| object.modified_at + 7 * 86_400_000);
+        let life = i64::from(world.knobs.max_age_days) * 86_400_000;
+        let until = object.map_or(0, |object| object.modified_at + life);
         world.require(until - world.now() >= 3_600_000, || format!("(g) {} is handed out and about to go", output.key));
     }
     let Some(row) = row else { return };
@@ -130,6 +131,21 @@ pub(crate) fn pinned(world: &World, asker: &Asker, ready: &Ready, row: Option<&S
             format!("(g) {} asked for a new result and got an old one", short(asker))
         });
         world.count("refreshed");
+    }
+}
+
+/// (g) A clean-up removes nothing that a run which has not ended has pinned, and nothing that an entry still gives.
+pub(crate) fn removed(world: &World, keys: &[String]) {
+    let open: Vec<RunId> =
+        world.memory.all_runs().into_iter().filter(|run| !run.status.is_final()).map(|run| run.id).collect();
+    let has = |ready: &Ready| ready.outputs.iter().any(|output| keys.contains(&output.key));
+    for step in world.memory.all_steps() {
+        let taken = open.contains(&step.run) && step.pinned.as_ref().is_some_and(has);
+        world.require(!taken, || format!("(g) what {}/{} has pinned is cleaned away", step.run, step.plan.name));
+    }
+    for entry in world.memory.all_entries() {
+        let given = entry.result.as_ref().is_some_and(has);
+        world.require(!given, || format!("(g) {} still gives what is cleaned away", brief(&entry.key)));
     }
 }
 

@@ -10,8 +10,8 @@ use fresco_ledger::rows::{
     Asker, AttemptRow, Entry, Millis, Output, Ready, RunRow, RunStatus, Source, StepRow, Waiter,
 };
 use fresco_ledger::traits::{
-    BudgetChange, Change, CommitError, Entries, HandOver, ObjectHead, Objects, Runs, StoreError, Tokens, Told, Wait,
-    Waiters,
+    BudgetChange, Change, CommitError, Entries, HandOver, ListedObject, Looked, ObjectHead, Objects, Runs, Storage,
+    StoreError, Tokens, Told, Usage, Wait, Waiters,
 };
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -87,7 +87,7 @@ impl Sim {
 
     async fn commit_now(&self, change: &Change) -> Result<(), CommitError> {
         let memory = &self.0.memory;
-        let before = memory.entry(&change.entry.key).await.expect("memory answers");
+        let before = memory.stored_entry(&change.entry.key);
         let row = match &change.attempt {
             Some(row) => memory.attempt(&row.key, row.attempt).await.expect("memory answers"),
             None => None,
@@ -116,8 +116,11 @@ impl Entries for Sim {
     async fn entry(&self, key: &ContentKey) -> Result<Option<Entry>, StoreError> {
         self.ledger("entry", || brief(key).to_owned(), self.0.memory.entry(key)).await
     }
-    async fn entries(&self, keys: &[ContentKey]) -> Result<Vec<Entry>, StoreError> {
+    async fn entries(&self, keys: &[ContentKey]) -> Result<Looked, StoreError> {
         self.ledger("entries", String::new, self.0.memory.entries(keys)).await
+    }
+    async fn mend(&self, key: &ContentKey, now: Millis) -> Result<(), StoreError> {
+        self.ledger("mend", || brief(key).to_owned(), self.0.memory.mend(key, now)).await
     }
     async fn attempt(&self, key: &ContentKey, attempt: Attempt) -> Result<Option<AttemptRow>, StoreError> {
         self.ledger("attempt", || format!("{} {attempt}", brief(key)), self.0.memory.attempt(key, attempt)).await
@@ -208,8 +211,20 @@ impl Runs for Sim {
     async fn recent_runs(&self, limit: u32, now: Millis) -> Result<Vec<RunRow>, StoreError> {
         self.ledger("recent runs", String::new, self.0.memory.recent_runs(limit, now)).await
     }
-    async fn plan_run(&self, id: &RunId, steps: &[StepRow], bound_at: Millis) -> Result<(), StoreError> {
-        self.ledger("plan run", || id.to_string(), self.0.memory.plan_run(id, steps, bound_at)).await
+    async fn open_runs(&self, now: Millis) -> Result<Vec<RunRow>, StoreError> {
+        self.ledger("open runs", String::new, self.0.memory.open_runs(now)).await
+    }
+    async fn last_planned(&self, pipeline: &str) -> Result<Option<RunId>, StoreError> {
+        self.ledger("last planned", String::new, self.0.memory.last_planned(pipeline)).await
+    }
+    async fn plan_run(
+        &self,
+        id: &RunId,
+        pipeline: &str,
+        steps: &[StepRow],
+        bound_at: Millis,
+    ) -> Result<(), StoreError> {
+        self.ledger("plan run", || id.to_string(), self.0.memory.plan_run(id, pipeline, steps, bound_at)).await
     }
     async fn step(&self, asker: &Asker) -> Result<Option<StepRow>, StoreError> {
         self.ledger("step", || short(asker), self.0.memory.step(asker)).await
@@ -276,8 +291,40 @@ impl Objects for Sim {
     async fn put(&self, key: &str, bytes: Bytes, content_type: &str) -> Result<(), StoreError> {
         self.storage("put", key, self.0.memory.put(key, bytes, content_type)).await
     }
+    async fn list(&self, prefix: &str, after: &str) -> Result<Vec<ListedObject>, StoreError> {
+        self.storage("list", prefix, self.0.memory.list(prefix, after)).await
+    }
+    async fn remove(&self, keys: &[String]) -> Result<(), StoreError> {
+        let effect = async {
+            invariants::removed(&self.0, keys);
+            self.0.memory.remove(keys).await
+        };
+        self.storage("remove", keys.first().map_or("nothing", String::as_str), effect).await
+    }
+    async fn renew(&self, key: &str, content_type: &str) -> Result<bool, StoreError> {
+        let effect = async {
+            self.0.count("renewed");
+            self.0.memory.renew(key, content_type).await
+        };
+        self.storage("renew", key, effect).await
+    }
+    async fn copy(&self, key: &str, bucket: &str, to: &str) -> Result<bool, StoreError> {
+        self.storage("copy", key, self.0.memory.copy(key, bucket, to)).await
+    }
     async fn upload(&self, key: &str, content_type: &str) -> Result<MemoryUpload, StoreError> {
         self.storage("upload", key, self.0.memory.upload(key, content_type)).await
+    }
+}
+
+impl Storage for Sim {
+    async fn usage(&self) -> Result<Usage, StoreError> {
+        self.ledger("usage", String::new, self.0.memory.usage()).await
+    }
+    async fn add_usage(&self, bytes: i64) -> Result<(), StoreError> {
+        self.ledger("add usage", || bytes.to_string(), self.0.memory.add_usage(bytes)).await
+    }
+    async fn measure(&self, usage: &Usage, settled: i64) -> Result<bool, StoreError> {
+        self.ledger("measure", String::new, self.0.memory.measure(usage, settled)).await
     }
 }
 

@@ -280,7 +280,8 @@ impl Provider for Model {
             }
             (true, false, _) => self.refuse(kind),
             (false, ..) => {
-                let sync = { world.state().rng.one_in(25) };
+                // A provider that answers at once has no list to search, and the other way round.
+                let sync = world.state().rng.one_in(if world.knobs.can_find { usize::MAX } else { 10 });
                 let job = self.accept(submission, sync);
                 if sync { Ok(Accepted::Done(job.report())) } else { Ok(Accepted::Queued { request_id: job.id }) }
             }

@@ -44,6 +44,11 @@ pub(crate) struct Knobs {
     pub(crate) refresh_percent: usize,
     /// Steps that read another step, in a hundred.
     pub(crate) reader_percent: usize,
+    pub(crate) max_age_days: u32,
+    /// Clean-ups, at any time between the runs.
+    pub(crate) cleans: usize,
+    /// One choice of the scheduler in so many damages an entry.
+    pub(crate) damage_one_in: usize,
     /// Runs begin so far apart, at most.
     pub(crate) spread: Millis,
 }
@@ -70,7 +75,10 @@ impl Knobs {
             prompts: 1 + rng.below(3),
             refresh_percent: *rng.pick(&[0, 10, 40]),
             reader_percent: *rng.pick(&[0, 0, 30, 70]),
-            spread: *rng.pick(&[0, 3_000, 30_000, 600_000, 2 * HOUR, 9 * DAY]),
+            max_age_days: *rng.pick(&[1, 2, 7, 7]),
+            cleans: *rng.pick(&[0, 0, 1, 4]),
+            damage_one_in: if calm { usize::MAX } else { *rng.pick(&[usize::MAX, usize::MAX, 1_000, 200]) },
+            spread: *rng.pick(&[0, 3_000, 30_000, 600_000, 2 * HOUR, DAY, 9 * DAY]),
         }
     }
 
@@ -82,7 +90,9 @@ impl Knobs {
             public_url: self.webhooks.then(|| "https://fresco.test".to_owned()),
             collect_function: "collect".into(),
             secrets_prefix: "/fresco".into(),
-            max_age_days: 7,
+            max_age_days: self.max_age_days,
+            max_stored_bytes: None,
+            export_bucket: None,
             unknown: self.policy,
             fal_queue_url: "https://queue.test".into(),
             fal_rest_url: "https://rest.test".into(),

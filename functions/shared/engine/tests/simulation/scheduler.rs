@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use fresco_engine::{Engine, StartError};
+use fresco_engine::{Engine, StartError, Which};
 use fresco_ledger::rows::Millis;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
@@ -29,6 +29,7 @@ pub(crate) enum Timer {
     Deliver { job: usize, tries: u32 },
     Collect { key: ContentKey, attempt: Attempt, tries: u32 },
     Sweep,
+    Clean { older_than: Millis },
 }
 
 pub(crate) struct Scheduler {
@@ -51,7 +52,19 @@ impl Scheduler {
         let engine = Arc::new(Engine::new(Sim(world.clone()), world.knobs.settings()));
         let now = world.now();
         let plans = runs(&world.knobs, &mut world.state().rng, now);
-        let timers = plans.iter().enumerate().map(|(n, plan)| (plan.starts_at, Timer::Start(n))).collect();
+        let mut timers: Vec<(Millis, Timer)> =
+            plans.iter().enumerate().map(|(n, plan)| (plan.starts_at, Timer::Start(n))).collect();
+        for _ in 0..world.knobs.cleans {
+            let rng = &mut world.state().rng;
+            // In the hour after a run has begun as often as at any time.
+            let begun = plans[rng.below(plans.len())].starts_at;
+            let at = if rng.one_in(2) {
+                begun + rng.between(0, 3_600_000)
+            } else {
+                now + rng.between(0, world.knobs.spread)
+            };
+            timers.push((at, Timer::Clean { older_than: *rng.pick(&[0, 3_600_000, 86_400_000]) }));
+        }
         world.note(|| format!("{:?}", world.knobs));
         Scheduler {
             world,
@@ -144,6 +157,7 @@ impl Scheduler {
             return true;
         }
         let next = self.timers.iter().map(|(at, _)| *at - now).filter(|&by| by > 0).min().unwrap_or(0);
+        let damages;
         let (jump, forges, pick) = {
             let mut state = self.world.state();
             let jump =
@@ -154,10 +168,13 @@ impl Scheduler {
                     _ => state.rng.between(600_000, 7_200_000),
                 });
             let forges = state.chaos && state.rng.one_in(150);
+            damages = state.chaos && state.rng.one_in(self.world.knobs.damage_one_in);
             (jump, forges, state.rng.below(4 * self.actors.len() + due.len()))
         };
         if let Some(by) = jump {
             self.pass(now + by);
+        } else if damages {
+            self.damage();
         } else if forges {
             forge(&self.world, &self.engine);
         } else if pick < 4 * self.actors.len() {
@@ -251,11 +268,28 @@ impl Scheduler {
                 let what = What::Webhook { job: n, tries };
                 self.spawn(what, async move { End::Received(engine.receive(&route, Vec::new(), body).await) });
             }
+            Timer::Clean { older_than } => {
+                let which = Which { older_than, dry_run: false };
+                self.spawn(What::Clean, async move { End::Cleaned(engine.clean(which, |_| {}).await) });
+            }
             Timer::Sweep => {
                 self.swept_at = self.world.now();
                 self.spawn(What::Sweep, async move { End::Worked(engine.sweep().await.map(drop)) });
             }
         }
+    }
+
+    /// A row of the ledger is damaged. What it held as a result is gone.
+    fn damage(&mut self) {
+        let entries = self.world.memory.all_entries();
+        if entries.is_empty() {
+            return;
+        }
+        let entry = &entries[self.world.state().rng.below(entries.len())];
+        self.world.memory.damage_entry(&entry.key);
+        self.world.note(|| format!("DAMAGE {}", crate::world::brief(&entry.key)));
+        self.world.count("damaged");
+        *self.world.state().expired.entry(entry.key.clone()).or_default() += 1;
     }
 
     fn start(&mut self, n: usize) {

@@ -69,7 +69,7 @@ pub(crate) struct State {
     /// Injected fetch failures of an attempt: fewer than make the engine give up.
     pub(crate) fetches: BTreeMap<(ContentKey, Attempt), u32>,
     pub(crate) budgets: BTreeMap<RunId, Money>,
-    /// Results that were removed, since they were too old, by key.
+    /// Results that were removed, since they were too old, were cleaned or could not be read any more, by key.
     pub(crate) expired: BTreeMap<ContentKey, usize>,
     /// The row of a step as it was when it joined or claimed last, whatever became of the row.
     pub(crate) joined: BTreeMap<Asker, Waiter>,

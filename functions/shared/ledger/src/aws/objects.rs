@@ -5,12 +5,16 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{Delete, MetadataDirective, ObjectIdentifier};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use bytes::Bytes;
 use fresco_pipeline::error::{ErrorName, Failure};
 
-use super::{S3Upload, SdkError, describe, status};
-use crate::traits::{ObjectHead, Objects, StoreError};
+use super::{S3Upload, SdkError, code, describe, status};
+use crate::traits::{ListedObject, ObjectHead, Objects, StoreError};
+
+/// What one DeleteObjects takes.
+const REMOVED_AT_ONCE: usize = 1_000;
 
 /// A bucket.
 ///
@@ -46,6 +50,24 @@ pub(super) fn failed<E: ProvideErrorMetadata>(operation: &str, error: &SdkError<
         _ => ErrorName::StorageUnavailable,
     };
     StoreError(Failure::new(name, describe(&format!("S3 {operation}"), error)))
+}
+
+/// `bucket/key` as the copied object is named in a header. Keys of the stack are of plain characters only.
+fn copy_source(bucket: &str, key: &str) -> String {
+    format!("{bucket}/{key}")
+}
+
+fn copied(
+    answer: Result<
+        aws_sdk_s3::operation::copy_object::CopyObjectOutput,
+        SdkError<aws_sdk_s3::operation::copy_object::CopyObjectError>,
+    >,
+) -> Result<bool, StoreError> {
+    match answer {
+        Ok(_) => Ok(true),
+        Err(error) if code(&error) == Some("NoSuchKey") => Ok(false),
+        Err(error) => Err(failed("CopyObject", &error)),
+    }
 }
 
 impl Objects for S3Objects {
@@ -108,6 +130,55 @@ impl Objects for S3Objects {
             Ok(_) => Ok(()),
             Err(error) => Err(failed("PutObject", &error)),
         }
+    }
+
+    async fn list(&self, prefix: &str, after: &str) -> Result<Vec<ListedObject>, StoreError> {
+        let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
+        let list = if after.is_empty() { list } else { list.start_after(after) };
+        let page = list.send().await.map_err(|error| failed("ListObjectsV2", &error))?;
+        let listed = page.contents().iter().map(|object| {
+            let bytes = object.size().and_then(|size| u64::try_from(size).ok());
+            let modified = object.last_modified().and_then(|time| time.to_millis().ok());
+            match (object.key(), bytes, modified) {
+                (Some(key), Some(bytes), Some(modified_at)) => {
+                    Ok(ListedObject { key: key.to_owned(), bytes, modified_at })
+                }
+                _ => Err(StoreError::storage("S3 ListObjectsV2: an object without key, length or date")),
+            }
+        });
+        listed.collect()
+    }
+
+    async fn remove(&self, keys: &[String]) -> Result<(), StoreError> {
+        for keys in keys.chunks(REMOVED_AT_ONCE) {
+            let unbuilt = |error: aws_smithy_types::error::operation::BuildError| {
+                StoreError::storage(format!("S3 DeleteObjects: {error}"))
+            };
+            let objects = keys.iter().map(|key| ObjectIdentifier::builder().key(key).build().map_err(unbuilt));
+            let objects = objects.collect::<Result<Vec<_>, StoreError>>()?;
+            let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build().map_err(unbuilt)?;
+            let delete = self.client.delete_objects().bucket(&self.bucket).delete(delete);
+            let answer = delete.send().await.map_err(|error| failed("DeleteObjects", &error))?;
+            if let Some(error) = answer.errors().first() {
+                let code = error.code().unwrap_or("no code");
+                let left = answer.errors().len();
+                return Err(StoreError::storage(format!("S3 DeleteObjects: {left} objects are still there ({code})")));
+            }
+        }
+        Ok(())
+    }
+
+    async fn renew(&self, key: &str, content_type: &str) -> Result<bool, StoreError> {
+        // S3 copies an object onto itself only if something about it is replaced.
+        let source = copy_source(&self.bucket, key);
+        let copy = self.client.copy_object().bucket(&self.bucket).key(key).copy_source(source);
+        let copy = copy.metadata_directive(MetadataDirective::Replace).content_type(content_type);
+        copied(copy.send().await)
+    }
+
+    async fn copy(&self, key: &str, bucket: &str, to: &str) -> Result<bool, StoreError> {
+        let source = copy_source(&self.bucket, key);
+        copied(self.client.copy_object().bucket(bucket).key(to).copy_source(source).send().await)
     }
 
     async fn upload(&self, key: &str, content_type: &str) -> Result<S3Upload, StoreError> {

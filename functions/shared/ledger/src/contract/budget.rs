@@ -114,7 +114,7 @@ pub async fn a_hundred_holds_and_money_for_ten(store: &(impl Entries + Runs)) {
     assert_eq!((count(Ok(())), count(Err(CommitError::OverBudget))), (10, 90), "{outcomes:?}");
     assert_eq!(account(store, "one").await, (24_999, 250_000, 0));
     let keys: Vec<_> = (0..100).map(|n| key(&format!("entry {n}"))).collect();
-    assert_eq!(store.entries(&keys).await.unwrap().len(), 10);
+    assert_eq!(store.entries(&keys).await.unwrap().entries.len(), 10);
 }
 
 /// The waiter's row says which attempt it joined; where there is none, or it says something else than was read, nothing is

@@ -9,6 +9,7 @@ pub mod objects;
 pub mod runs;
 pub mod sample;
 pub mod steps;
+pub mod storage;
 pub mod tokens;
 pub mod waiters;
 
@@ -49,6 +50,13 @@ macro_rules! table_contract {
             steps_in_the_order_of_the_document,
             a_run_is_stopped_while_it_runs,
             a_run_is_closed_once,
+            open_runs_are_those_that_have_not_ended,
+            the_last_planned_run_of_a_pipeline,
+        ]);
+        $crate::contract_tests!($store, storage: [
+            an_account_is_empty_at_first,
+            what_is_added_stays_when_it_is_measured,
+            one_of_two_measurements_counts,
         ]);
         $crate::contract_tests!($store, steps: [
             a_key_is_noted,
@@ -75,6 +83,9 @@ macro_rules! objects_contract {
             a_long_upload_in_odd_pieces,
             the_first_upload_stays,
             an_aborted_upload_leaves_nothing,
+            a_listing_goes_on_behind_a_key,
+            removing_takes_what_is_named,
+            renewing_leaves_the_content,
         ]);
     };
 }

@@ -127,3 +127,43 @@ pub async fn an_aborted_upload_leaves_nothing(store: &impl Objects) {
         assert_eq!(upload(store, &key, &content(5)).await, Put::Stored);
     }
 }
+
+/// In the order of keys, a thousand at a time.
+pub async fn a_listing_goes_on_behind_a_key(store: &impl Objects) {
+    let prefix = new_key("list");
+    let keys: Vec<String> = (0..3).map(|n| format!("{prefix}/{n}")).collect();
+    for key in &keys {
+        store.put(key, content(7), "image/png").await.unwrap();
+    }
+    let listed = store.list(&prefix, "").await.unwrap();
+    assert_eq!(listed.iter().map(|object| &object.key).collect::<Vec<_>>(), keys.iter().collect::<Vec<_>>());
+    assert!(listed.iter().all(|object| object.bytes == 7 && object.modified_at >= 0));
+    assert_eq!(store.list(&prefix, &keys[0]).await.unwrap(), listed[1..]);
+    assert_eq!(store.list(&prefix, &keys[2]).await.unwrap(), []);
+}
+
+/// What is not there is no error, and nothing else goes.
+pub async fn removing_takes_what_is_named(store: &impl Objects) {
+    let prefix = new_key("remove");
+    let keys: Vec<String> = (0..3).map(|n| format!("{prefix}/{n}")).collect();
+    for key in &keys[..2] {
+        store.put(key, content(7), "image/png").await.unwrap();
+    }
+    store.remove(&keys[1..]).await.unwrap();
+    let listed = store.list(&prefix, "").await.unwrap();
+    assert_eq!(listed.iter().map(|object| object.key.as_str()).collect::<Vec<_>>(), [keys[0].as_str()]);
+    store.remove(&[]).await.unwrap();
+}
+
+/// The content stays, the age begins anew.
+pub async fn renewing_leaves_the_content(store: &impl Objects) {
+    for length in [100, PART + 1] {
+        let (key, bytes) = (new_key("renew"), content(length));
+        assert!(!store.renew(&key, "image/png").await.unwrap());
+        upload(store, &key, &bytes).await;
+        let before = store.head(&key).await.unwrap().unwrap().modified_at;
+        assert!(store.renew(&key, "image/png").await.unwrap());
+        is(store, &key, &bytes).await;
+        assert!(store.head(&key).await.unwrap().unwrap().modified_at >= before);
+    }
+}

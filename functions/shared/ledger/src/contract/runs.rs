@@ -1,6 +1,8 @@
 //! Runs and their plans.
 
+use fresco_pipeline::document::Export;
 use fresco_pipeline::error::ErrorName;
+use fresco_pipeline::ids::RunId;
 use fresco_pipeline::money::Money;
 use serde_json::Value;
 
@@ -15,6 +17,7 @@ pub async fn a_run_is_what_was_created(store: &impl Runs) {
         status: RunStatus::Failed,
         stop: true,
         fail_fast: false,
+        export: Some(Export::parse("s3://a-bucket/of/mine").unwrap()),
         remaining: Money::micros(-5),
         held: Money::micros(7),
         settled: Money::micros(9),
@@ -62,18 +65,18 @@ pub async fn recent_runs_newest_first(store: &impl Runs) {
 /// Plan may be called twice: steps that have moved on stay as they are.
 pub async fn planning_twice_keeps_the_steps(store: &impl Runs) {
     let steps = [step("one", "a", 0), step("one", "b", 1)];
-    let refused = store.plan_run(&run_id("one"), &[], NOW).await.unwrap_err();
+    let refused = store.plan_run(&run_id("one"), "a pipeline", &[], NOW).await.unwrap_err();
     assert_eq!(refused.0.name, ErrorName::RunNotFound);
 
     store.create_run(&run("one", 100)).await.unwrap();
-    store.plan_run(&run_id("one"), &steps, NOW + 1).await.unwrap();
+    store.plan_run(&run_id("one"), "a pipeline", &steps, NOW + 1).await.unwrap();
     let planned = RunRow { steps: 2, bound_at: Some(NOW + 1), ..run("one", 100) };
     assert_eq!(store.run(&run_id("one")).await.unwrap(), Some(planned));
     assert_eq!(store.steps(&run_id("one")).await.unwrap(), steps);
 
     let pinned = store.pin(&asker("one", "a"), &ready(1), Source::Hit, NOW).await.unwrap().unwrap();
     let begun = store.begin_step(&asker("one", "b"), NOW).await.unwrap().unwrap();
-    store.plan_run(&run_id("one"), &steps, NOW + 1).await.unwrap();
+    store.plan_run(&run_id("one"), "a pipeline", &steps, NOW + 1).await.unwrap();
     assert_eq!(store.steps(&run_id("one")).await.unwrap(), [pinned, begun]);
 }
 
@@ -86,8 +89,8 @@ pub async fn steps_in_the_order_of_the_document(store: &impl Runs) {
         row.plan.params.insert("prompt".to_owned(), Value::from("a long prompt. ".repeat(300)));
     }
     many.rotate_left(123);
-    store.plan_run(&run_id("many"), &many, NOW).await.unwrap();
-    store.plan_run(&run_id("few"), &[step("few", "b", 0), step("few", "a", 1)], NOW).await.unwrap();
+    store.plan_run(&run_id("many"), "a pipeline", &many, NOW).await.unwrap();
+    store.plan_run(&run_id("few"), "a pipeline", &[step("few", "b", 0), step("few", "a", 1)], NOW).await.unwrap();
 
     many.sort_by_key(|row| row.plan.index);
     let found = store.steps(&run_id("many")).await.unwrap();
@@ -125,4 +128,29 @@ pub async fn a_run_is_closed_once(store: &impl Runs) {
     assert!(!store.close_run(&run_id("one"), RunStatus::Succeeded, None, NOW + 2).await.unwrap());
     let closed = RunRow { status: RunStatus::Failed, failure: Some(why), ended_at: Some(NOW + 1), ..run("one", 100) };
     assert_eq!(store.run(&run_id("one")).await.unwrap(), Some(closed));
+}
+
+/// Those that have not ended, whenever within the life of records they were written.
+pub async fn open_runs_are_those_that_have_not_ended(store: &impl Runs) {
+    let old = NOW - 70 * 86_400_000;
+    for (name, created_at) in [("old", old), ("new", NOW), ("over", NOW), ("stopping", NOW)] {
+        store.create_run(&RunRow { created_at, ..run(name, 0) }).await.unwrap();
+    }
+    store.close_run(&run_id("over"), RunStatus::Failed, None, NOW).await.unwrap();
+    store.stop_run(&run_id("stopping")).await.unwrap();
+    let mut open: Vec<RunId> = store.open_runs(NOW).await.unwrap().into_iter().map(|run| run.id).collect();
+    open.sort();
+    assert_eq!(open, [run_id("new"), run_id("old"), run_id("stopping")]);
+}
+
+/// By the pipeline's name, whatever is in it.
+pub async fn the_last_planned_run_of_a_pipeline(store: &impl Runs) {
+    let name = "a \u{1f98a} of/mine #1";
+    assert_eq!(store.last_planned(name).await.unwrap(), None);
+    for one in ["one", "two"] {
+        store.create_run(&run(one, 0)).await.unwrap();
+        store.plan_run(&run_id(one), name, &[], NOW).await.unwrap();
+        assert_eq!(store.last_planned(name).await.unwrap(), Some(run_id(one)));
+    }
+    assert_eq!(store.last_planned("another").await.unwrap(), None);
 }

@@ -141,6 +141,7 @@ pub fn run(name: &str, remaining: i64) -> RunRow {
         bound_at: None,
         steps: 0,
         failure: None,
+        export: None,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::traits::Runs;
 async fn planned(store: &impl Runs) -> (Asker, StepRow) {
     store.create_run(&run("one", 100)).await.unwrap();
     let row = step("one", "image", 0);
-    store.plan_run(&run_id("one"), std::slice::from_ref(&row), NOW).await.unwrap();
+    store.plan_run(&run_id("one"), "a pipeline", std::slice::from_ref(&row), NOW).await.unwrap();
     (asker("one", "image"), row)
 }
 
@@ -16,7 +16,7 @@ async fn planned(store: &impl Runs) -> (Asker, StepRow) {
 pub async fn a_key_is_noted(store: &impl Runs) {
     store.create_run(&run("one", 100)).await.unwrap();
     let row = StepRow { key: None, ..step("one", "image", 0) };
-    store.plan_run(&run_id("one"), std::slice::from_ref(&row), NOW).await.unwrap();
+    store.plan_run(&run_id("one"), "a pipeline", std::slice::from_ref(&row), NOW).await.unwrap();
     let who = asker("one", "image");
     assert_eq!(store.step(&who).await.unwrap().as_ref(), Some(&row));
     store.note_key(&who, &key("known")).await.unwrap();
@@ -55,7 +55,7 @@ pub async fn a_source_is_noted_until_the_step_is_decided(store: &impl Runs) {
 
     let steps = [step("two", "failed", 0), step("two", "done", 1)];
     store.create_run(&run("two", 100)).await.unwrap();
-    store.plan_run(&run_id("two"), &steps, NOW).await.unwrap();
+    store.plan_run(&run_id("two"), "a pipeline", &steps, NOW).await.unwrap();
     let (failed, done) = (asker("two", "failed"), asker("two", "done"));
     store.fail_step(&failed, &failure("no"), NOW).await.unwrap();
     store.note_source(&failed, Source::Hit).await.unwrap();

@@ -109,7 +109,7 @@ fn update(update: UpdateBuilder) -> Result<TransactWriteItem, StoreError> {
 }
 
 pub(super) fn unbuilt(error: BuildError) -> StoreError {
-    super::unreadable(format!("DynamoDB: a request could not be built: {error}"))
+    super::unwritable(format!("DynamoDB: a request could not be built: {error}"))
 }
 
 /// Whatever is not a cancellation leaves it open: an earlier try of the same call may have been carried out.

@@ -85,6 +85,7 @@ pub(super) fn run(item: &Item) -> Result<RunRow, StoreError> {
         bound_at: item.maybe_number("bound_at")?,
         steps: item.number("steps")?,
         failure: item.maybe_json("failure")?,
+        export: item.maybe_text("export")?.map(|export| item.id("export", export)).transpose()?,
     })
 }
 

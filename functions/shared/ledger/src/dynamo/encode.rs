@@ -1,5 +1,6 @@
 //! Rows as items, and the keys they are found by.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName};
 
@@ -13,6 +14,7 @@ use crate::traits::{JobOf, StoreError};
 pub(super) const ENTRY: &str = "E";
 pub(super) const JOB: &str = "J";
 pub(super) const RUN: &str = "R";
+pub(super) const PIPELINE: &str = "P";
 pub(super) const KEY_PREFIX: &str = "K#";
 pub(super) const RUN_PREFIX: &str = "R#";
 pub(super) const WAITER_PREFIX: &str = "W#";
@@ -46,6 +48,16 @@ pub(super) fn run_pk(run: &RunId) -> String {
 
 pub(super) fn step_sk(step: &StepName) -> String {
     format!("{STEP_PREFIX}{step}")
+}
+
+/// Under the hash of its name, which is a text of the user's.
+pub(super) fn pipeline_pk(name: &str) -> String {
+    format!("P#{}", ContentKey::digest(name.as_bytes()))
+}
+
+/// When something written now about a run expires.
+pub(super) fn run_expiry() -> AttributeValue {
+    expiry(written_at(), RUN_DAYS)
 }
 
 pub(super) fn list_pk(month: Month) -> String {
@@ -131,6 +143,9 @@ pub(super) fn run(run: &RunRow) -> Result<Item, StoreError> {
     if let Some(failure) = &run.failure {
         put("failure", json(failure)?);
     }
+    if let Some(export) = &run.export {
+        put("export", text(export.to_string()));
+    }
     put(EXPIRES_AT, expiry(run.created_at, RUN_DAYS));
     Ok(item)
 }
@@ -170,6 +185,6 @@ pub(super) fn step(run: &RunId, step: &StepRow) -> Result<Item, StoreError> {
     if let Some(ended_at) = step.ended_at {
         put("ended_at", number(ended_at));
     }
-    put(EXPIRES_AT, expiry(written_at(), RUN_DAYS));
+    put(EXPIRES_AT, run_expiry());
     Ok(item)
 }

@@ -9,20 +9,32 @@ use super::expression::Expression;
 use super::item::{number, text};
 use super::{DUE_INDEX, DUE_SHARD_VALUE, Dynamo, decode, encode, failed};
 use crate::rows::{AttemptRow, Entry, Millis};
-use crate::traits::{Change, CommitError, Entries, StoreError};
+use crate::traits::{Change, CommitError, Entries, Looked, StoreError};
 
 /// The attribute of a provider's report on its attempt. Only [`Entries::record_report`] writes it.
-const REPORT: &str = "report";
+pub(super) const REPORT: &str = "report";
 
 impl Entries for Dynamo {
     async fn entry(&self, key: &ContentKey) -> Result<Option<Entry>, StoreError> {
         self.get(&encode::entry_pk(key), encode::ENTRY).await?.as_ref().map(decode::entry).transpose()
     }
 
-    async fn entries(&self, keys: &[ContentKey]) -> Result<Vec<Entry>, StoreError> {
+    async fn entries(&self, keys: &[ContentKey]) -> Result<Looked, StoreError> {
         let unique: BTreeSet<&ContentKey> = keys.iter().collect();
         let keys = unique.into_iter().map(|key| (encode::entry_pk(key), encode::ENTRY.to_owned())).collect();
-        self.batch_get(keys).await?.iter().map(decode::entry).collect()
+        let mut looked = Looked::default();
+        for item in self.batch_get(keys).await? {
+            match decode::entry(&item) {
+                Ok(entry) => looked.entries.push(entry),
+                // Its key was asked for, so it is one.
+                Err(error) => looked.unreadable.extend(decode::entry_key(&item).map(|key| (key, error.0))),
+            }
+        }
+        Ok(looked)
+    }
+
+    async fn mend(&self, key: &ContentKey, now: Millis) -> Result<(), StoreError> {
+        self.mend_entry(key, now).await
     }
 
     async fn attempt(&self, key: &ContentKey, attempt: Attempt) -> Result<Option<AttemptRow>, StoreError> {

@@ -14,6 +14,7 @@ use super::{Item, PK, SK};
 pub(super) struct Expression {
     sets: Vec<String>,
     removes: Vec<String>,
+    adds: Vec<String>,
     condition: Option<String>,
     values: HashMap<String, AttributeValue>,
 }
@@ -65,9 +66,15 @@ impl Expression {
         self
     }
 
+    /// Adds to a number, from 0 where it is not there.
+    pub(super) fn add(mut self, name: &str, value: AttributeValue) -> Self {
+        self.adds.push(format!("#{name} :{name}"));
+        self.with(name, value)
+    }
+
     pub(super) fn update(&self) -> String {
         let mut update = String::new();
-        for (verb, clauses) in [("SET ", &self.sets), ("REMOVE ", &self.removes)] {
+        for (verb, clauses) in [("SET ", &self.sets), ("REMOVE ", &self.removes), ("ADD ", &self.adds)] {
             if !clauses.is_empty() {
                 update.push_str(if update.is_empty() { "" } else { " " });
                 update.push_str(verb);

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Item, PK, SK, unreadable};
+use super::{Item, PK, SK, unwritable};
 use crate::traits::StoreError;
 
 /// The layout that this version writes and reads.
@@ -31,7 +31,7 @@ pub(super) fn flag(value: bool) -> AttributeValue {
 pub(super) fn json<T: Serialize>(value: &T) -> Result<AttributeValue, StoreError> {
     match serde_json::to_string(value) {
         Ok(json) => Ok(AttributeValue::S(json)),
-        Err(_) => Err(unreadable("a row cannot be written as JSON")),
+        Err(_) => Err(unwritable("a row cannot be written as JSON")),
     }
 }
 
@@ -39,7 +39,7 @@ pub(super) fn json<T: Serialize>(value: &T) -> Result<AttributeValue, StoreError
 pub(super) fn word<T: Serialize>(value: T) -> Result<AttributeValue, StoreError> {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => Ok(AttributeValue::S(word)),
-        _ => Err(unreadable("a state cannot be written as a word")),
+        _ => Err(unwritable("a state cannot be written as a word")),
     }
 }
 
@@ -54,9 +54,10 @@ impl<'a> Reader<'a> {
         let reader = Reader { item };
         match reader.number("v")? {
             VERSION => Ok(reader),
-            version => {
-                Err(unreadable(format!("{} has layout {version}, this version reads layout {VERSION}", reader.named())))
-            }
+            version => Err(StoreError::unreadable(format!(
+                "{} has layout {version}, this version reads layout {VERSION}",
+                reader.named()
+            ))),
         }
     }
 
@@ -66,7 +67,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn bad(&self, name: &str) -> StoreError {
-        unreadable(format!("{}: attribute {name} is missing or unreadable", self.named()))
+        StoreError::unreadable(format!("{}: attribute {name} is missing or unreadable", self.named()))
     }
 
     pub(super) fn text(&self, name: &str) -> Result<&'a str, StoreError> {

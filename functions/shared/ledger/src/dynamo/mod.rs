@@ -10,6 +10,9 @@
 //! | run | `R#<run>` | `R` | 90 days after it was written |
 //! | step | `R#<run>` | `S#<step>` | 90 days after it was planned |
 //! | list of runs | `L#<yyyy-mm>` | `<created_at, 15 digits>#<run>` | 90 days after the run was written |
+//! | last run of a pipeline | `P#<SHA-256 of its name>` | `P` | 90 days after it was planned |
+//! | an entry that could not be read | `K#<key>` | `X#<when it was put aside>` | 90 days after that |
+//! | what the bucket holds | `U` | `U` | never |
 //!
 //! The index `due` (hash `due_shard`, range `due`, keys only) holds the entries that sweep has to look at and nothing else:
 //! no other item carries the two attributes. Expiry is DynamoDB's TTL on `expires_at`, in seconds; an item that is past it
@@ -22,8 +25,10 @@ mod encode;
 mod entries;
 mod expression;
 mod item;
+mod mend;
 mod runs;
 mod steps;
+mod storage;
 mod survey;
 mod waiters;
 
@@ -118,8 +123,8 @@ fn failed<E: ProvideErrorMetadata>(operation: &str, error: &SdkError<E>) -> Stor
     StoreError::ledger(describe(&format!("DynamoDB {operation}"), error))
 }
 
-/// The failure of an item that this version cannot read, or of a row that it cannot write. Trying again does not help.
-fn unreadable(message: impl Into<String>) -> StoreError {
+/// The failure of a row that cannot be written. Trying again does not help.
+fn unwritable(message: impl Into<String>) -> StoreError {
     StoreError(Failure::new(ErrorName::Internal, message))
 }
 

@@ -7,12 +7,16 @@ use fresco_pipeline::ids::{ContentKey, RunId};
 
 use super::commit::unbuilt;
 use super::expression::Expression;
-use super::item::{flag, json, number, text, word};
-use super::{Dynamo, SK, decode, encode, failed};
+use super::item::{VERSION, flag, json, number, text, word};
+use super::{Dynamo, EXPIRES_AT, SK, decode, encode, failed};
 use crate::month::Month;
 use crate::rows::{Asker, Millis, Ready, RunRow, RunStatus, Source, StepRow};
 use crate::traits::{Runs, StoreError};
 
+/// Records of runs are kept for 90 days: the month of now and so many before it.
+const RECORD_MONTHS: u32 = 3;
+/// The attribute of a pipeline's row that names its last run.
+const RUN_OF: &str = "run";
 /// The run is there and has not ended.
 const RUNNING: &str = "attribute_exists(#pk) AND #status = :running";
 
@@ -46,6 +50,26 @@ impl Runs for Dynamo {
         self.get(&encode::run_pk(id), encode::RUN).await?.as_ref().map(decode::run).transpose()
     }
 
+    async fn open_runs(&self, now: Millis) -> Result<Vec<RunRow>, StoreError> {
+        let mut month = Month::of(now);
+        let mut ids = Vec::new();
+        for _ in 0..=RECORD_MONTHS {
+            ids.extend(self.listed_in(month, u32::MAX).await?);
+            month = month.previous();
+        }
+        let keys = ids.iter().map(|id| (encode::run_pk(id), encode::RUN.to_owned())).collect();
+        let runs = self.batch_get(keys).await?;
+        let runs = runs.iter().map(decode::run).filter(|run| run.as_ref().map_or(true, |run| !run.status.is_final()));
+        runs.collect()
+    }
+
+    async fn last_planned(&self, pipeline: &str) -> Result<Option<RunId>, StoreError> {
+        let item = self.get(&encode::pipeline_pk(pipeline), encode::PIPELINE).await?;
+        let run = item.as_ref().and_then(|item| item.get(RUN_OF)?.as_s().ok());
+        // It is for people to compare with: one that cannot be read is none.
+        Ok(run.and_then(|run| RunId::parse(run).ok()))
+    }
+
     async fn recent_runs(&self, limit: u32, now: Millis) -> Result<Vec<RunRow>, StoreError> {
         let this = Month::of(now);
         let mut ids = self.listed_in(this, limit).await?;
@@ -60,14 +84,29 @@ impl Runs for Dynamo {
         Ok(runs)
     }
 
-    async fn plan_run(&self, id: &RunId, steps: &[StepRow], bound_at: Millis) -> Result<(), StoreError> {
+    async fn plan_run(
+        &self,
+        id: &RunId,
+        pipeline: &str,
+        steps: &[StepRow],
+        bound_at: Millis,
+    ) -> Result<(), StoreError> {
         // The steps first: where the run says how many there are, they are there.
         self.put_steps(id, steps).await?;
         let write = Expression::new()
             .set("steps", number(u32::try_from(steps.len()).unwrap_or(u32::MAX)))
             .set("bound_at", number(bound_at))
             .only_if("attribute_exists(#pk)");
-        match self.update(&encode::run_pk(id), encode::RUN, write).await? {
+        let last = Expression::new()
+            .set("v", number(VERSION))
+            .set(RUN_OF, text(id.as_str()))
+            .set(EXPIRES_AT, encode::run_expiry());
+        let (run_pk, pipeline_pk) = (encode::run_pk(id), encode::pipeline_pk(pipeline));
+        let (planned, _) = futures::try_join!(
+            self.update(&run_pk, encode::RUN, write),
+            self.update(&pipeline_pk, encode::PIPELINE, last)
+        )?;
+        match planned {
             Some(_) => Ok(()),
             None => Err(StoreError(Failure::new(ErrorName::RunNotFound, format!("no record of run {id}")))),
         }

@@ -35,7 +35,16 @@ impl Waiters for Dynamo {
     }
 
     async fn waiters(&self, key: &ContentKey) -> Result<Vec<Waiter>, StoreError> {
-        self.query(&encode::entry_pk(key), encode::WAITER_PREFIX).await?.iter().map(decode::waiter).collect()
+        let items = self.query(&encode::entry_pk(key), encode::WAITER_PREFIX).await?;
+        let read = items.iter().filter_map(|item| match decode::waiter(item) {
+            Ok(waiter) => Some(waiter),
+            // One that cannot be read must not keep the others from being told. Its step's next nudge writes what is missing.
+            Err(error) => {
+                tracing::error!(entry.key = %key, error.name = %error.0.name, error.message = error.0.message, "waiter not read");
+                None
+            }
+        });
+        Ok(read.collect())
     }
 
     async fn leave(&self, key: &ContentKey, asker: &Asker) -> Result<(), StoreError> {

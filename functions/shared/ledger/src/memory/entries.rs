@@ -1,22 +1,57 @@
 //! Entries, attempts, jobs and waiters in memory. A commit checks everything before it writes anything, in the order in
 //! which the real one reports what failed: the entry, the job, the budget, the waiter.
 
+use std::collections::BTreeSet;
+
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::ids::{Attempt, ContentKey};
 
 use super::{Memory, State};
 use crate::rows::{Asker, AttemptRow, Entry, Millis, Waiter};
-use crate::traits::{BudgetChange, Change, CommitError, Entries, StoreError, Wait, Waiters};
+use crate::traits::{BudgetChange, Change, CommitError, Entries, Looked, StoreError, Wait, Waiters};
+use crate::transition::{Remains, Remnant, mended};
 
 impl Entries for Memory {
     async fn entry(&self, key: &ContentKey) -> Result<Option<Entry>, StoreError> {
-        Ok(self.lock().entries.get(key).cloned())
+        let state = self.lock();
+        if state.damaged.contains(key) { Err(damaged(key)) } else { Ok(state.entries.get(key).cloned()) }
     }
 
-    async fn entries(&self, keys: &[ContentKey]) -> Result<Vec<Entry>, StoreError> {
-        let unique: std::collections::BTreeSet<&ContentKey> = keys.iter().collect();
+    async fn entries(&self, keys: &[ContentKey]) -> Result<Looked, StoreError> {
+        let unique: BTreeSet<&ContentKey> = keys.iter().collect();
         let state = self.lock();
-        Ok(unique.into_iter().filter_map(|key| state.entries.get(key).cloned()).collect())
+        let (unreadable, read): (Vec<_>, Vec<_>) = unique.into_iter().partition(|key| state.damaged.contains(key));
+        Ok(Looked {
+            entries: read.into_iter().filter_map(|key| state.entries.get(key).cloned()).collect(),
+            unreadable: unreadable.into_iter().map(|key| (key.clone(), damaged(key).0)).collect(),
+        })
+    }
+
+    async fn mend(&self, key: &ContentKey, now: Millis) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        let Some(entry) = state.entries.get(key).cloned() else { return Ok(()) };
+        let remains = Remains {
+            entry: (!state.damaged.contains(key)).then_some(&entry),
+            rev: entry.rev,
+            last: Some(entry.last),
+            attempts: state
+                .attempts
+                .iter()
+                .filter(|((of, _), _)| of == key)
+                .map(|(id, row)| Remnant {
+                    attempt: id.1,
+                    row: Some(row.clone()),
+                    reported: state.reports.contains_key(id),
+                })
+                .collect(),
+            waiters: state.waiters.iter().filter(|((of, _), _)| of == key).map(|(_, waiter)| waiter.clone()).collect(),
+        };
+        if let Some(mended) = mended(key, &remains, now) {
+            let mended = Entry { rev: mended.rev + 1, ..mended };
+            state.entries.insert(key.clone(), mended);
+            state.damaged.remove(key);
+        }
+        Ok(())
     }
 
     async fn attempt(&self, key: &ContentKey, attempt: Attempt) -> Result<Option<AttemptRow>, StoreError> {
@@ -59,9 +94,14 @@ impl Entries for Memory {
     }
 }
 
+fn damaged(key: &ContentKey) -> StoreError {
+    StoreError::unreadable(format!("entry {key} is damaged"))
+}
+
 fn check(state: &State, change: &Change) -> Result<(), CommitError> {
     let key = &change.entry.key;
-    if state.entries.get(key).map_or(0, |entry| entry.rev) != change.entry.rev {
+    // What it was before it was damaged is not what is there.
+    if state.damaged.contains(key) || state.entries.get(key).map_or(0, |entry| entry.rev) != change.entry.rev {
         return Err(CommitError::Conflict);
     }
     if let Some(job) = &change.job

@@ -7,7 +7,7 @@ mod entries;
 mod outside;
 mod runs;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -19,6 +19,7 @@ pub use clock::ManualClock;
 pub use outside::MemoryUpload;
 
 use crate::rows::{Asker, AttemptRow, Entry, Millis, RunRow, StepRow, Waiter};
+use crate::traits::Usage;
 
 /// What a token was told: the output of a success, or the failure.
 pub type Message = Result<String, Failure>;
@@ -51,6 +52,13 @@ struct State {
     runs: BTreeMap<RunId, RunRow>,
     steps: BTreeMap<Asker, StepRow>,
     objects: BTreeMap<String, StoredObject>,
+    /// What was copied into other buckets, by bucket and key.
+    exported: BTreeMap<String, StoredObject>,
+    usage: Usage,
+    /// The last planned run of a pipeline, by its name.
+    planned: BTreeMap<String, RunId>,
+    /// Entries that cannot be read.
+    damaged: BTreeSet<ContentKey>,
     /// Whether a token still waits for its answer.
     tokens: HashMap<String, bool>,
     told: Vec<(String, Message)>,
@@ -154,6 +162,21 @@ impl Memory {
     /// Deletes an object, as the lifecycle of the bucket does.
     pub fn delete_object(&self, key: &str) -> Option<StoredObject> {
         self.lock().objects.remove(key)
+    }
+
+    /// What was copied into other buckets, by bucket and key.
+    pub fn all_exported(&self) -> BTreeMap<String, StoredObject> {
+        self.lock().exported.clone()
+    }
+
+    /// An entry as it is stored, whether or not it can be read.
+    pub fn stored_entry(&self, key: &ContentKey) -> Option<Entry> {
+        self.lock().entries.get(key).cloned()
+    }
+
+    /// Makes an entry one that cannot be read, as a damaged row is, until it is mended.
+    pub fn damage_entry(&self, key: &ContentKey) {
+        self.lock().damaged.insert(key.clone());
     }
 
     fn now(&self) -> Millis {

@@ -5,7 +5,12 @@ use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey};
 
 use super::{Memory, Message, StoredObject};
-use crate::traits::{HandOver, ObjectHead, Objects, Put, StoreError, Tokens, Told, Upload};
+use crate::traits::{
+    HandOver, ListedObject, ObjectHead, Objects, Put, Storage, StoreError, Tokens, Told, Upload, Usage,
+};
+
+/// As S3's.
+const LISTED_AT_ONCE: usize = 1_000;
 
 /// An upload to memory.
 #[derive(Debug)]
@@ -66,6 +71,42 @@ impl Objects for Memory {
         Ok(())
     }
 
+    async fn list(&self, prefix: &str, after: &str) -> Result<Vec<ListedObject>, StoreError> {
+        let listed = |(key, object): (&String, &StoredObject)| ListedObject {
+            key: key.clone(),
+            bytes: object.bytes.len() as u64,
+            modified_at: object.modified_at,
+        };
+        let state = self.lock();
+        let wanted = state.objects.iter().filter(|(key, _)| key.starts_with(prefix) && key.as_str() > after);
+        Ok(wanted.take(LISTED_AT_ONCE).map(listed).collect())
+    }
+
+    async fn remove(&self, keys: &[String]) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        for key in keys {
+            state.objects.remove(key);
+        }
+        Ok(())
+    }
+
+    async fn renew(&self, key: &str, content_type: &str) -> Result<bool, StoreError> {
+        let now = self.now();
+        let mut state = self.lock();
+        let Some(object) = state.objects.get_mut(key) else { return Ok(false) };
+        object.modified_at = now;
+        content_type.clone_into(&mut object.content_type);
+        Ok(true)
+    }
+
+    async fn copy(&self, key: &str, bucket: &str, to: &str) -> Result<bool, StoreError> {
+        let now = self.now();
+        let mut state = self.lock();
+        let Some(object) = state.objects.get(key).cloned() else { return Ok(false) };
+        state.exported.insert(format!("{bucket}/{to}"), StoredObject { modified_at: now, ..object });
+        Ok(true)
+    }
+
     async fn upload(&self, key: &str, content_type: &str) -> Result<MemoryUpload, StoreError> {
         Ok(MemoryUpload {
             memory: self.clone(),
@@ -102,5 +143,26 @@ impl HandOver for Memory {
     async fn collect(&self, key: &ContentKey, attempt: Attempt) -> Result<(), StoreError> {
         self.lock().handed_over.push_back((key.clone(), attempt));
         Ok(())
+    }
+}
+
+impl Storage for Memory {
+    async fn usage(&self) -> Result<Usage, StoreError> {
+        Ok(self.lock().usage.clone())
+    }
+
+    async fn add_usage(&self, bytes: i64) -> Result<(), StoreError> {
+        self.lock().usage.since += bytes;
+        Ok(())
+    }
+
+    async fn measure(&self, usage: &Usage, settled: i64) -> Result<bool, StoreError> {
+        let mut state = self.lock();
+        if state.usage.rev != usage.rev {
+            return Ok(false);
+        }
+        let since = state.usage.since - settled;
+        state.usage = Usage { rev: usage.rev + 1, since, ..usage.clone() };
+        Ok(true)
     }
 }

@@ -33,7 +33,21 @@ impl Runs for Memory {
         Ok(runs)
     }
 
-    async fn plan_run(&self, id: &RunId, steps: &[StepRow], bound_at: Millis) -> Result<(), StoreError> {
+    async fn open_runs(&self, _now: Millis) -> Result<Vec<RunRow>, StoreError> {
+        Ok(self.lock().runs.values().filter(|run| !run.status.is_final()).cloned().collect())
+    }
+
+    async fn last_planned(&self, pipeline: &str) -> Result<Option<RunId>, StoreError> {
+        Ok(self.lock().planned.get(pipeline).cloned())
+    }
+
+    async fn plan_run(
+        &self,
+        id: &RunId,
+        pipeline: &str,
+        steps: &[StepRow],
+        bound_at: Millis,
+    ) -> Result<(), StoreError> {
         let mut state = self.lock();
         let Some(run) = state.runs.get_mut(id) else {
             return Err(StoreError(Failure::new(ErrorName::RunNotFound, format!("no record of run {id}"))));
@@ -44,6 +58,7 @@ impl Runs for Memory {
             let asker = Asker { run: id.clone(), step: step.plan.name.clone() };
             state.steps.entry(asker).or_insert_with(|| step.clone());
         }
+        state.planned.insert(pipeline.to_owned(), id.clone());
         Ok(())
     }
 

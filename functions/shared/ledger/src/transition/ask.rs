@@ -118,3 +118,11 @@ pub fn expire(entry: &Entry, attempt: Attempt) -> Option<Change> {
     entry.result = None;
     Some(Change::of(entry))
 }
+
+/// The objects of this attempt's result were written anew, from this time on: they expire by it.
+pub fn renewed(entry: &Entry, attempt: Attempt, created_at: Millis) -> Option<Change> {
+    let mut entry = entry.clone();
+    let ready = entry.result.as_mut().filter(|ready| ready.attempt == attempt && ready.created_at < created_at)?;
+    ready.created_at = created_at;
+    Some(Change::of(entry))
+}

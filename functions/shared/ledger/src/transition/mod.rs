@@ -5,14 +5,16 @@
 mod ask;
 mod end;
 mod hold;
+mod mend;
 mod submit;
 mod tell;
 
 #[cfg(test)]
 mod tests;
 
-pub use ask::{Answer, Ask, ask, expire};
+pub use ask::{Answer, Ask, ask, expire, renewed};
 pub use end::{Completion, Outcome, complete, ended_late, failed, fetch_failed, late_later};
+pub use mend::{Remains, Remnant, mended};
 pub use submit::{LookUp, UnknownPolicy, cancelling, look_later, looked_up, missed, submitted, unknown};
 pub use tell::{Message, told, told_later, whom};
 

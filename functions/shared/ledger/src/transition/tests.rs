@@ -2,6 +2,7 @@
 //! the transitions keep the guarantees together, whatever is interleaved, is for the engine's simulation to find out.
 
 mod ending;
+mod mending;
 mod money;
 mod submitting;
 mod telling;

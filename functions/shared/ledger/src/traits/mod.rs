@@ -2,13 +2,18 @@
 //! (`dynamo`, `aws`), and both pass the same contract suite. Methods take what they need and return what they saw; what may
 //! follow from it is decided in `transition`.
 
+mod objects;
+mod storage;
+
 use std::future::Future;
 
-use bytes::Bytes;
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 use fresco_pipeline::money::Money;
+
+pub use objects::{ListedObject, ObjectHead, Objects, Put, Upload};
+pub use storage::{Pass, Storage, Usage};
 
 use crate::rows::{Asker, AttemptRow, Entry, Millis, Ready, RunRow, RunStatus, Source, StepRow, Waiter};
 
@@ -26,6 +31,16 @@ impl StoreError {
     /// The storage did not answer.
     pub fn storage(message: impl Into<String>) -> Self {
         StoreError(Failure::new(ErrorName::StorageUnavailable, message))
+    }
+
+    /// A row that this version cannot read: damaged, or written by another version.
+    pub fn unreadable(message: impl Into<String>) -> Self {
+        StoreError(Failure::new(ErrorName::LedgerUnreadable, message))
+    }
+
+    /// Whether it is a row that cannot be read. Trying again does not help; see [`Entries::mend`].
+    pub fn is_unreadable(&self) -> bool {
+        self.0.name == ErrorName::LedgerUnreadable
     }
 }
 
@@ -132,12 +147,25 @@ pub struct JobOf {
     pub attempt: Attempt,
 }
 
+/// Entries that were looked for together.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Looked {
+    /// Those that are there, in any order.
+    pub entries: Vec<Entry>,
+    /// Those that are there and cannot be read, and why.
+    pub unreadable: Vec<(ContentKey, Failure)>,
+}
+
 /// Entries, attempts and jobs.
 pub trait Entries: Send + Sync {
-    /// The entry as of now (strongly consistent).
+    /// The entry as of now (strongly consistent). One that cannot be read is an error: see [`Entries::mend`].
     fn entry(&self, key: &ContentKey) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
     /// Those of the entries that exist, in any order; any number of keys, repeated ones once (strongly consistent).
-    fn entries(&self, keys: &[ContentKey]) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
+    fn entries(&self, keys: &[ContentKey]) -> impl Future<Output = Result<Looked, StoreError>> + Send;
+    /// Makes an entry usable again that cannot be read, or whose pending attempt cannot: what can be read of it and of its
+    /// attempts is kept ([`crate::transition::mended`]), and the row as it was is put aside, for who wants to look. An entry
+    /// that is well is left alone.
+    fn mend(&self, key: &ContentKey, now: Millis) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// An attempt.
     fn attempt(
         &self,
@@ -221,12 +249,18 @@ pub trait Runs: Send + Sync {
     fn create_run(&self, run: &RunRow) -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// A run.
     fn run(&self, id: &RunId) -> impl Future<Output = Result<Option<RunRow>, StoreError>> + Send;
+    /// Every run that has not ended and was written within the last ninety days, in any order (strongly consistent).
+    fn open_runs(&self, now: Millis) -> impl Future<Output = Result<Vec<RunRow>, StoreError>> + Send;
+    /// The run of a pipeline of this name that was planned last.
+    fn last_planned(&self, pipeline: &str) -> impl Future<Output = Result<Option<RunId>, StoreError>> + Send;
     /// The latest runs, newest first.
     fn recent_runs(&self, limit: u32, now: Millis) -> impl Future<Output = Result<Vec<RunRow>, StoreError>> + Send;
-    /// Writes the steps (those that are there already stay as they are: plan may be called twice), their number and the bound.
+    /// Writes the steps (those that are there already stay as they are: plan may be called twice), their number and the bound,
+    /// and notes the run as the last one of the pipeline of this name.
     fn plan_run(
         &self,
         id: &RunId,
+        pipeline: &str,
         steps: &[StepRow],
         bound_at: Millis,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -270,58 +304,6 @@ pub trait Runs: Send + Sync {
         failure: Option<&Failure>,
         now: Millis,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
-}
-
-/// What is known of an object without reading it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ObjectHead {
-    /// Its length.
-    pub bytes: u64,
-    /// When it was written.
-    pub modified_at: Millis,
-}
-
-/// Whether a conditional write found the key free.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Put {
-    /// The object is there now.
-    Stored,
-    /// One was there already; it is left as it is.
-    Exists,
-}
-
-/// An upload that becomes visible only when it is finished.
-pub trait Upload: Send {
-    /// Adds bytes; any length.
-    fn write(&mut self, bytes: Bytes) -> impl Future<Output = Result<(), StoreError>> + Send;
-    /// Makes the object visible, if the key is free. Its media type is the one that the upload began with: S3 takes it
-    /// then or never.
-    fn finish(self) -> impl Future<Output = Result<Put, StoreError>> + Send;
-    /// Drops what was written.
-    fn abort(self) -> impl Future<Output = ()> + Send;
-}
-
-/// Objects of the stack's bucket.
-pub trait Objects: Send + Sync {
-    /// Its kind of upload.
-    type Upload: Upload;
-    /// Length and age, `None` if there is none.
-    fn head(&self, key: &str) -> impl Future<Output = Result<Option<ObjectHead>, StoreError>> + Send;
-    /// The whole object, for small ones (documents, manifests).
-    fn get(&self, key: &str) -> impl Future<Output = Result<Option<Bytes>, StoreError>> + Send;
-    /// Reads the whole object piece by piece, whatever its size; whether there is one.
-    fn scan(
-        &self,
-        key: &str,
-        sink: &mut (dyn FnMut(&[u8]) + Send),
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
-    /// A link by which anyone can read the object for so many seconds (at most seven days, and no longer than the
-    /// credentials that sign it live). It is a secret: not to be logged or stored.
-    fn link(&self, key: &str, seconds: u64) -> impl Future<Output = Result<String, StoreError>> + Send;
-    /// Writes a small object, whatever is there.
-    fn put(&self, key: &str, bytes: Bytes, content_type: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
-    /// Begins an upload; memory is at most two parts of 8 MiB whatever the size.
-    fn upload(&self, key: &str, content_type: &str) -> impl Future<Output = Result<Self::Upload, StoreError>> + Send;
 }
 
 /// What became of a message to a task token.

@@ -1,0 +1,52 @@
+//! Files named by step: what a person finds in a folder or a bucket.
+
+use std::collections::BTreeSet;
+
+use crate::report::Manifest;
+
+/// The manifest's own name.
+pub const MANIFEST: &str = "manifest.json";
+/// The contact sheet's name.
+pub const SHEET: &str = "index.html";
+
+/// An output of a run and the name of its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The step's place in the manifest.
+    pub step: usize,
+    /// Which of its outputs, from 0.
+    pub output: usize,
+    /// The output's key.
+    pub key: String,
+    /// The file's name.
+    pub name: String,
+}
+
+/// Every output of a run with the name of its file, the same at every call: `image.jpg`, or `image_2.jpg` where a step gave
+/// several. Step names are plain identifiers, so they are file names as they are.
+pub fn of_run(manifest: &Manifest) -> Vec<Named> {
+    let mut taken: BTreeSet<String> = [MANIFEST, SHEET].map(str::to_owned).into();
+    let mut named = Vec::new();
+    for (place, step) in manifest.steps.iter().enumerate() {
+        for (index, output) in step.outputs.iter().enumerate() {
+            let number = if step.outputs.len() == 1 { String::new() } else { format!("_{}", index + 1) };
+            let name = free(&mut taken, step.name.as_str(), &number, &output.key);
+            named.push(Named { step: place, output: index, key: output.key.clone(), name });
+        }
+    }
+    named
+}
+
+/// Another step may be called `image_2`: then a line is added.
+fn free(taken: &mut BTreeSet<String>, step: &str, number: &str, key: &str) -> String {
+    let extension = key.rsplit_once('.').map_or("bin", |(_, extension)| extension);
+    let mut between = String::new();
+    loop {
+        let name = format!("{step}{between}{number}.{extension}");
+        // Some file systems do not tell cases apart.
+        if taken.insert(name.to_ascii_lowercase()) {
+            return name;
+        }
+        between.push('_');
+    }
+}

@@ -1,0 +1,77 @@
+//! Mending an entry that cannot be read. What it becomes is decided in `transition`; here it is read as far as it can be, and
+//! written only if it is still as it was.
+
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use fresco_pipeline::ids::{Attempt, ContentKey};
+
+use super::commit::unbuilt;
+use super::entries::REPORT;
+use super::expression::Expression;
+use super::item::text;
+use super::{Dynamo, EXPIRES_AT, Item, SK, decode, encode, expiry, failed};
+use crate::rows::Millis;
+use crate::traits::StoreError;
+use crate::transition::{Remains, Remnant, mended};
+
+/// How long an entry that was put aside is kept.
+const ASIDE_DAYS: Millis = 90;
+
+impl Dynamo {
+    pub(super) async fn mend_entry(&self, key: &ContentKey, now: Millis) -> Result<(), StoreError> {
+        let pk = encode::entry_pk(key);
+        let Some(item) = self.get(&pk, encode::ENTRY).await? else { return Ok(()) };
+        let entry = decode::entry(&item).ok();
+        let attempts = self.query(&pk, encode::ATTEMPT_PREFIX).await?;
+        let waiters = self.query(&pk, encode::WAITER_PREFIX).await?;
+        let number = |name: &str| item.get(name)?.as_n().ok()?.parse::<u64>().ok();
+        let remains = Remains {
+            entry: entry.as_ref(),
+            rev: number("rev").unwrap_or(0),
+            last: number("last").and_then(|last| u32::try_from(last).ok()).map(Attempt),
+            attempts: attempts.iter().filter_map(remnant).collect(),
+            waiters: waiters.iter().filter_map(|item| decode::waiter(item).ok()).collect(),
+        };
+        let Some(entry) = mended(key, &remains, now) else { return Ok(()) };
+        let put = unchanged(&item).guard(&self.table, encode::entry(&entry)?).build().map_err(unbuilt)?;
+        let mut aside = item;
+        aside.insert(SK.to_owned(), text(format!("X#{now:015}")));
+        aside.insert(EXPIRES_AT.to_owned(), expiry(now, ASIDE_DAYS));
+        // The index is of entries to look at.
+        aside.remove(super::DUE_SHARD);
+        let aside = Put::builder().table_name(&self.table).set_item(Some(aside)).build().map_err(unbuilt)?;
+        let write = self
+            .client
+            .transact_write_items()
+            .transact_items(TransactWriteItem::builder().put(put).build())
+            .transact_items(TransactWriteItem::builder().put(aside).build());
+        match write.send().await {
+            Ok(_) => Ok(()),
+            // Somebody else was quicker; whoever asked reads it again.
+            Err(error) if error.as_service_error().is_some_and(|why| why.is_transaction_canceled_exception()) => Ok(()),
+            Err(error) => Err(failed("TransactWriteItems", &error)),
+        }
+    }
+}
+
+fn remnant(item: &Item) -> Option<Remnant> {
+    let number = item.get(SK)?.as_s().ok()?.strip_prefix(encode::ATTEMPT_PREFIX)?.parse().ok()?;
+    let (row, reported) = (decode::attempt(item).ok(), item.contains_key(REPORT));
+    Some(Remnant { attempt: Attempt(number), row, reported })
+}
+
+/// What every write changes is as it was read, whatever stands there.
+fn unchanged(item: &Item) -> Expression {
+    let same = |expression: Expression, name: &str, value: Option<&AttributeValue>| match value {
+        Some(value) => expression.with(name, value.clone()),
+        None => expression,
+    };
+    let condition = |name: &str| match item.get(name) {
+        Some(_) => format!("#{name} = :{name}"),
+        None => format!("attribute_not_exists(#{name})"),
+    };
+    let mut expression = Expression::new().only_if(&format!("{} AND {}", condition("rev"), condition("v")));
+    for name in ["rev", "v"] {
+        expression = same(expression, name, item.get(name));
+    }
+    expression
+}

@@ -1,0 +1,79 @@
+//! Objects of the stack's bucket.
+
+use std::future::Future;
+
+use bytes::Bytes;
+
+use super::StoreError;
+use crate::rows::Millis;
+
+/// An object in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedObject {
+    /// Its key.
+    pub key: String,
+    /// Its length.
+    pub bytes: u64,
+    /// When it was written.
+    pub modified_at: Millis,
+}
+
+/// What is known of an object without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectHead {
+    /// Its length.
+    pub bytes: u64,
+    /// When it was written.
+    pub modified_at: Millis,
+}
+
+/// Whether a conditional write found the key free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// The object is there now.
+    Stored,
+    /// One was there already; it is left as it is.
+    Exists,
+}
+
+/// An upload that becomes visible only when it is finished.
+pub trait Upload: Send {
+    /// Adds bytes; any length.
+    fn write(&mut self, bytes: Bytes) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Makes the object visible, if the key is free. Its media type is the one that the upload began with: S3 takes it
+    /// then or never.
+    fn finish(self) -> impl Future<Output = Result<Put, StoreError>> + Send;
+    /// Drops what was written.
+    fn abort(self) -> impl Future<Output = ()> + Send;
+}
+
+/// Objects of the stack's bucket.
+pub trait Objects: Send + Sync {
+    /// Its kind of upload.
+    type Upload: Upload;
+    /// Length and age, `None` if there is none.
+    fn head(&self, key: &str) -> impl Future<Output = Result<Option<ObjectHead>, StoreError>> + Send;
+    /// The whole object, for small ones (documents, manifests).
+    fn get(&self, key: &str) -> impl Future<Output = Result<Option<Bytes>, StoreError>> + Send;
+    /// Reads the whole object piece by piece, whatever its size; whether there is one.
+    fn scan(
+        &self,
+        key: &str,
+        sink: &mut (dyn FnMut(&[u8]) + Send),
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// A link by which anyone can read the object for so many seconds (at most seven days, and no longer than the
+    /// credentials that sign it live). It is a secret: not to be logged or stored.
+    fn link(&self, key: &str, seconds: u64) -> impl Future<Output = Result<String, StoreError>> + Send;
+    /// Writes a small object, whatever is there.
+    fn put(&self, key: &str, bytes: Bytes, content_type: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// The next objects under the prefix behind this key, in the order of keys; at most 1,000, none where there are no more.
+    fn list(&self, prefix: &str, after: &str) -> impl Future<Output = Result<Vec<ListedObject>, StoreError>> + Send;
+    /// Removes objects, any number. One that is not there is no error.
+    fn remove(&self, keys: &[String]) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Writes an object over itself, so that its age begins anew; whether there is one. Its media type has to be given.
+    fn renew(&self, key: &str, content_type: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// Copies an object into a bucket that may be another, over what is there; whether there is such an object.
+    fn copy(&self, key: &str, bucket: &str, to: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// Begins an upload; memory is at most two parts of 8 MiB whatever the size.
+    fn upload(&self, key: &str, content_type: &str) -> impl Future<Output = Result<Self::Upload, StoreError>> + Send;
+}
