@@ -38,7 +38,7 @@ pub enum ObjectError {
     Write(#[from] std::io::Error),
 }
 
-/// Where a stack's parts are: the outputs of its template.
+/// Where a stack's parts are, by the outputs of its template, and what a client has to know of its parameters.
 #[derive(Debug, Clone)]
 pub struct Parts {
     /// `TableName`.
@@ -49,6 +49,8 @@ pub struct Parts {
     pub machine_arn: String,
     /// `SweepFunctionName`.
     pub sweep_function: String,
+    /// The parameter `MaxAgeDays`: a preview has to judge what is in the cache as the stack does.
+    pub max_age_days: String,
 }
 
 impl Parts {
@@ -59,6 +61,7 @@ impl Parts {
             bucket: stack.output("BucketName").to_owned(),
             machine_arn: stack.output("RunMachineArn").to_owned(),
             sweep_function: stack.output("SweepFunctionName").to_owned(),
+            max_age_days: stack.parameter("MaxAgeDays").to_owned(),
         }
     }
 }
@@ -152,7 +155,8 @@ impl Client {
     }
 }
 
-/// A client calls no provider, so of the settings only the places matter; the rest are the template's defaults.
+/// A client calls no provider, so of the settings only the places and the age of results matter; the rest are the template's
+/// defaults.
 fn client_settings(parts: &Parts) -> Result<Settings, Failure> {
     Settings::read(|name| {
         let value = match name {
@@ -161,7 +165,7 @@ fn client_settings(parts: &Parts) -> Result<Settings, Failure> {
             "FRESCO_BUCKET" => &parts.bucket,
             "FRESCO_PUBLIC_URL" => "none",
             "FRESCO_SECRETS_PREFIX" => "/fresco",
-            "FRESCO_MAX_AGE_DAYS" => "7",
+            "FRESCO_MAX_AGE_DAYS" => &parts.max_age_days,
             "FRESCO_FAL_QUEUE_URL" => "https://queue.fal.run",
             "FRESCO_FAL_REST_URL" => "https://rest.fal.ai",
             "FRESCO_FAL_API_URL" => "https://api.fal.ai",
