@@ -127,11 +127,15 @@ struct UpArgs {
     simulator: SimulatorArgs,
 }
 
+/// What commands take that may start a stack of their own.
 #[derive(Debug, Args)]
 struct SimulatorArgs {
     /// How long simulated providers take: typical seconds times this.
     #[arg(long, default_value_t = 0.2, value_name = "FACTOR")]
     scale: f64,
+    /// A value for a parameter of the template, for as long as the stack is up. May be given more than once.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pipeline::name_and_value)]
+    set: Vec<(String, String)>,
 }
 
 /// Why a command ended otherwise than well. It has been said to the user when it has a code only.

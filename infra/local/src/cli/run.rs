@@ -17,7 +17,7 @@ const CLOSED_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(output: &Output, place: &Place, args: RunArgs) -> Result<(), Ended> {
     let pipeline = args.pipeline.read(output).await?;
-    let stack = stack::start(output, place, args.simulator.scale, false).await?;
+    let stack = stack::start_with(output, place, &args.simulator, false).await?;
     let client = stack::client(&stack).await?;
     client.store(&pipeline.inputs).await?;
     let run = match client.start(&pipeline.request).await {
