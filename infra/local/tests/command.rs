@@ -191,3 +191,23 @@ fn parameters_that_the_template_does_not_take_are_refused_before_anything_is_sta
     assert_eq!(lines.iter().map(|line| &line["error"]).collect::<Vec<_>>(), ["bad_parameter", "bad_parameter"]);
     assert_eq!(refused(folder.path(), &["up", "--set", "MaxAgeDays"]).status.code(), Some(2));
 }
+
+#[test]
+fn outputs_are_not_brought_among_other_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("to");
+    std::fs::create_dir(&to).unwrap();
+    let fetch = |run: &str| refused(folder.path(), &["fetch", run, "--to", to.to_str().unwrap()]);
+    assert!(text(&fetch("no/run").stderr).starts_with("error[bad_run_id]"));
+    for (name, content, word) in [
+        ("note.txt", "mine", "is not empty"),
+        ("manifest.json", "{\"run_id\": \"run-0002\"}", "outputs of run run-0002"),
+    ] {
+        std::fs::write(to.join(name), content).unwrap();
+        let output = fetch("run-0001");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.starts_with("error[bad_folder]") && said.contains(word), "{said}");
+        assert_eq!(std::fs::read_to_string(to.join(name)).unwrap(), content);
+    }
+}

@@ -1,6 +1,7 @@
 //! The command line: what it takes, and which exit code says what.
 
 mod chaos;
+mod fetch;
 mod output;
 mod pipeline;
 mod plan;
@@ -67,6 +68,14 @@ enum Command {
     Stop {
         /// The run.
         run: String,
+    },
+    /// Bring the outputs of a run that has ended here. A folder that holds some of them already is brought up to date.
+    Fetch {
+        /// The run.
+        run: String,
+        /// The folder that they go to, straight.
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
     },
     /// Let everything go wrong on a stack of its own, and look whether all fits together afterwards.
     Chaos(ChaosArgs),
@@ -171,6 +180,7 @@ pub(crate) async fn main() -> ExitCode {
         Command::Down { purge } => stack::down(&output, &cli.place, purge).await,
         Command::Status { run } => status::status(&output, &cli.place, run.as_deref()).await,
         Command::Stop { run } => status::stop(&output, &cli.place, &run).await,
+        Command::Fetch { run, to } => fetch::fetch(&output, &cli.place, &run, &to).await,
         Command::Chaos(args) => chaos::run(&output, &cli.place, args).await,
         Command::Package { release } => stack::package(&output, release).await,
     };
