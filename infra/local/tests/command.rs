@@ -149,3 +149,65 @@ fn schema_and_models_need_no_stack() {
     assert!(json["models"].as_array().unwrap().len() > 20);
     assert_eq!(run(&["models", "nothing"]).status.code(), Some(2));
 }
+
+/// `fresco` with these words and a state folder in which nothing may appear.
+fn refused(folder: &Path, words: &[&str]) -> Output {
+    let state = folder.join("state");
+    let output = Command::new(env!("CARGO_BIN_EXE_fresco"))
+        .args(words)
+        .args(["--state", state.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert!(!state.exists(), "nothing was started");
+    output
+}
+
+#[test]
+fn parameters_that_the_template_does_not_take_are_refused_before_anything_is_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pipeline.yaml");
+    std::fs::write(&file, "steps: [{type: text_to_image, params: {prompt: x}}]").unwrap();
+    let file = file.to_str().unwrap();
+    for (set, code, words) in [
+        ("MaxAgeDays=0", "bad_parameter", ["`MaxAgeDays` cannot be `0`", "1 to 60"]),
+        ("MaxAgeDays=4000", "bad_parameter", ["`MaxAgeDays` cannot be `4000`", "1 to 60"]),
+        ("LogLevel=loud", "bad_parameter", ["`LogLevel` cannot be `loud`", "error, warn, info, debug, trace"]),
+        ("SecretsPrefix=x", "bad_parameter", ["`SecretsPrefix` cannot be `x`", "matches ^(/[A-Za-z0-9_.-]+)+$"]),
+        ("MaxAgeDay=3", "unknown_parameter", ["no parameter `MaxAgeDay`", "did you mean `MaxAgeDays`?"]),
+        ("PublicUrl=https://example.com", "own_parameter", ["`PublicUrl`", "at which the emulator serves the API"]),
+        ("FalQueueUrl=https://example.com", "own_parameter", ["`FalQueueUrl`", "the simulated provider"]),
+    ] {
+        for command in [&["up"] as &[&str], &["run", file], &["plan", file]] {
+            let output = refused(folder.path(), &[command, &["--set", set]].concat());
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{command:?} {set}: {said}");
+            assert!(said.starts_with(&format!("error[{code}]")), "{command:?} {set}: {said}");
+            assert!(words.iter().all(|word| said.contains(word)), "{command:?} {set}: {said}");
+        }
+    }
+    let both = refused(folder.path(), &["up", "--json", "--set", "MaxAgeDays=0", "--set", "LogDays=2"]);
+    let lines: Vec<serde_json::Value> =
+        text(&both.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.iter().map(|line| &line["error"]).collect::<Vec<_>>(), ["bad_parameter", "bad_parameter"]);
+    assert_eq!(refused(folder.path(), &["up", "--set", "MaxAgeDays"]).status.code(), Some(2));
+}
+
+#[test]
+fn outputs_are_not_brought_among_other_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("to");
+    std::fs::create_dir(&to).unwrap();
+    let fetch = |run: &str| refused(folder.path(), &["fetch", run, "--to", to.to_str().unwrap()]);
+    assert!(text(&fetch("no/run").stderr).starts_with("error[bad_run_id]"));
+    for (name, content, word) in [
+        ("note.txt", "mine", "is not empty"),
+        ("manifest.json", "{\"run_id\": \"run-0002\"}", "outputs of run run-0002"),
+    ] {
+        std::fs::write(to.join(name), content).unwrap();
+        let output = fetch("run-0001");
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.starts_with("error[bad_folder]") && said.contains(word), "{said}");
+        assert_eq!(std::fs::read_to_string(to.join(name)).unwrap(), content);
+    }
+}

@@ -1,6 +1,7 @@
 //! The command line: what it takes, and which exit code says what.
 
 mod chaos;
+mod fetch;
 mod output;
 mod pipeline;
 mod plan;
@@ -68,6 +69,14 @@ enum Command {
         /// The run.
         run: String,
     },
+    /// Bring the outputs of a run that has ended here. A folder that holds some of them already is brought up to date.
+    Fetch {
+        /// The run.
+        run: String,
+        /// The folder that they go to, straight.
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
     /// Let everything go wrong on a stack of its own, and look whether all fits together afterwards.
     Chaos(ChaosArgs),
     /// Build the functions' packages under target/fresco, as a deployment takes them.
@@ -127,11 +136,15 @@ struct UpArgs {
     simulator: SimulatorArgs,
 }
 
+/// What commands take that may start a stack of their own.
 #[derive(Debug, Args)]
 struct SimulatorArgs {
     /// How long simulated providers take: typical seconds times this.
     #[arg(long, default_value_t = 0.2, value_name = "FACTOR")]
     scale: f64,
+    /// A value for a parameter of the template, for as long as the stack is up. May be given more than once.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pipeline::name_and_value)]
+    set: Vec<(String, String)>,
 }
 
 /// Why a command ended otherwise than well. It has been said to the user when it has a code only.
@@ -167,6 +180,7 @@ pub(crate) async fn main() -> ExitCode {
         Command::Down { purge } => stack::down(&output, &cli.place, purge).await,
         Command::Status { run } => status::status(&output, &cli.place, run.as_deref()).await,
         Command::Stop { run } => status::stop(&output, &cli.place, &run).await,
+        Command::Fetch { run, to } => fetch::fetch(&output, &cli.place, &run, &to).await,
         Command::Chaos(args) => chaos::run(&output, &cli.place, args).await,
         Command::Package { release } => stack::package(&output, release).await,
     };

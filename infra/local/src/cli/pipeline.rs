@@ -36,7 +36,8 @@ pub(super) struct PipelineArgs {
     env: Vec<String>,
 }
 
-fn name_and_value(text: &str) -> Result<(String, String), String> {
+/// `NAME=VALUE`.
+pub(super) fn name_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write it as NAME=VALUE".to_owned()),

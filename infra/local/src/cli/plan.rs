@@ -11,7 +11,7 @@ use super::{EXIT_INPUT, Ended, Place, PlanArgs, stack};
 
 pub(super) async fn plan(output: &Output, place: &Place, args: PlanArgs) -> Result<(), Ended> {
     let pipeline = args.pipeline.read(output).await?;
-    let stack = stack::start(output, place, args.simulator.scale, false).await?;
+    let stack = stack::start_with(output, place, &args.simulator, false).await?;
     let client = stack::client(&stack).await?;
     let preview = match client.preview(&pipeline.request).await {
         Ok(preview) => preview,

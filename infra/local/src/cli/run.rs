@@ -10,14 +10,14 @@ use fresco_pipeline::ids::RunId;
 use serde_json::json;
 
 use super::output::Output;
-use super::{EXIT_INTERRUPTED, EXIT_RUN, Ended, Place, RunArgs, stack};
+use super::{EXIT_INTERRUPTED, EXIT_RUN, Ended, Place, RunArgs, fetch, stack};
 
 /// How long a run that was stopped is waited for.
 const CLOSED_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(output: &Output, place: &Place, args: RunArgs) -> Result<(), Ended> {
     let pipeline = args.pipeline.read(output).await?;
-    let stack = stack::start(output, place, args.simulator.scale, false).await?;
+    let stack = stack::start_with(output, place, &args.simulator, false).await?;
     let client = stack::client(&stack).await?;
     client.store(&pipeline.inputs).await?;
     let run = match client.start(&pipeline.request).await {
@@ -46,19 +46,12 @@ pub(super) async fn run(output: &Output, place: &Place, args: RunArgs) -> Result
         || Some(format!("\n{}", table::of_run(&manifest))),
         &json!({"event": "manifest", "manifest": manifest}),
     );
-    match saved {
-        Ok(saved) => {
-            let folder = saved.folder.display();
-            output.result(
-                || Some(format!("Outputs and contact sheet: {folder}/index.html")),
-                &json!({"event": "saved", "folder": saved.folder, "files": saved.files.iter().map(|file| &file.name).collect::<Vec<_>>()}),
-            );
-        }
-        Err(error) => {
-            output.error("Output.NotSaved", &error.to_string());
-            return Err(Ended::Code(EXIT_RUN));
-        }
-    }
+    let saved = saved.map_err(|error| fetch::not_saved(output, &error))?;
+    output.result(
+        || Some(format!("Outputs and contact sheet: {}/index.html", saved.folder.display())),
+        &fetch::object(&saved),
+    );
+    fetch::complete(output, &saved)?;
     if status == RunStatus::Succeeded { Ok(()) } else { Err(Ended::Code(EXIT_RUN)) }
 }
 

@@ -1,5 +1,6 @@
 //! `fresco up`, `down`, `package`, and the stack that the other commands work on.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -9,17 +10,36 @@ use fresco_local::view::{duration, table};
 use serde_json::json;
 
 use super::output::Output;
-use super::{Ended, Place, UpArgs};
+use super::{EXIT_INPUT, Ended, Place, SimulatorArgs, UpArgs};
 
 /// The stack for a command: the one that is up, or one for as long as the command goes on.
 pub(super) async fn start(output: &Output, place: &Place, scale: f64, keep: bool) -> Result<Stack, Ended> {
+    start_with(output, place, &SimulatorArgs { scale, set: Vec::new() }, keep).await
+}
+
+/// The same with values for the template's parameters, which are looked at before anything is built.
+pub(super) async fn start_with(
+    output: &Output,
+    place: &Place,
+    args: &SimulatorArgs,
+    keep: bool,
+) -> Result<Stack, Ended> {
     let layout = Layout::find()?;
+    let parameters: BTreeMap<String, String> = args.set.iter().cloned().collect();
+    let problems = stack::check_parameters(&layout, &parameters)?;
+    for problem in &problems {
+        output.error(problem.code(), &problem.to_string());
+    }
+    if !problems.is_empty() {
+        return Err(Ended::Code(EXIT_INPUT));
+    }
     let begun = Instant::now();
     let options = Options {
         instance: instance(&layout, place),
         keep,
         port: place.port,
-        scale,
+        scale: args.scale,
+        parameters,
         progress: progress(output),
         ..Options::new(layout)
     };
@@ -38,14 +58,16 @@ pub(super) async fn client(stack: &Stack) -> Result<Client, Ended> {
 }
 
 pub(super) async fn up(output: &Output, place: &Place, args: UpArgs) -> Result<(), Ended> {
-    let stack = start(output, place, args.simulator.scale, true).await?;
+    let stack = start_with(output, place, &args.simulator, true).await?;
     let (endpoint, simulator) = (stack.endpoint_url(), stack.simulator_url());
+    let set: String =
+        args.simulator.set.iter().map(|(name, value)| format!("\n  set:        {name}={value}")).collect();
     let text = format!(
-        "The stack is up until `cargo fresco down`.\n  AWS:        {endpoint} (region {})\n  providers:  {simulator} (simulated; GET /_control/counters)\n  state:      {}",
+        "The stack is up until `cargo fresco down`.\n  AWS:        {endpoint} (region {})\n  providers:  {simulator} (simulated; GET /_control/counters)\n  state:      {}{set}",
         stack.region(),
         stack.instance().display()
     );
-    let object = json!({"event": "up", "endpoint_url": endpoint, "region": stack.region(), "simulator_url": simulator, "instance": stack.instance(), "outputs": stack.outputs()});
+    let object = json!({"event": "up", "endpoint_url": endpoint, "region": stack.region(), "simulator_url": simulator, "instance": stack.instance(), "outputs": stack.outputs(), "parameters": stack.parameters()});
     output.result(|| Some(text), &object);
     Ok(())
 }

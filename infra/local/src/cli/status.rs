@@ -67,7 +67,7 @@ pub(super) async fn stop(output: &Output, place: &Place, run: &str) -> Result<()
     Ok(())
 }
 
-fn parse(output: &Output, run: &str) -> Result<RunId, Ended> {
+pub(super) fn parse(output: &Output, run: &str) -> Result<RunId, Ended> {
     RunId::parse(run).map_err(|error| {
         output.error("bad_run_id", &error.to_string());
         Ended::Code(EXIT_INPUT)

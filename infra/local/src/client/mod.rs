@@ -1,6 +1,7 @@
 //! A client of a stack: it starts a run, watches it by its record, and brings its outputs here. It stands on the same
 //! engine as the functions; nothing in it knows how the stack came to be.
 
+mod folder;
 mod inputs;
 mod run;
 mod save;
@@ -16,9 +17,10 @@ use fresco_pipeline::ids::RunId;
 
 use crate::stack::Stack;
 
+pub use folder::{FolderError, check_folder};
 pub use inputs::{Inputs, gather};
 pub use run::{Event, Watch};
-pub use save::{Saved, SavedFile, save};
+pub use save::{MissingFile, MissingReason, SaveError, Saved, SavedFile, save, save_in};
 
 /// A client.
 pub struct Client {
@@ -30,6 +32,9 @@ pub struct Client {
 /// Why an object did not arrive in a file.
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
+    /// There is none of that key, or none any more.
+    #[error("{0} is not in the bucket any more")]
+    Gone(String),
     /// It could not be fetched.
     #[error("{0}")]
     Fetch(#[from] Failure),
@@ -38,7 +43,7 @@ pub enum ObjectError {
     Write(#[from] std::io::Error),
 }
 
-/// Where a stack's parts are: the outputs of its template.
+/// Where a stack's parts are, by the outputs of its template, and what a client has to know of its parameters.
 #[derive(Debug, Clone)]
 pub struct Parts {
     /// `TableName`.
@@ -151,7 +156,7 @@ impl Client {
         if there {
             return Ok(());
         }
-        Err(Failure::new(ErrorName::RunNotFound, format!("{key} is not in the bucket any more")).into())
+        Err(ObjectError::Gone(key.to_owned()))
     }
 
     /// A step of a run.

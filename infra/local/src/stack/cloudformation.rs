@@ -163,6 +163,15 @@ impl<'a> CloudFormation<'a> {
     }
 }
 
+/// What the resource of that name in the stack's template is called.
+pub(crate) async fn physical_id(config: &SdkConfig, stack: &str, resource: &str) -> Result<String, Error> {
+    let asked = format!("finding the stack's {resource}");
+    let describe = Client::new(config).describe_stack_resource().stack_name(stack).logical_resource_id(resource);
+    let found = describe.send().await.map_err(Error::aws(&asked))?;
+    let id = found.stack_resource_detail.and_then(|detail| detail.physical_resource_id);
+    id.ok_or_else(|| Error::Aws { action: asked, message: "it has no name".to_owned() })
+}
+
 fn status(stack: &Stack) -> &str {
     stack.stack_status().map_or("", |status| status.as_str())
 }

@@ -49,9 +49,18 @@ struct Note {
 /// The stack's outputs, by name.
 pub(crate) type Outputs = BTreeMap<String, String>;
 
+/// What is deployed.
+#[derive(Debug)]
+pub(crate) struct Deployed {
+    /// The stack's outputs.
+    pub(crate) outputs: Outputs,
+    /// The parameters that were given.
+    pub(crate) parameters: BTreeMap<String, String>,
+}
+
 impl Deployment {
-    /// Brings the stack to what is wanted, and gives its outputs.
-    pub(crate) async fn ensure(&self, config: &SdkConfig, progress: &Progress) -> Result<Outputs, Error> {
+    /// Brings the stack to what is wanted.
+    pub(crate) async fn ensure(&self, config: &SdkConfig, progress: &Progress) -> Result<Deployed, Error> {
         let text = fs::read_to_string(&self.template).map_err(Error::file("cannot read", &self.template))?;
         let template = Template::parse(&self.template, text)?;
         let mut uploads = Vec::new();
@@ -68,7 +77,7 @@ impl Deployment {
                 let noted = files::read_json::<Note>(&self.note).unwrap_or_default();
                 let wanted = self.parameters_with(&public_url(&self.endpoint_url, &outputs)?);
                 if noted.deployed == fingerprint(&body, &wanted) {
-                    return Ok(outputs);
+                    return Ok(Deployed { outputs, parameters: wanted });
                 }
                 progress.step("updating the stack");
                 upload(config, &uploads).await?;
@@ -87,7 +96,7 @@ impl Deployment {
         prune(config, &keys).await?;
         prune_unpacked(&self.scratch, &keys);
         files::write_json(&self.note, &Note { deployed: fingerprint(&body, &wanted) })?;
-        Ok(outputs)
+        Ok(Deployed { outputs, parameters: wanted })
     }
 
     fn parameters_with(&self, public_url: &str) -> BTreeMap<String, String> {

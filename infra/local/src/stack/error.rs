@@ -125,6 +125,18 @@ pub enum Error {
         /// The version that started it.
         found: String,
     },
+    /// A running stack has other parameters.
+    #[error(
+        "the stack that is up in {} has other parameters: {differences}; `cargo fresco down` ends it (what it holds stays), \
+         then `cargo fresco up --set …` starts it with these",
+        instance.display()
+    )]
+    OtherParameters {
+        /// The stack's folder.
+        instance: PathBuf,
+        /// Each in words.
+        differences: String,
+    },
     /// The build gave no binary of that name.
     #[error("the build made no binary `{name}`; its package or [[bin]] entry is missing from the workspace")]
     NoBinary {
@@ -146,6 +158,14 @@ pub enum Error {
         template: PathBuf,
         /// The line, from 1.
         line: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The template has a lifecycle that cannot be carried out here.
+    #[error("the template's lifecycle of {bucket} cannot be carried out: {problem}")]
+    Lifecycle {
+        /// The bucket's name in it.
+        bucket: String,
         /// What is wrong.
         problem: String,
     },

@@ -5,15 +5,18 @@ mod aws;
 mod build;
 mod cloudformation;
 mod command;
+mod declared;
 mod deploy;
 mod emulator;
 mod error;
 mod files;
 mod http;
 mod layout;
+mod lifecycle;
 mod lock;
 mod owned;
 mod package;
+mod parameters;
 mod process;
 mod progress;
 mod running;
@@ -30,23 +33,29 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use aws_config::SdkConfig;
+use fresco_ledger::clock::SystemClock;
+use fresco_ledger::rows::Millis;
+use fresco_ledger::traits::Clock;
 
 pub use aws::REGION;
 pub use error::Error;
 pub use layout::Layout;
 pub use package::{Artifact, package};
+pub use parameters::{ParameterProblem, check_parameters};
 pub use progress::{Notice, Progress};
 pub use running::{Status, status};
 pub use stop::{purge, stop};
 
+use declared::Declared;
+use deploy::Deployed;
 use lock::Lock;
 use start::Begun;
 
 /// The name of the CloudFormation stack in every instance.
 pub const STACK_NAME: &str = "fresco";
 
-/// How a stack shall be started. Whoever attaches to one that is up takes it as it is: only `layout`, `instance`, `keep`
-/// and `progress` count then.
+/// How a stack shall be started. Whoever attaches to one that is up takes it as it is: only `layout`, `instance`, `keep`,
+/// `lifecycle_now` and `progress` count then, and `parameters` have to be those that it has.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The project.
@@ -69,6 +78,8 @@ pub struct Options {
     pub crashes: Option<PathBuf>,
     /// Values for the template's parameters, over the local ones.
     pub parameters: BTreeMap<String, String>,
+    /// The time as of which the buckets' lifecycle is carried out, in milliseconds since the Unix epoch; now otherwise.
+    pub lifecycle_now: Option<Millis>,
     /// Where notices go.
     pub progress: Progress,
 }
@@ -87,6 +98,7 @@ impl Options {
             wait_scale: None,
             crashes: None,
             parameters: BTreeMap::new(),
+            lifecycle_now: None,
             progress: Progress::silent(),
         }
     }
@@ -99,6 +111,7 @@ pub struct Stack {
     simulator_url: String,
     simulator_port: u16,
     outputs: BTreeMap<String, String>,
+    parameters: BTreeMap<String, String>,
     instance: PathBuf,
     attached: bool,
     // In this order: the processes end before the lock is let go of.
@@ -114,10 +127,14 @@ impl Stack {
         let begun =
             tokio::task::spawn_blocking(move || start::begin(&blocking)).await.map_err(|_| Error::Interrupted)??;
         let config = aws::config(&begun.endpoint_url());
-        let outputs = begun.deployment(&options).ensure(&config, &options.progress).await?;
+        let Deployed { outputs, parameters } = begun.deployment(&options).ensure(&config, &options.progress).await?;
         for (provider, key) in simulator::KEYS {
             deploy::put_secret(&config, &outputs, provider.key_name(), key).await?;
         }
+        let template = Declared::read(&options.layout.template())?;
+        let parameters = template.values(&parameters);
+        let now = options.lifecycle_now.unwrap_or_else(|| SystemClock.now());
+        lifecycle::apply(&config, &template, &parameters, now, &options.progress).await?;
         let Begun { instance, lock, mut processes, emulator_port, simulator_port, mut running, .. } = begun;
         let attached = processes.is_none();
         if options.keep
@@ -132,6 +149,7 @@ impl Stack {
             simulator_url: url(simulator_port),
             simulator_port,
             outputs,
+            parameters,
             instance: instance.folder().to_owned(),
             attached,
             _processes: processes,
@@ -175,6 +193,16 @@ impl Stack {
     /// The output of that name; empty where the template has none such.
     pub fn output(&self, name: &str) -> &str {
         self.outputs.get(name).map_or("", String::as_str)
+    }
+
+    /// The values of the template's parameters, by name.
+    pub fn parameters(&self) -> &BTreeMap<String, String> {
+        &self.parameters
+    }
+
+    /// The value of that parameter; empty where the template has none such.
+    pub fn parameter(&self, name: &str) -> &str {
+        self.parameters.get(name).map_or("", String::as_str)
     }
 
     /// The folder of its state and logs.

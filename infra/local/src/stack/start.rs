@@ -8,6 +8,7 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 
 use super::build::{self, Built};
+use super::declared::Declared;
 use super::deploy::Deployment;
 use super::emulator::{self, Emulator, Wanted};
 use super::error::Error;
@@ -16,6 +17,7 @@ use super::http;
 use super::layout::Instance;
 use super::lock::Lock;
 use super::package;
+use super::parameters;
 use super::running::{self, Process, Running, Settings};
 use super::simulator::{self, Simulator};
 use super::{Options, STACK_NAME, url, venv, version};
@@ -134,6 +136,14 @@ fn attach(options: &Options, instance: Instance, lock: Lock, mut running: Runnin
     if running.version != running::version() {
         return Err(Error::OtherVersion { instance: instance.folder().to_owned(), found: running.version });
     }
+    if !options.parameters.is_empty() {
+        let declared = Declared::read(&options.layout.template())?;
+        let differences = parameters::differences(&declared, &running.settings.parameters, &options.parameters);
+        if !differences.is_empty() {
+            let differences = differences.join(", ");
+            return Err(Error::OtherParameters { instance: instance.folder().to_owned(), differences });
+        }
+    }
     options.progress.detail("using the stack that is up");
     let built = build_and_pack(options, running.settings.release)?;
     let simulator_port = match running.simulator_up() {
@@ -185,16 +195,7 @@ impl Begun {
 
     /// The project's template with what differs on this machine: addresses, the account, the processor.
     pub(crate) fn deployment(&self, options: &Options) -> Deployment {
-        let simulator = url(self.simulator_port);
-        let mut parameters = BTreeMap::from([
-            ("FalQueueUrl".to_owned(), format!("{simulator}/fal/queue")),
-            ("FalRestUrl".to_owned(), format!("{simulator}/fal/rest")),
-            ("FalApiUrl".to_owned(), format!("{simulator}/fal/api")),
-            ("FalMediaHosts".to_owned(), simulator.clone()),
-            ("GeminiUrl".to_owned(), format!("{simulator}/gemini")),
-            ("FalUserId".to_owned(), self.user_id.clone()),
-            ("Architecture".to_owned(), architecture().to_owned()),
-        ]);
+        let mut parameters = own_parameters(&url(self.simulator_port), &self.user_id);
         parameters.extend(self.running.settings.parameters.clone());
         Deployment {
             stack: STACK_NAME,
@@ -207,6 +208,32 @@ impl Begun {
     }
 }
 
+/// What differs on this machine, but for the address of the API, which is known only once there is one.
+fn own_parameters(simulator: &str, user_id: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("FalQueueUrl".to_owned(), format!("{simulator}/fal/queue")),
+        ("FalRestUrl".to_owned(), format!("{simulator}/fal/rest")),
+        ("FalApiUrl".to_owned(), format!("{simulator}/fal/api")),
+        ("FalMediaHosts".to_owned(), simulator.to_owned()),
+        ("GeminiUrl".to_owned(), format!("{simulator}/gemini")),
+        ("FalUserId".to_owned(), user_id.to_owned()),
+        ("Architecture".to_owned(), architecture().to_owned()),
+    ])
+}
+
 fn architecture() -> &'static str {
     if env::consts::ARCH == "aarch64" { "arm64" } else { "x86_64" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_start_sets_cannot_be_set_by_hand() {
+        let own = own_parameters("http://127.0.0.1:1", "user");
+        let mut names: Vec<&str> = own.keys().map(String::as_str).chain(["PublicUrl"]).collect();
+        names.sort_unstable();
+        assert_eq!(names, parameters::OWN.map(|(name, _)| name));
+    }
 }

@@ -6,7 +6,7 @@ use fresco_engine::{Manifest, ManifestStep};
 use fresco_pipeline::catalogue::MediaKind;
 
 use super::{duration, lines::status_text, source};
-use crate::client::SavedFile;
+use crate::client::{MissingFile, Saved, SavedFile};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--line:#8884}body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem}\
@@ -18,16 +18,18 @@ figcaption{padding:.6rem .8rem}b{display:block}small{opacity:.75}blockquote{marg
 /// The sheet of a run.
 ///
 /// `texts` holds what stands in the files that are texts, by name.
-pub fn render(manifest: &Manifest, files: &[SavedFile], texts: &BTreeMap<&str, String>) -> String {
+pub fn render(manifest: &Manifest, saved: &Saved, texts: &BTreeMap<&str, String>) -> String {
     let mut cards = String::new();
     for step in &manifest.steps {
         let name = step.name.as_str();
-        let mut saved = files.iter().filter(|file| file.step == name).peekable();
-        if saved.peek().is_none() {
-            cards.push_str(&card(step, None, texts));
+        let files = saved.files.iter().filter(|file| file.step == name).map(Shown::File);
+        let missing = saved.missing.iter().filter(|missing| missing.step == name).map(Shown::Missing);
+        let mut shown = files.chain(missing).peekable();
+        if shown.peek().is_none() {
+            cards.push_str(&card(step, &Shown::Nothing, texts));
         }
-        for file in saved {
-            cards.push_str(&card(step, Some(file), texts));
+        for one in shown {
+            cards.push_str(&card(step, &one, texts));
         }
     }
     let title = escape(&manifest.name);
@@ -47,18 +49,20 @@ pub fn render(manifest: &Manifest, files: &[SavedFile], texts: &BTreeMap<&str, S
     )
 }
 
-fn card(step: &ManifestStep, file: Option<&SavedFile>, texts: &BTreeMap<&str, String>) -> String {
-    let medium = file.map_or_else(String::new, |file| {
-        let name = escape(&file.name);
-        match file.kind {
-            MediaKind::Image => format!("<a href=\"{name}\"><img src=\"{name}\" alt=\"{name}\" loading=\"lazy\"></a>"),
-            MediaKind::Video => format!("<video src=\"{name}\" controls muted loop preload=\"metadata\"></video>"),
-            MediaKind::Text => {
-                let text = texts.get(file.name.as_str()).map_or("", String::as_str);
-                format!("<blockquote>{}</blockquote>", escape(text))
-            }
-        }
-    });
+/// What a card is of.
+enum Shown<'a> {
+    File(&'a SavedFile),
+    Missing(&'a MissingFile),
+    /// A step without an output.
+    Nothing,
+}
+
+fn card(step: &ManifestStep, shown: &Shown, texts: &BTreeMap<&str, String>) -> String {
+    let medium = match shown {
+        Shown::File(file) => medium(file, texts),
+        Shown::Missing(missing) => format!("<blockquote class=\"bad\">{}</blockquote>", escape(&missing.to_string())),
+        Shown::Nothing => String::new(),
+    };
     let took = step.took_ms.map_or_else(String::new, |ms| format!(" · {}", duration(ms)));
     let facts = format!("{} · {}{took} · {}", step.model, source(step.source), step.cost);
     let why = step.failure.as_ref().map_or_else(String::new, |failure| {
@@ -67,12 +71,26 @@ fn card(step: &ManifestStep, file: Option<&SavedFile>, texts: &BTreeMap<&str, St
     });
     format!(
         "<figure>{medium}<figcaption><b>{}</b><small>{}</small>{why}</figcaption></figure>\n",
-        escape(&match file {
-            Some(file) if step.outputs.len() > 1 => file.name.clone(),
-            _ => step.name.to_string(),
+        escape(match shown {
+            Shown::File(SavedFile { name, .. }) | Shown::Missing(MissingFile { name, .. })
+                if step.outputs.len() > 1 =>
+                name,
+            _ => step.name.as_str(),
         }),
         escape(&facts)
     )
+}
+
+fn medium(file: &SavedFile, texts: &BTreeMap<&str, String>) -> String {
+    let name = escape(&file.name);
+    match file.kind {
+        MediaKind::Image => format!("<a href=\"{name}\"><img src=\"{name}\" alt=\"{name}\" loading=\"lazy\"></a>"),
+        MediaKind::Video => format!("<video src=\"{name}\" controls muted loop preload=\"metadata\"></video>"),
+        MediaKind::Text => {
+            let text = texts.get(file.name.as_str()).map_or("", String::as_str);
+            format!("<blockquote>{}</blockquote>", escape(text))
+        }
+    }
 }
 
 fn escape(text: &str) -> String {
