@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::Engine;
 use crate::age::{Age, age};
 use crate::changed::{self, Change};
+use crate::clean::YOUNGEST;
 use crate::crash::{self, Point};
 use crate::platform::Platform;
 use crate::transact::failure;
@@ -218,6 +219,16 @@ impl<P: Platform> Engine<P> {
             }
             Err(cause) => Err(cause),
         }
+    }
+
+    /// Whether a result that stands in an entry may be handed out still. What was made just now is there.
+    pub(crate) async fn still_holds(&self, ready: &Ready) -> Result<bool, Failure> {
+        let now = self.platform.clock().now();
+        if now - ready.created_at < YOUNGEST {
+            return Ok(true);
+        }
+        let there = self.there(ready).await?;
+        Ok(there.is_some_and(|ready| age(self.settings.object_life(), ready.created_at, now, 0) != Age::Over))
     }
 
     /// Writes a result's objects over themselves, then moves the entry: after a crash between the two the entry takes them

@@ -3,7 +3,7 @@
 
 use fresco_ledger::rows::{Ready, Source, Waiter};
 use fresco_ledger::traits::{Clock, Entries, Runs, Tokens, Waiters};
-use fresco_ledger::transition::{Message, told, whom};
+use fresco_ledger::transition::{Message, expire, told, whom};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::ContentKey;
 use futures::StreamExt;
@@ -26,6 +26,14 @@ impl<P: Platform> Engine<P> {
             let Some(entry) = self.entry(key).await? else { return Ok(()) };
             if !entry.untold {
                 return Ok(());
+            }
+            if let Some(ready) = &entry.result
+                && !self.still_holds(ready).await?
+            {
+                // It stood there before what is to be told, and nobody is to have it any more.
+                let attempt = ready.attempt;
+                self.transact_entry(key, |entry| expire(entry, attempt)).await?;
+                continue;
             }
             let waiters = ledger.waiters(key).await.map_err(failure)?;
             let messages = whom(&entry, &waiters);

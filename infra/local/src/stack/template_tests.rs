@@ -104,6 +104,7 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
                 "dynamodb:BatchGetItem",
                 "dynamodb:DeleteItem",
                 "lambda:InvokeFunction",
+                "s3:GetObject",
                 "s3:ListBucket",
                 "ssm:GetParameter",
                 "states:SendTaskFailure",
