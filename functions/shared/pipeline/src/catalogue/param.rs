@@ -81,7 +81,7 @@ pub struct Param {
     /// Whether it has to be given.
     #[serde(default)]
     pub required: bool,
-    /// The value where none is given.
+    /// The value where none is given, as a document would write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
     /// The provider's name of it, where that differs.
@@ -285,7 +285,10 @@ pub(super) fn resolve(
                 "Add it under `params`.",
             ));
         } else if let (Some(default), false) = (&param.default, resolved.contains_key(to)) {
-            resolved.insert(to.to_owned(), default.clone());
+            // As if a document had written it: a default has the document's words, and the provider may have others. That
+            // every default is accepted is tested.
+            let default = param.accept(name, default).unwrap_or_else(|_| default.clone());
+            resolved.insert(to.to_owned(), default);
         }
     }
     if problems.is_empty() { Ok(resolved) } else { Err(problems) }

@@ -11,6 +11,10 @@ fn the_file_is_readable_and_names_are_unique_within_a_step_type() {
         }
         assert!(model.output.count.as_ref().is_none_or(|count| model.params.contains_key(count)), "{}", model.name);
         assert!(model.resolve(json!({"prompt": "x"}).as_object().unwrap()).is_ok(), "{}", model.name);
+        let defaults: serde_json::Map<_, _> =
+            model.params.iter().filter_map(|(name, param)| Some((name.clone(), param.default.clone()?))).collect();
+        let spelled = model.resolve(&defaults.into_iter().chain([("prompt".to_owned(), json!("x"))]).collect());
+        assert_eq!(spelled, model.resolve(json!({"prompt": "x"}).as_object().unwrap()), "{}", model.name);
         assert!(model.seconds.min > 0 && model.seconds.min <= model.seconds.max, "{}", model.name);
     }
     for step in StepType::ALL {

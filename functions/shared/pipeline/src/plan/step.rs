@@ -224,7 +224,8 @@ fn filled(slot: &TextSlot, made: &BTreeMap<StepName, Made>) -> Option<String> {
 
 /// What holds for every text of a document holds for this one too.
 fn sendable(slot: &TextSlot, text: &str) -> Result<String, Failure> {
-    let text: String = text.nfc().filter(|c| *c != '\0').collect();
+    // First the NULs, then NFC: what a NUL kept apart may belong together.
+    let text: String = text.chars().filter(|c| *c != '\0').nfc().collect();
     let length = text.chars().count();
     if text.trim().is_empty() {
         let message = format!("`{}` is empty once it is filled from other steps", slot.to);
