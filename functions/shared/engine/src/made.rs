@@ -46,10 +46,15 @@ impl<P: Platform> Engine<P> {
             .await?;
         let ready = row.plan.resolve(&asker.run, &made)?;
         let ready = ready.ok_or_else(|| Failure::new(ErrorName::Internal, "a step that was read is not there"))?;
-        if row.key.as_ref() != Some(&ready.key) {
-            ledger.note_key(asker, &ready.key).await.map_err(failure)?;
+        match &row.key {
+            // What it reads is pinned, so the key cannot shift; but a new version of the functions may make other keys, and the
+            // job that is under way stands under this one.
+            Some(noted) => Ok(ReadyStep { key: noted.clone(), ..ready }),
+            None => {
+                ledger.note_key(asker, &ready.key).await.map_err(failure)?;
+                Ok(ready)
+            }
         }
-        Ok(ready)
     }
 
     /// What stands in a result; its text too, where that is asked for.

@@ -15,9 +15,8 @@ use crate::ids::{ContentKey, RunId, StepName};
 ///
 /// After an upgrade that raises it no step finds a result of before. Those stay in the ledger and the bucket until they
 /// expire, as they would have; nothing moves them, for a key does not tell what it was made of. The plan says so: what it
-/// showed as there it shows as `new`, with its price, or as waiting for such a step. In a run that is on its way what is
-/// pinned stays; a step that asks again asks under its new key and does not find its own job of before, so upgrade when no
-/// run is on its way.
+/// showed as there it shows with its price and `key version changed`. A run that is on its way goes on under the keys that its
+/// steps have noted, so that none of them asks anew for what is being generated.
 pub const KEY_VERSION: u32 = 1;
 
 /// What determines a result.
