@@ -6,7 +6,7 @@ use fresco_pipeline::ids::Attempt;
 use serde::{Deserialize, Serialize};
 
 use super::{CANCEL_GRACE, EMPTY_LOOKUPS, MISSES, TELL_GRACE, due_of, hold, look_interval};
-use crate::rows::{AttemptRow, AttemptState, Entry, Failed, Millis, Stage};
+use crate::rows::{AttemptRow, AttemptState, Entry, Failed, Late, Millis, Stage};
 use crate::traits::{Change, JobOf};
 
 /// What happens to a job of which nobody can say whether it exists.
@@ -37,6 +37,10 @@ pub fn submitted(entry: &Entry, row: &AttemptRow, request_id: &str, now: Millis)
         pending.request_id = Some(request_id.to_owned());
         pending.look_at = now + look_interval(0);
         news = true;
+    }
+    if news && row.state == AttemptState::Lost && entry.late.is_none() {
+        // It had been given up, and here it is: from now on somebody looks after it, whatever becomes of who found it.
+        entry.late = Some(Late { attempt: row.attempt, look_at: now + TELL_GRACE });
     }
     entry.due = due_of(&entry, entry.due.unwrap_or(now));
     news.then(|| Change { attempt: Some(row), job: Some(job), ..Change::of(entry) })

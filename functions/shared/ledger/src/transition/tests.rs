@@ -82,8 +82,8 @@ fn claim(entry: &Entry, waiter: &Waiter, now: Millis) -> Change {
 /// The rows after a change.
 fn after(change: Change, row: &AttemptRow) -> (Entry, AttemptRow) {
     let entry = Entry { rev: change.entry.rev + 1, ..change.entry };
-    // Whatever happens, sweep looks where something is pending or untold, and only there.
-    assert_eq!(entry.due.is_some(), entry.pending.is_some() || entry.untold);
+    // Whatever happens, sweep looks where something is pending, late or untold, and only there.
+    assert_eq!(entry.due.is_some(), entry.pending.is_some() || entry.late.is_some() || entry.untold);
     (entry, change.attempt.unwrap_or_else(|| row.clone()))
 }
 

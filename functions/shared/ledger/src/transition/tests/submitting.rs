@@ -121,6 +121,7 @@ fn a_job_that_shows_up_late_is_recorded_beside_what_is_pending() {
     let (entry, _) = next_claim(&entry);
     let change = submitted(&entry, &row, "job", NOW).unwrap();
     assert_eq!(change.entry.pending, entry.pending);
+    assert_eq!(change.entry.late.as_ref().map(|late| late.attempt), Some(Attempt(1)), "somebody looks after it");
     assert_eq!((change.job.unwrap().attempt, change.attempt.unwrap().state), (Attempt(1), AttemptState::Lost));
 }
 
