@@ -262,7 +262,7 @@ async fn what_is_not_there_does_not_answer() {
     store.entries(std::slice::from_ref(&key)).await.unwrap_err();
     store.waiters(&key).await.unwrap_err();
     store.join(&key, &who, Attempt(1)).await.unwrap_err();
-    store.recent_runs(1, sample::NOW).await.unwrap_err();
+    store.list_runs(1, None, sample::NOW).await.unwrap_err();
     store.create_run(&sample::run("one", 1)).await.unwrap_err();
     let objects = aws.objects(unique("no-such-bucket"));
     assert_eq!(objects.get("a").await.unwrap_err().0.name, ErrorName::StorageUnavailable);

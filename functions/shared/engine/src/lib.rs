@@ -38,7 +38,7 @@ pub use inputs::{describe_input, fetch_input, input_problem, too_large};
 pub use plan::{WorkLane, WorkList, WorkStage, WorkStep};
 pub use preview::{Preview, PreviewStage, PreviewStep};
 pub use report::{Closed, MANIFEST_VERSION, Manifest, ManifestStep};
-pub use start::{RunRequest, StartError, manifest_key, request_key};
+pub use start::{Begun, Once, RunRequest, StartError, manifest_key, request_key};
 pub use stop::Stopped;
 pub use survey::Why;
 pub use webhook::{Received, Refused, Route};

@@ -2,11 +2,11 @@
 
 use bytes::{Bytes, BytesMut};
 use fresco_pipeline::error::Failure;
-use fresco_pipeline::ids::{Attempt, ContentKey};
+use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 
 use super::{Memory, Message, StoredObject};
 use crate::traits::{
-    HandOver, ListedObject, ObjectHead, Objects, Put, Storage, StoreError, Tokens, Told, Upload, Usage,
+    Executions, HandOver, ListedObject, ObjectHead, Objects, Put, Signing, Storage, StoreError, Tokens, Told, Upload, Usage,
 };
 
 /// As S3's.
@@ -164,5 +164,18 @@ impl Storage for Memory {
         let since = state.usage.since - settled;
         state.usage = Usage { rev: usage.rev + 1, since, ..usage.clone() };
         Ok(true)
+    }
+}
+
+impl Executions for Memory {
+    async fn start(&self, run: &RunId) -> Result<(), StoreError> {
+        self.lock().started.insert(run.clone());
+        Ok(())
+    }
+}
+
+impl Signing for Memory {
+    async fn signing_key(&self, fresh: &str) -> Result<String, StoreError> {
+        Ok(self.lock().signing_key.get_or_insert_with(|| fresh.to_owned()).clone())
     }
 }
