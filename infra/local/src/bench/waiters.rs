@@ -107,7 +107,7 @@ impl Bench {
                     calls: 1,
                 })
                 .collect();
-            self.ledger.plan_run(&run, &rows, now + HOUR).await?;
+            self.ledger.plan_run(&run, "waiting", &rows, now + HOUR).await?;
             let askers = rows.iter().map(|row| Asker { run: run.clone(), step: row.plan.name.clone() });
             let waits: Vec<Wait> = askers.map(|asker| waits(asker, now)).collect();
             let writes = waits.iter().map(|wait| self.ledger.wait(&ready.key, wait));
