@@ -6,10 +6,12 @@ waits for the token of a function that has crashed), that an inline map whose it
 distributed map's MaxConcurrencyPath. Besides: the emulator never
 outlives the command that owns it, leaves no Lambda worker behind, and saves its state while it runs, not only at its end.
 
-    start.py --lock FILE [--die-with-stdin]
+    start.py --lock FILE [--die-with-stdin] [--measure]
 
 --lock            held as long as this process lives, so that two emulators never share a state folder.
 --die-with-stdin  ends when stdin does, unless the word "keep" was written to it before.
+--measure         counts requests (count.py). Its state is saved at its end only: saving would stand in the way of what is
+                  measured.
 
 The rest is MiniStack's own environment: GATEWAY_PORT, BIND_HOST, STATE_DIR, ...
 """
@@ -22,6 +24,7 @@ import json
 import logging
 import os
 import signal
+import socketserver
 import sys
 import threading
 import time
@@ -152,6 +155,12 @@ def close_gaps(sfn):
     sfn._call_lambda, sfn._run_map_items, sfn._run_sub_machine = with_failure, with_failed_flag, unless_failed
 
 
+def answer_functions_at_once():
+    """The server that hands functions their events writes head and body apart: the kernel would hold the body back until
+    the function has acknowledged the head, 40 ms later, at every invocation."""
+    socketserver.StreamRequestHandler.disable_nagle_algorithm = True
+
+
 def lock(path):
     """The kernel lets go of the lock when this process ends, however it ends."""
     handle = open(path, "a")
@@ -237,10 +246,32 @@ def end_after_shutdown(app):
     app.app = outer
 
 
+def count(app):
+    """Puts the counter around everything, where what it looks at is as it was."""
+    from ministack.core.lambda_runtime import ProvidedWorker
+    from ministack.services import dynamodb, lambda_svc
+
+    names = ((dynamodb, "handle_request"), (dynamodb, "_item_size_bytes"), (lambda_svc, "_execute_function_dispatch"),
+             (ProvidedWorker, "_record_result"))
+    missing = [name for module, name in names if not callable(getattr(module, name, None))]
+    if missing:
+        refuse(f"MiniStack {VERSION} is not what it was: it has no {', '.join(missing)}")
+    expect(dynamodb.handle_request, "method", "path", "headers", "body", "query_params")
+    expect(lambda_svc._execute_function_dispatch, "func", "config", "event", "request_id", "started")
+    expect(ProvidedWorker._record_result, "self", "generation", "request_id", "kind", "payload")
+    # Python runs isolated: neither does it look beside this script by itself, nor may it leave bytecode there.
+    sys.dont_write_bytecode = True
+    sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+    from count import measure
+
+    measure(app, dynamodb, lambda_svc, ProvidedWorker)
+
+
 def main():
     parser = argparse.ArgumentParser(description="MiniStack for Fresco's local stack")
     parser.add_argument("--lock", required=True)
     parser.add_argument("--die-with-stdin", action="store_true")
+    parser.add_argument("--measure", action="store_true")
     flags = parser.parse_args()
     # A session of its own: ends of terminals do not reach it, and the whole group can be ended at once.
     os.setsid()
@@ -250,8 +281,12 @@ def main():
     app, stepfunctions = import_ministack()
     close_gaps(stepfunctions)
     mend_interrupted_changes()
+    answer_functions_at_once()
     end_after_shutdown(app)
-    threading.Thread(target=save_while_running, args=(app,), daemon=True).start()
+    if flags.measure:
+        count(app)
+    else:
+        threading.Thread(target=save_while_running, args=(app,), daemon=True).start()
     sys.argv = [sys.argv[0]]
     app.main()
     held.close()

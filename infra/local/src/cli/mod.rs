@@ -1,5 +1,6 @@
 //! The command line: what it takes, and which exit code says what.
 
+mod bench;
 mod chaos;
 mod fetch;
 mod output;
@@ -79,6 +80,8 @@ enum Command {
     },
     /// Let everything go wrong on a stack of its own, and look whether all fits together afterwards.
     Chaos(ChaosArgs),
+    /// Measure what the cache costs, on a stack of its own: requests, times and AWS's prices for a miss, a hit and a join.
+    Bench(bench::BenchArgs),
     /// Build the functions' packages under target/fresco, as a deployment takes them.
     Package {
         /// Optimised, for AWS.
@@ -182,6 +185,7 @@ pub(crate) async fn main() -> ExitCode {
         Command::Stop { run } => status::stop(&output, &cli.place, &run).await,
         Command::Fetch { run, to } => fetch::fetch(&output, &cli.place, &run, &to).await,
         Command::Chaos(args) => chaos::run(&output, &cli.place, args).await,
+        Command::Bench(args) => bench::run(&output, &cli.place, args).await,
         Command::Package { release } => stack::package(&output, release).await,
     };
     match ended {

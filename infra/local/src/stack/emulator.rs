@@ -28,6 +28,8 @@ pub(crate) struct Wanted {
     pub(crate) wait_scale: Option<f64>,
     /// The folder of crash points.
     pub(crate) crashes: Option<PathBuf>,
+    /// Count requests, see [`requests`], and do not save state meanwhile.
+    pub(crate) measure: bool,
 }
 
 /// A started emulator and its port.
@@ -73,6 +75,15 @@ pub(crate) fn answers(port: u16) -> bool {
     http::get(port, "/_ministack/ready").is_ok_and(|(status, _)| status == 200)
 }
 
+/// What was asked of an emulator that counts, as JSON.
+pub(crate) fn requests(port: u16) -> Result<String, Error> {
+    let failed = |message: String| Error::Aws { action: "asking the emulator for its counts".to_owned(), message };
+    match http::get(port, "/_fresco/requests").map_err(|error| failed(error.to_string()))? {
+        (200, answer) => Ok(answer),
+        (status, _) => Err(failed(format!("{status}: this emulator does not count"))),
+    }
+}
+
 fn choose(fixed: Option<u16>, preferred: Option<u16>) -> Result<u16, Error> {
     match (fixed, preferred) {
         (Some(port), _) if !http::is_free(port) => Err(Error::PortTaken { port }),
@@ -87,6 +98,9 @@ fn command(layout: &Layout, instance: &Instance, python: &Path, wanted: &Wanted,
     // Isolated and unbuffered: neither the user's site packages, nor log lines lost when it is killed.
     command.args(["-I", "-u"]).arg(layout.emulator().join("start.py"));
     command.arg("--lock").arg(instance.emulator_lock()).arg("--die-with-stdin");
+    if wanted.measure {
+        command.arg("--measure");
+    }
     command.current_dir(instance.scratch());
     command.env_clear();
     command.env("PATH", "/usr/local/bin:/usr/bin:/bin").env("LANG", "C.UTF-8");

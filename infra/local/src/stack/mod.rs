@@ -76,6 +76,8 @@ pub struct Options {
     pub wait_scale: Option<f64>,
     /// The folder of crash points: files in it end functions built for development at the points they name.
     pub crashes: Option<PathBuf>,
+    /// Let the emulator count requests ([`Stack::requests`]). It saves its state at its end only, then.
+    pub measure: bool,
     /// Values for the template's parameters, over the local ones.
     pub parameters: BTreeMap<String, String>,
     /// The time as of which the buckets' lifecycle is carried out, in milliseconds since the Unix epoch; now otherwise.
@@ -97,6 +99,7 @@ impl Options {
             concurrency: 40,
             wait_scale: None,
             crashes: None,
+            measure: false,
             parameters: BTreeMap::new(),
             lifecycle_now: None,
             progress: Progress::silent(),
@@ -109,6 +112,7 @@ impl Options {
 pub struct Stack {
     endpoint_url: String,
     simulator_url: String,
+    emulator_port: u16,
     simulator_port: u16,
     outputs: BTreeMap<String, String>,
     parameters: BTreeMap<String, String>,
@@ -147,6 +151,7 @@ impl Stack {
         Ok(Self {
             endpoint_url: url(emulator_port),
             simulator_url: url(simulator_port),
+            emulator_port,
             simulator_port,
             outputs,
             parameters,
@@ -183,6 +188,12 @@ impl Stack {
             return Err(failed(format!("{status}: {answer}")));
         }
         serde_json::from_str(&answer).map_err(|error| failed(error.to_string()))
+    }
+
+    /// What has been asked of the emulator since it started, as JSON: requests by caller, service and operation with
+    /// DynamoDB's units, and functions with their time. Only where [`Options::measure`] was set.
+    pub fn requests(&self) -> Result<String, Error> {
+        emulator::requests(self.emulator_port)
     }
 
     /// The template's outputs, by name.

@@ -99,6 +99,7 @@ pub(crate) fn begin(options: &Options) -> Result<Begun, Error> {
             last_port: ports.emulator,
             wait_scale: options.wait_scale,
             crashes: options.crashes.clone(),
+            measure: options.measure,
         };
         let emulator = emulator::start(&options.layout, &instance, &python, &wanted, progress, |emulator| {
             let record = Running {

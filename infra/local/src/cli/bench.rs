@@ -1,0 +1,44 @@
+//! `fresco bench`.
+
+use clap::Args;
+use fresco_local::bench::{BenchError, Options, bench};
+use fresco_local::stack::Layout;
+use fresco_local::view;
+use serde_json::json;
+
+use super::output::Output;
+use super::stack::progress;
+use super::{EXIT_RUN, Ended, Place};
+
+#[derive(Debug, Args)]
+pub(super) struct BenchArgs {
+    /// How many steps wait for one result and are told, one measurement each.
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [10, 100, 1_000, 5_000])]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    waiters: Vec<u32>,
+    /// Measure release builds of the functions; they take minutes to build.
+    #[arg(long)]
+    release: bool,
+}
+
+pub(super) async fn run(output: &Output, place: &Place, args: BenchArgs) -> Result<(), Ended> {
+    let layout = Layout::find()?;
+    let options = Options {
+        instance: place.state.clone().unwrap_or_else(|| layout.instance("bench")),
+        layout,
+        release: args.release,
+        waiters: args.waiters.iter().map(|&waiters| waiters as usize).collect(),
+        progress: progress(output),
+    };
+    let outcome = bench(&options).await.map_err(|error| match error {
+        BenchError::Stack(error) => error.into(),
+        BenchError::Failed(failure) => failure.into(),
+        other => {
+            output.error("Bench.Failed", &other.to_string());
+            Ended::Code(EXIT_RUN)
+        }
+    })?;
+    output.progress(&format!("measured in {:.0} s", outcome.seconds));
+    output.result(|| Some(view::bench::text(&outcome)), &json!({"event": "bench", "outcome": outcome}));
+    Ok(())
+}
