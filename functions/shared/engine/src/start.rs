@@ -134,21 +134,36 @@ impl<P: Platform> Engine<P> {
             self.platform.executions().start(&run).await.map_err(failure)?;
             return Ok(Begun { run, existing: false });
         };
+        if let Some(run) = self.begun_before(once).await? {
+            return Ok(Begun { run, existing: true });
+        }
         let run = id_of_key(&once.key)?;
         let request = RunRequest { asked: once.asked.clone(), ..request.clone() };
-        let mut existing = self.platform.ledger().run(&run).await.map_err(failure)?;
-        if existing.is_none() && !self.record_as(&run, &request, true).await? {
-            existing = self.platform.ledger().run(&run).await.map_err(failure)?;
+        let existing = !self.record_as(&run, &request, true).await?;
+        self.start_once(&run).await?;
+        Ok(Begun { run, existing })
+    }
+
+    /// The run that was begun under this key, if there is one.
+    pub async fn begun_before(&self, once: &Once) -> Result<Option<RunId>, StartError> {
+        let run = id_of_key(&once.key)?;
+        if self.platform.ledger().run(&run).await.map_err(failure)?.is_none() {
+            return Ok(None);
         }
-        let there = existing.is_some();
-        if there && self.request_of(&run).await?.asked != once.asked {
+        if self.request_of(&run).await?.asked != once.asked {
             return Err(StartError::OtherRequest);
         }
-        // Whoever was first may have ended between recording and starting; starting twice is starting once.
-        if existing.is_none_or(|row| !row.status.is_final() && row.bound_at.is_none()) {
-            self.platform.executions().start(&run).await.map_err(failure)?;
+        self.start_once(&run).await?;
+        Ok(Some(run))
+    }
+
+    /// Whoever recorded the run may have ended before it was started; starting twice is starting once.
+    async fn start_once(&self, run: &RunId) -> Result<(), Failure> {
+        let row = self.platform.ledger().run(run).await.map_err(failure)?;
+        if row.is_none_or(|row| !row.status.is_final() && row.bound_at.is_none()) {
+            self.platform.executions().start(run).await.map_err(failure)?;
         }
-        Ok(Begun { run, existing: there })
+        Ok(())
     }
 
     /// Checks and records a run. The caller then starts its execution, named by the id.

@@ -11,7 +11,7 @@ use fresco_ledger::rows::{
 };
 use fresco_ledger::traits::{
     BudgetChange, Change, CommitError, Entries, Executions, HandOver, ListPlace, ListedObject, Looked, ObjectHead, Objects,
-    Runs, Signing, Storage, StoreError, Tokens, Told, Usage, Wait, Waiters,
+    PutLink, Runs, Signing, Storage, StoreError, Tokens, Told, Usage, Wait, Waiters,
 };
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -294,6 +294,9 @@ impl Objects for Sim {
     }
     async fn put(&self, key: &str, bytes: Bytes, content_type: &str) -> Result<(), StoreError> {
         self.storage("put", key, self.0.memory.put(key, bytes, content_type)).await
+    }
+    async fn put_link(&self, key: &str, bytes: u64, content_type: &str, seconds: u64) -> Result<PutLink, StoreError> {
+        self.storage("put link", key, self.0.memory.put_link(key, bytes, content_type, seconds)).await
     }
     async fn list(&self, prefix: &str, after: &str) -> Result<Vec<ListedObject>, StoreError> {
         self.storage("list", prefix, self.0.memory.list(prefix, after)).await

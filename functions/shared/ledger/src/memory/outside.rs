@@ -6,7 +6,7 @@ use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 
 use super::{Memory, Message, StoredObject};
 use crate::traits::{
-    Executions, HandOver, ListedObject, ObjectHead, Objects, Put, Signing, Storage, StoreError, Tokens, Told, Upload, Usage,
+    Executions, HandOver, ListedObject, ObjectHead, Objects, Put, PutLink, Signing, Storage, StoreError, Tokens, Told, Upload, Usage,
 };
 
 /// As S3's.
@@ -105,6 +105,10 @@ impl Objects for Memory {
         let Some(object) = state.objects.get(key).cloned() else { return Ok(false) };
         state.exported.insert(format!("{bucket}/{to}"), StoredObject { modified_at: now, ..object });
         Ok(true)
+    }
+
+    async fn put_link(&self, key: &str, _: u64, _: &str, _: u64) -> Result<PutLink, StoreError> {
+        Ok(PutLink { url: format!("https://bucket.test/{key}"), headers: Default::default() })
     }
 
     async fn upload(&self, key: &str, content_type: &str) -> Result<MemoryUpload, StoreError> {

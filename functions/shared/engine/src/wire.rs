@@ -40,7 +40,7 @@ pub struct RunAccepted {
     pub links: RunLinks,
 }
 
-/// Where a run is found. Links are relative to the API but for `view`, which a browser opens.
+/// Where a run is found, relative to the API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunLinks {
     /// The run.
@@ -225,4 +225,188 @@ pub struct OutputView {
     pub url_expires_at: i64,
     /// The text itself, where it is one and is short.
     pub text: Option<String>,
+}
+
+/// What an upload will be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UploadKind {
+    /// A picture: PNG, JPEG or WebP, at most 14 MiB.
+    Image,
+    /// A video: MP4, at most 200 MiB.
+    Video,
+    /// A pipeline document, at most 4 MiB.
+    Document,
+}
+
+/// An upload that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UploadBody {
+    /// What it will be.
+    pub kind: UploadKind,
+    /// Its length; exactly so many bytes are taken.
+    pub bytes: u64,
+}
+
+/// Where to upload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UploadView {
+    /// The id by which a run names it. It is forgotten after a day.
+    pub id: String,
+    /// How to send it.
+    pub method: String,
+    /// Where to send it.
+    pub url: String,
+    /// The headers that have to go with it.
+    pub headers: BTreeMap<String, String>,
+    /// Until when the link works.
+    pub url_expires_at: i64,
+}
+
+/// What stopping a run came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StopView {
+    /// The run.
+    pub id: String,
+    /// Whether it was going on. Where not, nothing was done.
+    pub was_running: bool,
+    /// Steps that have their results.
+    pub done: u32,
+    /// Jobs that go on at a provider; their results will be kept.
+    pub going_on: u32,
+    /// Jobs that were still queued, for nobody else, and whose cancellation was asked for.
+    pub cancelled: u32,
+    /// What the run has paid so far.
+    pub spent: i64,
+    /// What is reserved for the jobs that go on.
+    pub held: i64,
+}
+
+/// Something that happened in a run. Events are told at least once: `id` tells one that was seen before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EventView {
+    /// The same at every telling.
+    pub id: String,
+    /// When it happened.
+    pub at: i64,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: Happened,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Happened {
+    /// The run was recorded.
+    RunStarted {
+        /// The run.
+        run_id: String,
+    },
+    /// It is planned.
+    RunPlanned {
+        /// The run.
+        run_id: String,
+        /// How many steps it has.
+        steps: u32,
+        /// How many of them were there already.
+        hits: u32,
+    },
+    /// A step has moved on.
+    StepChanged {
+        /// The run.
+        run_id: String,
+        /// The step.
+        step: String,
+        /// Its model.
+        model: String,
+        /// Where it is.
+        state: StepPhase,
+        /// Where its result comes from, when that is known.
+        source: Option<Origin>,
+        /// How long it took in milliseconds, when it is decided.
+        took_ms: Option<i64>,
+        /// Why it failed.
+        failure: Option<Cause>,
+    },
+    /// The run has ended.
+    RunEnded {
+        /// The run.
+        run_id: String,
+        /// How.
+        status: RunState,
+        /// Why, if not well.
+        failure: Option<Cause>,
+    },
+}
+
+/// What went wrong, as RFC 9457 has it (`application/problem+json`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProblemView {
+    /// Which kind of problem: a stable address made of `code`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// A stable code.
+    pub code: String,
+    /// What happened.
+    pub detail: String,
+    /// What to do.
+    pub advice: String,
+    /// The problems of a pipeline document, each with its place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<DocumentProblem>,
+}
+
+/// A problem of a pipeline document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DocumentProblem {
+    /// The line, from 1.
+    pub line: u32,
+    /// The column, from 1.
+    pub column: u32,
+    /// A stable code.
+    pub code: String,
+    /// Where in the tree, as `steps[0].params.prompt`.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub advice: String,
+}
+
+/// A model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ModelView {
+    /// The name that documents use.
+    pub name: String,
+    /// Other names for it.
+    pub aliases: Vec<String>,
+    /// The step type that it serves.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether it is what steps of the type take that name none.
+    pub default: bool,
+    /// Who runs it.
+    pub provider: String,
+    /// Its name for people.
+    pub label: String,
+    /// How many seconds it typically takes, from and to.
+    pub seconds: (u32, u32),
+    /// The timeout of steps that give none, in seconds.
+    pub timeout: u32,
+    /// What `price` is for: `image`, `second`, `megapixel`, `token` …
+    pub unit: String,
+    /// The list price of a unit.
+    pub price: i64,
+    /// The list price of a unit of output, where that differs.
+    pub output_price: i64,
+    /// Its params by name, with what they may be.
+    pub params: BTreeMap<String, Value>,
+    /// The params that are media.
+    pub media: Vec<String>,
 }
