@@ -217,6 +217,7 @@ mod tests {
     use std::cell::RefCell;
     use std::collections::BTreeSet;
 
+    use fresco_pipeline::ids::StepName;
     use serde_json::json;
 
     use super::*;
@@ -281,6 +282,23 @@ mod tests {
         assert_eq!(saved.files.iter().map(|file| file.fetched).collect::<Vec<_>>(), [true, true, false, true]);
         assert_eq!(fs::read_to_string(folder.join("b_1.jpg")).unwrap(), "two");
         assert_eq!(fs::read_to_string(folder.join("note.txt")).unwrap(), "mine", "what is the user's stays");
+    }
+
+    /// An export gives the same names, and a folder holds one file of a name, whatever the steps are called.
+    #[tokio::test]
+    async fn steps_whose_files_would_have_one_name_have_two() {
+        let (folder, (mut manifest, objects)) = (tempfile::tempdir().unwrap(), run());
+        let mut like_another = manifest.steps[0].clone();
+        like_another.name = StepName::parse("B_1").unwrap();
+        like_another.outputs[0].key = "a.jpg".to_owned();
+        manifest.steps.push(like_another);
+        let saved = bring(&manifest, folder.path(), async |key, file| Ok(file.write_all(objects[key].as_bytes())?));
+        let saved: Vec<String> = saved.await.unwrap().files.into_iter().map(|file| file.name).collect();
+        assert_eq!(saved, ["a.jpg", "b_1.jpg", "b_2.jpg", "words.txt", "B_1_.jpg"]);
+        let named: Vec<String> = names::of_run(&manifest).into_iter().map(|named| named.name).collect();
+        assert_eq!(saved, named);
+        assert_eq!(fs::read_to_string(folder.path().join("b_1.jpg")).unwrap(), "two");
+        assert_eq!(fs::read_to_string(folder.path().join("B_1_.jpg")).unwrap(), "one");
     }
 
     #[tokio::test]
