@@ -8,6 +8,7 @@ mod plan;
 mod run;
 mod stack;
 mod status;
+mod storage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -77,6 +78,8 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
     },
+    /// What the stack's bucket holds, by kind and age, what expires next, and how full it is.
+    Storage,
     /// Let everything go wrong on a stack of its own, and look whether all fits together afterwards.
     Chaos(ChaosArgs),
     /// Build the functions' packages under target/fresco, as a deployment takes them.
@@ -181,6 +184,7 @@ pub(crate) async fn main() -> ExitCode {
         Command::Status { run } => status::status(&output, &cli.place, run.as_deref()).await,
         Command::Stop { run } => status::stop(&output, &cli.place, &run).await,
         Command::Fetch { run, to } => fetch::fetch(&output, &cli.place, &run, &to).await,
+        Command::Storage => storage::storage(&output, &cli.place).await,
         Command::Chaos(args) => chaos::run(&output, &cli.place, args).await,
         Command::Package { release } => stack::package(&output, release).await,
     };

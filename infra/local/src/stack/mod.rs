@@ -13,7 +13,7 @@ mod exports;
 mod files;
 mod http;
 mod layout;
-mod lifecycle;
+pub(crate) mod lifecycle;
 mod lock;
 mod owned;
 mod package;
