@@ -1,6 +1,8 @@
 //! The command line: what it takes, and which exit code says what.
 
+mod age;
 mod chaos;
+mod clean;
 mod fetch;
 mod output;
 mod pipeline;
@@ -80,6 +82,8 @@ enum Command {
     },
     /// What the stack's bucket holds, by kind and age, what expires next, and how full it is.
     Storage,
+    /// Remove results and outputs that are old, before they expire. It does not ask; --dry-run says what would go.
+    Clean(clean::CleanArgs),
     /// Let everything go wrong on a stack of its own, and look whether all fits together afterwards.
     Chaos(ChaosArgs),
     /// Build the functions' packages under target/fresco, as a deployment takes them.
@@ -185,6 +189,7 @@ pub(crate) async fn main() -> ExitCode {
         Command::Stop { run } => status::stop(&output, &cli.place, &run).await,
         Command::Fetch { run, to } => fetch::fetch(&output, &cli.place, &run, &to).await,
         Command::Storage => storage::storage(&output, &cli.place).await,
+        Command::Clean(args) => clean::clean(&output, &cli.place, args).await,
         Command::Chaos(args) => chaos::run(&output, &cli.place, args).await,
         Command::Package { release } => stack::package(&output, release).await,
     };

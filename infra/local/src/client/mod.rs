@@ -4,6 +4,7 @@
 mod folder;
 mod inputs;
 mod inventory;
+mod old;
 mod run;
 mod save;
 
@@ -21,6 +22,7 @@ use crate::stack::Stack;
 pub use folder::{FolderError, check_folder};
 pub use inputs::{Inputs, gather};
 pub use inventory::{AGE_EDGES, AGES, Expiry, Inventory, Kind, KindUsage, Limit};
+pub use old::{FolderLeft, OldFolders, OutError, RunFolders};
 pub use run::{Event, Watch};
 pub use save::{MissingFile, MissingReason, SaveError, Saved, SavedFile, save, save_in};
 
