@@ -31,7 +31,7 @@ pub fn of(outcome: &Outcome) -> String {
         format!("{}\n", layout(&head, &rows))
     };
     if outcome.planning {
-        text.push_str("A run is still being planned, and may find anything: all results are kept. Try again later.\n");
+        text.push_str("A run was still being planned; while one is, all results are kept, since it may find any. Try again later.\n");
     }
     let results = outcome.cleaned.results;
     if results > 0 {
@@ -162,6 +162,6 @@ mod tests {
     fn a_plan_under_way_keeps_everything_and_says_so() {
         let cleaned = Cleaned { in_use: group(3, 30), ..Cleaned::default() };
         let said = said(&cleaned, None, false, true);
-        assert!(said.iter().any(|line| line.starts_with("A run is still being planned")), "{said:?}");
+        assert!(said.iter().any(|line| line.starts_with("A run was still being planned")), "{said:?}");
     }
 }
