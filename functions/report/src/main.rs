@@ -30,6 +30,13 @@ struct Detail {
     status: String,
 }
 
+/// What a function said, where the cause is its error as Lambda writes it.
+fn said(cause: &str) -> String {
+    let error = serde_json::from_str::<serde_json::Value>(cause).ok();
+    let message = error.as_ref().and_then(|error| error.get("errorMessage")?.as_str());
+    message.unwrap_or(cause).to_owned()
+}
+
 /// Why the execution ended, as a stable name. What the state machine caught may also be a name of its own.
 fn cause_of(error: &str, cause: &str) -> Option<Failure> {
     let name = match error {
@@ -39,8 +46,8 @@ fn cause_of(error: &str, cause: &str) -> Option<Failure> {
     };
     let message = match (name, cause) {
         (ErrorName::StepTimedOut, "") => "a step gave no result in time".to_owned(),
-        (ErrorName::Internal, cause) => format!("{error}: {cause}"),
-        (_, cause) => cause.to_owned(),
+        (ErrorName::Internal, cause) => format!("{error}: {}", said(cause)),
+        (_, cause) => said(cause),
     };
     Some(Failure::new(name, message))
 }
@@ -81,5 +88,8 @@ mod tests {
         ] {
             assert_eq!(cause_of(error, cause).map(|failure| failure.name), name);
         }
+        let lambda = r#"{"errorType": "Storage.Full", "errorMessage": "the stack is full"}"#;
+        let failure = cause_of("Storage.Full", lambda).unwrap();
+        assert_eq!(failure.to_string(), "Storage.Full: the stack is full");
     }
 }

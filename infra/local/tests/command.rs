@@ -211,3 +211,22 @@ fn outputs_are_not_brought_among_other_files() {
         assert_eq!(std::fs::read_to_string(to.join(name)).unwrap(), content);
     }
 }
+
+#[test]
+fn a_clean_up_that_cannot_be_meant_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = folder.path().join("nowhere");
+    let nowhere = nowhere.to_str().unwrap();
+    for (args, said) in [
+        (vec!["--older-than", "59m"], "error[bad_age]: `59m` is too short"),
+        (vec!["--older-than", "3651d"], "error[bad_age]: `3651d` is too long"),
+        (vec!["--older-than", "3 weeks"], "error[bad_age]: `3 weeks` is no age"),
+        (vec!["--older-than", "3d", "--out", nowhere], "error[bad_folder]"),
+        (vec!["--dry-run"], "--older-than <AGE>"),
+    ] {
+        let output = refused(folder.path(), &[vec!["clean"], args.clone()].concat());
+        let report = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{report}");
+        assert!(report.contains(said), "{args:?}: {report}");
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fresco_ledger::rows::{Entry, Millis};
+use fresco_ledger::rows::{Entry, Millis, Ready};
 use fresco_ledger::traits::{Clock, Entries, ListedObject, Objects, Runs};
 use fresco_ledger::transition::expire;
 use fresco_pipeline::error::Failure;
@@ -93,6 +93,8 @@ impl<P: Platform> Engine<P> {
     /// Removes results and objects that are older. `progress` hears what has been done so far.
     pub async fn clean(&self, which: Which, progress: impl Fn(&Cleaned) + Send + Sync) -> Result<Cleaned, Failure> {
         let written_before = self.platform.clock().now() - which.older_than.max(YOUNGEST);
+        // What is in use now need not be looked at closely. Who comes to use something later is seen before it goes.
+        let in_use = self.in_use().await?;
         let mut cleaned = Cleaned::default();
         let (mut after, mut batch): (String, Vec<Made>) = (String::new(), Vec::new());
         loop {
@@ -110,13 +112,13 @@ impl<P: Platform> Engine<P> {
             if batch.len() > BATCH {
                 let rest = batch.split_off(batch.len() - 1);
                 for made in std::mem::replace(&mut batch, rest).chunks(BATCH) {
-                    self.clean_batch(made, written_before, which.dry_run, &mut cleaned).await?;
+                    self.clean_batch(made, written_before, which.dry_run, &in_use, &mut cleaned).await?;
                     progress(&cleaned);
                 }
             }
         }
         for made in batch.chunks(BATCH) {
-            self.clean_batch(made, written_before, which.dry_run, &mut cleaned).await?;
+            self.clean_batch(made, written_before, which.dry_run, &in_use, &mut cleaned).await?;
             progress(&cleaned);
         }
         Ok(cleaned)
@@ -127,6 +129,7 @@ impl<P: Platform> Engine<P> {
         made: &[Made],
         written_before: Millis,
         dry_run: bool,
+        in_use: &InUse,
         cleaned: &mut Cleaned,
     ) -> Result<(), Failure> {
         let is_old = |made: &&Made| made.objects.iter().all(|object| object.modified_at < written_before);
@@ -134,13 +137,16 @@ impl<P: Platform> Engine<P> {
         if old.is_empty() {
             return Ok(());
         }
-        let in_use = self.in_use().await?;
         let (kept, free): (Vec<&Made>, Vec<&Made>) = old.into_iter().partition(|made| in_use.has(made));
         kept.iter().for_each(|made| cleaned.in_use.add(&made.objects));
         let entries = self.entries_of(&free).await?;
         let (busy, free): (Vec<&Made>, Vec<&Made>) = free.into_iter().partition(|made| is_busy(made, &entries));
         busy.iter().for_each(|made| cleaned.under_way.add(&made.objects));
-        let results: Vec<&Made> = free.iter().copied().filter(|made| is_result(made, &entries)).collect();
+        let is_old = |ready: &Ready| ready.created_at < written_before;
+        let (young, free): (Vec<&Made>, Vec<&Made>) =
+            free.into_iter().partition(|made| result_of(made, &entries).is_some_and(|ready| !is_old(ready)));
+        young.iter().for_each(|made| cleaned.under_way.add(&made.objects));
+        let results: Vec<&Made> = free.iter().copied().filter(|made| result_of(made, &entries).is_some()).collect();
         if dry_run {
             free.iter().for_each(|made| cleaned.removed.add(&made.objects));
             cleaned.results += results.len() as u64;
@@ -166,7 +172,7 @@ impl<P: Platform> Engine<P> {
         for made in free {
             if in_use.has(made) {
                 cleaned.in_use.add(&made.objects);
-            } else if is_busy(made, &entries) || is_result(made, &entries) {
+            } else if is_busy(made, &entries) || result_of(made, &entries).is_some() {
                 // Written anew or asked for again meanwhile.
                 cleaned.under_way.add(&made.objects);
             } else {
@@ -223,9 +229,10 @@ fn place_of(key: &str) -> Option<(ContentKey, Attempt)> {
     Some((content_key, Attempt(parts.next()?.parse().ok()?)))
 }
 
-fn is_result(made: &Made, entries: &BTreeMap<ContentKey, Option<Entry>>) -> bool {
-    let entry = entries.get(&made.key).and_then(Option::as_ref);
-    entry.and_then(|entry| entry.result.as_ref()).is_some_and(|ready| ready.attempt == made.attempt)
+/// The result that these objects are.
+fn result_of<'a>(made: &Made, entries: &'a BTreeMap<ContentKey, Option<Entry>>) -> Option<&'a Ready> {
+    let entry = entries.get(&made.key).and_then(Option::as_ref)?;
+    entry.result.as_ref().filter(|ready| ready.attempt == made.attempt)
 }
 
 /// Whether the attempt may still become a result, or that cannot be told.

@@ -127,7 +127,9 @@ impl<P: Platform> Engine<P> {
         let status = status_of(&record, &steps);
         let why = if matches!(status, RunStatus::Succeeded) { None } else { cause.or_else(|| first_failure(&steps)) };
         let mut manifest = manifest_of(&record, status, why.as_ref(), &steps, now);
-        if let Some(export) = &record.export {
+        // A run that was refused for its export has exported nothing.
+        let export = record.export.as_ref().filter(|export| self.require_export(Some(*export)).is_ok());
+        if let Some(export) = export {
             manifest.exported = Some(self.export(export, &manifest).await);
             crash::point(Point::ReportExported);
         }
@@ -138,7 +140,7 @@ impl<P: Platform> Engine<P> {
             .put(&manifest_key(run), Bytes::from(json), "application/json")
             .await
             .map_err(failure)?;
-        if let Some(export) = &record.export
+        if let Some(export) = export
             && let Err(cause) = self.export_manifest(export, run, &manifest_key(run)).await
         {
             tracing::warn!(run.id = %run, error.name = %cause.name, error.message = cause.message, "manifest not exported");

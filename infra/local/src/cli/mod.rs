@@ -1,7 +1,9 @@
 //! The command line: what it takes, and which exit code says what.
 
+mod age;
 mod bench;
 mod chaos;
+mod clean;
 mod fetch;
 mod output;
 mod pipeline;
@@ -9,6 +11,7 @@ mod plan;
 mod run;
 mod stack;
 mod status;
+mod storage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -78,6 +81,10 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
     },
+    /// What the stack's bucket holds, by kind and age, what expires next, and how full it is.
+    Storage,
+    /// Remove results and outputs that are old, before they expire. It does not ask; --dry-run says what would go.
+    Clean(clean::CleanArgs),
     /// Let everything go wrong on a stack of its own, and look whether all fits together afterwards.
     Chaos(ChaosArgs),
     /// Measure what the cache costs, on a stack of its own: requests, times and AWS's prices for a miss, a hit and a join.
@@ -184,6 +191,8 @@ pub(crate) async fn main() -> ExitCode {
         Command::Status { run } => status::status(&output, &cli.place, run.as_deref()).await,
         Command::Stop { run } => status::stop(&output, &cli.place, &run).await,
         Command::Fetch { run, to } => fetch::fetch(&output, &cli.place, &run, &to).await,
+        Command::Storage => storage::storage(&output, &cli.place).await,
+        Command::Clean(args) => clean::clean(&output, &cli.place, args).await,
         Command::Chaos(args) => chaos::run(&output, &cli.place, args).await,
         Command::Bench(args) => bench::run(&output, &cli.place, args).await,
         Command::Package { release } => stack::package(&output, release).await,

@@ -46,6 +46,13 @@ pub(super) async fn run(output: &Output, place: &Place, args: RunArgs) -> Result
         || Some(format!("\n{}", table::of_run(&manifest))),
         &json!({"event": "manifest", "manifest": manifest}),
     );
+    if let Some(exported) = &manifest.exported {
+        output.result(|| lines::exported(exported), &json!({"event": "exported", "exported": exported}));
+        // The run is what it is, and so is its exit code.
+        for left in &exported.failed {
+            output.error(left.failure.name.as_str(), &lines::not_exported(left));
+        }
+    }
     let saved = saved.map_err(|error| fetch::not_saved(output, &error))?;
     output.result(
         || Some(format!("Outputs and contact sheet: {}/index.html", saved.folder.display())),

@@ -4,10 +4,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use fresco_engine::names::MANIFEST;
 use fresco_pipeline::ids::RunId;
 use serde::Deserialize;
-
-use super::save::MANIFEST;
 
 /// Why outputs are not to be brought into a folder.
 #[derive(Debug, thiserror::Error)]

@@ -3,6 +3,8 @@
 
 mod folder;
 mod inputs;
+mod inventory;
+mod old;
 mod run;
 mod save;
 
@@ -19,6 +21,8 @@ use crate::stack::Stack;
 
 pub use folder::{FolderError, check_folder};
 pub use inputs::{Inputs, gather};
+pub use inventory::{AGE_EDGES, AGES, Expiry, Inventory, Kind, KindUsage, Limit};
+pub use old::{FolderLeft, OldFolders, OutError, RunFolders};
 pub use run::{Event, Watch};
 pub use save::{MissingFile, MissingReason, SaveError, Saved, SavedFile, save, save_in};
 
@@ -27,6 +31,7 @@ pub struct Client {
     engine: Engine<AwsPlatform>,
     runs: SfnRuns,
     sweep: LambdaCall,
+    s3: aws_sdk_s3::Client,
 }
 
 /// Why an object did not arrive in a file.
@@ -84,6 +89,7 @@ impl Client {
         Ok(Client {
             runs: aws.runs(&parts.machine_arn),
             sweep: aws.call(&parts.sweep_function),
+            s3: aws.s3_client(),
             engine: Engine::new(AwsPlatform::new(aws, &settings)?, settings),
         })
     }

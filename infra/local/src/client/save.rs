@@ -1,13 +1,14 @@
 //! Bringing a run's outputs into a folder: files named by step, the manifest, and a contact sheet. A folder that holds some
 //! of it already is brought up to date.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use fresco_engine::{Manifest, ManifestStep};
+use fresco_engine::Manifest;
+use fresco_engine::names::{self, MANIFEST, SHEET};
 use fresco_ledger::rows::Output;
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::Failure;
@@ -16,10 +17,6 @@ use sha2::{Digest, Sha256};
 
 use super::{Client, ObjectError};
 use crate::view::sheet;
-
-/// The file that says whose outputs a folder holds.
-pub(super) const MANIFEST: &str = "manifest.json";
-const SHEET: &str = "index.html";
 
 /// What was saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +108,7 @@ pub async fn save_in(client: &Client, manifest: &Manifest, folder: &Path) -> Res
     bring(manifest, folder, async |key, file| client.object_to(key, file).await).await
 }
 
-/// Brings what `object_to` gives. Step names are plain identifiers, so they are file names as they are.
+/// Brings what `object_to` gives, under the names that an export has, too.
 async fn bring(
     manifest: &Manifest,
     folder: &Path,
@@ -122,14 +119,13 @@ async fn bring(
     let json = serde_json::to_vec_pretty(manifest).unwrap_or_default();
     write(&folder.join(MANIFEST), &json)?;
     let mut saved = Saved { folder: folder.to_owned(), files: Vec::new(), missing: Vec::new() };
-    let mut taken: BTreeSet<String> = [MANIFEST, SHEET].map(str::to_owned).into();
-    for step in &manifest.steps {
-        for (index, output) in step.outputs.iter().enumerate() {
-            let (step, name) = (step.name.to_string(), free_name(&mut taken, step, index));
-            match bring_one(output, &folder.join(&name), &object_to).await? {
-                Ok(fetched) => saved.files.push(SavedFile { step, name, kind: output.kind, fetched }),
-                Err(reason) => saved.missing.push(MissingFile { step, name, reason }),
-            }
+    for named in names::of_run(manifest) {
+        let Some(step) = manifest.steps.get(named.step) else { continue };
+        let Some(output) = step.outputs.get(named.output) else { continue };
+        let (step, name) = (step.name.to_string(), named.name);
+        match bring_one(output, &folder.join(&name), &object_to).await? {
+            Ok(fetched) => saved.files.push(SavedFile { step, name, kind: output.kind, fetched }),
+            Err(reason) => saved.missing.push(MissingFile { step, name, reason }),
         }
     }
     let texts = saved.files.iter().filter(|file| file.kind == MediaKind::Text);
@@ -138,21 +134,6 @@ async fn bring(
         .collect();
     write(&folder.join(SHEET), sheet::render(manifest, &saved, &texts).as_bytes())?;
     Ok(saved)
-}
-
-/// `image.jpg`, or `image_2.jpg` where a step gave several. Another step may be called `image_2`: then a line is added.
-fn free_name(taken: &mut BTreeSet<String>, step: &ManifestStep, index: usize) -> String {
-    let extension = step.outputs.get(index).and_then(|output| output.key.rsplit_once('.')).map_or("bin", |(_, e)| e);
-    let number = if step.outputs.len() == 1 { String::new() } else { format!("_{}", index + 1) };
-    let mut between = String::new();
-    loop {
-        let name = format!("{}{between}{number}.{extension}", step.name);
-        // Some file systems do not tell cases apart.
-        if taken.insert(name.to_ascii_lowercase()) {
-            return name;
-        }
-        between.push('_');
-    }
 }
 
 /// Brings one output; whether it was not there already.
@@ -234,7 +215,9 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> SaveError {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+    use std::collections::BTreeSet;
 
+    use fresco_pipeline::ids::StepName;
     use serde_json::json;
 
     use super::*;
@@ -299,6 +282,23 @@ mod tests {
         assert_eq!(saved.files.iter().map(|file| file.fetched).collect::<Vec<_>>(), [true, true, false, true]);
         assert_eq!(fs::read_to_string(folder.join("b_1.jpg")).unwrap(), "two");
         assert_eq!(fs::read_to_string(folder.join("note.txt")).unwrap(), "mine", "what is the user's stays");
+    }
+
+    /// An export gives the same names, and a folder holds one file of a name, whatever the steps are called.
+    #[tokio::test]
+    async fn steps_whose_files_would_have_one_name_have_two() {
+        let (folder, (mut manifest, objects)) = (tempfile::tempdir().unwrap(), run());
+        let mut like_another = manifest.steps[0].clone();
+        like_another.name = StepName::parse("B_1").unwrap();
+        like_another.outputs[0].key = "a.jpg".to_owned();
+        manifest.steps.push(like_another);
+        let saved = bring(&manifest, folder.path(), async |key, file| Ok(file.write_all(objects[key].as_bytes())?));
+        let saved: Vec<String> = saved.await.unwrap().files.into_iter().map(|file| file.name).collect();
+        assert_eq!(saved, ["a.jpg", "b_1.jpg", "b_2.jpg", "words.txt", "B_1_.jpg"]);
+        let named: Vec<String> = names::of_run(&manifest).into_iter().map(|named| named.name).collect();
+        assert_eq!(saved, named);
+        assert_eq!(fs::read_to_string(folder.path().join("b_1.jpg")).unwrap(), "two");
+        assert_eq!(fs::read_to_string(folder.path().join("B_1_.jpg")).unwrap(), "one");
     }
 
     #[tokio::test]

@@ -9,10 +9,11 @@ mod declared;
 mod deploy;
 mod emulator;
 mod error;
+mod exports;
 mod files;
 mod http;
 mod layout;
-mod lifecycle;
+pub(crate) mod lifecycle;
 mod lock;
 mod owned;
 mod package;
@@ -137,6 +138,7 @@ impl Stack {
         }
         let template = Declared::read(&options.layout.template())?;
         let parameters = template.values(&parameters);
+        exports::ensure(&config, parameters.get("ExportBucket").map_or("", String::as_str)).await?;
         let now = options.lifecycle_now.unwrap_or_else(|| SystemClock.now());
         lifecycle::apply(&config, &template, &parameters, now, &options.progress).await?;
         let Begun { instance, lock, mut processes, emulator_port, simulator_port, mut running, .. } = begun;

@@ -6,6 +6,7 @@ use regex_lite::Regex;
 
 use super::declared::{Declared, Parameter, Values};
 use super::error::Error;
+use super::exports;
 use super::layout::Layout;
 
 const PROVIDERS_ADDRESS: &str = "it is the address of the simulated provider";
@@ -89,9 +90,16 @@ fn problem(declared: &Declared, name: &str, value: &str) -> Option<ParameterProb
     (!parameter.takes(value)).then(refused)
 }
 
+/// The values that are given, with those that hold on this machine where nothing is.
+pub(crate) fn with_local(given: &Values) -> Values {
+    let mut values = given.clone();
+    values.entry("ExportBucket".to_owned()).or_insert_with(|| exports::BUCKET.to_owned());
+    values
+}
+
 /// Where a running stack's parameters are other than wanted: each in words.
 pub(crate) fn differences(declared: &Declared, running: &Values, wanted: &Values) -> Vec<String> {
-    let running = declared.values(running);
+    let running = declared.values(&with_local(running));
     let differing = wanted.iter().filter(|&(name, value)| running.get(name) != Some(value));
     let words = |(name, value): (&String, &String)| {
         format!("{name} is {}, not {value}", running.get(name).map_or("not set", String::as_str))
@@ -275,6 +283,15 @@ mod tests {
     }
 
     #[test]
+    fn the_local_bucket_for_exports_gives_way_to_another_and_to_none() {
+        for (given, bucket) in [(None, "fresco-exports"), (Some("mine"), "mine"), (Some(""), "")] {
+            let given: Vec<_> = given.map(|bucket| ("ExportBucket", bucket)).into_iter().collect();
+            assert_eq!(with_local(&values(&given))["ExportBucket"], bucket);
+            assert_eq!(problems(&declared(), &with_local(&values(&given))), []);
+        }
+    }
+
+    #[test]
     fn a_running_stack_with_the_same_values_is_the_wanted_one() {
         let declared = declared();
         let running = values(&[("MaxAgeDays", "3")]);
@@ -283,6 +300,8 @@ mod tests {
             (values(&[("MaxAgeDays", "3"), ("LogLevel", "info")]), vec![]),
             (values(&[("MaxAgeDays", "7")]), vec!["MaxAgeDays is 3, not 7"]),
             (values(&[("LogLevel", "warn")]), vec!["LogLevel is info, not warn"]),
+            (values(&[("ExportBucket", "fresco-exports")]), vec![]),
+            (values(&[("ExportBucket", "mine")]), vec!["ExportBucket is fresco-exports, not mine"]),
         ] {
             assert_eq!(differences(&declared, &running, &wanted), said);
         }

@@ -197,7 +197,7 @@ impl Begun {
     /// The project's template with what differs on this machine: addresses, the account, the processor.
     pub(crate) fn deployment(&self, options: &Options) -> Deployment {
         let mut parameters = own_parameters(&url(self.simulator_port), &self.user_id);
-        parameters.extend(self.running.settings.parameters.clone());
+        parameters.extend(parameters::with_local(&self.running.settings.parameters));
         Deployment {
             stack: STACK_NAME,
             template: options.layout.template(),

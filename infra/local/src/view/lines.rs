@@ -1,6 +1,6 @@
 //! One line an event.
 
-use fresco_engine::Stopped;
+use fresco_engine::{Exported, NotExported, Stopped};
 use fresco_ledger::rows::{RunStatus, StepState};
 
 use super::{duration, plural, source};
@@ -62,6 +62,23 @@ pub fn stopped(stopped: &Stopped) -> String {
     text
 }
 
+/// What a run's export came to, `None` where there was nothing to export.
+pub fn exported(exported: &Exported) -> Option<String> {
+    let files = plural(exported.files.len(), "file");
+    match (exported.files.len(), exported.failed.len()) {
+        (0, 0) => None,
+        (_, 0) => Some(format!("Exported: {files} to {}", exported.to)),
+        (_, failed) => Some(format!("Exported: {files} to {}, and {failed} not", exported.to)),
+    }
+}
+
+/// A file that was not exported.
+pub fn not_exported(left: &NotExported) -> String {
+    // Not the name's advice: it says of some that they are tried again, and an export is not.
+    let message = left.failure.message.trim_end_matches('.');
+    format!("{} was not exported: {message}. It is in the stack until it expires", left.name)
+}
+
 /// A run's status in a word.
 pub const fn status_text(status: RunStatus) -> &'static str {
     match status {
@@ -70,5 +87,26 @@ pub const fn status_text(status: RunStatus) -> &'static str {
         RunStatus::Partial => "partial",
         RunStatus::Failed => "failed",
         RunStatus::Stopped => "stopped",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fresco_pipeline::error::{ErrorName, Failure};
+
+    use super::*;
+
+    #[test]
+    fn an_export_says_what_is_there_and_what_is_not() {
+        let to = "s3://bucket/run-00000001".to_owned();
+        let mut export = Exported { to, files: vec!["a.jpg".to_owned()], failed: vec![] };
+        assert_eq!(exported(&export).unwrap(), "Exported: 1 file to s3://bucket/run-00000001");
+        let failure = Failure::new(ErrorName::StorageDenied, "S3 CopyObject: AccessDenied");
+        export.failed.push(NotExported { name: "b.jpg".to_owned(), failure });
+        assert_eq!(exported(&export).unwrap(), "Exported: 1 file to s3://bucket/run-00000001, and 1 not");
+        let expected = "b.jpg was not exported: S3 CopyObject: AccessDenied. It is in the stack until it expires";
+        assert_eq!(not_exported(&export.failed[0]), expected);
+        let nothing = Exported { files: vec![], failed: vec![], ..export };
+        assert_eq!(exported(&nothing), None, "a run that failed early has nothing to export");
     }
 }

@@ -1,13 +1,15 @@
 //! What a person sees: lines while a run goes on, a table at its end, and the contact sheet.
 
 pub mod bench;
+pub mod clean;
 pub mod lines;
 pub mod models;
 pub mod plan;
 pub mod sheet;
+pub mod storage;
 pub mod table;
 
-use fresco_ledger::rows::Source;
+use fresco_ledger::rows::{Millis, Source};
 
 /// A duration as people read it: `850 ms`, `3.2 s`, `2 min 05 s`.
 pub fn duration(millis: i64) -> String {
@@ -15,6 +17,27 @@ pub fn duration(millis: i64) -> String {
         ..1_000 => format!("{millis} ms"),
         1_000..60_000 => format!("{:.1} s", millis as f64 / 1_000.0),
         _ => format!("{} min {:02} s", millis / 60_000, millis / 1_000 % 60),
+    }
+}
+
+/// A long time, rounded down: `90 min`, `14 h`, `3 days`.
+pub fn span(millis: Millis) -> String {
+    const MINUTE: Millis = 60_000;
+    const HOUR: Millis = 60 * MINUTE;
+    const DAY: Millis = 24 * HOUR;
+    match millis {
+        ..7_200_000 => format!("{} min", millis / MINUTE),
+        7_200_000..172_800_000 => format!("{} h", millis / HOUR),
+        _ => format!("{} days", millis / DAY),
+    }
+}
+
+/// A moment in UTC, to the minute: `2026-01-05 00:00 UTC`.
+pub fn moment(at: Millis) -> String {
+    match jiff::Timestamp::from_millisecond(at) {
+        Ok(at) => at.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+        // Beyond the calendar's end.
+        Err(_) => "never".to_owned(),
     }
 }
 
@@ -53,6 +76,22 @@ pub fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_times_are_in_the_unit_that_people_count_them_in() {
+        for (millis, text) in [
+            (0, "0 min"),
+            (7_199_999, "119 min"),
+            (7_200_000, "2 h"),
+            (172_799_999, "47 h"),
+            (172_800_000, "2 days"),
+            (30 * 86_400_000, "30 days"),
+        ] {
+            assert_eq!(span(millis), text, "{millis}");
+        }
+        assert_eq!(moment(20_458 * 86_400_000 + 60_000), "2026-01-05 00:01 UTC");
+        assert_eq!(moment(Millis::MAX), "never");
+    }
 
     #[test]
     fn sizes_have_two_or_three_digits() {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use fresco_engine::{Manifest, ManifestStep};
 use fresco_pipeline::catalogue::MediaKind;
 
-use super::{duration, lines::status_text, source};
+use super::lines::{exported, status_text};
+use super::{duration, source};
 use crate::client::{MissingFile, Saved, SavedFile};
 
 const STYLE: &str = "\
@@ -44,9 +45,24 @@ pub fn render(manifest: &Manifest, saved: &Saved, texts: &BTreeMap<&str, String>
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>{title}</title><style>{STYLE}</style></head>\n\
-         <body><h1>{title}</h1><p class=\"sum\">{}</p><div class=\"grid\">\n{cards}</div></body></html>\n",
-        escape(&sum)
+         <body><h1>{title}</h1><p class=\"sum\">{}{}</p><div class=\"grid\">\n{cards}</div></body></html>\n",
+        escape(&sum),
+        export(manifest)
     )
+}
+
+/// Where the files are for good, and which are not there.
+fn export(manifest: &Manifest) -> String {
+    let Some(export) = &manifest.exported else { return String::new() };
+    let mut html = exported(export).map_or_else(String::new, |line| format!("<br>{}", escape(&line)));
+    for left in &export.failed {
+        html.push_str(&format!(
+            "<br><span class=\"bad\">{}: {}</span>",
+            escape(&left.name),
+            escape(&left.failure.to_string())
+        ));
+    }
+    html
 }
 
 /// What a card is of.
@@ -110,7 +126,27 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn an_export_is_mentioned_with_what_failed() {
+        let manifest = |exported: serde_json::Value| -> Manifest {
+            let manifest = json!({"version": 2, "run_id": "run-00000001", "name": "n", "status": "succeeded", "created_at": 0,
+                "ended_at": 1, "took_ms": 1, "sequential_ms": 1, "speed_up": 1.0, "cost": 0, "saved": 0, "function_calls": 1,
+                "failure": null, "exported": exported, "steps": []});
+            serde_json::from_value(manifest).unwrap()
+        };
+        assert_eq!(export(&manifest(json!(null))), "");
+        assert_eq!(export(&manifest(json!({"to": "s3://b/r", "files": []}))), "");
+        let failure = json!({"name": "Storage.Denied", "message": "<denied>"});
+        let html = export(&manifest(
+            json!({"to": "s3://b/r", "files": ["a.jpg"], "failed": [{"name": "b.jpg", "failure": failure}]}),
+        ));
+        assert!(html.starts_with("<br>Exported: 1 file to s3://b/r, and 1 not<br>"), "{html}");
+        assert!(html.contains("b.jpg: ") && html.contains("&lt;denied&gt;"), "{html}");
+    }
 
     #[test]
     fn markup_in_texts_is_shown_and_not_obeyed() {

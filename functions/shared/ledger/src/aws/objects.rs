@@ -66,6 +66,10 @@ fn copied(
     match answer {
         Ok(_) => Ok(true),
         Err(error) if code(&error) == Some("NoSuchKey") => Ok(false),
+        // It will not be there for being asked again.
+        Err(error) if code(&error) == Some("NoSuchBucket") => {
+            Err(StoreError(Failure::new(ErrorName::StorageDenied, "S3 CopyObject: there is no such bucket")))
+        }
         Err(error) => Err(failed("CopyObject", &error)),
     }
 }

@@ -1,13 +1,13 @@
 //! The lifecycle of the stack's buckets. The emulator neither takes it from the template nor applies it, so a start does
 //! both: it gives each bucket the template's rules, then carries them out as S3 does once a day.
 
-mod rule;
+pub(crate) mod rule;
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::DateTime;
-use aws_sdk_s3::types::{BucketLifecycleConfiguration, Delete, ObjectIdentifier};
+use aws_sdk_s3::types::{BucketLifecycleConfiguration, Delete, LifecycleRule, ObjectIdentifier};
 use fresco_ledger::rows::Millis;
 
 use super::STACK_NAME;
@@ -65,6 +65,15 @@ pub(super) async fn apply(
     Ok(())
 }
 
+/// The rules that a bucket has.
+pub(crate) async fn rules_of(s3: &Client, bucket: &str) -> Result<Vec<LifecycleRule>, Error> {
+    match s3.get_bucket_lifecycle_configuration().bucket(bucket).send().await {
+        Ok(found) => Ok(found.rules.unwrap_or_default()),
+        Err(error) if error.code() == Some("NoSuchLifecycleConfiguration") => Ok(Vec::new()),
+        Err(error) => Err(Error::aws("reading the bucket's lifecycle")(error)),
+    }
+}
+
 struct Bucket<'a> {
     s3: &'a Client,
     name: String,
@@ -73,11 +82,7 @@ struct Bucket<'a> {
 impl Bucket<'_> {
     /// Puts the rules, unless they are there: an emulator that learns to take them from the template has them already.
     async fn take(&self, rules: &[Rule]) -> Result<(), Error> {
-        let found = match self.s3.get_bucket_lifecycle_configuration().bucket(&self.name).send().await {
-            Ok(found) => found.rules.unwrap_or_default(),
-            Err(error) if error.code() == Some("NoSuchLifecycleConfiguration") => Vec::new(),
-            Err(error) => return Err(Error::aws("reading the bucket's lifecycle")(error)),
-        };
+        let found = rules_of(self.s3, &self.name).await?;
         if found.len() == rules.len() && rules.iter().zip(&found).all(|(rule, found)| rule.is(found)) {
             return Ok(());
         }

@@ -12,11 +12,11 @@ const DAY: Millis = 86_400_000;
 
 /// A rule over the objects whose keys begin with a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Rule {
+pub(crate) struct Rule {
     id: Option<String>,
     enabled: bool,
     /// Empty is every object.
-    pub(super) prefix: String,
+    pub(crate) prefix: String,
     expire_after: Option<i32>,
     abort_after: Option<i32>,
 }
@@ -55,18 +55,36 @@ impl Rule {
             .build()
     }
 
+    /// A rule as S3 has it; `None` where it goes by more than a prefix and days.
+    pub(crate) fn found(rule: &LifecycleRule) -> Option<Self> {
+        #[expect(deprecated, reason = "a rule that was put long ago has its prefix there, and no filter")]
+        let mut prefix = rule.prefix();
+        if let Some(filter) = rule.filter() {
+            let sizes = filter.object_size_greater_than().or(filter.object_size_less_than());
+            if filter.tag().is_some() || filter.and().is_some() || sizes.is_some() {
+                return None;
+            }
+            prefix = filter.prefix().or(prefix);
+        }
+        if rule.expiration().is_some_and(|expiration| expiration.date().is_some()) {
+            return None;
+        }
+        Some(Self {
+            id: rule.id().map(str::to_owned),
+            enabled: *rule.status() == ExpirationStatus::Enabled,
+            prefix: prefix.unwrap_or_default().to_owned(),
+            expire_after: rule.expiration().and_then(LifecycleExpiration::days),
+            abort_after: rule.abort_incomplete_multipart_upload().and_then(|abort| abort.days_after_initiation()),
+        })
+    }
+
     /// Whether S3 has this rule.
     pub(super) fn is(&self, found: &LifecycleRule) -> bool {
-        let days = found.expiration().and_then(LifecycleExpiration::days);
-        let abort = found.abort_incomplete_multipart_upload().and_then(|abort| abort.days_after_initiation());
-        let prefix = found.filter().and_then(LifecycleRuleFilter::prefix).unwrap_or_default();
-        let enabled = *found.status() == ExpirationStatus::Enabled;
-        (found.id(), enabled, prefix, days, abort)
-            == (self.id.as_deref(), self.enabled, &*self.prefix, self.expire_after, self.abort_after)
+        Self::found(found).as_ref() == Some(self)
     }
 
     /// After how many days objects expire, where the rule is in force and they do.
-    pub(super) fn expire_after(&self) -> Option<i32> {
+    pub(crate) fn expire_after(&self) -> Option<i32> {
         self.expire_after.filter(|_| self.enabled)
     }
 
@@ -87,13 +105,16 @@ fn days(text: &str) -> Result<i32, String> {
 ///
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html>: "adding the number of days … and
 /// rounding up the resulting time to the next day at midnight UTC".
-pub(super) fn ends_at(since: Millis, days: i32) -> Millis {
+pub(crate) fn ends_at(since: Millis, days: i32) -> Millis {
     let due = since.saturating_add(Millis::from(days).saturating_mul(DAY));
     due.checked_add(DAY - 1).map_or(Millis::MAX, |rounded| rounded - rounded.rem_euclid(DAY))
 }
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_s3::primitives::DateTime;
+    use aws_sdk_s3::types::{LifecycleRuleAndOperator, Tag};
+
     use super::*;
 
     /// 2026-01-05 00:00 UTC.
@@ -176,6 +197,31 @@ mod tests {
             "{ Id: a, Status: Enabled, Prefix: a/ }",
         ] {
             assert!(!declared(other).unwrap().is(&found), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_goes_by_more_than_prefix_and_days_is_none_of_ours() {
+        let base = || LifecycleRule::builder().status(ExpirationStatus::Enabled);
+        let filter = LifecycleRuleFilter::builder;
+        let days = |days| LifecycleExpiration::builder().days(days).build();
+        let date = LifecycleExpiration::builder().date(DateTime::from_secs(0)).build();
+        let tag = Tag::builder().key("a").value("b").build().unwrap();
+        let and = LifecycleRuleAndOperator::builder().prefix("a/").object_size_less_than(9).build();
+        #[expect(deprecated, reason = "as rules were put long ago")]
+        let old = base().prefix("old/").expiration(days(3));
+        for (rule, found) in [
+            (base().filter(filter().prefix("a/").build()).expiration(days(2)), Some(("a/", Some(2)))),
+            (base().filter(filter().build()).expiration(days(2)), Some(("", Some(2)))),
+            (old, Some(("old/", Some(3)))),
+            (base().filter(filter().tag(tag).build()).expiration(days(2)), None),
+            (base().filter(filter().object_size_greater_than(9).build()).expiration(days(2)), None),
+            (base().filter(filter().and(and).build()).expiration(days(2)), None),
+            (base().filter(filter().prefix("a/").build()).expiration(date), None),
+        ] {
+            let rule = rule.build().unwrap();
+            let read = Rule::found(&rule);
+            assert_eq!(read.as_ref().map(|read| (&*read.prefix, read.expire_after())), found, "{rule:?}");
         }
     }
 }

@@ -1,0 +1,303 @@
+//! Old run folders beneath an `out/` folder. A folder goes only if it is surely one that `run` or `fetch` made and holds
+//! nothing else; whatever is in doubt stays.
+
+use std::collections::BTreeSet;
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use fresco_engine::Manifest;
+use fresco_engine::names::{self, MANIFEST, SHEET};
+use fresco_pipeline::ids::RunId;
+use serde::Serialize;
+
+/// No manifest is longer; what is has come from elsewhere.
+const MAX_MANIFEST: u64 = 64 << 20;
+/// What file managers leave in every folder that somebody looks into.
+const LEFT_BY_FILE_MANAGERS: [&str; 3] = [".DS_Store", "Thumbs.db", "desktop.ini"];
+
+/// Why an `out/` folder cannot be looked through.
+#[derive(Debug, thiserror::Error)]
+#[error("{} cannot be read: {error}", folder.display())]
+pub struct OutError {
+    folder: PathBuf,
+    error: io::Error,
+}
+
+/// What became of the run folders beneath a folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct OldFolders {
+    /// Run folders that are gone, or would be.
+    pub removed: u64,
+    /// Bytes that this freed, or would.
+    pub bytes: u64,
+    /// Run folders that are younger.
+    pub young: u64,
+    /// Old run folders that hold something else, too: they stay as they are.
+    pub mixed: u64,
+    /// Whatever else there is: no run folders, so not looked at further.
+    pub others: u64,
+    /// Run folders that could not be removed, or not in whole.
+    pub failed: Vec<FolderLeft>,
+}
+
+/// A run folder that could not be removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FolderLeft {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Why.
+    pub reason: String,
+}
+
+/// What there is directly beneath a folder.
+#[derive(Debug)]
+pub struct RunFolders(Vec<PathBuf>);
+
+/// What something beneath an `out/` folder is.
+enum Child {
+    /// A run's folder that is old, its files apart from the manifest, and the length of them all.
+    Old {
+        files: Vec<PathBuf>,
+        bytes: u64,
+    },
+    Young,
+    Mixed,
+    Other,
+}
+
+impl RunFolders {
+    /// Lists the folder. Nothing is removed yet.
+    pub fn beneath(folder: &Path) -> Result<Self, OutError> {
+        let entries = fs::read_dir(folder).and_then(|entries| {
+            let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+            paths.collect::<io::Result<Vec<PathBuf>>>()
+        });
+        let mut paths = entries.map_err(|error| OutError { folder: folder.to_owned(), error })?;
+        paths.sort();
+        Ok(Self(paths))
+    }
+
+    /// Removes those whose manifest was written before; with `dry_run` only says what would go.
+    pub fn remove_old(&self, before: SystemTime, dry_run: bool) -> OldFolders {
+        let mut old = OldFolders::default();
+        for path in &self.0 {
+            match look_at(path, before) {
+                Child::Old { files, bytes } => match if dry_run { Ok(()) } else { remove(path, &files) } {
+                    Ok(()) => {
+                        old.removed += 1;
+                        old.bytes += bytes;
+                    }
+                    Err(error) => {
+                        old.failed.push(FolderLeft { folder: path.clone(), reason: error.to_string() });
+                    }
+                },
+                Child::Young => old.young += 1,
+                Child::Mixed => old.mixed += 1,
+                Child::Other => old.others += 1,
+            }
+        }
+        old
+    }
+}
+
+fn look_at(path: &Path, before: SystemTime) -> Child {
+    let Some(manifest) = manifest_of(path) else { return Child::Other };
+    match manifest.about.modified() {
+        Ok(modified) if modified < before => {}
+        Ok(_) => return Child::Young,
+        // Where no age is known, none is old.
+        Err(_) => return Child::Other,
+    }
+    // A manifest of another version says nothing of what the folder may hold.
+    let Ok(read) = serde_json::from_slice::<Manifest>(&manifest.text) else { return Child::Mixed };
+    let Ok(Some(files)) = own_files(path, &read) else { return Child::Mixed };
+    let bytes = manifest.about.len() + files.iter().map(|(_, bytes)| bytes).sum::<u64>();
+    Child::Old { files: files.into_iter().map(|(file, _)| file).collect(), bytes }
+}
+
+struct Found {
+    text: Vec<u8>,
+    about: Metadata,
+}
+
+/// The manifest of a folder that is named by its run.
+fn manifest_of(folder: &Path) -> Option<Found> {
+    #[derive(serde::Deserialize)]
+    struct Held {
+        run_id: RunId,
+    }
+    let run = RunId::parse(folder.file_name()?.to_str()?).ok()?;
+    // Neither the folder nor the manifest may be a link: what is elsewhere was not brought here.
+    let manifest = folder.join(MANIFEST);
+    if !fs::symlink_metadata(folder).ok()?.is_dir() {
+        return None;
+    }
+    let about = fs::symlink_metadata(&manifest).ok()?;
+    if !about.is_file() || about.len() > MAX_MANIFEST {
+        return None;
+    }
+    let text = fs::read(manifest).ok()?;
+    let held: Held = serde_json::from_slice(&text).ok()?;
+    (held.run_id == run).then_some(Found { text, about })
+}
+
+/// The files of a run's folder apart from its manifest, with their lengths; `None` where there is something that is not the
+/// run's.
+fn own_files(folder: &Path, manifest: &Manifest) -> io::Result<Option<Vec<(PathBuf, u64)>>> {
+    let named = names::of_run(manifest).into_iter().map(|named| named.name);
+    let mut own: BTreeSet<PathBuf> = named.chain([MANIFEST.to_owned(), SHEET.to_owned()]).map(PathBuf::from).collect();
+    // What a bringing that was cut short has left.
+    let parts: Vec<PathBuf> = own.iter().map(|name| name.with_extension("part")).collect();
+    own.extend(parts);
+    own.extend(LEFT_BY_FILE_MANAGERS.map(PathBuf::from));
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        // Of the entry itself, not of what a link points to.
+        let about = entry.metadata()?;
+        if !about.is_file() || !own.contains(Path::new(&entry.file_name())) {
+            return Ok(None);
+        }
+        if entry.file_name() != MANIFEST {
+            files.push((entry.path(), about.len()));
+        }
+    }
+    Ok(Some(files))
+}
+
+/// The manifest goes last, so that a removal that is cut short can be taken up again. A folder in which something new
+/// appears meanwhile is not empty, and stays.
+fn remove(folder: &Path, files: &[PathBuf]) -> io::Result<()> {
+    for file in files {
+        gone(fs::remove_file(file))?;
+    }
+    gone(fs::remove_file(folder.join(MANIFEST)))?;
+    gone(fs::remove_dir(folder))
+}
+
+/// What somebody else removed meanwhile is gone, too.
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn now() -> SystemTime {
+        SystemTime::now()
+    }
+
+    /// A run's folder with a picture and the sheet; its manifest is so old.
+    fn run(out: &Path, name: &str, run_id: &str, age: Duration) -> PathBuf {
+        let folder = out.join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let output =
+            json!({"key": "outputs/image/k/1/0.jpg", "kind": "image", "content_type": "", "bytes": 3, "sha256": ""});
+        let step = json!({"name": "hero", "of": "hero", "type": "text_to_image", "model": "m", "state": "done",
+            "source": "generated", "cost": 0, "price": 0, "reads": [], "given": [], "outputs": [output]});
+        let manifest = json!({"version": 2, "run_id": run_id, "name": "n", "status": "succeeded", "created_at": 0, "ended_at": 1,
+            "took_ms": 1, "sequential_ms": 1, "speed_up": 1.0, "cost": 0, "saved": 0, "function_calls": 1, "failure": null,
+            "steps": [step]});
+        fs::write(folder.join("hero.jpg"), "abc").unwrap();
+        fs::write(folder.join(SHEET), "<html>").unwrap();
+        dated(&folder, &manifest.to_string(), age);
+        folder
+    }
+
+    fn dated(folder: &Path, manifest: &str, age: Duration) {
+        fs::write(folder.join(MANIFEST), manifest).unwrap();
+        let file = fs::File::options().write(true).open(folder.join(MANIFEST)).unwrap();
+        file.set_modified(now() - age).unwrap();
+    }
+
+    fn removed(out: &Path, dry_run: bool) -> OldFolders {
+        RunFolders::beneath(out).unwrap().remove_old(now() - 3 * DAY, dry_run)
+    }
+
+    #[test]
+    fn old_run_folders_go_and_young_ones_stay() {
+        let out = tempfile::tempdir().unwrap();
+        let old = run(out.path(), "run-00000001", "run-00000001", 3 * DAY + Duration::from_secs(60));
+        let young = run(out.path(), "run-00000002", "run-00000002", 3 * DAY - Duration::from_secs(60));
+        let manifest = fs::metadata(old.join(MANIFEST)).unwrap().len();
+        let said = OldFolders { removed: 1, bytes: manifest + 3 + 6, young: 1, ..OldFolders::default() };
+        assert_eq!(removed(out.path(), true), said);
+        assert!(old.join("hero.jpg").exists(), "a dry run changes nothing");
+        assert_eq!(removed(out.path(), false), said);
+        assert!(!old.exists() && young.join("hero.jpg").exists());
+        assert_eq!(removed(out.path(), false), OldFolders { young: 1, ..OldFolders::default() });
+    }
+
+    #[test]
+    fn what_is_no_runs_folder_is_left_alone() {
+        let out = tempfile::tempdir().unwrap();
+        let age = 90 * DAY;
+        // Named by another run, not named by a run, without a manifest, with one that is none, a file, and one level down.
+        run(out.path(), "run-00000001", "run-00000002", age);
+        run(out.path(), "my pictures", "run-00000003", age);
+        fs::create_dir(out.path().join("run-00000004")).unwrap();
+        dated(&run(out.path(), "run-00000005", "run-00000005", age), "{\"run_id\":", age);
+        fs::write(out.path().join("run-00000006"), "a file").unwrap();
+        run(&out.path().join("deeper"), "run-00000007", "run-00000007", age);
+        assert_eq!(removed(out.path(), false), OldFolders { others: 6, ..OldFolders::default() });
+        assert!(out.path().join("run-00000001/hero.jpg").exists());
+        assert!(out.path().join("deeper/run-00000007/hero.jpg").exists());
+    }
+
+    #[test]
+    fn a_run_folder_with_something_of_the_users_stays_whole() {
+        let out = tempfile::tempdir().unwrap();
+        let age = 90 * DAY;
+        let mine = run(out.path(), "run-00000001", "run-00000001", age);
+        fs::write(mine.join("hero_edited.psd"), "work").unwrap();
+        let deep = run(out.path(), "run-00000002", "run-00000002", age);
+        fs::create_dir(deep.join("more")).unwrap();
+        let later = run(out.path(), "run-00000003", "run-00000003", age);
+        dated(&later, "{\"version\":99,\"run_id\":\"run-00000003\"}", age);
+        let swept = run(out.path(), "run-00000004", "run-00000004", age);
+        fs::write(swept.join("hero.part"), "ab").unwrap();
+        fs::write(swept.join(".DS_Store"), "x").unwrap();
+        let outcome = removed(out.path(), false);
+        assert_eq!((outcome.removed, outcome.mixed, outcome.others), (1, 3, 0), "{outcome:?}");
+        assert!(mine.join("hero.jpg").exists() && deep.join("hero.jpg").exists() && later.join("hero.jpg").exists());
+        assert!(!swept.exists(), "what a cut-short fetch or a file manager left is nobody's");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_never_followed() {
+        use std::os::unix::fs::symlink;
+        let (out, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let age = 90 * DAY;
+        // A link to a folder that would go, a link for a manifest, and a link beside the outputs.
+        let target = run(elsewhere.path(), "run-00000001", "run-00000001", age);
+        symlink(&target, out.path().join("run-00000001")).unwrap();
+        let second = run(out.path(), "run-00000002", "run-00000002", age);
+        fs::rename(second.join(MANIFEST), elsewhere.path().join(MANIFEST)).unwrap();
+        symlink(elsewhere.path().join(MANIFEST), second.join(MANIFEST)).unwrap();
+        let third = run(out.path(), "run-00000003", "run-00000003", age);
+        fs::remove_file(third.join("hero.jpg")).unwrap();
+        fs::write(elsewhere.path().join("precious.jpg"), "precious").unwrap();
+        symlink(elsewhere.path().join("precious.jpg"), third.join("hero.jpg")).unwrap();
+        let outcome = removed(out.path(), false);
+        assert_eq!((outcome.removed, outcome.mixed, outcome.others), (0, 1, 2), "{outcome:?}");
+        assert!(target.join("hero.jpg").exists() && second.join("hero.jpg").exists());
+        assert!(elsewhere.path().join("precious.jpg").exists() && third.join("hero.jpg").exists());
+    }
+
+    #[test]
+    fn a_folder_that_is_none_is_said() {
+        let out = tempfile::tempdir().unwrap();
+        let error = RunFolders::beneath(&out.path().join("nowhere")).unwrap_err();
+        assert!(error.to_string().contains("nowhere cannot be read"), "{error}");
+    }
+}
