@@ -179,7 +179,7 @@ const media = (() => {
   }
 
   function text(item, output) {
-    const body = make("p", "text", output.text);
+    const body = make("p", "text", output.text.trimEnd());
     item.append(body);
     const long = output.text.length > LONG.characters || output.text.split("\n").length > LONG.lines;
     if (long) {

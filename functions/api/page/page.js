@@ -25,7 +25,8 @@
   let timer = 0;
 
   /** Links are new in every answer: they are no news. */
-  const news = (answer) => JSON.stringify(answer, (key, value) => (key === "url" || key === "url_expires_at" ? undefined : value));
+  const LINKS = new Set(["url", "url_expires_at", "links", "manifest"]);
+  const news = (answer) => JSON.stringify(answer, (key, value) => (LINKS.has(key) ? undefined : value));
 
   function later(ms) {
     clearTimeout(timer);
@@ -92,11 +93,13 @@
     over = true;
     clearTimeout(timer);
     clearInterval(ticking);
-    const words = status === 404 || status === 410 ? "There is no such run any more." : "This link does not work, or not any more.";
+    const gone = status === 404 || status === 410;
+    const words = gone ? "This run is not there, or not any more." : "This link does not work, or not any more.";
+    const help = gone ? problem.advice ?? "" : "Links to a run live for 24 hours: ask whoever sent you this one for a new one.";
     const box = at("over");
     view.cause(box, {
       message: problem.title && !problem.detail ? `${words} ${problem.title}` : words,
-      advice: `${problem.detail ?? ""} Links to a run live for 24 hours: ask whoever sent you this one for a new one.`.trim(),
+      advice: `${problem.detail ?? ""} ${help}`.trim(),
       name: problem.code,
     });
     if (run === null) {
@@ -110,7 +113,7 @@
     // At its head the page would jump; and whoever reads at its end would not see it.
     box.hidden = true;
     const as = new Date().toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
-    say(`${words} What you see is from ${as} and changes no more. ${at("over").querySelector(".advice").textContent}`);
+    say(`${words} What you see is from ${as} and changes no more. ${problem.detail ?? ""} ${help}`.trim());
   }
 
   function say(words, retry = false) {

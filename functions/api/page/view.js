@@ -30,9 +30,10 @@ const view = (() => {
 
   const clockFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
   const dayFormat = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
-  function time(ms, always = false) {
-    const today = new Date(ms).toDateString() === new Date().toDateString();
-    return (today && !always ? clockFormat : dayFormat).format(ms);
+  /** With its day, unless that is the one of `since`. */
+  function time(ms, since = null) {
+    const day = (at) => new Date(at).toDateString();
+    return (since !== null && day(ms) === day(since) ? clockFormat : dayFormat).format(ms);
   }
 
   function mark(node, name, value) {
@@ -68,6 +69,7 @@ const view = (() => {
 
   /** When a step's bar begins and ends; null if it has none. */
   function extent(step, now) {
+    if (skipped(step)) return null; // the moment at which that was seen is no work
     const end = step.ended_at ?? (step.state === "running" ? now : null);
     const begin = step.started_at ?? end;
     return begin == null || end == null ? null : { begin, end: Math.max(begin, end) };
@@ -79,7 +81,8 @@ const view = (() => {
     return step.state === "running" ? span(now - step.started_at, true) : "";
   }
 
-  function costOf(step) {
+  function costOf(step, run) {
+    if (skipped(step) || (step.state === "waiting" && run.status !== "running")) return "";
     const open = step.state === "waiting" || step.state === "running";
     if (!open || step.source === "hit" || step.source === "joined") return money(step.cost);
     return step.price > 0 ? `up to ${money(step.price)}` : "";
@@ -95,8 +98,17 @@ const view = (() => {
     const what = make("p", "what");
     what.append(make("span", "", step.type.replaceAll("_", " ")), " · ", make("code", "", step.model));
     who.append(make("h3", "", step.name), what);
-    if (step.of && step.of !== step.name) who.append(make("p", "takes", `part of ${step.of}`));
-    if (step.reads.length > 0) who.append(make("p", "takes", `takes from ${step.reads.join(", ")}`));
+    // Each name on its own: one that turns the writing direction turns only itself.
+    const ties = [];
+    if (step.of && step.of !== step.name) ties.push("part of ", make("bdi", "", step.of));
+    step.reads.forEach((name, n) => {
+      ties.push(n > 0 ? ", " : ties.length > 0 ? " · takes from " : "takes from ", make("bdi", "", name));
+    });
+    if (ties.length > 0) {
+      const tied = make("p", "takes");
+      tied.append(...ties);
+      who.append(tied);
+    }
     const did = make("div", "did");
     const facts = make("p", "line");
     const [word, source, lasts, cost] = ["word", "source", "lasts", "cost"].map((name) => make("span", name));
@@ -115,7 +127,7 @@ const view = (() => {
         mark(node, "skipped", skipped(next) ? "true" : null);
         put(word, wordOf(next, run));
         put(source, next.source ? SOURCE_WORDS[next.source] ?? next.source : "");
-        put(cost, costOf(next));
+        put(cost, costOf(next, run));
         cause(why, next.failure);
         showOutputs(next.outputs, again);
         this.tick(next, now);
@@ -187,9 +199,9 @@ const view = (() => {
     if (run.steps.length === 0) return;
     const from = run.created_at;
     const until = Math.max(run.ended_at ?? now, from + 100, ...run.steps.map((step) => extent(step, now)?.end ?? 0));
-    const step = MARKS.find((mark) => (until - from) / mark <= 5) ?? MARKS.at(-1);
-    // While it runs, the scale goes to the next mark: else every bar would move with every second.
-    const whole = run.status === "running" ? step * Math.ceil((until - from) / step) : until - from;
+    const step = MARKS.find((mark) => (until - from) / mark <= 7) ?? MARKS.at(-1);
+    // While it runs, the scale goes a little further: else every bar would move with every second.
+    const whole = run.status === "running" ? (step / 2) * Math.ceil((until - from) / (step / 2)) : until - from;
     drawAxis(step, whole);
     run.steps.forEach((next) => bars.get(next.name).update(next, run, from, whole, now));
   }
@@ -200,7 +212,7 @@ const view = (() => {
     const whole = exported.failed.length === 0;
     put(at("export-words"), whole
       ? `${count(exported.files.length, "file")} copied to`
-      : `${count(exported.files.length, "file")} copied, ${exported.failed.length} not. Those that could not be copied are listed; the run still has them.`);
+      : `${count(exported.files.length, "file")} copied, ${exported.failed.length} not: those are listed, and the run still has them.`);
     put(at("export-to"), exported.to);
     at("export-failed").hidden = whole;
     at("export-failed").replaceChildren(...exported.failed.map((name) => make("li", "", name)));
@@ -233,7 +245,7 @@ const view = (() => {
     put(at("status"), word);
     put(at("name"), run.name || "A run");
     put(at("run-id"), run.id);
-    put(at("begun"), `asked for ${time(run.created_at, true)}`);
+    put(at("begun"), `asked for ${time(run.created_at)}`);
     put(at("progress-words"), progressWords(of));
     const progress = at("progress");
     mark(progress, "state", run.status);
@@ -242,7 +254,7 @@ const view = (() => {
     else progress.removeAttribute("value"); // nobody knows yet
     put(at("end-label"), going ? "Ends by" : "Ended");
     const end = going ? run.bound_at : run.ended_at;
-    put(at("end"), end == null ? "–" : time(end));
+    put(at("end"), end == null ? "–" : time(end, run.created_at));
     put(at("spent"), money(run.spent));
     put(at("held"), money(run.held));
     put(at("saved"), money(run.saved));
@@ -273,7 +285,9 @@ const view = (() => {
     const going = run.status === "running";
     at("no-steps").hidden = planned;
     at("steps").hidden = !planned;
-    put(at("no-steps"), going ? "The run is being planned. Its steps appear here in a moment." : "There are no steps: the run ended before it was planned.");
+    put(at("no-steps"), going
+      ? "The run is being planned. Its steps appear here in a moment."
+      : "There are no steps: the run ended before it was planned.");
     at("no-outputs").hidden = going || !planned || run.steps.some((step) => step.outputs.length > 0);
   }
 

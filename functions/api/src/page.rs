@@ -17,8 +17,11 @@ use crate::{runs, show, signature};
 const PAGE: &str = include_str!("../page/index.html");
 /// The page's other files, by name, with their types.
 const FILES: &[(&str, &str, &str)] = &[
+    ("icon.svg", "image/svg+xml", include_str!("../page/icon.svg")),
     ("page.css", "text/css; charset=utf-8", include_str!("../page/page.css")),
     ("page.js", "text/javascript; charset=utf-8", include_str!("../page/page.js")),
+    ("view.js", "text/javascript; charset=utf-8", include_str!("../page/view.js")),
+    ("media.js", "text/javascript; charset=utf-8", include_str!("../page/media.js")),
 ];
 /// What the page writes in place of its own query, so that its files are behind the same link.
 const QUERY: &str = "{{query}}";

@@ -64,8 +64,17 @@ pub(crate) async fn run(app: &App, id: &RunId) -> Result<RunView, Problem> {
             files: exported.files,
             failed: exported.failed.into_iter().map(|failed| failed.name).collect(),
         }),
+        manifest: match row.status.is_final() {
+            true => Some(link(app, &manifest_key(id)).await?),
+            false => None,
+        },
         links: links(app, id).await?,
     })
+}
+
+async fn link(app: &App, key: &str) -> Result<String, Failure> {
+    let seconds = app.engine.settings.link_life().as_secs();
+    app.engine.platform.objects().link(key, seconds).await.map_err(|error| error.0)
 }
 
 async fn manifest(app: &App, id: &RunId) -> Result<Option<Manifest>, Failure> {
@@ -77,7 +86,7 @@ async fn manifest(app: &App, id: &RunId) -> Result<Option<Manifest>, Failure> {
 async fn show(app: &App, file: String, output: Output) -> Result<OutputView, Failure> {
     let objects = app.engine.platform.objects();
     let seconds = app.engine.settings.link_life().as_secs();
-    let url = objects.link(&output.key, seconds).await.map_err(|error| error.0)?;
+    let url = link(app, &output.key).await?;
     let text = match output.kind == MediaKind::Text && output.bytes <= MAX_TEXT {
         true => objects.get(&output.key).await.map_err(|error| error.0)?,
         false => None,
@@ -105,7 +114,7 @@ pub(crate) fn summary(row: &RunRow) -> RunSummary {
         status: state(row.status),
         created_at: row.created_at,
         ended_at: row.ended_at,
-        steps: row.steps,
+        step_count: row.steps,
         spent: row.settled.as_micros(),
         held: row.held.as_micros(),
     }

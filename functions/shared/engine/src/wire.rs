@@ -119,7 +119,7 @@ pub struct RunSummary {
     /// When it ended.
     pub ended_at: Option<i64>,
     /// How many steps it has; 0 until it is planned.
-    pub steps: u32,
+    pub step_count: u32,
     /// What it has paid.
     pub spent: i64,
     /// What is reserved for jobs under way.
@@ -153,6 +153,8 @@ pub struct RunView {
     pub steps: Vec<StepView>,
     /// Where its outputs were copied to, and what could not be.
     pub exported: Option<ExportView>,
+    /// A link to its manifest, once it has ended.
+    pub manifest: Option<String>,
     /// Where to go from here.
     pub links: RunLinks,
 }

@@ -12,7 +12,7 @@ mod waiters;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use fresco_engine::StartError;
+use fresco_engine::{RunRequest, StartError};
 use fresco_engine::platform::Platform;
 use fresco_ledger::aws::Aws;
 use fresco_ledger::dynamo::Dynamo;
@@ -159,6 +159,7 @@ impl From<StartError> for BenchError {
         match error {
             StartError::Document(problems) => BenchError::Document(problems.to_string()),
             StartError::Failed(failure) => BenchError::Failed(failure),
+            StartError::OtherRequest => BenchError::Unexpected("no run here has an idempotency key"),
         }
     }
 }
@@ -212,6 +213,11 @@ fn transitions_of(layout: &Layout) -> Result<Transitions, BenchError> {
 }
 
 impl Bench {
+    /// Starts a run beside the API, so that what is counted is the run alone.
+    async fn begin(&self, request: &RunRequest) -> Result<RunId, BenchError> {
+        Ok(self.client.engine().begin_run(request, None).await?.run)
+    }
+
     async fn measure(&self, options: &Options, begun: Instant) -> Result<Outcome, BenchError> {
         let mut steps = self.steps().await?;
         let mut planning = Vec::new();

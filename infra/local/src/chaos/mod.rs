@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use fresco_engine::crash::Point;
 use fresco_engine::platform::Platform;
-use fresco_engine::{RunRequest, StartError};
+use fresco_engine::RunRequest;
 use fresco_ledger::dynamo::{Dynamo, Everything};
 use fresco_ledger::rows::Stage;
 use fresco_ledger::traits::{Change, Clock, CommitError, Entries};
@@ -22,6 +22,7 @@ use fresco_pipeline::ids::RunId;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::api::{Api, ApiError, Inputs};
 use crate::client::{Client, Parts};
 use crate::stack::{self, Layout, Progress, Stack};
 use chance::Chance;
@@ -87,6 +88,9 @@ pub enum ChaosError {
     /// The ledger, or the stack's answers.
     #[error("{0}")]
     Failed(#[from] Failure),
+    /// The API.
+    #[error("{0}")]
+    Api(#[from] ApiError),
     /// A drawn document does not check, which is a fault of the command.
     #[error("a drawn document does not check: {0}")]
     Document(String),
@@ -97,6 +101,7 @@ pub enum ChaosError {
 
 struct Chaos {
     stack: Stack,
+    api: Api,
     client: Client,
     dynamo: Dynamo,
     crashes: PathBuf,
@@ -129,6 +134,7 @@ pub async fn chaos(options: &Options) -> Result<Outcome, ChaosError> {
     .await?;
     let aws = fresco_ledger::aws::connect_local(stack.endpoint_url()).await;
     let mut chaos = Chaos {
+        api: Api::new(&stack::aws_config(&stack), &stack.api_url())?,
         client: Client::new(&aws, &Parts::of(&stack))?,
         dynamo: aws.dynamo(stack.output("TableName")),
         stack,
@@ -205,10 +211,10 @@ impl Chaos {
             self.set.push((file, point));
         }
         let request = RunRequest { document, ..RunRequest::default() };
-        let run = match self.client.start(&request).await {
-            Ok(run) => run,
-            Err(StartError::Document(problems)) => return Err(ChaosError::Document(problems.to_string())),
-            Err(StartError::Failed(failure)) => return Err(failure.into()),
+        let run = match self.api.start(&request, &Inputs::default(), None).await {
+            Ok(started) => RunId::parse(started.id).map_err(|error| ChaosError::Document(error.to_string()))?,
+            Err(ApiError::Document(problems)) => return Err(ChaosError::Document(problems.to_string())),
+            Err(error) => return Err(error.into()),
         };
         if self.chance.percent(10) {
             let after = Duration::from_millis(self.chance.below(3_000) as u64);
@@ -227,7 +233,7 @@ impl Chaos {
         let due: Vec<(RunId, Instant)> = due;
         for (run, _) in due {
             // The function that stops runs may crash, too; whoever stops a run then does it again.
-            match self.client.stop(&run).await {
+            match self.api.stop(&run).await {
                 Ok(stopped) => self.stopped += u32::from(stopped.was_running),
                 Err(_) => self.stops.push((run, now)),
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use fresco_local::api::Api;
 use fresco_local::client::{Client, Parts};
 use fresco_local::stack::{self, Layout, Notice, Options, Progress, Stack};
 use fresco_local::view::{duration, table};
@@ -51,10 +52,40 @@ pub(super) async fn start_with(
     Ok(stack)
 }
 
-/// A client of it.
+/// Its table and bucket.
 pub(super) async fn client(stack: &Stack) -> Result<Client, Ended> {
     let aws = fresco_ledger::aws::connect_local(stack.endpoint_url()).await;
     Ok(Client::new(&aws, &Parts::of(stack))?)
+}
+
+/// The API that a command asks, and the stack on this machine if it is one: it ends with this.
+pub(super) struct Asked {
+    pub(super) api: Api,
+    _stack: Option<Stack>,
+}
+
+impl Asked {
+    /// Whether the stack is there when the command has ended.
+    pub(super) fn stays(&self) -> bool {
+        self._stack.as_ref().is_none_or(Stack::attached)
+    }
+}
+
+/// The stack of `--stack`, or the one on this machine.
+pub(super) async fn asked(output: &Output, place: &Place, args: &SimulatorArgs) -> Result<Asked, Ended> {
+    if let Some(name) = &place.stack {
+        let config = fresco_ledger::aws::connect().await;
+        let base = stack::deployed_api(config.config(), name).await?;
+        return Ok(Asked { api: Api::new(config.config(), &base)?, _stack: None });
+    }
+    let stack = start_with(output, place, args, false).await?;
+    let api = Api::new(&stack::aws_config(&stack), &stack.api_url())?;
+    Ok(Asked { api, _stack: Some(stack) })
+}
+
+/// The same for commands that have no simulator to set up.
+pub(super) async fn asked_plainly(output: &Output, place: &Place) -> Result<Asked, Ended> {
+    asked(output, place, &SimulatorArgs { scale: 0.2, set: Vec::new() }).await
 }
 
 pub(super) async fn up(output: &Output, place: &Place, args: UpArgs) -> Result<(), Ended> {

@@ -163,6 +163,18 @@ impl<'a> CloudFormation<'a> {
     }
 }
 
+/// The address of the API of a stack that was deployed, with these credentials.
+pub async fn deployed_api(config: &SdkConfig, stack: &str) -> Result<String, Error> {
+    let asked = format!("describing the stack {stack}");
+    let described = Client::new(config).describe_stacks().stack_name(stack).send().await;
+    let described = described.map_err(Error::aws(&asked))?;
+    let found = described.stacks().first().map(outputs).unwrap_or_default();
+    found.get("ApiEndpoint").cloned().ok_or_else(|| Error::Aws {
+        action: asked,
+        message: "it has no output ApiEndpoint; deploy this version of the template".to_owned(),
+    })
+}
+
 /// What the resource of that name in the stack's template is called.
 pub(crate) async fn physical_id(config: &SdkConfig, stack: &str, resource: &str) -> Result<String, Error> {
     let asked = format!("finding the stack's {resource}");

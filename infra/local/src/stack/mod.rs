@@ -39,6 +39,7 @@ use fresco_ledger::rows::Millis;
 use fresco_ledger::traits::Clock;
 
 pub use aws::REGION;
+pub use cloudformation::deployed_api;
 pub use error::Error;
 pub use layout::Layout;
 pub use package::{Artifact, package};
@@ -196,6 +197,12 @@ impl Stack {
     /// DynamoDB's units, and functions with their time. Only where [`Options::measure`] was set.
     pub fn requests(&self) -> Result<String, Error> {
         emulator::requests(self.emulator_port)
+    }
+
+    /// Base URL of the stack's HTTP API.
+    pub fn api_url(&self) -> String {
+        // Without the output there is no stack either.
+        deploy::public_url(&self.endpoint_url, &self.outputs).unwrap_or_default()
     }
 
     /// The template's outputs, by name.
