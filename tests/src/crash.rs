@@ -69,13 +69,6 @@ impl World {
         assert!(answer.expect("an answer").status().is_success(), "{function:?} is called");
     }
 
-    /// Removes an object, as its expiry or a person may.
-    pub async fn remove_object(&self, key: &str) {
-        let path = format!("/{}/{key}", self.output("BucketName"));
-        let answer = self.aws_request(reqwest::Method::DELETE, "s3", &path).send().await;
-        assert!(answer.expect("an answer").status().is_success(), "{key} is removed");
-    }
-
     /// An entry, if there is one.
     pub async fn find_entry(&self, key: &ContentKey) -> Option<Entry> {
         self.ledger().entry(key).await.expect("an answer")
