@@ -103,13 +103,6 @@ impl World {
         update.send().await.expect("the row is damaged");
     }
 
-    /// Removes an entry, as its time to live does.
-    pub async fn forget_entry(&self, key: &ContentKey) {
-        let client = self.aws().dynamo_client();
-        let delete = client.delete_item().table_name(self.output("TableName")).set_key(Some(row(key, ENTRY)));
-        delete.send().await.expect("the entry is removed");
-    }
-
     /// The rows that were put aside when the entry was made anew.
     pub async fn put_aside(&self, key: &ContentKey) -> Vec<HashMap<String, AttributeValue>> {
         let client = self.aws().dynamo_client();
