@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use fresco_engine::platform::Platform;
 use fresco_ledger::dynamo::{PK, SK};
 use fresco_ledger::rows::Millis;
-use fresco_ledger::traits::{Change, CommitError, Entries, ListedObject, ObjectHead, Objects};
+use fresco_ledger::traits::{Change, CommitError, Entries, ListedObject, ObjectHead, Objects, Storage, Usage};
 use fresco_pipeline::ids::ContentKey;
 
 use crate::World;
@@ -62,6 +62,11 @@ impl World {
     /// The stack's bucket.
     pub fn bucket(&self) -> String {
         self.output("BucketName")
+    }
+
+    /// The account of what the stack's bucket holds.
+    pub async fn usage(&self) -> Usage {
+        self.ledger().usage().await.expect("an answer")
     }
 
     /// Makes a result older by what its entry says of it. Its objects stay as young as they are: they are older in nobody's

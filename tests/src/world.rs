@@ -291,6 +291,29 @@ impl World {
         since.filter(|(_, count)| *count > 0).collect()
     }
 
+    /// The lines of a function's log that hold this text.
+    pub async fn logged(&self, function: &str, text: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        for group in self.logs("DescribeLogGroups", json!({})).await["logGroups"].as_array().expect("groups") {
+            let name = group["logGroupName"].as_str().expect("a name");
+            if name.rsplit('/').next() == Some(function) {
+                let events = self.logs("FilterLogEvents", json!({"logGroupName": name})).await;
+                let messages = events["events"].as_array().expect("events").iter();
+                let messages = messages.filter_map(|event| event["message"].as_str());
+                lines.extend(messages.filter(|line| line.contains(text)).map(|line| line.trim().to_owned()));
+            }
+        }
+        lines
+    }
+
+    /// CloudWatch's alarms, as it says them.
+    pub async fn alarms(&self) -> String {
+        let form = "Action=DescribeAlarms&Version=2010-08-01";
+        let request = self.aws_request(reqwest::Method::POST, "monitoring", "/").body(form);
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        request.send().await.expect("an answer").text().await.expect("a text")
+    }
+
     /// CloudWatch Logs.
     async fn logs(&self, operation: &str, body: Value) -> Value {
         let answer = self
