@@ -1,6 +1,8 @@
 //! The cache as a build system: after an edit, what depends on it is made anew and nothing else. What was submitted, billed
 //! and called is counted over the whole stack, so the tests follow each other.
 
+#![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
+
 use std::collections::BTreeMap;
 
 use fresco_engine::{Change, Manifest, Preview, PreviewStep, Which, Why, YOUNGEST};

@@ -2,6 +2,8 @@
 //! to it. The queue is held until everybody has joined, and that and the faults are the whole simulator's, so the tests
 //! follow each other.
 
+#![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
+
 use fresco_engine::{Manifest, RunRequest};
 use fresco_ledger::rows::{RunStatus, Source, StepRow, StepState};
 use fresco_pipeline::error::ErrorName;
