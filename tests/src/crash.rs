@@ -69,13 +69,6 @@ impl World {
         assert!(answer.expect("an answer").status().is_success(), "{function:?} is called");
     }
 
-    /// Removes an object, as its expiry or a person may.
-    pub async fn remove_object(&self, key: &str) {
-        let path = format!("/{}/{key}", self.output("BucketName"));
-        let answer = self.aws_request(reqwest::Method::DELETE, "s3", &path).send().await;
-        assert!(answer.expect("an answer").status().is_success(), "{key} is removed");
-    }
-
     /// An entry, if there is one.
     pub async fn find_entry(&self, key: &ContentKey) -> Option<Entry> {
         self.ledger().entry(key).await.expect("an answer")
@@ -106,7 +99,11 @@ impl World {
             if let Some(pending) = &mut entry.pending {
                 pending.lease_until -= by;
                 pending.look_at -= by;
-                attempt = ledger.attempt(key, pending.attempt).await.expect("an answer");
+                // One that cannot be read stays as it is.
+                attempt = match ledger.attempt(key, pending.attempt).await {
+                    Err(error) if error.is_unreadable() => None,
+                    read => read.expect("an answer"),
+                };
             }
             // Once is enough: the provider's list is searched within an hour of the claim, and its times do not move.
             if let Some(attempt) = attempt.as_mut().filter(|attempt| attempt.submitter_dead_at > self.now()) {

@@ -7,12 +7,21 @@
     reason = "all of this is test code: what fails here fails the test that asked"
 )]
 
+mod ahead;
 mod crash;
 pub mod matrix;
+mod started;
+mod stored;
 mod world;
 
+pub use ahead::Ahead;
 pub use crash::Function;
-pub use world::{Counters, Request, World, endpoint_url, most_at_once};
+pub use started::endpoint_url;
+pub use stored::Damage;
+pub use world::{Counters, EXPORTS, Request, World, most_at_once};
+
+/// A day, in milliseconds.
+pub const DAY: i64 = 86_400_000;
 
 /// A document of one step that takes the run's input text.
 pub fn document(model: &str) -> String {

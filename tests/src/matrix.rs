@@ -15,10 +15,12 @@ use futures::FutureExt;
 use serde_json::json;
 
 use crate::Function::{AnalyzeImage, Collect, Sweep, TextToImage, Webhook};
-use crate::{Function, Request, World};
+use crate::{DAY, EXPORTS, Function, Request, World};
 
 /// Longer than a submitter lives, and than any pause between two looks.
 const LONG: i64 = 1_000_000;
+/// Half a day is left of a week.
+const NEARLY_A_LIFE: i64 = 13 * DAY / 2;
 /// The bound of one row, repairs included.
 const BOUND: Duration = Duration::from_secs(60);
 /// After the run, what is open is left alone so long, and is closed so long after it.
@@ -38,6 +40,14 @@ pub enum Way {
     Stored,
     /// It was cached, and the object has been removed.
     Gone,
+    /// Everything is cached and near its end.
+    Ending,
+    /// The same of the second of two steps; the first has been removed and is made anew, the same as it was.
+    EndingSecond,
+    /// It was cached, and is asked for afresh.
+    Refresh,
+    /// Its outputs are copied to where the document says.
+    Exported,
     /// An analysis, by a provider that answers at once.
     Analysis,
     /// No webhook arrives.
@@ -146,7 +156,7 @@ async fn hold(world: &World, by: Repair, number: usize, case: &Case) {
 
     let error = manifest.failure.as_ref().map(|failure| failure.name);
     let (status, expected, paid) = match case.end {
-        End::Result if case.way == Way::Stored => (RunStatus::Succeeded, None, 0..=0),
+        End::Result if matches!(case.way, Way::Stored | Way::Ending) => (RunStatus::Succeeded, None, 0..=0),
         End::Result | End::PaidAnew => (RunStatus::Succeeded, None, 1..=1),
         End::Unpaid(name) => (RunStatus::Failed, Some(name), 0..=0),
         End::Paid(name) | End::PaidLate(name) => (RunStatus::Failed, Some(name), 1..=1),
@@ -177,9 +187,18 @@ fn document(way: Way, as_it_is: bool) -> String {
         format!("- {{name: analysis, type: analyze_image, input_from: {of}, params: {{prompt: '{{{{input}}}}'}}}}\n")
     };
     let steps = match way {
-        Way::Image | Way::Stored | Way::Gone | Way::Unheard | Way::Rejected | Way::Late | Way::Stopped => {
-            step("image", "")
-        }
+        Way::Refresh if as_it_is => step("image", ", cache: refresh"),
+        Way::EndingSecond => step("seeded", ", params: {seed: 1}") + &analysis("seeded"),
+        Way::Image
+        | Way::Stored
+        | Way::Gone
+        | Way::Ending
+        | Way::Refresh
+        | Way::Exported
+        | Way::Unheard
+        | Way::Rejected
+        | Way::Late
+        | Way::Stopped => step("image", ""),
         Way::Again => step("one", "") + &step("other", ""),
         Way::Twins => {
             let group = step("one", "") + &step("other", "");
@@ -191,6 +210,7 @@ fn document(way: Way, as_it_is: bool) -> String {
     let settings = match way {
         Way::TooDear if as_it_is => "settings: {parallel: false, max_cost: 0.002}\n",
         Way::Twins => "",
+        Way::Exported => "settings: {export: \"s3://fresco-deliverables/crashes\"}\n",
         _ => "settings: {parallel: false}\n",
     };
     format!("name: crash\n{settings}steps:\n{steps}")
@@ -202,11 +222,21 @@ async fn prepare(world: &World, way: Way, prompt: &str) {
     let mut faults = json!([]);
     let strikes = |fault: &str| json!({"fault": fault, "prompt": prompt});
     match way {
-        Way::Stored => drop(world.run(&document(way, false), prompt).await),
+        Way::Stored | Way::Refresh => drop(world.run(&document(way, false), prompt).await),
         Way::Gone => {
             let first = world.run(&document(way, false), prompt).await;
             world.remove_object(&first.steps[0].outputs[0].key).await;
         }
+        Way::Ending | Way::EndingSecond => {
+            let first = world.run(&document(way, false), prompt).await;
+            world
+                .age_result(first.steps.last().and_then(|step| step.key.as_ref()).expect("a key"), NEARLY_A_LIFE)
+                .await;
+            if way == Way::EndingSecond {
+                world.remove_object(&first.steps[0].outputs[0].key).await;
+            }
+        }
+        Way::Exported => world.make_bucket(EXPORTS).await,
         Way::Analysis | Way::Refused => {
             let picture = "name: picture\nsteps:\n- {name: image, type: text_to_image, model: flux_schnell}\n";
             world.run(picture, "a picture to look at").await;

@@ -1,53 +1,30 @@
 //! The stack under test and questions to it. Every wait has a condition and a bound.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fresco_engine::{Manifest, Preview, RunRequest};
 use fresco_ledger::aws::Aws;
 use fresco_ledger::dynamo::Dynamo;
-use fresco_ledger::rows::{Asker, Entry, StepRow};
+use fresco_ledger::rows::{Asker, Entry, Millis, StepRow};
 use fresco_ledger::traits::Entries;
 use fresco_local::client::{Client, Parts};
-use fresco_local::stack::{Layout, Options, Stack};
+use fresco_local::stack::Stack;
 use fresco_pipeline::ids::{ContentKey, RunId, StepName};
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
-use tokio::sync::OnceCell;
 
-/// Typical seconds times this.
-const SCALE: f64 = 0.02;
+use crate::started::{ASKING, CRASHES, Setup, shared, started};
+
 /// The longest that anything here may take.
 const BOUND: Duration = Duration::from_secs(90);
-/// The folder of crash points, in that of the stack.
-const CRASHES: &str = "crashes";
-
-/// The stack outlives the runtime of the test that asks first, so it has one of its own.
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
-static SHARED: OnceCell<Shared> = OnceCell::const_new();
-/// The one that no webhook reaches. A suite may have both.
-static ASKING: OnceCell<Shared> = OnceCell::const_new();
-
-const NO_WEBHOOKS: &[(&str, &str)] = &[("PublicUrl", "none")];
-const HURRY: Option<f64> = Some(0.1);
-
-struct Shared {
-    stack: Stack,
-}
-
-/// What differs between stacks.
-#[derive(Debug, Clone, Copy, Default)]
-struct Setup {
-    parameters: &'static [(&'static str, &'static str)],
-    crashes: bool,
-    wait_scale: Option<f64>,
-}
+/// The bucket that stacks of a world that exports may export to. A test makes it.
+pub const EXPORTS: &str = "fresco-deliverables";
 
 /// A stack under test, and clients of it that belong to the asking test.
 pub struct World {
-    shared: &'static Shared,
+    stack: Arc<Stack>,
     aws: Aws,
     http: reqwest::Client,
     /// A client.
@@ -106,43 +83,58 @@ pub fn most_at_once(requests: &[Request]) -> usize {
 impl World {
     /// The stack of this test binary; the first to ask starts it.
     pub async fn get() -> World {
-        Self::of(shared().await).await
+        Self::of(shared(Setup::default()).await).await
     }
 
     /// The same, where no webhook can reach it.
     pub async fn without_webhooks() -> World {
-        Self::of(get_or_start(&ASKING, "asking", &Setup { parameters: NO_WEBHOOKS, ..Setup::default() }).await).await
+        Self::of(started(&ASKING, Setup::default().without_webhooks()).await).await
     }
 
     /// A stack whose state machine hardly pauses before it tries again.
     pub async fn in_a_hurry() -> World {
-        Self::of(get_or_start(&SHARED, "shared", &Setup { wait_scale: HURRY, ..Setup::default() }).await).await
+        Self::of(shared(Setup::default().hurried()).await).await
     }
 
     /// The same, where no webhook can reach it.
     pub async fn in_a_hurry_without_webhooks() -> World {
-        let setup = Setup { parameters: NO_WEBHOOKS, wait_scale: HURRY, ..Setup::default() };
-        Self::of(get_or_start(&ASKING, "asking", &setup).await).await
+        Self::of(started(&ASKING, Setup::default().hurried().without_webhooks()).await).await
     }
 
-    /// The same as in a hurry, with functions that can be ended at the engine's crash points.
+    /// A stack that may hold a gigabyte, and may export to [`EXPORTS`].
+    pub async fn with_limits() -> World {
+        let parameters = &[("MaxStoredGigabytes", "1"), ("ExportBucket", EXPORTS)];
+        Self::of(shared(Setup { parameters, ..Setup::default() }).await).await
+    }
+
+    /// The same as in a hurry, with functions that can be ended at the engine's crash points. It may export to [`EXPORTS`].
     pub async fn with_crashes() -> World {
-        let setup = Setup { crashes: true, wait_scale: HURRY, ..Setup::default() };
-        Self::of(get_or_start(&SHARED, "shared", &setup).await).await
+        let parameters = &[("ExportBucket", EXPORTS)];
+        Self::of(shared(Setup { parameters, crashes: true, ..Setup::default().hurried() }).await).await
     }
 
     /// The same, where neither a webhook nor the sweep comes: all is left to the nudge.
     pub async fn with_crashes_and_nudges() -> World {
         let parameters = &[("PublicUrl", "none"), ("SweepState", "DISABLED")];
-        let setup = Setup { parameters, crashes: true, wait_scale: HURRY };
-        Self::of(get_or_start(&SHARED, "shared", &setup).await).await
+        Self::of(shared(Setup { parameters, crashes: true, ..Setup::default().hurried() }).await).await
     }
 
-    async fn of(shared: &'static Shared) -> World {
-        let aws = fresco_ledger::aws::connect_local(shared.stack.endpoint_url()).await;
-        let client = Client::new(&aws, &Parts::of(&shared.stack)).expect("a client");
+    /// A stack of the asking test's own, for as long as it has it. The state stays for the next of this name, whose buckets
+    /// are cleaned by their lifecycle as of `lifecycle_now`, or as of now.
+    pub async fn own(name: &'static str, lifecycle_now: Option<Millis>) -> World {
+        Self::of(Arc::new(Setup { name, lifecycle_now, ..Setup::default() }.start().await)).await
+    }
+
+    /// Ends a stack of the test's own; its state stays.
+    pub async fn close(self) {
+        Arc::into_inner(self.stack).expect("nobody else has this stack").close().await;
+    }
+
+    async fn of(stack: Arc<Stack>) -> World {
+        let aws = fresco_ledger::aws::connect_local(stack.endpoint_url()).await;
+        let client = Client::new(&aws, &Parts::of(&stack)).expect("a client");
         let _ = rustls::crypto::ring::default_provider().install_default();
-        World { shared, aws, http: reqwest::Client::builder().no_proxy().build().expect("an HTTP client"), client }
+        World { stack, aws, http: reqwest::Client::builder().no_proxy().build().expect("an HTTP client"), client }
     }
 
     /// Starts a run.
@@ -197,26 +189,31 @@ impl World {
         self.ledger().entry(key).await.expect("an answer").expect("an entry")
     }
 
+    /// Clients of the local AWS.
+    pub(crate) fn aws(&self) -> &Aws {
+        &self.aws
+    }
+
     /// The ledger.
-    pub(crate) fn ledger(&self) -> Dynamo {
+    pub fn ledger(&self) -> Dynamo {
         self.aws.dynamo(self.output("TableName"))
     }
 
     /// An output of the template.
     pub(crate) fn output(&self, name: &str) -> String {
-        output(&self.shared.stack, name)
+        self.stack.outputs().get(name).expect("an output of the template").clone()
     }
 
     /// The folder in which files are crashes.
     pub(crate) fn crashes(&self) -> PathBuf {
-        self.shared.stack.instance().join(CRASHES)
+        self.stack.instance().join(CRASHES)
     }
 
     /// A request to the local AWS, without a client crate for a call or two. It is not checked who asks.
     pub(crate) fn aws_request(&self, method: reqwest::Method, service: &str, path: &str) -> reqwest::RequestBuilder {
         let scope = format!("Credential=test/20260101/us-east-1/{service}/aws4_request");
         self.http
-            .request(method, format!("{}{path}", self.shared.stack.endpoint_url()))
+            .request(method, format!("{}{path}", self.stack.endpoint_url()))
             .header("authorization", format!("AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=x"))
     }
 
@@ -294,6 +291,29 @@ impl World {
         since.filter(|(_, count)| *count > 0).collect()
     }
 
+    /// The lines of a function's log that hold this text.
+    pub async fn logged(&self, function: &str, text: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        for group in self.logs("DescribeLogGroups", json!({})).await["logGroups"].as_array().expect("groups") {
+            let name = group["logGroupName"].as_str().expect("a name");
+            if name.rsplit('/').next() == Some(function) {
+                let events = self.logs("FilterLogEvents", json!({"logGroupName": name})).await;
+                let messages = events["events"].as_array().expect("events").iter();
+                let messages = messages.filter_map(|event| event["message"].as_str());
+                lines.extend(messages.filter(|line| line.contains(text)).map(|line| line.trim().to_owned()));
+            }
+        }
+        lines
+    }
+
+    /// CloudWatch's alarms, as it says them.
+    pub async fn alarms(&self) -> String {
+        let form = "Action=DescribeAlarms&Version=2010-08-01";
+        let request = self.aws_request(reqwest::Method::POST, "monitoring", "/").body(form);
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        request.send().await.expect("an answer").text().await.expect("a text")
+    }
+
     /// CloudWatch Logs.
     async fn logs(&self, operation: &str, body: Value) -> Value {
         let answer = self
@@ -312,51 +332,6 @@ impl World {
     }
 
     fn simulator(&self) -> &str {
-        self.shared.stack.simulator_url()
+        self.stack.simulator_url()
     }
-}
-
-/// Where the local AWS of this test binary listens, for suites that need no more of it.
-pub async fn endpoint_url() -> &'static str {
-    shared().await.stack.endpoint_url()
-}
-
-async fn shared() -> &'static Shared {
-    get_or_start(&SHARED, "shared", &Setup::default()).await
-}
-
-async fn get_or_start(cell: &'static OnceCell<Shared>, name: &'static str, setup: &Setup) -> &'static Shared {
-    let setup = *setup;
-    cell.get_or_init(|| async { RUNTIME.spawn(start(name, setup)).await.expect("the stack starts") }).await
-}
-
-async fn start(name: &str, setup: Setup) -> Shared {
-    let layout = Layout::find().expect("the project");
-    let instance = folder(&layout).join(name);
-    let parameters = setup.parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let wait_scale = setup.wait_scale;
-    let crashes = setup.crashes.then(|| instance.join(CRASHES));
-    let options = Options { scale: SCALE, instance, parameters, crashes, wait_scale, ..Options::new(layout) };
-    let stack = Stack::start(options).await.unwrap_or_else(|error| panic!("the stack does not start: {error}"));
-    Shared { stack }
-}
-
-/// A folder for this process's stacks. A static is never dropped, so each suite removes what those before it left; their
-/// processes ended with them.
-fn folder(layout: &Layout) -> PathBuf {
-    let home = layout.root().join("target/tmp");
-    std::fs::create_dir_all(&home).expect("a folder for the tests' stacks");
-    for old in std::fs::read_dir(&home).expect("the folder").flatten() {
-        let name = old.file_name();
-        let owner = name.to_str().and_then(|name| name.strip_prefix("stack-"));
-        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            // What cannot be removed now is removed by the next.
-            let _ = std::fs::remove_dir_all(old.path());
-        }
-    }
-    home.join(format!("stack-{}", std::process::id()))
-}
-
-fn output(stack: &Stack, name: &str) -> String {
-    stack.outputs().get(name).expect("an output of the template").clone()
 }

@@ -13,12 +13,14 @@ const CASES: &[Case] = &[
     case(Way::Image, &[(Plan, PlanLookedUp, 1)], End::Result),
     case(Way::Image, &[(Plan, PlanRowsWritten, 1)], End::Result),
     case(Way::Stored, &[(Plan, ReportManifestWritten, 1)], End::Result),
+    case(Way::Ending, &[(Plan, ResultRenewed, 1)], End::Result),
     case(Way::Stored, &[(Plan, ReportClosed, 1)], End::Result),
     // generate: the state machine calls it again, and it finds how far it came.
     case(Way::Image, &[(TextToImage, GenerateBegun, 1)], End::Result),
     case(Way::Image, &[(TextToImage, GenerateWaiting, 1)], End::Result),
     case(Way::Image, &[(TextToImage, GenerateWaiting, 3)], End::Result),
     case(Way::Gone, &[(TextToImage, GenerateExpired, 1)], End::PaidAnew),
+    case(Way::EndingSecond, &[(AnalyzeImage, ResultRenewed, 1)], End::PaidAnew),
     case(Way::Twins, &[(TextToImage, GenerateSourceNoted, 1)], End::Result),
     case(Way::Twins, &[(TextToImage, GenerateJoined, 1)], End::Result),
     case(Way::Again, &[(TextToImage, TellPinned, 1)], End::Result),
@@ -43,6 +45,17 @@ const CASES: &[Case] = &[
     case(Way::Analysis, &[(AnalyzeImage, AttemptReported, 1)], End::Result),
     case(Way::Analysis, &[(AnalyzeImage, GenerateRecorded, 1)], End::Result),
     case(Way::Refused, &[(AnalyzeImage, AttemptFailed, 1)], End::Unpaid(ErrorName::ProviderUnauthorized)),
+    // A refresh that is called again goes on with the one attempt that it makes.
+    case(Way::Refresh, &[(TextToImage, GenerateWaiting, 1)], End::Result),
+    case(Way::Refresh, &[(TextToImage, GeneratePosted, 1)], End::Result),
+    case(Way::Refresh, &[(TextToImage, GenerateRecorded, 1)], End::Result),
+    case(Way::Refresh, &[(Collect, CollectDecided, 1)], End::Result),
+    case(Way::Refresh, &[(Collect, TellPinned, 1)], End::Result),
+    case(
+        Way::Refresh,
+        &[(TextToImage, GenerateWaiting, 2), (TextToImage, GenerateRecorded, 1), (Collect, TellAnswered, 1)],
+        End::Result,
+    ),
     // webhook: the provider has no answer and delivers again.
     case(Way::Image, &[(Webhook, WebhookVerified, 1)], End::Result),
     case(Way::Image, &[(TextToImage, GeneratePosted, 1), (Webhook, WebhookAdopted, 1)], End::Result),
@@ -93,6 +106,7 @@ const CASES: &[Case] = &[
     case(Way::Stopped, &[(Sweep, StopCancelling, 1)], End::Stopped),
     // report: the state machine calls it again.
     case(Way::TooDear, &[(Report, ReportStepMarked, 1)], End::Unpaid(ErrorName::BudgetExceeded)),
+    case(Way::Exported, &[(Report, ReportExported, 1)], End::Result),
     case(Way::Image, &[(Report, ReportManifestWritten, 1)], End::Result),
     case(Way::Image, &[(Report, ReportLeft, 1)], End::Result),
     case(Way::Image, &[(Report, ReportClosed, 1)], End::Result),

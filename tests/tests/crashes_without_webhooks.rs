@@ -12,6 +12,8 @@ const CASES: &[Case] = &[
     case(Way::Image, &[(TextToImage, AttemptReported, 1)], End::Result),
     case(Way::Image, &[(Collect, CollectStored, 1)], End::Result),
     case(Way::Image, &[(TextToImage, GeneratePosted, 1), (TextToImage, ExamineAdopted, 1)], End::Result),
+    case(Way::Refresh, &[(TextToImage, GenerateWaiting, 1), (TextToImage, GenerateRecorded, 1)], End::Result),
+    case(Way::Refresh, &[(TextToImage, GeneratePosted, 1), (TextToImage, ExamineAdopted, 1)], End::Result),
     case(
         Way::Image,
         &[(TextToImage, GenerateClaimed, 1), (TextToImage, ExamineUnknown, 1), (TextToImage, ExamineLost, 1)],

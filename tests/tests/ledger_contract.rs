@@ -3,6 +3,7 @@
 //! they run side by side and on an endpoint that is shared.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test suite: what does not work is to fail loudly")]
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,18 +15,18 @@ use fresco_ledger::aws::{Aws, S3Objects, SfnRuns, SfnTokens, connect_local};
 use fresco_ledger::contract::sample;
 use fresco_ledger::contract::tokens::OpensTokens;
 use fresco_ledger::dynamo::{DUE, DUE_INDEX, DUE_SHARD, Dynamo, EXPIRES_AT, PK, SK};
-use fresco_ledger::rows::Entry;
+use fresco_ledger::rows::{Entry, Stage};
 use fresco_ledger::traits::{Change, Entries, Objects, Runs, StoreError, Tokens, Told, Upload, Waiters};
 use fresco_ledger::{objects_contract, table_contract, tokens_contract};
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::Attempt;
+use fresco_pipeline::ids::{Attempt, ContentKey};
 
 table_contract!(table());
 objects_contract!(bucket());
 tokens_contract!(machine());
 
 async fn aws() -> Aws {
-    connect_local(fresco_tests::endpoint_url().await).await
+    connect_local(&fresco_tests::endpoint_url().await).await
 }
 
 /// A name that no other test has, in this process or another.
@@ -206,12 +207,9 @@ async fn a_link_reads_the_object() {
 /// Only what is due carries the index's attributes, and only what is at rest expires.
 #[tokio::test]
 async fn index_and_expiry_are_sparse() {
-    let (aws, store) = (aws().await, table().await);
+    let store = table().await;
     let raw = async |name: &str| {
-        let get = aws.dynamo_client().get_item().table_name(store.table());
-        let pk = AttributeValue::S(format!("K#{}", sample::key(name)));
-        let answer = get.key(PK, pk).key(SK, AttributeValue::S("E".to_owned())).send().await.unwrap();
-        let item = answer.item.unwrap();
+        let item = rows(&store, &sample::key(name), "E").await.remove(0);
         [DUE_SHARD, DUE, EXPIRES_AT].map(|name| item.contains_key(name))
     };
     store.commit(&sample::creation("rest")).await.unwrap();
@@ -223,33 +221,134 @@ async fn index_and_expiry_are_sparse() {
     assert_eq!(raw("busy").await, [false, false, true]);
 }
 
+/// Sets an attribute of an entry's row, or of an attempt's, to what is not meant to be there, or removes it.
+async fn spoil(store: &Dynamo, key: &ContentKey, sk: &str, attribute: &str, value: Option<AttributeValue>) {
+    let update = aws().await.dynamo_client().update_item().table_name(store.table());
+    let update = update.key(PK, AttributeValue::S(format!("K#{key}"))).key(SK, AttributeValue::S(sk.to_owned()));
+    let update = update.expression_attribute_names("#it", attribute);
+    let update = match value {
+        Some(value) => update.update_expression("SET #it = :it").expression_attribute_values(":it", value),
+        None => update.update_expression("REMOVE #it"),
+    };
+    update.send().await.unwrap();
+}
+
+/// The rows of a content key whose sort key begins so.
+async fn rows(store: &Dynamo, key: &ContentKey, begins: &str) -> Vec<HashMap<String, AttributeValue>> {
+    let query = aws().await.dynamo_client().query().table_name(store.table());
+    let query = query.key_condition_expression("pk = :pk AND begins_with(sk, :begins)");
+    let query = query.expression_attribute_values(":pk", AttributeValue::S(format!("K#{key}")));
+    let query = query.expression_attribute_values(":begins", AttributeValue::S(begins.to_owned()));
+    query.send().await.unwrap().items.unwrap()
+}
+
 /// An entry of another layout, or with a part that does not read, is an error that names it: never a miss by accident.
 #[tokio::test]
 async fn what_does_not_read_is_an_error() {
-    let (aws, store) = (aws().await, table().await);
-    for (attribute, value) in [
-        ("v", AttributeValue::N("2".to_owned())),
-        ("pending", AttributeValue::S("{\"attempt\":".to_owned())),
-        ("rev", AttributeValue::S("1".to_owned())),
-        ("untold", AttributeValue::N("1".to_owned())),
-    ] {
+    let store = table().await;
+    store.commit(&sample::creation("well")).await.unwrap();
+    for (attribute, value) in damages() {
         let key = sample::key(attribute);
         store.commit(&sample::creation(attribute)).await.unwrap();
-        let update = aws
-            .dynamo_client()
-            .update_item()
-            .table_name(store.table())
-            .key(PK, AttributeValue::S(format!("K#{key}")))
-            .key(SK, AttributeValue::S("E".to_owned()))
-            .update_expression("SET #it = :it")
-            .expression_attribute_names("#it", attribute)
-            .expression_attribute_values(":it", value);
-        update.send().await.unwrap();
+        spoil(&store, &key, "E", attribute, value).await;
         let error = store.entry(&key).await.unwrap_err();
-        assert_eq!(error.0.name, ErrorName::Internal, "{error}");
+        assert_eq!(error.0.name, ErrorName::LedgerUnreadable, "{error}");
         assert!(error.0.message.contains(key.as_str()), "{error}");
-        store.entries(&[key]).await.unwrap_err();
+        // One that cannot be read hides no other.
+        let looked = store.entries(&[key.clone(), sample::key("well")]).await.unwrap();
+        assert_eq!(looked.entries.iter().map(|entry| &entry.key).collect::<Vec<_>>(), [&sample::key("well")]);
+        assert_eq!(looked.unreadable, [(key, error.0)]);
     }
+}
+
+/// What makes an entry's row one that cannot be read.
+fn damages() -> [(&'static str, Option<AttributeValue>); 6] {
+    [
+        ("v", Some(AttributeValue::N("99".to_owned()))),
+        ("pending", Some(AttributeValue::S("{\"attempt\":".to_owned()))),
+        ("rev", Some(AttributeValue::S("1".to_owned()))),
+        ("untold", Some(AttributeValue::N("1".to_owned()))),
+        ("tries", None),
+        ("last", None),
+    ]
+}
+
+/// An entry with an attempt under way and a step that waits for it.
+async fn under_way(store: &Dynamo, name: &str) -> Entry {
+    let key = sample::key(name);
+    let entry = Entry { result: None, failure: None, late: None, ..sample::full_entry(name) };
+    let attempt = Some(sample::attempt(name, 2, "leader"));
+    store.commit(&Change { attempt, ..Change::of(entry) }).await.unwrap();
+    store.wait(&key, &sample::wait(&sample::asker("leader", "image"), "token", 0, sample::NOW)).await.unwrap();
+    store.entry(&key).await.unwrap().unwrap()
+}
+
+/// Whatever is wrong with the row, the attempt that it had under way is pending again, and the row as it was stays.
+#[tokio::test]
+async fn what_is_under_way_survives_a_damaged_entry() {
+    let store = table().await;
+    for (attribute, value) in damages() {
+        let entry = under_way(&store, attribute).await;
+        let key = &entry.key;
+        spoil(&store, key, "E", attribute, value).await;
+        let damaged = rows(&store, key, "E").await;
+        store.mend(key, sample::NOW).await.unwrap();
+
+        let mended = store.entry(key).await.unwrap().unwrap();
+        let pending = mended.pending.as_ref().unwrap();
+        assert_eq!((pending.attempt, pending.stage), (Attempt(2), Stage::Submitted), "{attribute}");
+        assert_eq!(
+            (pending.request_id.as_deref(), &pending.leader),
+            (Some("request-1"), &sample::asker("leader", "image"))
+        );
+        assert_eq!((mended.due, mended.untold, &mended.result), (Some(sample::NOW), false, &None));
+        assert!(mended.last >= Attempt(2), "a number is not given out twice");
+        assert_eq!(store.due(sample::NOW, 100).await.unwrap().iter().filter(|due| *due == key).count(), 1);
+
+        // Beside it is what was there, out of the index.
+        let aside = rows(&store, key, "X#").await;
+        let kept = |row: &HashMap<String, AttributeValue>| {
+            let mut row = row.clone();
+            row.retain(|name, _| ![SK, DUE_SHARD, EXPIRES_AT].contains(&name.as_str()));
+            row
+        };
+        assert_eq!(aside.iter().map(kept).collect::<Vec<_>>(), damaged.iter().map(kept).collect::<Vec<_>>());
+        assert_eq!((aside[0].contains_key(DUE_SHARD), aside[0].contains_key(EXPIRES_AT)), (false, true));
+
+        // Once is enough.
+        store.mend(key, sample::NOW + 1).await.unwrap();
+        assert_eq!(store.entry(key).await.unwrap(), Some(mended));
+        assert_eq!(rows(&store, key, "X#").await.len(), 1, "{attribute}");
+    }
+}
+
+/// Nobody can ask after an attempt whose row cannot be read: it fails, and is not paid again unasked.
+#[tokio::test]
+async fn an_attempt_that_cannot_be_read_is_of_unknown_fate() {
+    let store = table().await;
+    for (attribute, value) in [("v", Some(AttributeValue::N("99".to_owned()))), ("request", None), ("hold", None)] {
+        let entry = under_way(&store, &format!("attempt {attribute}")).await;
+        spoil(&store, &entry.key, "A#000002", attribute, value).await;
+        assert!(store.attempt(&entry.key, Attempt(2)).await.unwrap_err().is_unreadable(), "{attribute}");
+        store.mend(&entry.key, sample::NOW).await.unwrap();
+        let mended = store.entry(&entry.key).await.unwrap().unwrap();
+        let failed = mended.failure.as_ref().unwrap();
+        assert_eq!((mended.pending.as_ref(), mended.last, mended.untold), (None, Attempt(2), true));
+        assert_eq!((failed.failure.name, failed.retryable), (ErrorName::StepUnknown, false));
+        assert_eq!(rows(&store, &entry.key, "X#").await.len(), 1);
+    }
+}
+
+/// An entry that is well is left alone, as is one that is not there.
+#[tokio::test]
+async fn what_is_well_is_not_mended() {
+    let store = table().await;
+    let entry = under_way(&store, "well").await;
+    store.mend(&entry.key, sample::NOW).await.unwrap();
+    assert_eq!(store.entry(&entry.key).await.unwrap(), Some(entry.clone()));
+    store.mend(&sample::key("nowhere"), sample::NOW).await.unwrap();
+    assert_eq!(store.entry(&sample::key("nowhere")).await.unwrap(), None);
+    assert!(rows(&store, &entry.key, "X#").await.is_empty());
 }
 
 /// Errors of a table or a bucket that is not there are told apart from an answer.

@@ -50,17 +50,16 @@ fn without_lost_pending(entry: &Entry, remains: &Remains<'_>, now: Millis) -> Op
     if remains.attempts.iter().any(|remnant| remnant.attempt == pending.attempt && remnant.row.is_some()) {
         return None;
     }
-    let message = "the record of the attempt under way cannot be read; it may have been accepted and billed";
-    let failure = Failed {
-        attempt: pending.attempt,
-        failure: Failure::new(ErrorName::StepUnknown, message),
-        retryable: false,
-        not_before: now,
-        leader: pending.leader.clone(),
-    };
+    let failure = unknown_fate(pending.attempt, pending.leader.clone(), now);
     let mut entry = Entry { pending: None, failure: Some(failure), untold: true, ..entry.clone() };
     entry.due = due_of(&entry, now + TELL_GRACE);
     Some(entry)
+}
+
+fn unknown_fate(attempt: Attempt, leader: Asker, now: Millis) -> Failed {
+    let message = "the record of the attempt under way cannot be read; it may have been accepted and billed";
+    let failure = Failure::new(ErrorName::StepUnknown, message);
+    Failed { attempt, failure, retryable: false, not_before: now, leader }
 }
 
 fn anew(key: &ContentKey, remains: &Remains<'_>, now: Millis) -> Entry {
@@ -73,6 +72,11 @@ fn anew(key: &ContentKey, remains: &Remains<'_>, now: Millis) -> Entry {
     let latest = remains.attempts.iter().find(|remnant| remnant.attempt == highest);
     if let Some(row) = latest.and_then(|remnant| remnant.row.as_ref()).filter(|row| row.state == AttemptState::Open) {
         entry.pending = pending(row, &remains.waiters, now);
+    }
+    // One whose row cannot be read either may be under way: whoever waits for it does not pay again unasked.
+    if latest.is_some_and(|remnant| remnant.row.is_none()) {
+        let eldest = remains.waiters.iter().min_by_key(|waiter| waiter.since);
+        entry.failure = eldest.map(|waiter| unknown_fate(highest, waiter.asker.clone(), now));
     }
     // One that had been given up and has ended after all may not have been taken in. Looking at it again changes nothing.
     let given_up = |row: &AttemptRow| matches!(row.state, AttemptState::Lost | AttemptState::Failed);

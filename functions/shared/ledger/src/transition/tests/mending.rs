@@ -67,6 +67,18 @@ fn a_pending_attempt_without_its_row_is_not_paid_again_unasked() {
 }
 
 #[test]
+fn where_neither_entry_nor_attempt_can_be_read_nobody_pays_again_unasked() {
+    let (claimed, _) = claimed();
+    let remains = remains(vec![(Attempt(1), None)], vec![waiter("leader", 1, 0)]);
+    let entry = mended(&claimed.key, &remains, NOW).unwrap();
+    assert!(entry.pending.is_none() && entry.untold);
+    let shared = answer(&entry, &waiter("leader", 1, 0), false, NOW);
+    assert!(matches!(shared, Answer::Shared(failure) if failure.name == ErrorName::StepUnknown));
+    // Who comes later asks.
+    assert!(matches!(answer(&entry, &waiter("late", 0, 0), false, NOW), Answer::Claim(_)));
+}
+
+#[test]
 fn what_ended_late_is_looked_at_again() {
     let (claimed, row) = claimed();
     for (state, reported, late) in [

@@ -1,0 +1,92 @@
+//! Starting the stacks of a test binary, each once and in a folder of its own.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use fresco_ledger::rows::Millis;
+use fresco_local::stack::{Layout, Options, Stack};
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+
+/// Typical seconds times this.
+const SCALE: f64 = 0.02;
+/// The folder of crash points, in that of the stack.
+pub(crate) const CRASHES: &str = "crashes";
+
+/// The stack outlives the runtime of the test that asks first, so it has one of its own.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
+static SHARED: OnceCell<Arc<Stack>> = OnceCell::const_new();
+/// The one that no webhook reaches. A suite may have both.
+pub(crate) static ASKING: OnceCell<Arc<Stack>> = OnceCell::const_new();
+
+/// What differs between stacks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setup {
+    /// Its folder.
+    pub(crate) name: &'static str,
+    pub(crate) parameters: &'static [(&'static str, &'static str)],
+    pub(crate) crashes: bool,
+    pub(crate) wait_scale: Option<f64>,
+    pub(crate) lifecycle_now: Option<Millis>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Setup { name: "shared", parameters: &[], crashes: false, wait_scale: None, lifecycle_now: None }
+    }
+}
+
+impl Setup {
+    /// The state machine hardly pauses before it tries again.
+    pub(crate) fn hurried(self) -> Self {
+        Setup { wait_scale: Some(0.1), ..self }
+    }
+
+    /// No webhook reaches it.
+    pub(crate) fn without_webhooks(self) -> Self {
+        Setup { name: "asking", parameters: &[("PublicUrl", "none")], ..self }
+    }
+
+    pub(crate) async fn start(self) -> Stack {
+        let layout = Layout::find().expect("the project");
+        let instance = folder(&layout).join(self.name);
+        let parameters =
+            self.parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let crashes = self.crashes.then(|| instance.join(CRASHES));
+        let Setup { wait_scale, lifecycle_now, .. } = self;
+        let options = Options { parameters, crashes, wait_scale, lifecycle_now, ..Options::new(layout) };
+        let options = Options { scale: SCALE, instance, ..options };
+        Stack::start(options).await.unwrap_or_else(|error| panic!("the stack does not start: {error}"))
+    }
+}
+
+/// Where the local AWS of this test binary listens, for suites that need no more of it.
+pub async fn endpoint_url() -> String {
+    shared(Setup::default()).await.endpoint_url().to_owned()
+}
+
+/// The stack that all tests of the binary share; the first to ask starts it.
+pub(crate) async fn shared(setup: Setup) -> Arc<Stack> {
+    started(&SHARED, setup).await
+}
+
+pub(crate) async fn started(cell: &'static OnceCell<Arc<Stack>>, setup: Setup) -> Arc<Stack> {
+    let start = async move { Arc::new(RUNTIME.spawn(setup.start()).await.expect("the stack starts")) };
+    Arc::clone(cell.get_or_init(|| start).await)
+}
+
+/// A folder for this process's stacks. A static is never dropped, so each suite removes what those before it left; their
+/// processes ended with them.
+fn folder(layout: &Layout) -> PathBuf {
+    let home = layout.root().join("target/tmp");
+    std::fs::create_dir_all(&home).expect("a folder for the tests' stacks");
+    for old in std::fs::read_dir(&home).expect("the folder").flatten() {
+        let name = old.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix("stack-"));
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            // What cannot be removed now is removed by the next.
+            let _ = std::fs::remove_dir_all(old.path());
+        }
+    }
+    home.join(format!("stack-{}", std::process::id()))
+}

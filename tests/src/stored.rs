@@ -1,0 +1,125 @@
+//! What a person, a fault or time does to what a stack has stored, behind its back: objects of its buckets and rows of its
+//! table.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use fresco_engine::platform::Platform;
+use fresco_ledger::dynamo::{PK, SK};
+use fresco_ledger::rows::Millis;
+use fresco_ledger::traits::{Change, CommitError, Entries, ListedObject, ObjectHead, Objects, Storage, Usage};
+use fresco_pipeline::ids::ContentKey;
+
+use crate::World;
+
+/// The sort key of an entry.
+const ENTRY: &str = "E";
+
+/// What makes a row one that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damage {
+    /// An attribute that every such row has is gone.
+    Lost(&'static str),
+    /// It is of this layout.
+    Layout(u32),
+}
+
+impl World {
+    /// Makes a bucket.
+    pub async fn make_bucket(&self, bucket: &str) {
+        let answer = self.aws_request(reqwest::Method::PUT, "s3", &format!("/{bucket}")).send().await;
+        assert!(answer.expect("an answer").status().is_success(), "{bucket} is made");
+    }
+
+    /// Puts an object into the stack's bucket.
+    pub async fn put_object(&self, key: &str, bytes: &'static [u8]) {
+        let put = self.client.engine().platform.objects().put(key, bytes.into(), "image/png").await;
+        put.expect("it is put");
+    }
+
+    /// Removes an object of the stack's bucket, as its expiry or a person may.
+    pub async fn remove_object(&self, key: &str) {
+        let path = format!("/{}/{key}", self.output("BucketName"));
+        let answer = self.aws_request(reqwest::Method::DELETE, "s3", &path).send().await;
+        assert!(answer.expect("an answer").status().is_success(), "{key} is removed");
+    }
+
+    /// What the stack's bucket says of an object.
+    pub async fn head(&self, key: &str) -> Option<ObjectHead> {
+        self.client.engine().platform.objects().head(key).await.expect("an answer")
+    }
+
+    /// Everything beneath a prefix of a bucket, up to a thousand objects.
+    pub async fn listed(&self, bucket: &str, prefix: &str) -> Vec<ListedObject> {
+        self.aws().objects(bucket).list(prefix, "").await.expect("a listing")
+    }
+
+    /// A whole object of any bucket.
+    pub async fn object_of(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
+        self.aws().objects(bucket).get(key).await.expect("an answer").map(|bytes| bytes.to_vec())
+    }
+
+    /// The stack's bucket.
+    pub fn bucket(&self) -> String {
+        self.output("BucketName")
+    }
+
+    /// The account of what the stack's bucket holds.
+    pub async fn usage(&self) -> Usage {
+        self.ledger().usage().await.expect("an answer")
+    }
+
+    /// Makes a result older by what its entry says of it. Its objects stay as young as they are: they are older in nobody's
+    /// eyes, since the earlier of the two times counts.
+    pub async fn age_result(&self, key: &ContentKey, by: Millis) {
+        let ledger = self.ledger();
+        loop {
+            let mut entry = ledger.entry(key).await.expect("an answer").expect("an entry");
+            entry.result.as_mut().expect("a result").created_at -= by;
+            match ledger.commit(&Change::of(entry)).await {
+                Ok(()) => return,
+                // Somebody was quicker: what they wrote ages instead.
+                Err(CommitError::Conflict) => {}
+                Err(error) => panic!("a result does not age: {error}"),
+            }
+        }
+    }
+
+    /// Damages an entry's row.
+    pub async fn damage_entry(&self, key: &ContentKey, damage: Damage) {
+        self.damage(key, ENTRY, damage).await;
+    }
+
+    /// Damages the row of an attempt.
+    pub async fn damage_attempt(&self, key: &ContentKey, attempt: u32, damage: Damage) {
+        self.damage(key, &format!("A#{attempt:06}"), damage).await;
+    }
+
+    async fn damage(&self, key: &ContentKey, sk: &str, damage: Damage) {
+        let client = self.aws().dynamo_client();
+        let update = client.update_item().table_name(self.output("TableName")).set_key(Some(row(key, sk)));
+        let update = update.condition_expression(format!("attribute_exists({PK})"));
+        let update = match damage {
+            Damage::Lost(name) => update.update_expression("REMOVE #it").expression_attribute_names("#it", name),
+            Damage::Layout(version) => update
+                .update_expression("SET v = :v")
+                .expression_attribute_values(":v", AttributeValue::N(version.to_string())),
+        };
+        update.send().await.expect("the row is damaged");
+    }
+
+    /// The rows that were put aside when the entry was made anew.
+    pub async fn put_aside(&self, key: &ContentKey) -> Vec<HashMap<String, AttributeValue>> {
+        let client = self.aws().dynamo_client();
+        let query = client.query().table_name(self.output("TableName"));
+        let query = query.key_condition_expression(format!("{PK} = :pk AND begins_with({SK}, :aside)"));
+        let query = query.expression_attribute_values(":pk", AttributeValue::S(format!("K#{key}")));
+        let query = query.expression_attribute_values(":aside", AttributeValue::S("X#".to_owned()));
+        query.send().await.expect("an answer").items.unwrap_or_default()
+    }
+}
+
+fn row(key: &ContentKey, sk: &str) -> HashMap<String, AttributeValue> {
+    let text = |text: String| AttributeValue::S(text);
+    HashMap::from([(PK.to_owned(), text(format!("K#{key}"))), (SK.to_owned(), text(sk.to_owned()))])
+}

@@ -1,0 +1,271 @@
+//! What is stored goes away, is damaged or grows old: a hit is never handed out on it, what is paid is not paid again while
+//! it is under way, and a run mends what it comes upon.
+
+#![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
+
+use fresco_engine::{Manifest, Preview, Why};
+use fresco_ledger::rows::{RunStatus, Source, Stage};
+use fresco_pipeline::error::ErrorName;
+use fresco_pipeline::ids::{Attempt, ContentKey};
+use fresco_tests::{DAY, Damage, World};
+use serde_json::json;
+use tokio::sync::Mutex;
+
+/// The queue is the whole simulator's.
+static QUEUE: Mutex<()> = Mutex::const_new(());
+
+/// One step of this prompt. Documents of other prompts are other pipelines.
+fn document(prompt: &str) -> String {
+    format!(
+        "name: \"{prompt}\"\nsteps: [{{ name: image, type: text_to_image, model: flux_schnell, params: {{ prompt: \"{prompt}\", seed: 3 }} }}]\n"
+    )
+}
+
+async fn run(world: &World, prompt: &str) -> Manifest {
+    let manifest = world.run(&document(prompt), "unused").await;
+    assert_eq!(manifest.status, RunStatus::Succeeded, "{prompt}: {:?}", manifest.failure);
+    manifest
+}
+
+fn only(preview: &Preview) -> Option<Why> {
+    preview.steps[0].why.clone()
+}
+
+fn key(manifest: &Manifest) -> &ContentKey {
+    manifest.steps[0].key.as_ref().unwrap()
+}
+
+/// The run makes it anew, under a new attempt; what it made is there, and the next run finds it.
+async fn made_anew(world: &World, prompt: &str, why: Why) -> Manifest {
+    let (submits, preview) = (world.requests_for(prompt).await.len(), world.preview(&document(prompt), "unused").await);
+    assert_eq!(only(&preview), Some(why), "{prompt}");
+    let anew = run(world, prompt).await;
+    let step = &anew.steps[0];
+    assert_eq!(step.source, Some(Source::Generated), "{prompt}");
+    let result = world.entry(key(&anew)).await.result.unwrap();
+    assert_eq!((Some(result.attempt), &result.outputs), (step.attempt, &step.outputs), "{prompt}");
+    assert_eq!(world.client.object(&step.outputs[0].key).await.unwrap().len() as u64, step.outputs[0].bytes);
+    let next = run(world, prompt).await;
+    assert_eq!((next.steps[0].source, next.steps[0].attempt), (Some(Source::Hit), step.attempt), "{prompt}");
+    assert_eq!(world.requests_for(prompt).await.len(), submits + 1, "{prompt}");
+    anew
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_is_gone_or_another_is_made_anew() {
+    let world = World::get().await;
+    for (prompt, is_there) in [("gone by hand", false), ("short by hand", true)] {
+        let first = run(&world, prompt).await;
+        let object = &first.steps[0].outputs[0].key;
+        if is_there {
+            world.put_object(object, b"not the picture").await;
+        } else {
+            world.remove_object(object).await;
+        }
+        let anew = made_anew(&world, prompt, Why::Gone).await;
+        assert_eq!(anew.steps[0].attempt, Some(Attempt(2)), "{prompt}");
+        assert_ne!(&anew.steps[0].outputs[0].key, object, "what is under the old key is nobody's");
+        assert_eq!(anew.steps[0].outputs[0].sha256, first.steps[0].outputs[0].sha256, "seeded, so the same picture");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_that_cannot_be_read_is_made_anew_and_kept_aside() {
+    let world = World::get().await;
+    for (prompt, damage, least) in [
+        ("an entry without tries", Damage::Lost("tries"), 2),
+        ("an entry of another layout", Damage::Layout(99), 2),
+        // Its attempts are there still, but not every number that was given out: many are passed over.
+        ("an entry without a number", Damage::Lost("last"), 1_000),
+    ] {
+        let first = run(&world, prompt).await;
+        let before = world.entry(key(&first)).await;
+        world.damage_entry(key(&first), damage).await;
+        let anew = made_anew(&world, prompt, Why::Unreadable).await;
+        assert!(anew.steps[0].attempt >= Some(Attempt(least)), "{prompt}: {:?}", anew.steps[0].attempt);
+        // Whoever wants to look at the row finds it, and in it what its result was.
+        let aside = world.put_aside(key(&first)).await;
+        assert_eq!(aside.len(), 1, "{prompt}");
+        let result = aside[0]["result"].as_s().unwrap();
+        assert!(result.contains(&before.result.unwrap().outputs[0].key), "{prompt}: {result}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_under_way_is_not_paid_again_when_its_entry_is_damaged() {
+    let _queue = QUEUE.lock().await;
+    let world = World::get().await;
+    // Who comes upon the damage: another run, the sweep, or the webhook.
+    let cases = [
+        ("damaged, and joined", Damage::Layout(99)),
+        ("damaged, and swept", Damage::Lost("rev")),
+        ("damaged, and reported", Damage::Lost("untold")),
+    ];
+    world.control("settings", &json!({"concurrency": 0})).await;
+    let mut runs = Vec::new();
+    for (prompt, damage) in cases {
+        let first = world.start(&document(prompt), "unused").await;
+        let source = async || world.step(&first, "image").await.and_then(|step| step.source);
+        world.until("it is submitted", async || source().await == Some(Source::Generated)).await;
+        let key = world.step(&first, "image").await.unwrap().key.unwrap();
+        if prompt == cases[1].0 {
+            // The sweep looks at what is due.
+            world.age(&key, 1_000_000).await;
+        }
+        world.damage_entry(&key, damage).await;
+        assert_eq!(only(&world.preview(&document(prompt), "unused").await), Some(Why::Unreadable), "{prompt}");
+        runs.push((first, key));
+    }
+
+    let [joined, swept, reported] = [0, 1, 2].map(|case| &runs[case].1);
+    let other = world.start(&document(cases[0].0), "unused").await;
+    world.until("the other run has joined", async || world.waiters(joined).await.len() == 2).await;
+    world.until("its entry is mended", async || !world.put_aside(joined).await.is_empty()).await;
+    world.client.sweep().await.unwrap();
+    for key in [joined, swept] {
+        let pending = world.entry(key).await.pending.unwrap();
+        assert_eq!((pending.attempt, pending.stage), (Attempt(1), Stage::Submitted));
+    }
+    assert!(world.put_aside(reported).await.is_empty(), "nobody has come upon it yet");
+    world.control("settings", &json!({"concurrency": 40})).await;
+
+    let other = world.ended(&other).await;
+    assert_eq!((other.status, other.steps[0].source), (RunStatus::Succeeded, Some(Source::Joined)));
+    for ((first, key), (prompt, _)) in runs.iter().zip(cases) {
+        let manifest = world.ended(first).await;
+        let step = &manifest.steps[0];
+        assert_eq!((step.source, step.attempt), (Some(Source::Generated), Some(Attempt(1))), "{prompt}");
+        assert_eq!(world.requests_for(prompt).await.len(), 1, "{prompt}: paid once");
+        assert_eq!(world.put_aside(key).await.len(), 1, "{prompt}");
+        assert_eq!(run(&world, prompt).await.steps[0].source, Some(Source::Hit), "{prompt}");
+        assert_eq!(world.record(first).await.0.held.as_micros(), 0, "{prompt}");
+    }
+}
+
+/// Nobody can ask after a job whose record cannot be read: that is said, and it is not paid again unasked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_that_cannot_be_read_is_paid_again_only_when_asked() {
+    let _queue = QUEUE.lock().await;
+    let world = World::get().await;
+    // The second as after going back to an older version of Fresco.
+    for (prompt, entry_too) in [("an attempt of another layout", false), ("both of another layout", true)] {
+        world.control("settings", &json!({"concurrency": 0})).await;
+        let first = world.start(&document(prompt), "unused").await;
+        let source = async || world.step(&first, "image").await.and_then(|step| step.source);
+        world.until("it is submitted", async || source().await == Some(Source::Generated)).await;
+        let key = world.step(&first, "image").await.unwrap().key.unwrap();
+        // The webhook may be too late to find out; sweep looks at what is due.
+        world.age(&key, 1_000_000).await;
+        world.damage_attempt(&key, 1, Damage::Layout(99)).await;
+        if entry_too {
+            world.damage_entry(&key, Damage::Layout(99)).await;
+        }
+        world
+            .until("it is found out, and told", async || {
+                // As it does every minute.
+                world.client.sweep().await.unwrap();
+                world.age(&key, 1_000_000).await;
+                world.record(&first).await.0.status.is_final()
+            })
+            .await;
+        world.control("settings", &json!({"concurrency": 40})).await;
+        let manifest = world.ended(&first).await;
+        let why = manifest.steps[0].failure.as_ref().map(|failure| failure.name);
+        assert_eq!((manifest.status, why), (RunStatus::Failed, Some(ErrorName::StepUnknown)), "{prompt}");
+        assert_eq!(world.requests_for(prompt).await.len(), 1, "{prompt}");
+        let again = run(&world, prompt).await;
+        assert_eq!((again.steps[0].source, again.steps[0].attempt), (Some(Source::Generated), Some(Attempt(2))));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_near_its_end_is_renewed_by_its_use() {
+    let world = World::get().await;
+    let prompt = "half a day is left";
+    let first = run(&world, prompt).await;
+    let (key, object) = (key(&first), &first.steps[0].outputs[0].key);
+    let written = world.head(object).await.unwrap().modified_at;
+    world.age_result(key, 13 * DAY / 2).await;
+    let aged = world.entry(key).await;
+    // S3's times are of whole seconds.
+    world.until("a second has passed", async || world.now() >= written + 1_000).await;
+
+    // A plan writes nothing, and it is a hit.
+    let preview = world.preview(&document(prompt), "unused").await;
+    assert_eq!((only(&preview), world.entry(key).await), (None, aged.clone()));
+    let before = world.now();
+    let hit = run(&world, prompt).await;
+    assert_eq!((hit.steps[0].source, hit.function_calls), (Some(Source::Hit), 1));
+    assert_eq!(hit.steps[0].outputs, first.steps[0].outputs);
+    let (renewed, head) = (world.entry(key).await, world.head(object).await.unwrap());
+    assert!(head.modified_at > written, "{} > {written}", head.modified_at);
+    let (was, is) = (aged.result.unwrap(), renewed.result.unwrap());
+    assert!(is.created_at >= before && is.created_at <= world.now(), "{is:?}");
+    assert_eq!(fresco_ledger::rows::Ready { created_at: was.created_at, ..is.clone() }, was, "nothing else moved");
+    assert_eq!(world.client.object(object).await.unwrap().len() as u64, is.outputs[0].bytes);
+    let saved = fresco_local::client::save(&world.client, &hit, tempfile::tempdir().unwrap().path()).await.unwrap();
+    assert_eq!(saved.files[0].name, "image.jpg", "its media type is as it was");
+
+    // Now it is young, and the next use writes nothing.
+    let entry = world.entry(key).await;
+    assert_eq!(run(&world, prompt).await.steps[0].source, Some(Source::Hit));
+    assert_eq!((world.entry(key).await, world.head(object).await.unwrap()), (entry, head));
+    assert_eq!(world.requests_for(prompt).await.len(), 1);
+}
+
+/// A step that knows its input only while the run goes on finds its result then, and renews it then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_that_generate_finds_is_renewed_too() {
+    let world = World::get().await;
+    let document = r#"
+name: renewed by generate
+steps:
+  - { name: scene, type: text_to_image, model: flux_schnell, params: { prompt: "renewed, a scene", seed: 1 } }
+  - { name: edit, type: image_to_image, model: kontext, input_from: scene, params: { prompt: "renewed, an edit" } }
+"#;
+    let first = world.run(document, "unused").await;
+    let key = first.steps[1].key.as_ref().unwrap();
+    world.age_result(key, 13 * DAY / 2).await;
+    world.remove_object(&first.steps[0].outputs[0].key).await;
+    let before = world.now();
+    let again = world.run(document, "unused").await;
+    let sources: Vec<_> = again.steps.iter().map(|step| step.source).collect();
+    assert_eq!(sources, [Some(Source::Generated), Some(Source::Hit)], "the same bytes are the same input");
+    assert_eq!(again.steps[1].outputs, first.steps[1].outputs);
+    assert!(world.entry(key).await.result.unwrap().created_at >= before);
+    assert_eq!(world.requests_for("renewed, an edit").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_past_its_end_is_made_anew() {
+    let world = World::get().await;
+    // Within an hour of its end it may be gone at any time, whoever's clock is off.
+    for (prompt, age) in [("seven days are over", 7 * DAY), ("an hour is left", 7 * DAY - DAY / 24)] {
+        let first = run(&world, prompt).await;
+        world.age_result(key(&first), age).await;
+        made_anew(&world, prompt, Why::Expired).await;
+    }
+}
+
+/// S3 expires the outputs by the template's rule, which a start of the local stack carries out as of any day.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_lifecycle_has_removed_is_made_anew() {
+    let prompt = "a week passes";
+    let world = World::own("lifecycle", None).await;
+    let first = run(&world, prompt).await;
+    let object = first.steps[0].outputs[0].key.clone();
+    let now = world.now();
+    world.close().await;
+
+    // A day before the end everything is there.
+    let world = World::own("lifecycle", Some(now + 6 * DAY)).await;
+    assert_eq!(run(&world, prompt).await.steps[0].source, Some(Source::Hit));
+    world.close().await;
+
+    let world = World::own("lifecycle", Some(now + 9 * DAY)).await;
+    assert_eq!(world.head(&object).await, None, "removed");
+    assert!(world.listed(&world.bucket(), "outputs/").await.is_empty());
+    let anew = made_anew(&world, prompt, Why::Gone).await;
+    assert_eq!((anew.steps[0].attempt, world.requests_for(prompt).await.len()), (Some(Attempt(2)), 2));
+    world.close().await;
+}
