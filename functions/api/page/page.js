@@ -88,6 +88,11 @@
     }
   }
 
+  function sentence(text) {
+    if (!text) return "";
+    return text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+  }
+
   /** The link is over, or the run is gone. What is drawn stays. */
   function ended(status, problem) {
     over = true;
@@ -95,17 +100,19 @@
     clearInterval(ticking);
     const gone = status === 404 || status === 410;
     const words = gone ? "This run is not there, or not any more." : "This link does not work, or not any more.";
-    const help = gone ? problem.advice ?? "" : "Links to a run live for 24 hours: ask whoever sent you this one for a new one.";
+    // The problem's own advice is for those who call the API, not for those who were sent a link.
+    const help = gone ? "" : "Links to a run live for 24 hours: ask whoever sent you this one for a new one.";
+    const advice = `${sentence(problem.detail)} ${help}`.trim();
     const box = at("over");
     view.cause(box, {
-      message: problem.title && !problem.detail ? `${words} ${problem.title}` : words,
-      advice: `${problem.detail ?? ""} ${help}`.trim(),
+      message: problem.detail || !problem.title ? words : `${words} ${sentence(problem.title)}`,
+      advice,
       name: problem.code,
     });
     if (run === null) {
       at("status").dataset.state = "over";
       at("status").textContent = "Not available";
-      at("summary").hidden = true;
+      at("summary").hidden = at("begun").hidden = true;
       document.body.dataset.asked = "yes";
       document.title = "Not available – Fresco";
       return say("");
@@ -113,7 +120,7 @@
     // At its head the page would jump; and whoever reads at its end would not see it.
     box.hidden = true;
     const as = new Date().toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
-    say(`${words} What you see is from ${as} and changes no more. ${problem.detail ?? ""} ${help}`.trim());
+    say(`${words} What you see is from ${as} and changes no more. ${advice}`);
   }
 
   function say(words, retry = false) {
