@@ -43,6 +43,7 @@ impl Platform for Ahead {
     type Ledger = <AwsPlatform as Platform>::Ledger;
     type Objects = <AwsPlatform as Platform>::Objects;
     type Tokens = <AwsPlatform as Platform>::Tokens;
+    type Executions = <AwsPlatform as Platform>::Executions;
     type HandOver = <AwsPlatform as Platform>::HandOver;
     type Media = <AwsPlatform as Platform>::Media;
     type Clock = Later;
@@ -57,6 +58,10 @@ impl Platform for Ahead {
 
     fn tokens(&self) -> &Self::Tokens {
         self.platform.tokens()
+    }
+
+    fn executions(&self) -> &Self::Executions {
+        self.platform.executions()
     }
 
     fn hand_over(&self) -> &Self::HandOver {

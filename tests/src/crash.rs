@@ -29,6 +29,8 @@ pub enum Function {
     Sweep,
     /// report.
     Report,
+    /// api.
+    Api,
 }
 
 impl World {

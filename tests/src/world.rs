@@ -10,6 +10,7 @@ use fresco_ledger::aws::Aws;
 use fresco_ledger::dynamo::Dynamo;
 use fresco_ledger::rows::{Asker, Entry, Millis, StepRow};
 use fresco_ledger::traits::Entries;
+use fresco_local::api::{Api, ApiError, Inputs};
 use fresco_local::client::{Client, Parts};
 use fresco_local::stack::Stack;
 use fresco_pipeline::ids::{ContentKey, RunId, StepName};
@@ -27,7 +28,9 @@ pub struct World {
     stack: Arc<Stack>,
     aws: Aws,
     http: reqwest::Client,
-    /// A client.
+    /// A client of the API: what a person asks of the stack.
+    pub api: Api,
+    /// The table and the bucket: what a test looks at.
     pub client: Client,
 }
 
@@ -134,26 +137,43 @@ impl World {
         let aws = fresco_ledger::aws::connect_local(stack.endpoint_url()).await;
         let client = Client::new(&aws, &Parts::of(&stack)).expect("a client");
         let _ = rustls::crypto::ring::default_provider().install_default();
-        World { stack, aws, http: reqwest::Client::builder().no_proxy().build().expect("an HTTP client"), client }
+        let api = Api::new(&fresco_local::stack::aws_config(&stack), &stack.api_url()).expect("a client of the API");
+        World { stack, aws, api, http: reqwest::Client::builder().no_proxy().build().expect("an HTTP client"), client }
     }
 
     /// Starts a run.
     pub async fn start(&self, document: &str, input: &str) -> RunId {
         let request =
             RunRequest { document: document.to_owned(), input: Some(input.to_owned()), ..RunRequest::default() };
-        self.client.start(&request).await.unwrap_or_else(|error| panic!("the run does not start: {error}\n{document}"))
+        self.begin(&request, &Inputs::default())
+            .await
+            .unwrap_or_else(|error| panic!("it does not start: {error}\n{document}"))
+    }
+
+    /// Starts a run of a request, through the API.
+    pub async fn begin(&self, request: &RunRequest, inputs: &Inputs) -> Result<RunId, ApiError> {
+        let started = self.api.start(request, inputs, None).await?;
+        Ok(RunId::parse(started.id).expect("an id"))
     }
 
     /// What a document would do.
     pub async fn preview(&self, document: &str, input: &str) -> Preview {
         let request =
             RunRequest { document: document.to_owned(), input: Some(input.to_owned()), ..RunRequest::default() };
-        self.client.preview(&request).await.unwrap_or_else(|error| panic!("it does not plan: {error}\n{document}"))
+        self.api
+            .plan(&request, &Inputs::default())
+            .await
+            .unwrap_or_else(|error| panic!("it does not plan: {error}\n{document}"))
     }
 
     /// Starts a run of a request and waits for its end.
     pub async fn run_request(&self, request: &RunRequest) -> Manifest {
-        let run = self.client.start(request).await.unwrap_or_else(|error| panic!("the run does not start: {error}"));
+        self.run_with(request, &Inputs::default()).await
+    }
+
+    /// The same with files that are given with it.
+    pub async fn run_with(&self, request: &RunRequest, inputs: &Inputs) -> Manifest {
+        let run = self.begin(request, inputs).await.unwrap_or_else(|error| panic!("the run does not start: {error}"));
         self.ended(&run).await
     }
 

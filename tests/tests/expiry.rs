@@ -5,6 +5,7 @@
 
 use fresco_engine::{Manifest, Preview, Why};
 use fresco_ledger::rows::{RunStatus, Source, Stage};
+use fresco_local::api::save;
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{Attempt, ContentKey};
 use fresco_tests::{DAY, Damage, World};
@@ -203,7 +204,9 @@ async fn a_result_near_its_end_is_renewed_by_its_use() {
     assert!(is.created_at >= before && is.created_at <= world.now(), "{is:?}");
     assert_eq!(fresco_ledger::rows::Ready { created_at: was.created_at, ..is.clone() }, was, "nothing else moved");
     assert_eq!(world.client.object(object).await.unwrap().len() as u64, is.outputs[0].bytes);
-    let saved = fresco_local::client::save(&world.client, &hit, tempfile::tempdir().unwrap().path()).await.unwrap();
+    let saved = save(&world.api, &world.api.run(&hit.run_id).await.unwrap(), &hit, tempfile::tempdir().unwrap().path())
+        .await
+        .unwrap();
     assert_eq!(saved.files[0].name, "image.jpg", "its media type is as it was");
 
     // Now it is young, and the next use writes nothing.

@@ -16,7 +16,7 @@ use fresco_ledger::contract::sample;
 use fresco_ledger::contract::tokens::OpensTokens;
 use fresco_ledger::dynamo::{DUE, DUE_INDEX, DUE_SHARD, Dynamo, EXPIRES_AT, PK, SK};
 use fresco_ledger::rows::{Entry, Stage};
-use fresco_ledger::traits::{Change, Entries, Objects, Runs, StoreError, Tokens, Told, Upload, Waiters};
+use fresco_ledger::traits::{Change, Entries, Executions, Objects, Runs, StoreError, Tokens, Told, Upload, Waiters};
 use fresco_ledger::{objects_contract, table_contract, tokens_contract};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};

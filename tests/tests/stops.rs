@@ -43,7 +43,7 @@ async fn a_run_is_stopped_in_its_middle() {
     world.control("settings", &json!({"concurrency": 1, "scale": 0.5})).await;
     let run = world.start(&document("stopped"), "unused").await;
     both_submitted(&world, &run).await;
-    let stopped = world.client.stop(&run).await.unwrap();
+    let stopped = world.api.stop(&run).await.unwrap();
     assert!(stopped.was_running);
     assert_eq!((stopped.done, stopped.going_on, stopped.cancelled), (0, 1, 1));
     let manifest = world.ended(&run).await;
@@ -55,7 +55,7 @@ async fn a_run_is_stopped_in_its_middle() {
             .is_some_and(|failure| matches!(failure.name, ErrorName::RunStopped | ErrorName::StepSkipped))
     }));
     // Again is no error, and does nothing.
-    assert!(!world.client.stop(&run).await.unwrap().was_running);
+    assert!(!world.api.stop(&run).await.unwrap().was_running);
 
     // What is worked on finishes into the ledger, and its hold ends; so does that of the cancelled one.
     let keys = [0, 1].map(|n| manifest.steps[n].key.clone().unwrap());
@@ -93,7 +93,7 @@ async fn a_run_is_stopped_in_its_middle() {
             step.is_some_and(|step| step.source.is_some())
         })
         .await;
-    let stopped = world.client.stop(&one).await.unwrap();
+    let stopped = world.api.stop(&one).await.unwrap();
     assert_eq!(stopped.cancelled, 0);
     assert_eq!(world.ended(&one).await.status, RunStatus::Stopped);
     concurrency(&world, 40).await;

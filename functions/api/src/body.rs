@@ -2,9 +2,9 @@
 
 use axum::extract::FromRequestParts;
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::request::Parts;
-use http::StatusCode;
 use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
@@ -35,7 +35,11 @@ pub(crate) fn kind(headers: &HeaderMap, body: &Bytes) -> Result<Kind, Problem> {
         _ => Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
-            if given.is_empty() { "the body has no content type".to_owned() } else { format!("`{essence}` is not taken") },
+            if given.is_empty() {
+                "the body has no content type".to_owned()
+            } else {
+                format!("`{essence}` is not taken")
+            },
             "Send application/json, or a pipeline document as application/yaml.",
         )),
     }
@@ -92,7 +96,11 @@ impl Query {
 }
 
 /// A number of a parameter, within bounds.
-pub(crate) fn number(name: &str, value: Option<String>, bounds: std::ops::RangeInclusive<i64>) -> Result<Option<i64>, Problem> {
+pub(crate) fn number(
+    name: &str,
+    value: Option<String>,
+    bounds: std::ops::RangeInclusive<i64>,
+) -> Result<Option<i64>, Problem> {
     let Some(text) = value else { return Ok(None) };
     match text.parse::<i64>().ok().filter(|number| bounds.contains(number)) {
         Some(number) => Ok(Some(number)),

@@ -67,14 +67,17 @@ async fn document(app: &App, inline: Option<Value>, upload: Option<String>) -> R
         (Some(Value::String(text)), None) => Ok(text),
         // A document may be JSON, and this is one; it is shown again as it is written here.
         (Some(document @ Value::Object(_)), None) => Ok(serde_json::to_string_pretty(&document).unwrap_or_default()),
-        (Some(_), None) => {
-            Err(Problem::bad_request("bad_json", "`pipeline` has to be the document's text, or the document as an object"))
-        }
+        (Some(_), None) => Err(Problem::bad_request(
+            "bad_json",
+            "`pipeline` has to be the document's text, or the document as an object",
+        )),
         (None, Some(id)) => match UploadId::parse(&id) {
             Some(id) => Ok(app.engine.uploaded_document(&id).await?),
             None => Err(no_upload(&id)),
         },
-        (None, None) => Err(Problem::bad_request("no_pipeline", "the request has neither `pipeline` nor `pipeline_upload`")),
+        (None, None) => {
+            Err(Problem::bad_request("no_pipeline", "the request has neither `pipeline` nor `pipeline_upload`"))
+        }
         (Some(_), Some(_)) => {
             Err(Problem::bad_request("two_pipelines", "the request has both `pipeline` and `pipeline_upload`"))
         }

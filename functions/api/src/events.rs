@@ -20,11 +20,7 @@ use crate::{runs, show};
 const OVERLAP: Millis = 5_000;
 
 /// `GET /runs/{id}/events`.
-pub(crate) async fn events(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    query: Query,
-) -> Result<Response, Problem> {
+pub(crate) async fn events(State(app): State<App>, Path(id): Path<String>, query: Query) -> Result<Response, Problem> {
     let [after] = query.take(["after"])?;
     let after = number("after", after, 0..=i64::MAX)?.unwrap_or(0);
     let run = runs::id_of(&id)?;

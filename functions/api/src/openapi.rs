@@ -147,7 +147,8 @@ fn input() -> Value {
 
 fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
     let key_says = "The same key gives the same run back, for as long as its record is kept.";
-    let key = parameter("header", "Idempotency-Key", key_says, json!({ "type": "string", "minLength": 1, "maxLength": 255 }));
+    let key =
+        parameter("header", "Idempotency-Key", key_says, json!({ "type": "string", "minLength": 1, "maxLength": 255 }));
     let get = |path, id, says, parameters, answer, problems| Operation {
         method: "get",
         path,
@@ -296,7 +297,9 @@ mod tests {
         let paths = document["paths"].as_object().unwrap();
         let mut described: Vec<(String, String)> = paths
             .iter()
-            .flat_map(|(path, methods)| methods.as_object().unwrap().keys().map(|method| (method.clone(), path.clone())))
+            .flat_map(|(path, methods)| {
+                methods.as_object().unwrap().keys().map(|method| (method.clone(), path.clone()))
+            })
             .collect();
         let mut served: Vec<(String, String)> =
             ROUTES.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();

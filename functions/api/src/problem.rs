@@ -23,12 +23,7 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(
-        status: StatusCode,
-        code: &str,
-        detail: impl Into<String>,
-        advice: impl Into<String>,
-    ) -> Self {
+    pub(crate) fn new(status: StatusCode, code: &str, detail: impl Into<String>, advice: impl Into<String>) -> Self {
         Problem { status, code: code.to_owned(), detail: detail.into(), advice: advice.into(), problems: Vec::new() }
     }
 
@@ -37,7 +32,12 @@ impl Problem {
     }
 
     pub(crate) fn not_found() -> Self {
-        Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing here", "See /openapi.json for what there is.")
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "there is nothing here",
+            "See /openapi.json for what there is.",
+        )
     }
 
     pub(crate) fn no_run() -> Self {

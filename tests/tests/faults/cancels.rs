@@ -33,7 +33,7 @@ async fn a_cancellation_is_a_request() {
                 world.step(&run, "image").await.is_some_and(|step| step.source == Some(Source::Generated))
             })
             .await;
-        world.client.stop(&run).await.unwrap();
+        world.api.stop(&run).await.unwrap();
         assert_eq!(world.ended(&run).await.status, RunStatus::Stopped, "{fault}");
         runs.push(run);
     }

@@ -9,7 +9,7 @@ use fresco_engine::{Manifest, RunRequest};
 use fresco_ledger::dynamo::Dynamo;
 use fresco_ledger::rows::{Entry, Millis, RunRow, RunStatus, Source, Stage, StepState};
 use fresco_ledger::traits::{Entries, Wait, Waiters};
-use fresco_local::client::gather;
+use fresco_local::api::{Inputs, gather};
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::money::Money;
@@ -53,7 +53,7 @@ impl Case {
     }
 
     /// What is run: one step, with the picture where it takes one.
-    pub(crate) async fn request(&self, folder: &Path) -> RunRequest {
+    pub(crate) async fn request(&self, folder: &Path) -> (RunRequest, Inputs) {
         let (kind, model) = match self.kind {
             Kind::Image => ("text_to_image", "flux_schnell"),
             Kind::Video => ("image_to_video", "hailuo"),
@@ -66,8 +66,8 @@ impl Case {
             self.prompt
         );
         let mut request = RunRequest { document, ..RunRequest::default() };
-        gather(&mut request, folder).await.unwrap();
-        request
+        let inputs = gather(&mut request, folder).await.unwrap();
+        (request, inputs)
     }
 }
 
@@ -90,7 +90,8 @@ impl Driver<'_> {
 
     /// Runs the row until it has ended and nothing is left to do. What was wrong.
     pub(crate) async fn run(&self, case: &Case) -> Result<Manifest, String> {
-        let run = self.world.client.start(&case.request(self.folder).await).await.map_err(|error| error.to_string())?;
+        let (request, inputs) = case.request(self.folder).await;
+        let run = self.world.begin(&request, &inputs).await.map_err(|error| error.to_string())?;
         let mut last = String::new();
         for _ in 0..LOOKS {
             let (row, steps) = self.world.client.status(&run).await.map_err(|error| error.to_string())?;

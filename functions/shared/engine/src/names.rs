@@ -26,9 +26,11 @@ pub struct Named {
 /// several. Step names are plain identifiers, so they are file names as they are.
 pub fn of_run(manifest: &Manifest) -> Vec<Named> {
     let steps = manifest.steps.iter();
-    of_steps(steps.map(|step| {
-        (step.name.as_str(), step.outputs.iter().map(|output| output.key.as_str()).collect::<Vec<_>>())
-    }))
+    of_steps(
+        steps.map(|step| {
+            (step.name.as_str(), step.outputs.iter().map(|output| output.key.as_str()).collect::<Vec<_>>())
+        }),
+    )
 }
 
 /// The same for steps by name, each with the keys of its outputs, in the document's order.

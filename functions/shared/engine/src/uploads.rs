@@ -39,7 +39,8 @@ impl UploadId {
             _ => return None,
         };
         let bytes = parts.next().filter(|bytes| bytes.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()?;
-        let digits = parts.next().filter(|digits| digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        let digits =
+            parts.next().filter(|digits| digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
         Some(UploadId { kind, bytes, digits: digits.to_owned() })
     }
 

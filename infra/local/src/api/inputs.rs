@@ -1,7 +1,7 @@
 //! Files and URLs that a document names: they are read or fetched here, looked at before anything is started, and kept in
 //! the stack under the hash of their content once the document is found to be well.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -21,9 +21,9 @@ use super::{Api, ApiError};
 pub struct Inputs(BTreeMap<String, (InputMedia, Bytes)>);
 
 impl Inputs {
-    /// How many there are.
+    /// How many there are; the same content under two names is one.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.0.values().map(|(media, _)| &media.key).collect::<BTreeSet<_>>().len()
     }
 
     /// Whether there are none.

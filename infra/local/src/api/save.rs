@@ -7,9 +7,9 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use fresco_engine::wire::RunView;
 use fresco_engine::Manifest;
 use fresco_engine::names::{self, MANIFEST, SHEET};
+use fresco_engine::wire::RunView;
 use fresco_ledger::rows::Output;
 use fresco_pipeline::catalogue::MediaKind;
 use serde::Serialize;
@@ -140,12 +140,7 @@ pub async fn save(api: &Api, view: &RunView, manifest: &Manifest, out: &Path) ->
 }
 
 /// Saves a run straight in a folder. Files that are there with the right content are left alone.
-pub async fn save_in(
-    api: &Api,
-    view: &RunView,
-    manifest: &Manifest,
-    folder: &Path,
-) -> Result<Saved, SaveError> {
+pub async fn save_in(api: &Api, view: &RunView, manifest: &Manifest, folder: &Path) -> Result<Saved, SaveError> {
     // Both name the files in the same way.
     let outputs = view.steps.iter().flat_map(|step| &step.outputs);
     let links: BTreeMap<&str, &str> = outputs.map(|output| (output.file.as_str(), output.url.as_str())).collect();

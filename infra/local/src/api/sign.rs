@@ -68,16 +68,25 @@ mod tests {
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("eu-central-1"))
-            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("AKID", "secret", Some("token".into()), None, "test")))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
+                "AKID",
+                "secret",
+                Some("token".into()),
+                None,
+                "test",
+            )))
             .build();
         let headers = [("content-type".to_owned(), "application/json".to_owned())];
-        let signed = Signer::new(&config).headers("POST", "https://x.test/runs?limit=1", &headers, b"{}").await.unwrap();
+        let signed =
+            Signer::new(&config).headers("POST", "https://x.test/runs?limit=1", &headers, b"{}").await.unwrap();
         let of = |name: &str| signed.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str());
         let authorization = of("authorization").unwrap();
         assert!(authorization.contains("/eu-central-1/execute-api/aws4_request"), "{authorization}");
         assert!(authorization.contains("content-type;host;x-amz-date;x-amz-security-token"), "{authorization}");
         assert_eq!(of("x-amz-security-token"), Some("token"));
         let nobody = Signer { credentials: None, region: String::new() };
-        assert!(nobody.headers("GET", "https://x.test/", &[], b"").await.unwrap_err().to_string().contains("credentials"));
+        assert!(
+            nobody.headers("GET", "https://x.test/", &[], b"").await.unwrap_err().to_string().contains("credentials")
+        );
     }
 }

@@ -12,8 +12,8 @@ mod waiters;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use fresco_engine::{RunRequest, StartError};
 use fresco_engine::platform::Platform;
+use fresco_engine::{RunRequest, StartError};
 use fresco_ledger::aws::Aws;
 use fresco_ledger::dynamo::Dynamo;
 use fresco_ledger::rows::{RunRow, RunStatus};

@@ -11,9 +11,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use fresco_engine::RunRequest;
 use fresco_engine::crash::Point;
 use fresco_engine::platform::Platform;
-use fresco_engine::RunRequest;
 use fresco_ledger::dynamo::{Dynamo, Everything};
 use fresco_ledger::rows::Stage;
 use fresco_ledger::traits::{Change, Clock, CommitError, Entries};

@@ -18,7 +18,8 @@ pub(super) async fn status(output: &Output, place: &Place, run: Option<&str>) ->
     let now = SystemClock.now();
     let Some(run) = run else {
         let page = asked.api.runs(RECENT, None).await?;
-        let text = || Some(if page.runs.is_empty() { "No runs yet.".to_owned() } else { table::of_runs(&page.runs, now) });
+        let text =
+            || Some(if page.runs.is_empty() { "No runs yet.".to_owned() } else { table::of_runs(&page.runs, now) });
         output.result(text, &json!({"event": "runs", "runs": page.runs}));
         return Ok(());
     };

@@ -18,7 +18,6 @@ impl SfnRuns {
     pub fn new(client: Client, machine_arn: impl Into<String>) -> Self {
         SfnRuns { client, machine_arn: machine_arn.into() }
     }
-
 }
 
 impl Executions for SfnRuns {

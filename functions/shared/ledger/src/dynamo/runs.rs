@@ -70,12 +70,7 @@ impl Runs for Dynamo {
         Ok(run.and_then(|run| RunId::parse(run).ok()))
     }
 
-    async fn list_runs(
-        &self,
-        limit: u32,
-        behind: Option<&ListPlace>,
-        now: Millis,
-    ) -> Result<Vec<RunRow>, StoreError> {
+    async fn list_runs(&self, limit: u32, behind: Option<&ListPlace>, now: Millis) -> Result<Vec<RunRow>, StoreError> {
         let mut month = Month::of(behind.map_or(now, |behind| behind.created_at));
         let first = Month::of(now).back(RECORD_MONTHS);
         let mut ids = Vec::new();
@@ -185,12 +180,7 @@ impl Runs for Dynamo {
 
 impl Dynamo {
     /// The latest runs that were written in a month, newest first.
-    async fn listed_in(
-        &self,
-        month: Month,
-        limit: u32,
-        behind: Option<&ListPlace>,
-    ) -> Result<Vec<RunId>, StoreError> {
+    async fn listed_in(&self, month: Month, limit: u32, behind: Option<&ListPlace>) -> Result<Vec<RunId>, StoreError> {
         // Behind a run of a later month is the whole month.
         let behind = behind.filter(|behind| Month::of(behind.created_at) == month);
         let (condition, place) = match behind {
@@ -241,6 +231,8 @@ impl Signing for Dynamo {
         // Of two that are first at once, one writes.
         let write = Expression::new().set("v", number(VERSION)).set_once(SECRET, text(fresh));
         let item = self.update(encode::SIGNING, encode::SIGNING, write).await?;
-        item.as_ref().and_then(stored).ok_or_else(|| StoreError::ledger("DynamoDB UpdateItem: an answer without the item"))
+        item.as_ref()
+            .and_then(stored)
+            .ok_or_else(|| StoreError::ledger("DynamoDB UpdateItem: an answer without the item"))
     }
 }

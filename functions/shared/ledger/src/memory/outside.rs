@@ -6,7 +6,8 @@ use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 
 use super::{Memory, Message, StoredObject};
 use crate::traits::{
-    Executions, HandOver, ListedObject, ObjectHead, Objects, Put, PutLink, Signing, Storage, StoreError, Tokens, Told, Upload, Usage,
+    Executions, HandOver, ListedObject, ObjectHead, Objects, Put, PutLink, Signing, Storage, StoreError, Tokens, Told,
+    Upload, Usage,
 };
 
 /// As S3's.

@@ -22,12 +22,7 @@ impl Runs for Memory {
         Ok(self.lock().runs.get(id).cloned())
     }
 
-    async fn list_runs(
-        &self,
-        limit: u32,
-        behind: Option<&ListPlace>,
-        now: Millis,
-    ) -> Result<Vec<RunRow>, StoreError> {
+    async fn list_runs(&self, limit: u32, behind: Option<&ListPlace>, now: Millis) -> Result<Vec<RunRow>, StoreError> {
         let first = Month::of(now).back(3);
         let is_listed = |run: &&RunRow| {
             let place = ListPlace { created_at: run.created_at, run: run.id.clone() };
