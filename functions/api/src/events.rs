@@ -1,7 +1,7 @@
 //! A run's progress as JSON lines. There is no log of events: they are read off the rows, each with an id of its own, so that
 //! telling one twice does no harm.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use fresco_engine::platform::Platform;
 use fresco_engine::wire::{EventView, Happened};
@@ -13,17 +13,17 @@ use http::header::CONTENT_TYPE;
 use crate::body::{Query, number};
 use crate::problem::Problem;
 use crate::routes::App;
-use crate::{runs, show};
+use crate::runs::OfRun;
+use crate::show;
 
 /// Events so much older than asked for are told again: functions' clocks differ, and a row may be written a little after the
 /// time that stands in it.
 const OVERLAP: Millis = 5_000;
 
 /// `GET /runs/{id}/events`.
-pub(crate) async fn events(State(app): State<App>, Path(id): Path<String>, query: Query) -> Result<Response, Problem> {
+pub(crate) async fn events(State(app): State<App>, OfRun(run): OfRun, query: Query) -> Result<Response, Problem> {
     let [after] = query.take(["after"])?;
     let after = number("after", after, 0..=i64::MAX)?.unwrap_or(0);
-    let run = runs::id_of(&id)?;
     let ledger = app.engine.platform.ledger();
     // The record first: steps that are read after a final status are final too.
     let row = ledger.run(&run).await.map_err(|error| error.0)?.ok_or_else(Problem::no_run)?;

@@ -13,6 +13,8 @@ mod routes;
 mod runs;
 mod show;
 mod signature;
+#[cfg(test)]
+mod tests;
 mod uploads;
 
 use std::process::ExitCode;

@@ -12,7 +12,8 @@ use url::Url;
 use crate::body::Query;
 use crate::problem::Problem;
 use crate::routes::App;
-use crate::{runs, show, signature};
+use crate::runs::OfRun;
+use crate::{show, signature};
 
 const PAGE: &str = include_str!("../page/index.html");
 /// The page's other files, by name, with their types.
@@ -27,8 +28,7 @@ const FILES: &[(&str, &str, &str)] = &[
 const QUERY: &str = "{{query}}";
 
 /// `GET /runs/{id}/view`.
-pub(crate) async fn page(State(app): State<App>, Path(id): Path<String>, query: Query) -> Result<Response, Problem> {
-    let run = runs::id_of(&id)?;
+pub(crate) async fn page(State(app): State<App>, OfRun(run): OfRun, query: Query) -> Result<Response, Problem> {
     let query = signature::verify(&app, &run, query).await?;
     // The query is digits and letters as they were verified: nothing in it is markup, but for the `&` between them.
     let html = PAGE.replace(QUERY, &query.replace('&', "&amp;"));
@@ -38,19 +38,22 @@ pub(crate) async fn page(State(app): State<App>, Path(id): Path<String>, query: 
 /// `GET /runs/{id}/view/{file}`.
 pub(crate) async fn file(
     State(app): State<App>,
-    Path((id, name)): Path<(String, String)>,
+    OfRun(run): OfRun,
+    Path((_, name)): Path<(String, String)>,
     query: Query,
 ) -> Result<Response, Problem> {
-    signature::verify(&app, &runs::id_of(&id)?, query).await?;
+    signature::verify(&app, &run, query).await?;
     let file = FILES.iter().find(|(known, ..)| *known == name).ok_or_else(Problem::not_found)?;
     Ok(text(file.2.to_owned(), file.1, None))
 }
 
 /// `GET /runs/{id}/view/data`.
-pub(crate) async fn data(State(app): State<App>, Path(id): Path<String>, query: Query) -> Result<Response, Problem> {
-    let run = runs::id_of(&id)?;
+pub(crate) async fn data(State(app): State<App>, OfRun(run): OfRun, query: Query) -> Result<Response, Problem> {
     signature::verify(&app, &run, query).await?;
-    let mut answer = Json(show::run(&app, &run).await?).into_response();
+    let mut view = show::run(&app, &run).await?;
+    // Whoever has a link for a day is not to have one for ever.
+    view.links.view = None;
+    let mut answer = Json(view).into_response();
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(answer)
 }

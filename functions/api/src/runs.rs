@@ -1,7 +1,9 @@
 //! Runs: started, listed, shown, stopped.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,6 +14,7 @@ use fresco_engine::wire::{RunAccepted, RunPage, RunView, StopView};
 use fresco_ledger::rows::RunRow;
 use fresco_ledger::traits::{Clock, ListPlace, Runs};
 use fresco_pipeline::ids::{ContentKey, RunId};
+use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 
 use crate::body::{Query, number};
@@ -96,13 +99,13 @@ fn place_of(cursor: &str) -> Result<ListPlace, Problem> {
 }
 
 /// `GET /runs/{id}`.
-pub(crate) async fn show(State(app): State<App>, Path(id): Path<String>) -> Result<Json<RunView>, Problem> {
-    Ok(Json(show::run(&app, &id_of(&id)?).await?))
+pub(crate) async fn show(State(app): State<App>, OfRun(run): OfRun) -> Result<Json<RunView>, Problem> {
+    Ok(Json(show::run(&app, &run).await?))
 }
 
 /// `DELETE /runs/{id}`.
-pub(crate) async fn stop(State(app): State<App>, Path(id): Path<String>) -> Result<Json<StopView>, Problem> {
-    let stopped = app.engine.stop(&id_of(&id)?).await?;
+pub(crate) async fn stop(State(app): State<App>, OfRun(run): OfRun) -> Result<Json<StopView>, Problem> {
+    let stopped = app.engine.stop(&run).await?;
     Ok(Json(StopView {
         id: stopped.run_id.to_string(),
         was_running: stopped.was_running,
@@ -114,9 +117,17 @@ pub(crate) async fn stop(State(app): State<App>, Path(id): Path<String>) -> Resu
     }))
 }
 
-/// An id that cannot be one is that of no run.
-pub(crate) fn id_of(text: &str) -> Result<RunId, Problem> {
-    RunId::parse(text).map_err(|_| Problem::no_run())
+/// The run of the path. An id that cannot be one is that of no run.
+pub(crate) struct OfRun(pub(crate) RunId);
+
+impl<S: Send + Sync> FromRequestParts<S> for OfRun {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<BTreeMap<String, String>>::from_request_parts(parts, state).await;
+        let id = path.ok().and_then(|Path(mut path)| path.remove("id"));
+        id.and_then(|id| RunId::parse(id).ok()).map(OfRun).ok_or_else(Problem::no_run)
+    }
 }
 
 #[cfg(test)]

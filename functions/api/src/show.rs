@@ -181,6 +181,6 @@ pub(crate) async fn links(app: &App, id: &RunId) -> Result<RunLinks, Problem> {
     Ok(RunLinks {
         this: format!("/runs/{id}"),
         events: format!("/runs/{id}/events"),
-        view: format!("/runs/{id}/view?{query}"),
+        view: Some(format!("/runs/{id}/view?{query}")),
     })
 }

@@ -48,8 +48,8 @@ pub struct RunLinks {
     pub this: String,
     /// Its progress.
     pub events: String,
-    /// Its page: signed, read-only, for 24 hours. Whoever has the link sees the run.
-    pub view: String,
+    /// Its page: signed, read-only, for 24 hours. Whoever has the link sees the run; the page itself is not handed another.
+    pub view: Option<String>,
 }
 
 /// Where a run is.

@@ -105,7 +105,7 @@ impl Api {
 
     /// The address of a run's page, for a browser.
     pub fn page(&self, view: &RunView) -> String {
-        format!("{}{}", self.base, view.links.view)
+        format!("{}{}", self.base, view.links.view.as_deref().unwrap_or_default())
     }
 
     /// What is behind a link that the API handed out. It needs no signature.

@@ -93,12 +93,17 @@ pub(super) async fn up(output: &Output, place: &Place, args: UpArgs) -> Result<(
     let (endpoint, simulator) = (stack.endpoint_url(), stack.simulator_url());
     let set: String =
         args.simulator.set.iter().map(|(name, value)| format!("\n  set:        {name}={value}")).collect();
+    let api = stack.api_url();
+    // In single quotes: there is a dollar in the address.
     let text = format!(
-        "The stack is up until `cargo fresco down`.\n  AWS:        {endpoint} (region {})\n  providers:  {simulator} (simulated; GET /_control/counters)\n  state:      {}{set}",
+        "The stack is up until `cargo fresco down`.\n  API:        {api}\n  AWS:        {endpoint} (region {})\n  providers:  {simulator} (simulated; GET /_control/counters)\n  state:      {}{set}\n\n\
+         curl '{api}/runs?input=a%20lighthouse%20at%20dusk' -H 'content-type: application/yaml' --data-binary @events/pipelines/one-image.yaml\n\
+         curl '{api}/runs?limit=5'\n\
+         curl '{api}/models?type=text_to_image'",
         stack.region(),
         stack.instance().display()
     );
-    let object = json!({"event": "up", "endpoint_url": endpoint, "region": stack.region(), "simulator_url": simulator, "instance": stack.instance(), "outputs": stack.outputs(), "parameters": stack.parameters()});
+    let object = json!({"event": "up", "api_url": api, "endpoint_url": endpoint, "region": stack.region(), "simulator_url": simulator, "instance": stack.instance(), "outputs": stack.outputs(), "parameters": stack.parameters()});
     output.result(|| Some(text), &object);
     Ok(())
 }
