@@ -46,11 +46,9 @@ const CASES: &[Case] = &[
     case(Way::Analysis, &[(AnalyzeImage, GenerateRecorded, 1)], End::Result),
     case(Way::Refused, &[(AnalyzeImage, AttemptFailed, 1)], End::Unpaid(ErrorName::ProviderUnauthorized)),
     // A refresh that is called again goes on with the one attempt that it makes.
-    case(Way::Refresh, &[(TextToImage, GenerateWaiting, 1)], End::Result),
     case(Way::Refresh, &[(TextToImage, GeneratePosted, 1)], End::Result),
     case(Way::Refresh, &[(TextToImage, GenerateRecorded, 1)], End::Result),
     case(Way::Refresh, &[(Collect, CollectDecided, 1)], End::Result),
-    case(Way::Refresh, &[(Collect, TellPinned, 1)], End::Result),
     case(
         Way::Refresh,
         &[(TextToImage, GenerateWaiting, 2), (TextToImage, GenerateRecorded, 1), (Collect, TellAnswered, 1)],

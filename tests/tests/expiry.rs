@@ -173,6 +173,12 @@ async fn an_attempt_that_cannot_be_read_is_paid_again_only_when_asked() {
         let manifest = world.ended(&first).await;
         let why = manifest.steps[0].failure.as_ref().map(|failure| failure.name);
         assert_eq!((manifest.status, why), (RunStatus::Failed, Some(ErrorName::StepUnknown)), "{prompt}");
+        let record = world.record(&manifest.run_id).await.0;
+        assert_eq!(
+            (record.held.as_micros(), record.settled),
+            (0, manifest.steps[0].price),
+            "{prompt}: its hold has ended"
+        );
         assert_eq!(world.requests_for(prompt).await.len(), 1, "{prompt}");
         let again = run(&world, prompt).await;
         assert_eq!((again.steps[0].source, again.steps[0].attempt), (Some(Source::Generated), Some(Attempt(2))));

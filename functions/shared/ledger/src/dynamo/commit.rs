@@ -80,7 +80,7 @@ fn only_for(change: &Change, job: &JobOf) -> Expression {
         .with("owner_attempt", number(job.attempt.0))
 }
 
-fn account(change: &BudgetChange) -> Result<Expression, StoreError> {
+pub(super) fn account(change: &BudgetChange) -> Result<Expression, StoreError> {
     Ok(match change {
         BudgetChange::Hold { amount, .. } => Expression::new()
             .assign("#remaining = #remaining - :cost")

@@ -4,17 +4,19 @@
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use fresco_pipeline::ids::{Attempt, ContentKey};
 
-use super::commit::unbuilt;
+use super::commit::{account, unbuilt};
 use super::entries::REPORT;
 use super::expression::Expression;
-use super::item::text;
+use super::item::{json, text};
 use super::{Dynamo, EXPIRES_AT, Item, SK, decode, encode, expiry, failed};
-use crate::rows::Millis;
-use crate::traits::StoreError;
+use crate::rows::{Hold, HoldState, Millis};
+use crate::traits::{BudgetChange, StoreError};
 use crate::transition::{Remains, Remnant, mended};
 
 /// How long an entry that was put aside is kept.
 const ASIDE_DAYS: Millis = 90;
+/// The attribute of an attempt's money.
+const HOLD: &str = "hold";
 
 impl Dynamo {
     pub(super) async fn mend_entry(&self, key: &ContentKey, now: Millis) -> Result<(), StoreError> {
@@ -39,11 +41,14 @@ impl Dynamo {
         // The index is of entries to look at.
         aside.remove(super::DUE_SHARD);
         let aside = Put::builder().table_name(&self.table).set_item(Some(aside)).build().map_err(unbuilt)?;
-        let write = self
+        let mut write = self
             .client
             .transact_write_items()
             .transact_items(TransactWriteItem::builder().put(put).build())
             .transact_items(TransactWriteItem::builder().put(aside).build());
+        for settled in self.settled(key, &attempts).await? {
+            write = write.transact_items(settled);
+        }
         match write.send().await {
             Ok(_) => Ok(()),
             // Somebody else was quicker; whoever asked reads it again.
@@ -57,6 +62,31 @@ fn remnant(item: &Item) -> Option<Remnant> {
     let number = item.get(SK)?.as_s().ok()?.strip_prefix(encode::ATTEMPT_PREFIX)?.parse().ok()?;
     let (row, reported) = (decode::attempt(item).ok(), item.contains_key(REPORT));
     Some(Remnant { attempt: Attempt(number), row, reported })
+}
+
+impl Dynamo {
+    /// The holds of attempts that cannot be read, ended as spent: the jobs may have been accepted, and nobody will ask after them.
+    async fn settled(&self, key: &ContentKey, attempts: &[Item]) -> Result<Vec<TransactWriteItem>, StoreError> {
+        let mut writes = Vec::new();
+        for item in attempts.iter().filter(|item| decode::attempt(item).is_err()) {
+            let hold = item.get(HOLD).and_then(|hold| hold.as_s().ok());
+            let (Some(raw), Some(sk)) = (hold, item.get(SK).and_then(|sk| sk.as_s().ok())) else { continue };
+            let Ok(Hold { run, amount, state: HoldState::Held }) = serde_json::from_str::<Hold>(raw) else { continue };
+            let spent = Hold { run: run.clone(), amount, state: HoldState::Settled(amount) };
+            // As it was read, so that it ends once.
+            let write = Expression::new().set(HOLD, json(&spent)?).only_if("#hold = :before").with("before", text(raw));
+            let update = write.in_transaction(&self.table, &encode::entry_pk(key), sk).build().map_err(unbuilt)?;
+            writes.push(TransactWriteItem::builder().update(update).build());
+            // A record that has expired has no budget to keep.
+            if self.get(&encode::run_pk(&run), encode::RUN).await?.is_some() {
+                let change = BudgetChange::Settle { run, held: amount, spent: amount };
+                let run_pk = encode::run_pk(change.run());
+                let write = account(&change)?.in_transaction(&self.table, &run_pk, encode::RUN);
+                writes.push(TransactWriteItem::builder().update(write.build().map_err(unbuilt)?).build());
+            }
+        }
+        Ok(writes)
+    }
 }
 
 /// What every write changes is as it was read, whatever stands there.
