@@ -31,6 +31,12 @@ impl World {
         assert!(answer.expect("an answer").status().is_success(), "{bucket} is made");
     }
 
+    /// Removes an empty bucket.
+    pub async fn remove_bucket(&self, bucket: &str) {
+        let answer = self.aws_request(reqwest::Method::DELETE, "s3", &format!("/{bucket}")).send().await;
+        assert!(answer.expect("an answer").status().is_success(), "{bucket} is removed");
+    }
+
     /// Puts an object into the stack's bucket.
     pub async fn put_object(&self, key: &str, bytes: &'static [u8]) {
         let put = self.client.engine().platform.objects().put(key, bytes.into(), "image/png").await;

@@ -23,12 +23,13 @@ async fn outputs_are_exported_by_name_with_their_manifest() {
     for other in ["export: \"s3://somebody-elses/spring\"", "export: \"s3://fresco-deliverables-2\""] {
         refused(&world, &one(other), "exported to a stranger", ErrorName::ExportDenied).await;
     }
+    world.remove_bucket(EXPORTS).await;
     let homeless = run(&world, &one(TO), "exported to nowhere").await;
     succeeded(&homeless, Source::Generated);
     let exported = homeless.exported.as_ref().unwrap();
     let failed: Vec<_> = exported.failed.iter().map(|file| (file.name.as_str(), file.failure.name)).collect();
-    assert_eq!((failed, exported.files.len()), (vec![("image.jpg", ErrorName::StorageUnavailable)], 0));
-    assert!(exported.failed[0].failure.message.contains("NoSuchBucket"), "{:?}", exported.failed);
+    assert_eq!((failed, exported.files.len()), (vec![("image.jpg", ErrorName::StorageDenied)], 0));
+    assert!(exported.failed[0].failure.message.contains("no such bucket"), "{:?}", exported.failed);
 
     world.make_bucket(EXPORTS).await;
     let document = format!(
