@@ -149,7 +149,7 @@ async fn uploads_are_what_they_were_said_to_be() {
     let world = World::get().await;
     let asking = Asking::new(&world);
     let picture = world.run(&one("a picture to upload"), "unused").await;
-    let bytes = world.client.object(&picture.steps[0].outputs[0].key).await.unwrap();
+    let bytes = world.keeper.object(&picture.steps[0].outputs[0].key).await.unwrap();
     let place = async |kind: &str, length: usize| {
         let (status, upload) =
             asking.ask(Method::POST, "/uploads", None, Some(&json!({"kind": kind, "bytes": length}))).await;
@@ -256,7 +256,7 @@ async fn what_is_not_there_or_over_is_said() {
         let (status, answer) = stop(ended.run_id.as_str()).await;
         assert_eq!((status, answer["was_running"].as_bool()), (StatusCode::OK, Some(false)), "{answer}");
     }
-    assert_eq!(world.client.status(&ended.run_id).await.unwrap().0.status, RunStatus::Succeeded);
+    assert_eq!(world.keeper.status(&ended.run_id).await.unwrap().0.status, RunStatus::Succeeded);
     // A plan of a document that has problems says where, and one that has none says what it would do.
     let bad = RunRequest { document: "steps: [{ type: poem }]".to_owned(), ..RunRequest::default() };
     assert!(matches!(world.api.plan(&bad, &Inputs::default()).await, Err(ApiError::Document(_))));

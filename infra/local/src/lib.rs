@@ -3,6 +3,6 @@
 pub mod api;
 pub mod bench;
 pub mod chaos;
-pub mod client;
+pub mod keep;
 pub mod stack;
 pub mod view;

@@ -132,7 +132,7 @@ impl Bench {
     async fn waiting(&self, request: &RunRequest, source: Source) -> Result<(RunId, usize), BenchError> {
         let run = self.begin(request).await?;
         let steps = until("steps that wait", async || {
-            let (row, steps) = self.client.status(&run).await?;
+            let (row, steps) = self.keeper.status(&run).await?;
             let waiting = steps.iter().filter(|step| step.source == Some(source)).count();
             // Of a plan that is not written yet, some steps may be there.
             Ok((row.steps > 0 && waiting == steps.len()).then_some(waiting))

@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::api::{Api, ApiError, Inputs};
-use crate::client::{Client, Parts};
+use crate::keep::{Keeper, Parts};
 use crate::stack::{self, Layout, Progress, Stack};
 use chance::Chance;
 
@@ -102,7 +102,7 @@ pub enum ChaosError {
 struct Chaos {
     stack: Stack,
     api: Api,
-    client: Client,
+    keeper: Keeper,
     dynamo: Dynamo,
     crashes: PathBuf,
     chance: Chance,
@@ -135,7 +135,7 @@ pub async fn chaos(options: &Options) -> Result<Outcome, ChaosError> {
     let aws = fresco_ledger::aws::connect_local(stack.endpoint_url()).await;
     let mut chaos = Chaos {
         api: Api::new(&stack::aws_config(&stack), &stack.api_url())?,
-        client: Client::new(&aws, &Parts::of(&stack))?,
+        keeper: Keeper::new(&aws, &Parts::of(stack.outputs()))?,
         dynamo: aws.dynamo(stack.output("TableName")),
         stack,
         crashes,
@@ -164,7 +164,7 @@ pub async fn chaos(options: &Options) -> Result<Outcome, ChaosError> {
     let everything = chaos.settle().await?;
     let requests = chaos.stack.control("GET", "requests", &Value::Null)?;
     let requests = requests.as_array().cloned().unwrap_or_default();
-    let violations = audit::violations(&chaos.client, &everything, &requests).await?;
+    let violations = audit::violations(&chaos.keeper, &everything, &requests).await?;
     let counters = chaos.stack.control("GET", "counters", &Value::Null)?;
     let mut runs = BTreeMap::new();
     for run in &everything.runs {
@@ -240,7 +240,7 @@ impl Chaos {
         }
         let mut open = Vec::new();
         for run in std::mem::take(&mut self.open) {
-            if !self.client.status(&run).await?.0.status.is_final() {
+            if !self.keeper.status(&run).await?.0.status.is_final() {
                 open.push(run);
             }
         }
@@ -251,7 +251,7 @@ impl Chaos {
             let everything = self.dynamo.everything().await.map_err(|error| error.0)?;
             self.let_time_pass(&everything).await?;
             // It may crash; the next one does what it left.
-            drop(self.client.sweep().await);
+            drop(self.keeper.sweep().await);
         }
         Ok(())
     }
@@ -288,7 +288,7 @@ impl Chaos {
     /// What sweep would look at in minutes it looks at now; and who is surely dead counts as dead. Only of attempts whose
     /// submitter cannot live any more: what the ledger relies on stays true.
     async fn let_time_pass(&self, everything: &Everything) -> Result<(), Failure> {
-        let now = self.client.engine().platform.clock().now();
+        let now = self.keeper.engine().platform.clock().now();
         let dead = i64::try_from(SURELY_DEAD.as_millis()).unwrap_or(i64::MAX);
         for entry in &everything.entries {
             let Some(pending) = &entry.pending else { continue };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use fresco_local::api::Api;
-use fresco_local::client::{Client, Parts};
+use fresco_local::keep::{Keeper, Parts};
 use fresco_local::stack::{self, Layout, Notice, Options, Progress, Stack};
 use fresco_local::view::{duration, table};
 use serde_json::json;
@@ -52,10 +52,22 @@ pub(super) async fn start_with(
     Ok(stack)
 }
 
-/// Its table and bucket.
-pub(super) async fn client(stack: &Stack) -> Result<Client, Ended> {
+/// The table and bucket that a command looks after, and the stack on this machine if it is one: it ends with this.
+pub(super) struct Kept {
+    pub(super) keeper: Keeper,
+    _stack: Option<Stack>,
+}
+
+/// Those of `--stack`, or of the stack on this machine.
+pub(super) async fn kept(output: &Output, place: &Place) -> Result<Kept, Ended> {
+    if let Some(name) = &place.stack {
+        let aws = fresco_ledger::aws::connect().await;
+        let outputs = stack::deployed(aws.config(), name).await?;
+        return Ok(Kept { keeper: Keeper::new(&aws, &Parts::of(&outputs))?, _stack: None });
+    }
+    let stack = start(output, place, 0.2, false).await?;
     let aws = fresco_ledger::aws::connect_local(stack.endpoint_url()).await;
-    Ok(Client::new(&aws, &Parts::of(stack))?)
+    Ok(Kept { keeper: Keeper::new(&aws, &Parts::of(stack.outputs()))?, _stack: Some(stack) })
 }
 
 /// The API that a command asks, and the stack on this machine if it is one: it ends with this.
@@ -75,7 +87,8 @@ impl Asked {
 pub(super) async fn asked(output: &Output, place: &Place, args: &SimulatorArgs) -> Result<Asked, Ended> {
     if let Some(name) = &place.stack {
         let config = fresco_ledger::aws::connect().await;
-        let base = stack::deployed_api(config.config(), name).await?;
+        let outputs = stack::deployed(config.config(), name).await?;
+        let base = outputs.get("ApiEndpoint").cloned().unwrap_or_default();
         return Ok(Asked { api: Api::new(config.config(), &base)?, _stack: None });
     }
     let stack = start_with(output, place, args, false).await?;

@@ -163,16 +163,18 @@ impl<'a> CloudFormation<'a> {
     }
 }
 
-/// The address of the API of a stack that was deployed, with these credentials.
-pub async fn deployed_api(config: &SdkConfig, stack: &str) -> Result<String, Error> {
+/// The outputs of a stack that was deployed, with these credentials.
+pub async fn deployed(config: &SdkConfig, stack: &str) -> Result<BTreeMap<String, String>, Error> {
     let asked = format!("describing the stack {stack}");
     let described = Client::new(config).describe_stacks().stack_name(stack).send().await;
     let described = described.map_err(Error::aws(&asked))?;
     let found = described.stacks().first().map(outputs).unwrap_or_default();
-    found.get("ApiEndpoint").cloned().ok_or_else(|| Error::Aws {
-        action: asked,
-        message: "it has no output ApiEndpoint; deploy this version of the template".to_owned(),
-    })
+    // The last that was added to the template.
+    if found.contains_key("ApiEndpoint") {
+        return Ok(found);
+    }
+    let message = "it is no stack of Fresco, or one of an older template; deploy this version".to_owned();
+    Err(Error::Aws { action: asked, message })
 }
 
 /// What the resource of that name in the stack's template is called.

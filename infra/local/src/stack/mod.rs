@@ -39,7 +39,7 @@ use fresco_ledger::rows::Millis;
 use fresco_ledger::traits::Clock;
 
 pub use aws::REGION;
-pub use cloudformation::deployed_api;
+pub use cloudformation::deployed;
 pub use error::Error;
 pub use layout::Layout;
 pub use package::{Artifact, package};

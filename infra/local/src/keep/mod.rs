@@ -4,6 +4,8 @@
 mod inventory;
 mod old;
 
+use std::collections::BTreeMap;
+
 use fresco_engine::aws::AwsPlatform;
 use fresco_engine::settings::Settings;
 use fresco_engine::{Engine, Manifest, manifest_key};
@@ -13,19 +15,17 @@ use fresco_ledger::traits::{Objects, Runs};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 
-use crate::stack::Stack;
-
 pub use inventory::{AGE_EDGES, AGES, Expiry, Inventory, Kind, KindUsage, Limit};
 pub use old::{FolderLeft, OldFolders, OutError, RunFolders};
 
 /// A stack's table, bucket and sweep.
-pub struct Client {
+pub struct Keeper {
     engine: Engine<AwsPlatform>,
     sweep: LambdaCall,
     s3: aws_sdk_s3::Client,
 }
 
-/// Where a stack's parts are, by the outputs of its template, and what a client has to know of its parameters.
+/// Where a stack's parts are, by the outputs of its template, and what a keeper has to know of its parameters.
 #[derive(Debug, Clone)]
 pub struct Parts {
     /// `TableName`.
@@ -45,32 +45,33 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Those of a stack on this machine.
-    pub fn of(stack: &Stack) -> Self {
+    /// Those of a stack with these outputs.
+    pub fn of(outputs: &BTreeMap<String, String>) -> Self {
+        let output = |name: &str| outputs.get(name).cloned().unwrap_or_default();
         Parts {
-            table: stack.output("TableName").to_owned(),
-            bucket: stack.output("BucketName").to_owned(),
-            sweep_function: stack.output("SweepFunctionName").to_owned(),
-            machine_arn: stack.output("RunMachineArn").to_owned(),
-            max_age_days: stack.output("MaxAgeDays").to_owned(),
-            max_stored: stack.output("MaxStoredGigabytes").to_owned(),
-            export_bucket: stack.output("ExportBucket").to_owned(),
+            table: output("TableName"),
+            bucket: output("BucketName"),
+            sweep_function: output("SweepFunctionName"),
+            machine_arn: output("RunMachineArn"),
+            max_age_days: output("MaxAgeDays"),
+            max_stored: output("MaxStoredGigabytes"),
+            export_bucket: output("ExportBucket"),
         }
     }
 }
 
-impl Client {
+impl Keeper {
     /// Those of the stack with these parts.
     pub fn new(aws: &Aws, parts: &Parts) -> Result<Self, Failure> {
         let settings = client_settings(parts)?;
-        Ok(Client {
+        Ok(Keeper {
             sweep: aws.call(&parts.sweep_function),
             s3: aws.s3_client(),
             engine: Engine::new(AwsPlatform::new(aws, &settings)?, settings),
         })
     }
 
-    /// The engine, for what a client shares with the functions.
+    /// The engine, for what a keeper shares with the functions.
     pub fn engine(&self) -> &Engine<AwsPlatform> {
         &self.engine
     }
@@ -111,12 +112,12 @@ impl Client {
     }
 }
 
-/// A client calls no provider, so of the settings only the places matter and what decides about hits; the rest are the
+/// A keeper calls no provider, so of the settings only the places matter and what decides about hits; the rest are the
 /// template's defaults.
 fn client_settings(parts: &Parts) -> Result<Settings, Failure> {
     Settings::read(|name| {
         let value = match name {
-            "FRESCO_STACK" => "client",
+            "FRESCO_STACK" => "keeper",
             "FRESCO_TABLE" => &parts.table,
             "FRESCO_BUCKET" => &parts.bucket,
             "FRESCO_RUN_MACHINE" => &parts.machine_arn,
