@@ -207,6 +207,7 @@ fn name_of(kind: &Kind) -> String {
 fn row_name(of: &str) -> &str {
     match of {
         "E" => "entry",
+        "P" => "pipeline",
         "A" => "attempt",
         "W" => "waiter",
         "J" => "job",
