@@ -2,60 +2,22 @@
 //! it refuses. What it refuses without asking anybody is tested in its own crate.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
 
 use fresco_engine::RunRequest;
 use fresco_ledger::rows::{RunStatus, Source};
 use fresco_local::api::{ApiError, Inputs};
 use fresco_pipeline::ids::RunId;
-use fresco_tests::World;
+use fresco_tests::{Asking, World};
 use futures::future::join_all;
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-/// What the API says, as a stranger without this project's client sees it.
-struct Asking {
-    base: String,
-    http: Client,
-}
-
-impl Asking {
-    fn new(world: &World) -> Self {
-        let http = Client::builder().no_proxy().build().unwrap();
-        Asking { base: world.api.base().to_owned(), http }
-    }
-
-    async fn ask(&self, method: Method, path: &str, key: Option<&str>, body: Option<&Value>) -> (StatusCode, Value) {
-        let mut request = self.http.request(method, format!("{}{path}", self.base));
-        if let Some(key) = key {
-            request = request.header("idempotency-key", key);
-        }
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let answer = request.send().await.unwrap();
-        let status = answer.status();
-        let text = answer.text().await.unwrap();
-        (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
-    }
-
-    async fn get(&self, path: &str) -> (StatusCode, Value) {
-        self.ask(Method::GET, path, None, None).await
-    }
-
-    async fn start(&self, key: Option<&str>, body: &Value) -> (StatusCode, Value) {
-        self.ask(Method::POST, "/runs", key, Some(body)).await
-    }
-}
-
 fn one(prompt: &str) -> String {
-    format!(
-        "name: one\nsteps:\n- {{ name: image, type: text_to_image, model: flux_schnell, params: {{ prompt: \"{prompt}\" }} }}\n"
-    )
+    Asking::picture(prompt)
 }
 
 fn id_of(answer: &Value) -> RunId {
-    RunId::parse(answer["id"].as_str().unwrap_or_else(|| panic!("an id: {answer}"))).unwrap()
+    Asking::id_of(answer)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,7 +39,7 @@ async fn a_run_is_started_shown_and_found_again() {
     assert_eq!((status, shown["status"].as_str()), (StatusCode::OK, Some("succeeded")), "{shown}");
     assert_eq!(shown["spent"].as_i64(), Some(manifest.cost.as_micros()));
     let image = &shown["steps"][0]["outputs"][0];
-    let bytes = asking.http.get(image["url"].as_str().unwrap()).send().await.unwrap().bytes().await.unwrap();
+    let bytes = asking.plain.get(image["url"].as_str().unwrap()).send().await.unwrap().bytes().await.unwrap();
     assert_eq!(bytes.len() as u64, image["bytes"].as_u64().unwrap(), "the link leads to the picture");
     assert!(shown["steps"][1]["outputs"][0]["text"].as_str().is_some_and(|text| !text.is_empty()), "{shown}");
 
@@ -157,7 +119,7 @@ async fn uploads_are_what_they_were_said_to_be() {
         upload
     };
     let put = async |upload: &Value, bytes: &[u8]| {
-        let mut put = asking.http.put(upload["url"].as_str().unwrap()).body(bytes.to_vec());
+        let mut put = asking.plain.put(upload["url"].as_str().unwrap()).body(bytes.to_vec());
         for (name, value) in upload["headers"].as_object().unwrap() {
             if name != "content-length" {
                 put = put.header(name, value.as_str().unwrap());
@@ -211,7 +173,11 @@ async fn a_page_is_shown_by_its_own_link_only() {
         (world.run(&one("a page"), "unused").await.run_id, world.run(&one("another page"), "unused").await.run_id);
     let (_, shown) = asking.get(&format!("/runs/{one_run}")).await;
     let view = shown["links"]["view"].as_str().unwrap().to_owned();
-    let page = asking.http.get(format!("{}{view}", asking.base)).send().await.unwrap();
+    // A browser signs nothing: the page is open, and nothing else is.
+    let stranger = &asking.plain;
+    let refused = stranger.get(format!("{}/runs/{one_run}", asking.base)).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    let page = stranger.get(format!("{}{view}", asking.base)).send().await.unwrap();
     assert_eq!(page.status(), StatusCode::OK);
     let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
     assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
@@ -221,7 +187,7 @@ async fn a_page_is_shown_by_its_own_link_only() {
     // Every file that the page names is there, behind the same link.
     for named in html.split(['"', '\'']).filter(|text| text.starts_with("view/")) {
         let file = format!("{}/runs/{one_run}/{}", asking.base, named.replace("&amp;", "&"));
-        assert_eq!(asking.http.get(&file).send().await.unwrap().status(), StatusCode::OK, "{named}");
+        assert_eq!(stranger.get(&file).send().await.unwrap().status(), StatusCode::OK, "{named}");
     }
     let data = view.replace("/view?", "/view/data?");
     let (status, run) = asking.get(&data).await;
@@ -262,40 +228,4 @@ async fn what_is_not_there_or_over_is_said() {
     assert!(matches!(world.api.plan(&bad, &Inputs::default()).await, Err(ApiError::Document(_))));
     let preview = world.preview(&one("stopped when it is over"), "unused").await;
     assert!(preview.steps[0].hit && preview.missing_keys.is_empty());
-}
-
-/// Two hundred requests at once for twenty pipelines: twenty pipelines' worth of work.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_ask_for_few_things() {
-    const REQUESTS: usize = 200;
-    const PIPELINES: usize = 20;
-    let world = World::get().await;
-    let asking = Asking::new(&world);
-    let answers = join_all((0..REQUESTS).map(async |n| {
-        let begun = Instant::now();
-        let answer = asking.start(None, &json!({"pipeline": one(&format!("load {}", n % PIPELINES))})).await;
-        (answer, begun.elapsed())
-    }))
-    .await;
-    let mut took = Vec::new();
-    let mut runs = Vec::new();
-    for ((status, answer), time) in answers {
-        assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
-        runs.push(id_of(&answer));
-        took.push(time);
-    }
-    took.sort();
-    println!(
-        "POST /runs, {REQUESTS} at once: median {:?}, 95 % {:?}, longest {:?}",
-        took[REQUESTS / 2],
-        took[REQUESTS * 95 / 100],
-        took[REQUESTS - 1]
-    );
-    for run in runs {
-        let manifest = world.ended(&run).await;
-        assert_eq!(manifest.status, RunStatus::Succeeded, "{:?}", manifest.failure);
-    }
-    for n in 0..PIPELINES {
-        assert_eq!(world.requests_for(&format!("load {n}")).await.len(), 1, "load {n}");
-    }
 }

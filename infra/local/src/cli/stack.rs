@@ -101,6 +101,9 @@ pub(super) async fn asked_plainly(output: &Output, place: &Place) -> Result<Aske
     asked(output, place, &SimulatorArgs { scale: 0.2, set: Vec::new() }).await
 }
 
+/// Signed as on AWS; here with credentials that open nothing else.
+const CURL: &str = "curl --aws-sigv4 aws:amz:us-east-1:execute-api --user test:test";
+
 pub(super) async fn up(output: &Output, place: &Place, args: UpArgs) -> Result<(), Ended> {
     let stack = start_with(output, place, &args.simulator, true).await?;
     let (endpoint, simulator) = (stack.endpoint_url(), stack.simulator_url());
@@ -110,9 +113,9 @@ pub(super) async fn up(output: &Output, place: &Place, args: UpArgs) -> Result<(
     // In single quotes: there is a dollar in the address.
     let text = format!(
         "The stack is up until `cargo fresco down`.\n  API:        {api}\n  AWS:        {endpoint} (region {})\n  providers:  {simulator} (simulated; GET /_control/counters)\n  state:      {}{set}\n\n\
-         curl '{api}/runs?input=a%20lighthouse%20at%20dusk' -H 'content-type: application/yaml' --data-binary @events/pipelines/one-image.yaml\n\
-         curl '{api}/runs?limit=5'\n\
-         curl '{api}/models?type=text_to_image'",
+         {CURL} '{api}/runs?input=a%20lighthouse%20at%20dusk' -H 'content-type: application/yaml' --data-binary @events/pipelines/one-image.yaml\n\
+         {CURL} '{api}/runs?limit=5'\n\
+         {CURL} '{api}/models?type=text_to_image'",
         stack.region(),
         stack.instance().display()
     );
