@@ -9,4 +9,4 @@ signed="AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/execute-api/aws4_req
 
 .fresco/ci-venv/bin/schemathesis run functions/api/openapi.json --url "$1" -H "Authorization: $signed" \
   --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
-  --phases examples,coverage,fuzzing --max-examples "${FRESCO_EXAMPLES:-25}" --generation-deterministic --no-color
+  --phases examples,coverage,fuzzing,stateful --max-examples "${FRESCO_EXAMPLES:-25}" --generation-deterministic --no-color

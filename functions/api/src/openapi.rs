@@ -6,6 +6,7 @@ use fresco_engine::Preview;
 use fresco_engine::wire::{
     EventView, ModelView, ProblemView, RunAccepted, RunBody, RunPage, RunView, StopView, UploadBody, UploadView,
 };
+use fresco_pipeline::catalogue::StepType;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
@@ -80,7 +81,17 @@ fn described(operation: &Operation, problem: &Schema) -> Value {
         Answer::Text(status, says, kind) => (status, says, json!({ *kind: { "schema": { "type": "string" } } })),
     };
     let mut responses = Map::new();
-    responses.insert(status.to_string(), json!({ "description": says, "content": content }));
+    let mut well = json!({ "description": says, "content": content });
+    if operation.id == "startRun" {
+        let of_run =
+            |operation: &str| json!({ "operationId": operation, "parameters": { "id": "$response.body#/id" } });
+        well["links"] = ["showRun", "listEvents", "stopRun"]
+            .into_iter()
+            .map(|id| (id.to_owned(), of_run(id)))
+            .collect::<Map<_, _>>()
+            .into();
+    }
+    responses.insert(status.to_string(), well);
     for status in operation.problems {
         let says = match status {
             400 => "The request cannot be read.",
@@ -93,6 +104,14 @@ fn described(operation: &Operation, problem: &Schema) -> Value {
             _ => "A problem.",
         };
         responses.insert(status.to_string(), json!({ "description": says, "content": problem }));
+    }
+    if !operation.open {
+        // Said by the gateway, in its own form.
+        let said = json!({ "type": "object", "properties": { "message": { "type": "string" } } });
+        let content = json!({ "application/json": { "schema": said } });
+        for (status, says) in [("401", "The bearer token is not good."), ("403", "The request is not authorised.")] {
+            responses.insert(status.to_owned(), json!({ "description": says, "content": content }));
+        }
     }
     let says = "The ledger or the storage did not answer; ask again.";
     responses.insert("503".to_owned(), json!({ "description": says, "content": problem }));
@@ -135,8 +154,12 @@ fn json_body<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Value {
 /// A pipeline and what is given with it; or the document by itself.
 fn pipeline_body(schemas: &mut SchemaGenerator) -> Value {
     let mut body = json_body::<RunBody>(schemas);
+    let pipeline = json!({ "name": "one-image", "steps": [{ "type": "text_to_image", "model": "flux_schnell" }] });
+    body["content"]["application/json"]["example"] = json!({ "pipeline": pipeline, "input": "a lighthouse at dusk" });
     let says = "The pipeline document by itself; its input text goes into the parameter `input`.";
-    body["content"]["application/yaml"] = json!({ "schema": { "type": "string", "description": says } });
+    let example = "steps: [{ type: text_to_image, params: { prompt: a lighthouse at dusk } }]";
+    body["content"]["application/yaml"] =
+        json!({ "schema": { "type": "string", "description": says }, "example": example });
     body
 }
 
@@ -161,6 +184,7 @@ fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
         open: false,
     };
     let limit = json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 20 });
+    let types: Vec<&str> = StepType::ALL.iter().map(|step| step.as_str()).collect();
     let after = json!({ "type": "integer", "format": "int64", "minimum": 0 });
     vec![
         Operation {
@@ -260,7 +284,12 @@ fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             "/models",
             "listModels",
             "The models, with times and prices.",
-            vec![parameter("query", "type", "Only those of this step type.", json!({ "type": "string" }))],
+            vec![parameter(
+                "query",
+                "type",
+                "Only those of this step type.",
+                json!({ "type": "string", "enum": types }),
+            )],
             Answer::Json(200, "The models.", schemas.subschema_for::<Vec<ModelView>>()),
             &[400],
         ),

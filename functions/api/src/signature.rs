@@ -16,33 +16,42 @@ use crate::routes::App;
 
 /// How long a link shows its run, in seconds.
 const LIFE: Millis = 24 * 3_600;
+const ADVICE: &str = "Ask GET /runs/{id} for a new link.";
 
 /// The query of a link that is handed out now.
 pub(crate) async fn query(app: &App, run: &RunId) -> Result<String, Problem> {
     // To the hour, so that the same link is handed out for a while and browsers can keep what they have of it.
     let now = app.engine.platform.clock().now() / 1_000;
     let expires = (now + LIFE) / 3_600 * 3_600 + 3_600;
-    let signature = hmac::sign(&key(app).await?, text(run, expires).as_bytes());
-    Ok(format!("expires={expires}&signature={}", URL_SAFE_NO_PAD.encode(signature)))
+    Ok(format!("expires={expires}&signature={}", sign(&key(app).await?, run, expires)))
 }
 
-/// Refuses a link that was altered, has expired, or is of another run: the same answer to all but the second, so that nothing is
-/// learnt from it.
+/// Refuses a link that was altered, has expired, or is of another run; the query again where it is well.
 pub(crate) async fn verify(app: &App, run: &RunId, query: Query) -> Result<String, Problem> {
-    let wrong = || {
-        let advice = "Ask GET /runs/{id} for a new link.";
-        Problem::new(StatusCode::FORBIDDEN, "bad_link", "the link is not one that this stack signed", advice)
-    };
     let [expires, signature] = query.take(["expires", "signature"])?;
     let expires: Millis = expires.and_then(|expires| expires.parse().ok()).ok_or_else(wrong)?;
-    let given = signature.unwrap_or_default();
-    let signature = URL_SAFE_NO_PAD.decode(&given).map_err(|_| wrong())?;
-    hmac::verify(&key(app).await?, text(run, expires).as_bytes(), &signature).map_err(|_| wrong())?;
-    if app.engine.platform.clock().now() / 1_000 >= expires {
-        let advice = "Ask GET /runs/{id} for a new link.";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "link_expired", "the link has expired", advice));
+    let signature = signature.ok_or_else(wrong)?;
+    let now = app.engine.platform.clock().now() / 1_000;
+    check(&key(app).await?, run, expires, &signature, now)?;
+    Ok(format!("expires={expires}&signature={signature}"))
+}
+
+fn sign(key: &hmac::Key, run: &RunId, expires: Millis) -> String {
+    URL_SAFE_NO_PAD.encode(hmac::sign(key, text(run, expires).as_bytes()))
+}
+
+/// The same answer to whatever was not signed here, so that nothing is learnt from it. Times are in seconds.
+fn check(key: &hmac::Key, run: &RunId, expires: Millis, signature: &str, now: Millis) -> Result<(), Problem> {
+    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| wrong())?;
+    hmac::verify(key, text(run, expires).as_bytes(), &signature).map_err(|_| wrong())?;
+    if now < expires {
+        return Ok(());
     }
-    Ok(format!("expires={expires}&signature={given}"))
+    Err(Problem::new(StatusCode::FORBIDDEN, "link_expired", "the link has expired", ADVICE))
+}
+
+fn wrong() -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "bad_link", "the link is not one that this stack signed", ADVICE)
 }
 
 fn text(run: &RunId, expires: Millis) -> String {
@@ -53,4 +62,33 @@ async fn key(app: &App) -> Result<hmac::Key, Problem> {
     let platform = &app.engine.platform;
     let secret = platform.ledger().signing_key(&platform.new_token()?).await.map_err(|error| error.0)?;
     Ok(hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_good_for_its_run_until_it_expires() {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, b"secret");
+        let run = |id: &str| RunId::parse(id).unwrap();
+        let (one, expires) = (run("run-00000001"), 1_800_000_000);
+        let signature = sign(&key, &one, expires);
+        let code = |run: &RunId, expires, signature: &str, now| {
+            check(&key, run, expires, signature, now).err().map(|p| p.code)
+        };
+        assert_eq!(code(&one, expires, &signature, expires - 1), None);
+        for (run, until, signature, now, expected) in [
+            (&one, expires, signature.as_str(), expires, "link_expired"),
+            (&one, expires + 1, signature.as_str(), expires, "bad_link"),
+            (&run("run-00000002"), expires, signature.as_str(), 0, "bad_link"),
+            (&one, expires, &signature[1..], 0, "bad_link"),
+            (&one, expires, "", 0, "bad_link"),
+            (&one, expires, "%%%", 0, "bad_link"),
+        ] {
+            assert_eq!(code(run, until, signature, now).as_deref(), Some(expected));
+        }
+        let other = hmac::Key::new(hmac::HMAC_SHA256, b"another stack's");
+        assert_eq!(check(&other, &one, expires, &signature, 0).unwrap_err().code, "bad_link");
+    }
 }
