@@ -22,7 +22,7 @@ const ADVICE: &str = "Ask GET /runs/{id} for a new link.";
 pub(crate) async fn query(app: &App, run: &RunId) -> Result<String, Problem> {
     // To the hour, so that the same link is handed out for a while and browsers can keep what they have of it.
     let now = app.engine.platform.clock().now() / 1_000;
-    let expires = (now + LIFE) / 3_600 * 3_600 + 3_600;
+    let expires = (now + LIFE) / 3_600 * 3_600;
     Ok(format!("expires={expires}&signature={}", sign(&key(app).await?, run, expires)))
 }
 
