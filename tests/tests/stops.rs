@@ -5,7 +5,8 @@
 use fresco_ledger::rows::{RunStatus, Source, StepState};
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::RunId;
-use fresco_tests::World;
+use fresco_tests::{Asking, World};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 /// Three pictures, two at a time.
@@ -100,4 +101,43 @@ async fn a_run_is_stopped_in_its_middle() {
     let other = world.ended(&other).await;
     assert_eq!(other.status, RunStatus::Succeeded, "{:?}", other.failure);
     assert_eq!(statuses(&world, "shared").await.len(), 3);
+
+    in_the_middle_of_a_video(&world).await;
+}
+
+/// Stopped through the API while a clip is worked on: the clip is paid and kept, what comes after it is not begun, and the next
+/// run pays for that alone.
+async fn in_the_middle_of_a_video(world: &World) {
+    let prompt = "stopped in a video";
+    let document = format!(
+        "steps:\n\
+         - {{ name: scene, type: text_to_image, model: flux_schnell, params: {{ prompt: \"{prompt}, scene\" }} }}\n\
+         - {{ name: clip, type: image_to_video, model: hailuo, params: {{ prompt: \"{prompt}, clip\" }} }}\n\
+         - {{ name: poster, type: text_to_image, model: flux_schnell, params: {{ prompt: \"{prompt}, poster\" }} }}\n"
+    );
+    world.control("settings", &json!({"scale": 0.1})).await;
+    let asking = Asking::new(world);
+    let (_, started) = asking.start(None, &json!({"pipeline": document})).await;
+    let run = Asking::id_of(&started);
+    let clip = async || world.requests_with(|asked| asked == format!("{prompt}, clip")).await;
+    let at_work = async || clip().await.first().is_some_and(|clip| clip.record["status"] == "IN_PROGRESS");
+    world.until("the clip is worked on", at_work).await;
+    let (status, stopped) = asking.ask(Method::DELETE, &format!("/runs/{run}"), None, None).await;
+    assert_eq!((status, stopped["was_running"].as_bool()), (StatusCode::OK, Some(true)), "{stopped}");
+    assert_eq!((stopped["done"].as_u64(), stopped["going_on"].as_u64()), (Some(1), Some(1)), "{stopped}");
+    let manifest = world.ended(&run).await;
+    assert_eq!(manifest.status, RunStatus::Stopped);
+    let key = manifest.steps[1].key.clone().unwrap();
+    world.until("the paid clip is in the ledger", async || world.entry(&key).await.result.is_some()).await;
+    let (_, shown) = asking.get(&format!("/runs/{run}")).await;
+    let paid = manifest.steps[0].price + manifest.steps[1].price;
+    assert_eq!((shown["spent"].as_i64(), shown["held"].as_i64()), (Some(paid.as_micros()), Some(0)), "{shown}");
+    assert_eq!(statuses(world, prompt).await.len(), 2, "nothing new was submitted");
+
+    let next = world.run(&document, "unused").await;
+    assert_eq!(next.status, RunStatus::Succeeded, "{:?}", next.failure);
+    let sources: Vec<_> = next.steps.iter().map(|step| step.source).collect();
+    assert_eq!(sources, [Some(Source::Hit), Some(Source::Hit), Some(Source::Generated)]);
+    assert_eq!(next.cost, next.steps[2].price);
+    assert_eq!(statuses(world, prompt).await.len(), 3);
 }
