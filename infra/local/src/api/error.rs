@@ -24,7 +24,9 @@ pub enum ApiError {
         why: String,
     },
     /// The request was not authorised, before the API saw it.
-    #[error("the request was not authorised ({0}): check the AWS credentials and that they may execute-api:Invoke")]
+    #[error(
+        "the request was not authorised ({0}): check the AWS credentials and that they may execute-api:Invoke, or the bearer token in FRESCO_TOKEN"
+    )]
     Unauthorised(u16),
     /// The answer is none that this version knows.
     #[error("{0}")]

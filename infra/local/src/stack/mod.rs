@@ -5,6 +5,7 @@ mod aws;
 mod build;
 mod cloudformation;
 mod command;
+mod cors;
 mod declared;
 mod deploy;
 mod emulator;
@@ -142,6 +143,8 @@ impl Stack {
         exports::ensure(&config, parameters.get("ExportBucket").map_or("", String::as_str)).await?;
         let now = options.lifecycle_now.unwrap_or_else(|| SystemClock.now());
         lifecycle::apply(&config, &template, &parameters, now, &options.progress).await?;
+        let (port, api) = (begun.emulator_port, outputs.get("ApiId").cloned().unwrap_or_default());
+        tokio::task::spawn_blocking(move || cors::apply(port, &api)).await.map_err(|_| Error::Interrupted)??;
         let Begun { instance, lock, mut processes, emulator_port, simulator_port, mut running, .. } = begun;
         let attached = processes.is_none();
         if options.keep
