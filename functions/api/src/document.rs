@@ -1,6 +1,7 @@
 //! From what a client sends to a request of the engine: the document's text, and its media, which are uploads or https URLs.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use fresco_engine::wire::RunBody;
 use fresco_engine::{RunRequest, UploadId, describe_input, fetch_input, input_problem};
@@ -10,10 +11,14 @@ use fresco_pipeline::media::{InputMedia, MediaProblem};
 use http::StatusCode;
 use http::header::HeaderMap;
 use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
 
 use crate::body::{self, Kind, Query};
 use crate::problem::Problem;
 use crate::routes::App;
+
+/// How long a request may take to fetch what it names by URL, all of it together; API Gateway waits for 30 seconds.
+const FETCHES: Duration = Duration::from_secs(20);
 
 /// What the client sends: JSON, or a document by itself with the input text as a parameter.
 pub(crate) fn read(headers: &HeaderMap, query: Query, bytes: &bytes::Bytes) -> Result<RunBody, Problem> {
@@ -44,10 +49,11 @@ pub(crate) async fn request(app: &App, body: RunBody) -> Result<RunRequest, Prob
     };
     let mentions = request.mentions();
     let given = uploads(&body.media, &mentions)?;
+    let until = Instant::now() + FETCHES;
     for mention in mentions {
         let found = match given.get(mention.text.as_str()) {
             Some(upload) => app.engine.take_upload(upload, mention.kind).await?,
-            None if mention.text.contains("://") => fetch(app, &mention).await?,
+            None if mention.text.contains("://") => fetch(app, &mention, until).await?,
             None => Err(input_problem(
                 "input_unread",
                 format!("`{}` is not among the request's media", mention.text),
@@ -104,13 +110,18 @@ fn no_upload(id: &str) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_upload", detail, "Take the id that POST /uploads gave.")
 }
 
-async fn fetch(app: &App, mention: &Mention) -> Result<Result<InputMedia, MediaProblem>, Failure> {
+/// `until` is when this request has no more time for it.
+async fn fetch(app: &App, mention: &Mention, until: Instant) -> Result<Result<InputMedia, MediaProblem>, Failure> {
     let Some(downloader) = &app.downloader else {
         return Ok(Err(input_problem("input_fetch", "URLs cannot be fetched here", "Upload it instead.")));
     };
-    let bytes = match fetch_input(downloader, mention.kind, &mention.text).await {
-        Ok(bytes) => bytes,
-        Err(problem) => return Ok(Err(problem)),
+    let bytes = match timeout_at(until, fetch_input(downloader, mention.kind, &mention.text)).await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(problem)) => return Ok(Err(problem)),
+        Err(_) => {
+            let message = format!("it did not arrive within {} s", FETCHES.as_secs());
+            return Ok(Err(input_problem("input_fetch", message, "Upload it instead: POST /uploads.")));
+        }
     };
     match describe_input(mention.kind, &bytes) {
         Ok(media) => {

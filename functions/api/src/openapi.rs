@@ -273,7 +273,7 @@ fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             method: "post",
             path: "/plans",
             id: "planRun",
-            says: "What a run would do: order, cache, prices, times, missing keys. Nothing is written or spent.",
+            says: "What a run would do: order, cache, prices, times, missing keys. Nothing is started and nothing is spent.",
             parameters: vec![input()],
             body: Some(pipeline_body(schemas)),
             answer: Answer::Json(200, "The plan.", schemas.subschema_for::<Preview>()),

@@ -5,7 +5,9 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{delete, get, post};
 use fresco_engine::lambda::Deployed;
 use fresco_providers::media::{Downloader, HostList};
+use ring::hmac::Key;
 use std::sync::Arc;
+use tokio::sync::OnceCell;
 
 use crate::problem::Problem;
 use crate::{body, events, openapi, page, plans, runs, uploads};
@@ -16,6 +18,8 @@ pub(crate) struct App {
     pub(crate) engine: Deployed,
     /// For inputs that a request names by URL. `None` if it cannot be made, which is said when it is needed.
     pub(crate) downloader: Option<Arc<Downloader>>,
+    /// What links to pages are signed with, once it was asked for.
+    pub(crate) signing: Arc<OnceCell<Key>>,
 }
 
 macro_rules! routes {
@@ -62,5 +66,5 @@ pub(crate) fn router(engine: Deployed) -> Router {
         })
         // A longer one is answered with a problem that names /uploads; see `body`.
         .layer(DefaultBodyLimit::max(body::MAX_BODY * 3))
-        .with_state(App { engine, downloader })
+        .with_state(App { engine, downloader, signing: Arc::default() })
 }

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fresco_engine::platform::Platform;
 use fresco_ledger::rows::Millis;
 use fresco_ledger::traits::{Clock, Signing};
+use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::RunId;
 use http::StatusCode;
 use ring::hmac;
@@ -23,7 +24,7 @@ pub(crate) async fn query(app: &App, run: &RunId) -> Result<String, Problem> {
     // To the hour, so that the same link is handed out for a while and browsers can keep what they have of it.
     let now = app.engine.platform.clock().now() / 1_000;
     let expires = (now + LIFE) / 3_600 * 3_600;
-    Ok(format!("expires={expires}&signature={}", sign(&key(app).await?, run, expires)))
+    Ok(format!("expires={expires}&signature={}", sign(key(app).await?, run, expires)))
 }
 
 /// Refuses a link that was altered, has expired, or is of another run; the query again where it is well.
@@ -32,7 +33,7 @@ pub(crate) async fn verify(app: &App, run: &RunId, query: Query) -> Result<Strin
     let expires: Millis = expires.and_then(|expires| expires.parse().ok()).ok_or_else(wrong)?;
     let signature = signature.ok_or_else(wrong)?;
     let now = app.engine.platform.clock().now() / 1_000;
-    check(&key(app).await?, run, expires, &signature, now)?;
+    check(key(app).await?, run, expires, &signature, now)?;
     Ok(format!("expires={expires}&signature={signature}"))
 }
 
@@ -58,10 +59,14 @@ fn text(run: &RunId, expires: Millis) -> String {
     format!("view\n{run}\n{expires}")
 }
 
-async fn key(app: &App) -> Result<hmac::Key, Problem> {
-    let platform = &app.engine.platform;
-    let secret = platform.ledger().signing_key(&platform.new_token()?).await.map_err(|error| error.0)?;
-    Ok(hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()))
+/// The stack's secret stays what it is, so a process asks for it once.
+async fn key(app: &App) -> Result<&hmac::Key, Problem> {
+    let asked = app.signing.get_or_try_init(async || {
+        let platform = &app.engine.platform;
+        let secret = platform.ledger().signing_key(&platform.new_token()?).await.map_err(|error| error.0)?;
+        Ok::<_, Failure>(hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()))
+    });
+    Ok(asked.await?)
 }
 
 #[cfg(test)]
