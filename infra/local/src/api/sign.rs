@@ -12,7 +12,7 @@ use super::ApiError;
 const SERVICE: &str = "execute-api";
 
 /// The bearer token for a stack that asks for one (its parameter `JwtIssuer`), in place of a signature.
-pub const TOKEN: &str = "FRESCO_TOKEN";
+const TOKEN: &str = "FRESCO_TOKEN";
 
 /// Signs requests.
 #[derive(Clone)]
