@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use fresco_engine::StartError;
 use fresco_engine::wire::{DocumentProblem, ProblemView};
+use fresco_engine::{OrderError, StartError};
 use fresco_pipeline::document::Problems;
 use fresco_pipeline::error::{ErrorName, Failure};
 use http::StatusCode;
@@ -105,6 +105,16 @@ impl From<Problems> for Problem {
         Problem {
             problems: listed.collect(),
             ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "document_invalid", detail, advice)
+        }
+    }
+}
+
+impl From<OrderError> for Problem {
+    fn from(error: OrderError) -> Self {
+        match error {
+            OrderError::Failed(failure) => failure.into(),
+            OrderError::Bad(bad) if bad.advice.is_empty() => Problem::bad_request(bad.code, bad.detail),
+            OrderError::Bad(bad) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, bad.code, bad.detail, bad.advice),
         }
     }
 }
