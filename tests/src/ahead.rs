@@ -33,7 +33,7 @@ impl Clock for Later {
 impl World {
     /// The client's engine, with a clock that is so far ahead.
     pub fn ahead(&self, by: Millis) -> Engine<Ahead> {
-        let settings = self.client.engine().settings.clone();
+        let settings = self.keeper.engine().settings.clone();
         let platform = AwsPlatform::new(self.aws(), &settings).expect("a platform");
         Engine::new(Ahead { platform, clock: Later(by) }, settings)
     }
@@ -43,6 +43,7 @@ impl Platform for Ahead {
     type Ledger = <AwsPlatform as Platform>::Ledger;
     type Objects = <AwsPlatform as Platform>::Objects;
     type Tokens = <AwsPlatform as Platform>::Tokens;
+    type Executions = <AwsPlatform as Platform>::Executions;
     type HandOver = <AwsPlatform as Platform>::HandOver;
     type Media = <AwsPlatform as Platform>::Media;
     type Clock = Later;
@@ -57,6 +58,10 @@ impl Platform for Ahead {
 
     fn tokens(&self) -> &Self::Tokens {
         self.platform.tokens()
+    }
+
+    fn executions(&self) -> &Self::Executions {
+        self.platform.executions()
     }
 
     fn hand_over(&self) -> &Self::HandOver {

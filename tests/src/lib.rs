@@ -8,6 +8,7 @@
 )]
 
 mod ahead;
+mod asking;
 mod crash;
 pub mod matrix;
 mod started;
@@ -15,6 +16,7 @@ mod stored;
 mod world;
 
 pub use ahead::Ahead;
+pub use asking::Asking;
 pub use crash::Function;
 pub use started::endpoint_url;
 pub use stored::Damage;

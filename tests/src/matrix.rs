@@ -271,7 +271,7 @@ async fn lead(world: &World, case: &Case, run: &RunId) {
         }
         Way::Stopped => {
             world.until("it is submitted", async || source("image").await.is_some()).await;
-            world.until("it is stopped", async || world.client.stop(run).await.is_ok()).await;
+            world.until("it is stopped", async || world.api.stop(run).await.is_ok()).await;
         }
         _ => return,
     }

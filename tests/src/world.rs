@@ -10,7 +10,8 @@ use fresco_ledger::aws::Aws;
 use fresco_ledger::dynamo::Dynamo;
 use fresco_ledger::rows::{Asker, Entry, Millis, StepRow};
 use fresco_ledger::traits::Entries;
-use fresco_local::client::{Client, Parts};
+use fresco_local::api::{Api, ApiError, Inputs};
+use fresco_local::keep::{Keeper, Parts};
 use fresco_local::stack::Stack;
 use fresco_pipeline::ids::{ContentKey, RunId, StepName};
 use serde_json::{Value, json};
@@ -27,8 +28,10 @@ pub struct World {
     stack: Arc<Stack>,
     aws: Aws,
     http: reqwest::Client,
-    /// A client.
-    pub client: Client,
+    /// A client of the API: what a person asks of the stack.
+    pub api: Api,
+    /// The table and the bucket: what a test looks at.
+    pub keeper: Keeper,
 }
 
 /// What the simulator counted.
@@ -132,28 +135,45 @@ impl World {
 
     async fn of(stack: Arc<Stack>) -> World {
         let aws = fresco_ledger::aws::connect_local(stack.endpoint_url()).await;
-        let client = Client::new(&aws, &Parts::of(&stack)).expect("a client");
+        let keeper = Keeper::new(&aws, &Parts::of(stack.outputs())).expect("a client");
         let _ = rustls::crypto::ring::default_provider().install_default();
-        World { stack, aws, http: reqwest::Client::builder().no_proxy().build().expect("an HTTP client"), client }
+        let api = Api::new(&fresco_local::stack::aws_config(&stack), &stack.api_url()).expect("a client of the API");
+        World { stack, aws, api, http: reqwest::Client::builder().no_proxy().build().expect("an HTTP client"), keeper }
     }
 
     /// Starts a run.
     pub async fn start(&self, document: &str, input: &str) -> RunId {
         let request =
             RunRequest { document: document.to_owned(), input: Some(input.to_owned()), ..RunRequest::default() };
-        self.client.start(&request).await.unwrap_or_else(|error| panic!("the run does not start: {error}\n{document}"))
+        self.begin(&request, &Inputs::default())
+            .await
+            .unwrap_or_else(|error| panic!("it does not start: {error}\n{document}"))
+    }
+
+    /// Starts a run of a request, through the API.
+    pub async fn begin(&self, request: &RunRequest, inputs: &Inputs) -> Result<RunId, ApiError> {
+        let started = self.api.start(request, inputs, None).await?;
+        Ok(RunId::parse(started.id).expect("an id"))
     }
 
     /// What a document would do.
     pub async fn preview(&self, document: &str, input: &str) -> Preview {
         let request =
             RunRequest { document: document.to_owned(), input: Some(input.to_owned()), ..RunRequest::default() };
-        self.client.preview(&request).await.unwrap_or_else(|error| panic!("it does not plan: {error}\n{document}"))
+        self.api
+            .plan(&request, &Inputs::default())
+            .await
+            .unwrap_or_else(|error| panic!("it does not plan: {error}\n{document}"))
     }
 
     /// Starts a run of a request and waits for its end.
     pub async fn run_request(&self, request: &RunRequest) -> Manifest {
-        let run = self.client.start(request).await.unwrap_or_else(|error| panic!("the run does not start: {error}"));
+        self.run_with(request, &Inputs::default()).await
+    }
+
+    /// The same with files that are given with it.
+    pub async fn run_with(&self, request: &RunRequest, inputs: &Inputs) -> Manifest {
+        let run = self.begin(request, inputs).await.unwrap_or_else(|error| panic!("the run does not start: {error}"));
         self.ended(&run).await
     }
 
@@ -165,8 +185,8 @@ impl World {
 
     /// Waits for a run's end.
     pub async fn ended(&self, run: &RunId) -> Manifest {
-        self.until("the run ends", async || self.client.status(run).await.expect("a status").0.status.is_final()).await;
-        self.client.manifest(run).await.expect("a manifest")
+        self.until("the run ends", async || self.keeper.status(run).await.expect("a status").0.status.is_final()).await;
+        self.keeper.manifest(run).await.expect("a manifest")
     }
 
     /// Waits until a condition holds.
@@ -181,7 +201,7 @@ impl World {
     /// A step.
     pub async fn step(&self, run: &RunId, step: &str) -> Option<StepRow> {
         let asker = Asker { run: run.clone(), step: StepName::parse(step).expect("a step name") };
-        self.client.step(&asker).await.expect("an answer")
+        self.keeper.step(&asker).await.expect("an answer")
     }
 
     /// An entry.
@@ -264,7 +284,8 @@ impl World {
         answer.json().await.expect("JSON")
     }
 
-    /// How often each function was called so far, by what the emulator logged. Sweep runs by itself and is left out.
+    /// How often each function was called so far, by what the emulator logged. Sweep runs by itself, api answers
+    /// whoever asks; both are left out.
     pub async fn invocations(&self) -> BTreeMap<String, usize> {
         let mut calls = BTreeMap::new();
         for group in self.logs("DescribeLogGroups", json!({})).await["logGroups"].as_array().expect("groups") {
@@ -274,7 +295,7 @@ impl World {
             let starts =
                 starts.filter(|event| event["message"].as_str().is_some_and(|text| text.starts_with("START "))).count();
             let function = name.rsplit('/').next().unwrap_or(name).to_owned();
-            if function != "sweep" {
+            if !["api", "sweep"].contains(&function.as_str()) {
                 calls.insert(function, starts);
             }
         }

@@ -38,7 +38,7 @@ async fn a_stopped_run_submits_nothing_new() {
     world
         .until("the first is submitted", async || world.step(&run, "a").await.is_some_and(|step| step.source.is_some()))
         .await;
-    assert!(world.client.stop(&run).await.unwrap().was_running);
+    assert!(world.api.stop(&run).await.unwrap().was_running);
     let manifest = world.ended(&run).await;
     assert_eq!(manifest.status, RunStatus::Stopped);
     assert_eq!(world.requests_for("stopped between two").await.len(), 1);

@@ -99,9 +99,9 @@ const CASES: &[Case] = &[
         End::PaidLate(ErrorName::StepUnknown),
     ),
     // stop: whoever stops has no answer, and stops again.
-    case(Way::Stopped, &[(Sweep, StopFlagged, 1)], End::Stopped),
-    case(Way::Stopped, &[(Sweep, StopReleased, 1)], End::Stopped),
-    case(Way::Stopped, &[(Sweep, StopCancelling, 1)], End::Stopped),
+    case(Way::Stopped, &[(Api, StopFlagged, 1)], End::Stopped),
+    case(Way::Stopped, &[(Api, StopReleased, 1)], End::Stopped),
+    case(Way::Stopped, &[(Api, StopCancelling, 1)], End::Stopped),
     // report: the state machine calls it again.
     case(Way::TooDear, &[(Report, ReportStepMarked, 1)], End::Unpaid(ErrorName::BudgetExceeded)),
     case(Way::Exported, &[(Report, ReportExported, 1)], End::Result),

@@ -16,7 +16,7 @@ use fresco_ledger::contract::sample;
 use fresco_ledger::contract::tokens::OpensTokens;
 use fresco_ledger::dynamo::{DUE, DUE_INDEX, DUE_SHARD, Dynamo, EXPIRES_AT, PK, SK};
 use fresco_ledger::rows::{Entry, Stage};
-use fresco_ledger::traits::{Change, Entries, Objects, Runs, StoreError, Tokens, Told, Upload, Waiters};
+use fresco_ledger::traits::{Change, Entries, Executions, Objects, Runs, StoreError, Tokens, Told, Upload, Waiters};
 use fresco_ledger::{objects_contract, table_contract, tokens_contract};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
@@ -361,7 +361,7 @@ async fn what_is_not_there_does_not_answer() {
     store.entries(std::slice::from_ref(&key)).await.unwrap_err();
     store.waiters(&key).await.unwrap_err();
     store.join(&key, &who, Attempt(1)).await.unwrap_err();
-    store.recent_runs(1, sample::NOW).await.unwrap_err();
+    store.list_runs(1, None, sample::NOW).await.unwrap_err();
     store.create_run(&sample::run("one", 1)).await.unwrap_err();
     let objects = aws.objects(unique("no-such-bucket"));
     assert_eq!(objects.get("a").await.unwrap_err().0.name, ErrorName::StorageUnavailable);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use fresco_engine::{Manifest, ManifestStep, RunRequest};
 use fresco_ledger::rows::{RunStatus, Source, StepState};
-use fresco_local::client::{gather, save};
+use fresco_local::api::{gather, save};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::ErrorName;
 use fresco_tests::World;
@@ -18,7 +18,7 @@ fn step<'a>(manifest: &'a Manifest, name: &str) -> &'a ManifestStep {
 }
 
 async fn text(world: &World, step: &ManifestStep) -> String {
-    String::from_utf8(world.client.object(&step.outputs[0].key).await.unwrap().to_vec()).unwrap()
+    String::from_utf8(world.keeper.object(&step.outputs[0].key).await.unwrap().to_vec()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,7 +44,8 @@ async fn five_steps_in_one_command() {
     );
 
     let folder = tempfile::tempdir().unwrap();
-    let saved = save(&world.client, &manifest, folder.path()).await.unwrap();
+    let saved =
+        save(&world.api, &world.api.run(&manifest.run_id).await.unwrap(), &manifest, folder.path()).await.unwrap();
     let names: Vec<&str> = saved.files.iter().map(|file| file.name.as_str()).collect();
     assert_eq!(names, ["scene.jpg", "edit.jpg", "video.mp4", "analysis.txt", "poster.jpg"]);
     let sheet = std::fs::read_to_string(saved.folder.join("index.html")).unwrap();
@@ -97,7 +98,8 @@ steps:
     assert_eq!((asked.len(), asked[0]["inputs"].as_u64()), (1, Some(3)), "all pictures go into one request");
 
     let folder = tempfile::tempdir().unwrap();
-    let saved = save(&world.client, &manifest, folder.path()).await.unwrap();
+    let saved =
+        save(&world.api, &world.api.run(&manifest.run_id).await.unwrap(), &manifest, folder.path()).await.unwrap();
     let names: Vec<&str> = saved.files.iter().map(|file| file.name.as_str()).collect();
     assert_eq!(
         names,
@@ -131,7 +133,7 @@ async fn files_are_inputs_by_their_content() {
     let folder = tempfile::tempdir().unwrap();
     let scene =
         world.run("steps: [{ name: scene, type: text_to_image, model: flux_schnell }]", "a file to be given").await;
-    let bytes = world.client.object(&scene.steps[0].outputs[0].key).await.unwrap();
+    let bytes = world.keeper.object(&scene.steps[0].outputs[0].key).await.unwrap();
     for name in ["one.jpg", "two.jpeg"] {
         std::fs::write(folder.path().join(name), &bytes).unwrap();
     }
@@ -145,8 +147,7 @@ vars: { other: two.jpeg }
     let mut request = RunRequest { document: document.to_owned(), ..RunRequest::default() };
     let inputs = gather(&mut request, folder.path()).await.unwrap();
     assert_eq!(inputs.len(), 1, "the same content is one input");
-    world.client.store(&inputs).await.unwrap();
-    let manifest = world.run_request(&request).await;
+    let manifest = world.run_with(&request, &inputs).await;
     assert_eq!(manifest.status, RunStatus::Succeeded, "{:?}", manifest.failure);
     assert_eq!(step(&manifest, "a").key, step(&manifest, "b").key, "and one content key");
     assert_eq!(step(&manifest, "a").given, [scene.steps[0].outputs[0].sha256.clone()]);
@@ -159,8 +160,8 @@ vars: { other: two.jpeg }
         image: Some(folder.path().join("two.jpeg").display().to_string()),
         ..RunRequest::default()
     };
-    gather(&mut request, Path::new("")).await.unwrap();
-    let manifest = world.run_request(&request).await;
+    let inputs = gather(&mut request, Path::new("")).await.unwrap();
+    let manifest = world.run_with(&request, &inputs).await;
     assert_eq!(manifest.steps[0].source, Some(Source::Hit), "{:?}", manifest.steps[0]);
 }
 

@@ -6,6 +6,7 @@
 
 use fresco_engine::{Manifest, RunRequest};
 use fresco_ledger::rows::{RunStatus, Source, StepRow, StepState};
+use fresco_local::api::Inputs;
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 use fresco_pipeline::money::Money;
@@ -45,7 +46,8 @@ async fn all_joined(world: &World, prompt: &str) -> (Vec<RunId>, ContentKey) {
     concurrency(world, 0).await;
     let document = ten(prompt);
     let request = RunRequest { document, ..RunRequest::default() };
-    let started = join_all((0..RUNS).map(|_| world.client.start(&request))).await;
+    let inputs = Inputs::default();
+    let started = join_all((0..RUNS).map(|_| world.begin(&request, &inputs))).await;
     let runs: Vec<RunId> = started.into_iter().map(Result::unwrap).collect();
     world.until("a step has a key", async || world.step(&runs[0], "s1").await.is_some_and(|s| s.key.is_some())).await;
     let key = world.step(&runs[0], "s1").await.unwrap().key.unwrap();

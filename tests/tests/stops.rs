@@ -5,7 +5,8 @@
 use fresco_ledger::rows::{RunStatus, Source, StepState};
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::RunId;
-use fresco_tests::World;
+use fresco_tests::{Asking, World};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 /// Three pictures, two at a time.
@@ -43,7 +44,7 @@ async fn a_run_is_stopped_in_its_middle() {
     world.control("settings", &json!({"concurrency": 1, "scale": 0.5})).await;
     let run = world.start(&document("stopped"), "unused").await;
     both_submitted(&world, &run).await;
-    let stopped = world.client.stop(&run).await.unwrap();
+    let stopped = world.api.stop(&run).await.unwrap();
     assert!(stopped.was_running);
     assert_eq!((stopped.done, stopped.going_on, stopped.cancelled), (0, 1, 1));
     let manifest = world.ended(&run).await;
@@ -55,7 +56,7 @@ async fn a_run_is_stopped_in_its_middle() {
             .is_some_and(|failure| matches!(failure.name, ErrorName::RunStopped | ErrorName::StepSkipped))
     }));
     // Again is no error, and does nothing.
-    assert!(!world.client.stop(&run).await.unwrap().was_running);
+    assert!(!world.api.stop(&run).await.unwrap().was_running);
 
     // What is worked on finishes into the ledger, and its hold ends; so does that of the cancelled one.
     let keys = [0, 1].map(|n| manifest.steps[n].key.clone().unwrap());
@@ -65,8 +66,8 @@ async fn a_run_is_stopped_in_its_middle() {
             world.entry(&keys[0]).await.result.is_some() || world.entry(&keys[1]).await.result.is_some()
         })
         .await;
-    world.until("no hold is left", async || world.client.status(&run).await.unwrap().0.held.as_micros() == 0).await;
-    let (record, _) = world.client.status(&run).await.unwrap();
+    world.until("no hold is left", async || world.keeper.status(&run).await.unwrap().0.held.as_micros() == 0).await;
+    let (record, _) = world.keeper.status(&run).await.unwrap();
     assert_eq!(record.settled, manifest.steps[0].price, "one picture is paid");
     assert_eq!(
         statuses(&world, "stopped").await,
@@ -93,11 +94,53 @@ async fn a_run_is_stopped_in_its_middle() {
             step.is_some_and(|step| step.source.is_some())
         })
         .await;
-    let stopped = world.client.stop(&one).await.unwrap();
+    let stopped = world.api.stop(&one).await.unwrap();
     assert_eq!(stopped.cancelled, 0);
     assert_eq!(world.ended(&one).await.status, RunStatus::Stopped);
     concurrency(&world, 40).await;
     let other = world.ended(&other).await;
     assert_eq!(other.status, RunStatus::Succeeded, "{:?}", other.failure);
     assert_eq!(statuses(&world, "shared").await.len(), 3);
+
+    in_the_middle_of_a_video(&world).await;
+}
+
+/// Stopped through the API while a clip is worked on: the clip is paid and kept, what comes after it is not begun, and the next
+/// run pays for that alone.
+async fn in_the_middle_of_a_video(world: &World) {
+    let prompt = "stopped in a video";
+    let document = format!(
+        "steps:\n\
+         - {{ name: scene, type: text_to_image, model: flux_schnell, params: {{ prompt: \"{prompt}, scene\" }} }}\n\
+         - {{ name: clip, type: image_to_video, model: hailuo, params: {{ prompt: \"{prompt}, clip\" }} }}\n\
+         - {{ name: poster, type: text_to_image, model: flux_schnell, params: {{ prompt: \"{prompt}, poster\" }} }}\n"
+    );
+    world.control("settings", &json!({"scale": 0.1})).await;
+    let asking = Asking::new(world);
+    let (_, started) = asking.start(None, &json!({"pipeline": document})).await;
+    let run = Asking::id_of(&started);
+    let clip = async || world.requests_with(|asked| asked == format!("{prompt}, clip")).await;
+    let at_work = async || clip().await.first().is_some_and(|clip| clip.record["status"] == "IN_PROGRESS");
+    world.until("the clip is worked on", at_work).await;
+    let (status, stopped) = asking.ask(Method::DELETE, &format!("/runs/{run}"), None, None).await;
+    assert_eq!((status, stopped["was_running"].as_bool()), (StatusCode::OK, Some(true)), "{stopped}");
+    assert_eq!((stopped["done"].as_u64(), stopped["going_on"].as_u64()), (Some(1), Some(1)), "{stopped}");
+    let manifest = world.ended(&run).await;
+    assert_eq!(manifest.status, RunStatus::Stopped);
+    let kept = async || match &manifest.steps[1].key {
+        Some(key) => world.entry(key).await.result.is_some(),
+        None => false,
+    };
+    world.until("the paid clip is in the ledger", kept).await;
+    let (_, shown) = asking.get(&format!("/runs/{run}")).await;
+    let paid = manifest.steps[0].price + manifest.steps[1].price;
+    assert_eq!((shown["spent"].as_i64(), shown["held"].as_i64()), (Some(paid.as_micros()), Some(0)), "{shown}");
+    assert_eq!(statuses(world, prompt).await.len(), 2, "nothing new was submitted");
+
+    let next = world.run(&document, "unused").await;
+    assert_eq!(next.status, RunStatus::Succeeded, "{:?}", next.failure);
+    let sources: Vec<_> = next.steps.iter().map(|step| step.source).collect();
+    assert_eq!(sources, [Some(Source::Hit), Some(Source::Hit), Some(Source::Generated)]);
+    assert_eq!(next.cost, next.steps[2].price);
+    assert_eq!(statuses(world, prompt).await.len(), 3);
 }

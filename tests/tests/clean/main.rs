@@ -9,6 +9,7 @@ mod results;
 
 use fresco_engine::{Manifest, RunRequest};
 use fresco_ledger::rows::{RunStatus, Source, StepState};
+use fresco_local::api::Inputs;
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::RunId;
 use fresco_tests::World;
@@ -34,7 +35,7 @@ fn succeeded(manifest: &Manifest, source: Source) {
 async fn refused(world: &World, document: &str, input: &str, name: ErrorName) {
     let before = world.requests_for(input).await.len();
     let request = RunRequest { document: document.to_owned(), input: Some(input.to_owned()), ..RunRequest::default() };
-    let said = world.client.preview(&request).await.unwrap().refused;
+    let said = world.api.plan(&request, &Inputs::default()).await.unwrap().refused;
     assert_eq!(said.as_ref().map(|failure| failure.name), Some(name), "{said:?}");
     let manifest = world.run_request(&request).await;
     let why = manifest.failure.as_ref().map(|failure| failure.name);

@@ -23,16 +23,12 @@ const AT_ONCE: usize = 12;
 /// The rules and the settings are the whole simulator's: one test has them at a time.
 static SIMULATOR: Mutex<()> = Mutex::const_new(());
 
-/// The stack with the picture that videos and analyses are made of: kept as an input, and in a folder.
+/// The stack, and the picture that videos and analyses are made of, in a folder.
 async fn prepared(world: World) -> (World, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let picture = world.run("steps: [{ name: p, type: text_to_image, model: flux_schnell }]", "the picture").await;
-    let bytes = world.client.object(&picture.steps[0].outputs[0].key).await.unwrap();
+    let bytes = world.keeper.object(&picture.steps[0].outputs[0].key).await.unwrap();
     std::fs::write(folder.path().join("picture.jpg"), &bytes).unwrap();
-    let case = Case { row: TABLE[0], kind: Kind::Video, prompt: "what the picture is kept by".to_owned() };
-    let mut request = case.request(folder.path()).await;
-    let inputs = fresco_local::client::gather(&mut request, folder.path()).await.unwrap();
-    world.client.store(&inputs).await.unwrap();
     (world, folder)
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use fresco_ledger::aws::{Aws, LambdaHandOver, S3Objects, SfnTokens, SsmSecrets};
+use fresco_ledger::aws::{Aws, LambdaHandOver, S3Objects, SfnRuns, SfnTokens, SsmSecrets};
 use fresco_ledger::clock::SystemClock;
 use fresco_ledger::dynamo::Dynamo;
 use fresco_pipeline::catalogue::ProviderName;
@@ -25,6 +25,7 @@ pub struct AwsPlatform {
     dynamo: Dynamo,
     objects: S3Objects,
     tokens: SfnTokens,
+    executions: SfnRuns,
     hand_over: LambdaHandOver,
     media: Transfer<S3Objects>,
     clock: SystemClock,
@@ -63,6 +64,7 @@ impl AwsPlatform {
             media: Transfer::new(downloader, objects.clone()),
             objects,
             tokens: aws.tokens(),
+            executions: aws.runs(&settings.run_machine),
             hand_over: aws.hand_over(&settings.collect_function),
             clock: SystemClock,
             random: SystemRandom::new(),
@@ -77,6 +79,7 @@ impl Platform for AwsPlatform {
     type Ledger = Dynamo;
     type Objects = S3Objects;
     type Tokens = SfnTokens;
+    type Executions = SfnRuns;
     type HandOver = LambdaHandOver;
     type Media = Transfer<S3Objects>;
     type Clock = SystemClock;
@@ -91,6 +94,10 @@ impl Platform for AwsPlatform {
 
     fn tokens(&self) -> &SfnTokens {
         &self.tokens
+    }
+
+    fn executions(&self) -> &SfnRuns {
+        &self.executions
     }
 
     fn hand_over(&self) -> &LambdaHandOver {

@@ -15,7 +15,7 @@ use crate::survey::Why;
 const PROMPT: &str = "prompt";
 
 /// A difference.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum Change {
     /// The model, or the step's type.

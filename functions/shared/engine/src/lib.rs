@@ -27,7 +27,9 @@ mod survey;
 mod tell;
 mod transact;
 pub mod transfer;
+mod uploads;
 mod webhook;
+pub mod wire;
 
 pub use capacity::Stored;
 pub use changed::Change;
@@ -38,9 +40,10 @@ pub use inputs::{describe_input, fetch_input, input_problem, too_large};
 pub use plan::{WorkLane, WorkList, WorkStage, WorkStep};
 pub use preview::{Preview, PreviewStage, PreviewStep};
 pub use report::{Closed, MANIFEST_VERSION, Manifest, ManifestStep};
-pub use start::{RunRequest, StartError, manifest_key, request_key};
+pub use start::{Begun, Once, RunRequest, StartError, manifest_key, request_key};
 pub use stop::Stopped;
 pub use survey::Why;
+pub use uploads::{MAX_DOCUMENT, UploadId};
 pub use webhook::{Received, Refused, Route};
 
 use platform::Platform;

@@ -25,13 +25,23 @@ pub struct Named {
 /// Every output of a run with the name of its file, the same at every call: `image.jpg`, or `image_2.jpg` where a step gave
 /// several. Step names are plain identifiers, so they are file names as they are.
 pub fn of_run(manifest: &Manifest) -> Vec<Named> {
+    let steps = manifest.steps.iter();
+    of_steps(
+        steps.map(|step| {
+            (step.name.as_str(), step.outputs.iter().map(|output| output.key.as_str()).collect::<Vec<_>>())
+        }),
+    )
+}
+
+/// The same for steps by name, each with the keys of its outputs, in the document's order.
+pub fn of_steps<'a>(steps: impl Iterator<Item = (&'a str, Vec<&'a str>)>) -> Vec<Named> {
     let mut taken: BTreeSet<String> = [MANIFEST, SHEET].map(str::to_owned).into();
     let mut named = Vec::new();
-    for (place, step) in manifest.steps.iter().enumerate() {
-        for (index, output) in step.outputs.iter().enumerate() {
-            let number = if step.outputs.len() == 1 { String::new() } else { format!("_{}", index + 1) };
-            let name = free(&mut taken, step.name.as_str(), &number, &output.key);
-            named.push(Named { step: place, output: index, key: output.key.clone(), name });
+    for (place, (step, keys)) in steps.enumerate() {
+        for (index, key) in keys.iter().enumerate() {
+            let number = if keys.len() == 1 { String::new() } else { format!("_{}", index + 1) };
+            let name = free(&mut taken, step, &number, key);
+            named.push(Named { step: place, output: index, key: (*key).to_owned(), name });
         }
     }
     named

@@ -146,7 +146,7 @@ impl<P: Platform> Engine<P> {
         Err(StoreError::storage("objects of results went away while they were looked up").0)
     }
 
-    async fn request_of(&self, run: &RunId) -> Result<RunRequest, Failure> {
+    pub(crate) async fn request_of(&self, run: &RunId) -> Result<RunRequest, Failure> {
         let bytes = self.platform.objects().get(&request_key(run)).await.map_err(failure)?;
         let bytes = bytes.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "the run's document is gone"))?;
         serde_json::from_slice(&bytes)

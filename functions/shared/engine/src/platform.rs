@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use fresco_ledger::rows::Output;
-use fresco_ledger::traits::{Clock, Entries, HandOver, Objects, Runs, Storage, Tokens, Waiters};
+use fresco_ledger::traits::{Clock, Entries, Executions, HandOver, Objects, Runs, Signing, Storage, Tokens, Waiters};
 use fresco_pipeline::catalogue::{MediaKind, ProviderName};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey};
@@ -40,12 +40,14 @@ pub trait MediaStore: Send + Sync {
 
 /// Every capability that the engine uses.
 pub trait Platform: Send + Sync + 'static {
-    /// Entries, waiters, runs, and the account of what is stored.
-    type Ledger: Entries + Waiters + Runs + Storage;
+    /// Entries, waiters, runs, the account of what is stored, and the stack's own secret.
+    type Ledger: Entries + Waiters + Runs + Storage + Signing;
     /// The bucket.
     type Objects: Objects;
     /// Task tokens.
     type Tokens: Tokens;
+    /// Starting executions.
+    type Executions: Executions;
     /// Starting collect.
     type HandOver: HandOver;
     /// Fetching media.
@@ -59,6 +61,8 @@ pub trait Platform: Send + Sync + 'static {
     fn objects(&self) -> &Self::Objects;
     /// Task tokens.
     fn tokens(&self) -> &Self::Tokens;
+    /// Starting executions.
+    fn executions(&self) -> &Self::Executions;
     /// Starting collect.
     fn hand_over(&self) -> &Self::HandOver;
     /// Fetching media.

@@ -20,7 +20,7 @@ use crate::survey::{Found, Why};
 use crate::transact::failure;
 
 /// A plan, with what is known of every step. Money is in micro-dollars at list prices, times in milliseconds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Preview {
     /// The pipeline's name.
     pub name: String,
@@ -53,7 +53,7 @@ pub struct Preview {
 }
 
 /// A stage.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PreviewStage {
     /// The most lanes at a time.
     pub workers: u32,
@@ -62,7 +62,7 @@ pub struct PreviewStage {
 }
 
 /// A step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PreviewStep {
     /// Its name.
     pub name: StepName,

@@ -33,6 +33,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// The function that collects; only where it is invoked.
     pub collect_function: String,
+    /// The state machine of runs; only where they are started.
+    pub run_machine: String,
     /// Under which SSM path secrets are.
     pub secrets_prefix: String,
     /// After how many days outputs expire.
@@ -81,6 +83,7 @@ impl Settings {
                 .filter(|url| url != "none")
                 .map(|url| url.trim_end_matches('/').to_owned()),
             collect_function: given("FRESCO_COLLECT_FUNCTION").unwrap_or_default(),
+            run_machine: given("FRESCO_RUN_MACHINE").unwrap_or_default(),
             secrets_prefix: needed("FRESCO_SECRETS_PREFIX")?,
             max_age_days,
             max_stored_bytes: max_stored(given("FRESCO_MAX_STORED_GIGABYTES").as_deref())?,

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use fresco_ledger::rows::{Millis, RunRow, RunStatus};
-use fresco_ledger::traits::{Clock, Objects, Runs};
+use fresco_ledger::traits::{Clock, Executions, Objects, Put, Runs, Upload};
 use fresco_pipeline::document::{Checked, Given, Mention, Problems, check, mentions};
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::RunId;
+use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::media::{InputMedia, MediaProblem};
 use fresco_pipeline::money::Money;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,9 @@ pub struct RunRequest {
     pub timestamp: String,
     /// `{{random}}`; likewise.
     pub random: String,
+    /// The hash of what was asked under an idempotency key; empty without one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub asked: String,
     /// What of the media could not be had. Not kept: such a run is not recorded.
     #[serde(skip)]
     pub refused: BTreeMap<String, MediaProblem>,
@@ -95,26 +98,102 @@ pub enum StartError {
     /// The document has problems.
     #[error("{0}")]
     Document(#[from] Problems),
+    /// Something else was asked under the same idempotency key.
+    #[error("another request was made under this idempotency key; take a new one")]
+    OtherRequest,
     /// It could not be written.
     #[error("{0}")]
     Failed(#[from] Failure),
 }
 
+/// What makes a request the same as one before: the run's id comes of `key`, and `asked` is the hash of everything that was
+/// asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Once {
+    /// The idempotency key, as it was given.
+    pub key: String,
+    /// The hash of the request.
+    pub asked: String,
+}
+
+/// A run that is recorded and whose execution is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Begun {
+    /// The run.
+    pub run: RunId,
+    /// Whether it was there before.
+    pub existing: bool,
+}
+
 impl<P: Platform> Engine<P> {
+    /// Checks, records and starts a run: what every way in does. Asked again under the same key it gives the same run, and
+    /// starts it if whoever recorded it did not come so far.
+    pub async fn begin_run(&self, request: &RunRequest, once: Option<&Once>) -> Result<Begun, StartError> {
+        let Some(once) = once else {
+            let run = self.record_run(request).await?;
+            self.platform.executions().start(&run).await.map_err(failure)?;
+            return Ok(Begun { run, existing: false });
+        };
+        if let Some(run) = self.begun_before(once).await? {
+            return Ok(Begun { run, existing: true });
+        }
+        let run = id_of_key(&once.key)?;
+        let request = RunRequest { asked: once.asked.clone(), ..request.clone() };
+        let existing = !self.record_as(&run, &request, true).await?;
+        self.start_once(&run).await?;
+        Ok(Begun { run, existing })
+    }
+
+    /// The run that was begun under this key, if there is one.
+    pub async fn begun_before(&self, once: &Once) -> Result<Option<RunId>, StartError> {
+        let run = id_of_key(&once.key)?;
+        if self.platform.ledger().run(&run).await.map_err(failure)?.is_none() {
+            return Ok(None);
+        }
+        if self.request_of(&run).await?.asked != once.asked {
+            return Err(StartError::OtherRequest);
+        }
+        self.start_once(&run).await?;
+        Ok(Some(run))
+    }
+
+    /// Whoever recorded the run may have ended before it was started; starting twice is starting once.
+    async fn start_once(&self, run: &RunId) -> Result<(), Failure> {
+        let row = self.platform.ledger().run(run).await.map_err(failure)?;
+        if row.is_none_or(|row| !row.status.is_final() && row.bound_at.is_none()) {
+            self.platform.executions().start(run).await.map_err(failure)?;
+        }
+        Ok(())
+    }
+
     /// Checks and records a run. The caller then starts its execution, named by the id.
     pub async fn record_run(&self, request: &RunRequest) -> Result<RunId, StartError> {
+        let run = new_run_id(self.platform.clock().now(), &self.platform.new_token()?)?;
+        if !self.record_as(&run, request, false).await? {
+            return Err(Failure::new(ErrorName::Internal, "a run of this id is there already").into());
+        }
+        Ok(run)
+    }
+
+    /// Records a run under this id; whether it was this call that did. With `once` the request of whoever is first stays.
+    async fn record_as(&self, run: &RunId, request: &RunRequest, once: bool) -> Result<bool, StartError> {
         let now = self.platform.clock().now();
-        let token = self.platform.new_token()?;
-        let run = new_run_id(now, &token)?;
-        let request = request.fixed(now, token.get(10..).unwrap_or_default())?;
+        let request = request.fixed(now, &self.platform.new_token()?)?;
         let checked = request.check()?;
         let body =
             serde_json::to_vec(&request).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
-        self.platform
-            .objects()
-            .put(&request_key(&run), Bytes::from(body), "application/json")
-            .await
-            .map_err(failure)?;
+        let (objects, key, body) = (self.platform.objects(), request_key(run), Bytes::from(body));
+        if once {
+            let mut upload = objects.upload(&key, "application/json").await.map_err(failure)?;
+            upload.write(body).await.map_err(failure)?;
+            if upload.finish().await.map_err(failure)? == Put::Exists
+                && self.request_of(run).await?.asked != request.asked
+            {
+                return Err(StartError::OtherRequest);
+            }
+        } else {
+            objects.put(&key, body, "application/json").await.map_err(failure)?;
+        }
         let row = RunRow {
             id: run.clone(),
             name: checked.name,
@@ -131,11 +210,15 @@ impl<P: Platform> Engine<P> {
             failure: None,
             export: checked.export,
         };
-        if !self.platform.ledger().create_run(&row).await.map_err(failure)? {
-            return Err(Failure::new(ErrorName::Internal, "a run of this id is there already").into());
-        }
-        Ok(run)
+        Ok(self.platform.ledger().create_run(&row).await.map_err(failure)?)
     }
+}
+
+/// The run of an idempotency key: the same for ever.
+fn id_of_key(key: &str) -> Result<RunId, Failure> {
+    let hash = ContentKey::digest(key.as_bytes());
+    let digits = hash.as_str().get(..40).unwrap_or_default();
+    RunId::parse(format!("once-{digits}")).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))
 }
 
 /// An id that sorts by time and reads as one: `20261123t235501-4f2a9c0b17`.

@@ -25,7 +25,7 @@ use crate::transact::failure;
 const HEADS_AT_ONCE: usize = 16;
 
 /// Why a step is not found in the cache.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "why", rename_all = "snake_case")]
 pub enum Why {
     /// Nobody has asked for it yet, or what was made of it was forgotten.

@@ -26,6 +26,11 @@ impl Month {
         Month { year: era * 400 + year + i64::from(month <= 2), month: u8::try_from(month).unwrap_or(1) }
     }
 
+    /// The month so many before.
+    pub(crate) fn back(self, months: u32) -> Self {
+        (0..months).fold(self, |month, _| month.previous())
+    }
+
     /// The month before.
     pub(crate) fn previous(self) -> Self {
         match self.month {

@@ -48,7 +48,7 @@ pub enum Spent {
 macro_rules! error_names {
     ($($variant:ident = $name:literal, $class:ident, $mender:ident, $spent:ident, $advice:literal;)*) => {
         /// A stable error name.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
         pub enum ErrorName {
             $(#[doc = $advice] #[serde(rename = $name)] $variant,)*
         }
@@ -139,7 +139,7 @@ impl std::fmt::Display for ErrorName {
 
 /// An error with its stable name and what is to be said of this occurrence. The message never holds a prompt, a key or a
 /// signed URL: it goes into logs, records and the state machine's history.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize, schemars::JsonSchema)]
 #[error("{name}: {message}")]
 pub struct Failure {
     /// The stable name.

@@ -35,7 +35,7 @@ impl Bench {
         let (mut run_ms, mut plan_ms, mut requests) = (Vec::new(), Vec::new(), Counts::default());
         for _ in 0..runs {
             let before = self.quiet().await?.stack;
-            let run = self.client.start(&request).await?;
+            let run = self.begin(&request).await?;
             let row = self.ended(&run).await?;
             requests = self.quiet().await?.stack.minus(&before).without_start_up();
             run_ms.push(row.ended_at.unwrap_or(row.created_at) - row.created_at);

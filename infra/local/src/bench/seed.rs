@@ -49,7 +49,7 @@ pub(super) fn prompt(set: &str, number: usize) -> String {
 impl Bench {
     /// Puts a result of every step of the document into the cache.
     pub(super) async fn cache(&self, request: &RunRequest) -> Result<(), BenchError> {
-        let preview = self.client.preview(request).await?;
+        let preview = self.keeper.engine().preview(request).await?;
         let keys: Option<Vec<ContentKey>> = preview.steps.into_iter().map(|step| step.key).collect();
         let keys = keys.ok_or(BenchError::Unexpected("a step that reads no other has no key"))?;
         futures::stream::iter(keys)
@@ -72,7 +72,7 @@ impl Bench {
             height: Some(576),
             duration_ms: None,
         };
-        let objects = self.client.engine().platform.objects();
+        let objects = self.keeper.engine().platform.objects();
         objects.put(&output.key, Bytes::from_static(OBJECT), &output.content_type).await?;
         let ready = Ready {
             attempt,

@@ -114,7 +114,7 @@ impl Bench {
     /// The same by a run that nothing holds up.
     async fn run(&self, request: &RunRequest) -> Result<Counts, BenchError> {
         let before = self.quiet().await?.stack;
-        let run = self.client.start(request).await?;
+        let run = self.begin(request).await?;
         self.ended(&run).await?;
         Ok(self.quiet().await?.stack.minus(&before).without_start_up())
     }
@@ -122,7 +122,7 @@ impl Bench {
     /// What a client asks for to start a run. It is one of hits, which costs nothing.
     async fn start_of(&self, request: &RunRequest) -> Result<Counts, BenchError> {
         let before = self.seen()?.clients;
-        let run = self.client.start(request).await?;
+        let run = self.begin(request).await?;
         let after = self.seen()?.clients;
         self.ended(&run).await?;
         Ok(after.minus(&before))
@@ -130,9 +130,9 @@ impl Bench {
 
     /// Starts a run and waits until all of its steps wait: the run, and how many they are.
     async fn waiting(&self, request: &RunRequest, source: Source) -> Result<(RunId, usize), BenchError> {
-        let run = self.client.start(request).await?;
+        let run = self.begin(request).await?;
         let steps = until("steps that wait", async || {
-            let (row, steps) = self.client.status(&run).await?;
+            let (row, steps) = self.keeper.status(&run).await?;
             let waiting = steps.iter().filter(|step| step.source == Some(source)).count();
             // Of a plan that is not written yet, some steps may be there.
             Ok((row.steps > 0 && waiting == steps.len()).then_some(waiting))

@@ -12,11 +12,11 @@ use fresco_pipeline::money::Money;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::client::Client;
+use crate::keep::Keeper;
 
 /// What does not fit, a line each. Empty: all is well.
 pub(super) async fn violations(
-    client: &Client,
+    keeper: &Keeper,
     everything: &Everything,
     requests: &[Value],
 ) -> Result<Vec<String>, Failure> {
@@ -34,7 +34,7 @@ pub(super) async fn violations(
         }
         for output in entry.result.iter().flat_map(|ready| &ready.outputs) {
             let mut hash = Sha256::new();
-            let there = client.engine().platform.objects().scan(&output.key, &mut |piece| hash.update(piece)).await;
+            let there = keeper.engine().platform.objects().scan(&output.key, &mut |piece| hash.update(piece)).await;
             if !there.map_err(|error| error.0)? {
                 found.push(format!("{} is a result and not there", output.key));
             } else if hex::encode(hash.finalize()) != output.sha256 {

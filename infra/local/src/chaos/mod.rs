@@ -11,9 +11,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use fresco_engine::RunRequest;
 use fresco_engine::crash::Point;
 use fresco_engine::platform::Platform;
-use fresco_engine::{RunRequest, StartError};
 use fresco_ledger::dynamo::{Dynamo, Everything};
 use fresco_ledger::rows::Stage;
 use fresco_ledger::traits::{Change, Clock, CommitError, Entries};
@@ -22,7 +22,8 @@ use fresco_pipeline::ids::RunId;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::client::{Client, Parts};
+use crate::api::{Api, ApiError, Inputs};
+use crate::keep::{Keeper, Parts};
 use crate::stack::{self, Layout, Progress, Stack};
 use chance::Chance;
 
@@ -87,6 +88,9 @@ pub enum ChaosError {
     /// The ledger, or the stack's answers.
     #[error("{0}")]
     Failed(#[from] Failure),
+    /// The API.
+    #[error("{0}")]
+    Api(#[from] ApiError),
     /// A drawn document does not check, which is a fault of the command.
     #[error("a drawn document does not check: {0}")]
     Document(String),
@@ -97,7 +101,8 @@ pub enum ChaosError {
 
 struct Chaos {
     stack: Stack,
-    client: Client,
+    api: Api,
+    keeper: Keeper,
     dynamo: Dynamo,
     crashes: PathBuf,
     chance: Chance,
@@ -129,7 +134,8 @@ pub async fn chaos(options: &Options) -> Result<Outcome, ChaosError> {
     .await?;
     let aws = fresco_ledger::aws::connect_local(stack.endpoint_url()).await;
     let mut chaos = Chaos {
-        client: Client::new(&aws, &Parts::of(&stack))?,
+        api: Api::new(&stack::aws_config(&stack), &stack.api_url())?,
+        keeper: Keeper::new(&aws, &Parts::of(stack.outputs()))?,
         dynamo: aws.dynamo(stack.output("TableName")),
         stack,
         crashes,
@@ -158,7 +164,7 @@ pub async fn chaos(options: &Options) -> Result<Outcome, ChaosError> {
     let everything = chaos.settle().await?;
     let requests = chaos.stack.control("GET", "requests", &Value::Null)?;
     let requests = requests.as_array().cloned().unwrap_or_default();
-    let violations = audit::violations(&chaos.client, &everything, &requests).await?;
+    let violations = audit::violations(&chaos.keeper, &everything, &requests).await?;
     let counters = chaos.stack.control("GET", "counters", &Value::Null)?;
     let mut runs = BTreeMap::new();
     for run in &everything.runs {
@@ -205,10 +211,10 @@ impl Chaos {
             self.set.push((file, point));
         }
         let request = RunRequest { document, ..RunRequest::default() };
-        let run = match self.client.start(&request).await {
-            Ok(run) => run,
-            Err(StartError::Document(problems)) => return Err(ChaosError::Document(problems.to_string())),
-            Err(StartError::Failed(failure)) => return Err(failure.into()),
+        let run = match self.api.start(&request, &Inputs::default(), None).await {
+            Ok(started) => RunId::parse(started.id).map_err(|error| ChaosError::Document(error.to_string()))?,
+            Err(ApiError::Document(problems)) => return Err(ChaosError::Document(problems.to_string())),
+            Err(error) => return Err(error.into()),
         };
         if self.chance.percent(10) {
             let after = Duration::from_millis(self.chance.below(3_000) as u64);
@@ -227,14 +233,14 @@ impl Chaos {
         let due: Vec<(RunId, Instant)> = due;
         for (run, _) in due {
             // The function that stops runs may crash, too; whoever stops a run then does it again.
-            match self.client.stop(&run).await {
+            match self.api.stop(&run).await {
                 Ok(stopped) => self.stopped += u32::from(stopped.was_running),
                 Err(_) => self.stops.push((run, now)),
             }
         }
         let mut open = Vec::new();
         for run in std::mem::take(&mut self.open) {
-            if !self.client.status(&run).await?.0.status.is_final() {
+            if !self.keeper.status(&run).await?.0.status.is_final() {
                 open.push(run);
             }
         }
@@ -245,7 +251,7 @@ impl Chaos {
             let everything = self.dynamo.everything().await.map_err(|error| error.0)?;
             self.let_time_pass(&everything).await?;
             // It may crash; the next one does what it left.
-            drop(self.client.sweep().await);
+            drop(self.keeper.sweep().await);
         }
         Ok(())
     }
@@ -282,7 +288,7 @@ impl Chaos {
     /// What sweep would look at in minutes it looks at now; and who is surely dead counts as dead. Only of attempts whose
     /// submitter cannot live any more: what the ledger relies on stays true.
     async fn let_time_pass(&self, everything: &Everything) -> Result<(), Failure> {
-        let now = self.client.engine().platform.clock().now();
+        let now = self.keeper.engine().platform.clock().now();
         let dead = i64::try_from(SURELY_DEAD.as_millis()).unwrap_or(i64::MAX);
         for entry in &everything.entries {
             let Some(pending) = &entry.pending else { continue };

@@ -125,13 +125,14 @@ pub(super) fn weather(chance: &mut Chance) -> Vec<Value> {
 }
 
 /// The functions that a process may end in, by the template's outputs, and where.
-const FUNCTIONS: [(&str, &[&str]); 7] = [
+const FUNCTIONS: [(&str, &[&str]); 8] = [
     ("PlanFunctionName", &["plan.", "report."]),
     ("TextToImageFunctionName", &["generate.", "attempt.", "tell.", "examine."]),
     ("ImageToImageFunctionName", &["generate.", "attempt.", "tell.", "examine."]),
     ("WebhookFunctionName", &["webhook.", "attempt."]),
     ("CollectFunctionName", &["collect.", "tell."]),
     ("SweepFunctionName", &["sweep.", "tell.", "examine.", "attempt."]),
+    ("ApiFunctionName", &["stop."]),
     ("ReportFunctionName", &["report."]),
 ];
 

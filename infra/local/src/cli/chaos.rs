@@ -22,6 +22,7 @@ pub(super) async fn run(output: &Output, place: &Place, args: ChaosArgs) -> Resu
     let outcome = chaos(&options).await.map_err(|error| match error {
         ChaosError::Stack(error) => error.into(),
         ChaosError::Failed(failure) => failure.into(),
+        ChaosError::Api(error) => error.into(),
         other => {
             output.error("Chaos.Failed", &other.to_string());
             Ended::Code(EXIT_RUN)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 use fresco_engine::{Cleaned, Which};
-use fresco_local::client::{Client, OldFolders, RunFolders};
+use fresco_local::keep::{Keeper, OldFolders, RunFolders};
 use fresco_local::view;
 use serde_json::json;
 
@@ -43,11 +43,11 @@ pub(super) async fn clean(output: &Output, place: &Place, args: CleanArgs) -> Re
     // Listed first: a folder that cannot be read is said before anything is removed.
     let folders = args.out.as_deref().map(RunFolders::beneath).transpose();
     let folders = folders.map_err(|error| wrong("bad_folder", error.to_string()))?;
-    let stack = stack::start(output, place, 0.2, false).await?;
-    let client = stack::client(&stack).await?;
-    let planning = planning(output, &client).await?;
+    let kept = stack::kept(output, place).await?;
+    let keeper = &kept.keeper;
+    let planning = planning(output, keeper).await?;
     let which = Which { older_than: age.millis(), dry_run: args.dry_run };
-    let cleaned = clean_stack(output, &client, which).await?;
+    let cleaned = clean_stack(output, keeper, which).await?;
     let before = SystemTime::now().checked_sub(age.duration()).unwrap_or(SystemTime::UNIX_EPOCH);
     let folders = folders.map(|folders| folders.remove_old(before, args.dry_run));
     let outcome = view::clean::Outcome {
@@ -70,10 +70,10 @@ pub(super) async fn clean(output: &Output, place: &Place, args: CleanArgs) -> Re
 }
 
 /// Waits for runs that are being planned, and says whether one still is.
-async fn planning(output: &Output, client: &Client) -> Result<bool, Ended> {
+async fn planning(output: &Output, keeper: &Keeper) -> Result<bool, Ended> {
     let deadline = Instant::now() + PLANNED_WITHIN;
     let mut said = false;
-    while client.engine().is_planning().await? {
+    while keeper.engine().is_planning().await? {
         if Instant::now() >= deadline {
             return Ok(true);
         }
@@ -88,7 +88,7 @@ async fn planning(output: &Output, client: &Client) -> Result<bool, Ended> {
     Ok(false)
 }
 
-async fn clean_stack(output: &Output, client: &Client, which: Which) -> Result<Cleaned, Ended> {
+async fn clean_stack(output: &Output, keeper: &Keeper, which: Which) -> Result<Cleaned, Ended> {
     let latest = Mutex::new((Instant::now(), Cleaned::default()));
     let progress = |cleaned: &Cleaned| {
         let Ok(mut latest) = latest.lock() else { return };
@@ -98,7 +98,7 @@ async fn clean_stack(output: &Output, client: &Client, which: Which) -> Result<C
             output.progress(&view::clean::progress(cleaned));
         }
     };
-    let outcome = client.engine().clean(which, progress).await;
+    let outcome = keeper.engine().clean(which, progress).await;
     Ok(outcome.inspect_err(|_| {
         // What went before it failed is gone all the same.
         if let Ok(latest) = latest.lock() {

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use fresco_local::client::{Saved, check_folder, save_in};
+use fresco_engine::wire::RunState;
+use fresco_local::api::{Saved, check_folder, save_in};
 use fresco_local::view::plural;
 use serde_json::{Value, json};
 
@@ -15,16 +16,15 @@ pub(super) async fn fetch(output: &Output, place: &Place, run: &str, to: &Path) 
         output.error("bad_folder", &error.to_string());
         Ended::Code(EXIT_INPUT)
     })?;
-    let stack = stack::start(output, place, 0.2, false).await?;
-    let client = stack::client(&stack).await?;
-    let (row, _) = client.status(&run).await?;
-    if !row.status.is_final() {
+    let asked = stack::asked_plainly(output, place).await?;
+    let view = asked.api.run(&run).await?;
+    if view.run.status == RunState::Running {
         let message = format!("run {run} still goes on; `cargo fresco status {run}` shows how far it is");
         output.error("Run.NotEnded", &message);
         return Err(Ended::Code(EXIT_RUN));
     }
-    let manifest = client.manifest(&run).await?;
-    let saved = save_in(&client, &manifest, to).await.map_err(|error| not_saved(output, &error))?;
+    let manifest = asked.api.manifest(&view).await?;
+    let saved = save_in(&asked.api, &view, &manifest, to).await.map_err(|error| not_saved(output, &error))?;
     let fetched = saved.files.iter().filter(|file| file.fetched).count();
     let text = || {
         let there = match saved.files.len() - fetched {

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use fresco_local::api::ApiError;
 use fresco_local::stack::Error as StackError;
 
 use output::Output;
@@ -68,6 +69,14 @@ enum Command {
     },
     /// Print the JSON Schema of pipeline documents, for editors.
     Schema,
+    /// Open a run's page in the browser, and print its address: the latest run's where none is named.
+    Open {
+        /// The run.
+        run: Option<String>,
+        /// Only print the address.
+        #[arg(long)]
+        print: bool,
+    },
     /// Stop a run. What is paid is kept; what waits in a provider's queue for nobody else is cancelled.
     Stop {
         /// The run.
@@ -103,6 +112,9 @@ struct Place {
     /// Print JSON: one object a line.
     #[arg(long, global = true)]
     json: bool,
+    /// A stack in your AWS account, by its CloudFormation name, with the usual credentials; otherwise the one on this machine.
+    #[arg(long, global = true, value_name = "NAME", conflicts_with_all = ["state", "port"])]
+    stack: Option<String>,
     /// Where the stack keeps what it holds.
     #[arg(long, global = true, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -118,6 +130,9 @@ struct RunArgs {
     /// Where the outputs go, in a folder named by the run.
     #[arg(long, default_value = "out", value_name = "DIR")]
     out: PathBuf,
+    /// An idempotency key: asked again under it, the same run is watched and no other is started.
+    #[arg(long, value_name = "KEY")]
+    once: Option<String>,
     #[command(flatten)]
     simulator: SimulatorArgs,
 }
@@ -157,12 +172,19 @@ struct SimulatorArgs {
     set: Vec<(String, String)>,
 }
 
+impl From<ApiError> for Ended {
+    fn from(error: ApiError) -> Self {
+        Ended::Api(Box::new(error))
+    }
+}
+
 /// Why a command ended otherwise than well. It has been said to the user when it has a code only.
 #[derive(Debug)]
 enum Ended {
     Code(u8),
     Stack(Box<StackError>),
     Failed(fresco_pipeline::error::Failure),
+    Api(Box<ApiError>),
 }
 
 impl From<StackError> for Ended {
@@ -189,6 +211,7 @@ pub(crate) async fn main() -> ExitCode {
         Command::Up(args) => stack::up(&output, &cli.place, args).await,
         Command::Down { purge } => stack::down(&output, &cli.place, purge).await,
         Command::Status { run } => status::status(&output, &cli.place, run.as_deref()).await,
+        Command::Open { run, print } => status::open(&output, &cli.place, run.as_deref(), print).await,
         Command::Stop { run } => status::stop(&output, &cli.place, &run).await,
         Command::Fetch { run, to } => fetch::fetch(&output, &cli.place, &run, &to).await,
         Command::Storage => storage::storage(&output, &cli.place).await,
@@ -203,6 +226,13 @@ pub(crate) async fn main() -> ExitCode {
         Err(Ended::Stack(error)) => {
             output.error("Stack.Failed", &error.to_string());
             ExitCode::from(EXIT_STACK)
+        }
+        Err(Ended::Api(error)) => {
+            output.error(error.code(), &error.to_string());
+            ExitCode::from(match *error {
+                ApiError::Unreachable { .. } | ApiError::Unauthorised(_) | ApiError::Unexpected(_) => EXIT_STACK,
+                _ => EXIT_RUN,
+            })
         }
         Err(Ended::Failed(failure)) => {
             output.error(failure.name.as_str(), &failure.message);

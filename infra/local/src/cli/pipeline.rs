@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use fresco_engine::RunRequest;
-use fresco_local::client::{Inputs, gather};
+use fresco_local::api::{Inputs, gather};
 use fresco_pipeline::document::{MAX_BYTES, Problems};
 use serde_json::json;
 

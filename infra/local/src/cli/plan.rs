@@ -1,6 +1,6 @@
 //! `fresco plan`, `schema` and `models`: what a run would do, what a document may say, and what there is to choose from.
 
-use fresco_engine::StartError;
+use fresco_local::api::ApiError;
 use fresco_local::view;
 use fresco_pipeline::catalogue::{self, StepType};
 use fresco_pipeline::document;
@@ -11,12 +11,11 @@ use super::{EXIT_INPUT, Ended, Place, PlanArgs, stack};
 
 pub(super) async fn plan(output: &Output, place: &Place, args: PlanArgs) -> Result<(), Ended> {
     let pipeline = args.pipeline.read(output).await?;
-    let stack = stack::start_with(output, place, &args.simulator, false).await?;
-    let client = stack::client(&stack).await?;
-    let preview = match client.preview(&pipeline.request).await {
+    let asked = stack::asked(output, place, &args.simulator).await?;
+    let preview = match asked.api.plan(&pipeline.request, &pipeline.inputs).await {
         Ok(preview) => preview,
-        Err(StartError::Document(problems)) => return Err(pipeline.say(output, &problems)),
-        Err(StartError::Failed(failure)) => return Err(failure.into()),
+        Err(ApiError::Document(problems)) => return Err(pipeline.say(output, &problems)),
+        Err(error) => return Err(error.into()),
     };
     output.result(|| Some(view::plan::of(&preview)), &json!({"event": "plan", "plan": preview}));
     Ok(())

@@ -2,46 +2,44 @@
 
 use std::time::Duration;
 
-use fresco_engine::StartError;
-use fresco_ledger::rows::RunStatus;
-use fresco_local::client::{Client, Event, save};
+use fresco_engine::wire::{Happened, RunState};
+use fresco_local::api::{Api, ApiError, save};
 use fresco_local::view::{lines, table};
 use fresco_pipeline::ids::RunId;
 use serde_json::json;
 
 use super::output::Output;
-use super::{EXIT_INTERRUPTED, EXIT_RUN, Ended, Place, RunArgs, fetch, stack};
+use super::{EXIT_INTERRUPTED, EXIT_RUN, Ended, Place, RunArgs, fetch, stack, status};
 
 /// How long a run that was stopped is waited for.
 const CLOSED_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(output: &Output, place: &Place, args: RunArgs) -> Result<(), Ended> {
     let pipeline = args.pipeline.read(output).await?;
-    let stack = stack::start_with(output, place, &args.simulator, false).await?;
-    let client = stack::client(&stack).await?;
-    client.store(&pipeline.inputs).await?;
-    let run = match client.start(&pipeline.request).await {
-        Ok(run) => run,
-        Err(StartError::Document(problems)) => return Err(pipeline.say(output, &problems)),
-        Err(StartError::Failed(failure)) => return Err(failure.into()),
+    let asked = stack::asked(output, place, &args.simulator).await?;
+    let api = &asked.api;
+    let started = match api.start(&pipeline.request, &pipeline.inputs, args.once.as_deref()).await {
+        Ok(started) => started,
+        Err(ApiError::Document(problems)) => return Err(pipeline.say(output, &problems)),
+        Err(error) => return Err(error.into()),
     };
-    let event = Event::RunStarted { run_id: run.clone() };
-    output.result(|| lines::line(&event), &event);
+    let run = status::parse(output, &started.id)?;
     let status = tokio::select! {
-        status = watch(output, &client, &run) => status?,
+        status = watch(output, api, &run) => status?,
         _ = tokio::signal::ctrl_c() => {
-            let stopped = client.stop(&run).await?;
+            let stopped = api.stop(&run).await?;
             output.error("Run.Stopped", &lines::stopped(&stopped));
             // Its record is closed in a moment; who is in a hurry interrupts once more.
             tokio::select! {
-                _ = tokio::time::timeout(CLOSED_WITHIN, closed(&client, &run)) => {}
+                _ = tokio::time::timeout(CLOSED_WITHIN, closed(api, &run)) => {}
                 _ = tokio::signal::ctrl_c() => {}
             }
             return Err(Ended::Code(EXIT_INTERRUPTED));
         }
     };
-    let manifest = client.manifest(&run).await?;
-    let saved = save(&client, &manifest, &args.out).await;
+    let view = api.run(&run).await?;
+    let manifest = api.manifest(&view).await?;
+    let saved = save(api, &view, &manifest, &args.out).await;
     output.result(
         || Some(format!("\n{}", table::of_run(&manifest))),
         &json!({"event": "manifest", "manifest": manifest}),
@@ -59,25 +57,25 @@ pub(super) async fn run(output: &Output, place: &Place, args: RunArgs) -> Result
         &fetch::object(&saved),
     );
     fetch::complete(output, &saved)?;
-    if status == RunStatus::Succeeded { Ok(()) } else { Err(Ended::Code(EXIT_RUN)) }
+    if status == RunState::Succeeded { Ok(()) } else { Err(Ended::Code(EXIT_RUN)) }
 }
 
 /// Waits for the run's end, without a word: it was said how it ends.
-async fn closed(client: &Client, run: &RunId) -> Result<(), Ended> {
-    let mut watch = client.watch(run);
+async fn closed(api: &Api, run: &RunId) -> Result<(), Ended> {
+    let mut watch = api.watch(run);
     loop {
-        if watch.next().await?.iter().any(|event| matches!(event, Event::RunEnded { .. })) {
+        if watch.next().await?.iter().any(|event| matches!(event, Happened::RunEnded { .. })) {
             return Ok(());
         }
     }
 }
 
-async fn watch(output: &Output, client: &Client, run: &RunId) -> Result<RunStatus, Ended> {
-    let mut watch = client.watch(run);
+async fn watch(output: &Output, api: &Api, run: &RunId) -> Result<RunState, Ended> {
+    let mut watch = api.watch(run);
     loop {
         for event in watch.next().await? {
             output.result(|| lines::line(&event), &event);
-            if let Event::RunEnded { status, .. } = event {
+            if let Happened::RunEnded { status, .. } = event {
                 return Ok(status);
             }
         }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use fresco_local::client::{Client, Parts};
+use fresco_local::api::Api;
+use fresco_local::keep::{Keeper, Parts};
 use fresco_local::stack::{self, Layout, Notice, Options, Progress, Stack};
 use fresco_local::view::{duration, table};
 use serde_json::json;
@@ -51,23 +52,74 @@ pub(super) async fn start_with(
     Ok(stack)
 }
 
-/// A client of it.
-pub(super) async fn client(stack: &Stack) -> Result<Client, Ended> {
-    let aws = fresco_ledger::aws::connect_local(stack.endpoint_url()).await;
-    Ok(Client::new(&aws, &Parts::of(stack))?)
+/// The table and bucket that a command looks after, and the stack on this machine if it is one: it ends with this.
+pub(super) struct Kept {
+    pub(super) keeper: Keeper,
+    _stack: Option<Stack>,
 }
+
+/// Those of `--stack`, or of the stack on this machine.
+pub(super) async fn kept(output: &Output, place: &Place) -> Result<Kept, Ended> {
+    if let Some(name) = &place.stack {
+        let aws = fresco_ledger::aws::connect().await;
+        let outputs = stack::deployed(aws.config(), name).await?;
+        return Ok(Kept { keeper: Keeper::new(&aws, &Parts::of(&outputs))?, _stack: None });
+    }
+    let stack = start(output, place, 0.2, false).await?;
+    let aws = fresco_ledger::aws::connect_local(stack.endpoint_url()).await;
+    Ok(Kept { keeper: Keeper::new(&aws, &Parts::of(stack.outputs()))?, _stack: Some(stack) })
+}
+
+/// The API that a command asks, and the stack on this machine if it is one: it ends with this.
+pub(super) struct Asked {
+    pub(super) api: Api,
+    _stack: Option<Stack>,
+}
+
+impl Asked {
+    /// Whether the stack is there when the command has ended.
+    pub(super) fn stays(&self) -> bool {
+        self._stack.as_ref().is_none_or(Stack::attached)
+    }
+}
+
+/// The stack of `--stack`, or the one on this machine.
+pub(super) async fn asked(output: &Output, place: &Place, args: &SimulatorArgs) -> Result<Asked, Ended> {
+    if let Some(name) = &place.stack {
+        let config = fresco_ledger::aws::connect().await;
+        let outputs = stack::deployed(config.config(), name).await?;
+        let base = outputs.get("ApiEndpoint").cloned().unwrap_or_default();
+        return Ok(Asked { api: Api::new(config.config(), &base)?, _stack: None });
+    }
+    let stack = start_with(output, place, args, false).await?;
+    let api = Api::new(&stack::aws_config(&stack), &stack.api_url())?;
+    Ok(Asked { api, _stack: Some(stack) })
+}
+
+/// The same for commands that have no simulator to set up.
+pub(super) async fn asked_plainly(output: &Output, place: &Place) -> Result<Asked, Ended> {
+    asked(output, place, &SimulatorArgs { scale: 0.2, set: Vec::new() }).await
+}
+
+/// Signed as on AWS; here with credentials that open nothing else.
+const CURL: &str = "curl --aws-sigv4 aws:amz:us-east-1:execute-api --user test:test";
 
 pub(super) async fn up(output: &Output, place: &Place, args: UpArgs) -> Result<(), Ended> {
     let stack = start_with(output, place, &args.simulator, true).await?;
     let (endpoint, simulator) = (stack.endpoint_url(), stack.simulator_url());
     let set: String =
         args.simulator.set.iter().map(|(name, value)| format!("\n  set:        {name}={value}")).collect();
+    let api = stack.api_url();
+    // In single quotes: there is a dollar in the address.
     let text = format!(
-        "The stack is up until `cargo fresco down`.\n  AWS:        {endpoint} (region {})\n  providers:  {simulator} (simulated; GET /_control/counters)\n  state:      {}{set}",
+        "The stack is up until `cargo fresco down`.\n  API:        {api}\n  AWS:        {endpoint} (region {})\n  providers:  {simulator} (simulated; GET /_control/counters)\n  state:      {}{set}\n\n\
+         {CURL} '{api}/runs?input=a%20lighthouse%20at%20dusk' -H 'content-type: application/yaml' --data-binary @events/pipelines/one-image.yaml\n\
+         {CURL} '{api}/runs?limit=5'\n\
+         {CURL} '{api}/models?type=text_to_image'",
         stack.region(),
         stack.instance().display()
     );
-    let object = json!({"event": "up", "endpoint_url": endpoint, "region": stack.region(), "simulator_url": simulator, "instance": stack.instance(), "outputs": stack.outputs(), "parameters": stack.parameters()});
+    let object = json!({"event": "up", "api_url": api, "endpoint_url": endpoint, "region": stack.region(), "simulator_url": simulator, "instance": stack.instance(), "outputs": stack.outputs(), "parameters": stack.parameters()});
     output.result(|| Some(text), &object);
     Ok(())
 }

@@ -1,70 +1,71 @@
-//! `fresco status` and `fresco stop`.
+//! `fresco status`, `fresco stop` and `fresco open`.
 
-use fresco_engine::platform::Platform;
-use fresco_ledger::rows::StepState;
+use fresco_ledger::clock::SystemClock;
 use fresco_ledger::traits::Clock;
-use fresco_local::view::{duration, lines, lines::status_text, source, table};
+use fresco_local::view::{lines, table};
 use fresco_pipeline::ids::RunId;
 use serde_json::json;
 
 use super::output::Output;
-use super::{EXIT_INPUT, Ended, Place, stack};
+use super::{EXIT_INPUT, EXIT_RUN, Ended, Place, stack};
 
 /// As many runs as fit on a screen.
 const RECENT: u32 = 20;
 
 pub(super) async fn status(output: &Output, place: &Place, run: Option<&str>) -> Result<(), Ended> {
     let run = run.map(|run| parse(output, run)).transpose()?;
-    let stack = stack::start(output, place, 0.2, false).await?;
-    let client = stack::client(&stack).await?;
-    let now = client.engine().platform.clock().now();
+    let asked = stack::asked_plainly(output, place).await?;
+    let now = SystemClock.now();
     let Some(run) = run else {
-        let runs = client.recent(RECENT).await?;
-        let text = || Some(if runs.is_empty() { "No runs yet.".to_owned() } else { table::of_runs(&runs, now) });
-        output.result(text, &json!({"event": "runs", "runs": runs}));
+        let page = asked.api.runs(RECENT, None).await?;
+        let text =
+            || Some(if page.runs.is_empty() { "No runs yet.".to_owned() } else { table::of_runs(&page.runs, now) });
+        output.result(text, &json!({"event": "runs", "runs": page.runs}));
         return Ok(());
     };
-    let (row, steps) = client.status(&run).await?;
-    let text = || {
-        use table::Align::{Left, Right};
-        let cells = steps.iter().map(|step| {
-            let state = match (step.state, &step.failure) {
-                (StepState::Failed, Some(failure)) => failure.to_string(),
-                (StepState::Done, _) => "done".to_owned(),
-                (StepState::Waiting, _) => "waiting".to_owned(),
-                _ => "running".to_owned(),
-            };
-            let took = step.started_at.map(|from| duration((step.ended_at.unwrap_or(now) - from).max(0)));
-            vec![
-                step.plan.name.to_string(),
-                step.plan.model.clone(),
-                source(step.source).to_owned(),
-                took.unwrap_or_default(),
-                state,
-            ]
-        });
-        let head = [("step", Left), ("model", Left), ("source", Left), ("took", Right), ("state", Left)];
-        let table = table::layout(&head, &cells.collect::<Vec<_>>());
-        Some(format!(
-            "run {} ({}): {}, {} spent, {} held\n\n{table}",
-            row.id,
-            row.name,
-            status_text(row.status),
-            row.settled,
-            row.held
-        ))
-    };
-    output.result(text, &json!({"event": "run", "run": row, "steps": steps}));
+    let view = asked.api.run(&run).await?;
+    output.result(|| Some(table::of_steps(&view, now)), &json!({"event": "run", "run": view}));
     Ok(())
 }
 
 pub(super) async fn stop(output: &Output, place: &Place, run: &str) -> Result<(), Ended> {
     let run = parse(output, run)?;
-    let stack = stack::start(output, place, 0.2, false).await?;
-    let client = stack::client(&stack).await?;
-    let stopped = client.stop(&run).await?;
+    let asked = stack::asked_plainly(output, place).await?;
+    let stopped = asked.api.stop(&run).await?;
     output.result(|| Some(lines::stopped(&stopped)), &json!({"event": "stopped", "stopped": stopped}));
     Ok(())
+}
+
+/// Opens a run's page, the latest run's where none is named.
+pub(super) async fn open(output: &Output, place: &Place, run: Option<&str>, print: bool) -> Result<(), Ended> {
+    let run = run.map(|run| parse(output, run)).transpose()?;
+    let asked = stack::asked_plainly(output, place).await?;
+    let run = match run {
+        Some(run) => run,
+        None => match asked.api.runs(1, None).await?.runs.first() {
+            Some(latest) => parse(output, &latest.id)?,
+            None => {
+                output.error("Run.NotFound", "there are no runs yet");
+                return Err(Ended::Code(EXIT_RUN));
+            }
+        },
+    };
+    let view = asked.api.run(&run).await?;
+    let page = asked.api.page(&view);
+    let opened = !print && open_in_browser(&page);
+    output.result(|| Some(page.clone()), &json!({"event": "page", "run_id": run, "url": page, "opened": opened}));
+    if place.stack.is_none() && !asked.stays() {
+        output.progress("The page is there as long as the stack is: `cargo fresco up` keeps it running.");
+    }
+    Ok(())
+}
+
+/// Whether a browser was asked to. One that is not there is no error: the address is printed.
+fn open_in_browser(page: &str) -> bool {
+    let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    let quiet = || std::process::Stdio::null();
+    let begun = std::process::Command::new(program).arg(page).stdin(quiet()).stdout(quiet()).stderr(quiet()).status();
+    begun.is_ok_and(|status| status.success())
 }
 
 pub(super) fn parse(output: &Output, run: &str) -> Result<RunId, Ended> {

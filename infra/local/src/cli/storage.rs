@@ -12,15 +12,15 @@ use super::{Ended, Place, stack};
 const SAID_EVERY: u64 = 10_000;
 
 pub(super) async fn storage(output: &Output, place: &Place) -> Result<(), Ended> {
-    let stack = stack::start(output, place, 0.2, false).await?;
-    let client = stack::client(&stack).await?;
+    let kept = stack::kept(output, place).await?;
+    let keeper = &kept.keeper;
     let said = Cell::new(0);
     let progress = |objects: u64| {
         if objects / SAID_EVERY > said.replace(objects / SAID_EVERY) {
             output.progress(&format!("{objects} objects so far"));
         }
     };
-    let inventory = client.inventory(progress).await?;
+    let inventory = keeper.inventory(progress).await?;
     output.result(|| Some(view::storage::of(&inventory)), &json!({"event": "storage", "storage": inventory}));
     Ok(())
 }

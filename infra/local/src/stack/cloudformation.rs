@@ -163,6 +163,20 @@ impl<'a> CloudFormation<'a> {
     }
 }
 
+/// The outputs of a stack that was deployed, with these credentials.
+pub async fn deployed(config: &SdkConfig, stack: &str) -> Result<BTreeMap<String, String>, Error> {
+    let asked = format!("describing the stack {stack}");
+    let described = Client::new(config).describe_stacks().stack_name(stack).send().await;
+    let described = described.map_err(Error::aws(&asked))?;
+    let found = described.stacks().first().map(outputs).unwrap_or_default();
+    // The last that was added to the template.
+    if found.contains_key("ApiEndpoint") {
+        return Ok(found);
+    }
+    let message = "it is no stack of Fresco, or one of an older template; deploy this version".to_owned();
+    Err(Error::Aws { action: asked, message })
+}
+
 /// What the resource of that name in the stack's template is called.
 pub(crate) async fn physical_id(config: &SdkConfig, stack: &str, resource: &str) -> Result<String, Error> {
     let asked = format!("finding the stack's {resource}");

@@ -107,7 +107,7 @@ impl Deployment {
 }
 
 /// Where the emulator serves the HTTP API.
-fn public_url(endpoint_url: &str, outputs: &Outputs) -> Result<String, Error> {
+pub(super) fn public_url(endpoint_url: &str, outputs: &Outputs) -> Result<String, Error> {
     let api = outputs.get("ApiId").ok_or_else(|| Error::Aws {
         action: "reading the stack's outputs".to_owned(),
         message: "there is no ApiId among them".to_owned(),

@@ -5,6 +5,7 @@ mod aws;
 mod build;
 mod cloudformation;
 mod command;
+mod cors;
 mod declared;
 mod deploy;
 mod emulator;
@@ -39,6 +40,7 @@ use fresco_ledger::rows::Millis;
 use fresco_ledger::traits::Clock;
 
 pub use aws::REGION;
+pub use cloudformation::deployed;
 pub use error::Error;
 pub use layout::Layout;
 pub use package::{Artifact, package};
@@ -141,6 +143,8 @@ impl Stack {
         exports::ensure(&config, parameters.get("ExportBucket").map_or("", String::as_str)).await?;
         let now = options.lifecycle_now.unwrap_or_else(|| SystemClock.now());
         lifecycle::apply(&config, &template, &parameters, now, &options.progress).await?;
+        let (port, api) = (begun.emulator_port, outputs.get("ApiId").cloned().unwrap_or_default());
+        tokio::task::spawn_blocking(move || cors::apply(port, &api)).await.map_err(|_| Error::Interrupted)??;
         let Begun { instance, lock, mut processes, emulator_port, simulator_port, mut running, .. } = begun;
         let attached = processes.is_none();
         if options.keep
@@ -196,6 +200,12 @@ impl Stack {
     /// DynamoDB's units, and functions with their time. Only where [`Options::measure`] was set.
     pub fn requests(&self) -> Result<String, Error> {
         emulator::requests(self.emulator_port)
+    }
+
+    /// Base URL of the stack's HTTP API.
+    pub fn api_url(&self) -> String {
+        // Without the output there is no stack either.
+        deploy::public_url(&self.endpoint_url, &self.outputs).unwrap_or_default()
     }
 
     /// The template's outputs, by name.

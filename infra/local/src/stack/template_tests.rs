@@ -56,7 +56,7 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
     let write =
         ["ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"].map(|action| format!("dynamodb:{action}"));
     let logs = ["logs:CreateLogStream", "logs:PutLogEvents"];
-    let expected: [(&str, &[&str]); 6] = [
+    let expected: [(&str, &[&str]); 7] = [
         (
             "PlanRole",
             &[
@@ -109,6 +109,20 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
                 "ssm:GetParameter",
                 "states:SendTaskFailure",
                 "states:SendTaskSuccess",
+            ],
+        ),
+        (
+            "ApiRole",
+            &[
+                "dynamodb:BatchGetItem",
+                "dynamodb:DeleteItem",
+                "s3:GetObject",
+                "s3:ListBucket",
+                "s3:PutObject",
+                "ssm:GetParameter",
+                "states:SendTaskFailure",
+                "states:SendTaskSuccess",
+                "states:StartExecution",
             ],
         ),
         (
@@ -184,6 +198,22 @@ fn a_run_that_ends_well_calls_nobody() {
     let rule = &resources()["RunEndedRule"];
     assert_eq!(value(rule, "status"), Some("[FAILED, TIMED_OUT, ABORTED]"));
     assert!(rule.iter().all(|line| !line.contains("SUCCEEDED")));
+}
+
+/// Two kinds of routes verify for themselves; what is added later is behind the authoriser unless it is added here, too.
+#[test]
+fn only_webhooks_and_pages_are_open() {
+    let routes = of_type("AWS::ApiGatewayV2::Route");
+    let open: BTreeSet<_> = routes
+        .values()
+        .filter(|lines| value(lines, "AuthorizationType") == Some("NONE"))
+        .map(|lines| value(lines, "RouteKey").unwrap())
+        .collect();
+    let expected =
+        ["POST /webhooks/{provider}/{key}/{attempt}/{token}", "GET /runs/{id}/view", "GET /runs/{id}/view/{file}"];
+    assert_eq!(open, expected.into());
+    let default = routes.values().find(|lines| value(lines, "RouteKey") == Some("$default")).unwrap();
+    assert_eq!(value(default, "AuthorizationType"), Some("!If [HasJwt, JWT, AWS_IAM]"));
 }
 
 #[test]

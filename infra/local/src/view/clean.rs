@@ -4,7 +4,7 @@ use fresco_engine::{Cleaned, Group};
 
 use super::table::{Align, layout};
 use super::{plural, size};
-use crate::client::OldFolders;
+use crate::keep::OldFolders;
 
 /// What a clean-up came to, in the stack and, if asked, in a folder here.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +99,7 @@ pub fn progress(cleaned: &Cleaned) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::FolderLeft;
+    use crate::keep::FolderLeft;
 
     fn group(objects: u64, bytes: u64) -> Group {
         Group { objects, bytes }

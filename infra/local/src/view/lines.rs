@@ -1,47 +1,72 @@
 //! One line an event.
 
-use fresco_engine::{Exported, NotExported, Stopped};
-use fresco_ledger::rows::{RunStatus, StepState};
+use fresco_engine::wire::{Cause, Happened, Origin, RunState, StepPhase, StopView};
+use fresco_engine::{Exported, NotExported};
+use fresco_ledger::rows::RunStatus;
+use fresco_pipeline::money::Money;
 
-use super::{duration, plural, source};
-use crate::client::Event;
+use super::{duration, plural};
 
 /// The line for an event, `None` where there is nothing to say.
-pub fn line(event: &Event) -> Option<String> {
+pub fn line(event: &Happened) -> Option<String> {
+    let because = |failure: &Cause| format!("{}: {}", failure.name, failure.message);
     Some(match event {
-        Event::RunStarted { run_id } => format!("run {run_id} started"),
-        Event::RunPlanned { steps, hits, .. } => match (steps, hits) {
-            (steps, 0) => format!("planned: {} to generate", plural(*steps, "step")),
-            (steps, hits) => format!("planned: {}, {hits} in the cache", plural(*steps, "step")),
+        Happened::RunStarted { run_id } => format!("run {run_id} started"),
+        Happened::RunPlanned { steps, hits, .. } => match (*steps as usize, hits) {
+            (steps, 0) => format!("planned: {} to generate", plural(steps, "step")),
+            (steps, hits) => format!("planned: {}, {hits} in the cache", plural(steps, "step")),
         },
-        Event::StepChanged { step, model, state, source: from, took_ms, failure, .. } => match (state, failure) {
-            (StepState::Waiting, _) => return None,
-            (StepState::Running, _) if from.is_none() => return None,
-            (StepState::Running, _) => format!("  {step}: {} with {model} …", verb(*from)),
-            (StepState::Done, _) => format!("  {step}: done ({}, {})", source(*from), duration(took_ms.unwrap_or(0))),
-            (StepState::Failed, Some(failure)) => format!("  {step}: failed: {failure}\n    {}", failure.name.advice()),
-            (StepState::Failed, None) => format!("  {step}: failed"),
+        Happened::StepChanged { step, model, state, source: from, took_ms, failure, .. } => match (state, failure) {
+            (StepPhase::Waiting, _) => return None,
+            (StepPhase::Running, _) if from.is_none() => return None,
+            (StepPhase::Running, _) => format!("  {step}: {} with {model} …", verb(*from)),
+            (StepPhase::Done, _) => format!("  {step}: done ({}, {})", source(*from), duration(took_ms.unwrap_or(0))),
+            (StepPhase::Failed, Some(failure)) => {
+                format!("  {step}: failed: {}\n    {}", because(failure), failure.advice)
+            }
+            (StepPhase::Failed, None) => format!("  {step}: failed"),
         },
-        Event::RunEnded { status, failure, .. } => match (status, failure) {
-            (RunStatus::Succeeded, _) => return None,
-            (status, Some(failure)) => format!("run {}: {failure}", status_text(*status)),
-            (status, None) => format!("run {}", status_text(*status)),
+        Happened::RunEnded { status, failure, .. } => match (status, failure) {
+            (RunState::Succeeded, _) => return None,
+            (status, Some(failure)) => format!("run {}: {}", state_text(*status), because(failure)),
+            (status, None) => format!("run {}", state_text(*status)),
         },
     })
 }
 
-fn verb(source: Option<fresco_ledger::rows::Source>) -> &'static str {
+fn verb(source: Option<Origin>) -> &'static str {
     match source {
-        Some(fresco_ledger::rows::Source::Joined) => "waiting for what another step generates",
+        Some(Origin::Joined) => "waiting for what another step generates",
         _ => "generating",
     }
 }
 
+/// Where a result came from, in a word.
+pub const fn source(source: Option<Origin>) -> &'static str {
+    match source {
+        Some(Origin::Hit) => "cache",
+        Some(Origin::Joined) => "joined",
+        Some(Origin::Generated) => "generated",
+        None => "-",
+    }
+}
+
+/// A run's state in a word.
+pub const fn state_text(status: RunState) -> &'static str {
+    match status {
+        RunState::Running => "running",
+        RunState::Succeeded => "succeeded",
+        RunState::Partial => "partial",
+        RunState::Failed => "failed",
+        RunState::Stopped => "stopped",
+    }
+}
+
 /// What stopping a run came to.
-pub fn stopped(stopped: &Stopped) -> String {
-    let run = &stopped.run_id;
+pub fn stopped(stopped: &StopView) -> String {
+    let run = &stopped.id;
     if !stopped.was_running {
-        return format!("run {run} had ended: {} spent.", stopped.spent);
+        return format!("run {run} had ended: {} spent.", Money::micros(stopped.spent));
     }
     let mut text = format!("run {run} is stopped: nothing new is submitted.");
     let count = |count: u32, noun: &str| plural(count as usize, noun);
@@ -52,13 +77,13 @@ pub fn stopped(stopped: &Stopped) -> String {
         let jobs = count(stopped.going_on, "job");
         text.push_str(&format!(
             " {jobs} at work at a provider: what is paid is kept when it ends ({} reserved).",
-            stopped.held
+            Money::micros(stopped.held)
         ));
     }
     if stopped.cancelled > 0 {
         text.push_str(&format!(" {} cancelled in the queue.", count(stopped.cancelled, "job")));
     }
-    text.push_str(&format!(" {} spent so far.", stopped.spent));
+    text.push_str(&format!(" {} spent so far.", Money::micros(stopped.spent)));
     text
 }
 

@@ -7,7 +7,7 @@ use fresco_pipeline::catalogue::MediaKind;
 
 use super::lines::{exported, status_text};
 use super::{duration, source};
-use crate::client::{MissingFile, Saved, SavedFile};
+use crate::api::{MissingFile, Saved, SavedFile};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--line:#8884}body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem}\

@@ -5,7 +5,7 @@ use fresco_ledger::rows::Millis;
 
 use super::table::{Align, layout};
 use super::{moment, plural, size, span};
-use crate::client::{AGE_EDGES, AGES, Inventory, Kind, Limit};
+use crate::keep::{AGE_EDGES, AGES, Inventory, Kind, Limit};
 
 /// More days than this are summed up in the last line.
 const LINES: usize = 7;
@@ -140,7 +140,7 @@ fn limit(limit: &Limit, bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::{Expiry, KindUsage};
+    use crate::keep::{Expiry, KindUsage};
 
     const DAY: Millis = 86_400_000;
     const HOUR: Millis = 3_600_000;

@@ -1,10 +1,12 @@
 //! Tables in plain text: columns as wide as their widest cell, numbers to the right.
 
 use fresco_engine::Manifest;
-use fresco_ledger::rows::{RunRow, Source, StepState};
+use fresco_engine::wire::{RunSummary, RunView, StepPhase};
+use fresco_ledger::rows::{Source, StepState};
 use fresco_pipeline::money::Money;
 
-use super::{duration, lines::status_text, source};
+use super::lines::{self, state_text, status_text};
+use super::{duration, source};
 
 /// A column's alignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,26 +78,58 @@ pub fn of_run(manifest: &Manifest) -> String {
 }
 
 /// The table of recent runs.
-pub fn of_runs(runs: &[RunRow], now: i64) -> String {
+pub fn of_runs(runs: &[RunSummary], now: i64) -> String {
     use Align::{Left, Right};
     let rows: Vec<Vec<String>> = runs
         .iter()
         .map(|run| {
             let took = run.ended_at.unwrap_or(now) - run.created_at;
-            let spent = run.settled + if run.status.is_final() { Money::ZERO } else { run.held };
+            let spent = run.spent + if run.ended_at.is_some() { 0 } else { run.held };
             vec![
-                run.id.to_string(),
+                run.id.clone(),
                 run.name.clone(),
-                status_text(run.status).to_owned(),
-                run.steps.to_string(),
+                state_text(run.status).to_owned(),
+                run.step_count.to_string(),
                 duration(took.max(0)),
-                spent.to_string(),
+                Money::micros(spent).to_string(),
             ]
         })
         .collect();
     layout(
         &[("run", Left), ("pipeline", Left), ("status", Left), ("steps", Right), ("took", Right), ("cost", Right)],
         &rows,
+    )
+}
+
+/// The steps of a run.
+pub fn of_steps(view: &RunView, now: i64) -> String {
+    use Align::{Left, Right};
+    let cells = view.steps.iter().map(|step| {
+        let state = match (step.state, &step.failure) {
+            (StepPhase::Failed, Some(failure)) => format!("{}: {}", failure.name, failure.message),
+            (StepPhase::Done, _) => "done".to_owned(),
+            (StepPhase::Waiting, _) => "waiting".to_owned(),
+            _ => "running".to_owned(),
+        };
+        let took = step.started_at.map(|from| duration((step.ended_at.unwrap_or(now) - from).max(0)));
+        vec![
+            step.name.clone(),
+            step.model.clone(),
+            lines::source(step.source).to_owned(),
+            took.unwrap_or_default(),
+            state,
+        ]
+    });
+    let head = [("step", Left), ("model", Left), ("source", Left), ("took", Right), ("state", Left)];
+    let run = &view.run;
+    format!(
+        "run {} ({}): {}, {} spent, {} held\n\n{}",
+        run.id,
+        run.name,
+        state_text(run.status),
+        Money::micros(run.spent),
+        Money::micros(run.held),
+        layout(&head, &cells.collect::<Vec<_>>())
     )
 }
 

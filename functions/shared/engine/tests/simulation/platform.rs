@@ -10,8 +10,8 @@ use fresco_ledger::rows::{
     Asker, AttemptRow, Entry, Millis, Output, Ready, RunRow, RunStatus, Source, StepRow, Waiter,
 };
 use fresco_ledger::traits::{
-    BudgetChange, Change, CommitError, Entries, HandOver, ListedObject, Looked, ObjectHead, Objects, Runs, Storage,
-    StoreError, Tokens, Told, Usage, Wait, Waiters,
+    BudgetChange, Change, CommitError, Entries, Executions, HandOver, ListPlace, ListedObject, Looked, ObjectHead,
+    Objects, PutLink, Runs, Signing, Storage, StoreError, Tokens, Told, Usage, Wait, Waiters,
 };
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -30,6 +30,7 @@ impl Platform for Sim {
     type Ledger = Sim;
     type Objects = Sim;
     type Tokens = Sim;
+    type Executions = Sim;
     type HandOver = Sim;
     type Media = Sim;
     type Clock = ManualClock;
@@ -41,6 +42,9 @@ impl Platform for Sim {
         self
     }
     fn tokens(&self) -> &Sim {
+        self
+    }
+    fn executions(&self) -> &Sim {
         self
     }
     fn hand_over(&self) -> &Sim {
@@ -208,8 +212,8 @@ impl Runs for Sim {
     async fn run(&self, id: &RunId) -> Result<Option<RunRow>, StoreError> {
         self.ledger("run", String::new, self.0.memory.run(id)).await
     }
-    async fn recent_runs(&self, limit: u32, now: Millis) -> Result<Vec<RunRow>, StoreError> {
-        self.ledger("recent runs", String::new, self.0.memory.recent_runs(limit, now)).await
+    async fn list_runs(&self, limit: u32, behind: Option<&ListPlace>, now: Millis) -> Result<Vec<RunRow>, StoreError> {
+        self.ledger("list runs", String::new, self.0.memory.list_runs(limit, behind, now)).await
     }
     async fn open_runs(&self, now: Millis) -> Result<Vec<RunRow>, StoreError> {
         self.ledger("open runs", String::new, self.0.memory.open_runs(now)).await
@@ -291,6 +295,9 @@ impl Objects for Sim {
     async fn put(&self, key: &str, bytes: Bytes, content_type: &str) -> Result<(), StoreError> {
         self.storage("put", key, self.0.memory.put(key, bytes, content_type)).await
     }
+    async fn put_link(&self, key: &str, bytes: u64, content_type: &str, seconds: u64) -> Result<PutLink, StoreError> {
+        self.storage("put link", key, self.0.memory.put_link(key, bytes, content_type, seconds)).await
+    }
     async fn list(&self, prefix: &str, after: &str) -> Result<Vec<ListedObject>, StoreError> {
         self.storage("list", prefix, self.0.memory.list(prefix, after)).await
     }
@@ -325,6 +332,18 @@ impl Storage for Sim {
     }
     async fn measure(&self, usage: &Usage, settled: i64) -> Result<bool, StoreError> {
         self.ledger("measure", String::new, self.0.memory.measure(usage, settled)).await
+    }
+}
+
+impl Executions for Sim {
+    async fn start(&self, run: &RunId) -> Result<(), StoreError> {
+        self.ledger("start", || run.to_string(), self.0.memory.start(run)).await
+    }
+}
+
+impl Signing for Sim {
+    async fn signing_key(&self, fresh: &str) -> Result<String, StoreError> {
+        self.ledger("signing key", String::new, self.0.memory.signing_key(fresh)).await
     }
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use fresco_pipeline::error::{ErrorName, Failure};
 
 use super::{S3Upload, SdkError, code, describe, status};
-use crate::traits::{ListedObject, ObjectHead, Objects, StoreError};
+use crate::traits::{ListedObject, ObjectHead, Objects, PutLink, StoreError};
 
 /// What one DeleteObjects takes.
 const REMOVED_AT_ONCE: usize = 1_000;
@@ -183,6 +183,16 @@ impl Objects for S3Objects {
     async fn copy(&self, key: &str, bucket: &str, to: &str) -> Result<bool, StoreError> {
         let source = copy_source(&self.bucket, key);
         copied(self.client.copy_object().bucket(bucket).key(to).copy_source(source).send().await)
+    }
+
+    async fn put_link(&self, key: &str, bytes: u64, content_type: &str, seconds: u64) -> Result<PutLink, StoreError> {
+        let expires = PresigningConfig::expires_in(Duration::from_secs(seconds))
+            .map_err(|error| StoreError::storage(format!("presign: {error}")))?;
+        let put = self.client.put_object().bucket(&self.bucket).key(key).content_type(content_type);
+        let put = put.content_length(i64::try_from(bytes).unwrap_or(i64::MAX)).presigned(expires).await;
+        let request = put.map_err(|error| failed("presign", &error))?;
+        let headers = request.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Ok(PutLink { url: request.uri().to_owned(), headers })
     }
 
     async fn upload(&self, key: &str, content_type: &str) -> Result<S3Upload, StoreError> {

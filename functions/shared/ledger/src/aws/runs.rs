@@ -4,7 +4,7 @@ use aws_sdk_sfn::Client;
 use fresco_pipeline::ids::RunId;
 
 use super::{code, describe};
-use crate::traits::StoreError;
+use crate::traits::{Executions, StoreError};
 
 /// Executions of one state machine.
 #[derive(Debug, Clone)]
@@ -18,10 +18,11 @@ impl SfnRuns {
     pub fn new(client: Client, machine_arn: impl Into<String>) -> Self {
         SfnRuns { client, machine_arn: machine_arn.into() }
     }
+}
 
-    /// Starts the execution of a run; its name is the run's id and its input `{"run_id": …}`. One that is there already is
-    /// the one that was asked for.
-    pub async fn start(&self, run: &RunId) -> Result<(), StoreError> {
+impl Executions for SfnRuns {
+    /// The execution's name is the run's id and its input `{"run_id": …}`.
+    async fn start(&self, run: &RunId) -> Result<(), StoreError> {
         let input = serde_json::json!({ "run_id": run }).to_string();
         let start = self.client.start_execution().state_machine_arn(&self.machine_arn).name(run.as_str());
         match start.input(input).send().await {

@@ -45,7 +45,7 @@ macro_rules! table_contract {
         $crate::contract_tests!($store, runs: [
             a_run_is_what_was_created,
             a_run_is_created_once,
-            recent_runs_newest_first,
+            runs_are_listed_newest_first,
             planning_twice_keeps_the_steps,
             steps_in_the_order_of_the_document,
             a_run_is_stopped_while_it_runs,

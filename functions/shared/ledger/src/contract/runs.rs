@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::sample::{NOW, asker, failure, ready, run, run_id, step};
 use crate::rows::{RunRow, RunStatus, Source, StepRow};
-use crate::traits::Runs;
+use crate::traits::{ListPlace, Runs};
 
 /// Every part comes back.
 pub async fn a_run_is_what_was_created(store: &impl Runs) {
@@ -39,27 +39,38 @@ pub async fn a_run_is_created_once(store: &impl Runs) {
     let other = RunRow { created_at: NOW + 1, ..run("one", 200) };
     assert!(!store.create_run(&other).await.unwrap());
     assert_eq!(store.run(&run_id("one")).await.unwrap(), Some(run("one", 100)));
-    assert_eq!(store.recent_runs(10, NOW).await.unwrap(), [run("one", 100)]);
+    assert_eq!(store.list_runs(10, None, NOW).await.unwrap(), [run("one", 100)]);
 }
 
 /// Newest first, as many as asked for, across the turn of a month.
-pub async fn recent_runs_newest_first(store: &impl Runs) {
+pub async fn runs_are_listed_newest_first(store: &impl Runs) {
     const DAY: i64 = 86_400_000;
-    assert_eq!(store.recent_runs(10, NOW).await.unwrap(), []);
-    let ages = [("today", 0), ("month", 30 * DAY), ("yesterday", DAY), ("minute", 60_000), ("quarter", 100 * DAY)];
+    assert_eq!(store.list_runs(10, None, NOW).await.unwrap(), []);
+    let ages = [("today", 0), ("month", 30 * DAY), ("yesterday", DAY), ("minute", 60_000), ("ancient", 180 * DAY)];
     for (name, age) in ages {
         store.create_run(&RunRow { created_at: NOW - age, ..run(name, 1) }).await.unwrap();
     }
     let names = |runs: Vec<RunRow>| runs.into_iter().map(|run| run.id).collect::<Vec<_>>();
     let ids = |names: &[&str]| names.iter().map(|name| run_id(name)).collect::<Vec<_>>();
-    let all = names(store.recent_runs(10, NOW).await.unwrap());
-    assert_eq!(all, ids(&["today", "minute", "yesterday", "month"]));
-    assert_eq!(names(store.recent_runs(2, NOW).await.unwrap()), ids(&["today", "minute"]));
-    assert_eq!(names(store.recent_runs(4, NOW).await.unwrap()).len(), 4);
-    assert_eq!(store.recent_runs(0, NOW).await.unwrap(), []);
-    // A month on, this month's are last month's.
-    let later = names(store.recent_runs(10, NOW + 30 * DAY).await.unwrap());
-    assert_eq!(later, ids(&["today", "minute", "yesterday"]));
+    let all = names(store.list_runs(10, None, NOW).await.unwrap());
+    assert_eq!(all, ids(&["today", "minute", "yesterday", "month"]), "what is older than the list is not in it");
+    assert_eq!(names(store.list_runs(2, None, NOW).await.unwrap()), ids(&["today", "minute"]));
+    assert_eq!(names(store.list_runs(4, None, NOW).await.unwrap()).len(), 4);
+    assert_eq!(store.list_runs(0, None, NOW).await.unwrap(), []);
+    // Records are kept for a quarter of a year.
+    let later = names(store.list_runs(10, None, NOW + 60 * DAY).await.unwrap());
+    assert_eq!(later, ids(&["today", "minute", "yesterday", "month"]));
+    // Page by page, wherever a page ends.
+    for size in 1..=4 {
+        let (mut pages, mut behind) = (Vec::new(), None);
+        loop {
+            let page = store.list_runs(size, behind.as_ref(), NOW).await.unwrap();
+            let Some(last) = page.last() else { break };
+            behind = Some(ListPlace { created_at: last.created_at, run: last.id.clone() });
+            pages.extend(names(page));
+        }
+        assert_eq!(pages, all, "{size}");
+    }
 }
 
 /// Plan may be called twice: steps that have moved on stay as they are.

@@ -15,6 +15,7 @@ pub(super) const ENTRY: &str = "E";
 pub(super) const JOB: &str = "J";
 pub(super) const RUN: &str = "R";
 pub(super) const PIPELINE: &str = "P";
+pub(super) const SIGNING: &str = "V";
 pub(super) const KEY_PREFIX: &str = "K#";
 pub(super) const RUN_PREFIX: &str = "R#";
 pub(super) const WAITER_PREFIX: &str = "W#";
@@ -48,6 +49,10 @@ pub(super) fn run_pk(run: &RunId) -> String {
 
 pub(super) fn step_sk(step: &StepName) -> String {
     format!("{STEP_PREFIX}{step}")
+}
+
+pub(super) fn list_sk(created_at: Millis, run: &RunId) -> String {
+    format!("{:015}#{run}", created_at.max(0))
 }
 
 /// Under the hash of its name, which is a text of the user's.
@@ -152,8 +157,7 @@ pub(super) fn run(run: &RunRow) -> Result<Item, StoreError> {
 
 /// The run in the list of its month.
 pub(super) fn listed(run: &RunRow) -> Item {
-    let sk = format!("{:015}#{}", run.created_at.max(0), run.id);
-    let mut item = keyed(list_pk(Month::of(run.created_at)), sk);
+    let mut item = keyed(list_pk(Month::of(run.created_at)), list_sk(run.created_at, &run.id));
     item.insert(EXPIRES_AT.to_owned(), expiry(run.created_at, RUN_DAYS));
     item
 }

@@ -13,6 +13,7 @@
 //! | last run of a pipeline | `P#<SHA-256 of its name>` | `P` | 90 days after it was planned |
 //! | an entry that could not be read | `K#<key>` | `X#<when it was put aside>` | 90 days after that |
 //! | what the bucket holds | `U` | `U` | never |
+//! | the secret that links are signed with | `V` | `V` | never |
 //!
 //! The index `due` (hash `due_shard`, range `due`, keys only) holds the entries that sweep has to look at and nothing else:
 //! no other item carries the two attributes. Expiry is DynamoDB's TTL on `expires_at`, in seconds; an item that is past it

@@ -8,10 +8,10 @@ use fresco_pipeline::ids::{ContentKey, RunId};
 use super::commit::unbuilt;
 use super::expression::Expression;
 use super::item::{VERSION, flag, json, number, text, word};
-use super::{Dynamo, EXPIRES_AT, SK, decode, encode, failed};
+use super::{Dynamo, EXPIRES_AT, Item, SK, decode, encode, failed};
 use crate::month::Month;
 use crate::rows::{Asker, Millis, Ready, RunRow, RunStatus, Source, StepRow};
-use crate::traits::{Runs, StoreError};
+use crate::traits::{ListPlace, Runs, Signing, StoreError};
 
 /// Records of runs are kept for 90 days: the month of now and so many before it.
 const RECORD_MONTHS: u32 = 3;
@@ -54,7 +54,7 @@ impl Runs for Dynamo {
         let mut month = Month::of(now);
         let mut ids = Vec::new();
         for _ in 0..=RECORD_MONTHS {
-            ids.extend(self.listed_in(month, u32::MAX).await?);
+            ids.extend(self.listed_in(month, u32::MAX, None).await?);
             month = month.previous();
         }
         let keys = ids.iter().map(|id| (encode::run_pk(id), encode::RUN.to_owned())).collect();
@@ -70,12 +70,17 @@ impl Runs for Dynamo {
         Ok(run.and_then(|run| RunId::parse(run).ok()))
     }
 
-    async fn recent_runs(&self, limit: u32, now: Millis) -> Result<Vec<RunRow>, StoreError> {
-        let this = Month::of(now);
-        let mut ids = self.listed_in(this, limit).await?;
-        let left = limit.saturating_sub(u32::try_from(ids.len()).unwrap_or(u32::MAX));
-        if left > 0 {
-            ids.extend(self.listed_in(this.previous(), left).await?);
+    async fn list_runs(&self, limit: u32, behind: Option<&ListPlace>, now: Millis) -> Result<Vec<RunRow>, StoreError> {
+        let mut month = Month::of(behind.map_or(now, |behind| behind.created_at));
+        let first = Month::of(now).back(RECORD_MONTHS);
+        let mut ids = Vec::new();
+        while month >= first {
+            let left = limit.saturating_sub(u32::try_from(ids.len()).unwrap_or(u32::MAX));
+            if left == 0 {
+                break;
+            }
+            ids.extend(self.listed_in(month, left, behind).await?);
+            month = month.previous();
         }
         let keys = ids.iter().map(|id| (encode::run_pk(id), encode::RUN.to_owned())).collect();
         let mut runs: Vec<RunRow> =
@@ -175,7 +180,13 @@ impl Runs for Dynamo {
 
 impl Dynamo {
     /// The latest runs that were written in a month, newest first.
-    async fn listed_in(&self, month: Month, limit: u32) -> Result<Vec<RunId>, StoreError> {
+    async fn listed_in(&self, month: Month, limit: u32, behind: Option<&ListPlace>) -> Result<Vec<RunId>, StoreError> {
+        // Behind a run of a later month is the whole month.
+        let behind = behind.filter(|behind| Month::of(behind.created_at) == month);
+        let (condition, place) = match behind {
+            Some(behind) => ("pk = :pk AND sk < :place", Some(text(encode::list_sk(behind.created_at, &behind.run)))),
+            None => ("pk = :pk", None),
+        };
         let (mut ids, mut from) = (Vec::new(), None);
         loop {
             let left = limit.saturating_sub(u32::try_from(ids.len()).unwrap_or(u32::MAX));
@@ -188,8 +199,13 @@ impl Dynamo {
                 .table_name(&self.table)
                 .consistent_read(true)
                 .scan_index_forward(false)
-                .key_condition_expression("pk = :pk")
-                .expression_attribute_values(":pk", text(encode::list_pk(month)))
+                .key_condition_expression(condition)
+                .set_expression_attribute_values(Some(
+                    [(":pk".to_owned(), text(encode::list_pk(month)))]
+                        .into_iter()
+                        .chain(place.clone().map(|place| (":place".to_owned(), place)))
+                        .collect(),
+                ))
                 .limit(i32::try_from(left).unwrap_or(i32::MAX))
                 .set_exclusive_start_key(from);
             let page = query.send().await.map_err(|error| failed("Query", &error))?;
@@ -200,5 +216,23 @@ impl Dynamo {
                 _ => return Ok(ids),
             }
         }
+    }
+}
+
+/// The attribute of the secret.
+const SECRET: &str = "secret";
+
+impl Signing for Dynamo {
+    async fn signing_key(&self, fresh: &str) -> Result<String, StoreError> {
+        let stored = |item: &Item| item.get(SECRET).and_then(|secret| secret.as_s().ok()).cloned();
+        if let Some(secret) = self.get(encode::SIGNING, encode::SIGNING).await?.as_ref().and_then(stored) {
+            return Ok(secret);
+        }
+        // Of two that are first at once, one writes.
+        let write = Expression::new().set("v", number(VERSION)).set_once(SECRET, text(fresh));
+        let item = self.update(encode::SIGNING, encode::SIGNING, write).await?;
+        item.as_ref()
+            .and_then(stored)
+            .ok_or_else(|| StoreError::ledger("DynamoDB UpdateItem: an answer without the item"))
     }
 }

@@ -55,6 +55,9 @@ struct State {
     /// What was copied into other buckets, by bucket and key.
     exported: BTreeMap<String, StoredObject>,
     usage: Usage,
+    /// Runs whose execution was started.
+    started: BTreeSet<RunId>,
+    signing_key: Option<String>,
     /// The last planned run of a pipeline, by its name.
     planned: BTreeMap<String, RunId>,
     /// Entries that cannot be read.
@@ -167,6 +170,11 @@ impl Memory {
     /// What was copied into other buckets, by bucket and key.
     pub fn all_exported(&self) -> BTreeMap<String, StoredObject> {
         self.lock().exported.clone()
+    }
+
+    /// The runs whose execution was started.
+    pub fn all_started(&self) -> BTreeSet<RunId> {
+        self.lock().started.clone()
     }
 
     /// An entry as it is stored, whether or not it can be read.

@@ -2,11 +2,12 @@
 
 use bytes::{Bytes, BytesMut};
 use fresco_pipeline::error::Failure;
-use fresco_pipeline::ids::{Attempt, ContentKey};
+use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 
 use super::{Memory, Message, StoredObject};
 use crate::traits::{
-    HandOver, ListedObject, ObjectHead, Objects, Put, Storage, StoreError, Tokens, Told, Upload, Usage,
+    Executions, HandOver, ListedObject, ObjectHead, Objects, Put, PutLink, Signing, Storage, StoreError, Tokens, Told,
+    Upload, Usage,
 };
 
 /// As S3's.
@@ -107,6 +108,10 @@ impl Objects for Memory {
         Ok(true)
     }
 
+    async fn put_link(&self, key: &str, _: u64, _: &str, _: u64) -> Result<PutLink, StoreError> {
+        Ok(PutLink { url: format!("https://bucket.test/{key}"), headers: Default::default() })
+    }
+
     async fn upload(&self, key: &str, content_type: &str) -> Result<MemoryUpload, StoreError> {
         Ok(MemoryUpload {
             memory: self.clone(),
@@ -164,5 +169,18 @@ impl Storage for Memory {
         let since = state.usage.since - settled;
         state.usage = Usage { rev: usage.rev + 1, since, ..usage.clone() };
         Ok(true)
+    }
+}
+
+impl Executions for Memory {
+    async fn start(&self, run: &RunId) -> Result<(), StoreError> {
+        self.lock().started.insert(run.clone());
+        Ok(())
+    }
+}
+
+impl Signing for Memory {
+    async fn signing_key(&self, fresh: &str) -> Result<String, StoreError> {
+        Ok(self.lock().signing_key.get_or_insert_with(|| fresh.to_owned()).clone())
     }
 }

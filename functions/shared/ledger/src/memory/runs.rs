@@ -6,7 +6,7 @@ use fresco_pipeline::ids::{ContentKey, RunId};
 use super::Memory;
 use crate::month::Month;
 use crate::rows::{Asker, Millis, Ready, RunRow, RunStatus, Source, StepRow, StepState};
-use crate::traits::{Runs, StoreError};
+use crate::traits::{ListPlace, Runs, StoreError};
 
 impl Runs for Memory {
     async fn create_run(&self, run: &RunRow) -> Result<bool, StoreError> {
@@ -22,12 +22,14 @@ impl Runs for Memory {
         Ok(self.lock().runs.get(id).cloned())
     }
 
-    async fn recent_runs(&self, limit: u32, now: Millis) -> Result<Vec<RunRow>, StoreError> {
-        let this = Month::of(now);
-        let listed = [this, this.previous()];
+    async fn list_runs(&self, limit: u32, behind: Option<&ListPlace>, now: Millis) -> Result<Vec<RunRow>, StoreError> {
+        let first = Month::of(now).back(3);
+        let is_listed = |run: &&RunRow| {
+            let place = ListPlace { created_at: run.created_at, run: run.id.clone() };
+            (first..=Month::of(now)).contains(&Month::of(run.created_at)) && behind.is_none_or(|behind| place < *behind)
+        };
         let state = self.lock();
-        let mut runs: Vec<RunRow> =
-            state.runs.values().filter(|run| listed.contains(&Month::of(run.created_at))).cloned().collect();
+        let mut runs: Vec<RunRow> = state.runs.values().filter(is_listed).cloned().collect();
         runs.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
         runs.truncate(limit as usize);
         Ok(runs)

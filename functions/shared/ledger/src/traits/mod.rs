@@ -12,7 +12,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 use fresco_pipeline::money::Money;
 
-pub use objects::{ListedObject, ObjectHead, Objects, Put, Upload};
+pub use objects::{ListedObject, ObjectHead, Objects, Put, PutLink, Upload};
 pub use storage::{Pass, Storage, Usage};
 
 use crate::rows::{Asker, AttemptRow, Entry, Millis, Ready, RunRow, RunStatus, Source, StepRow, Waiter};
@@ -243,6 +243,15 @@ pub trait Waiters: Send + Sync {
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
+/// A run's place in the list of all: they stand there by when they were written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListPlace {
+    /// When it was written.
+    pub created_at: Millis,
+    /// Its id.
+    pub run: RunId,
+}
+
 /// Runs and their steps.
 pub trait Runs: Send + Sync {
     /// Writes a new run and lists it. `Ok(false)`: there is one with this id; it is left as it is.
@@ -253,8 +262,13 @@ pub trait Runs: Send + Sync {
     fn open_runs(&self, now: Millis) -> impl Future<Output = Result<Vec<RunRow>, StoreError>> + Send;
     /// The run of a pipeline of this name that was planned last.
     fn last_planned(&self, pipeline: &str) -> impl Future<Output = Result<Option<RunId>, StoreError>> + Send;
-    /// The latest runs, newest first.
-    fn recent_runs(&self, limit: u32, now: Millis) -> impl Future<Output = Result<Vec<RunRow>, StoreError>> + Send;
+    /// So many runs, newest first, behind this place in the list; from the newest on where it is `None`.
+    fn list_runs(
+        &self,
+        limit: u32,
+        behind: Option<&ListPlace>,
+        now: Millis,
+    ) -> impl Future<Output = Result<Vec<RunRow>, StoreError>> + Send;
     /// Writes the steps (those that are there already stay as they are: plan may be called twice), their number and the bound,
     /// and notes the run as the last one of the pipeline of this name.
     fn plan_run(
@@ -321,6 +335,18 @@ pub trait Tokens: Send + Sync {
     fn succeed(&self, token: &str, output: &str) -> impl Future<Output = Result<Told, StoreError>> + Send;
     /// Ends the task with a stable error name and its message.
     fn fail(&self, token: &str, failure: &Failure) -> impl Future<Output = Result<Told, StoreError>> + Send;
+}
+
+/// Executions of the state machine.
+pub trait Executions: Send + Sync {
+    /// Starts the execution of a run. One that is there already is the one that was asked for.
+    fn start(&self, run: &RunId) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// The stack's own secret, with which it signs links of its own.
+pub trait Signing: Send + Sync {
+    /// The secret; `fresh` where there was none before. It is never logged.
+    fn signing_key(&self, fresh: &str) -> impl Future<Output = Result<String, StoreError>> + Send;
 }
 
 /// Handing an attempt over to collect, which runs by itself.

@@ -36,6 +36,15 @@ pub enum Put {
     Exists,
 }
 
+/// Where and how an object can be written.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PutLink {
+    /// The address.
+    pub url: String,
+    /// The headers.
+    pub headers: std::collections::BTreeMap<String, String>,
+}
+
 /// An upload that becomes visible only when it is finished.
 pub trait Upload: Send {
     /// Adds bytes; any length.
@@ -74,6 +83,15 @@ pub trait Objects: Send + Sync {
     fn renew(&self, key: &str, content_type: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// Copies an object into a bucket that may be another, over what is there; whether there is such an object.
     fn copy(&self, key: &str, bucket: &str, to: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// A link by which anyone can write the object once or more for so many seconds, with exactly so many bytes and this media
+    /// type; and the headers that have to go with it. It is a secret.
+    fn put_link(
+        &self,
+        key: &str,
+        bytes: u64,
+        content_type: &str,
+        seconds: u64,
+    ) -> impl Future<Output = Result<PutLink, StoreError>> + Send;
     /// Begins an upload; memory is at most two parts of 8 MiB whatever the size.
     fn upload(&self, key: &str, content_type: &str) -> impl Future<Output = Result<Self::Upload, StoreError>> + Send;
 }

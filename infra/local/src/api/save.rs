@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 
 use fresco_engine::Manifest;
 use fresco_engine::names::{self, MANIFEST, SHEET};
+use fresco_engine::wire::RunView;
 use fresco_ledger::rows::Output;
 use fresco_pipeline::catalogue::MediaKind;
-use fresco_pipeline::error::Failure;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{Client, ObjectError};
+use super::{Api, ApiError};
 use crate::view::sheet;
 
 /// What was saved.
@@ -85,7 +85,7 @@ impl fmt::Display for MissingFile {
 pub enum SaveError {
     /// An output could not be fetched.
     #[error("{0}")]
-    Fetch(#[from] Failure),
+    Fetch(#[from] ApiError),
     /// A file could not be written.
     #[error(
         "{path} cannot be written: {error}. The outputs are still in the stack; free some space or choose another folder."
@@ -98,14 +98,60 @@ pub enum SaveError {
     },
 }
 
+/// Why an object did not arrive in a file.
+#[derive(Debug, thiserror::Error)]
+enum ObjectError {
+    /// There is none, or none any more.
+    #[error("it is not in the stack any more")]
+    Gone,
+    /// It could not be fetched.
+    #[error("{0}")]
+    Fetch(ApiError),
+    /// It could not be written.
+    #[error("{0}")]
+    Write(#[from] io::Error),
+}
+
+impl From<ApiError> for ObjectError {
+    fn from(error: ApiError) -> Self {
+        match error {
+            ApiError::Gone => ObjectError::Gone,
+            other => ObjectError::Fetch(other),
+        }
+    }
+}
+
+impl Api {
+    /// What is behind a link, written to a file as it comes.
+    async fn object_to(&self, link: &str, to: &mut Arriving) -> Result<(), ObjectError> {
+        let mut answer = self.fetch(link).await?;
+        loop {
+            match answer.chunk().await.map_err(|error| ApiError::unreachable("the storage", &error))? {
+                Some(piece) => to.write_all(&piece)?,
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
 /// Saves a run under `out`, in a folder of its own.
-pub async fn save(client: &Client, manifest: &Manifest, out: &Path) -> Result<Saved, SaveError> {
-    save_in(client, manifest, &out.join(manifest.run_id.as_str())).await
+pub async fn save(api: &Api, view: &RunView, manifest: &Manifest, out: &Path) -> Result<Saved, SaveError> {
+    save_in(api, view, manifest, &out.join(manifest.run_id.as_str())).await
 }
 
 /// Saves a run straight in a folder. Files that are there with the right content are left alone.
-pub async fn save_in(client: &Client, manifest: &Manifest, folder: &Path) -> Result<Saved, SaveError> {
-    bring(manifest, folder, async |key, file| client.object_to(key, file).await).await
+pub async fn save_in(api: &Api, view: &RunView, manifest: &Manifest, folder: &Path) -> Result<Saved, SaveError> {
+    // Both name the files in the same way.
+    let outputs = view.steps.iter().flat_map(|step| &step.outputs);
+    let links: BTreeMap<&str, &str> = outputs.map(|output| (output.file.as_str(), output.url.as_str())).collect();
+    let named = names::of_run(manifest);
+    let links: BTreeMap<&str, &str> =
+        named.iter().filter_map(|named| Some((named.key.as_str(), *links.get(named.name.as_str())?))).collect();
+    bring(manifest, folder, async |key, file| match links.get(key) {
+        Some(link) => api.object_to(link, file).await,
+        None => Err(ObjectError::Gone),
+    })
+    .await
 }
 
 /// Brings what `object_to` gives, under the names that an export has, too.
@@ -154,7 +200,7 @@ async fn bring_one(
             return Ok(Ok(true));
         }
         Ok(()) => MissingReason::Damaged,
-        Err(ObjectError::Gone(_)) => MissingReason::Gone,
+        Err(ObjectError::Gone) => MissingReason::Gone,
         Err(ObjectError::Fetch(failure)) => return Err(SaveError::Fetch(failure)),
         Err(ObjectError::Write(error)) => return Err(failed(path)(error)),
     };
@@ -246,7 +292,7 @@ mod tests {
         let (manifest, asked) = (run().0, RefCell::new(Vec::new()));
         let saved = bring(&manifest, folder, async |key, file| {
             asked.borrow_mut().push(key.to_owned());
-            let content = objects.get(key).ok_or_else(|| ObjectError::Gone(key.to_owned()))?;
+            let content = objects.get(key).ok_or(ObjectError::Gone)?;
             Ok(file.write_all(content.as_bytes())?)
         });
         let saved = saved.await.unwrap();

@@ -1,28 +1,29 @@
 //! Files and URLs that a document names: they are read or fetched here, looked at before anything is started, and kept in
 //! the stack under the hash of their content once the document is found to be well.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use fresco_engine::wire::{UploadBody, UploadKind, UploadView};
 use fresco_engine::{RunRequest, describe_input, fetch_input, input_problem, too_large};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::media::{InputMedia, MediaProblem};
 use fresco_providers::media::{Downloader, HostList};
 
-use super::Client;
+use super::{Api, ApiError};
 
-/// The media of a request, by their keys in the bucket: the same content once.
+/// The media of a request, by the text that names them.
 #[derive(Debug, Default)]
 pub struct Inputs(BTreeMap<String, (InputMedia, Bytes)>);
 
 impl Inputs {
-    /// How many there are.
+    /// How many there are; the same content under two names is one.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.0.values().map(|(media, _)| &media.key).collect::<BTreeSet<_>>().len()
     }
 
     /// Whether there are none.
@@ -49,8 +50,8 @@ pub async fn gather(request: &mut RunRequest, folder: &Path) -> Result<Inputs, F
         };
         match looked_at.and_then(|bytes| Ok((describe_input(mention.kind, &bytes)?, bytes))) {
             Ok((media, bytes)) => {
-                request.media.insert(mention.text, media.clone());
-                inputs.0.insert(media.key.clone(), (media, bytes));
+                request.media.insert(mention.text.clone(), media.clone());
+                inputs.0.insert(mention.text, (media, bytes));
             }
             Err(problem) => drop(request.refused.insert(mention.text, problem)),
         }
@@ -78,12 +79,37 @@ fn read(kind: MediaKind, path: &Path) -> Result<Bytes, MediaProblem> {
     Ok(Bytes::from(bytes))
 }
 
-impl Client {
-    /// Keeps the inputs in the stack.
-    pub async fn store(&self, inputs: &Inputs) -> Result<(), Failure> {
-        for (media, bytes) in inputs.0.values() {
-            self.engine.store_input(media, bytes.clone()).await?;
+impl Api {
+    /// Uploads the inputs, the same content once; the uploads by the text that names them.
+    pub(super) async fn upload_all(&self, inputs: &Inputs) -> Result<BTreeMap<String, String>, ApiError> {
+        let mut uploaded: BTreeMap<&str, String> = BTreeMap::new();
+        let mut named = BTreeMap::new();
+        for (name, (media, bytes)) in &inputs.0 {
+            let id = match uploaded.get(media.key.as_str()) {
+                Some(id) => id.clone(),
+                None => {
+                    let kind = match media.kind {
+                        MediaKind::Video => UploadKind::Video,
+                        MediaKind::Image | MediaKind::Text => UploadKind::Image,
+                    };
+                    let id = self.upload(kind, bytes.clone()).await?;
+                    uploaded.entry(&media.key).or_insert(id).clone()
+                }
+            };
+            named.insert(name.clone(), id);
         }
-        Ok(())
+        Ok(named)
+    }
+
+    /// Uploads a document that is too long for a request.
+    pub(super) async fn upload_document(&self, document: &str) -> Result<String, ApiError> {
+        self.upload(UploadKind::Document, Bytes::copy_from_slice(document.as_bytes())).await
+    }
+
+    async fn upload(&self, kind: UploadKind, bytes: Bytes) -> Result<String, ApiError> {
+        let body = UploadBody { kind, bytes: bytes.len() as u64 };
+        let upload: UploadView = self.post("/uploads", &body, None).await?;
+        self.put(&upload, bytes).await?;
+        Ok(upload.id)
     }
 }

@@ -10,7 +10,7 @@ use fresco_ledger::traits::{Clock, ListedObject, Objects, Storage};
 use fresco_pipeline::error::{ErrorName, Failure};
 use serde::Serialize;
 
-use super::Client;
+use super::Keeper;
 use crate::stack::lifecycle::rule::{Rule, ends_at};
 use crate::stack::lifecycle::rules_of;
 
@@ -178,7 +178,7 @@ fn add(group: &mut Group, bytes: u64) {
     group.bytes += bytes;
 }
 
-impl Client {
+impl Keeper {
     /// Counts what the stack's bucket holds. `progress` hears after each page how many objects it has been so far.
     pub async fn inventory(&self, progress: impl Fn(u64)) -> Result<Inventory, Failure> {
         let platform = &self.engine.platform;

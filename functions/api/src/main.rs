@@ -1,0 +1,35 @@
+//! api: what people and programs ask of the stack over HTTP. API Gateway has authorised whoever asks, but for the page of a
+//! run, whose links are signed here.
+
+mod body;
+mod document;
+mod events;
+mod gateway;
+mod openapi;
+mod page;
+mod plans;
+mod problem;
+mod routes;
+mod runs;
+mod show;
+mod signature;
+#[cfg(test)]
+mod tests;
+mod uploads;
+
+use std::process::ExitCode;
+
+use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use fresco_engine::lambda::serve;
+use lambda_runtime::{LambdaEvent, service_fn};
+
+fn main() -> ExitCode {
+    serve(|engine| async move {
+        let router = routes::router(engine);
+        let handle = service_fn(move |event: LambdaEvent<ApiGatewayV2httpRequest>| {
+            let router = router.clone();
+            async move { Ok::<_, std::convert::Infallible>(gateway::answer(router, event.payload).await) }
+        });
+        lambda_runtime::run(handle).await
+    })
+}

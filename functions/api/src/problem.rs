@@ -1,0 +1,125 @@
+//! What went wrong, as a problem document (RFC 9457) with a stable code.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use fresco_engine::StartError;
+use fresco_engine::wire::{DocumentProblem, ProblemView};
+use fresco_pipeline::document::Problems;
+use fresco_pipeline::error::{ErrorName, Failure};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+
+/// Where the kinds of problems are described, by their codes.
+const KINDS: &str = "https://github.com/fresco-media/fresco/blob/main/functions/api/README.md#";
+
+/// A problem.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Problem {
+    pub(crate) status: StatusCode,
+    pub(crate) code: String,
+    pub(crate) detail: String,
+    pub(crate) advice: String,
+    pub(crate) problems: Vec<DocumentProblem>,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, code: &str, detail: impl Into<String>, advice: impl Into<String>) -> Self {
+        Problem { status, code: code.to_owned(), detail: detail.into(), advice: advice.into(), problems: Vec::new() }
+    }
+
+    pub(crate) fn bad_request(code: &str, detail: impl Into<String>) -> Self {
+        Problem::new(StatusCode::BAD_REQUEST, code, detail, "Mend the request as /openapi.json describes it.")
+    }
+
+    pub(crate) fn not_found() -> Self {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "there is nothing here",
+            "See /openapi.json for what there is.",
+        )
+    }
+
+    pub(crate) fn no_run() -> Self {
+        let advice = "Look at GET /runs. Records of runs are kept for 90 days.";
+        Problem::new(StatusCode::NOT_FOUND, "run_not_found", "there is no such run in this stack", advice)
+    }
+
+    /// What it is on the wire.
+    fn view(&self) -> ProblemView {
+        ProblemView {
+            kind: format!("{KINDS}{}", self.code),
+            title: self.status.canonical_reason().unwrap_or("Problem").to_owned(),
+            status: self.status.as_u16(),
+            code: self.code.clone(),
+            detail: self.detail.clone(),
+            advice: self.advice.clone(),
+            problems: self.problems.clone(),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.view())).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        let status = match failure.name {
+            ErrorName::RunNotFound => return Problem::no_run(),
+            ErrorName::InputInvalid | ErrorName::DocumentInvalid | ErrorName::RunTooLarge => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            ErrorName::LedgerUnavailable | ErrorName::StorageUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorName::ExportDenied | ErrorName::StorageFull | ErrorName::SecretMissing => StatusCode::CONFLICT,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        if status.is_server_error() {
+            tracing::error!(error.name = %failure.name, error.message = failure.message, "request failed");
+        }
+        Problem::new(status, failure.name.as_str(), failure.message, failure.name.advice())
+    }
+}
+
+impl From<Problems> for Problem {
+    fn from(problems: Problems) -> Self {
+        let count = problems.0.len();
+        let detail = format!("the document has {count} problem{}", if count == 1 { "" } else { "s" });
+        let advice = "Mend what `problems` lists. Nothing was started and nothing was spent.";
+        let listed = problems.0.into_iter().map(|problem| DocumentProblem {
+            line: problem.place.line,
+            column: problem.place.column,
+            code: problem.code,
+            path: problem.path,
+            message: problem.message,
+            advice: problem.advice,
+        });
+        Problem {
+            problems: listed.collect(),
+            ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "document_invalid", detail, advice)
+        }
+    }
+}
+
+impl From<StartError> for Problem {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Document(problems) => problems.into(),
+            StartError::Failed(failure) => failure.into(),
+            StartError::OtherRequest => Problem::new(
+                StatusCode::CONFLICT,
+                "idempotency_conflict",
+                "another request was made under this Idempotency-Key",
+                "Take a new key for a new request.",
+            ),
+        }
+    }
+}

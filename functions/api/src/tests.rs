@@ -1,0 +1,171 @@
+//! The API by its events: those of `events/` and ones made here. Nothing that is asked here needs the ledger or the storage,
+//! which are out of reach; what does is asked of the whole stack in the package `fresco-tests`.
+
+use std::sync::Arc;
+
+use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use aws_lambda_events::encodings::Body;
+use axum::Router;
+use fresco_engine::Engine;
+use fresco_engine::aws::AwsPlatform;
+use fresco_engine::settings::Settings;
+use serde_json::{Value, json};
+
+use crate::{gateway, routes};
+
+async fn router() -> Router {
+    let settings = Settings::read(|name| {
+        let value = match name {
+            "FRESCO_MAX_AGE_DAYS" => "7",
+            "FRESCO_MAX_STORED_GIGABYTES" | "FRESCO_EXPORT_BUCKET" | "FRESCO_UNKNOWN_POLICY" => return None,
+            "FRESCO_FAL_MEDIA_HOSTS" => "fal.media",
+            name if name.ends_with("_URL") => "https://provider.test",
+            _ => "test",
+        };
+        Some(value.to_owned())
+    });
+    // A port on which nobody listens.
+    let aws = fresco_ledger::aws::connect_local("http://127.0.0.1:9").await;
+    let settings = settings.unwrap();
+    let engine = Engine::new(AwsPlatform::new(&aws, &settings).unwrap(), settings);
+    routes::router(Arc::new(engine))
+}
+
+fn event(method: &str, target: &str, kind: Option<&str>, body: Option<&str>) -> Value {
+    let mut event: Value = serde_json::from_str(include_str!("../../../events/api-list-runs.json")).unwrap();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    event["rawPath"] = json!(path);
+    event["rawQueryString"] = json!(query);
+    event["requestContext"]["http"]["method"] = json!(method);
+    if let Some(kind) = kind {
+        event["headers"]["content-type"] = json!(kind);
+    }
+    event["body"] = json!(body);
+    event
+}
+
+async fn answer(router: &Router, event: &Value) -> (i64, Value, ApiGatewayV2httpResponse) {
+    let event: ApiGatewayV2httpRequest = serde_json::from_value(event.clone()).unwrap();
+    let answer = gateway::answer(router.clone(), event).await;
+    let text = match &answer.body {
+        Some(Body::Text(text)) => text.clone(),
+        other => panic!("{other:?}"),
+    };
+    (answer.status_code, serde_json::from_str(&text).unwrap_or(Value::String(text)), answer)
+}
+
+const JSON: Option<&str> = Some("application/json");
+const YAML: Option<&str> = Some("application/yaml");
+
+#[tokio::test]
+async fn bad_requests_are_problems_with_codes_of_their_own() {
+    let router = router().await;
+    let long = "x".repeat(5 * 1024 * 1024);
+    let unknown_step = "steps: [{ type: text_to_imgae }]";
+    let typed = json!({"pipeline": {"steps": [{"type": "text_to_image", "take": -1}]}}).to_string();
+    let unused =
+        json!({"pipeline": "steps: []", "media": {"cat.png": format!("image-1-{}", "a".repeat(32))}}).to_string();
+    let upload = json!({"pipeline_upload": "../../secret"}).to_string();
+    for (method, target, kind, body, status, code) in [
+        ("POST", "/runs", None, Some("{}"), 415, "unsupported_media_type"),
+        ("POST", "/runs", Some("text/html"), Some("{}"), 415, "unsupported_media_type"),
+        ("POST", "/runs", JSON, Some(long.as_str()), 413, "body_too_large"),
+        ("POST", "/runs", JSON, Some("{"), 400, "bad_json"),
+        ("POST", "/runs", JSON, Some(r#"{"pipelines": ""}"#), 400, "bad_json"),
+        ("POST", "/runs", JSON, Some("{}"), 400, "no_pipeline"),
+        ("POST", "/runs", JSON, Some(r#"{"pipeline": "", "pipeline_upload": ""}"#), 400, "two_pipelines"),
+        ("POST", "/runs", JSON, Some(r#"{"pipeline": 5}"#), 400, "bad_json"),
+        ("POST", "/runs", JSON, Some(upload.as_str()), 422, "bad_upload"),
+        ("POST", "/runs", JSON, Some(unused.as_str()), 422, "unused_media"),
+        ("POST", "/runs?inptu=x", YAML, Some("steps: []"), 400, "unknown_parameter"),
+        ("POST", "/runs?input=x&input=y", YAML, Some("steps: []"), 400, "repeated_parameter"),
+        ("POST", "/runs", YAML, Some(unknown_step), 422, "document_invalid"),
+        ("POST", "/plans", JSON, Some(typed.as_str()), 422, "document_invalid"),
+        ("POST", "/plans", YAML, Some(""), 422, "document_invalid"),
+        ("POST", "/uploads", JSON, Some(r#"{"kind": "audio", "bytes": 1}"#), 400, "bad_json"),
+        ("POST", "/uploads", JSON, Some(r#"{"kind": "image", "bytes": -1}"#), 400, "bad_json"),
+        ("POST", "/uploads", JSON, Some(r#"{"kind": "image", "bytes": 0}"#), 422, "Input.Invalid"),
+        ("POST", "/uploads", JSON, Some(r#"{"kind": "image", "bytes": 99999999999}"#), 422, "Input.Invalid"),
+        ("POST", "/uploads", YAML, Some("kind: image"), 415, "unsupported_media_type"),
+        ("GET", "/runs?limit=0", None, None, 400, "bad_parameter"),
+        ("GET", "/runs?limit=101", None, None, 400, "bad_parameter"),
+        ("GET", "/runs/run-00000001?from=-1", None, None, 400, "bad_parameter"),
+        ("GET", "/runs?cursor=YmF0Y2hlczoxI3g", None, None, 400, "bad_cursor"),
+        ("GET", "/runs/no", None, None, 404, "run_not_found"),
+        ("GET", "/runs/UPPER-CASE-0001", None, None, 404, "run_not_found"),
+        ("GET", "/runs/..%2f..%2fetc", None, None, 404, "run_not_found"),
+        ("GET", "/runs/%2e%2e/events", None, None, 404, "run_not_found"),
+        ("GET", "/runs/a/b/c", None, None, 404, "not_found"),
+        ("GET", "/runs/run-00000001/events?after=-1", None, None, 400, "bad_parameter"),
+        ("DELETE", "/runs/%00", None, None, 404, "run_not_found"),
+        ("GET", "/runs/run-00000001/view", None, None, 403, "bad_link"),
+        ("GET", "/runs/run-00000001/view?expires=x&signature=y", None, None, 403, "bad_link"),
+        ("GET", "/runs/run-00000001/view/page.js", None, None, 403, "bad_link"),
+        ("GET", "/models?type=poem", None, None, 400, "bad_parameter"),
+        ("PUT", "/runs", None, None, 405, "method_not_allowed"),
+        ("GET", "/", None, None, 404, "not_found"),
+        ("GET", "/nothing here", None, None, 404, "not_found"),
+    ] {
+        let (found, problem, event) = answer(&router, &event(method, target, kind, body)).await;
+        assert_eq!((found, problem["code"].as_str()), (status, Some(code)), "{method} {target}: {problem}");
+        assert_eq!(event.headers["content-type"], "application/problem+json", "{method} {target}");
+        for field in ["type", "title", "detail", "advice"] {
+            assert!(problem[field].as_str().is_some_and(|text| !text.is_empty()), "{method} {target}: {problem}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_documents_problems_have_their_places() {
+    let router = router().await;
+    let document = "name: x\nsteps:\n  - name: a\n    type: text_to_imgae\n";
+    let (_, problem, _) = answer(&router, &event("POST", "/runs", YAML, Some(document))).await;
+    let first = &problem["problems"][0];
+    assert_eq!((first["line"].as_u64(), first["code"].as_str()), (Some(4), Some("unknown_type")), "{problem}");
+    let many: String = (0..10_000).map(|n| format!("- {{ name: s{n}, type: text_to_image }}\n")).collect();
+    let (status, problem, _) = answer(&router, &event("POST", "/plans", YAML, Some(&format!("steps:\n{many}")))).await;
+    assert_eq!((status, problem["problems"][0]["code"].as_str()), (422, Some("too_many_steps")), "{problem}");
+}
+
+#[tokio::test]
+async fn a_body_may_be_base64_and_has_to_be_where_it_says_so() {
+    let router = router().await;
+    let mut encoded = event("POST", "/runs", YAML, Some("c3RlcHM6IFtd")); // steps: []
+    encoded["isBase64Encoded"] = json!(true);
+    assert_eq!(answer(&router, &encoded).await.1["problems"][0]["code"], "no_steps");
+    encoded["body"] = json!("%%%");
+    let (status, problem, _) = answer(&router, &encoded).await;
+    assert_eq!((status, problem["code"].as_str()), (400, Some("bad_base64")));
+}
+
+#[tokio::test]
+async fn what_is_part_of_the_program_needs_nobody() {
+    let router = router().await;
+    let (status, document, _) = answer(&router, &event("GET", "/openapi.json", None, None)).await;
+    assert_eq!((status, document["openapi"].as_str()), (200, Some("3.1.0")));
+    let (status, models, _) = answer(&router, &event("GET", "/models?type=image_to_video", None, None)).await;
+    let models = models.as_array().unwrap();
+    assert!(status == 200 && !models.is_empty() && models.iter().all(|model| model["type"] == "image_to_video"));
+    assert_eq!(models.iter().filter(|model| model["default"] == true).count(), 1);
+    let (status, upload, _) =
+        answer(&router, &event("POST", "/uploads", JSON, Some(r#"{"kind": "image", "bytes": 12}"#))).await;
+    assert_eq!((status, upload["method"].as_str()), (201, Some("PUT")), "{upload}");
+    assert!(upload["url"].as_str().unwrap().contains("X-Amz-Signature"), "{upload}");
+}
+
+/// The ledger is out of reach: whoever asks is told to come again, and nothing else goes wrong.
+#[tokio::test]
+async fn the_sample_events_are_read() {
+    let router = router().await;
+    for (name, sample) in [
+        ("api-start-run", include_str!("../../../events/api-start-run.json")),
+        ("api-start-run-base64", include_str!("../../../events/api-start-run-base64.json")),
+        ("api-list-runs", include_str!("../../../events/api-list-runs.json")),
+        ("api-stop-run", include_str!("../../../events/api-stop-run.json")),
+        ("api-plan", include_str!("../../../events/api-plan.json")),
+    ] {
+        let (status, problem, event) = answer(&router, &serde_json::from_str(sample).unwrap()).await;
+        assert_eq!((status, problem["status"].as_u64()), (503, Some(503)), "{name}: {problem}");
+        assert_eq!(event.headers["retry-after"], "1", "{name}");
+    }
+}

@@ -1,0 +1,35 @@
+//! Places to upload to.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use fresco_engine::platform::Platform;
+use fresco_engine::wire::{UploadBody, UploadView};
+use fresco_ledger::traits::Clock;
+use http::{HeaderMap, StatusCode};
+
+use crate::body::{self, Query};
+use crate::problem::Problem;
+use crate::routes::App;
+
+/// `POST /uploads`.
+pub(crate) async fn upload(
+    State(app): State<App>,
+    query: Query,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Response, Problem> {
+    let [] = query.take([])?;
+    let body: UploadBody = body::json(&headers, &bytes)?;
+    let (id, link, seconds) = app.engine.new_upload(body.kind, body.bytes).await?;
+    let now = app.engine.platform.clock().now();
+    let view = UploadView {
+        id: id.to_string(),
+        method: "PUT".to_owned(),
+        url: link.url,
+        headers: link.headers,
+        url_expires_at: now + i64::try_from(seconds).unwrap_or(0) * 1_000,
+    };
+    Ok((StatusCode::CREATED, Json(view)).into_response())
+}

@@ -1,0 +1,186 @@
+//! Files that come by a link of their own, since an API takes a few megabytes at most: they are looked at when a run names
+//! them, and kept under the hash of their content like every input.
+
+use fresco_ledger::traits::{Objects, PutLink};
+use fresco_pipeline::catalogue::MediaKind;
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::media::{InputMedia, MediaProblem, input_key};
+use fresco_providers::media::Inspector;
+
+use crate::Engine;
+use crate::inputs::{input_problem, too_large};
+use crate::platform::Platform;
+use crate::transact::failure;
+use crate::wire::UploadKind;
+
+/// The longest pipeline document.
+pub const MAX_DOCUMENT: u64 = fresco_pipeline::document::MAX_BYTES as u64;
+/// How long a link to upload to works, in seconds.
+pub(crate) const LINK_SECONDS: u64 = 900;
+
+/// An upload's id: what it will be, how long it is, and 32 digits that nobody guesses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadId {
+    /// What it will be.
+    pub kind: UploadKind,
+    /// Its length.
+    pub bytes: u64,
+    digits: String,
+}
+
+impl UploadId {
+    /// Reads one that we gave out, or that looks like it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '-');
+        let kind = match parts.next()? {
+            "image" => UploadKind::Image,
+            "video" => UploadKind::Video,
+            "document" => UploadKind::Document,
+            _ => return None,
+        };
+        let bytes = parts.next().filter(|bytes| bytes.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()?;
+        let digits =
+            parts.next().filter(|digits| digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        Some(UploadId { kind, bytes, digits: digits.to_owned() })
+    }
+
+    fn object_key(&self) -> String {
+        format!("uploads/{self}")
+    }
+
+    /// The media type that it is sent with.
+    fn content_type(&self) -> &'static str {
+        match self.kind {
+            UploadKind::Document => "application/yaml",
+            UploadKind::Image | UploadKind::Video => "application/octet-stream",
+        }
+    }
+}
+
+impl std::fmt::Display for UploadId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = match self.kind {
+            UploadKind::Image => "image",
+            UploadKind::Video => "video",
+            UploadKind::Document => "document",
+        };
+        write!(f, "{kind}-{}-{}", self.bytes, self.digits)
+    }
+}
+
+/// The most bytes of an upload of this kind.
+fn most(kind: UploadKind) -> u64 {
+    match kind {
+        UploadKind::Image => MediaKind::Image.max_input_bytes(),
+        UploadKind::Video => MediaKind::Video.max_input_bytes(),
+        UploadKind::Document => MAX_DOCUMENT,
+    }
+}
+
+impl<P: Platform> Engine<P> {
+    /// A place to upload to, and how long its link works in seconds.
+    pub async fn new_upload(&self, kind: UploadKind, bytes: u64) -> Result<(UploadId, PutLink, u64), Failure> {
+        if bytes == 0 || bytes > most(kind) {
+            let message = format!("it has {bytes} bytes; from 1 to {} are taken", most(kind));
+            return Err(Failure::new(ErrorName::InputInvalid, message));
+        }
+        let digits = self.platform.new_token()?.get(..32).unwrap_or_default().to_owned();
+        let id = UploadId { kind, bytes, digits };
+        let objects = self.platform.objects();
+        let link = objects.put_link(&id.object_key(), bytes, id.content_type(), LINK_SECONDS).await.map_err(failure)?;
+        Ok((id, link, LINK_SECONDS))
+    }
+
+    /// The text of an uploaded document.
+    pub async fn uploaded_document(&self, id: &UploadId) -> Result<String, Failure> {
+        let bad = |message: String| Failure::new(ErrorName::InputInvalid, message);
+        if id.kind != UploadKind::Document {
+            return Err(bad(format!("the upload {id} is not a document")));
+        }
+        self.require_uploaded(id).await?;
+        let bytes = self.platform.objects().get(&id.object_key()).await.map_err(failure)?;
+        let bytes = bytes.ok_or_else(|| bad(format!("the upload {id} is not there")))?;
+        String::from_utf8(bytes.to_vec()).map_err(|_| bad(format!("the upload {id} is not UTF-8 text")))
+    }
+
+    /// Keeps an upload as an input of this kind. The inner error is a problem of the medium.
+    pub async fn take_upload(
+        &self,
+        id: &UploadId,
+        kind: MediaKind,
+    ) -> Result<Result<InputMedia, MediaProblem>, Failure> {
+        let advice = "Upload it again, and name that upload.";
+        if let Err(cause) = self.require_uploaded(id).await {
+            if cause.name != ErrorName::InputInvalid {
+                return Err(cause);
+            }
+            return Ok(Err(input_problem("input_unread", cause.message, advice)));
+        }
+        if id.bytes > kind.max_input_bytes() {
+            return Ok(Err(too_large(kind, id.bytes)));
+        }
+        let (objects, upload) = (self.platform.objects(), id.object_key());
+        let mut inspector = Inspector::new();
+        if !objects.scan(&upload, &mut |piece| inspector.feed(piece)).await.map_err(failure)? {
+            return Ok(Err(input_problem("input_unread", "the upload is gone", advice)));
+        }
+        let info = match inspector.finish(kind) {
+            Ok(info) => info,
+            Err(why) => return Ok(Err(input_problem("input_kind", why.message, advice))),
+        };
+        let media = InputMedia {
+            key: input_key(kind, &info.sha256, info.extension),
+            kind,
+            content_type: info.content_type.to_owned(),
+            bytes: info.bytes,
+            sha256: info.sha256,
+            width: Some(info.width),
+            height: Some(info.height),
+        };
+        // Over what is there: it is the same, and its age begins anew.
+        // The second copy gives it its own media type: it was sent without one.
+        if !objects.copy(&upload, &self.settings.bucket, &media.key).await.map_err(failure)?
+            || !objects.renew(&media.key, &media.content_type).await.map_err(failure)?
+        {
+            return Ok(Err(input_problem("input_unread", "the upload is gone", advice)));
+        }
+        self.note_bytes(i64::try_from(media.bytes).unwrap_or(i64::MAX)).await;
+        Ok(Ok(media))
+    }
+
+    async fn require_uploaded(&self, id: &UploadId) -> Result<(), Failure> {
+        let head = self.platform.objects().head(&id.object_key()).await.map_err(failure)?;
+        let wrong = match head {
+            None => format!("nothing was uploaded as {id}"),
+            Some(head) if head.bytes != id.bytes => {
+                format!("the upload {id} has {} bytes and not {}", head.bytes, id.bytes)
+            }
+            Some(_) => return Ok(()),
+        };
+        Err(Failure::new(ErrorName::InputInvalid, wrong))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ids_of_our_form_become_keys() {
+        let id = format!("image-12-{}", "ab".repeat(16));
+        assert_eq!(UploadId::parse(&id).unwrap().to_string(), id);
+        let digits = "ab".repeat(16);
+        for bad in [
+            String::new(),
+            "image".to_owned(),
+            format!("audio-12-{digits}"),
+            format!("image--{digits}"),
+            format!("image-+1-{digits}"),
+            format!("image-12-{digits}0"),
+            format!("image-12-../{}", "a".repeat(29)),
+            format!("image-99999999999999999999-{digits}"),
+        ] {
+            assert_eq!(UploadId::parse(&bad), None, "{bad}");
+        }
+    }
+}

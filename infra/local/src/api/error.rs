@@ -1,0 +1,101 @@
+//! What may become of a question to the API.
+
+use fresco_engine::wire::ProblemView;
+use fresco_pipeline::document::{Place, Problem, Problems};
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The document has problems.
+    #[error("{0}")]
+    Document(Problems),
+    /// The API says what is wrong.
+    #[error("{}. {}", .0.detail, .0.advice)]
+    Problem(Box<ProblemView>),
+    /// What a link led to is not there any more.
+    #[error("it is not in the stack any more")]
+    Gone,
+    /// Nobody answered.
+    #[error("{place} cannot be reached: {why}")]
+    Unreachable {
+        /// Who was asked.
+        place: String,
+        /// Why.
+        why: String,
+    },
+    /// The request was not authorised, before the API saw it.
+    #[error(
+        "the request was not authorised ({0}): check the AWS credentials and that they may execute-api:Invoke, or the bearer token in FRESCO_TOKEN"
+    )]
+    Unauthorised(u16),
+    /// The answer is none that this version knows.
+    #[error("{0}")]
+    Unexpected(String),
+}
+
+impl ApiError {
+    /// A stable code.
+    pub fn code(&self) -> &str {
+        match self {
+            ApiError::Document(_) => "document_invalid",
+            ApiError::Problem(problem) => &problem.code,
+            ApiError::Gone => "Output.Missing",
+            ApiError::Unreachable { .. } => "Api.Unreachable",
+            ApiError::Unauthorised(_) => "Api.Unauthorised",
+            ApiError::Unexpected(_) => "Api.Unexpected",
+        }
+    }
+
+    pub(super) fn unexpected(message: impl Into<String>) -> Self {
+        ApiError::Unexpected(message.into())
+    }
+
+    /// The URL is left out: it may be signed.
+    pub(super) fn unreachable(place: &str, error: &reqwest::Error) -> Self {
+        let mut why = if error.is_timeout() { "it did not answer in time".to_owned() } else { String::new() };
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source.filter(|_| why.is_empty() || !error.is_timeout()) {
+            why = cause.to_string();
+            source = cause.source();
+        }
+        ApiError::Unreachable { place: place.to_owned(), why }
+    }
+
+    /// From an answer that is not a success.
+    pub(super) fn of(status: u16, body: &[u8]) -> Self {
+        match serde_json::from_slice::<ProblemView>(body) {
+            Ok(problem) if !problem.problems.is_empty() => {
+                let problems = problem.problems.into_iter().map(|problem| Problem {
+                    place: Place { line: problem.line, column: problem.column },
+                    code: problem.code,
+                    path: problem.path,
+                    message: problem.message,
+                    advice: problem.advice,
+                });
+                ApiError::Document(Problems(problems.collect()))
+            }
+            Ok(problem) => ApiError::Problem(Box::new(problem)),
+            // API Gateway's own words are not worth more than the status.
+            Err(_) if matches!(status, 401 | 403) => ApiError::Unauthorised(status),
+            Err(_) => ApiError::Unexpected(format!("the API answered {status}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_becomes_what_it_says() {
+        let problem = r#"{"type": "t", "title": "Not Found", "status": 404, "code": "run_not_found", "detail": "d", "advice": "a."}"#;
+        assert_eq!(ApiError::of(404, problem.as_bytes()).code(), "run_not_found");
+        assert_eq!(ApiError::of(404, problem.as_bytes()).to_string(), "d. a.");
+        assert_eq!(ApiError::of(403, br#"{"message": "Forbidden"}"#).code(), "Api.Unauthorised");
+        assert_eq!(ApiError::of(502, b"<html>").code(), "Api.Unexpected");
+        let document = r#"{"type": "t", "title": "T", "status": 422, "code": "document_invalid", "detail": "d", "advice": "a",
+            "problems": [{"line": 3, "column": 7, "code": "unknown_key", "path": "p", "message": "m", "advice": "a"}]}"#;
+        let ApiError::Document(problems) = ApiError::of(422, document.as_bytes()) else { panic!("problems") };
+        assert_eq!((problems.0[0].place.line, problems.0[0].place.column), (3, 7));
+    }
+}

@@ -1,0 +1,210 @@
+//! A client of any stack, through its HTTP API: on AWS with the usual credentials, here with made-up ones. What a person asks
+//! of a stack goes this way and no other.
+
+mod error;
+mod folder;
+mod inputs;
+mod save;
+mod sign;
+mod watch;
+
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use bytes::Bytes;
+use fresco_engine::wire::{RunAccepted, RunBody, RunPage, RunView, StopView};
+use fresco_engine::{Manifest, Preview, RunRequest};
+use fresco_pipeline::ids::RunId;
+use reqwest::{Method, Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use error::ApiError;
+pub use folder::{FolderError, check_folder};
+pub use inputs::{Inputs, gather};
+pub use save::{MissingFile, MissingReason, SaveError, Saved, SavedFile, save, save_in};
+pub use watch::Watch;
+
+use sign::Signer;
+
+/// For an answer of the API: it gives up after 29 seconds itself.
+const ANSWER: Duration = Duration::from_secs(35);
+const CONNECT: Duration = Duration::from_secs(5);
+/// A document that is longer goes by an upload: its JSON form is longer than itself.
+const MAX_INLINE: usize = 2 * 1024 * 1024;
+
+/// A client of a stack's API.
+#[derive(Debug, Clone)]
+pub struct Api {
+    base: String,
+    http: reqwest::Client,
+    signer: Signer,
+}
+
+impl Api {
+    /// The API at this address, such as `https://….execute-api.eu-central-1.amazonaws.com`, with these credentials.
+    pub fn new(config: &SdkConfig, base: &str) -> Result<Self, ApiError> {
+        // There may be a provider already, in tests.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().connect_timeout(CONNECT).no_proxy().build();
+        Ok(Api {
+            base: base.trim_end_matches('/').to_owned(),
+            http: http.map_err(|error| ApiError::unreachable(base, &error))?,
+            signer: Signer::new(config),
+        })
+    }
+
+    /// The address of the API.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Starts a run. The same key gives the same run back.
+    pub async fn start(
+        &self,
+        request: &RunRequest,
+        inputs: &Inputs,
+        key: Option<&str>,
+    ) -> Result<RunAccepted, ApiError> {
+        let body = self.body_of(request, inputs).await?;
+        self.post("/runs", &body, key).await
+    }
+
+    /// What a run would do.
+    pub async fn plan(&self, request: &RunRequest, inputs: &Inputs) -> Result<Preview, ApiError> {
+        let body = self.body_of(request, inputs).await?;
+        self.post("/plans", &body, None).await
+    }
+
+    /// A run, its steps and its outputs.
+    pub async fn run(&self, run: &RunId) -> Result<RunView, ApiError> {
+        let mut view: RunView = self.get(&format!("/runs/{run}")).await?;
+        // A large run comes in pieces. What is said of the whole is of the first: a run that had ended then has ended.
+        while let Some(from) = view.next {
+            let piece: RunView = self.get(&format!("/runs/{run}?from={from}")).await?;
+            view.steps.extend(piece.steps);
+            view.next = piece.next;
+        }
+        Ok(view)
+    }
+
+    /// A page of runs, newest first.
+    pub async fn runs(&self, limit: u32, cursor: Option<&str>) -> Result<RunPage, ApiError> {
+        let cursor = cursor.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
+        self.get(&format!("/runs?limit={limit}{cursor}")).await
+    }
+
+    /// Stops a run.
+    pub async fn stop(&self, run: &RunId) -> Result<StopView, ApiError> {
+        self.json(Method::DELETE, &format!("/runs/{run}"), None, None).await
+    }
+
+    /// The manifest of a run that has ended.
+    pub async fn manifest(&self, view: &RunView) -> Result<Manifest, ApiError> {
+        let Some(url) = &view.manifest else {
+            return Err(ApiError::unexpected(format!("run {} has no manifest yet", view.run.id)));
+        };
+        let answer = self.fetch(url).await?;
+        let bytes = answer.bytes().await.map_err(|error| ApiError::unreachable("the storage", &error))?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| ApiError::unexpected(format!("the run's manifest cannot be read: {error}")))
+    }
+
+    /// The address of a run's page, for a browser.
+    pub fn page(&self, view: &RunView) -> String {
+        format!("{}{}", self.base, view.links.view.as_deref().unwrap_or_default())
+    }
+
+    /// What is behind a link that the API handed out. It needs no signature.
+    async fn fetch(&self, url: &str) -> Result<Response, ApiError> {
+        let answer = self.http.get(url).send().await.map_err(|error| ApiError::unreachable("the storage", &error))?;
+        match answer.status() {
+            StatusCode::OK => Ok(answer),
+            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => Err(ApiError::Gone),
+            status => Err(ApiError::unexpected(format!("the storage answered {status}"))),
+        }
+    }
+
+    /// Puts bytes where the API said.
+    async fn put(&self, upload: &fresco_engine::wire::UploadView, bytes: Bytes) -> Result<(), ApiError> {
+        let mut put = self.http.put(&upload.url).body(bytes);
+        for (name, value) in upload.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("content-length")) {
+            put = put.header(name, value);
+        }
+        let answer = put.send().await.map_err(|error| ApiError::unreachable("the storage", &error))?;
+        match answer.status().is_success() {
+            true => Ok(()),
+            false => Err(ApiError::unexpected(format!("the upload was answered with {}", answer.status()))),
+        }
+    }
+
+    async fn body_of(&self, request: &RunRequest, inputs: &Inputs) -> Result<RunBody, ApiError> {
+        let mut body = RunBody {
+            input: request.input.clone(),
+            image: request.image.clone(),
+            vars: request.vars.clone(),
+            env: request.env.clone(),
+            parallel: request.parallel,
+            media: self.upload_all(inputs).await?,
+            ..RunBody::default()
+        };
+        if request.document.len() > MAX_INLINE {
+            body.pipeline_upload = Some(self.upload_document(&request.document).await?);
+        } else {
+            body.pipeline = Some(request.document.clone().into());
+        }
+        Ok(body)
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
+        self.json(Method::GET, path, None, None).await
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        key: Option<&str>,
+    ) -> Result<T, ApiError> {
+        let body = serde_json::to_vec(body).map_err(|error| ApiError::unexpected(error.to_string()))?;
+        self.json(Method::POST, path, Some(body), key).await
+    }
+
+    async fn json<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+        key: Option<&str>,
+    ) -> Result<T, ApiError> {
+        let bytes = self.ask(method, path, body, key).await?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| ApiError::unexpected(format!("the answer to {path} cannot be read: {error}")))
+    }
+
+    /// Asks; what is not an answer is the problem that the API describes.
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+        key: Option<&str>,
+    ) -> Result<Bytes, ApiError> {
+        let url = format!("{}{path}", self.base);
+        let mut headers = Vec::new();
+        if body.is_some() {
+            headers.push(("content-type".to_owned(), "application/json".to_owned()));
+        }
+        headers.extend(key.map(|key| ("idempotency-key".to_owned(), key.to_owned())));
+        let body = body.unwrap_or_default();
+        let signed = self.signer.headers(method.as_str(), &url, &headers, &body).await?;
+        let mut request = self.http.request(method, &url).timeout(ANSWER).body(body);
+        for (name, value) in headers.iter().chain(&signed) {
+            request = request.header(name, value);
+        }
+        let answer = request.send().await.map_err(|error| ApiError::unreachable(&self.base, &error))?;
+        let status = answer.status();
+        let bytes = answer.bytes().await.map_err(|error| ApiError::unreachable(&self.base, &error))?;
+        if status.is_success() { Ok(bytes) } else { Err(ApiError::of(status.as_u16(), &bytes)) }
+    }
+}
