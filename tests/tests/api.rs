@@ -78,6 +78,34 @@ async fn a_run_is_started_shown_and_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_run_is_shown_in_pieces() {
+    let world = World::get().await;
+    let asking = Asking::new(&world);
+    let step = |number: u32| {
+        json!({"name": format!("step-{number}"), "type": "text_to_image", "model": "flux_schnell",
+            "params": {"prompt": "one of many"}})
+    };
+    let document = |steps: u32| json!({"steps": (0..steps).map(step).collect::<Vec<_>>()}).to_string();
+    world.run(&document(1), "unused").await;
+    let run = world.run(&document(120), "unused").await.run_id;
+    let (status, first) = asking.get(&format!("/runs/{run}")).await;
+    assert_eq!((status, first["next"].as_u64()), (StatusCode::OK, Some(100)));
+    let (_, rest) = asking.get(&format!("/runs/{run}?from=100")).await;
+    assert_eq!((rest["steps"].as_array().unwrap().len(), &rest["next"]), (20, &Value::Null));
+    let (_, behind) = asking.get(&format!("/runs/{run}?from=120")).await;
+    assert_eq!((&behind["steps"], &behind["next"]), (&json!([]), &Value::Null));
+    let view = world.api.run(&run).await.unwrap();
+    let names: Vec<String> = (0..120).map(|number| format!("step-{number}")).collect();
+    assert!(
+        view.steps.iter().map(|step| &step.name).eq(&names) && view.steps.iter().all(|step| step.outputs.len() == 1)
+    );
+    // The page's data as well, by its own link.
+    let link = view.links.view.unwrap().replace("/view?", "/view/data?");
+    let (status, rest) = asking.get(&format!("{link}&from=100")).await;
+    assert_eq!((status, rest["steps"].as_array().map(Vec::len)), (StatusCode::OK, Some(20)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_gives_the_same_run_back() {
     let world = World::get().await;
     let asking = Asking::new(&world);

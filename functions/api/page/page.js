@@ -41,25 +41,37 @@
     return Math.max(10_000, Math.min(...ends) - media.MARGIN - clock.now());
   }
 
-  async function ask() {
-    if (asking || over) return;
-    asking = true;
+  const whole = (answer, body) => answer?.ok === true && Array.isArray(body?.steps);
+
+  async function get(url) {
     let answer = null;
-    let body = null;
     try {
-      answer = await fetch(DATA, {
+      answer = await fetch(url, {
         cache: "no-store",
         credentials: "omit",
         headers: { accept: "application/json" },
         signal: AbortSignal.timeout(PATIENCE),
       });
-      body = await answer.json();
+      return [answer, await answer.json()];
     } catch {
       // No answer, or one that is no JSON: that comes from something in between, and its status says what to make of it.
+      return [answer, null];
+    }
+  }
+
+  async function ask() {
+    if (asking || over) return;
+    asking = true;
+    let [answer, body] = await get(DATA);
+    // A large run comes in pieces. What is said of the whole is of the first.
+    while (whole(answer, body) && body.next != null) {
+      const [more, piece] = await get(`${DATA}&from=${body.next}`);
+      if (whole(more, piece)) body = { ...body, steps: [...body.steps, ...piece.steps], next: piece.next };
+      else [answer, body] = [more, piece];
     }
     asking = false;
     const status = answer?.status ?? 0;
-    if (answer?.ok && Array.isArray(body?.steps)) heard(body, answer.headers.get("date"));
+    if (whole(answer, body)) heard(body, answer.headers.get("date"));
     else if (status >= 400 && status < 500 && status !== 408 && status !== 429) ended(status, body ?? {});
     else missed(answer);
   }

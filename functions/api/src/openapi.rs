@@ -147,6 +147,11 @@ fn signed() -> Vec<Value> {
     ]
 }
 
+fn from() -> Value {
+    let schema = json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX, "default": 0 });
+    parameter("query", "from", "The first step to show: `next` of the answer before.", schema)
+}
+
 fn json_body<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Value {
     json!({ "required": true, "content": { "application/json": { "schema": schemas.subschema_for::<T>() } } })
 }
@@ -213,9 +218,9 @@ fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             "/runs/{id}",
             "showRun",
             "Shows a run, its steps and its outputs.",
-            vec![run_id()],
+            vec![run_id(), from()],
             Answer::Json(200, "The run.", schemas.subschema_for::<RunView>()),
-            &[404],
+            &[400, 404],
         ),
         Operation {
             method: "delete",
@@ -253,7 +258,7 @@ fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
                 "/runs/{id}/view/data",
                 "showPageData",
                 "What the page shows.",
-                signed(),
+                [signed(), vec![from()]].concat(),
                 Answer::Json(200, "The run.", schemas.subschema_for::<RunView>()),
                 &[400, 403, 404],
             )

@@ -12,7 +12,7 @@ use url::Url;
 use crate::body::Query;
 use crate::problem::Problem;
 use crate::routes::App;
-use crate::runs::OfRun;
+use crate::runs::{OfRun, first};
 use crate::{show, signature};
 
 const PAGE: &str = include_str!("../page/index.html");
@@ -29,7 +29,7 @@ const QUERY: &str = "{{query}}";
 
 /// `GET /runs/{id}/view`.
 pub(crate) async fn page(State(app): State<App>, OfRun(run): OfRun, query: Query) -> Result<Response, Problem> {
-    let query = signature::verify(&app, &run, query).await?;
+    let query = signature::verify(&app, &run, query.take(signature::PARAMETERS)?).await?;
     // The query is digits and letters as they were verified: nothing in it is markup, but for the `&` between them.
     let html = PAGE.replace(QUERY, &query.replace('&', "&amp;"));
     Ok(text(html, "text/html; charset=utf-8", Some(&policy(&app).await?)))
@@ -42,15 +42,16 @@ pub(crate) async fn file(
     Path((_, name)): Path<(String, String)>,
     query: Query,
 ) -> Result<Response, Problem> {
-    signature::verify(&app, &run, query).await?;
+    signature::verify(&app, &run, query.take(signature::PARAMETERS)?).await?;
     let file = FILES.iter().find(|(known, ..)| *known == name).ok_or_else(Problem::not_found)?;
     Ok(text(file.2.to_owned(), file.1, None))
 }
 
 /// `GET /runs/{id}/view/data`.
 pub(crate) async fn data(State(app): State<App>, OfRun(run): OfRun, query: Query) -> Result<Response, Problem> {
-    signature::verify(&app, &run, query).await?;
-    let mut view = show::run(&app, &run).await?;
+    let [expires, signature, from] = query.take(["expires", "signature", "from"])?;
+    signature::verify(&app, &run, [expires, signature]).await?;
+    let mut view = show::run(&app, &run, first(from)?).await?;
     // Whoever has a link for a day is not to have one for ever.
     view.links.view = None;
     let mut answer = Json(view).into_response();

@@ -99,8 +99,15 @@ fn place_of(cursor: &str) -> Result<ListPlace, Problem> {
 }
 
 /// `GET /runs/{id}`.
-pub(crate) async fn show(State(app): State<App>, OfRun(run): OfRun) -> Result<Json<RunView>, Problem> {
-    Ok(Json(show::run(&app, &run).await?))
+pub(crate) async fn show(State(app): State<App>, OfRun(run): OfRun, query: Query) -> Result<Json<RunView>, Problem> {
+    let [from] = query.take(["from"])?;
+    Ok(Json(show::run(&app, &run, first(from)?).await?))
+}
+
+/// The first step that is shown.
+pub(crate) fn first(from: Option<String>) -> Result<usize, Problem> {
+    let from = number("from", from, 0..=i64::from(u32::MAX))?.unwrap_or(0);
+    Ok(usize::try_from(from).unwrap_or(0))
 }
 
 /// `DELETE /runs/{id}`.

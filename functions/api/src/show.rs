@@ -19,11 +19,15 @@ use crate::signature;
 
 /// The longest text that is shown in place.
 const MAX_TEXT: u64 = 32 * 1024;
+/// The most steps of an answer, and their most bytes. Lambda answers with 6 MB at most, in which every quote is escaped once
+/// more; a link with its session token has nearly 2 kB.
+const MAX_STEPS: usize = 100;
+const MAX_BYTES: usize = 2 * 1024 * 1024;
 /// How many objects are read side by side.
 const AT_ONCE: usize = 16;
 
-/// A run and its steps.
-pub(crate) async fn run(app: &App, id: &RunId) -> Result<RunView, Problem> {
+/// A run, and its steps from one on.
+pub(crate) async fn run(app: &App, id: &RunId, from: usize) -> Result<RunView, Problem> {
     let ledger = app.engine.platform.ledger();
     let row = ledger.run(id).await.map_err(|error| error.0)?.ok_or_else(Problem::no_run)?;
     let steps = ledger.steps(id).await.map_err(|error| error.0)?;
@@ -35,10 +39,11 @@ pub(crate) async fn run(app: &App, id: &RunId) -> Result<RunView, Problem> {
         let outputs = step.pinned.as_ref().map_or(&[][..], |ready| &ready.outputs);
         (step.plan.name.as_str(), outputs.iter().map(|output| output.key.as_str()).collect())
     }));
-    let mut views: Vec<StepView> = steps.iter().map(step).collect();
+    let mut views: Vec<StepView> = steps.iter().skip(from).take(MAX_STEPS).map(step).collect();
     let outputs = names.into_iter().filter_map(|named| {
+        let place = named.step.checked_sub(from).filter(|place| *place < MAX_STEPS)?;
         let output = steps.get(named.step)?.pinned.as_ref()?.outputs.get(named.output)?.clone();
-        Some((named.step, named.name, output))
+        Some((place, named.name, output))
     });
     let shown: Vec<(usize, OutputView)> = stream::iter(outputs.collect::<Vec<_>>())
         .map(|(place, name, output)| async move { Ok::<_, Failure>((place, show(app, name, output).await?)) })
@@ -50,6 +55,14 @@ pub(crate) async fn run(app: &App, id: &RunId) -> Result<RunView, Problem> {
             view.outputs.push(output);
         }
     }
+    let mut bytes = 0;
+    let fit = views.iter().take_while(|view| {
+        bytes += serde_json::to_vec(view).map_or(0, |json| json.len());
+        bytes <= MAX_BYTES
+    });
+    // One at least: a step's outputs are a few.
+    views.truncate(fit.count().max(1));
+    let next = Some(from + views.len()).filter(|next| *next < steps.len());
     let saved = steps.iter().filter(|step| matches!(step.source, Some(Source::Hit | Source::Joined)));
     let saved: Money = saved.filter_map(|step| Some(step.pinned.as_ref()?.cost)).sum();
     Ok(RunView {
@@ -59,6 +72,7 @@ pub(crate) async fn run(app: &App, id: &RunId) -> Result<RunView, Problem> {
         saved: saved.as_micros(),
         failure: row.failure.as_ref().map(cause),
         steps: views,
+        next: next.and_then(|next| u32::try_from(next).ok()),
         exported: manifest.and_then(|manifest| manifest.exported).map(|exported| ExportView {
             to: exported.to,
             files: exported.files,

@@ -11,12 +11,13 @@ use fresco_pipeline::ids::RunId;
 use http::StatusCode;
 use ring::hmac;
 
-use crate::body::Query;
 use crate::problem::Problem;
 use crate::routes::App;
 
 /// How long a link shows its run, in seconds.
 const LIFE: Millis = 24 * 3_600;
+/// The parameters of a link.
+pub(crate) const PARAMETERS: [&str; 2] = ["expires", "signature"];
 const ADVICE: &str = "Ask GET /runs/{id} for a new link.";
 
 /// The query of a link that is handed out now.
@@ -28,8 +29,11 @@ pub(crate) async fn query(app: &App, run: &RunId) -> Result<String, Problem> {
 }
 
 /// Refuses a link that was altered, has expired, or is of another run; the query again where it is well.
-pub(crate) async fn verify(app: &App, run: &RunId, query: Query) -> Result<String, Problem> {
-    let [expires, signature] = query.take(["expires", "signature"])?;
+pub(crate) async fn verify(
+    app: &App,
+    run: &RunId,
+    [expires, signature]: [Option<String>; 2],
+) -> Result<String, Problem> {
     let expires: Millis = expires.and_then(|expires| expires.parse().ok()).ok_or_else(wrong)?;
     let signature = signature.ok_or_else(wrong)?;
     let now = app.engine.platform.clock().now() / 1_000;

@@ -89,6 +89,7 @@ async fn bad_requests_are_problems_with_codes_of_their_own() {
         ("POST", "/uploads", YAML, Some("kind: image"), 415, "unsupported_media_type"),
         ("GET", "/runs?limit=0", None, None, 400, "bad_parameter"),
         ("GET", "/runs?limit=101", None, None, 400, "bad_parameter"),
+        ("GET", "/runs/run-00000001?from=-1", None, None, 400, "bad_parameter"),
         ("GET", "/runs?cursor=YmF0Y2hlczoxI3g", None, None, 400, "bad_cursor"),
         ("GET", "/runs/no", None, None, 404, "run_not_found"),
         ("GET", "/runs/UPPER-CASE-0001", None, None, 404, "run_not_found"),

@@ -8,12 +8,16 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::money::Money;
 use fresco_providers::{CancelAnswer, JobState};
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
 use crate::crash::{self, Point};
 use crate::platform::Platform;
 use crate::transact::{Transacted, failure};
+
+/// How many steps are let go side by side: each asks its provider, and API Gateway waits for 30 seconds.
+const AT_ONCE: usize = 16;
 
 /// What stopping a run came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,19 +45,11 @@ impl<P: Platform> Engine<P> {
         let was_running = ledger.stop_run(run).await.map_err(failure)?;
         crash::point(Point::StopFlagged);
         let steps = ledger.steps(run).await.map_err(failure)?;
-        let (mut going_on, mut cancelled) = (0, 0);
-        if was_running {
-            for step in steps.iter().filter(|step| step.state == StepState::Running) {
-                let Some(key) = &step.key else { continue };
-                self.release(run, step, key).await?;
-                crash::point(Point::StopReleased);
-                match self.cancel_unwanted(key).await? {
-                    Cancelled::Asked => cancelled += 1,
-                    Cancelled::GoesOn => going_on += 1,
-                    Cancelled::Nothing => {}
-                }
-            }
-        }
+        let running = steps.iter().filter(|step| was_running && step.state == StepState::Running);
+        // A list of what is to be done: a stream that borrows from each would not be `Send`.
+        let ends: Vec<_> = running.filter_map(|step| Some(self.let_go(run, step, step.key.as_ref()?))).collect();
+        let ends: Vec<Cancelled> = stream::iter(ends).buffer_unordered(AT_ONCE).try_collect().await?;
+        let count = |end: Cancelled| u32::try_from(ends.iter().filter(|found| **found == end).count());
         let record = ledger.run(run).await.map_err(failure)?;
         let record = record.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "there is no record of this run"))?;
         let done = steps.iter().filter(|step| step.state == StepState::Done).count();
@@ -61,11 +57,17 @@ impl<P: Platform> Engine<P> {
             run_id: run.clone(),
             was_running,
             done: u32::try_from(done).unwrap_or(u32::MAX),
-            going_on,
-            cancelled,
+            going_on: count(Cancelled::GoesOn).unwrap_or(u32::MAX),
+            cancelled: count(Cancelled::Asked).unwrap_or(u32::MAX),
             spent: record.settled,
             held: record.held,
         })
+    }
+
+    async fn let_go(&self, run: &RunId, step: &StepRow, key: &ContentKey) -> Result<Cancelled, Failure> {
+        self.release(run, step, key).await?;
+        crash::point(Point::StopReleased);
+        self.cancel_unwanted(key).await
     }
 
     /// A step that waits is told; it does not hear of what becomes of the job.

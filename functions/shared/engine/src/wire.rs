@@ -149,8 +149,10 @@ pub struct RunView {
     pub saved: i64,
     /// Why it failed as a whole.
     pub failure: Option<Cause>,
-    /// Its steps, in the document's order.
+    /// Its steps, in the document's order, as many as fit into an answer.
     pub steps: Vec<StepView>,
+    /// Where the steps go on: the parameter `from`. Absent with the last of them.
+    pub next: Option<u32>,
     /// Where its outputs were copied to, and what could not be.
     pub exported: Option<ExportView>,
     /// A link to its manifest, once it has ended.

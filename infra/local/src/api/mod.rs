@@ -78,7 +78,14 @@ impl Api {
 
     /// A run, its steps and its outputs.
     pub async fn run(&self, run: &RunId) -> Result<RunView, ApiError> {
-        self.get(&format!("/runs/{run}")).await
+        let mut view: RunView = self.get(&format!("/runs/{run}")).await?;
+        // A large run comes in pieces. What is said of the whole is of the first: a run that had ended then has ended.
+        while let Some(from) = view.next {
+            let piece: RunView = self.get(&format!("/runs/{run}?from={from}")).await?;
+            view.steps.extend(piece.steps);
+            view.next = piece.next;
+        }
+        Ok(view)
     }
 
     /// A page of runs, newest first.
