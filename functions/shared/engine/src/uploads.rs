@@ -4,11 +4,11 @@
 use fresco_ledger::traits::{Objects, PutLink};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::media::{InputMedia, MediaProblem, input_key};
+use fresco_pipeline::media::{InputMedia, MediaProblem};
 use fresco_providers::media::Inspector;
 
 use crate::Engine;
-use crate::inputs::{input_problem, too_large};
+use crate::inputs::{input_problem, kept_as, too_large};
 use crate::platform::Platform;
 use crate::transact::failure;
 use crate::wire::UploadKind;
@@ -124,18 +124,9 @@ impl<P: Platform> Engine<P> {
         if !objects.scan(&upload, &mut |piece| inspector.feed(piece)).await.map_err(failure)? {
             return Ok(Err(input_problem("input_unread", "the upload is gone", advice)));
         }
-        let info = match inspector.finish(kind) {
-            Ok(info) => info,
+        let media = match inspector.finish(kind) {
+            Ok(info) => kept_as(kind, info),
             Err(why) => return Ok(Err(input_problem("input_kind", why.message, advice))),
-        };
-        let media = InputMedia {
-            key: input_key(kind, &info.sha256, info.extension),
-            kind,
-            content_type: info.content_type.to_owned(),
-            bytes: info.bytes,
-            sha256: info.sha256,
-            width: Some(info.width),
-            height: Some(info.height),
         };
         // Over what is there: it is the same, and its age begins anew.
         // The second copy gives it its own media type: it was sent without one.

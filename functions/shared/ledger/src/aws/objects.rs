@@ -189,7 +189,8 @@ impl Objects for S3Objects {
         let expires = PresigningConfig::expires_in(Duration::from_secs(seconds))
             .map_err(|error| StoreError::storage(format!("presign: {error}")))?;
         let put = self.client.put_object().bucket(&self.bucket).key(key).content_type(content_type);
-        let put = put.content_length(i64::try_from(bytes).unwrap_or(i64::MAX)).presigned(expires).await;
+        let put = put.content_length(i64::try_from(bytes).unwrap_or(i64::MAX)).if_none_match("*");
+        let put = put.presigned(expires).await;
         let request = put.map_err(|error| failed("presign", &error))?;
         let headers = request.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Ok(PutLink { url: request.uri().to_owned(), headers })

@@ -83,8 +83,8 @@ pub trait Objects: Send + Sync {
     fn renew(&self, key: &str, content_type: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// Copies an object into a bucket that may be another, over what is there; whether there is such an object.
     fn copy(&self, key: &str, bucket: &str, to: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
-    /// A link by which anyone can write the object once or more for so many seconds, with exactly so many bytes and this media
-    /// type; and the headers that have to go with it. It is a secret.
+    /// A link by which anyone can write the object for so many seconds, once, with exactly so many bytes and this media type;
+    /// and the headers that have to go with it. What was looked at stays what it is. The link is a secret.
     fn put_link(
         &self,
         key: &str,
