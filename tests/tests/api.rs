@@ -166,6 +166,8 @@ async fn uploads_are_what_they_were_said_to_be() {
     let (status, early) = run(&well).await;
     assert_eq!((status.as_u16(), problem(&early)), (422, "input_unread".to_owned()), "never uploaded: {early}");
     assert_eq!(put(&well, &bytes).await, StatusCode::OK);
+    // What a run may have looked at is not written over.
+    assert_eq!(put(&well, &bytes).await, StatusCode::PRECONDITION_FAILED);
     let (status, started) = run(&well).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{started}");
     let manifest = world.ended(&id_of(&started)).await;

@@ -6,7 +6,7 @@ use fresco_ledger::traits::{Objects, Put, Upload};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::media::{InputMedia, MediaProblem, input_key};
-use fresco_providers::media::{Downloader, Inspector};
+use fresco_providers::media::{Downloader, Inspector, MediaInfo};
 
 use crate::Engine;
 use crate::platform::Platform;
@@ -25,7 +25,12 @@ pub fn describe_input(kind: MediaKind, bytes: &[u8]) -> Result<InputMedia, Media
     let mut inspector = Inspector::new();
     inspector.feed(bytes);
     let info = inspector.finish(kind).map_err(|why| input_problem("input_kind", why.message, allowed(kind)))?;
-    Ok(InputMedia {
+    Ok(kept_as(kind, info))
+}
+
+/// The object that a medium is kept as.
+pub(crate) fn kept_as(kind: MediaKind, info: MediaInfo) -> InputMedia {
+    InputMedia {
         key: input_key(kind, &info.sha256, info.extension),
         kind,
         content_type: info.content_type.to_owned(),
@@ -33,7 +38,7 @@ pub fn describe_input(kind: MediaKind, bytes: &[u8]) -> Result<InputMedia, Media
         sha256: info.sha256,
         width: Some(info.width),
         height: Some(info.height),
-    })
+    }
 }
 
 /// Fetches a URL that the document's check has let through. `downloader` is one for inputs: it dials public addresses only.

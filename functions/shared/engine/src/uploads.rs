@@ -4,11 +4,11 @@
 use fresco_ledger::traits::{Objects, PutLink};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::media::{InputMedia, MediaProblem, input_key};
+use fresco_pipeline::media::{InputMedia, MediaProblem};
 use fresco_providers::media::Inspector;
 
 use crate::Engine;
-use crate::inputs::{input_problem, too_large};
+use crate::inputs::{input_problem, kept_as, too_large};
 use crate::platform::Platform;
 use crate::transact::failure;
 use crate::wire::UploadKind;
@@ -131,27 +131,18 @@ impl<P: Platform> Engine<P> {
             return Ok(Err(too_large(kind, bytes)));
         }
         let objects = self.platform.objects();
-        let gone = || input_problem("input_unread", "the file is gone", advice);
+        let gone = || input_problem("input_unread", "the file is gone, or became another", advice);
         let mut inspector = Inspector::new();
-        if !objects.scan(key, &mut |piece| inspector.feed(piece)).await.map_err(failure)? {
+        let Some(tag) = objects.scan(key, &mut |piece| inspector.feed(piece)).await.map_err(failure)? else {
             return Ok(Err(gone()));
-        }
-        let info = match inspector.finish(kind) {
-            Ok(info) => info,
-            Err(why) => return Ok(Err(input_problem("input_kind", why.message, advice))),
         };
-        let media = InputMedia {
-            key: input_key(kind, &info.sha256, info.extension),
-            kind,
-            content_type: info.content_type.to_owned(),
-            bytes: info.bytes,
-            sha256: info.sha256,
-            width: Some(info.width),
-            height: Some(info.height),
+        let media = match inspector.finish(kind) {
+            Ok(info) => kept_as(kind, info),
+            Err(why) => return Ok(Err(input_problem("input_kind", why.message, advice))),
         };
         // Over what is there: it is the same, and its age begins anew. The second copy gives it its own media type: it may have
         // been sent with another.
-        if !objects.copy(key, &self.settings.bucket, &media.key).await.map_err(failure)?
+        if !objects.copy(key, Some(&tag), &self.settings.bucket, &media.key).await.map_err(failure)?
             || !objects.renew(&media.key, &media.content_type).await.map_err(failure)?
         {
             return Ok(Err(gone()));

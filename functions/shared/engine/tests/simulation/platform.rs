@@ -10,7 +10,7 @@ use fresco_ledger::rows::{
     Asker, AttemptRow, Entry, Millis, Output, Ready, RunRow, RunStatus, Source, StepRow, Waiter,
 };
 use fresco_ledger::traits::{
-    BudgetChange, Change, CommitError, Entries, Executions, HandOver, ListPlace, ListedObject, Looked, ObjectHead,
+    BudgetChange, Change, CommitError, Entries, Executions, HandOver, ListPlace, ListedObject, Looked, Matching, ObjectHead,
     Objects, PutLink, Runs, Signing, Storage, StoreError, Tokens, Told, Usage, Wait, Waiters,
 };
 use fresco_pipeline::catalogue::ProviderName;
@@ -286,7 +286,10 @@ impl Objects for Sim {
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         self.storage("get", key, self.0.memory.get(key)).await
     }
-    async fn scan(&self, key: &str, sink: &mut (dyn FnMut(&[u8]) + Send)) -> Result<bool, StoreError> {
+    async fn get_matching(&self, key: &str, tag: &str) -> Result<Matching, StoreError> {
+        self.storage("get matching", key, self.0.memory.get_matching(key, tag)).await
+    }
+    async fn scan(&self, key: &str, sink: &mut (dyn FnMut(&[u8]) + Send)) -> Result<Option<String>, StoreError> {
         self.storage("scan", key, self.0.memory.scan(key, sink)).await
     }
     async fn link(&self, key: &str, seconds: u64) -> Result<String, StoreError> {
@@ -315,8 +318,8 @@ impl Objects for Sim {
         };
         self.storage("renew", key, effect).await
     }
-    async fn copy(&self, key: &str, bucket: &str, to: &str) -> Result<bool, StoreError> {
-        self.storage("copy", key, self.0.memory.copy(key, bucket, to)).await
+    async fn copy(&self, key: &str, tag: Option<&str>, bucket: &str, to: &str) -> Result<bool, StoreError> {
+        self.storage("copy", key, self.0.memory.copy(key, tag, bucket, to)).await
     }
     async fn upload(&self, key: &str, content_type: &str) -> Result<MemoryUpload, StoreError> {
         self.storage("upload", key, self.0.memory.upload(key, content_type)).await

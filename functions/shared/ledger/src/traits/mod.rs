@@ -12,7 +12,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 use fresco_pipeline::money::Money;
 
-pub use objects::{ListedObject, ObjectHead, Objects, Put, PutLink, Upload};
+pub use objects::{ListedObject, Matching, ObjectHead, Objects, Put, PutLink, Upload};
 pub use storage::{Pass, Storage, Usage};
 
 use crate::rows::{Asker, AttemptRow, Entry, Millis, Ready, RunRow, RunStatus, Source, StepRow, Waiter};
