@@ -94,16 +94,8 @@ impl From<Problems> for Problem {
         let count = problems.0.len();
         let detail = format!("the document has {count} problem{}", if count == 1 { "" } else { "s" });
         let advice = "Mend what `problems` lists. Nothing was started and nothing was spent.";
-        let listed = problems.0.into_iter().map(|problem| DocumentProblem {
-            line: problem.place.line,
-            column: problem.place.column,
-            code: problem.code,
-            path: problem.path,
-            message: problem.message,
-            advice: problem.advice,
-        });
         Problem {
-            problems: listed.collect(),
+            problems: problems.0.into_iter().map(DocumentProblem::from).collect(),
             ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "document_invalid", detail, advice)
         }
     }

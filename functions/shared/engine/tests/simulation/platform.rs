@@ -10,8 +10,8 @@ use fresco_ledger::rows::{
     Asker, AttemptRow, Entry, Millis, Output, Ready, RunRow, RunStatus, Source, StepRow, Waiter,
 };
 use fresco_ledger::traits::{
-    BudgetChange, Change, CommitError, Entries, Executions, HandOver, ListPlace, ListedObject, Looked, Matching, ObjectHead,
-    Objects, PutLink, Runs, Signing, Storage, StoreError, Tokens, Told, Usage, Wait, Waiters,
+    BudgetChange, Change, CommitError, Entries, Executions, HandOver, ListPlace, ListedObject, Looked, Matching,
+    ObjectHead, Objects, PutLink, Runs, Signing, Storage, StoreError, Tokens, Told, Usage, Wait, Waiters,
 };
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use fresco_pipeline::error::{ErrorName, Failure};
 
 use super::{S3Upload, SdkError, code, describe, status};
-use crate::traits::{ListedObject, ObjectHead, Objects, PutLink, StoreError};
+use crate::traits::{ListedObject, Matching, ObjectHead, Objects, PutLink, StoreError};
 
 /// What one DeleteObjects takes.
 const REMOVED_AT_ONCE: usize = 1_000;

@@ -6,8 +6,8 @@ use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 
 use super::{Memory, Message, StoredObject};
 use crate::traits::{
-    Executions, HandOver, ListedObject, Matching, ObjectHead, Objects, Put, PutLink, Signing, Storage, StoreError, Tokens, Told,
-    Upload, Usage,
+    Executions, HandOver, ListedObject, Matching, ObjectHead, Objects, Put, PutLink, Signing, Storage, StoreError,
+    Tokens, Told, Upload, Usage,
 };
 
 /// As S3's.
@@ -116,7 +116,8 @@ impl Objects for Memory {
     async fn copy(&self, key: &str, tag: Option<&str>, bucket: &str, to: &str) -> Result<bool, StoreError> {
         let now = self.now();
         let mut state = self.lock();
-        let object = state.objects.get(key).filter(|object| tag.is_none_or(|tag| tag_of(&object.bytes) == tag)).cloned();
+        let object =
+            state.objects.get(key).filter(|object| tag.is_none_or(|tag| tag_of(&object.bytes) == tag)).cloned();
         let Some(object) = object else { return Ok(false) };
         state.exported.insert(format!("{bucket}/{to}"), StoredObject { modified_at: now, ..object });
         Ok(true)
