@@ -35,11 +35,34 @@ impl World {
         assert_eq!(answer["FailedEntryCount"], 0, "{answer}");
     }
 
+    /// Listens to events of a kind by a rule and a queue: the queue's address.
+    pub async fn listen(&self, source: &str, kind: &str) -> String {
+        let made = self.ask_json("sqs", "AmazonSQS.CreateQueue", &json!({"QueueName": "listener"})).await;
+        let queue = made["QueueUrl"].as_str().unwrap_or_else(|| panic!("a queue: {made}")).to_owned();
+        let asked = json!({"QueueUrl": queue, "AttributeNames": ["QueueArn"]});
+        let about = self.ask_json("sqs", "AmazonSQS.GetQueueAttributes", &asked).await;
+        let pattern = json!({"source": [source], "detail-type": [kind]}).to_string();
+        self.ask_json("events", "AWSEvents.PutRule", &json!({"Name": "listener", "EventPattern": pattern})).await;
+        let targets = json!([{"Id": "listener", "Arn": about["Attributes"]["QueueArn"]}]);
+        let put =
+            self.ask_json("events", "AWSEvents.PutTargets", &json!({"Rule": "listener", "Targets": targets})).await;
+        assert_eq!(put["FailedEntryCount"], 0, "{put}");
+        queue
+    }
+
     /// The next message of the queue of events that started nothing.
     pub async fn next_failure(&self) -> Value {
-        let asked = json!({"QueueUrl": self.output("TriggerFailuresUrl"), "WaitTimeSeconds": 20});
+        self.next_message(&self.output("TriggerFailuresUrl")).await
+    }
+
+    /// The next message of a queue, taken from it.
+    pub async fn next_message(&self, queue: &str) -> Value {
+        let asked = json!({"QueueUrl": queue, "WaitTimeSeconds": 20});
         let answer = self.ask_json("sqs", "AmazonSQS.ReceiveMessage", &asked).await;
-        let body = answer["Messages"][0]["Body"].as_str().unwrap_or_else(|| panic!("a message: {answer}"));
+        let message = &answer["Messages"][0];
+        let body = message["Body"].as_str().unwrap_or_else(|| panic!("a message: {answer}"));
+        let taken = json!({"QueueUrl": queue, "ReceiptHandle": message["ReceiptHandle"]});
+        self.ask_json("sqs", "AmazonSQS.DeleteMessage", &taken).await;
         serde_json::from_str(body).expect("JSON")
     }
 
@@ -53,7 +76,9 @@ impl World {
     async fn ask_json(&self, service: &str, target: &str, body: &Value) -> Value {
         let request = self.aws_request(Method::POST, service, "/").header("x-amz-target", target);
         let request = request.header("content-type", "application/x-amz-json-1.0").body(body.to_string());
-        request.send().await.expect("an answer").json().await.expect("JSON")
+        let answer = request.send().await.expect("an answer");
+        // Some operations answer nothing.
+        serde_json::from_str(&answer.text().await.expect("a body")).unwrap_or(Value::Null)
     }
 
     fn place(&self, key: &str) -> String {

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
 use fresco_engine::wire::RunSummary;
+use fresco_engine::{Manifest, RunFinished};
 use fresco_ledger::rows::{RunStatus, Source};
 use fresco_pipeline::ids::RunId;
 use fresco_tests::{Asking, World};
@@ -18,7 +19,7 @@ async fn runs(world: &World, pipeline: &str) -> Vec<RunSummary> {
 }
 
 /// The only run of a pipeline, once it has ended.
-async fn only_run(world: &World, pipeline: &str) -> fresco_engine::Manifest {
+async fn only_run(world: &World, pipeline: &str) -> Manifest {
     world.until(pipeline, async || !runs(world, pipeline).await.is_empty()).await;
     let runs = runs(world, pipeline).await;
     assert_eq!(runs.len(), 1, "{runs:?}");
@@ -158,4 +159,34 @@ async fn a_duplicate_event_is_the_same_run() {
     world.put(key, picture("duplicate", "another content").into(), &[]).await;
     assert_eq!(world.trigger(&event).await["outcome"], "passed");
     assert_eq!(runs(&world, "duplicate").await.len(), 1);
+}
+
+/// Whoever comes after a run hears of its end by a rule of their own: of one that generated, one of hits only, one that failed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_run_is_an_event() {
+    let world = World::get().await;
+    let queue = world.listen("fresco", "Run Finished").await;
+    let mut ended = Vec::new();
+    let dear =
+        picture("told", "too dear to be told").replace("flux_schnell", "imagen4") + "settings: { max_cost: 0.001 }\n";
+    for document in [picture("told", "the end is told"), picture("told", "the end is told"), dear] {
+        ended.push(world.run(&document, "unused").await);
+    }
+    assert_eq!(ended[1].function_calls, 1);
+    let mut heard = std::collections::BTreeMap::new();
+    // Other tests' runs end as well; one may be told more than once.
+    while !ended.iter().all(|manifest| heard.contains_key(manifest.run_id.as_str())) {
+        let event = world.next_message(&queue).await;
+        heard.insert(event["detail"]["run_id"].as_str().unwrap().to_owned(), event);
+    }
+    for manifest in &ended {
+        let event = &heard[manifest.run_id.as_str()];
+        let finished: RunFinished = serde_json::from_value(event["detail"].clone()).unwrap();
+        assert_eq!((event["source"].as_str(), event["detail-type"].as_str()), (Some("fresco"), Some("Run Finished")));
+        assert_eq!((finished.status, finished.cost, finished.saved), (manifest.status, manifest.cost, manifest.saved));
+        let kept = world.object_of(&finished.bucket, &finished.manifest).await.unwrap();
+        assert_eq!(&serde_json::from_slice::<Manifest>(&kept).unwrap(), manifest);
+    }
+    let statuses: Vec<RunStatus> = ended.iter().map(|manifest| manifest.status).collect();
+    assert_eq!(statuses, [RunStatus::Succeeded, RunStatus::Succeeded, RunStatus::Failed]);
 }

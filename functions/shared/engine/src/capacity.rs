@@ -122,6 +122,7 @@ impl<P: Platform> Engine<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn full_is_what_may_be_held() {

@@ -44,7 +44,7 @@ pub use inputs::{describe_input, fetch_input, input_problem, too_large};
 pub use order::{BadOrder, Fetcher, OrderError};
 pub use plan::{WorkLane, WorkList, WorkStage, WorkStep};
 pub use preview::{Preview, PreviewStage, PreviewStep};
-pub use report::{Closed, MANIFEST_VERSION, Manifest, ManifestStep};
+pub use report::{Closed, MANIFEST_VERSION, Manifest, ManifestStep, RunFinished};
 pub use start::{Begun, Once, RunRequest, StartError, manifest_key, request_key};
 pub use stop::Stopped;
 pub use survey::Why;

@@ -63,6 +63,7 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
                 "dynamodb:BatchGetItem",
                 "dynamodb:BatchWriteItem",
                 "dynamodb:DeleteItem",
+                "events:PutEvents",
                 "s3:GetObject",
                 "s3:ListBucket",
                 "s3:PutObject",
@@ -132,6 +133,7 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
                 "dynamodb:BatchGetItem",
                 "dynamodb:BatchWriteItem",
                 "dynamodb:DeleteItem",
+                "events:PutEvents",
                 "s3:GetObject",
                 "s3:ListBucket",
                 "s3:PutObject",
@@ -208,7 +210,7 @@ fn nothing_that_fresco_writes_starts_it() {
             written.extend(places.map(str::to_owned));
         }
     }
-    let expected = ["/inbox-errors/*", "/inputs/*", "/outputs/*", "/quarantine/*", "/runs/*", "/uploads/*"];
+    let expected = ["/inbox-errors/*", "/inputs/*", "/outputs/*", "/plans/*", "/runs/*", "/uploads/*"];
     assert_eq!(written.iter().map(String::as_str).collect::<Vec<_>>(), expected);
     assert!(expected.iter().all(|place| !place.starts_with("/inbox/")));
 }

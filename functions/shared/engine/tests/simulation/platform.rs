@@ -10,8 +10,8 @@ use fresco_ledger::rows::{
     Asker, AttemptRow, Entry, Millis, Output, Ready, RunRow, RunStatus, Source, StepRow, Waiter,
 };
 use fresco_ledger::traits::{
-    BudgetChange, Change, CommitError, Entries, Executions, HandOver, ListPlace, ListedObject, Looked, Matching,
-    ObjectHead, Objects, PutLink, Runs, Signing, Storage, StoreError, Tokens, Told, Usage, Wait, Waiters,
+    Announcements, BudgetChange, Change, CommitError, Entries, Executions, HandOver, ListPlace, ListedObject, Looked,
+    Matching, ObjectHead, Objects, PutLink, Runs, Signing, Storage, StoreError, Tokens, Told, Usage, Wait, Waiters,
 };
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -31,6 +31,7 @@ impl Platform for Sim {
     type Objects = Sim;
     type Tokens = Sim;
     type Executions = Sim;
+    type Announcements = Sim;
     type HandOver = Sim;
     type Media = Sim;
     type Clock = ManualClock;
@@ -45,6 +46,9 @@ impl Platform for Sim {
         self
     }
     fn executions(&self) -> &Sim {
+        self
+    }
+    fn announcements(&self) -> &Sim {
         self
     }
     fn hand_over(&self) -> &Sim {
@@ -341,6 +345,12 @@ impl Storage for Sim {
 impl Executions for Sim {
     async fn start(&self, run: &RunId) -> Result<(), StoreError> {
         self.ledger("start", || run.to_string(), self.0.memory.start(run)).await
+    }
+}
+
+impl Announcements for Sim {
+    async fn announce(&self, kind: &str, detail: &str) -> Result<(), StoreError> {
+        self.ledger("announce", || kind.to_owned(), self.0.memory.announce(kind, detail)).await
     }
 }
 

@@ -6,8 +6,8 @@ use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 
 use super::{Memory, Message, StoredObject};
 use crate::traits::{
-    Executions, HandOver, ListedObject, Matching, ObjectHead, Objects, Put, PutLink, Signing, Storage, StoreError,
-    Tokens, Told, Upload, Usage,
+    Announcements, Executions, HandOver, ListedObject, Matching, ObjectHead, Objects, Put, PutLink, Signing, Storage,
+    StoreError, Tokens, Told, Upload, Usage,
 };
 
 /// As S3's.
@@ -197,5 +197,12 @@ impl Executions for Memory {
 impl Signing for Memory {
     async fn signing_key(&self, fresh: &str) -> Result<String, StoreError> {
         Ok(self.lock().signing_key.get_or_insert_with(|| fresh.to_owned()).clone())
+    }
+}
+
+impl Announcements for Memory {
+    async fn announce(&self, kind: &str, detail: &str) -> Result<(), StoreError> {
+        self.lock().announced.push((kind.to_owned(), detail.to_owned()));
+        Ok(())
     }
 }

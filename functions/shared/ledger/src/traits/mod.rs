@@ -343,6 +343,12 @@ pub trait Executions: Send + Sync {
     fn start(&self, run: &RunId) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
+/// Telling the world what happened.
+pub trait Announcements: Send + Sync {
+    /// Puts an event on the account's bus: `source: fresco`, this kind, this detail (JSON).
+    fn announce(&self, kind: &str, detail: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
 /// The stack's own secret, with which it signs links of its own.
 pub trait Signing: Send + Sync {
     /// The secret; `fresh` where there was none before. It is never logged.
