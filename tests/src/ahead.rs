@@ -44,6 +44,7 @@ impl Platform for Ahead {
     type Objects = <AwsPlatform as Platform>::Objects;
     type Tokens = <AwsPlatform as Platform>::Tokens;
     type Executions = <AwsPlatform as Platform>::Executions;
+    type Announcements = <AwsPlatform as Platform>::Announcements;
     type HandOver = <AwsPlatform as Platform>::HandOver;
     type Media = <AwsPlatform as Platform>::Media;
     type Clock = Later;
@@ -62,6 +63,10 @@ impl Platform for Ahead {
 
     fn executions(&self) -> &Self::Executions {
         self.platform.executions()
+    }
+
+    fn announcements(&self) -> &Self::Announcements {
+        self.platform.announcements()
     }
 
     fn hand_over(&self) -> &Self::HandOver {

@@ -10,6 +10,7 @@
 mod ahead;
 mod asking;
 mod crash;
+mod events;
 pub mod matrix;
 mod started;
 mod stored;

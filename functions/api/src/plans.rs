@@ -21,7 +21,7 @@ pub(crate) async fn plan(
     bytes: Bytes,
 ) -> Result<Json<Preview>, Problem> {
     let body = document::read(&headers, query, &bytes)?;
-    let request = document::request(&app, body).await?;
+    let request = app.engine.order(body, None, &app.fetcher).await?;
     Ok(Json(app.engine.preview(&request).await?))
 }
 

@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use fresco_engine::StartError;
 use fresco_engine::wire::{DocumentProblem, ProblemView};
+use fresco_engine::{OrderError, StartError};
 use fresco_pipeline::document::Problems;
 use fresco_pipeline::error::{ErrorName, Failure};
 use http::StatusCode;
@@ -94,17 +94,19 @@ impl From<Problems> for Problem {
         let count = problems.0.len();
         let detail = format!("the document has {count} problem{}", if count == 1 { "" } else { "s" });
         let advice = "Mend what `problems` lists. Nothing was started and nothing was spent.";
-        let listed = problems.0.into_iter().map(|problem| DocumentProblem {
-            line: problem.place.line,
-            column: problem.place.column,
-            code: problem.code,
-            path: problem.path,
-            message: problem.message,
-            advice: problem.advice,
-        });
         Problem {
-            problems: listed.collect(),
+            problems: problems.0.into_iter().map(DocumentProblem::from).collect(),
             ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "document_invalid", detail, advice)
+        }
+    }
+}
+
+impl From<OrderError> for Problem {
+    fn from(error: OrderError) -> Self {
+        match error {
+            OrderError::Failed(failure) => failure.into(),
+            OrderError::Bad(bad) if bad.advice.is_empty() => Problem::bad_request(bad.code, bad.detail),
+            OrderError::Bad(bad) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, bad.code, bad.detail, bad.advice),
         }
     }
 }

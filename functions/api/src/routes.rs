@@ -3,8 +3,8 @@
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{delete, get, post};
+use fresco_engine::Fetcher;
 use fresco_engine::lambda::Deployed;
-use fresco_providers::media::{Downloader, HostList};
 use ring::hmac::Key;
 use std::sync::Arc;
 use tokio::sync::OnceCell;
@@ -16,8 +16,8 @@ use crate::{body, events, openapi, page, plans, runs, uploads};
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) engine: Deployed,
-    /// For inputs that a request names by URL. `None` if it cannot be made, which is said when it is needed.
-    pub(crate) downloader: Option<Arc<Downloader>>,
+    /// For inputs that a request names by URL.
+    pub(crate) fetcher: Fetcher,
     /// What links to pages are signed with, once it was asked for.
     pub(crate) signing: Arc<OnceCell<Key>>,
 }
@@ -53,7 +53,6 @@ routes! {
 
 /// The API of a stack.
 pub(crate) fn router(engine: Deployed) -> Router {
-    let downloader = Downloader::for_inputs(HostList::anywhere()).ok().map(Arc::new);
     all()
         .fallback(async || Problem::not_found())
         .method_not_allowed_fallback(async || {
@@ -66,5 +65,5 @@ pub(crate) fn router(engine: Deployed) -> Router {
         })
         // A longer one is answered with a problem that names /uploads; see `body`.
         .layer(DefaultBodyLimit::max(body::MAX_BODY * 3))
-        .with_state(App { engine, downloader, signing: Arc::default() })
+        .with_state(App { engine, fetcher: Fetcher::new(), signing: Arc::default() })
 }

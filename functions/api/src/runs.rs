@@ -42,7 +42,7 @@ pub(crate) async fn start(
     {
         return accepted(&app, &run, true).await;
     }
-    let request = document::request(&app, body).await?;
+    let request = app.engine.order(body, None, &app.fetcher).await?;
     let begun = app.engine.begin_run(&request, once.as_ref()).await?;
     accepted(&app, &begun.run, begun.existing).await
 }

@@ -3,7 +3,8 @@
 Closed here, because AWS does them and MiniStack 1.5.33 does not: a waitForTaskToken task's TimeoutSeconds as a JSONata
 expression (the check interval of a run), the failure of such a task with its function (which is retried, where MiniStack
 waits for the token of a function that has crashed), that an inline map whose item has failed begins no further ones, and a
-distributed map's MaxConcurrencyPath. Besides: the emulator never
+distributed map's MaxConcurrencyPath, and that an event is tried again and goes to the function's destination if it fails for
+good. Besides: functions start in turn, and the emulator never
 outlives the command that owns it, leaves no Lambda worker behind, and saves its state while it runs, not only at its end.
 
     start.py --lock FILE [--die-with-stdin] [--measure]
@@ -161,6 +162,24 @@ def answer_functions_at_once():
     socketserver.StreamRequestHandler.disable_nagle_algorithm = True
 
 
+def try_events_again():
+    """Lambda tries an event again, and hands over one that fails for good to where the function says. MiniStack does both,
+    but not for the rules of EventBridge."""
+    from ministack.services import eventbridge, lambda_svc
+
+    expect(eventbridge._dispatch_to_lambda, "arn", "payload")
+    expect(lambda_svc.invoke_async_with_retry, "func", "event")
+    expect(lambda_svc._execution_record_for_config, "func", "config")
+
+    def dispatch(arn, payload):
+        function, config, _ = lambda_svc._get_func_record_for_ref(arn)
+        if function and config:
+            record = lambda_svc._execution_record_for_config(function, config)
+            lambda_svc.invoke_async_with_retry(record, json.loads(payload))
+
+    eventbridge._dispatch_to_lambda = dispatch
+
+
 def start_functions_in_turn():
     """Hundreds of functions that start at once starve each other, and the emulator, on a small machine. On AWS each starts on
     its own."""
@@ -299,6 +318,7 @@ def main():
     mend_interrupted_changes()
     answer_functions_at_once()
     start_functions_in_turn()
+    try_events_again()
     end_after_shutdown(app)
     if flags.measure:
         count(app)

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use fresco_ledger::aws::{Aws, LambdaHandOver, S3Objects, SfnRuns, SfnTokens, SsmSecrets};
+use fresco_ledger::aws::{Aws, EventBus, LambdaHandOver, S3Objects, SfnRuns, SfnTokens, SsmSecrets};
 use fresco_ledger::clock::SystemClock;
 use fresco_ledger::dynamo::Dynamo;
 use fresco_pipeline::catalogue::ProviderName;
@@ -26,6 +26,7 @@ pub struct AwsPlatform {
     objects: S3Objects,
     tokens: SfnTokens,
     executions: SfnRuns,
+    bus: EventBus,
     hand_over: LambdaHandOver,
     media: Transfer<S3Objects>,
     clock: SystemClock,
@@ -65,6 +66,7 @@ impl AwsPlatform {
             objects,
             tokens: aws.tokens(),
             executions: aws.runs(&settings.run_machine),
+            bus: aws.bus(),
             hand_over: aws.hand_over(&settings.collect_function),
             clock: SystemClock,
             random: SystemRandom::new(),
@@ -80,6 +82,7 @@ impl Platform for AwsPlatform {
     type Objects = S3Objects;
     type Tokens = SfnTokens;
     type Executions = SfnRuns;
+    type Announcements = EventBus;
     type HandOver = LambdaHandOver;
     type Media = Transfer<S3Objects>;
     type Clock = SystemClock;
@@ -98,6 +101,10 @@ impl Platform for AwsPlatform {
 
     fn executions(&self) -> &SfnRuns {
         &self.executions
+    }
+
+    fn announcements(&self) -> &EventBus {
+        &self.bus
     }
 
     fn hand_over(&self) -> &LambdaHandOver {

@@ -4,9 +4,9 @@
 use fresco_ledger::rows::{Millis, Output};
 use fresco_ledger::traits::{Clock, Objects, Pass, Storage, Usage};
 use fresco_pipeline::error::{ErrorName, Failure};
-use serde_json::json;
 
 use crate::Engine;
+use crate::metric;
 use crate::platform::Platform;
 use crate::transact::failure;
 
@@ -35,23 +35,11 @@ impl Stored {
         self.bytes as f64 / self.most.max(1) as f64 * 100.0
     }
 
-    /// The metrics `StoredBytes` and `StoragePercent` of a stack, as a line of CloudWatch's embedded metric format: written
-    /// to a function's log, it needs no call and no permission.
-    ///
-    /// Source: Amazon CloudWatch User Guide, "Specification: Embedded metric format".
+    /// The metrics `StoredBytes` and `StoragePercent` of a stack, as a line of the function's log.
     fn metric_line(&self, stack: &str, now: Millis) -> String {
-        let metric = |name: &str, unit: &str| json!({"Name": name, "Unit": unit});
-        let metrics = [metric("StoredBytes", "Bytes"), metric("StoragePercent", "Percent")];
-        json!({
-            "_aws": {
-                "Timestamp": now,
-                "CloudWatchMetrics": [{"Namespace": "Fresco", "Dimensions": [["Stack"]], "Metrics": metrics}],
-            },
-            "Stack": stack,
-            "StoredBytes": self.bytes,
-            "StoragePercent": self.percent(),
-        })
-        .to_string()
+        let metrics =
+            [("StoredBytes", "Bytes", self.bytes.into()), ("StoragePercent", "Percent", self.percent().into())];
+        metric::line(stack, now, &metrics)
     }
 }
 
@@ -134,6 +122,7 @@ impl<P: Platform> Engine<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn full_is_what_may_be_held() {

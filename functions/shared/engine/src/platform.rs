@@ -5,7 +5,9 @@ use std::future::Future;
 use std::sync::Arc;
 
 use fresco_ledger::rows::Output;
-use fresco_ledger::traits::{Clock, Entries, Executions, HandOver, Objects, Runs, Signing, Storage, Tokens, Waiters};
+use fresco_ledger::traits::{
+    Announcements, Clock, Entries, Executions, HandOver, Objects, Runs, Signing, Storage, Tokens, Waiters,
+};
 use fresco_pipeline::catalogue::{MediaKind, ProviderName};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey};
@@ -48,6 +50,8 @@ pub trait Platform: Send + Sync + 'static {
     type Tokens: Tokens;
     /// Starting executions.
     type Executions: Executions;
+    /// Telling the world.
+    type Announcements: Announcements;
     /// Starting collect.
     type HandOver: HandOver;
     /// Fetching media.
@@ -63,6 +67,8 @@ pub trait Platform: Send + Sync + 'static {
     fn tokens(&self) -> &Self::Tokens;
     /// Starting executions.
     fn executions(&self) -> &Self::Executions;
+    /// Telling the world.
+    fn announcements(&self) -> &Self::Announcements;
     /// Starting collect.
     fn hand_over(&self) -> &Self::HandOver;
     /// Fetching media.

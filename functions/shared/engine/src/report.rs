@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use fresco_ledger::rows::{Asker, Millis, Output, RunRow, RunStatus, Source, StepRow, StepState};
-use fresco_ledger::traits::{Clock, Objects, Runs, Waiters};
+use fresco_ledger::traits::{Announcements, Clock, Objects, Runs, Waiters};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName};
 use fresco_pipeline::money::Money;
@@ -105,6 +105,28 @@ pub struct Closed {
     pub cause: String,
 }
 
+/// The kind of the event that tells of a run's end; its source is `fresco`.
+const RUN_FINISHED: &str = "Run Finished";
+
+/// What the event [`RUN_FINISHED`] says, its `detail`. It is told at least once: `run_id` tells one that was seen before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunFinished {
+    /// The run.
+    pub run_id: RunId,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// How it ended.
+    pub status: RunStatus,
+    /// What it has paid, in micro-dollars.
+    pub cost: Money,
+    /// What the results that it did not pay for cost when they were made.
+    pub saved: Money,
+    /// The stack's bucket.
+    pub bucket: String,
+    /// The key of the run's manifest in it, which names the outputs.
+    pub manifest: String,
+}
+
 impl<P: Platform> Engine<P> {
     /// Closes the run. `cause` is why its execution ended, where it did not end by itself.
     pub async fn report(&self, run: &RunId, cause: Option<Failure>) -> Result<Closed, Failure> {
@@ -149,9 +171,27 @@ impl<P: Platform> Engine<P> {
         // Before the run is closed: a call of report after that does nothing.
         self.leave_all(&steps).await?;
         crash::point(Point::ReportLeft);
+        // Before the record is closed, too, so that it is told at least once.
+        self.announce_end(&manifest).await?;
         ledger.close_run(run, status, why.as_ref(), now).await.map_err(failure)?;
         crash::point(Point::ReportClosed);
         Ok(closed(status, why))
+    }
+
+    /// Whoever comes after is told.
+    async fn announce_end(&self, manifest: &Manifest) -> Result<(), Failure> {
+        let ended = RunFinished {
+            run_id: manifest.run_id.clone(),
+            pipeline: manifest.name.clone(),
+            status: manifest.status,
+            cost: manifest.cost,
+            saved: manifest.saved,
+            bucket: self.settings.bucket.clone(),
+            manifest: manifest_key(&manifest.run_id),
+        };
+        let detail =
+            serde_json::to_string(&ended).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
+        self.platform.announcements().announce(RUN_FINISHED, &detail).await.map_err(failure)
     }
 
     /// Nobody hears under the tokens of a run that ends. A row that stayed would keep a job from being cancelled that only

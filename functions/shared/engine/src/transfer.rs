@@ -31,7 +31,7 @@ impl<O: Objects> Transfer<O> {
             return Ok(false);
         }
         let mut inspector = Inspector::new();
-        if !self.objects.scan(key, &mut |piece| inspector.feed(piece)).await.map_err(failure)? {
+        if self.objects.scan(key, &mut |piece| inspector.feed(piece)).await.map_err(failure)?.is_none() {
             return Ok(false);
         }
         Ok(inspector.finish(place.kind)?.sha256 == info.sha256)

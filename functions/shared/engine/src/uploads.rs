@@ -116,24 +116,36 @@ impl<P: Platform> Engine<P> {
             }
             return Ok(Err(input_problem("input_unread", cause.message, advice)));
         }
-        if id.bytes > kind.max_input_bytes() {
-            return Ok(Err(too_large(kind, id.bytes)));
+        self.take_object(&id.object_key(), id.bytes, kind, advice).await
+    }
+
+    /// Keeps an object of the bucket, of this length, as an input of this kind. The inner error is a problem of the medium.
+    pub(crate) async fn take_object(
+        &self,
+        key: &str,
+        bytes: u64,
+        kind: MediaKind,
+        advice: &str,
+    ) -> Result<Result<InputMedia, MediaProblem>, Failure> {
+        if bytes > kind.max_input_bytes() {
+            return Ok(Err(too_large(kind, bytes)));
         }
-        let (objects, upload) = (self.platform.objects(), id.object_key());
+        let objects = self.platform.objects();
+        let gone = || input_problem("input_unread", "the file is gone, or became another", advice);
         let mut inspector = Inspector::new();
-        if !objects.scan(&upload, &mut |piece| inspector.feed(piece)).await.map_err(failure)? {
-            return Ok(Err(input_problem("input_unread", "the upload is gone", advice)));
-        }
+        let Some(tag) = objects.scan(key, &mut |piece| inspector.feed(piece)).await.map_err(failure)? else {
+            return Ok(Err(gone()));
+        };
         let media = match inspector.finish(kind) {
             Ok(info) => kept_as(kind, info),
             Err(why) => return Ok(Err(input_problem("input_kind", why.message, advice))),
         };
-        // Over what is there: it is the same, and its age begins anew.
-        // The second copy gives it its own media type: it was sent without one.
-        if !objects.copy(&upload, &self.settings.bucket, &media.key).await.map_err(failure)?
+        // Over what is there: it is the same, and its age begins anew. The second copy gives it its own media type: it may have
+        // been sent with another.
+        if !objects.copy(key, Some(&tag), &self.settings.bucket, &media.key).await.map_err(failure)?
             || !objects.renew(&media.key, &media.content_type).await.map_err(failure)?
         {
-            return Ok(Err(input_problem("input_unread", "the upload is gone", advice)));
+            return Ok(Err(gone()));
         }
         self.note_bytes(i64::try_from(media.bytes).unwrap_or(i64::MAX)).await;
         Ok(Ok(media))

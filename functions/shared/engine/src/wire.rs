@@ -414,3 +414,16 @@ pub struct ModelView {
     /// The params that are media.
     pub media: Vec<String>,
 }
+
+impl From<fresco_pipeline::document::Problem> for DocumentProblem {
+    fn from(problem: fresco_pipeline::document::Problem) -> Self {
+        DocumentProblem {
+            line: problem.place.line,
+            column: problem.place.column,
+            code: problem.code,
+            path: problem.path,
+            message: problem.message,
+            advice: problem.advice,
+        }
+    }
+}

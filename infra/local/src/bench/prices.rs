@@ -23,6 +23,8 @@ const S3_WRITE: i64 = 5_000;
 const S3_READ: i64 = 400;
 /// API Gateway, HTTP API: $1.00 a million requests of up to 512 KB (<https://aws.amazon.com/api-gateway/pricing/>).
 const HTTP_API: i64 = 1_000;
+/// EventBridge: $1.00 a million custom events of up to 64 KB (<https://aws.amazon.com/eventbridge/pricing/>).
+const EVENT: i64 = 1_000;
 
 /// A bill in nano-dollars.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -43,6 +45,8 @@ pub struct Bill {
     pub object_reads: i64,
     /// The HTTP API, where webhooks arrive.
     pub http_api: i64,
+    /// EventBridge's custom events, which tell of runs that ended.
+    pub events: i64,
 }
 
 impl Bill {
@@ -63,11 +67,12 @@ impl Bill {
             object_writes: objects(true) * S3_WRITE,
             object_reads: objects(false) * S3_READ,
             http_api: counts.requests_to("apigateway", None) * HTTP_API,
+            events: counts.requests_to("events", Some("PutEvents")) * EVENT,
         }
     }
 
     /// Its parts, named.
-    pub fn parts(&self) -> [(&'static str, i64); 8] {
+    pub fn parts(&self) -> [(&'static str, i64); 9] {
         [
             ("Step Functions, state transitions", self.transitions),
             ("DynamoDB, write request units", self.table_writes),
@@ -77,6 +82,7 @@ impl Bill {
             ("Lambda, requests", self.invocations),
             ("Lambda, time", self.compute),
             ("HTTP API, requests", self.http_api),
+            ("EventBridge, events", self.events),
         ]
     }
 
@@ -105,7 +111,7 @@ mod tests {
     fn everything_is_billed_once() {
         type Case = (Counts, fn(&Bill) -> i64, i64);
         let functions = |calls| Counts { functions: [("plan".to_owned(), calls)].into(), ..Counts::default() };
-        let cases: [Case; 9] = [
+        let cases: [Case; 10] = [
             // A transaction over two items of up to a KiB is four units.
             (counts(&[("dynamodb", "TransactWriteItems", "2", 1, 0, 4)]), |bill| bill.table_writes, 2_500),
             (counts(&[("dynamodb", "GetItem", "E", 3, 6, 0)]), |bill| bill.table_reads, 375),
@@ -117,6 +123,7 @@ mod tests {
             (counts(&[("s3", "PutObject", "runs", 2, 0, 0)]), |bill| bill.object_writes, 10_000),
             (counts(&[("s3", "HeadObject", "outputs", 2, 0, 0)]), |bill| bill.object_reads, 800),
             (counts(&[("apigateway", "POST", "", 2, 0, 0)]), |bill| bill.http_api, 2_000),
+            (counts(&[("events", "PutEvents", "", 2, 0, 0)]), |bill| bill.events, 2_000),
         ];
         for (counts, part, nanos) in cases {
             let bill = Bill::of(&counts);

@@ -35,7 +35,7 @@ pub(super) async fn violations(
         for output in entry.result.iter().flat_map(|ready| &ready.outputs) {
             let mut hash = Sha256::new();
             let there = keeper.engine().platform.objects().scan(&output.key, &mut |piece| hash.update(piece)).await;
-            if !there.map_err(|error| error.0)? {
+            if there.map_err(|error| error.0)?.is_none() {
                 found.push(format!("{} is a result and not there", output.key));
             } else if hex::encode(hash.finalize()) != output.sha256 {
                 found.push(format!("{} is not what its hash says", output.key));

@@ -44,7 +44,7 @@ fn actions(lines: &[String]) -> BTreeSet<String> {
     let policies = lines.iter().position(|line| line.trim() == "Policies:").unwrap();
     let words = lines[policies..].iter().flat_map(|line| line.split([' ', ',', '[', ']', '{', '}', '"', '\'']));
     let is_action = |word: &&str| {
-        const SERVICES: [&str; 8] = ["dynamodb", "events", "iam", "lambda", "logs", "s3", "ssm", "states"];
+        const SERVICES: [&str; 9] = ["dynamodb", "events", "iam", "lambda", "logs", "s3", "sqs", "ssm", "states"];
         word.split_once(':')
             .is_some_and(|(service, action)| SERVICES.contains(&service) && !action.is_empty() && !action.contains(':'))
     };
@@ -56,13 +56,14 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
     let write =
         ["ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"].map(|action| format!("dynamodb:{action}"));
     let logs = ["logs:CreateLogStream", "logs:PutLogEvents"];
-    let expected: [(&str, &[&str]); 7] = [
+    let expected: [(&str, &[&str]); 8] = [
         (
             "PlanRole",
             &[
                 "dynamodb:BatchGetItem",
                 "dynamodb:BatchWriteItem",
                 "dynamodb:DeleteItem",
+                "events:PutEvents",
                 "s3:GetObject",
                 "s3:ListBucket",
                 "s3:PutObject",
@@ -125,12 +126,14 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
                 "states:StartExecution",
             ],
         ),
+        ("TriggerRole", &["s3:GetObject", "s3:ListBucket", "s3:PutObject", "sqs:SendMessage", "states:StartExecution"]),
         (
             "ReportRole",
             &[
                 "dynamodb:BatchGetItem",
                 "dynamodb:BatchWriteItem",
                 "dynamodb:DeleteItem",
+                "events:PutEvents",
                 "s3:GetObject",
                 "s3:ListBucket",
                 "s3:PutObject",
@@ -191,6 +194,25 @@ fn whoever_knows_the_collect_function_may_invoke_it_and_nobody_else_may() {
         let role = value(&lines, "Role").unwrap().trim_start_matches("!GetAtt ").trim_end_matches(".Arn");
         assert_eq!(knows, actions(&roles[role]).contains("lambda:InvokeFunction"), "{function}");
     }
+}
+
+/// An object in the inbox starts a run, so a function that could write there could start itself for ever.
+#[test]
+fn nothing_that_fresco_writes_starts_it() {
+    let rule = &resources()["InboxRule"];
+    let watched = rule.iter().find(|line| line.contains("prefix:")).unwrap();
+    assert_eq!(watched.trim(), "object: { key: [{ prefix: inbox/ }] }");
+    let mut written = BTreeSet::new();
+    for lines in of_type("AWS::IAM::Role").values() {
+        for statement in lines.join("\n").split("- Effect: Allow").filter(|text| text.contains("s3:PutObject")) {
+            let places =
+                statement.split("${Bucket.Arn}").skip(1).map(|rest| rest.split(['"', '\n', ' ']).next().unwrap());
+            written.extend(places.map(str::to_owned));
+        }
+    }
+    let expected = ["/inbox-errors/*", "/inputs/*", "/outputs/*", "/plans/*", "/runs/*", "/uploads/*"];
+    assert_eq!(written.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    assert!(expected.iter().all(|place| !place.starts_with("/inbox/")));
 }
 
 #[test]

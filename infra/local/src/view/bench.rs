@@ -89,6 +89,7 @@ fn requests(outcome: &Outcome) -> String {
         rows.push(line(&format!("  invocations of {function}"), &calls));
     }
     rows.extend::<Vec<_>>(of("apigateway"));
+    rows.extend::<Vec<_>>(of("events"));
     // What nothing is left of was asked for by chance: retries, an index read anew.
     rows.retain(|row| row.iter().skip(1).any(|cell| cell != NOTHING));
     head_and(&rows)
@@ -191,6 +192,7 @@ fn name_of(kind: &Kind) -> String {
         "states" => "Step Functions",
         "lambda" => "Lambda",
         "apigateway" => "HTTP API",
+        "events" => "EventBridge",
         other => other,
     };
     let of = match (kind.service.as_str(), kind.operation.as_str(), of) {

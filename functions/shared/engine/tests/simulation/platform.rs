@@ -10,8 +10,8 @@ use fresco_ledger::rows::{
     Asker, AttemptRow, Entry, Millis, Output, Ready, RunRow, RunStatus, Source, StepRow, Waiter,
 };
 use fresco_ledger::traits::{
-    BudgetChange, Change, CommitError, Entries, Executions, HandOver, ListPlace, ListedObject, Looked, ObjectHead,
-    Objects, PutLink, Runs, Signing, Storage, StoreError, Tokens, Told, Usage, Wait, Waiters,
+    Announcements, BudgetChange, Change, CommitError, Entries, Executions, HandOver, ListPlace, ListedObject, Looked,
+    Matching, ObjectHead, Objects, PutLink, Runs, Signing, Storage, StoreError, Tokens, Told, Usage, Wait, Waiters,
 };
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -31,6 +31,7 @@ impl Platform for Sim {
     type Objects = Sim;
     type Tokens = Sim;
     type Executions = Sim;
+    type Announcements = Sim;
     type HandOver = Sim;
     type Media = Sim;
     type Clock = ManualClock;
@@ -45,6 +46,9 @@ impl Platform for Sim {
         self
     }
     fn executions(&self) -> &Sim {
+        self
+    }
+    fn announcements(&self) -> &Sim {
         self
     }
     fn hand_over(&self) -> &Sim {
@@ -286,7 +290,10 @@ impl Objects for Sim {
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         self.storage("get", key, self.0.memory.get(key)).await
     }
-    async fn scan(&self, key: &str, sink: &mut (dyn FnMut(&[u8]) + Send)) -> Result<bool, StoreError> {
+    async fn get_matching(&self, key: &str, tag: &str) -> Result<Matching, StoreError> {
+        self.storage("get matching", key, self.0.memory.get_matching(key, tag)).await
+    }
+    async fn scan(&self, key: &str, sink: &mut (dyn FnMut(&[u8]) + Send)) -> Result<Option<String>, StoreError> {
         self.storage("scan", key, self.0.memory.scan(key, sink)).await
     }
     async fn link(&self, key: &str, seconds: u64) -> Result<String, StoreError> {
@@ -315,8 +322,8 @@ impl Objects for Sim {
         };
         self.storage("renew", key, effect).await
     }
-    async fn copy(&self, key: &str, bucket: &str, to: &str) -> Result<bool, StoreError> {
-        self.storage("copy", key, self.0.memory.copy(key, bucket, to)).await
+    async fn copy(&self, key: &str, tag: Option<&str>, bucket: &str, to: &str) -> Result<bool, StoreError> {
+        self.storage("copy", key, self.0.memory.copy(key, tag, bucket, to)).await
     }
     async fn upload(&self, key: &str, content_type: &str) -> Result<MemoryUpload, StoreError> {
         self.storage("upload", key, self.0.memory.upload(key, content_type)).await
@@ -338,6 +345,12 @@ impl Storage for Sim {
 impl Executions for Sim {
     async fn start(&self, run: &RunId) -> Result<(), StoreError> {
         self.ledger("start", || run.to_string(), self.0.memory.start(run)).await
+    }
+}
+
+impl Announcements for Sim {
+    async fn announce(&self, kind: &str, detail: &str) -> Result<(), StoreError> {
+        self.ledger("announce", || kind.to_owned(), self.0.memory.announce(kind, detail)).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! The AWS side apart from the table: connecting, and one small adapter a service. One HTTP client, one pool and one TLS
 //! configuration serve every SDK client; a function builds only the adapters it uses, so that only those are linked.
 
+mod bus;
 mod errors;
 mod hand_over;
 mod objects;
@@ -20,6 +21,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
+pub use bus::EventBus;
 pub(crate) use errors::{SdkError, code, describe, status};
 pub use hand_over::{LambdaCall, LambdaHandOver};
 pub use objects::S3Objects;
@@ -118,6 +120,11 @@ impl Aws {
     /// Executions of this state machine.
     pub fn runs(&self, machine_arn: impl Into<String>) -> SfnRuns {
         SfnRuns::new(aws_sdk_sfn::Client::new(&self.config), machine_arn)
+    }
+
+    /// The account's default bus.
+    pub fn bus(&self) -> EventBus {
+        EventBus::new(aws_sdk_eventbridge::Client::new(&self.config))
     }
 
     /// Collect, by its name or ARN.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use fresco_pipeline::error::{ErrorName, Failure};
 
 use super::{S3Upload, SdkError, code, describe, status};
-use crate::traits::{ListedObject, ObjectHead, Objects, PutLink, StoreError};
+use crate::traits::{ListedObject, Matching, ObjectHead, Objects, PutLink, StoreError};
 
 /// What one DeleteObjects takes.
 const REMOVED_AT_ONCE: usize = 1_000;
@@ -65,7 +65,7 @@ fn copied(
 ) -> Result<bool, StoreError> {
     match answer {
         Ok(_) => Ok(true),
-        Err(error) if code(&error) == Some("NoSuchKey") => Ok(false),
+        Err(error) if matches!(code(&error), Some("NoSuchKey" | "PreconditionFailed")) => Ok(false),
         // It will not be there for being asked again.
         Err(error) if code(&error) == Some("NoSuchBucket") => {
             Err(StoreError(Failure::new(ErrorName::StorageDenied, "S3 CopyObject: there is no such bucket")))
@@ -104,16 +104,32 @@ impl Objects for S3Objects {
         }
     }
 
-    async fn scan(&self, key: &str, sink: &mut (dyn FnMut(&[u8]) + Send)) -> Result<bool, StoreError> {
+    async fn get_matching(&self, key: &str, tag: &str) -> Result<Matching, StoreError> {
+        let get = self.client.get_object().bucket(&self.bucket).key(key).if_match(format!("\"{tag}\""));
+        match get.send().await {
+            Ok(object) => {
+                let metadata = object.metadata.unwrap_or_default().into_iter().collect();
+                match object.body.collect().await {
+                    Ok(body) => Ok(Matching::There { bytes: body.into_bytes(), metadata }),
+                    Err(_) => Err(StoreError::storage("S3 GetObject: the object broke off")),
+                }
+            }
+            Err(error) if error.as_service_error().is_some_and(|reason| reason.is_no_such_key()) => Ok(Matching::Gone),
+            Err(error) if status(&error) == Some(412) => Ok(Matching::Another),
+            Err(error) => Err(failed("GetObject", &error)),
+        }
+    }
+
+    async fn scan(&self, key: &str, sink: &mut (dyn FnMut(&[u8]) + Send)) -> Result<Option<String>, StoreError> {
         match self.client.get_object().bucket(&self.bucket).key(key).send().await {
             Ok(mut object) => loop {
                 match object.body.next().await {
                     Some(Ok(piece)) => sink(&piece),
                     Some(Err(_)) => return Err(StoreError::storage("S3 GetObject: the object broke off")),
-                    None => return Ok(true),
+                    None => return Ok(Some(object.e_tag.unwrap_or_default())),
                 }
             },
-            Err(error) if error.as_service_error().is_some_and(|reason| reason.is_no_such_key()) => Ok(false),
+            Err(error) if error.as_service_error().is_some_and(|reason| reason.is_no_such_key()) => Ok(None),
             Err(error) => Err(failed("GetObject", &error)),
         }
     }
@@ -180,9 +196,10 @@ impl Objects for S3Objects {
         copied(copy.send().await)
     }
 
-    async fn copy(&self, key: &str, bucket: &str, to: &str) -> Result<bool, StoreError> {
+    async fn copy(&self, key: &str, tag: Option<&str>, bucket: &str, to: &str) -> Result<bool, StoreError> {
         let source = copy_source(&self.bucket, key);
-        copied(self.client.copy_object().bucket(bucket).key(to).copy_source(source).send().await)
+        let copy = self.client.copy_object().bucket(bucket).key(to).copy_source(source);
+        copied(copy.set_copy_source_if_match(tag.map(str::to_owned)).send().await)
     }
 
     async fn put_link(&self, key: &str, bytes: u64, content_type: &str, seconds: u64) -> Result<PutLink, StoreError> {

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use crate::traits::{Objects, Put, Upload};
+use crate::traits::{Matching, Objects, Put, Upload};
 
 const PART: usize = 8 << 20;
 
@@ -29,10 +29,13 @@ async fn upload(store: &impl Objects, key: &str, bytes: &Bytes) -> Put {
 
 async fn is(store: &impl Objects, key: &str, bytes: &Bytes) {
     let mut scanned = Vec::new();
-    assert!(store.scan(key, &mut |piece| scanned.extend_from_slice(piece)).await.unwrap());
+    let tag = store.scan(key, &mut |piece| scanned.extend_from_slice(piece)).await.unwrap().unwrap();
     assert!(scanned == bytes[..], "the scanned content differs");
     assert_eq!(store.head(key).await.unwrap().unwrap().bytes, bytes.len() as u64);
     assert!(store.get(key).await.unwrap().as_ref() == Some(bytes), "the content differs");
+    let matching = store.get_matching(key, tag.trim_matches('"')).await.unwrap();
+    assert!(matches!(matching, Matching::There { bytes: found, .. } if found == *bytes), "the tag is another");
+    assert_eq!(store.get_matching(key, "another").await.unwrap(), Matching::Another);
 }
 
 /// Neither a head nor a content.
@@ -40,7 +43,8 @@ pub async fn what_is_missing_is_missing(store: &impl Objects) {
     let key = new_key("missing");
     assert_eq!(store.head(&key).await.unwrap(), None);
     assert_eq!(store.get(&key).await.unwrap(), None);
-    assert!(!store.scan(&key, &mut |_| {}).await.unwrap());
+    assert_eq!(store.scan(&key, &mut |_| {}).await.unwrap(), None);
+    assert_eq!(store.get_matching(&key, "any").await.unwrap(), Matching::Gone);
 }
 
 /// What was put is there; putting again replaces it.

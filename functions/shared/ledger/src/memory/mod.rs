@@ -58,6 +58,8 @@ struct State {
     /// Runs whose execution was started.
     started: BTreeSet<RunId>,
     signing_key: Option<String>,
+    /// What was announced, by kind and detail.
+    announced: Vec<(String, String)>,
     /// The last planned run of a pipeline, by its name.
     planned: BTreeMap<String, RunId>,
     /// Entries that cannot be read.
@@ -175,6 +177,11 @@ impl Memory {
     /// The runs whose execution was started.
     pub fn all_started(&self) -> BTreeSet<RunId> {
         self.lock().started.clone()
+    }
+
+    /// What was announced, by kind and detail.
+    pub fn announced(&self) -> Vec<(String, String)> {
+        self.lock().announced.clone()
     }
 
     /// An entry as it is stored, whether or not it can be read.

@@ -6,12 +6,17 @@ use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 
 use super::{Memory, Message, StoredObject};
 use crate::traits::{
-    Executions, HandOver, ListedObject, ObjectHead, Objects, Put, PutLink, Signing, Storage, StoreError, Tokens, Told,
-    Upload, Usage,
+    Announcements, Executions, HandOver, ListedObject, Matching, ObjectHead, Objects, Put, PutLink, Signing, Storage,
+    StoreError, Tokens, Told, Upload, Usage,
 };
 
 /// As S3's.
 const LISTED_AT_ONCE: usize = 1_000;
+
+/// An entity tag: as S3's it changes with the content.
+fn tag_of(bytes: &[u8]) -> String {
+    ContentKey::digest(bytes).to_string()
+}
 
 /// An upload to memory.
 #[derive(Debug)]
@@ -55,12 +60,20 @@ impl Objects for Memory {
         Ok(self.lock().objects.get(key).map(|object| object.bytes.clone()))
     }
 
-    async fn scan(&self, key: &str, sink: &mut (dyn FnMut(&[u8]) + Send)) -> Result<bool, StoreError> {
+    async fn get_matching(&self, key: &str, tag: &str) -> Result<Matching, StoreError> {
+        Ok(match self.get(key).await? {
+            None => Matching::Gone,
+            Some(bytes) if tag_of(&bytes) != tag => Matching::Another,
+            Some(bytes) => Matching::There { bytes, metadata: Default::default() },
+        })
+    }
+
+    async fn scan(&self, key: &str, sink: &mut (dyn FnMut(&[u8]) + Send)) -> Result<Option<String>, StoreError> {
         let bytes = self.get(key).await?;
-        if let Some(bytes) = &bytes {
-            sink(bytes);
-        }
-        Ok(bytes.is_some())
+        Ok(bytes.map(|bytes| {
+            sink(&bytes);
+            tag_of(&bytes)
+        }))
     }
 
     async fn link(&self, key: &str, _seconds: u64) -> Result<String, StoreError> {
@@ -100,10 +113,12 @@ impl Objects for Memory {
         Ok(true)
     }
 
-    async fn copy(&self, key: &str, bucket: &str, to: &str) -> Result<bool, StoreError> {
+    async fn copy(&self, key: &str, tag: Option<&str>, bucket: &str, to: &str) -> Result<bool, StoreError> {
         let now = self.now();
         let mut state = self.lock();
-        let Some(object) = state.objects.get(key).cloned() else { return Ok(false) };
+        let object =
+            state.objects.get(key).filter(|object| tag.is_none_or(|tag| tag_of(&object.bytes) == tag)).cloned();
+        let Some(object) = object else { return Ok(false) };
         state.exported.insert(format!("{bucket}/{to}"), StoredObject { modified_at: now, ..object });
         Ok(true)
     }
@@ -182,5 +197,12 @@ impl Executions for Memory {
 impl Signing for Memory {
     async fn signing_key(&self, fresh: &str) -> Result<String, StoreError> {
         Ok(self.lock().signing_key.get_or_insert_with(|| fresh.to_owned()).clone())
+    }
+}
+
+impl Announcements for Memory {
+    async fn announce(&self, kind: &str, detail: &str) -> Result<(), StoreError> {
+        self.lock().announced.push((kind.to_owned(), detail.to_owned()));
+        Ok(())
     }
 }

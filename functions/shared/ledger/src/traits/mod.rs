@@ -12,7 +12,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 use fresco_pipeline::money::Money;
 
-pub use objects::{ListedObject, ObjectHead, Objects, Put, PutLink, Upload};
+pub use objects::{ListedObject, Matching, ObjectHead, Objects, Put, PutLink, Upload};
 pub use storage::{Pass, Storage, Usage};
 
 use crate::rows::{Asker, AttemptRow, Entry, Millis, Ready, RunRow, RunStatus, Source, StepRow, Waiter};
@@ -341,6 +341,12 @@ pub trait Tokens: Send + Sync {
 pub trait Executions: Send + Sync {
     /// Starts the execution of a run. One that is there already is the one that was asked for.
     fn start(&self, run: &RunId) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Telling the world what happened.
+pub trait Announcements: Send + Sync {
+    /// Puts an event on the account's bus: `source: fresco`, this kind, this detail (JSON).
+    fn announce(&self, kind: &str, detail: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// The stack's own secret, with which it signs links of its own.

@@ -1,5 +1,6 @@
 //! Objects of the stack's bucket.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 
 use bytes::Bytes;
@@ -42,7 +43,23 @@ pub struct PutLink {
     /// The address.
     pub url: String,
     /// The headers.
-    pub headers: std::collections::BTreeMap<String, String>,
+    pub headers: BTreeMap<String, String>,
+}
+
+/// What is there under a key that shall have a certain entity tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Matching {
+    /// The object, with the metadata that its writer gave it.
+    There {
+        /// Its content.
+        bytes: Bytes,
+        /// Its metadata, by names in lower case.
+        metadata: BTreeMap<String, String>,
+    },
+    /// Another one.
+    Another,
+    /// None.
+    Gone,
 }
 
 /// An upload that becomes visible only when it is finished.
@@ -64,12 +81,14 @@ pub trait Objects: Send + Sync {
     fn head(&self, key: &str) -> impl Future<Output = Result<Option<ObjectHead>, StoreError>> + Send;
     /// The whole object, for small ones (documents, manifests).
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<Bytes>, StoreError>> + Send;
-    /// Reads the whole object piece by piece, whatever its size; whether there is one.
+    /// The whole object, a small one, if its entity tag is this one.
+    fn get_matching(&self, key: &str, tag: &str) -> impl Future<Output = Result<Matching, StoreError>> + Send;
+    /// Reads the whole object piece by piece, whatever its size: its entity tag, `None` if there is none.
     fn scan(
         &self,
         key: &str,
         sink: &mut (dyn FnMut(&[u8]) + Send),
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
     /// A link by which anyone can read the object for so many seconds (at most seven days, and no longer than the
     /// credentials that sign it live). It is a secret: not to be logged or stored.
     fn link(&self, key: &str, seconds: u64) -> impl Future<Output = Result<String, StoreError>> + Send;
@@ -81,8 +100,15 @@ pub trait Objects: Send + Sync {
     fn remove(&self, keys: &[String]) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Writes an object over itself, so that its age begins anew; whether there is one. Its media type has to be given.
     fn renew(&self, key: &str, content_type: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
-    /// Copies an object into a bucket that may be another, over what is there; whether there is such an object.
-    fn copy(&self, key: &str, bucket: &str, to: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// Copies an object into a bucket that may be another, over what is there; whether there is such an object, with this
+    /// entity tag where one is given.
+    fn copy(
+        &self,
+        key: &str,
+        tag: Option<&str>,
+        bucket: &str,
+        to: &str,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// A link by which anyone can write the object for so many seconds, once, with exactly so many bytes and this media type;
     /// and the headers that have to go with it. What was looked at stays what it is. The link is a secret.
     fn put_link(

@@ -1,0 +1,357 @@
+//! The inbox: a pipeline that is put under `inbox/` in the bucket is run, and so is a text, by the pipeline that it names or
+//! that lies beside it. What cannot be run leaves a report.
+
+use bytes::Bytes;
+use fresco_ledger::rows::Millis;
+use fresco_ledger::traits::{Clock, Matching, Objects};
+use fresco_pipeline::document::Problems;
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::{ContentKey, RunId};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::order::{BadOrder, Fetcher, OrderError};
+use crate::platform::Platform;
+use crate::start::{Begun, Once, StartError};
+use crate::transact::failure;
+use crate::wire::{DocumentProblem, RunBody};
+use crate::{Engine, MAX_DOCUMENT, metric};
+
+/// Where the inbox is.
+pub const INBOX: &str = "inbox/";
+/// Where its reports are.
+pub const INBOX_ERRORS: &str = "inbox-errors/";
+/// The pipeline of the texts beside it.
+const PIPELINE: &str = "pipeline.yaml";
+/// The metadata by which a text names another.
+const NAMED_BY: &str = "fresco-pipeline";
+/// The longest key that S3 takes, in bytes.
+const MAX_KEY: usize = 1_024;
+
+/// An object that has come into the inbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// Its key.
+    pub key: String,
+    /// Its entity tag.
+    pub tag: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Its version, where the bucket has versions.
+    pub version: Option<String>,
+    /// Where S3 puts the event in the order of those of its key.
+    pub sequencer: String,
+}
+
+/// What became of an arrival.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Taken {
+    /// It is run.
+    Started {
+        /// The run.
+        run_id: RunId,
+        /// Whether it had been started before: events may come twice.
+        existing: bool,
+    },
+    /// It cannot be run, and a report says why.
+    Reported {
+        /// The report's key.
+        report: String,
+        /// A stable code.
+        code: String,
+    },
+    /// There is nothing to do.
+    Passed {
+        /// Why.
+        why: &'static str,
+    },
+}
+
+/// Why an arrival cannot be run, as it is written beneath [`INBOX_ERRORS`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InboxReport {
+    /// The object's key.
+    pub key: String,
+    /// Its entity tag: a later object under the key has another.
+    pub etag: String,
+    /// When this was written.
+    pub at: Millis,
+    /// A stable code.
+    pub code: String,
+    /// What is wrong.
+    pub detail: String,
+    /// What to do.
+    pub advice: String,
+    /// The problems of the document, each with its place.
+    pub problems: Vec<DocumentProblem>,
+}
+
+/// Why nothing was started.
+#[derive(Debug)]
+pub enum Unstarted {
+    /// There is nothing to start.
+    Passed(&'static str),
+    /// What was asked cannot be done; asking again does not help.
+    Bad {
+        /// A stable code.
+        code: String,
+        /// What is wrong.
+        detail: String,
+        /// What to do.
+        advice: String,
+        /// The problems of the document.
+        problems: Vec<DocumentProblem>,
+    },
+    /// It could not be done just now.
+    Failed(Failure),
+}
+
+impl Unstarted {
+    fn bad(code: &str, detail: impl Into<String>, advice: &str) -> Self {
+        Unstarted::Bad { code: code.to_owned(), detail: detail.into(), advice: advice.to_owned(), problems: Vec::new() }
+    }
+}
+
+impl From<Failure> for Unstarted {
+    fn from(failure: Failure) -> Self {
+        match failure.name {
+            ErrorName::InputInvalid
+            | ErrorName::DocumentInvalid
+            | ErrorName::RunTooLarge
+            | ErrorName::ExportDenied
+            | ErrorName::StorageFull
+            | ErrorName::SecretMissing => Unstarted::bad(failure.name.as_str(), failure.message, failure.name.advice()),
+            _ => Unstarted::Failed(failure),
+        }
+    }
+}
+
+impl From<Problems> for Unstarted {
+    fn from(problems: Problems) -> Self {
+        Unstarted::Bad {
+            code: "document_invalid".to_owned(),
+            detail: problems.to_string(),
+            advice: "Mend what `problems` lists. Nothing was started and nothing was spent.".to_owned(),
+            problems: problems.0.into_iter().map(DocumentProblem::from).collect(),
+        }
+    }
+}
+
+impl From<OrderError> for Unstarted {
+    fn from(error: OrderError) -> Self {
+        match error {
+            OrderError::Failed(failure) => failure.into(),
+            OrderError::Bad(BadOrder { code, detail, advice }) => Unstarted::bad(code, detail, advice),
+        }
+    }
+}
+
+impl From<StartError> for Unstarted {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Document(problems) => problems.into(),
+            StartError::Failed(failure) => failure.into(),
+            StartError::OtherRequest => Unstarted::bad("idempotency_conflict", error.to_string(), ""),
+        }
+    }
+}
+
+/// What of the inbox is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Document,
+    Text,
+}
+
+impl Kind {
+    fn of(key: &str) -> Option<Self> {
+        let (_, ending) = key.rsplit_once('/')?.1.rsplit_once('.')?;
+        match ending.to_ascii_lowercase().as_str() {
+            "yaml" | "yml" | "json" => Some(Kind::Document),
+            "txt" => Some(Kind::Text),
+            _ => None,
+        }
+    }
+}
+
+impl<P: Platform> Engine<P> {
+    /// Starts what an event asks for, once for each id of an event.
+    pub async fn start_asked(&self, event: &str, body: RunBody, fetcher: &Fetcher) -> Result<Begun, Unstarted> {
+        let once = once_for(&["event", event]);
+        if let Some(run) = self.begun_before(&once).await? {
+            return Ok(Begun { run, existing: true });
+        }
+        let request = self.order(body, None, fetcher).await?;
+        Ok(self.begin_run(&request, Some(&once)).await?)
+    }
+
+    /// Runs what has come into the inbox, once however often that is told. An error is for the queue of failures.
+    pub async fn take_arrival(&self, arrival: &Arrival, fetcher: &Fetcher) -> Result<Taken, Failure> {
+        let unstarted = match self.start_arrival(arrival, fetcher).await {
+            Ok(Begun { run, existing }) => return Ok(Taken::Started { run_id: run, existing }),
+            Err(unstarted) => unstarted,
+        };
+        let (code, detail, advice, problems) = match unstarted {
+            Unstarted::Passed(why) => return Ok(Taken::Passed { why }),
+            Unstarted::Failed(failure) => return Err(failure),
+            Unstarted::Bad { problems, .. } if is_for_texts(&arrival.key, &problems) => {
+                return Ok(Taken::Passed { why: "it is the pipeline of the texts that come beside it" });
+            }
+            Unstarted::Bad { code, detail, advice, problems } => (code, detail, advice, problems),
+        };
+        let (at, key) = (self.platform.clock().now(), report_key(&arrival.key));
+        let report = InboxReport {
+            key: arrival.key.clone(),
+            etag: arrival.tag.clone(),
+            at,
+            code: code.clone(),
+            detail,
+            advice,
+            problems,
+        };
+        let json =
+            serde_json::to_vec_pretty(&report).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
+        self.platform.objects().put(&key, Bytes::from(json), "application/json").await.map_err(failure)?;
+        Ok(Taken::Reported { report: key, code })
+    }
+
+    /// The metric that counts reports, as a line of the function's log.
+    pub fn inbox_metric_line(&self) -> String {
+        metric::line(&self.settings.stack, self.platform.clock().now(), &[("InboxErrors", "Count", 1.into())])
+    }
+
+    async fn start_arrival(&self, arrival: &Arrival, fetcher: &Fetcher) -> Result<Begun, Unstarted> {
+        let Some(kind) = Kind::of(&arrival.key) else {
+            return Err(Unstarted::Passed("it is neither a pipeline nor a text"));
+        };
+        let version = arrival.version.as_deref().unwrap_or(&arrival.tag);
+        let once = once_for(&["inbox", &self.settings.bucket, &arrival.key, version, &arrival.sequencer]);
+        // Before the object is read: it may be gone by now.
+        if let Some(run) = self.begun_before(&once).await? {
+            return Ok(Begun { run, existing: true });
+        }
+        let body = self.body_of(arrival, kind).await?;
+        let request = self.order(body, Some(folder(&arrival.key)), fetcher).await?;
+        Ok(self.begin_run(&request, Some(&once)).await?)
+    }
+
+    async fn body_of(&self, arrival: &Arrival, kind: Kind) -> Result<RunBody, Unstarted> {
+        if arrival.bytes == 0 {
+            return Err(Unstarted::bad("empty", "the file is empty", "Put the whole file there again."));
+        }
+        if arrival.bytes > MAX_DOCUMENT {
+            let detail = format!("the file has {} bytes; {MAX_DOCUMENT} are taken", arrival.bytes);
+            return Err(Unstarted::bad("too_large", detail, "Check that it is what its name says."));
+        }
+        let (bytes, metadata) =
+            match self.platform.objects().get_matching(&arrival.key, &arrival.tag).await.map_err(failure)? {
+                Matching::There { bytes, metadata } => (bytes, metadata),
+                Matching::Another => return Err(Unstarted::Passed("it was replaced, which has an event of its own")),
+                Matching::Gone => return Err(Unstarted::Passed("it was removed before it was read")),
+            };
+        let text = utf8(&arrival.key, &bytes)?;
+        match kind {
+            Kind::Document => Ok(RunBody { pipeline: Some(Value::String(text)), ..RunBody::default() }),
+            Kind::Text => {
+                let pipeline = self.pipeline_of(&arrival.key, metadata.get(NAMED_BY).map(String::as_str)).await?;
+                // Editors end a file with a line's end, which is no part of a prompt.
+                let input = text.trim_end_matches(['\r', '\n']).to_owned();
+                Ok(RunBody { pipeline: Some(Value::String(pipeline)), input: Some(input), ..RunBody::default() })
+            }
+        }
+    }
+
+    /// The pipeline of a text: the one that its metadata names, from the inbox or from the text's folder on; else the folder's.
+    async fn pipeline_of(&self, key: &str, named: Option<&str>) -> Result<String, Unstarted> {
+        let advice = "Put a pipeline.yaml beside the text, or name a pipeline in its metadata `fresco-pipeline`.";
+        let name = named.unwrap_or(PIPELINE);
+        let place = match name.starts_with(INBOX) {
+            true => name.to_owned(),
+            false => format!("{}{name}", folder(key)),
+        };
+        if place.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+            return Err(Unstarted::bad("no_pipeline", format!("`{name}` is not a file of the inbox"), advice));
+        }
+        match self.platform.objects().head(&place).await.map_err(failure)? {
+            None => return Err(Unstarted::bad("no_pipeline", format!("there is no {place}"), advice)),
+            Some(head) if head.bytes > MAX_DOCUMENT => {
+                let detail = format!("{place} has {} bytes; {MAX_DOCUMENT} are taken", head.bytes);
+                return Err(Unstarted::bad("too_large", detail, advice));
+            }
+            Some(_) => {}
+        }
+        match self.platform.objects().get(&place).await.map_err(failure)? {
+            Some(bytes) => utf8(&place, &bytes),
+            None => Err(Unstarted::bad("no_pipeline", format!("there is no {place}"), advice)),
+        }
+    }
+}
+
+fn utf8(key: &str, bytes: &[u8]) -> Result<String, Unstarted> {
+    let text = String::from_utf8(bytes.to_vec());
+    text.map_err(|_| Unstarted::bad("not_utf8", format!("{key} is not UTF-8 text"), "Save it as UTF-8."))
+}
+
+/// What one event asks for is one run.
+fn once_for(parts: &[&str]) -> Once {
+    // A line's end cannot stand in a key that a request carries: nobody else comes to this id.
+    let key = parts.join("\n");
+    Once { asked: ContentKey::digest(key.as_bytes()).to_string(), key }
+}
+
+fn folder(key: &str) -> &str {
+    key.rfind('/').map_or("", |slash| &key[..=slash])
+}
+
+/// A `pipeline.yaml` that lacks nothing but a text waits for one.
+fn is_for_texts(key: &str, problems: &[DocumentProblem]) -> bool {
+    key.rsplit('/').next() == Some(PIPELINE)
+        && !problems.is_empty()
+        && problems.iter().all(|problem| problem.code == "input_missing")
+}
+
+fn report_key(key: &str) -> String {
+    let named = format!("{INBOX_ERRORS}{}.json", key.strip_prefix(INBOX).unwrap_or(key));
+    match named.len() <= MAX_KEY {
+        true => named,
+        false => format!("{INBOX_ERRORS}{}.json", ContentKey::digest(key.as_bytes())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endings_say_what_is_run() {
+        for (key, kind) in [
+            ("inbox/a.yaml", Some(Kind::Document)),
+            ("inbox/b c/ü+.YML", Some(Kind::Document)),
+            ("inbox/line\nbreak.json", Some(Kind::Document)),
+            ("inbox/a.yaml/text.txt", Some(Kind::Text)),
+            ("inbox/a.yaml/cat.png", None),
+            ("inbox/a.yaml/", None),
+            ("inbox/yaml", None),
+            ("inbox/.yaml", Some(Kind::Document)),
+        ] {
+            assert_eq!(Kind::of(key), kind, "{key}");
+        }
+    }
+
+    #[test]
+    fn reports_lie_where_they_start_nothing() {
+        assert_eq!(report_key("inbox/a/b.yaml"), "inbox-errors/a/b.yaml.json");
+        let long = format!("{INBOX}{}.yaml", "x".repeat(1_010));
+        assert!(report_key(&long).len() < 100 && report_key(&long).starts_with(INBOX_ERRORS));
+        assert!(!report_key("inbox/a.yaml").starts_with(INBOX));
+    }
+
+    #[test]
+    fn an_event_is_one_run_and_another_is_another() {
+        let once = |key, sequencer| once_for(&["inbox", "bucket", key, "tag", sequencer]);
+        assert_eq!(once("a", "1"), once("a", "1"));
+        assert_ne!(once("a", "1").key, once("a", "2").key);
+        assert_ne!(once("a", "1").key, once("b", "1").key);
+    }
+}

@@ -1,0 +1,199 @@
+//! From what somebody asks for (the body of `POST /runs`, an event, a file in the inbox) to a request: the document's text, and
+//! its media, which are uploads, objects beside the document, or https URLs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fresco_ledger::traits::Objects;
+use fresco_pipeline::document::Mention;
+use fresco_pipeline::error::Failure;
+use fresco_pipeline::media::{InputMedia, MediaProblem};
+use fresco_providers::media::{Downloader, HostList};
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+
+use crate::Engine;
+use crate::inputs::{describe_input, fetch_input, input_problem};
+use crate::platform::Platform;
+use crate::start::RunRequest;
+use crate::transact::failure;
+use crate::uploads::UploadId;
+use crate::wire::RunBody;
+
+/// How long an order may take to fetch what it names by URL, all of it together; API Gateway waits for 30 seconds.
+const FETCHES: Duration = Duration::from_secs(20);
+
+/// What is wrong with an order, apart from its document.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct BadOrder {
+    /// A stable code.
+    pub code: &'static str,
+    /// What is wrong.
+    pub detail: String,
+    /// What to do; empty where the API's description says it.
+    pub advice: &'static str,
+}
+
+/// Why there is no request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError {
+    /// The order is wrong.
+    #[error("{0}")]
+    Bad(BadOrder),
+    /// It could not be looked at, or what it names cannot be used.
+    #[error("{0}")]
+    Failed(#[from] Failure),
+}
+
+impl OrderError {
+    fn bad(code: &'static str, detail: impl Into<String>) -> Self {
+        OrderError::Bad(BadOrder { code, detail: detail.into(), advice: "" })
+    }
+}
+
+/// What fetches the media that orders name by URL.
+#[derive(Clone, Default)]
+pub struct Fetcher(Option<Arc<Downloader>>);
+
+impl Fetcher {
+    /// From public addresses only. One that cannot be made is said where it is needed.
+    pub fn new() -> Self {
+        Fetcher(Downloader::for_inputs(HostList::anywhere()).ok().map(Arc::new))
+    }
+}
+
+impl<P: Platform> Engine<P> {
+    /// The request of an order, with every medium looked at and kept. `beside` is the prefix of keys under which names of files
+    /// are looked for, where the document lies in the bucket.
+    pub async fn order(
+        &self,
+        body: RunBody,
+        beside: Option<&str>,
+        fetcher: &Fetcher,
+    ) -> Result<RunRequest, OrderError> {
+        let mut request = RunRequest {
+            document: self.document(body.pipeline, body.pipeline_upload).await?,
+            input: body.input,
+            image: body.image,
+            vars: body.vars,
+            env: body.env,
+            parallel: body.parallel,
+            ..RunRequest::default()
+        };
+        let mentions = request.mentions();
+        let given = uploads(&body.media, &mentions)?;
+        let until = Instant::now() + FETCHES;
+        for mention in mentions {
+            let found = match (given.get(mention.text.as_str()), beside) {
+                (Some(upload), _) => self.take_upload(upload, mention.kind).await?,
+                (None, _) if mention.text.contains("://") => self.fetch(fetcher, &mention, until).await?,
+                (None, Some(folder)) => self.take_beside(folder, &mention).await?,
+                (None, None) => Err(input_problem(
+                    "input_unread",
+                    format!("`{}` is not among the request's media", mention.text),
+                    "Ask POST /uploads for a place to put it, and name that upload in `media` under this name.",
+                )),
+            };
+            match found {
+                Ok(media) => drop(request.media.insert(mention.text, media)),
+                Err(problem) => drop(request.refused.insert(mention.text, problem)),
+            }
+        }
+        Ok(request)
+    }
+
+    async fn document(&self, inline: Option<Value>, upload: Option<String>) -> Result<String, OrderError> {
+        match (inline, upload) {
+            (Some(Value::String(text)), None) => Ok(text),
+            // A document may be JSON, and this is one; it is shown again as it is written here.
+            (Some(document @ Value::Object(_)), None) => {
+                Ok(serde_json::to_string_pretty(&document).unwrap_or_default())
+            }
+            (Some(_), None) => Err(OrderError::bad(
+                "bad_json",
+                "`pipeline` has to be the document's text, or the document as an object",
+            )),
+            (None, Some(id)) => match UploadId::parse(&id) {
+                Some(id) => Ok(self.uploaded_document(&id).await?),
+                None => Err(no_upload(&id)),
+            },
+            (None, None) => {
+                Err(OrderError::bad("no_pipeline", "the request has neither `pipeline` nor `pipeline_upload`"))
+            }
+            (Some(_), Some(_)) => {
+                Err(OrderError::bad("two_pipelines", "the request has both `pipeline` and `pipeline_upload`"))
+            }
+        }
+    }
+
+    async fn fetch(
+        &self,
+        fetcher: &Fetcher,
+        mention: &Mention,
+        until: Instant,
+    ) -> Result<Result<InputMedia, MediaProblem>, Failure> {
+        let Some(downloader) = &fetcher.0 else {
+            return Ok(Err(input_problem("input_fetch", "URLs cannot be fetched here", "Upload it instead.")));
+        };
+        let bytes = match timeout_at(until, fetch_input(downloader, mention.kind, &mention.text)).await {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(problem)) => return Ok(Err(problem)),
+            Err(_) => {
+                let message = format!("it did not arrive within {} s", FETCHES.as_secs());
+                return Ok(Err(input_problem("input_fetch", message, "Upload it instead.")));
+            }
+        };
+        match describe_input(mention.kind, &bytes) {
+            Ok(media) => {
+                self.store_input(&media, bytes).await?;
+                Ok(Ok(media))
+            }
+            Err(problem) => Ok(Err(problem)),
+        }
+    }
+
+    /// A file that lies beside the document in the bucket, or beneath its folder.
+    async fn take_beside(&self, folder: &str, mention: &Mention) -> Result<Result<InputMedia, MediaProblem>, Failure> {
+        let advice = "Put it beside the document, and name it relative to that.";
+        let name = mention.text.strip_prefix("./").unwrap_or(&mention.text);
+        if name.starts_with('/') || name.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+            let message = format!("`{}` is not beneath the document's folder", mention.text);
+            return Ok(Err(input_problem("input_unread", message, advice)));
+        }
+        let key = format!("{folder}{name}");
+        match self.platform.objects().head(&key).await.map_err(failure)? {
+            Some(head) => self.take_object(&key, head.bytes, mention.kind, advice).await,
+            None => {
+                let message = format!("`{}` is not beside the document", mention.text);
+                Ok(Err(input_problem("input_unread", message, advice)))
+            }
+        }
+    }
+}
+
+/// The uploads by the names that the document gives them. A name that it does not give is a mistake of the order.
+fn uploads(given: &BTreeMap<String, String>, mentions: &[Mention]) -> Result<BTreeMap<String, UploadId>, OrderError> {
+    let mut uploads = BTreeMap::new();
+    for (name, id) in given {
+        if !mentions.iter().any(|mention| mention.text == *name) {
+            return Err(OrderError::Bad(BadOrder {
+                code: "unused_media",
+                detail: format!("`media` has `{name}`, which the document does not name"),
+                advice: "Name it in the document (params.image), or leave it out.",
+            }));
+        }
+        uploads.insert(name.clone(), UploadId::parse(id).ok_or_else(|| no_upload(id))?);
+    }
+    Ok(uploads)
+}
+
+fn no_upload(id: &str) -> OrderError {
+    let shown: String = id.chars().take(80).collect();
+    OrderError::Bad(BadOrder {
+        code: "bad_upload",
+        detail: format!("`{shown}` is not the id of an upload"),
+        advice: "Take the id that POST /uploads gave.",
+    })
+}
