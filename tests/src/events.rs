@@ -16,12 +16,6 @@ impl World {
         assert!(status.is_success(), "{key}: {status}");
     }
 
-    /// Removes an object of the stack's bucket, under any key.
-    pub async fn remove(&self, key: &str) {
-        let answer = self.aws_request(Method::DELETE, "s3", &self.place(key)).send().await;
-        assert!(answer.expect("an answer").status().is_success(), "{key} is removed");
-    }
-
     /// An object's entity tag.
     pub async fn tag_of(&self, key: &str) -> String {
         let answer = self.aws_request(Method::HEAD, "s3", &self.place(key)).send().await.expect("an answer");
@@ -73,7 +67,7 @@ impl World {
         answer.json().await.expect("JSON")
     }
 
-    async fn ask_json(&self, service: &str, target: &str, body: &Value) -> Value {
+    pub(crate) async fn ask_json(&self, service: &str, target: &str, body: &Value) -> Value {
         let request = self.aws_request(Method::POST, service, "/").header("x-amz-target", target);
         let request = request.header("content-type", "application/x-amz-json-1.0").body(body.to_string());
         let answer = request.send().await.expect("an answer");
@@ -81,7 +75,7 @@ impl World {
         serde_json::from_str(&answer.text().await.expect("a body")).unwrap_or(Value::Null)
     }
 
-    fn place(&self, key: &str) -> String {
+    pub(crate) fn place(&self, key: &str) -> String {
         let encoded: String = key
             .bytes()
             .map(|byte| match byte {

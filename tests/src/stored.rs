@@ -43,10 +43,9 @@ impl World {
         put.expect("it is put");
     }
 
-    /// Removes an object of the stack's bucket, as its expiry or a person may.
+    /// Removes an object of the stack's bucket, under any key, as its expiry or a person may.
     pub async fn remove_object(&self, key: &str) {
-        let path = format!("/{}/{key}", self.output("BucketName"));
-        let answer = self.aws_request(reqwest::Method::DELETE, "s3", &path).send().await;
+        let answer = self.aws_request(reqwest::Method::DELETE, "s3", &self.place(key)).send().await;
         assert!(answer.expect("an answer").status().is_success(), "{key} is removed");
     }
 

@@ -288,9 +288,12 @@ impl World {
     /// whoever asks; both are left out.
     pub async fn invocations(&self) -> BTreeMap<String, usize> {
         let mut calls = BTreeMap::new();
-        for group in self.logs("DescribeLogGroups", json!({})).await["logGroups"].as_array().expect("groups") {
+        for group in self.ask_json("logs", "Logs_20140328.DescribeLogGroups", &json!({})).await["logGroups"]
+            .as_array()
+            .expect("groups")
+        {
             let name = group["logGroupName"].as_str().expect("a name");
-            let events = self.logs("FilterLogEvents", json!({"logGroupName": name})).await;
+            let events = self.ask_json("logs", "Logs_20140328.FilterLogEvents", &json!({"logGroupName": name})).await;
             let starts = events["events"].as_array().expect("events").iter();
             let starts =
                 starts.filter(|event| event["message"].as_str().is_some_and(|text| text.starts_with("START "))).count();
@@ -315,10 +318,14 @@ impl World {
     /// The lines of a function's log that hold this text.
     pub async fn logged(&self, function: &str, text: &str) -> Vec<String> {
         let mut lines = Vec::new();
-        for group in self.logs("DescribeLogGroups", json!({})).await["logGroups"].as_array().expect("groups") {
+        for group in self.ask_json("logs", "Logs_20140328.DescribeLogGroups", &json!({})).await["logGroups"]
+            .as_array()
+            .expect("groups")
+        {
             let name = group["logGroupName"].as_str().expect("a name");
             if name.rsplit('/').next() == Some(function) {
-                let events = self.logs("FilterLogEvents", json!({"logGroupName": name})).await;
+                let events =
+                    self.ask_json("logs", "Logs_20140328.FilterLogEvents", &json!({"logGroupName": name})).await;
                 let messages = events["events"].as_array().expect("events").iter();
                 let messages = messages.filter_map(|event| event["message"].as_str());
                 lines.extend(messages.filter(|line| line.contains(text)).map(|line| line.trim().to_owned()));
@@ -333,19 +340,6 @@ impl World {
         let request = self.aws_request(reqwest::Method::POST, "monitoring", "/").body(form);
         let request = request.header("content-type", "application/x-www-form-urlencoded");
         request.send().await.expect("an answer").text().await.expect("a text")
-    }
-
-    /// CloudWatch Logs.
-    async fn logs(&self, operation: &str, body: Value) -> Value {
-        let answer = self
-            .aws_request(reqwest::Method::POST, "logs", "")
-            .header("x-amz-target", format!("Logs_20140328.{operation}"))
-            .header("content-type", "application/x-amz-json-1.1")
-            .body(body.to_string())
-            .send()
-            .await
-            .expect("an answer");
-        answer.json().await.expect("JSON")
     }
 
     async fn get_json(&self, url: &str) -> Value {

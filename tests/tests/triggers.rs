@@ -150,7 +150,7 @@ async fn a_duplicate_event_is_the_same_run() {
     for _ in 0..2 {
         let again = world.trigger(&event).await;
         assert_eq!((&again["run_id"], &again["existing"]), (&first["run_id"], &json!(true)), "{again}");
-        world.remove(key).await;
+        world.remove_object(key).await;
     }
     assert_eq!(only_run(&world, "duplicate").await.status, RunStatus::Succeeded);
     // An event of what is gone, or has become another, starts nothing.

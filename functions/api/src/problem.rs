@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use fresco_engine::wire::{DocumentProblem, ProblemView};
-use fresco_engine::{OrderError, StartError};
+use fresco_engine::wire::{DocumentProblem, MEND_PROBLEMS, ProblemView};
+use fresco_engine::{AS_DESCRIBED, BadOrder, OrderError, StartError};
 use fresco_pipeline::document::Problems;
 use fresco_pipeline::error::{ErrorName, Failure};
 use http::StatusCode;
@@ -28,7 +28,7 @@ impl Problem {
     }
 
     pub(crate) fn bad_request(code: &str, detail: impl Into<String>) -> Self {
-        Problem::new(StatusCode::BAD_REQUEST, code, detail, "Mend the request as /openapi.json describes it.")
+        Problem::new(StatusCode::BAD_REQUEST, code, detail, AS_DESCRIBED)
     }
 
     pub(crate) fn not_found() -> Self {
@@ -93,10 +93,9 @@ impl From<Problems> for Problem {
     fn from(problems: Problems) -> Self {
         let count = problems.0.len();
         let detail = format!("the document has {count} problem{}", if count == 1 { "" } else { "s" });
-        let advice = "Mend what `problems` lists. Nothing was started and nothing was spent.";
         Problem {
             problems: problems.0.into_iter().map(DocumentProblem::from).collect(),
-            ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "document_invalid", detail, advice)
+            ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "document_invalid", detail, MEND_PROBLEMS)
         }
     }
 }
@@ -105,9 +104,15 @@ impl From<OrderError> for Problem {
     fn from(error: OrderError) -> Self {
         match error {
             OrderError::Failed(failure) => failure.into(),
-            OrderError::Bad(bad) if bad.advice.is_empty() => Problem::bad_request(bad.code, bad.detail),
-            OrderError::Bad(bad) => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, bad.code, bad.detail, bad.advice),
+            OrderError::Bad(bad) => bad.into(),
         }
+    }
+}
+
+impl From<BadOrder> for Problem {
+    fn from(bad: BadOrder) -> Self {
+        let status = if bad.malformed { StatusCode::BAD_REQUEST } else { StatusCode::UNPROCESSABLE_ENTITY };
+        Problem::new(status, bad.code, bad.detail, bad.advice)
     }
 }
 
@@ -115,6 +120,7 @@ impl From<StartError> for Problem {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Document(problems) => problems.into(),
+            StartError::Order(bad) => bad.into(),
             StartError::Failed(failure) => failure.into(),
             StartError::OtherRequest => Problem::new(
                 StatusCode::CONFLICT,

@@ -65,5 +65,5 @@ pub(crate) fn router(engine: Deployed) -> Router {
         })
         // A longer one is answered with a problem that names /uploads; see `body`.
         .layer(DefaultBodyLimit::max(body::MAX_BODY * 3))
-        .with_state(App { engine, fetcher: Fetcher::new(), signing: Arc::default() })
+        .with_state(App { engine, fetcher: Fetcher::default(), signing: Arc::default() })
 }

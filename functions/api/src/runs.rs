@@ -1,6 +1,7 @@
 //! Runs: started, listed, shown, stopped.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
@@ -8,9 +9,9 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use fresco_engine::Once;
 use fresco_engine::platform::Platform;
 use fresco_engine::wire::{RunAccepted, RunPage, RunView, StopView};
+use fresco_engine::{Begun, Once};
 use fresco_ledger::rows::RunRow;
 use fresco_ledger::traits::{Clock, ListPlace, Runs};
 use fresco_pipeline::ids::{ContentKey, RunId};
@@ -36,19 +37,9 @@ pub(crate) async fn start(
 ) -> Result<Response, Problem> {
     let once = once(&headers, &bytes)?;
     let body = document::read(&headers, query, &bytes)?;
-    // Before uploads are looked at: those of the first time may be gone.
-    if let Some(once) = &once
-        && let Some(run) = app.engine.begun_before(once).await?
-    {
-        return accepted(&app, &run, true).await;
-    }
-    let request = app.engine.order(body, None, &app.fetcher).await?;
-    let begun = app.engine.begin_run(&request, once.as_ref()).await?;
-    accepted(&app, &begun.run, begun.existing).await
-}
-
-async fn accepted(app: &App, run: &RunId, existing: bool) -> Result<Response, Problem> {
-    let links = show::links(app, run).await?;
+    let body = ready(Ok::<_, Problem>(body));
+    let Begun { run, existing } = app.engine.start_order(once.as_ref(), None, &app.fetcher, body).await?;
+    let links = show::links(&app, &run).await?;
     Ok((StatusCode::ACCEPTED, Json(RunAccepted { id: run.to_string(), existing, links })).into_response())
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use fresco_engine::lambda::Deployed;
 use fresco_engine::wire::RunBody;
-use fresco_engine::{Arrival, Begun, Fetcher, Taken, Unstarted};
+use fresco_engine::{Arrival, Fetcher, Taken};
 use fresco_pipeline::error::{ErrorName, Failure};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -25,22 +25,11 @@ struct Event {
     detail: Value,
 }
 
-/// Of `Object Created`. Source: Amazon S3 User Guide, "EventBridge event message structure"; the key is as it is, not encoded.
+/// Of `Object Created`.
 #[derive(Deserialize)]
 struct Created {
     version: String,
-    object: Object,
-}
-
-#[derive(Deserialize)]
-struct Object {
-    key: String,
-    size: u64,
-    etag: String,
-    #[serde(rename = "version-id")]
-    version: Option<String>,
-    #[serde(default)]
-    sequencer: String,
+    object: Arrival,
 }
 
 /// What an event asks for.
@@ -50,7 +39,7 @@ enum Asked {
 }
 
 fn main() -> ExitCode {
-    let fetcher = Fetcher::new();
+    let fetcher = Fetcher::default();
     fresco_engine::lambda::run(move |engine: Deployed, event: Event| {
         let fetcher = fetcher.clone();
         async move { answer(&engine, event, &fetcher).await }
@@ -67,14 +56,7 @@ async fn answer(engine: &Deployed, event: Event, fetcher: &Fetcher) -> Result<Ta
             }
             Ok(taken)
         }
-        Asked::Run { event, body } => match engine.start_asked(&event, *body, fetcher).await {
-            Ok(Begun { run, existing }) => Ok(Taken::Started { run_id: run, existing }),
-            Err(Unstarted::Passed(why)) => Ok(Taken::Passed { why }),
-            Err(Unstarted::Failed(failure)) => Err(failure),
-            Err(Unstarted::Bad { code, detail, advice, .. }) => {
-                Err(Failure::new(ErrorName::InputInvalid, format!("{code}: {detail} {advice}").trim().to_owned()))
-            }
-        },
+        Asked::Run { event, body } => engine.take_request(&event, *body, fetcher).await,
     }
 }
 
@@ -84,8 +66,7 @@ fn read(event: Event) -> Result<Asked, Failure> {
         ("aws.s3", "Object Created") => {
             let created: Created = detail(event.detail)?;
             known("S3's events", &created.version)?;
-            let Object { key, size, etag, version, sequencer } = created.object;
-            Ok(Asked::Arrival(Arrival { key, tag: etag, bytes: size, version, sequencer }))
+            Ok(Asked::Arrival(created.object))
         }
         ("fresco.request", _) => Ok(Asked::Run { event: event.id, body: Box::new(detail(event.detail)?) }),
         (source, kind) => Err(bad(format!("nothing is known of events `{kind}` of `{source}`"))),
@@ -100,7 +81,16 @@ fn known(what: &str, version: &str) -> Result<(), Failure> {
 }
 
 fn detail<T: DeserializeOwned>(detail: Value) -> Result<T, Failure> {
-    serde_json::from_value(detail).map_err(|error| bad(format!("the event's detail is not what it should be: {error}")))
+    serde_json::from_value(detail)
+        .map_err(|error| bad(format!("the event's detail is not what it should be: {}", unquoted(&error.to_string()))))
+}
+
+/// A parser's message without the text that it quotes: that may be a prompt, and the message goes into logs and queues.
+fn unquoted(message: &str) -> String {
+    match message.find('"').zip(message.rfind('"')) {
+        Some((from, to)) if from < to => format!("{}…{}", &message[..from], &message[to + 1..]),
+        _ => message.to_owned(),
+    }
 }
 
 fn bad(message: String) -> Failure {
@@ -140,6 +130,7 @@ mod tests {
             ),
             (REQUEST, "\"version\": \"0\"", "\"version\": \"1\"", "version 1 of events"),
             (REQUEST, "\"input\"", "\"inptu\"", "unknown field `inptu`"),
+            (REQUEST, "\"input\": \"a", "\"vars\": \"a", "invalid type: string …, expected a map"),
         ] {
             let changed = event.replacen(from, to, 1);
             assert_ne!(changed, event);

@@ -96,7 +96,7 @@ impl<P: Platform> Engine<P> {
     }
 
     async fn copy(&self, key: &str, export: &Export, to: &str) -> Result<(), Failure> {
-        match self.platform.objects().copy(key, None, &export.bucket, to).await {
+        match self.platform.objects().copy(key, &export.bucket, to).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(Failure::new(ErrorName::StorageUnavailable, "the output is not in the stack's bucket")),
             Err(error) => Err(error.0),

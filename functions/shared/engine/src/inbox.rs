@@ -1,20 +1,21 @@
 //! The inbox: a pipeline that is put under `inbox/` in the bucket is run, and so is a text, by the pipeline that it names or
 //! that lies beside it. What cannot be run leaves a report.
 
+use std::future::ready;
+
 use bytes::Bytes;
 use fresco_ledger::rows::Millis;
 use fresco_ledger::traits::{Clock, Matching, Objects};
-use fresco_pipeline::document::Problems;
-use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::error::{ErrorName, Failure, Mender};
 use fresco_pipeline::ids::{ContentKey, RunId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::order::{BadOrder, Fetcher, OrderError};
+use crate::order::Fetcher;
 use crate::platform::Platform;
 use crate::start::{Begun, Once, StartError};
 use crate::transact::failure;
-use crate::wire::{DocumentProblem, RunBody};
+use crate::wire::{DocumentProblem, MEND_PROBLEMS, RunBody};
 use crate::{Engine, MAX_DOCUMENT, metric};
 
 /// Where the inbox is.
@@ -28,18 +29,23 @@ const NAMED_BY: &str = "fresco-pipeline";
 /// The longest key that S3 takes, in bytes.
 const MAX_KEY: usize = 1_024;
 
-/// An object that has come into the inbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An object that has come into the inbox, as S3's events tell of it. Source: Amazon S3 User Guide, "EventBridge event message
+/// structure"; the key is as it is, not encoded.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Arrival {
     /// Its key.
     pub key: String,
     /// Its entity tag.
+    #[serde(rename = "etag")]
     pub tag: String,
     /// Its length.
+    #[serde(rename = "size")]
     pub bytes: u64,
     /// Its version, where the bucket has versions.
+    #[serde(rename = "version-id")]
     pub version: Option<String>,
     /// Where S3 puts the event in the order of those of its key.
+    #[serde(default)]
     pub sequencer: String,
 }
 
@@ -88,21 +94,11 @@ pub struct InboxReport {
 }
 
 /// Why nothing was started.
-#[derive(Debug)]
-pub enum Unstarted {
+enum Unstarted {
     /// There is nothing to start.
     Passed(&'static str),
     /// What was asked cannot be done; asking again does not help.
-    Bad {
-        /// A stable code.
-        code: String,
-        /// What is wrong.
-        detail: String,
-        /// What to do.
-        advice: String,
-        /// The problems of the document.
-        problems: Vec<DocumentProblem>,
-    },
+    Bad { code: String, detail: String, advice: String, problems: Vec<DocumentProblem> },
     /// It could not be done just now.
     Failed(Failure),
 }
@@ -115,34 +111,11 @@ impl Unstarted {
 
 impl From<Failure> for Unstarted {
     fn from(failure: Failure) -> Self {
-        match failure.name {
-            ErrorName::InputInvalid
-            | ErrorName::DocumentInvalid
-            | ErrorName::RunTooLarge
-            | ErrorName::ExportDenied
-            | ErrorName::StorageFull
-            | ErrorName::SecretMissing => Unstarted::bad(failure.name.as_str(), failure.message, failure.name.advice()),
+        match failure.name.mender() {
+            Mender::Author | Mender::Operator => {
+                Unstarted::bad(failure.name.as_str(), failure.message, failure.name.advice())
+            }
             _ => Unstarted::Failed(failure),
-        }
-    }
-}
-
-impl From<Problems> for Unstarted {
-    fn from(problems: Problems) -> Self {
-        Unstarted::Bad {
-            code: "document_invalid".to_owned(),
-            detail: problems.to_string(),
-            advice: "Mend what `problems` lists. Nothing was started and nothing was spent.".to_owned(),
-            problems: problems.0.into_iter().map(DocumentProblem::from).collect(),
-        }
-    }
-}
-
-impl From<OrderError> for Unstarted {
-    fn from(error: OrderError) -> Self {
-        match error {
-            OrderError::Failed(failure) => failure.into(),
-            OrderError::Bad(BadOrder { code, detail, advice }) => Unstarted::bad(code, detail, advice),
         }
     }
 }
@@ -150,9 +123,16 @@ impl From<OrderError> for Unstarted {
 impl From<StartError> for Unstarted {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Document(problems) => problems.into(),
+            StartError::Document(problems) => Unstarted::Bad {
+                code: "document_invalid".to_owned(),
+                detail: problems.to_string(),
+                advice: MEND_PROBLEMS.to_owned(),
+                problems: problems.0.into_iter().map(DocumentProblem::from).collect(),
+            },
+            StartError::Order(bad) => Unstarted::bad(bad.code, bad.detail, bad.advice),
             StartError::Failed(failure) => failure.into(),
-            StartError::OtherRequest => Unstarted::bad("idempotency_conflict", error.to_string(), ""),
+            // The id comes of the event alone, and so does what is noted as asked.
+            StartError::OtherRequest => Unstarted::Failed(Failure::new(ErrorName::Internal, error.to_string())),
         }
     }
 }
@@ -176,14 +156,19 @@ impl Kind {
 }
 
 impl<P: Platform> Engine<P> {
-    /// Starts what an event asks for, once for each id of an event.
-    pub async fn start_asked(&self, event: &str, body: RunBody, fetcher: &Fetcher) -> Result<Begun, Unstarted> {
-        let once = once_for(&["event", event]);
-        if let Some(run) = self.begun_before(&once).await? {
-            return Ok(Begun { run, existing: true });
+    /// Starts what an event asks for, once for each id of an event. An error is for the queue of failures.
+    pub async fn take_request(&self, event: &str, body: RunBody, fetcher: &Fetcher) -> Result<Taken, Failure> {
+        let once = Once::event(&["event", event]);
+        match self.start_order(Some(&once), None, fetcher, ready(Ok(body))).await {
+            Ok(Begun { run, existing }) => Ok(Taken::Started { run_id: run, existing }),
+            Err(StartError::Failed(failure)) => Err(failure),
+            Err(StartError::Order(bad)) => {
+                let message = format!("{}: {}. {}", bad.code, bad.detail, bad.advice);
+                Err(Failure::new(ErrorName::InputInvalid, message))
+            }
+            Err(StartError::Document(problems)) => Err(Failure::new(ErrorName::DocumentInvalid, problems.to_string())),
+            Err(error @ StartError::OtherRequest) => Err(Failure::new(ErrorName::Internal, error.to_string())),
         }
-        let request = self.order(body, None, fetcher).await?;
-        Ok(self.begin_run(&request, Some(&once)).await?)
     }
 
     /// Runs what has come into the inbox, once however often that is told. An error is for the queue of failures.
@@ -226,14 +211,8 @@ impl<P: Platform> Engine<P> {
             return Err(Unstarted::Passed("it is neither a pipeline nor a text"));
         };
         let version = arrival.version.as_deref().unwrap_or(&arrival.tag);
-        let once = once_for(&["inbox", &self.settings.bucket, &arrival.key, version, &arrival.sequencer]);
-        // Before the object is read: it may be gone by now.
-        if let Some(run) = self.begun_before(&once).await? {
-            return Ok(Begun { run, existing: true });
-        }
-        let body = self.body_of(arrival, kind).await?;
-        let request = self.order(body, Some(folder(&arrival.key)), fetcher).await?;
-        Ok(self.begin_run(&request, Some(&once)).await?)
+        let once = Once::event(&["inbox", &self.settings.bucket, &arrival.key, version, &arrival.sequencer]);
+        self.start_order(Some(&once), Some(folder(&arrival.key)), fetcher, self.body_of(arrival, kind)).await
     }
 
     async fn body_of(&self, arrival: &Arrival, kind: Kind) -> Result<RunBody, Unstarted> {
@@ -293,13 +272,6 @@ fn utf8(key: &str, bytes: &[u8]) -> Result<String, Unstarted> {
     text.map_err(|_| Unstarted::bad("not_utf8", format!("{key} is not UTF-8 text"), "Save it as UTF-8."))
 }
 
-/// What one event asks for is one run.
-fn once_for(parts: &[&str]) -> Once {
-    // A line's end cannot stand in a key that a request carries: nobody else comes to this id.
-    let key = parts.join("\n");
-    Once { asked: ContentKey::digest(key.as_bytes()).to_string(), key }
-}
-
 fn folder(key: &str) -> &str {
     key.rfind('/').map_or("", |slash| &key[..=slash])
 }
@@ -345,13 +317,5 @@ mod tests {
         let long = format!("{INBOX}{}.yaml", "x".repeat(1_010));
         assert!(report_key(&long).len() < 100 && report_key(&long).starts_with(INBOX_ERRORS));
         assert!(!report_key("inbox/a.yaml").starts_with(INBOX));
-    }
-
-    #[test]
-    fn an_event_is_one_run_and_another_is_another() {
-        let once = |key, sequencer| once_for(&["inbox", "bucket", key, "tag", sequencer]);
-        assert_eq!(once("a", "1"), once("a", "1"));
-        assert_ne!(once("a", "1").key, once("a", "2").key);
-        assert_ne!(once("a", "1").key, once("b", "1").key);
     }
 }

@@ -2,7 +2,7 @@
 //! its media, which are uploads, objects beside the document, or https URLs.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fresco_ledger::traits::Objects;
@@ -32,8 +32,10 @@ pub struct BadOrder {
     pub code: &'static str,
     /// What is wrong.
     pub detail: String,
-    /// What to do; empty where the API's description says it.
+    /// What to do.
     pub advice: &'static str,
+    /// Whether it has not the form of an order, in contrast to one that names what cannot be.
+    pub malformed: bool,
 }
 
 /// Why there is no request.
@@ -47,20 +49,24 @@ pub enum OrderError {
     Failed(#[from] Failure),
 }
 
+/// What to do about an order that has not the form of one.
+pub const AS_DESCRIBED: &str = "Mend the request as /openapi.json describes it.";
+
 impl OrderError {
-    fn bad(code: &'static str, detail: impl Into<String>) -> Self {
-        OrderError::Bad(BadOrder { code, detail: detail.into(), advice: "" })
+    fn malformed(code: &'static str, detail: impl Into<String>) -> Self {
+        OrderError::Bad(BadOrder { code, detail: detail.into(), advice: AS_DESCRIBED, malformed: true })
     }
 }
 
-/// What fetches the media that orders name by URL.
+/// What fetches the media that orders name by URL, from public addresses only. Its client is made when it is first needed: few
+/// orders name URLs.
 #[derive(Clone, Default)]
-pub struct Fetcher(Option<Arc<Downloader>>);
+pub struct Fetcher(Arc<OnceLock<Option<Downloader>>>);
 
 impl Fetcher {
-    /// From public addresses only. One that cannot be made is said where it is needed.
-    pub fn new() -> Self {
-        Fetcher(Downloader::for_inputs(HostList::anywhere()).ok().map(Arc::new))
+    /// `None` where the client cannot be made.
+    fn downloader(&self) -> Option<&Downloader> {
+        self.0.get_or_init(|| Downloader::for_inputs(HostList::anywhere()).ok()).as_ref()
     }
 }
 
@@ -111,7 +117,7 @@ impl<P: Platform> Engine<P> {
             (Some(document @ Value::Object(_)), None) => {
                 Ok(serde_json::to_string_pretty(&document).unwrap_or_default())
             }
-            (Some(_), None) => Err(OrderError::bad(
+            (Some(_), None) => Err(OrderError::malformed(
                 "bad_json",
                 "`pipeline` has to be the document's text, or the document as an object",
             )),
@@ -120,10 +126,10 @@ impl<P: Platform> Engine<P> {
                 None => Err(no_upload(&id)),
             },
             (None, None) => {
-                Err(OrderError::bad("no_pipeline", "the request has neither `pipeline` nor `pipeline_upload`"))
+                Err(OrderError::malformed("no_pipeline", "the request has neither `pipeline` nor `pipeline_upload`"))
             }
             (Some(_), Some(_)) => {
-                Err(OrderError::bad("two_pipelines", "the request has both `pipeline` and `pipeline_upload`"))
+                Err(OrderError::malformed("two_pipelines", "the request has both `pipeline` and `pipeline_upload`"))
             }
         }
     }
@@ -134,7 +140,7 @@ impl<P: Platform> Engine<P> {
         mention: &Mention,
         until: Instant,
     ) -> Result<Result<InputMedia, MediaProblem>, Failure> {
-        let Some(downloader) = &fetcher.0 else {
+        let Some(downloader) = fetcher.downloader() else {
             return Ok(Err(input_problem("input_fetch", "URLs cannot be fetched here", "Upload it instead.")));
         };
         let bytes = match timeout_at(until, fetch_input(downloader, mention.kind, &mention.text)).await {
@@ -182,6 +188,7 @@ fn uploads(given: &BTreeMap<String, String>, mentions: &[Mention]) -> Result<BTr
                 code: "unused_media",
                 detail: format!("`media` has `{name}`, which the document does not name"),
                 advice: "Name it in the document (params.image), or leave it out.",
+                malformed: false,
             }));
         }
         uploads.insert(name.clone(), UploadId::parse(id).ok_or_else(|| no_upload(id))?);
@@ -195,5 +202,6 @@ fn no_upload(id: &str) -> OrderError {
         code: "bad_upload",
         detail: format!("`{shown}` is not the id of an upload"),
         advice: "Take the id that POST /uploads gave.",
+        malformed: false,
     })
 }

@@ -134,6 +134,9 @@ impl<P: Platform> Engine<P> {
         let record = ledger.run(run).await.map_err(failure)?;
         let record = record.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "there is no record of this run"))?;
         if record.status.is_final() {
+            if record.unannounced {
+                self.announce_closed(run).await?;
+            }
             return Ok(closed(record.status, record.failure));
         }
         let now = self.platform.clock().now();
@@ -171,11 +174,21 @@ impl<P: Platform> Engine<P> {
         // Before the run is closed: a call of report after that does nothing.
         self.leave_all(&steps).await?;
         crash::point(Point::ReportLeft);
-        // Before the record is closed, too, so that it is told at least once.
-        self.announce_end(&manifest).await?;
-        ledger.close_run(run, status, why.as_ref(), now).await.map_err(failure)?;
+        // Before the record is closed, too, so that it is told at least once. Where it cannot be told the record is closed all
+        // the same, and says so to the next call.
+        let announced = self.announce_end(&manifest).await;
+        ledger.close_run(run, status, why.as_ref(), announced.is_err(), now).await.map_err(failure)?;
         crash::point(Point::ReportClosed);
+        announced?;
         Ok(closed(status, why))
+    }
+
+    /// Tells what was not told when the run was closed.
+    async fn announce_closed(&self, run: &RunId) -> Result<(), Failure> {
+        let Some(json) = self.platform.objects().get(&manifest_key(run)).await.map_err(failure)? else { return Ok(()) };
+        let manifest =
+            serde_json::from_slice(&json).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
+        self.announce_end(&manifest).await
     }
 
     /// Whoever comes after is told.

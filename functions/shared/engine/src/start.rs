@@ -14,8 +14,10 @@ use fresco_pipeline::money::Money;
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
+use crate::order::{BadOrder, Fetcher, OrderError};
 use crate::platform::Platform;
 use crate::transact::failure;
+use crate::wire::RunBody;
 
 /// What a run was asked to do. It is kept beside the run's record, as `runs/<id>/request.json`.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,12 +100,24 @@ pub enum StartError {
     /// The document has problems.
     #[error("{0}")]
     Document(#[from] Problems),
+    /// The order is wrong, apart from its document.
+    #[error("{0}")]
+    Order(BadOrder),
     /// Something else was asked under the same idempotency key.
     #[error("another request was made under this idempotency key; take a new one")]
     OtherRequest,
     /// It could not be written.
     #[error("{0}")]
     Failed(#[from] Failure),
+}
+
+impl From<OrderError> for StartError {
+    fn from(error: OrderError) -> Self {
+        match error {
+            OrderError::Bad(bad) => StartError::Order(bad),
+            OrderError::Failed(failure) => StartError::Failed(failure),
+        }
+    }
 }
 
 /// What makes a request the same as one before: the run's id comes of `key`, and `asked` is the hash of everything that was
@@ -116,6 +130,22 @@ pub struct Once {
     pub asked: String,
 }
 
+impl Once {
+    /// What an event asks for, told apart by these parts: it is one run, however often it is told.
+    pub(crate) fn event(parts: &[&str]) -> Self {
+        // A line's end cannot stand in a key that a request carries: nobody else comes to this id.
+        let key = parts.join("\n");
+        Once { asked: ContentKey::digest(key.as_bytes()).to_string(), key }
+    }
+
+    /// The run: the same for ever.
+    pub(crate) fn run(&self) -> Result<RunId, Failure> {
+        let hash = ContentKey::digest(self.key.as_bytes());
+        let digits = hash.as_str().get(..40).unwrap_or_default();
+        RunId::parse(format!("once-{digits}")).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))
+    }
+}
+
 /// A run that is recorded and whose execution is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Begun {
@@ -126,42 +156,70 @@ pub struct Begun {
 }
 
 impl<P: Platform> Engine<P> {
-    /// Checks, records and starts a run: what every way in does. Asked again under the same key it gives the same run, and
-    /// starts it if whoever recorded it did not come so far.
-    pub async fn begin_run(&self, request: &RunRequest, once: Option<&Once>) -> Result<Begun, StartError> {
-        let Some(once) = once else {
-            let run = self.record_run(request).await?;
-            self.platform.executions().start(&run).await.map_err(failure)?;
-            return Ok(Begun { run, existing: false });
-        };
-        if let Some(run) = self.begun_before(once).await? {
+    /// What every way in does with an order: it becomes a request, and that a run. Asked again under the same key it gives
+    /// the same run; `body` and what it names are not looked at then, and may be gone.
+    pub async fn start_order<E: From<StartError>>(
+        &self,
+        once: Option<&Once>,
+        beside: Option<&str>,
+        fetcher: &Fetcher,
+        body: impl Future<Output = Result<RunBody, E>> + Send,
+    ) -> Result<Begun, E> {
+        if let Some(once) = once
+            && let Some(run) = self.begun_before(once).await?
+        {
             return Ok(Begun { run, existing: true });
         }
-        let run = id_of_key(&once.key)?;
+        let request = self.order(body.await?, beside, fetcher).await.map_err(StartError::from)?;
+        Ok(match once {
+            Some(once) => self.begin_once(&request, once).await?,
+            None => Begun { run: self.begin_run(&request).await?, existing: false },
+        })
+    }
+
+    /// Checks, records and starts a run.
+    pub async fn begin_run(&self, request: &RunRequest) -> Result<RunId, StartError> {
+        let run = self.record_run(request).await?;
+        if let Err(cause) = self.platform.executions().start(&run).await.map_err(failure) {
+            // Nobody hears of this run and nothing will run it: it is not to be listed as running for ever.
+            let now = self.platform.clock().now();
+            let ledger = self.platform.ledger();
+            if let Err(error) = ledger.close_run(&run, RunStatus::Failed, Some(&cause), false, now).await {
+                tracing::warn!(run.id = %run, error.name = %error.0.name, error.message = error.0.message, "run not closed");
+            }
+            return Err(cause.into());
+        }
+        Ok(run)
+    }
+
+    /// The same once for a key; nobody had begun it a moment ago.
+    async fn begin_once(&self, request: &RunRequest, once: &Once) -> Result<Begun, StartError> {
+        let run = once.run()?;
         let request = RunRequest { asked: once.asked.clone(), ..request.clone() };
         let existing = !self.record_as(&run, &request, true).await?;
-        self.start_once(&run).await?;
+        if !existing {
+            self.platform.executions().start(&run).await.map_err(failure)?;
+        } else if let Some(row) = self.platform.ledger().run(&run).await.map_err(failure)? {
+            self.start_recorded(&row).await?;
+        }
         Ok(Begun { run, existing })
     }
 
     /// The run that was begun under this key, if there is one.
-    pub async fn begun_before(&self, once: &Once) -> Result<Option<RunId>, StartError> {
-        let run = id_of_key(&once.key)?;
-        if self.platform.ledger().run(&run).await.map_err(failure)?.is_none() {
-            return Ok(None);
-        }
+    async fn begun_before(&self, once: &Once) -> Result<Option<RunId>, StartError> {
+        let run = once.run()?;
+        let Some(row) = self.platform.ledger().run(&run).await.map_err(failure)? else { return Ok(None) };
         if self.request_of(&run).await?.asked != once.asked {
             return Err(StartError::OtherRequest);
         }
-        self.start_once(&run).await?;
+        self.start_recorded(&row).await?;
         Ok(Some(run))
     }
 
     /// Whoever recorded the run may have ended before it was started; starting twice is starting once.
-    async fn start_once(&self, run: &RunId) -> Result<(), Failure> {
-        let row = self.platform.ledger().run(run).await.map_err(failure)?;
-        if row.is_none_or(|row| !row.status.is_final() && row.bound_at.is_none()) {
-            self.platform.executions().start(run).await.map_err(failure)?;
+    async fn start_recorded(&self, row: &RunRow) -> Result<(), Failure> {
+        if !row.status.is_final() && row.bound_at.is_none() {
+            self.platform.executions().start(&row.id).await.map_err(failure)?;
         }
         Ok(())
     }
@@ -206,19 +264,13 @@ impl<P: Platform> Engine<P> {
             created_at: now,
             ended_at: None,
             bound_at: None,
+            unannounced: false,
             steps: 0,
             failure: None,
             export: checked.export,
         };
         Ok(self.platform.ledger().create_run(&row).await.map_err(failure)?)
     }
-}
-
-/// The run of an idempotency key: the same for ever.
-fn id_of_key(key: &str) -> Result<RunId, Failure> {
-    let hash = ContentKey::digest(key.as_bytes());
-    let digits = hash.as_str().get(..40).unwrap_or_default();
-    RunId::parse(format!("once-{digits}")).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))
 }
 
 /// An id that sorts by time and reads as one: `20261123t235501-4f2a9c0b17`.
@@ -232,6 +284,14 @@ fn new_run_id(now: Millis, random: &str) -> Result<RunId, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_is_one_run_and_another_is_another() {
+        let once = |key, sequencer| Once::event(&["inbox", "bucket", key, "tag", sequencer]);
+        assert_eq!(once("a", "1").run(), once("a", "1").run());
+        assert_ne!(once("a", "1").run(), once("a", "2").run());
+        assert_ne!(once("a", "1").run(), once("b", "1").run());
+    }
 
     #[test]
     fn run_ids_sort_by_time() {

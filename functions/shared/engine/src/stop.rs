@@ -49,7 +49,8 @@ impl<P: Platform> Engine<P> {
         // A list of what is to be done: a stream that borrows from each would not be `Send`.
         let ends: Vec<_> = running.filter_map(|step| Some(self.let_go(run, step, step.key.as_ref()?))).collect();
         let ends: Vec<Cancelled> = stream::iter(ends).buffer_unordered(AT_ONCE).try_collect().await?;
-        let count = |end: Cancelled| u32::try_from(ends.iter().filter(|found| **found == end).count());
+        let count =
+            |end: Cancelled| u32::try_from(ends.iter().filter(|found| **found == end).count()).unwrap_or(u32::MAX);
         let record = ledger.run(run).await.map_err(failure)?;
         let record = record.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "there is no record of this run"))?;
         let done = steps.iter().filter(|step| step.state == StepState::Done).count();
@@ -57,8 +58,8 @@ impl<P: Platform> Engine<P> {
             run_id: run.clone(),
             was_running,
             done: u32::try_from(done).unwrap_or(u32::MAX),
-            going_on: count(Cancelled::GoesOn).unwrap_or(u32::MAX),
-            cancelled: count(Cancelled::Asked).unwrap_or(u32::MAX),
+            going_on: count(Cancelled::GoesOn),
+            cancelled: count(Cancelled::Asked),
             spent: record.settled,
             held: record.held,
         })

@@ -140,11 +140,8 @@ impl<P: Platform> Engine<P> {
             Ok(info) => kept_as(kind, info),
             Err(why) => return Ok(Err(input_problem("input_kind", why.message, advice))),
         };
-        // Over what is there: it is the same, and its age begins anew. The second copy gives it its own media type: it may have
-        // been sent with another.
-        if !objects.copy(key, Some(&tag), &self.settings.bucket, &media.key).await.map_err(failure)?
-            || !objects.renew(&media.key, &media.content_type).await.map_err(failure)?
-        {
+        // Over what is there: it is the same, and its age begins anew. It may have been sent with another media type.
+        if !objects.keep(key, &tag, &media.key, &media.content_type).await.map_err(failure)? {
             return Ok(Err(gone()));
         }
         self.note_bytes(i64::try_from(media.bytes).unwrap_or(i64::MAX)).await;

@@ -366,6 +366,9 @@ pub struct ProblemView {
     pub problems: Vec<DocumentProblem>,
 }
 
+/// What to do about a document with problems.
+pub const MEND_PROBLEMS: &str = "Mend what `problems` lists. Nothing was started and nothing was spent.";
+
 /// A problem of a pipeline document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DocumentProblem {

@@ -4,6 +4,8 @@
 use crate::rows::Millis;
 
 const DAY: Millis = 86_400_000;
+/// Records of runs are kept for 90 days: the month of now and so many before it.
+pub(crate) const RECORD_MONTHS: u32 = 3;
 
 /// A month of a year, in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

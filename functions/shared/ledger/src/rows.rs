@@ -357,6 +357,8 @@ pub struct RunRow {
     pub failure: Option<Failure>,
     /// Where its outputs are copied to when it ends, as the document says.
     pub export: Option<Export>,
+    /// It ended, and that could not be announced.
+    pub unannounced: bool,
 }
 
 /// Where a step is.

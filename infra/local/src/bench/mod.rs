@@ -159,7 +159,7 @@ impl From<StartError> for BenchError {
         match error {
             StartError::Document(problems) => BenchError::Document(problems.to_string()),
             StartError::Failed(failure) => BenchError::Failed(failure),
-            StartError::OtherRequest => BenchError::Unexpected("no run here has an idempotency key"),
+            StartError::Order(_) | StartError::OtherRequest => BenchError::Unexpected("a bench's runs are no orders"),
         }
     }
 }
@@ -215,7 +215,7 @@ fn transitions_of(layout: &Layout) -> Result<Transitions, BenchError> {
 impl Bench {
     /// Starts a run beside the API, so that what is counted is the run alone.
     async fn begin(&self, request: &RunRequest) -> Result<RunId, BenchError> {
-        Ok(self.keeper.engine().begin_run(request, None).await?.run)
+        Ok(self.keeper.engine().begin_run(request).await?)
     }
 
     async fn measure(&self, options: &Options, begun: Instant) -> Result<Outcome, BenchError> {

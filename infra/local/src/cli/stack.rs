@@ -73,13 +73,13 @@ pub(super) async fn kept(output: &Output, place: &Place) -> Result<Kept, Ended> 
 /// The API that a command asks, and the stack on this machine if it is one: it ends with this.
 pub(super) struct Asked {
     pub(super) api: Api,
-    _stack: Option<Stack>,
+    stack: Option<Stack>,
 }
 
 impl Asked {
     /// Whether the stack is there when the command has ended.
     pub(super) fn stays(&self) -> bool {
-        self._stack.as_ref().is_none_or(Stack::attached)
+        self.stack.as_ref().is_none_or(Stack::attached)
     }
 }
 
@@ -89,11 +89,11 @@ pub(super) async fn asked(output: &Output, place: &Place, args: &SimulatorArgs) 
         let config = fresco_ledger::aws::connect().await;
         let outputs = stack::deployed(config.config(), name).await?;
         let base = outputs.get("ApiEndpoint").cloned().unwrap_or_default();
-        return Ok(Asked { api: Api::new(config.config(), &base)?, _stack: None });
+        return Ok(Asked { api: Api::new(config.config(), &base)?, stack: None });
     }
     let stack = start_with(output, place, args, false).await?;
     let api = Api::new(&stack::aws_config(&stack), &stack.api_url())?;
-    Ok(Asked { api, _stack: Some(stack) })
+    Ok(Asked { api, stack: Some(stack) })
 }
 
 /// The same for commands that have no simulator to set up.

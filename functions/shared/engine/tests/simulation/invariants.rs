@@ -204,6 +204,7 @@ pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
     let jobs = world.state().jobs.clone();
     let attempts = world.memory.all_attempts();
     paid_once(world, &jobs, &attempts);
+    let announced = world.memory.announced();
     for run in world.memory.all_runs() {
         let spent =
             attempts.iter().filter(|row| row.hold.run == run.id).map(|row| spent(world, row, &jobs)).sum::<Money>();
@@ -212,6 +213,11 @@ pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
             format!("(c) {} settled {} and its attempts cost {spent}", run.id, run.settled)
         });
         world.require(run.status.is_final(), || format!("(d) {} was not closed", run.id));
+        let told = announced.iter().filter(|(_, detail)| detail.contains(run.id.as_str())).count();
+        world.require(told > 0, || format!("(d) the end of {} was not announced", run.id));
+        if run.unannounced {
+            world.count("announced late");
+        }
     }
     for step in world.memory.all_steps() {
         let decided = match step.state {

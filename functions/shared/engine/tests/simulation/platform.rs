@@ -276,9 +276,11 @@ impl Runs for Sim {
         id: &RunId,
         status: RunStatus,
         cause: Option<&Failure>,
+        unannounced: bool,
         now: Millis,
     ) -> Result<bool, StoreError> {
-        self.ledger("close run", || format!("{id} {status:?}"), self.0.memory.close_run(id, status, cause, now)).await
+        let about = || format!("{id} {status:?} unannounced {unannounced}");
+        self.ledger("close run", about, self.0.memory.close_run(id, status, cause, unannounced, now)).await
     }
 }
 
@@ -322,8 +324,11 @@ impl Objects for Sim {
         };
         self.storage("renew", key, effect).await
     }
-    async fn copy(&self, key: &str, tag: Option<&str>, bucket: &str, to: &str) -> Result<bool, StoreError> {
-        self.storage("copy", key, self.0.memory.copy(key, tag, bucket, to)).await
+    async fn keep(&self, key: &str, tag: &str, to: &str, content_type: &str) -> Result<bool, StoreError> {
+        self.storage("keep", key, self.0.memory.keep(key, tag, to, content_type)).await
+    }
+    async fn copy(&self, key: &str, bucket: &str, to: &str) -> Result<bool, StoreError> {
+        self.storage("copy", key, self.0.memory.copy(key, bucket, to)).await
     }
     async fn upload(&self, key: &str, content_type: &str) -> Result<MemoryUpload, StoreError> {
         self.storage("upload", key, self.0.memory.upload(key, content_type)).await

@@ -299,7 +299,7 @@ impl Scheduler {
         let run = match recorded {
             Ok(run) => run,
             Err(StartError::Document(problems)) => panic!("the scenario's document is wrong: {problems}"),
-            Err(StartError::OtherRequest) => panic!("no run here has a key"),
+            Err(error @ (StartError::Order(_) | StartError::OtherRequest)) => panic!("no run here is ordered: {error}"),
             Err(StartError::Failed(cause)) => panic!("nothing fails here: {cause}"),
         };
         let row = self.world.memory.all_runs().into_iter().find(|row| row.id == run).expect("it was recorded");

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::copy_object::builders::CopyObjectFluentBuilder;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, MetadataDirective, ObjectIdentifier};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use bytes::Bytes;
 use fresco_pipeline::error::{ErrorName, Failure};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{S3Upload, SdkError, code, describe, status};
 use crate::traits::{ListedObject, Matching, ObjectHead, Objects, PutLink, StoreError};
@@ -52,18 +54,16 @@ pub(super) fn failed<E: ProvideErrorMetadata>(operation: &str, error: &SdkError<
     StoreError(Failure::new(name, describe(&format!("S3 {operation}"), error)))
 }
 
-/// `bucket/key` as the copied object is named in a header. Keys of the stack are of plain characters only.
+/// What stands as it is in the name of an object that is copied.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// `bucket/key` as the copied object is named in a header: URL-encoded. Files of an inbox have any name.
 fn copy_source(bucket: &str, key: &str) -> String {
-    format!("{bucket}/{key}")
+    format!("{bucket}/{}", utf8_percent_encode(key, PLAIN))
 }
 
-fn copied(
-    answer: Result<
-        aws_sdk_s3::operation::copy_object::CopyObjectOutput,
-        SdkError<aws_sdk_s3::operation::copy_object::CopyObjectError>,
-    >,
-) -> Result<bool, StoreError> {
-    match answer {
+async fn copied(copy: CopyObjectFluentBuilder) -> Result<bool, StoreError> {
+    match copy.send().await {
         Ok(_) => Ok(true),
         Err(error) if matches!(code(&error), Some("NoSuchKey" | "PreconditionFailed")) => Ok(false),
         // It will not be there for being asked again.
@@ -190,16 +190,19 @@ impl Objects for S3Objects {
 
     async fn renew(&self, key: &str, content_type: &str) -> Result<bool, StoreError> {
         // S3 copies an object onto itself only if something about it is replaced.
-        let source = copy_source(&self.bucket, key);
-        let copy = self.client.copy_object().bucket(&self.bucket).key(key).copy_source(source);
-        let copy = copy.metadata_directive(MetadataDirective::Replace).content_type(content_type);
-        copied(copy.send().await)
+        let copy = self.client.copy_object().bucket(&self.bucket).key(key).copy_source(copy_source(&self.bucket, key));
+        copied(copy.metadata_directive(MetadataDirective::Replace).content_type(content_type)).await
     }
 
-    async fn copy(&self, key: &str, tag: Option<&str>, bucket: &str, to: &str) -> Result<bool, StoreError> {
+    async fn keep(&self, key: &str, tag: &str, to: &str, content_type: &str) -> Result<bool, StoreError> {
+        let copy = self.client.copy_object().bucket(&self.bucket).key(to).copy_source(copy_source(&self.bucket, key));
+        let copy = copy.metadata_directive(MetadataDirective::Replace).content_type(content_type);
+        copied(copy.copy_source_if_match(tag)).await
+    }
+
+    async fn copy(&self, key: &str, bucket: &str, to: &str) -> Result<bool, StoreError> {
         let source = copy_source(&self.bucket, key);
-        let copy = self.client.copy_object().bucket(bucket).key(to).copy_source(source);
-        copied(copy.set_copy_source_if_match(tag.map(str::to_owned)).send().await)
+        copied(self.client.copy_object().bucket(bucket).key(to).copy_source(source)).await
     }
 
     async fn put_link(&self, key: &str, bytes: u64, content_type: &str, seconds: u64) -> Result<PutLink, StoreError> {

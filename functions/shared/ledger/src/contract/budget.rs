@@ -73,7 +73,7 @@ pub async fn a_hold_needs_a_run_that_goes_on_and_its_money(store: &(impl Entries
     assert_eq!(commit(store, "a", hold("stopped", 101)).await, Err(CommitError::RunStopped));
 
     store.create_run(&run("ended", 100)).await.unwrap();
-    assert!(store.close_run(&run_id("ended"), RunStatus::Partial, None, NOW).await.unwrap());
+    assert!(store.close_run(&run_id("ended"), RunStatus::Partial, None, false, NOW).await.unwrap());
     assert_eq!(commit(store, "a", hold("ended", 100)).await, Err(CommitError::RunStopped));
 
     store.create_run(&run("rich", Money::UNLIMITED.as_micros())).await.unwrap();
@@ -87,7 +87,7 @@ pub async fn a_settlement_needs_the_run_only(store: &(impl Entries + Runs)) {
     commit(store, "a", hold("one", 100)).await.unwrap();
     store.stop_run(&run_id("one")).await.unwrap();
     commit(store, "a", settle("one", 30, 30)).await.unwrap();
-    store.close_run(&run_id("one"), RunStatus::Stopped, None, NOW).await.unwrap();
+    store.close_run(&run_id("one"), RunStatus::Stopped, None, false, NOW).await.unwrap();
     commit(store, "a", settle("one", 70, 20)).await.unwrap();
     assert_eq!(account(store, "one").await, (50, 0, 50));
     assert_eq!(commit(store, "a", settle("none", 1, 1)).await, Err(CommitError::RunMissing));

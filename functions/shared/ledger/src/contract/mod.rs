@@ -86,6 +86,7 @@ macro_rules! objects_contract {
             a_listing_goes_on_behind_a_key,
             removing_takes_what_is_named,
             renewing_leaves_the_content,
+            keeping_takes_the_object_that_is_meant,
         ]);
     };
 }

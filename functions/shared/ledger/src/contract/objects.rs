@@ -171,3 +171,19 @@ pub async fn renewing_leaves_the_content(store: &impl Objects) {
         assert!(store.head(&key).await.unwrap().unwrap().modified_at >= before);
     }
 }
+
+/// Only the object that was looked at, whatever its name is.
+pub async fn keeping_takes_the_object_that_is_meant(store: &impl Objects) {
+    let (key, bytes) = (new_key("a name, ü+1 & 50%"), content(100));
+    let to = new_key("kept");
+    assert!(!store.keep(&key, "\"any\"", &to, "image/png").await.unwrap(), "of nothing");
+    upload(store, &key, &bytes).await;
+    let tag = store.scan(&key, &mut |_| {}).await.unwrap().unwrap();
+    assert!(!store.keep(&key, "\"another\"", &to, "image/png").await.unwrap());
+    assert_eq!(store.head(&to).await.unwrap(), None);
+    for _ in 0..2 {
+        assert!(store.keep(&key, &tag, &to, "image/png").await.unwrap());
+        is(store, &to, &bytes).await;
+        is(store, &key, &bytes).await;
+    }
+}

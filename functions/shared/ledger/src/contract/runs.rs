@@ -124,21 +124,23 @@ pub async fn a_run_is_stopped_while_it_runs(store: &impl Runs) {
     assert_eq!(store.run(&run_id("one")).await.unwrap(), Some(stopped));
 
     store.create_run(&run("two", 100)).await.unwrap();
-    store.close_run(&run_id("two"), RunStatus::Succeeded, None, NOW).await.unwrap();
+    store.close_run(&run_id("two"), RunStatus::Succeeded, None, false, NOW).await.unwrap();
     assert!(!store.stop_run(&run_id("two")).await.unwrap());
     assert!(!store.run(&run_id("two")).await.unwrap().unwrap().stop);
 }
 
 /// The first to close it says how it ended.
 pub async fn a_run_is_closed_once(store: &impl Runs) {
-    assert!(!store.close_run(&run_id("one"), RunStatus::Failed, None, NOW).await.unwrap());
+    assert!(!store.close_run(&run_id("one"), RunStatus::Failed, None, false, NOW).await.unwrap());
     assert_eq!(store.run(&run_id("one")).await.unwrap(), None);
     store.create_run(&run("one", 100)).await.unwrap();
     let why = failure("no plan");
-    assert!(store.close_run(&run_id("one"), RunStatus::Failed, Some(&why), NOW + 1).await.unwrap());
-    assert!(!store.close_run(&run_id("one"), RunStatus::Succeeded, None, NOW + 2).await.unwrap());
-    let closed = RunRow { status: RunStatus::Failed, failure: Some(why), ended_at: Some(NOW + 1), ..run("one", 100) };
-    assert_eq!(store.run(&run_id("one")).await.unwrap(), Some(closed));
+    assert!(store.close_run(&run_id("one"), RunStatus::Failed, Some(&why), true, NOW + 1).await.unwrap());
+    assert!(!store.close_run(&run_id("one"), RunStatus::Succeeded, None, false, NOW + 2).await.unwrap());
+    let closed = store.run(&run_id("one")).await.unwrap().unwrap();
+    assert!(closed.unannounced);
+    let (failure, ended_at) = (Some(why), Some(NOW + 1));
+    assert_eq!(closed, RunRow { status: RunStatus::Failed, failure, ended_at, unannounced: true, ..run("one", 100) });
 }
 
 /// Those that have not ended, whenever within the life of records they were written.
@@ -147,7 +149,7 @@ pub async fn open_runs_are_those_that_have_not_ended(store: &impl Runs) {
     for (name, created_at) in [("old", old), ("new", NOW), ("over", NOW), ("stopping", NOW)] {
         store.create_run(&RunRow { created_at, ..run(name, 0) }).await.unwrap();
     }
-    store.close_run(&run_id("over"), RunStatus::Failed, None, NOW).await.unwrap();
+    store.close_run(&run_id("over"), RunStatus::Failed, None, false, NOW).await.unwrap();
     store.stop_run(&run_id("stopping")).await.unwrap();
     let mut open: Vec<RunId> = store.open_runs(NOW).await.unwrap().into_iter().map(|run| run.id).collect();
     open.sort();

@@ -86,6 +86,7 @@ pub(super) fn run(item: &Item) -> Result<RunRow, StoreError> {
         steps: item.number("steps")?,
         failure: item.maybe_json("failure")?,
         export: item.maybe_text("export")?.map(|export| item.id("export", export)).transpose()?,
+        unannounced: item.flag_or_no("unannounced")?,
     })
 }
 

@@ -151,6 +151,9 @@ pub(super) fn run(run: &RunRow) -> Result<Item, StoreError> {
     if let Some(export) = &run.export {
         put("export", text(export.to_string()));
     }
+    if run.unannounced {
+        put("unannounced", flag(true));
+    }
     put(EXPIRES_AT, expiry(run.created_at, RUN_DAYS));
     Ok(item)
 }

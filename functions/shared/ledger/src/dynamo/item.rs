@@ -102,6 +102,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A flag that is written only where it is set.
+    pub(super) fn flag_or_no(&self, name: &str) -> Result<bool, StoreError> {
+        if self.item.contains_key(name) { self.flag(name) } else { Ok(false) }
+    }
+
     pub(super) fn json<T: DeserializeOwned>(&self, name: &str) -> Result<T, StoreError> {
         self.maybe_json(name)?.ok_or_else(|| self.bad(name))
     }

@@ -9,12 +9,10 @@ use super::commit::unbuilt;
 use super::expression::Expression;
 use super::item::{VERSION, flag, json, number, text, word};
 use super::{Dynamo, EXPIRES_AT, Item, SK, decode, encode, failed};
-use crate::month::Month;
+use crate::month::{Month, RECORD_MONTHS};
 use crate::rows::{Asker, Millis, Ready, RunRow, RunStatus, Source, StepRow};
 use crate::traits::{ListPlace, Runs, Signing, StoreError};
 
-/// Records of runs are kept for 90 days: the month of now and so many before it.
-const RECORD_MONTHS: u32 = 3;
 /// The attribute of a pipeline's row that names its last run.
 const RUN_OF: &str = "run";
 /// The run is there and has not ended.
@@ -166,12 +164,14 @@ impl Runs for Dynamo {
         id: &RunId,
         status: RunStatus,
         failure: Option<&Failure>,
+        unannounced: bool,
         now: Millis,
     ) -> Result<bool, StoreError> {
         let write = Expression::new()
             .set("status", word(status)?)
             .set("ended_at", number(now))
             .set_or_remove("failure", failure.map(json).transpose()?)
+            .set_or_remove("unannounced", unannounced.then(|| flag(true)))
             .only_if(RUNNING)
             .with("running", word(RunStatus::Running)?);
         Ok(self.update(&encode::run_pk(id), encode::RUN, write).await?.is_some())

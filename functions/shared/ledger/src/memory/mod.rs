@@ -174,11 +174,6 @@ impl Memory {
         self.lock().exported.clone()
     }
 
-    /// The runs whose execution was started.
-    pub fn all_started(&self) -> BTreeSet<RunId> {
-        self.lock().started.clone()
-    }
-
     /// What was announced, by kind and detail.
     pub fn announced(&self) -> Vec<(String, String)> {
         self.lock().announced.clone()

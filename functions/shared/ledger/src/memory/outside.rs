@@ -113,12 +113,20 @@ impl Objects for Memory {
         Ok(true)
     }
 
-    async fn copy(&self, key: &str, tag: Option<&str>, bucket: &str, to: &str) -> Result<bool, StoreError> {
+    async fn keep(&self, key: &str, tag: &str, to: &str, content_type: &str) -> Result<bool, StoreError> {
+        let modified_at = self.now();
+        let mut state = self.lock();
+        let object = state.objects.get(key).filter(|object| tag_of(&object.bytes) == tag);
+        let Some(bytes) = object.map(|object| object.bytes.clone()) else { return Ok(false) };
+        let object = StoredObject { bytes, content_type: content_type.to_owned(), modified_at };
+        state.objects.insert(to.to_owned(), object);
+        Ok(true)
+    }
+
+    async fn copy(&self, key: &str, bucket: &str, to: &str) -> Result<bool, StoreError> {
         let now = self.now();
         let mut state = self.lock();
-        let object =
-            state.objects.get(key).filter(|object| tag.is_none_or(|tag| tag_of(&object.bytes) == tag)).cloned();
-        let Some(object) = object else { return Ok(false) };
+        let Some(object) = state.objects.get(key).cloned() else { return Ok(false) };
         state.exported.insert(format!("{bucket}/{to}"), StoredObject { modified_at: now, ..object });
         Ok(true)
     }

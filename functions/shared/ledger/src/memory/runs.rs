@@ -4,7 +4,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
 
 use super::Memory;
-use crate::month::Month;
+use crate::month::{Month, RECORD_MONTHS};
 use crate::rows::{Asker, Millis, Ready, RunRow, RunStatus, Source, StepRow, StepState};
 use crate::traits::{ListPlace, Runs, StoreError};
 
@@ -23,7 +23,7 @@ impl Runs for Memory {
     }
 
     async fn list_runs(&self, limit: u32, behind: Option<&ListPlace>, now: Millis) -> Result<Vec<RunRow>, StoreError> {
-        let first = Month::of(now).back(3);
+        let first = Month::of(now).back(RECORD_MONTHS);
         let is_listed = |run: &&RunRow| {
             let place = ListPlace { created_at: run.created_at, run: run.id.clone() };
             (first..=Month::of(now)).contains(&Month::of(run.created_at)) && behind.is_none_or(|behind| place < *behind)
@@ -145,12 +145,14 @@ impl Runs for Memory {
         id: &RunId,
         status: RunStatus,
         failure: Option<&Failure>,
+        unannounced: bool,
         now: Millis,
     ) -> Result<bool, StoreError> {
         let mut state = self.lock();
         let Some(run) = state.runs.get_mut(id).filter(|run| !run.status.is_final()) else { return Ok(false) };
         run.status = status;
         run.failure = failure.cloned();
+        run.unannounced = unannounced;
         run.ended_at = Some(now);
         Ok(true)
     }

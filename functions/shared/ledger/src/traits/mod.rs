@@ -310,12 +310,13 @@ pub trait Runs: Send + Sync {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Sets the stop flag; whether the run was there and running.
     fn stop_run(&self, id: &RunId) -> impl Future<Output = Result<bool, StoreError>> + Send;
-    /// Closes the run; whether it was running.
+    /// Closes the run; whether it was running. `unannounced` says that its end has still to be told.
     fn close_run(
         &self,
         id: &RunId,
         status: RunStatus,
         failure: Option<&Failure>,
+        unannounced: bool,
         now: Millis,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }

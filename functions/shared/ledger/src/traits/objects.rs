@@ -100,15 +100,17 @@ pub trait Objects: Send + Sync {
     fn remove(&self, keys: &[String]) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Writes an object over itself, so that its age begins anew; whether there is one. Its media type has to be given.
     fn renew(&self, key: &str, content_type: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
-    /// Copies an object into a bucket that may be another, over what is there; whether there is such an object, with this
-    /// entity tag where one is given.
-    fn copy(
+    /// Copies the object with this entity tag to another key, over what is there, as an object of this media type; whether
+    /// there is such an object.
+    fn keep(
         &self,
         key: &str,
-        tag: Option<&str>,
-        bucket: &str,
+        tag: &str,
         to: &str,
+        content_type: &str,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// Copies an object into a bucket that may be another, over what is there; whether there is one.
+    fn copy(&self, key: &str, bucket: &str, to: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// A link by which anyone can write the object for so many seconds, once, with exactly so many bytes and this media type;
     /// and the headers that have to go with it. What was looked at stays what it is. The link is a secret.
     fn put_link(
