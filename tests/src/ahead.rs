@@ -45,6 +45,7 @@ impl Platform for Ahead {
     type Tokens = <AwsPlatform as Platform>::Tokens;
     type Executions = <AwsPlatform as Platform>::Executions;
     type Announcements = <AwsPlatform as Platform>::Announcements;
+    type Timers = <AwsPlatform as Platform>::Timers;
     type HandOver = <AwsPlatform as Platform>::HandOver;
     type Media = <AwsPlatform as Platform>::Media;
     type Clock = Later;
@@ -67,6 +68,10 @@ impl Platform for Ahead {
 
     fn announcements(&self) -> &Self::Announcements {
         self.platform.announcements()
+    }
+
+    fn timers(&self) -> &Self::Timers {
+        self.platform.timers()
     }
 
     fn hand_over(&self) -> &Self::HandOver {

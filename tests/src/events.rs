@@ -60,6 +60,24 @@ impl World {
         serde_json::from_str(body).expect("JSON")
     }
 
+    /// The timers of schedules that the scheduler has.
+    pub async fn timers(&self) -> Vec<Value> {
+        let group = self.output("ScheduleGroupName");
+        let answer = self.scheduler(&format!("/schedules?ScheduleGroup={group}")).await;
+        answer["Schedules"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// A timer whole, as it was listed.
+    pub async fn timer(&self, listed: &Value) -> Value {
+        let (name, group) = (listed["Name"].as_str().expect("a name"), self.output("ScheduleGroupName"));
+        self.scheduler(&format!("/schedules/{name}?groupName={group}")).await
+    }
+
+    async fn scheduler(&self, path: &str) -> Value {
+        let answer = self.aws_request(Method::GET, "scheduler", path).send().await.expect("an answer");
+        answer.json().await.expect("JSON")
+    }
+
     /// Calls the trigger function with an event: what it answers.
     pub async fn trigger(&self, event: &Value) -> Value {
         let path = format!("/2015-03-31/functions/{}/invocations", self.output("TriggerFunctionName"));

@@ -130,8 +130,8 @@ async fn an_event_is_a_request() {
     let failure = world.next_failure().await;
     assert_eq!(failure["requestPayload"]["detail"]["pipeline"], "steps: [{ type: poem }]");
     let reason = failure["responsePayload"]["errorMessage"].as_str().unwrap_or_default();
-    assert!(reason.contains("document_invalid") && reason.contains("poem"), "{failure}");
-    assert_eq!(failure["responsePayload"]["errorType"], "Input.Invalid");
+    assert!(reason.contains("unknown_type") && reason.contains("poem"), "{failure}");
+    assert_eq!(failure["responsePayload"]["errorType"], "Document.Invalid");
 }
 
 /// The same event again, later, and after the object is gone: the same run.

@@ -58,11 +58,7 @@ fn of(run: &RunRow, steps: &[StepRow]) -> Vec<EventView> {
         }
     }
     if let (true, Some(at)) = (run.status.is_final(), run.ended_at) {
-        let ended = Happened::RunEnded {
-            run_id,
-            status: show::state(run.status),
-            failure: run.failure.as_ref().map(show::cause),
-        };
+        let ended = Happened::RunEnded { run_id, status: run.status, failure: run.failure.as_ref().map(show::cause) };
         events.push(event("ended", at, ended));
     }
     // Stable: of one time, in the order of cause and effect. The end is the last whatever a clock says.
@@ -79,8 +75,8 @@ fn of_step(run_id: &str, step: &StepRow) -> Vec<EventView> {
         run_id: run_id.to_owned(),
         step: step.plan.name.to_string(),
         model: step.plan.model.clone(),
-        state: show::phase(state),
-        source: step.source.map(show::origin),
+        state,
+        source: step.source,
         took_ms,
         failure: step.failure.as_ref().filter(|_| state == StepState::Failed).map(show::cause),
     };

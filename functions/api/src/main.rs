@@ -11,6 +11,7 @@ mod plans;
 mod problem;
 mod routes;
 mod runs;
+mod schedules;
 mod show;
 mod signature;
 #[cfg(test)]

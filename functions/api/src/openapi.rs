@@ -4,7 +4,8 @@
 use axum::Json;
 use fresco_engine::Preview;
 use fresco_engine::wire::{
-    EventView, ModelView, ProblemView, RunAccepted, RunBody, RunPage, RunView, StopView, UploadBody, UploadView,
+    EventView, ModelView, ProblemView, RunAccepted, RunBody, RunPage, RunView, SchedulePage, StopView, UploadBody,
+    UploadView,
 };
 use fresco_pipeline::catalogue::StepType;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
@@ -296,6 +297,14 @@ fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
                 json!({ "type": "string", "enum": types }),
             )],
             Answer::Json(200, "The models.", schemas.subschema_for::<Vec<ModelView>>()),
+            &[400],
+        ),
+        get(
+            "/schedules",
+            "listSchedules",
+            "The schedules by their keys, with their last and next firings; at most a thousand.",
+            Vec::new(),
+            Answer::Json(200, "The schedules.", schemas.subschema_for::<SchedulePage>()),
             &[400],
         ),
         Operation {

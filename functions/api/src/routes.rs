@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 use crate::problem::Problem;
-use crate::{body, events, openapi, page, plans, runs, uploads};
+use crate::{body, events, openapi, page, plans, runs, schedules, uploads};
 
 /// What every handler has.
 #[derive(Clone)]
@@ -47,6 +47,7 @@ routes! {
     get "/runs/{id}/view/{file}" => page::file;
     post "/plans" => plans::plan;
     get "/models" => plans::models;
+    get "/schedules" => schedules::list;
     post "/uploads" => uploads::upload;
     get "/openapi.json" => openapi::document;
 }

@@ -1,11 +1,9 @@
 //! Rows of the ledger as they are shown.
 
 use fresco_engine::platform::Platform;
-use fresco_engine::wire::{
-    Cause, ExportView, Origin, OutputView, RunLinks, RunState, RunSummary, RunView, StepPhase, StepView,
-};
+use fresco_engine::wire::{Cause, ExportView, OutputView, RunLinks, RunSummary, RunView, StepView};
 use fresco_engine::{Manifest, manifest_key, names};
-use fresco_ledger::rows::{Output, RunRow, RunStatus, Source, StepRow, StepState};
+use fresco_ledger::rows::{Output, RunRow, Source, StepRow, StepState};
 use fresco_ledger::traits::{Clock, Objects, Runs};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::Failure;
@@ -125,7 +123,7 @@ pub(crate) fn summary(row: &RunRow) -> RunSummary {
     RunSummary {
         id: row.id.to_string(),
         name: row.name.clone(),
-        status: state(row.status),
+        status: row.status,
         created_at: row.created_at,
         ended_at: row.ended_at,
         step_count: row.steps,
@@ -142,8 +140,8 @@ fn step(row: &StepRow) -> StepView {
         of: row.plan.of.to_string(),
         kind: row.plan.step.as_str().to_owned(),
         model: row.plan.model.clone(),
-        state: phase(row.state),
-        source: row.source.map(origin),
+        state: row.state,
+        source: row.source,
         started_at: row.started_at,
         ended_at: row.ended_at,
         cost: own.map_or(0, |ready| ready.cost.as_micros()),
@@ -151,33 +149,6 @@ fn step(row: &StepRow) -> StepView {
         reads: row.plan.reads().into_iter().map(ToString::to_string).collect(),
         failure: row.failure.as_ref().filter(|_| row.state == StepState::Failed).map(cause),
         outputs: Vec::new(),
-    }
-}
-
-pub(crate) fn state(status: RunStatus) -> RunState {
-    match status {
-        RunStatus::Running => RunState::Running,
-        RunStatus::Succeeded => RunState::Succeeded,
-        RunStatus::Partial => RunState::Partial,
-        RunStatus::Failed => RunState::Failed,
-        RunStatus::Stopped => RunState::Stopped,
-    }
-}
-
-pub(crate) fn phase(state: StepState) -> StepPhase {
-    match state {
-        StepState::Waiting => StepPhase::Waiting,
-        StepState::Running => StepPhase::Running,
-        StepState::Done => StepPhase::Done,
-        StepState::Failed => StepPhase::Failed,
-    }
-}
-
-pub(crate) fn origin(source: Source) -> Origin {
-    match source {
-        Source::Hit => Origin::Hit,
-        Source::Joined => Origin::Joined,
-        Source::Generated => Origin::Generated,
     }
 }
 

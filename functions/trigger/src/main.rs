@@ -1,14 +1,15 @@
-//! trigger: starts runs for events: an object that was put into the inbox, or an event that asks for a run. What it cannot
-//! read or do ends in the queue of failures, with the reason.
+//! trigger: starts runs for events: an object that was put into the inbox, an event that asks for a run, or a schedule that is
+//! due; and it keeps timers in step with the documents of schedules. What it cannot read or do ends in the queue of failures,
+//! with the reason.
 
 use std::process::ExitCode;
 
 use fresco_engine::lambda::Deployed;
 use fresco_engine::wire::RunBody;
-use fresco_engine::{Arrival, Fetcher, Taken};
+use fresco_engine::{Arrival, Due, Fetcher, Kept, SCHEDULES, Taken};
 use fresco_pipeline::error::{ErrorName, Failure};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The layout of events that is known, of EventBridge's and of S3's own.
@@ -32,37 +33,74 @@ struct Created {
     object: Arrival,
 }
 
+/// Of `Object Created` and `Object Deleted`, of which only the key counts.
+#[derive(Deserialize)]
+struct Changed {
+    version: String,
+    object: Named,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    key: String,
+}
+
 /// What an event asks for.
 enum Asked {
     Arrival(Arrival),
+    Schedule(String),
+    Due(Due),
     Run { event: String, body: Box<RunBody> },
 }
 
 fn main() -> ExitCode {
     let fetcher = Fetcher::default();
-    fresco_engine::lambda::run(move |engine: Deployed, event: Event| {
+    fresco_engine::lambda::run(move |engine: Deployed, input: Value| {
         let fetcher = fetcher.clone();
-        async move { answer(&engine, event, &fetcher).await }
+        async move { answer(&engine, input, &fetcher).await }
     })
 }
 
-async fn answer(engine: &Deployed, event: Event, fetcher: &Fetcher) -> Result<Taken, Failure> {
-    match read(event)? {
+async fn answer(engine: &Deployed, input: Value, fetcher: &Fetcher) -> Result<Value, Failure> {
+    match read(input)? {
         Asked::Arrival(arrival) => {
             let taken = engine.take_arrival(&arrival, fetcher).await?;
             if let Taken::Reported { report, code } = &taken {
                 tracing::warn!(report, code, "not run");
                 println!("{}", engine.inbox_metric_line());
             }
-            Ok(taken)
+            said(&taken)
         }
-        Asked::Run { event, body } => engine.take_request(&event, *body, fetcher).await,
+        Asked::Schedule(key) => {
+            let kept = engine.keep_schedule(&key, fetcher).await?;
+            if let Kept::Reported { report, code } = &kept {
+                tracing::warn!(report, code, "not scheduled");
+                println!("{}", engine.inbox_metric_line());
+            }
+            said(&kept)
+        }
+        Asked::Due(due) => said(&engine.fire(&due, fetcher).await?),
+        Asked::Run { event, body } => said(&engine.take_request(&event, *body, fetcher).await?),
     }
 }
 
-fn read(event: Event) -> Result<Asked, Failure> {
+fn said<T: Serialize>(outcome: &T) -> Result<Value, Failure> {
+    serde_json::to_value(outcome).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))
+}
+
+fn read(input: Value) -> Result<Asked, Failure> {
+    // As a timer was told to say it; everything else is an event of EventBridge.
+    if input.get("source").and_then(Value::as_str) == Some("fresco.schedule") && input.get("detail").is_none() {
+        return Ok(Asked::Due(detail(input)?));
+    }
+    let event: Event = detail(input)?;
     known("events", &event.version)?;
     match (event.source.as_str(), event.detail_type.as_str()) {
+        ("aws.s3", "Object Created" | "Object Deleted") if is_of_schedules(&event.detail) => {
+            let changed: Changed = detail(event.detail)?;
+            known("S3's events", &changed.version)?;
+            Ok(Asked::Schedule(changed.object.key))
+        }
         ("aws.s3", "Object Created") => {
             let created: Created = detail(event.detail)?;
             known("S3's events", &created.version)?;
@@ -71,6 +109,10 @@ fn read(event: Event) -> Result<Asked, Failure> {
         ("fresco.request", _) => Ok(Asked::Run { event: event.id, body: Box::new(detail(event.detail)?) }),
         (source, kind) => Err(bad(format!("nothing is known of events `{kind}` of `{source}`"))),
     }
+}
+
+fn is_of_schedules(detail: &Value) -> bool {
+    detail.pointer("/object/key").and_then(Value::as_str).is_some_and(|key| key.starts_with(SCHEDULES))
 }
 
 fn known(what: &str, version: &str) -> Result<(), Failure> {
@@ -82,7 +124,7 @@ fn known(what: &str, version: &str) -> Result<(), Failure> {
 
 fn detail<T: DeserializeOwned>(detail: Value) -> Result<T, Failure> {
     serde_json::from_value(detail)
-        .map_err(|error| bad(format!("the event's detail is not what it should be: {}", unquoted(&error.to_string()))))
+        .map_err(|error| bad(format!("the event is not what it should be: {}", unquoted(&error.to_string()))))
 }
 
 /// A parser's message without the text that it quotes: that may be a prompt, and the message goes into logs and queues.
@@ -102,6 +144,8 @@ mod tests {
     use super::*;
 
     const CREATED: &str = include_str!("../../../events/inbox-object-created.json");
+    const SCHEDULE: &str = include_str!("../../../events/schedule-object-created.json");
+    const DUE: &str = include_str!("../../../events/schedule-due.json");
     const REQUEST: &str = include_str!("../../../events/run-request.json");
 
     fn asked(event: &str) -> Result<Asked, Failure> {
@@ -113,6 +157,12 @@ mod tests {
         let Ok(Asked::Arrival(arrival)) = asked(CREATED) else { panic!("an arrival") };
         assert_eq!((arrival.key.as_str(), arrival.bytes), ("inbox/posters/light house+1.yaml", 214));
         assert_eq!((arrival.version, arrival.sequencer.as_str()), (None, "00673F1D5C8A1B2C3D"));
+        let Ok(Asked::Schedule(key)) = asked(SCHEDULE) else { panic!("a schedule") };
+        assert_eq!(key, "schedules/every-morning.yaml");
+        let gone = SCHEDULE.replacen("Object Created", "Object Deleted", 1).replacen("\"size\": 312,", "", 1);
+        assert!(matches!(asked(&gone), Ok(Asked::Schedule(_))));
+        let Ok(Asked::Due(due)) = asked(DUE) else { panic!("a firing") };
+        assert_eq!((due.schedule.as_str(), due.scheduled_time.as_str()), (key.as_str(), "2026-11-26T05:00:00Z"));
         let Ok(Asked::Run { event, body }) = asked(REQUEST) else { panic!("a run") };
         assert_eq!(event, "7bf73129-1428-4cd3-a780-95db273d1602");
         assert_eq!(body.input.as_deref(), Some("a lighthouse at dusk"));

@@ -3,8 +3,8 @@
 Closed here, because AWS does them and MiniStack 1.5.33 does not: a waitForTaskToken task's TimeoutSeconds as a JSONata
 expression (the check interval of a run), the failure of such a task with its function (which is retried, where MiniStack
 waits for the token of a function that has crashed), that an inline map whose item has failed begins no further ones, and a
-distributed map's MaxConcurrencyPath, and that an event is tried again and goes to the function's destination if it fails for
-good. Besides: functions start in turn, and the emulator never
+distributed map's MaxConcurrencyPath, that an event is tried again and goes to the function's destination if it fails for
+good, and the time zones and context attributes of schedules (schedules.py). Besides: functions start in turn, and the emulator never
 outlives the command that owns it, leaves no Lambda worker behind, and saves its state while it runs, not only at its end.
 
     start.py --lock FILE [--die-with-stdin] [--measure]
@@ -34,7 +34,7 @@ VERSION = "1.5.33"
 LOCK_SECONDS = 30
 SAVE_SECONDS = 5
 # What changes all the time and is small. The rest is saved whenever a CloudFormation stack has changed.
-SAVED_OFTEN = ("dynamodb", "s3")
+SAVED_OFTEN = ("dynamodb", "s3", "scheduler")
 
 log = logging.getLogger("fresco")
 
@@ -180,6 +180,19 @@ def try_events_again():
     eventbridge._dispatch_to_lambda = dispatch
 
 
+def fire_schedules(schedules):
+    """Puts a scheduler with time zones and context attributes in the place of MiniStack's."""
+    from ministack.services import eventbridge, scheduler
+
+    names = ((scheduler, "_tick_schedules"), (scheduler, "set_request_account_id"), (scheduler, "new_uuid"),
+             (eventbridge, "_parse_rate_seconds"), (eventbridge, "_parse_cron_fields"), (eventbridge, "_cron_next_fire"))
+    missing = [name for module, name in names if not callable(getattr(module, name, None))]
+    if missing or not hasattr(scheduler, "_SCHEDULE_TICK_INTERVAL"):
+        refuse(f"MiniStack {VERSION} is not what it was: its scheduler has no {', '.join(missing) or 'interval'}")
+    expect(eventbridge._invoke_target, "target", "event", "rule", "view")
+    schedules.replace(scheduler, eventbridge)
+
+
 def start_functions_in_turn():
     """Hundreds of functions that start at once starve each other, and the emulator, on a small machine. On AWS each starts on
     its own."""
@@ -294,9 +307,6 @@ def count(app):
     expect(dynamodb.handle_request, "method", "path", "headers", "body", "query_params")
     expect(lambda_svc._execute_function_dispatch, "func", "config", "event", "request_id", "started")
     expect(ProvidedWorker._record_result, "self", "generation", "request_id", "kind", "payload")
-    # Python runs isolated: neither does it look beside this script by itself, nor may it leave bytecode there.
-    sys.dont_write_bytecode = True
-    sys.path.append(os.path.dirname(os.path.abspath(__file__)))
     from count import measure
 
     measure(app, dynamodb, lambda_svc, ProvidedWorker)
@@ -313,12 +323,18 @@ def main():
     held = lock(flags.lock)
     if flags.die_with_stdin:
         threading.Thread(target=die_with_stdin, daemon=True).start()
+    # Python runs isolated: neither does it look beside this script by itself, nor may it leave bytecode there.
+    sys.dont_write_bytecode = True
+    sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+    import schedules
+
     app, stepfunctions = import_ministack()
     close_gaps(stepfunctions)
     mend_interrupted_changes()
     answer_functions_at_once()
     start_functions_in_turn()
     try_events_again()
+    fire_schedules(schedules)
     end_after_shutdown(app)
     if flags.measure:
         count(app)

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use fresco_ledger::aws::{Aws, EventBus, LambdaHandOver, S3Objects, SfnRuns, SfnTokens, SsmSecrets};
+use fresco_ledger::aws::{Aws, EventBus, EventTimers, LambdaHandOver, S3Objects, SfnRuns, SfnTokens, SsmSecrets};
 use fresco_ledger::clock::SystemClock;
 use fresco_ledger::dynamo::Dynamo;
 use fresco_pipeline::catalogue::ProviderName;
@@ -27,6 +27,7 @@ pub struct AwsPlatform {
     tokens: SfnTokens,
     executions: SfnRuns,
     bus: EventBus,
+    timers: EventTimers,
     hand_over: LambdaHandOver,
     media: Transfer<S3Objects>,
     clock: SystemClock,
@@ -67,6 +68,7 @@ impl AwsPlatform {
             tokens: aws.tokens(),
             executions: aws.runs(&settings.run_machine),
             bus: aws.bus(),
+            timers: aws.timers(settings.timers.clone()),
             hand_over: aws.hand_over(&settings.collect_function),
             clock: SystemClock,
             random: SystemRandom::new(),
@@ -83,6 +85,7 @@ impl Platform for AwsPlatform {
     type Tokens = SfnTokens;
     type Executions = SfnRuns;
     type Announcements = EventBus;
+    type Timers = EventTimers;
     type HandOver = LambdaHandOver;
     type Media = Transfer<S3Objects>;
     type Clock = SystemClock;
@@ -105,6 +108,10 @@ impl Platform for AwsPlatform {
 
     fn announcements(&self) -> &EventBus {
         &self.bus
+    }
+
+    fn timers(&self) -> &EventTimers {
+        &self.timers
     }
 
     fn hand_over(&self) -> &LambdaHandOver {

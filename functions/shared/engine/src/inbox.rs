@@ -6,6 +6,7 @@ use std::future::ready;
 use bytes::Bytes;
 use fresco_ledger::rows::Millis;
 use fresco_ledger::traits::{Clock, Matching, Objects};
+use fresco_pipeline::document::Problems;
 use fresco_pipeline::error::{ErrorName, Failure, Mender};
 use fresco_pipeline::ids::{ContentKey, RunId};
 use serde::{Deserialize, Serialize};
@@ -74,9 +75,10 @@ pub enum Taken {
     },
 }
 
-/// Why an arrival cannot be run, as it is written beneath [`INBOX_ERRORS`].
+/// Why an object of the inbox cannot be run, or a schedule not be kept, as it is written beneath `inbox-errors/` and
+/// `schedule-errors/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct InboxReport {
+pub struct FileReport {
     /// The object's key.
     pub key: String,
     /// Its entity tag: a later object under the key has another.
@@ -94,7 +96,7 @@ pub struct InboxReport {
 }
 
 /// Why nothing was started.
-enum Unstarted {
+pub(crate) enum Unstarted {
     /// There is nothing to start.
     Passed(&'static str),
     /// What was asked cannot be done; asking again does not help.
@@ -104,7 +106,7 @@ enum Unstarted {
 }
 
 impl Unstarted {
-    fn bad(code: &str, detail: impl Into<String>, advice: &str) -> Self {
+    pub(crate) fn bad(code: &str, detail: impl Into<String>, advice: &str) -> Self {
         Unstarted::Bad { code: code.to_owned(), detail: detail.into(), advice: advice.to_owned(), problems: Vec::new() }
     }
 }
@@ -120,15 +122,39 @@ impl From<Failure> for Unstarted {
     }
 }
 
+impl From<Problems> for Unstarted {
+    fn from(problems: Problems) -> Self {
+        Unstarted::Bad {
+            code: "document_invalid".to_owned(),
+            detail: problems.to_string(),
+            advice: MEND_PROBLEMS.to_owned(),
+            problems: problems.0.into_iter().map(DocumentProblem::from).collect(),
+        }
+    }
+}
+
+/// As it is said where nobody reads a report: in the queue of failures.
+impl From<Unstarted> for Failure {
+    fn from(unstarted: Unstarted) -> Self {
+        match unstarted {
+            Unstarted::Failed(failure) => failure,
+            Unstarted::Passed(why) => Failure::new(ErrorName::Internal, why),
+            Unstarted::Bad { code, detail, advice, problems } => {
+                let name = match ErrorName::parse(&code) {
+                    Some(name) => return Failure::new(name, detail),
+                    None if problems.is_empty() => ErrorName::InputInvalid,
+                    None => ErrorName::DocumentInvalid,
+                };
+                Failure::new(name, format!("{code}: {detail}. {advice}"))
+            }
+        }
+    }
+}
+
 impl From<StartError> for Unstarted {
     fn from(error: StartError) -> Self {
         match error {
-            StartError::Document(problems) => Unstarted::Bad {
-                code: "document_invalid".to_owned(),
-                detail: problems.to_string(),
-                advice: MEND_PROBLEMS.to_owned(),
-                problems: problems.0.into_iter().map(DocumentProblem::from).collect(),
-            },
+            StartError::Document(problems) => problems.into(),
             StartError::Order(bad) => Unstarted::bad(bad.code, bad.detail, bad.advice),
             StartError::Failed(failure) => failure.into(),
             // The id comes of the event alone, and so does what is noted as asked.
@@ -159,16 +185,8 @@ impl<P: Platform> Engine<P> {
     /// Starts what an event asks for, once for each id of an event. An error is for the queue of failures.
     pub async fn take_request(&self, event: &str, body: RunBody, fetcher: &Fetcher) -> Result<Taken, Failure> {
         let once = Once::event(&["event", event]);
-        match self.start_order(Some(&once), None, fetcher, ready(Ok(body))).await {
-            Ok(Begun { run, existing }) => Ok(Taken::Started { run_id: run, existing }),
-            Err(StartError::Failed(failure)) => Err(failure),
-            Err(StartError::Order(bad)) => {
-                let message = format!("{}: {}. {}", bad.code, bad.detail, bad.advice);
-                Err(Failure::new(ErrorName::InputInvalid, message))
-            }
-            Err(StartError::Document(problems)) => Err(Failure::new(ErrorName::DocumentInvalid, problems.to_string())),
-            Err(error @ StartError::OtherRequest) => Err(Failure::new(ErrorName::Internal, error.to_string())),
-        }
+        let begun = self.start_order::<Unstarted>(Some(&once), None, fetcher, ready(Ok(body))).await?;
+        Ok(Taken::Started { run_id: begun.run, existing: begun.existing })
     }
 
     /// Runs what has come into the inbox, once however often that is told. An error is for the queue of failures.
@@ -177,28 +195,35 @@ impl<P: Platform> Engine<P> {
             Ok(Begun { run, existing }) => return Ok(Taken::Started { run_id: run, existing }),
             Err(unstarted) => unstarted,
         };
-        let (code, detail, advice, problems) = match unstarted {
-            Unstarted::Passed(why) => return Ok(Taken::Passed { why }),
-            Unstarted::Failed(failure) => return Err(failure),
+        match unstarted {
+            Unstarted::Passed(why) => Ok(Taken::Passed { why }),
+            Unstarted::Failed(failure) => Err(failure),
             Unstarted::Bad { problems, .. } if is_for_texts(&arrival.key, &problems) => {
-                return Ok(Taken::Passed { why: "it is the pipeline of the texts that come beside it" });
+                Ok(Taken::Passed { why: "it is the pipeline of the texts that come beside it" })
             }
-            Unstarted::Bad { code, detail, advice, problems } => (code, detail, advice, problems),
-        };
-        let (at, key) = (self.platform.clock().now(), report_key(&arrival.key));
-        let report = InboxReport {
-            key: arrival.key.clone(),
-            etag: arrival.tag.clone(),
-            at,
-            code: code.clone(),
-            detail,
-            advice,
-            problems,
-        };
-        let json =
-            serde_json::to_vec_pretty(&report).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
-        self.platform.objects().put(&key, Bytes::from(json), "application/json").await.map_err(failure)?;
-        Ok(Taken::Reported { report: key, code })
+            bad @ Unstarted::Bad { .. } => {
+                let report = report_key(INBOX, INBOX_ERRORS, &arrival.key);
+                let code = self.write_report(&report, &arrival.key, &arrival.tag, bad).await?;
+                Ok(Taken::Reported { report, code })
+            }
+        }
+    }
+
+    /// Writes why an object cannot be taken; its stable code.
+    pub(crate) async fn write_report(
+        &self,
+        report: &str,
+        key: &str,
+        tag: &str,
+        unstarted: Unstarted,
+    ) -> Result<String, Failure> {
+        let Unstarted::Bad { code, detail, advice, problems } = unstarted else { return Err(unstarted.into()) };
+        let at = self.platform.clock().now();
+        let written = FileReport { key: key.to_owned(), etag: tag.to_owned(), at, code, detail, advice, problems };
+        let json = serde_json::to_vec_pretty(&written)
+            .map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
+        self.platform.objects().put(report, Bytes::from(json), "application/json").await.map_err(failure)?;
+        Ok(written.code)
     }
 
     /// The metric that counts reports, as a line of the function's log.
@@ -252,27 +277,28 @@ impl<P: Platform> Engine<P> {
         if place.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
             return Err(Unstarted::bad("no_pipeline", format!("`{name}` is not a file of the inbox"), advice));
         }
-        match self.platform.objects().head(&place).await.map_err(failure)? {
-            None => return Err(Unstarted::bad("no_pipeline", format!("there is no {place}"), advice)),
-            Some(head) if head.bytes > MAX_DOCUMENT => {
-                let detail = format!("{place} has {} bytes; {MAX_DOCUMENT} are taken", head.bytes);
-                return Err(Unstarted::bad("too_large", detail, advice));
-            }
-            Some(_) => {}
+        self.pipeline_at(&place, advice).await
+    }
+
+    /// The text of a pipeline that an object is.
+    pub(crate) async fn pipeline_at(&self, place: &str, advice: &str) -> Result<String, Unstarted> {
+        let missing = || Unstarted::bad("no_pipeline", format!("there is no {place}"), advice);
+        let head = self.platform.objects().head(place).await.map_err(failure)?.ok_or_else(missing)?;
+        if head.bytes > MAX_DOCUMENT {
+            let detail = format!("{place} has {} bytes; {MAX_DOCUMENT} are taken", head.bytes);
+            return Err(Unstarted::bad("too_large", detail, advice));
         }
-        match self.platform.objects().get(&place).await.map_err(failure)? {
-            Some(bytes) => utf8(&place, &bytes),
-            None => Err(Unstarted::bad("no_pipeline", format!("there is no {place}"), advice)),
-        }
+        let bytes = self.platform.objects().get(place).await.map_err(failure)?.ok_or_else(missing)?;
+        utf8(place, &bytes)
     }
 }
 
-fn utf8(key: &str, bytes: &[u8]) -> Result<String, Unstarted> {
+pub(crate) fn utf8(key: &str, bytes: &[u8]) -> Result<String, Unstarted> {
     let text = String::from_utf8(bytes.to_vec());
     text.map_err(|_| Unstarted::bad("not_utf8", format!("{key} is not UTF-8 text"), "Save it as UTF-8."))
 }
 
-fn folder(key: &str) -> &str {
+pub(crate) fn folder(key: &str) -> &str {
     key.rfind('/').map_or("", |slash| &key[..=slash])
 }
 
@@ -283,11 +309,12 @@ fn is_for_texts(key: &str, problems: &[DocumentProblem]) -> bool {
         && problems.iter().all(|problem| problem.code == "input_missing")
 }
 
-fn report_key(key: &str) -> String {
-    let named = format!("{INBOX_ERRORS}{}.json", key.strip_prefix(INBOX).unwrap_or(key));
+/// The key of the report about an object under the prefix `of`.
+pub(crate) fn report_key(of: &str, errors: &str, key: &str) -> String {
+    let named = format!("{errors}{}.json", key.strip_prefix(of).unwrap_or(key));
     match named.len() <= MAX_KEY {
         true => named,
-        false => format!("{INBOX_ERRORS}{}.json", ContentKey::digest(key.as_bytes())),
+        false => format!("{errors}{}.json", ContentKey::digest(key.as_bytes())),
     }
 }
 
@@ -313,9 +340,12 @@ mod tests {
 
     #[test]
     fn reports_lie_where_they_start_nothing() {
-        assert_eq!(report_key("inbox/a/b.yaml"), "inbox-errors/a/b.yaml.json");
+        assert_eq!(report_key(INBOX, INBOX_ERRORS, "inbox/a/b.yaml"), "inbox-errors/a/b.yaml.json");
         let long = format!("{INBOX}{}.yaml", "x".repeat(1_010));
-        assert!(report_key(&long).len() < 100 && report_key(&long).starts_with(INBOX_ERRORS));
-        assert!(!report_key("inbox/a.yaml").starts_with(INBOX));
+        assert!(
+            report_key(INBOX, INBOX_ERRORS, &long).len() < 100
+                && report_key(INBOX, INBOX_ERRORS, &long).starts_with(INBOX_ERRORS)
+        );
+        assert!(!report_key(INBOX, INBOX_ERRORS, "inbox/a.yaml").starts_with(INBOX));
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use fresco_ledger::rows::Output;
 use fresco_ledger::traits::{
-    Announcements, Clock, Entries, Executions, HandOver, Objects, Runs, Signing, Storage, Tokens, Waiters,
+    Announcements, Clock, Entries, Executions, Firings, HandOver, Objects, Runs, Signing, Storage, Timers, Tokens,
+    Waiters,
 };
 use fresco_pipeline::catalogue::{MediaKind, ProviderName};
 use fresco_pipeline::error::Failure;
@@ -42,8 +43,8 @@ pub trait MediaStore: Send + Sync {
 
 /// Every capability that the engine uses.
 pub trait Platform: Send + Sync + 'static {
-    /// Entries, waiters, runs, the account of what is stored, and the stack's own secret.
-    type Ledger: Entries + Waiters + Runs + Storage + Signing;
+    /// Entries, waiters, runs, firings, the account of what is stored, and the stack's own secret.
+    type Ledger: Entries + Waiters + Runs + Firings + Storage + Signing;
     /// The bucket.
     type Objects: Objects;
     /// Task tokens.
@@ -52,6 +53,8 @@ pub trait Platform: Send + Sync + 'static {
     type Executions: Executions;
     /// Telling the world.
     type Announcements: Announcements;
+    /// What fires when it is due.
+    type Timers: Timers;
     /// Starting collect.
     type HandOver: HandOver;
     /// Fetching media.
@@ -69,6 +72,8 @@ pub trait Platform: Send + Sync + 'static {
     fn executions(&self) -> &Self::Executions;
     /// Telling the world.
     fn announcements(&self) -> &Self::Announcements;
+    /// What fires when it is due.
+    fn timers(&self) -> &Self::Timers;
     /// Starting collect.
     fn hand_over(&self) -> &Self::HandOver;
     /// Fetching media.

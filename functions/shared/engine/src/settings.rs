@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use fresco_ledger::aws::TimerTarget;
 use fresco_ledger::rows::Millis;
 use fresco_ledger::transition::UnknownPolicy;
 use fresco_pipeline::catalogue::ProviderName;
@@ -33,6 +34,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// The function that collects; only where it is invoked.
     pub collect_function: String,
+    /// What schedules fire at; only where they are kept.
+    pub timers: TimerTarget,
     /// The state machine of runs; only where they are started.
     pub run_machine: String,
     /// Under which SSM path secrets are.
@@ -83,6 +86,17 @@ impl Settings {
                 .filter(|url| url != "none")
                 .map(|url| url.trim_end_matches('/').to_owned()),
             collect_function: given("FRESCO_COLLECT_FUNCTION").unwrap_or_default(),
+            timers: TimerTarget {
+                group: given("FRESCO_SCHEDULE_GROUP").unwrap_or_default(),
+                // Its own name is among what Lambda tells a function; the template could not name it without a circle.
+                function: format!(
+                    "{}{}",
+                    given("FRESCO_FUNCTIONS_ARN").unwrap_or_default(),
+                    given("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default()
+                ),
+                role: given("FRESCO_SCHEDULE_ROLE").unwrap_or_default(),
+                failures: given("FRESCO_TRIGGER_FAILURES").unwrap_or_default(),
+            },
             run_machine: given("FRESCO_RUN_MACHINE").unwrap_or_default(),
             secrets_prefix: needed("FRESCO_SECRETS_PREFIX")?,
             max_age_days,

@@ -3,6 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use fresco_ledger::rows::{RunStatus, Source, StepState};
+use fresco_pipeline::document::Overlap;
+use fresco_pipeline::error::Failure;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -52,48 +55,6 @@ pub struct RunLinks {
     pub view: Option<String>,
 }
 
-/// Where a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RunState {
-    /// Starting, planning or running.
-    Running,
-    /// Every step has its result.
-    Succeeded,
-    /// Some steps have.
-    Partial,
-    /// None has, or the run could not be planned.
-    Failed,
-    /// It was stopped.
-    Stopped,
-}
-
-/// Where a step is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum StepPhase {
-    /// Not yet begun.
-    Waiting,
-    /// Under way.
-    Running,
-    /// It has its result.
-    Done,
-    /// It has none.
-    Failed,
-}
-
-/// Where a step's result came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Origin {
-    /// It was there already: nothing was paid.
-    Hit,
-    /// Another step's job was joined: this run paid nothing.
-    Joined,
-    /// This step submitted it.
-    Generated,
-}
-
 /// Why a run or a step failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cause {
@@ -113,7 +74,7 @@ pub struct RunSummary {
     /// The pipeline's name.
     pub name: String,
     /// Where it is.
-    pub status: RunState,
+    pub status: RunStatus,
     /// When it was asked for.
     pub created_at: i64,
     /// When it ended.
@@ -185,9 +146,9 @@ pub struct StepView {
     /// Its model.
     pub model: String,
     /// Where it is.
-    pub state: StepPhase,
+    pub state: StepState,
     /// Where its result comes from, once that is known.
-    pub source: Option<Origin>,
+    pub source: Option<Source>,
     /// When it was begun.
     pub started_at: Option<i64>,
     /// When it was decided.
@@ -326,9 +287,9 @@ pub enum Happened {
         /// Its model.
         model: String,
         /// Where it is.
-        state: StepPhase,
+        state: StepState,
         /// Where its result comes from, when that is known.
-        source: Option<Origin>,
+        source: Option<Source>,
         /// How long it took in milliseconds, when it is decided.
         took_ms: Option<i64>,
         /// Why it failed.
@@ -339,7 +300,7 @@ pub enum Happened {
         /// The run.
         run_id: String,
         /// How.
-        status: RunState,
+        status: RunStatus,
         /// Why, if not well.
         failure: Option<Cause>,
     },
@@ -368,6 +329,55 @@ pub struct ProblemView {
 
 /// What to do about a document with problems.
 pub const MEND_PROBLEMS: &str = "Mend what `problems` lists. Nothing was started and nothing was spent.";
+
+/// A schedule: its document, and its last and next firings.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ScheduleView {
+    /// Its name: its key without the prefix and the ending.
+    pub name: String,
+    /// The key of its document.
+    pub key: String,
+    /// When it is due: `cron(…)`, `rate(…)` or `at(…)`. Empty where the document cannot be read.
+    pub schedule: String,
+    /// The time zone of that.
+    pub timezone: String,
+    /// Whether it fires.
+    pub enabled: bool,
+    /// What happens while the run of the last firing goes on.
+    pub overlap: Overlap,
+    /// When it is due next; absent where it is not. Of a `rate` it is about then.
+    pub next_at: Option<i64>,
+    /// Its last firing, of the last 90 days.
+    pub last: Option<FiringView>,
+    /// Why the document cannot be read, and so does not fire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// The problems of the document, each with its place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<DocumentProblem>,
+}
+
+/// The last firing of a schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FiringView {
+    /// The time that it was scheduled for.
+    pub at: i64,
+    /// `started`, `skipped` (the run before went on) or `failed` (its run could not be started).
+    pub outcome: String,
+    /// The last run that the schedule began, by this firing or one before.
+    pub run_id: Option<String>,
+    /// Where that run is; absent where there is no record of it.
+    pub status: Option<RunStatus>,
+    /// Why the run could not be started, or why it failed.
+    pub failure: Option<Failure>,
+}
+
+/// The schedules by their keys, at most a thousand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SchedulePage {
+    /// The schedules.
+    pub schedules: Vec<ScheduleView>,
+}
 
 /// A problem of a pipeline document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -8,6 +8,7 @@ use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
 use fresco_pipeline::media::InputMedia;
 use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::{PlannedStep, ReadyMedia, ReadyStep};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -304,10 +305,10 @@ pub struct Waiter {
 }
 
 /// Where a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
-    /// Written; its execution is starting, planning or running.
+    /// Starting, planning or running.
     Running,
     /// Every step has its result.
     Succeeded,
@@ -362,12 +363,12 @@ pub struct RunRow {
 }
 
 /// Where a step is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StepState {
     /// Not yet begun.
     Waiting,
-    /// Generate has seen it.
+    /// Under way.
     Running,
     /// It has its result.
     Done,
@@ -376,14 +377,14 @@ pub enum StepState {
 }
 
 /// Where a step's result came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
-    /// It was there already. Costs nothing.
+    /// It was there already: nothing was paid.
     Hit,
-    /// Another step's attempt was joined. Costs this run nothing.
+    /// Another step's job was joined: this run paid nothing.
     Joined,
-    /// This step's own attempt.
+    /// This step submitted it.
     Generated,
 }
 

@@ -10,3 +10,4 @@ pub mod media;
 pub mod money;
 pub mod nearest;
 pub mod plan;
+pub mod when;

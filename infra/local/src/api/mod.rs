@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use bytes::Bytes;
-use fresco_engine::wire::{RunAccepted, RunBody, RunPage, RunView, StopView};
+use fresco_engine::wire::{RunAccepted, RunBody, RunPage, RunView, SchedulePage, StopView};
 use fresco_engine::{Manifest, Preview, RunRequest};
 use fresco_pipeline::ids::RunId;
 use reqwest::{Method, Response, StatusCode};
@@ -92,6 +92,11 @@ impl Api {
     pub async fn runs(&self, limit: u32, cursor: Option<&str>) -> Result<RunPage, ApiError> {
         let cursor = cursor.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
         self.get(&format!("/runs?limit={limit}{cursor}")).await
+    }
+
+    /// The schedules.
+    pub async fn schedules(&self) -> Result<SchedulePage, ApiError> {
+        self.get("/schedules").await
     }
 
     /// Stops a run.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fresco_engine::wire::RunState;
+use fresco_ledger::rows::RunStatus;
 use fresco_local::api::{Saved, check_folder, save_in};
 use fresco_local::view::plural;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ pub(super) async fn fetch(output: &Output, place: &Place, run: &str, to: &Path) 
     })?;
     let asked = stack::asked_plainly(output, place).await?;
     let view = asked.api.run(&run).await?;
-    if view.run.status == RunState::Running {
+    if view.run.status == RunStatus::Running {
         let message = format!("run {run} still goes on; `cargo fresco status {run}` shows how far it is");
         output.error("Run.NotEnded", &message);
         return Err(Ended::Code(EXIT_RUN));

@@ -9,6 +9,7 @@ mod output;
 mod pipeline;
 mod plan;
 mod run;
+mod schedules;
 mod stack;
 mod status;
 mod storage;
@@ -61,6 +62,8 @@ enum Command {
         /// The run.
         run: Option<String>,
     },
+    /// What runs by itself: the schedules, with their last and next firings.
+    Schedules,
     /// The models, with their times and prices.
     Models {
         /// Only those of this step type.
@@ -211,6 +214,7 @@ pub(crate) async fn main() -> ExitCode {
         Command::Up(args) => stack::up(&output, &cli.place, args).await,
         Command::Down { purge } => stack::down(&output, &cli.place, purge).await,
         Command::Status { run } => status::status(&output, &cli.place, run.as_deref()).await,
+        Command::Schedules => schedules::schedules(&output, &cli.place).await,
         Command::Open { run, print } => status::open(&output, &cli.place, run.as_deref(), print).await,
         Command::Stop { run } => status::stop(&output, &cli.place, &run).await,
         Command::Fetch { run, to } => fetch::fetch(&output, &cli.place, &run, &to).await,

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use fresco_engine::wire::{Happened, RunState};
+use fresco_engine::wire::Happened;
+use fresco_ledger::rows::RunStatus;
 use fresco_local::api::{Api, ApiError, save};
 use fresco_local::view::{lines, table};
 use fresco_pipeline::ids::RunId;
@@ -57,7 +58,7 @@ pub(super) async fn run(output: &Output, place: &Place, args: RunArgs) -> Result
         &fetch::object(&saved),
     );
     fetch::complete(output, &saved)?;
-    if status == RunState::Succeeded { Ok(()) } else { Err(Ended::Code(EXIT_RUN)) }
+    if status == RunStatus::Succeeded { Ok(()) } else { Err(Ended::Code(EXIT_RUN)) }
 }
 
 /// Waits for the run's end, without a word: it was said how it ends.
@@ -70,7 +71,7 @@ async fn closed(api: &Api, run: &RunId) -> Result<(), Ended> {
     }
 }
 
-async fn watch(output: &Output, api: &Api, run: &RunId) -> Result<RunState, Ended> {
+async fn watch(output: &Output, api: &Api, run: &RunId) -> Result<RunStatus, Ended> {
     let mut watch = api.watch(run);
     loop {
         for event in watch.next().await? {

@@ -51,6 +51,7 @@ pub(crate) fn version() -> String {
     let mut hash = Sha256::new();
     hash.update(include_bytes!("../../emulator/start.py"));
     hash.update(include_bytes!("../../emulator/count.py"));
+    hash.update(include_bytes!("../../emulator/schedules.py"));
     hash.update(include_bytes!("../../emulator/requirements.txt"));
     format!("{}+{}", env!("CARGO_PKG_VERSION"), &hex::encode(hash.finalize())[..12])
 }

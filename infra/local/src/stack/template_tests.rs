@@ -196,12 +196,13 @@ fn whoever_knows_the_collect_function_may_invoke_it_and_nobody_else_may() {
     }
 }
 
-/// An object in the inbox starts a run, so a function that could write there could start itself for ever.
+/// An object in the inbox starts a run, and a schedule many, so a function that could write there could start itself for ever.
 #[test]
 fn nothing_that_fresco_writes_starts_it() {
-    let rule = &resources()["InboxRule"];
-    let watched = rule.iter().find(|line| line.contains("prefix:")).unwrap();
-    assert_eq!(watched.trim(), "object: { key: [{ prefix: inbox/ }] }");
+    for (rule, prefix) in [("InboxRule", "inbox/"), ("SchedulesRule", "schedules/")] {
+        let watched = resources()[rule].iter().find(|line| line.contains("prefix:")).unwrap().trim().to_owned();
+        assert_eq!(watched, format!("object: {{ key: [{{ prefix: {prefix} }}] }}"));
+    }
     let mut written = BTreeSet::new();
     for lines in of_type("AWS::IAM::Role").values() {
         for statement in lines.join("\n").split("- Effect: Allow").filter(|text| text.contains("s3:PutObject")) {
@@ -210,9 +211,10 @@ fn nothing_that_fresco_writes_starts_it() {
             written.extend(places.map(str::to_owned));
         }
     }
-    let expected = ["/inbox-errors/*", "/inputs/*", "/outputs/*", "/plans/*", "/runs/*", "/uploads/*"];
+    let expected =
+        ["/inbox-errors/*", "/inputs/*", "/outputs/*", "/plans/*", "/runs/*", "/schedule-errors/*", "/uploads/*"];
     assert_eq!(written.iter().map(String::as_str).collect::<Vec<_>>(), expected);
-    assert!(expected.iter().all(|place| !place.starts_with("/inbox/")));
+    assert!(expected.iter().all(|place| !place.starts_with("/inbox/") && !place.starts_with("/schedules/")));
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! One line an event.
 
-use fresco_engine::wire::{Cause, Happened, Origin, RunState, StepPhase, StopView};
+use fresco_engine::wire::{Cause, Happened, StopView};
 use fresco_engine::{Exported, NotExported};
-use fresco_ledger::rows::RunStatus;
+use fresco_ledger::rows::{RunStatus, Source, StepState};
 use fresco_pipeline::money::Money;
 
-use super::{duration, plural};
+use super::{duration, plural, source};
 
 /// The line for an event, `None` where there is nothing to say.
 pub fn line(event: &Happened) -> Option<String> {
@@ -17,48 +17,27 @@ pub fn line(event: &Happened) -> Option<String> {
             (steps, hits) => format!("planned: {}, {hits} in the cache", plural(steps, "step")),
         },
         Happened::StepChanged { step, model, state, source: from, took_ms, failure, .. } => match (state, failure) {
-            (StepPhase::Waiting, _) => return None,
-            (StepPhase::Running, _) if from.is_none() => return None,
-            (StepPhase::Running, _) => format!("  {step}: {} with {model} …", verb(*from)),
-            (StepPhase::Done, _) => format!("  {step}: done ({}, {})", source(*from), duration(took_ms.unwrap_or(0))),
-            (StepPhase::Failed, Some(failure)) => {
+            (StepState::Waiting, _) => return None,
+            (StepState::Running, _) if from.is_none() => return None,
+            (StepState::Running, _) => format!("  {step}: {} with {model} …", verb(*from)),
+            (StepState::Done, _) => format!("  {step}: done ({}, {})", source(*from), duration(took_ms.unwrap_or(0))),
+            (StepState::Failed, Some(failure)) => {
                 format!("  {step}: failed: {}\n    {}", because(failure), failure.advice)
             }
-            (StepPhase::Failed, None) => format!("  {step}: failed"),
+            (StepState::Failed, None) => format!("  {step}: failed"),
         },
         Happened::RunEnded { status, failure, .. } => match (status, failure) {
-            (RunState::Succeeded, _) => return None,
-            (status, Some(failure)) => format!("run {}: {}", state_text(*status), because(failure)),
-            (status, None) => format!("run {}", state_text(*status)),
+            (RunStatus::Succeeded, _) => return None,
+            (status, Some(failure)) => format!("run {}: {}", status_text(*status), because(failure)),
+            (status, None) => format!("run {}", status_text(*status)),
         },
     })
 }
 
-fn verb(source: Option<Origin>) -> &'static str {
+fn verb(source: Option<Source>) -> &'static str {
     match source {
-        Some(Origin::Joined) => "waiting for what another step generates",
+        Some(Source::Joined) => "waiting for what another step generates",
         _ => "generating",
-    }
-}
-
-/// Where a result came from, in a word.
-pub const fn source(source: Option<Origin>) -> &'static str {
-    match source {
-        Some(Origin::Hit) => "cache",
-        Some(Origin::Joined) => "joined",
-        Some(Origin::Generated) => "generated",
-        None => "-",
-    }
-}
-
-/// A run's state in a word.
-pub const fn state_text(status: RunState) -> &'static str {
-    match status {
-        RunState::Running => "running",
-        RunState::Succeeded => "succeeded",
-        RunState::Partial => "partial",
-        RunState::Failed => "failed",
-        RunState::Stopped => "stopped",
     }
 }
 

@@ -5,6 +5,7 @@ pub mod clean;
 pub mod lines;
 pub mod models;
 pub mod plan;
+pub mod schedules;
 pub mod sheet;
 pub mod storage;
 pub mod table;

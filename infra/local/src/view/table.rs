@@ -1,11 +1,11 @@
 //! Tables in plain text: columns as wide as their widest cell, numbers to the right.
 
 use fresco_engine::Manifest;
-use fresco_engine::wire::{RunSummary, RunView, StepPhase};
+use fresco_engine::wire::{RunSummary, RunView};
 use fresco_ledger::rows::{Source, StepState};
 use fresco_pipeline::money::Money;
 
-use super::lines::{self, state_text, status_text};
+use super::lines::status_text;
 use super::{duration, source};
 
 /// A column's alignment.
@@ -88,7 +88,7 @@ pub fn of_runs(runs: &[RunSummary], now: i64) -> String {
             vec![
                 run.id.clone(),
                 run.name.clone(),
-                state_text(run.status).to_owned(),
+                status_text(run.status).to_owned(),
                 run.step_count.to_string(),
                 duration(took.max(0)),
                 Money::micros(spent).to_string(),
@@ -106,19 +106,13 @@ pub fn of_steps(view: &RunView, now: i64) -> String {
     use Align::{Left, Right};
     let cells = view.steps.iter().map(|step| {
         let state = match (step.state, &step.failure) {
-            (StepPhase::Failed, Some(failure)) => format!("{}: {}", failure.name, failure.message),
-            (StepPhase::Done, _) => "done".to_owned(),
-            (StepPhase::Waiting, _) => "waiting".to_owned(),
+            (StepState::Failed, Some(failure)) => format!("{}: {}", failure.name, failure.message),
+            (StepState::Done, _) => "done".to_owned(),
+            (StepState::Waiting, _) => "waiting".to_owned(),
             _ => "running".to_owned(),
         };
         let took = step.started_at.map(|from| duration((step.ended_at.unwrap_or(now) - from).max(0)));
-        vec![
-            step.name.clone(),
-            step.model.clone(),
-            lines::source(step.source).to_owned(),
-            took.unwrap_or_default(),
-            state,
-        ]
+        vec![step.name.clone(), step.model.clone(), source(step.source).to_owned(), took.unwrap_or_default(), state]
     });
     let head = [("step", Left), ("model", Left), ("source", Left), ("took", Right), ("state", Left)];
     let run = &view.run;
@@ -126,7 +120,7 @@ pub fn of_steps(view: &RunView, now: i64) -> String {
         "run {} ({}): {}, {} spent, {} held\n\n{}",
         run.id,
         run.name,
-        state_text(run.status),
+        status_text(run.status),
         Money::micros(run.spent),
         Money::micros(run.held),
         layout(&head, &cells.collect::<Vec<_>>())

@@ -10,8 +10,9 @@ use fresco_ledger::rows::{
     Asker, AttemptRow, Entry, Millis, Output, Ready, RunRow, RunStatus, Source, StepRow, Waiter,
 };
 use fresco_ledger::traits::{
-    Announcements, BudgetChange, Change, CommitError, Entries, Executions, HandOver, ListPlace, ListedObject, Looked,
-    Matching, ObjectHead, Objects, PutLink, Runs, Signing, Storage, StoreError, Tokens, Told, Usage, Wait, Waiters,
+    Announcements, BudgetChange, Change, CommitError, Entries, Executions, Firing, Firings, HandOver, ListPlace,
+    ListedObject, Looked, Matching, ObjectHead, Objects, PutLink, Runs, Signing, Storage, StoreError, Timer, Timers,
+    Tokens, Told, Usage, Wait, Waiters,
 };
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -32,6 +33,7 @@ impl Platform for Sim {
     type Tokens = Sim;
     type Executions = Sim;
     type Announcements = Sim;
+    type Timers = Sim;
     type HandOver = Sim;
     type Media = Sim;
     type Clock = ManualClock;
@@ -49,6 +51,9 @@ impl Platform for Sim {
         self
     }
     fn announcements(&self) -> &Sim {
+        self
+    }
+    fn timers(&self) -> &Sim {
         self
     }
     fn hand_over(&self) -> &Sim {
@@ -350,6 +355,24 @@ impl Storage for Sim {
 impl Executions for Sim {
     async fn start(&self, run: &RunId) -> Result<(), StoreError> {
         self.ledger("start", || run.to_string(), self.0.memory.start(run)).await
+    }
+}
+
+impl Timers for Sim {
+    async fn set(&self, timer: &Timer) -> Result<(), StoreError> {
+        self.ledger("set timer", || timer.name.clone(), self.0.memory.set(timer)).await
+    }
+    async fn clear(&self, name: &str) -> Result<(), StoreError> {
+        self.ledger("clear timer", || name.to_owned(), self.0.memory.clear(name)).await
+    }
+}
+
+impl Firings for Sim {
+    async fn last_firing(&self, schedule: &str) -> Result<Option<Firing>, StoreError> {
+        self.ledger("last firing", || schedule.to_owned(), self.0.memory.last_firing(schedule)).await
+    }
+    async fn note_firing(&self, schedule: &str, firing: &Firing) -> Result<bool, StoreError> {
+        self.ledger("note firing", || schedule.to_owned(), self.0.memory.note_firing(schedule, firing)).await
     }
 }
 

@@ -89,6 +89,7 @@ impl Knobs {
             bucket: "b".into(),
             public_url: self.webhooks.then(|| "https://fresco.test".to_owned()),
             collect_function: "collect".into(),
+            timers: Default::default(),
             run_machine: "run".into(),
             secrets_prefix: "/fresco".into(),
             max_age_days: self.max_age_days,

@@ -7,6 +7,7 @@ mod hand_over;
 mod objects;
 mod runs;
 mod secrets;
+mod timers;
 mod tokens;
 mod upload;
 
@@ -27,6 +28,7 @@ pub use hand_over::{LambdaCall, LambdaHandOver};
 pub use objects::S3Objects;
 pub use runs::SfnRuns;
 pub use secrets::SsmSecrets;
+pub use timers::{EventTimers, TimerTarget};
 pub use tokens::SfnTokens;
 pub use upload::S3Upload;
 
@@ -125,6 +127,11 @@ impl Aws {
     /// The account's default bus.
     pub fn bus(&self) -> EventBus {
         EventBus::new(aws_sdk_eventbridge::Client::new(&self.config))
+    }
+
+    /// The timers of a stack.
+    pub fn timers(&self, target: TimerTarget) -> EventTimers {
+        EventTimers::new(aws_sdk_scheduler::Client::new(&self.config), target)
     }
 
     /// Collect, by its name or ARN.

@@ -5,6 +5,7 @@
 
 pub mod budget;
 pub mod entries;
+pub mod firings;
 pub mod objects;
 pub mod runs;
 pub mod sample;
@@ -53,6 +54,7 @@ macro_rules! table_contract {
             open_runs_are_those_that_have_not_ended,
             the_last_planned_run_of_a_pipeline,
         ]);
+        $crate::contract_tests!($store, firings: [the_latest_firing_stays,]);
         $crate::contract_tests!($store, storage: [
             an_account_is_empty_at_first,
             what_is_added_stays_when_it_is_measured,

@@ -25,6 +25,7 @@ mod decode;
 mod encode;
 mod entries;
 mod expression;
+mod firings;
 mod item;
 mod mend;
 mod runs;

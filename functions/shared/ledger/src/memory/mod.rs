@@ -19,7 +19,7 @@ pub use clock::ManualClock;
 pub use outside::MemoryUpload;
 
 use crate::rows::{Asker, AttemptRow, Entry, Millis, RunRow, StepRow, Waiter};
-use crate::traits::Usage;
+use crate::traits::{Firing, Timer, Usage};
 
 /// What a token was told: the output of a success, or the failure.
 pub type Message = Result<String, Failure>;
@@ -58,6 +58,10 @@ struct State {
     /// Runs whose execution was started.
     started: BTreeSet<RunId>,
     signing_key: Option<String>,
+    /// Timers by name.
+    timers: BTreeMap<String, Timer>,
+    /// The last firings, by their schedules.
+    firings: BTreeMap<String, Firing>,
     /// What was announced, by kind and detail.
     announced: Vec<(String, String)>,
     /// The last planned run of a pipeline, by its name.
@@ -172,6 +176,11 @@ impl Memory {
     /// What was copied into other buckets, by bucket and key.
     pub fn all_exported(&self) -> BTreeMap<String, StoredObject> {
         self.lock().exported.clone()
+    }
+
+    /// The timers that are set.
+    pub fn all_timers(&self) -> Vec<Timer> {
+        self.lock().timers.values().cloned().collect()
     }
 
     /// What was announced, by kind and detail.

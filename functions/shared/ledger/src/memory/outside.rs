@@ -6,8 +6,8 @@ use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 
 use super::{Memory, Message, StoredObject};
 use crate::traits::{
-    Announcements, Executions, HandOver, ListedObject, Matching, ObjectHead, Objects, Put, PutLink, Signing, Storage,
-    StoreError, Tokens, Told, Upload, Usage,
+    Announcements, Executions, Firing, Firings, HandOver, ListedObject, Matching, ObjectHead, Objects, Put, PutLink,
+    Signing, Storage, StoreError, Timer, Timers, Tokens, Told, Upload, Usage,
 };
 
 /// As S3's.
@@ -212,5 +212,32 @@ impl Announcements for Memory {
     async fn announce(&self, kind: &str, detail: &str) -> Result<(), StoreError> {
         self.lock().announced.push((kind.to_owned(), detail.to_owned()));
         Ok(())
+    }
+}
+
+impl Timers for Memory {
+    async fn set(&self, timer: &Timer) -> Result<(), StoreError> {
+        self.lock().timers.insert(timer.name.clone(), timer.clone());
+        Ok(())
+    }
+
+    async fn clear(&self, name: &str) -> Result<(), StoreError> {
+        self.lock().timers.remove(name);
+        Ok(())
+    }
+}
+
+impl Firings for Memory {
+    async fn last_firing(&self, schedule: &str) -> Result<Option<Firing>, StoreError> {
+        Ok(self.lock().firings.get(schedule).cloned())
+    }
+
+    async fn note_firing(&self, schedule: &str, firing: &Firing) -> Result<bool, StoreError> {
+        let mut state = self.lock();
+        let newer = state.firings.get(schedule).is_none_or(|noted| noted.at <= firing.at);
+        if newer {
+            state.firings.insert(schedule.to_owned(), firing.clone());
+        }
+        Ok(newer)
     }
 }

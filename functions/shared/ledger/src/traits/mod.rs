@@ -3,6 +3,7 @@
 //! follow from it is decided in `transition`.
 
 mod objects;
+mod schedules;
 mod storage;
 
 use std::future::Future;
@@ -13,6 +14,7 @@ use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 use fresco_pipeline::money::Money;
 
 pub use objects::{ListedObject, Matching, ObjectHead, Objects, Put, PutLink, Upload};
+pub use schedules::{Fired, Firing, Firings, Timer, Timers};
 pub use storage::{Pass, Storage, Usage};
 
 use crate::rows::{Asker, AttemptRow, Entry, Millis, Ready, RunRow, RunStatus, Source, StepRow, Waiter};

@@ -1,6 +1,7 @@
 //! The keys of the language as tables: what each may hold and what it says. The checker reads them to find unknown keys and
 //! to bound values, and the JSON Schema is made of them, so that an editor and the checker cannot disagree.
 
+use super::scheduled::OVERLAP_WORDS;
 use super::{CachePolicy, DEFAULT_WORKERS, MAX_WORKERS, Schedule};
 
 /// The type of a group.
@@ -117,6 +118,21 @@ pub(super) const SETTINGS: &[Spec] = &[
         "export",
         Shape::Export,
         "s3://bucket/prefix: the outputs are copied there. The stack has to be allowed to write to the bucket.",
+    ),
+];
+
+/// The keys of a schedule's document.
+pub(super) const SCHEDULED: &[Spec] = &[
+    key("schedule", Shape::Text, "When: cron(0 6 ? * MON-FRI *), rate(1 hour) or at(2027-01-31T06:00:00)."),
+    key("timezone", Shape::Text, "The time zone of `schedule`, as Europe/Berlin; default UTC."),
+    key("pipeline", Shape::Text, "What is run: the pipeline itself, or the key of its document in the bucket."),
+    key("input", Shape::Text, "The input text."),
+    key("vars", Shape::Vars, "Values for {{vars.NAME}}."),
+    key("enabled", Shape::Flag, "false: it does not fire; default true."),
+    key(
+        "overlap",
+        Shape::Words(&OVERLAP_WORDS),
+        "skip (default): a firing is left out while the run of the one before goes on. allow: both go on.",
     ),
 ];
 

@@ -12,6 +12,7 @@ mod params;
 mod problem;
 mod references;
 mod report;
+mod scheduled;
 mod schema;
 mod settings;
 mod template;
@@ -32,6 +33,7 @@ use crate::money::Money;
 
 pub use export::Export;
 pub use problem::{MAX_PROBLEMS, Place, Problem, Problems};
+pub use scheduled::{Overlap, Scheduled, ScheduledPipeline, scheduled};
 pub use schema::schema;
 pub use tree::MAX_BYTES;
 

@@ -1,0 +1,233 @@
+//! A schedule's document: when a pipeline is run by itself, which one, and with what.
+
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use super::Place;
+use super::keys::SCHEDULED;
+use super::problem::Problems;
+use super::report::{Report, Spot, Table, join, shown};
+use super::tree::{self, Content};
+use crate::when::{When, time_zone};
+
+/// What happens to a firing while the last one's run goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlap {
+    /// It is left out.
+    #[default]
+    Skip,
+    /// Its run goes on beside the other.
+    Allow,
+}
+
+const OVERLAPS: [(&str, Overlap); 2] = [("skip", Overlap::Skip), ("allow", Overlap::Allow)];
+pub(super) const OVERLAP_WORDS: [&str; 2] = [OVERLAPS[0].0, OVERLAPS[1].0];
+
+/// Which pipeline a schedule runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScheduledPipeline {
+    /// The document itself.
+    Inline(String),
+    /// The document's key in the bucket.
+    Key(String),
+}
+
+/// A schedule without problems.
+#[derive(Debug, Clone)]
+pub struct Scheduled {
+    /// The expression as it is written.
+    pub expression: String,
+    /// When it is due.
+    pub when: When,
+    /// The time zone's name.
+    pub timezone: String,
+    /// The time zone.
+    pub zone: TimeZone,
+    /// What is run.
+    pub pipeline: ScheduledPipeline,
+    /// The input text.
+    pub input: Option<String>,
+    /// `{{vars.x}}`, over the document's own.
+    pub vars: BTreeMap<String, String>,
+    /// Whether it fires at all.
+    pub enabled: bool,
+    /// What happens while the last run goes on.
+    pub overlap: Overlap,
+}
+
+/// Reads a schedule. `now` is in milliseconds since the Unix epoch: one that is never due behind it is a mistake.
+pub fn scheduled(text: &str, now: Option<i64>) -> Result<Scheduled, Problems> {
+    let root = tree::parse(text).map_err(|problem| Problems(vec![problem]))?;
+    let mut report = Report::new();
+    let table = report.table(&root, Spot::new(Place::START, ""), SCHEDULED, |_| None);
+    let read = table.and_then(|table| read(&mut report, &table, now));
+    match read {
+        Some(scheduled) if report.is_empty() => Ok(scheduled),
+        _ => Err(report.into_problems()),
+    }
+}
+
+fn read(report: &mut Report, table: &Table<'_>, now: Option<i64>) -> Option<Scheduled> {
+    let timezone = text(report, table, "timezone").unwrap_or_else(|| "UTC".to_owned());
+    let zone = time_zone(&timezone);
+    if let (None, Some((_, spot))) = (&zone, table.at("timezone")) {
+        let advice = "Use a name of the IANA's database, as Europe/Berlin; UTC where there is none.";
+        report.add(&spot, "unknown_timezone", format!("there is no time zone `{}`", shown(&timezone)), advice);
+    }
+    let expression = needed(
+        report,
+        table,
+        "schedule",
+        "Say when: cron(0 6 ? * MON-FRI *), rate(1 hour) or at(2027-01-31T06:00:00).",
+    );
+    let when = expression.as_ref().and_then(|(expression, spot)| match When::parse(expression) {
+        Ok(when) => Some(when),
+        Err(problem) => {
+            report.add(spot, "bad_schedule", problem.message, problem.advice);
+            None
+        }
+    });
+    if let (Some(when), Some(zone), Some((expression, spot)), Some(now)) = (&when, &zone, &expression, now)
+        && when.next(zone, now, now).is_none()
+    {
+        let past = matches!(when, When::At(_));
+        let message = format!("`{expression}` is {}", if past { "past" } else { "never due" });
+        let advice = "Change it, or remove the schedule.";
+        report.add(spot, if past { "schedule_past" } else { "schedule_never" }, message, advice);
+    }
+    let input = text(report, table, "input");
+    let vars = vars(report, table);
+    let enabled = report.flag(table, "enabled").unwrap_or(true);
+    let overlap = report.word(table, "overlap", &OVERLAPS).unwrap_or_default();
+    let pipeline = pipeline(report, table);
+    let expression = expression?.0;
+    Some(Scheduled {
+        expression,
+        when: when?,
+        timezone,
+        zone: zone?,
+        pipeline: pipeline?,
+        input,
+        vars,
+        enabled,
+        overlap,
+    })
+}
+
+fn pipeline(report: &mut Report, table: &Table<'_>) -> Option<ScheduledPipeline> {
+    let advice = "Write the pipeline as a table, or the key of its document, as pipelines/posters.yaml.";
+    match table.at("pipeline") {
+        None => {
+            report.add(&table.spot, "key_missing", "`pipeline` is missing", advice);
+            None
+        }
+        Some((node, spot)) => match &node.content {
+            Content::Table(_) => Some(ScheduledPipeline::Inline(node.value().to_string())),
+            // A block of text is a document; a name has no line's end.
+            Content::Text(text) if text.contains('\n') => Some(ScheduledPipeline::Inline(text.clone())),
+            Content::Text(text) => Some(ScheduledPipeline::Key(text.clone())),
+            _ => {
+                report.wrong_type(node, &spot, "a pipeline, or the key of one");
+                None
+            }
+        },
+    }
+}
+
+fn text(report: &mut Report, table: &Table<'_>, key: &str) -> Option<String> {
+    let (node, spot) = table.at(key)?;
+    report.text(node, &spot).map(str::to_owned)
+}
+
+fn needed(report: &mut Report, table: &Table<'_>, key: &str, advice: &str) -> Option<(String, Spot)> {
+    match table.at(key) {
+        Some((node, spot)) => report.text(node, &spot).map(|text| (text.to_owned(), spot)),
+        None => {
+            report.add(&table.spot, "key_missing", format!("`{key}` is missing"), advice);
+            None
+        }
+    }
+}
+
+/// Values as they are written: like those that are given with a run, they are never rendered.
+fn vars(report: &mut Report, table: &Table<'_>) -> BTreeMap<String, String> {
+    let Some((node, spot)) = table.at("vars") else { return BTreeMap::new() };
+    let Content::Table(entries) = &node.content else {
+        report.wrong_type(node, &spot, "a table (`name: value` lines)");
+        return BTreeMap::new();
+    };
+    let mut vars = BTreeMap::new();
+    for (key, node) in entries {
+        let value = match &node.content {
+            Content::Text(text) => text.clone(),
+            Content::Number(number) => number.to_string(),
+            Content::Bool(flag) => flag.to_string(),
+            _ => {
+                let spot = Spot::new(node.place, join(&spot.path, &key.text));
+                report.wrong_type(node, &spot, "text, a number, or true or false");
+                continue;
+            }
+        };
+        vars.insert(key.text.clone(), value);
+    }
+    vars
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-11-25T08:00:00Z.
+    const NOW: i64 = 1_795_593_600_000;
+    const WHOLE: &str = "schedule: cron(0 6 ? * MON-FRI *)\ntimezone: Europe/Berlin\npipeline: pipelines/posters.yaml\n\
+                         input: a poster\nvars: { size: 3 }\nenabled: false\noverlap: allow\n";
+
+    #[test]
+    fn a_whole_schedule_and_a_short_one() {
+        let whole = scheduled(WHOLE, Some(NOW)).unwrap();
+        assert_eq!((whole.timezone.as_str(), whole.enabled, whole.overlap), ("Europe/Berlin", false, Overlap::Allow));
+        assert_eq!(whole.pipeline, ScheduledPipeline::Key("pipelines/posters.yaml".to_owned()));
+        assert_eq!((whole.input.as_deref(), whole.vars["size"].as_str()), (Some("a poster"), "3"));
+        // 06:00 in Berlin is 05:00 in UTC.
+        assert_eq!(whole.when.next(&whole.zone, NOW, NOW), Some(NOW + 21 * 3_600_000));
+
+        let short =
+            scheduled("schedule: rate(1 hour)\npipeline: { steps: [{ type: text_to_image }] }\n", Some(NOW)).unwrap();
+        assert_eq!((short.timezone.as_str(), short.enabled, short.overlap), ("UTC", true, Overlap::Skip));
+        let inline = "{\"steps\":[{\"type\":\"text_to_image\"}]}".to_owned();
+        assert_eq!(short.pipeline, ScheduledPipeline::Inline(inline));
+        let block = scheduled("schedule: rate(1 hour)\npipeline: |\n  steps: []\n", Some(NOW)).unwrap();
+        assert_eq!(block.pipeline, ScheduledPipeline::Inline("steps: []\n".to_owned()));
+    }
+
+    #[test]
+    fn every_problem_has_its_place_and_code() {
+        for (from, to, line, code) in [
+            ("cron(0 6 ? * MON-FRI *)", "cron(0 25 ? * MON-FRI *)", 1, "bad_schedule"),
+            ("cron(0 6 ? * MON-FRI *)", "cron(0 6 30 2 ? *)", 1, "schedule_never"),
+            ("cron(0 6 ? * MON-FRI *)", "at(2026-11-25T09:00:00)", 1, "schedule_past"), // in Berlin
+            ("cron(0 6 ? * MON-FRI *)", "6", 1, "wrong_type"),
+            ("schedule: cron(0 6 ? * MON-FRI *)\n", "", 1, "key_missing"),
+            ("Europe/Berlin", "Europe/Atlantis", 2, "unknown_timezone"),
+            ("pipelines/posters.yaml", "[]", 3, "wrong_type"),
+            ("pipeline: pipelines/posters.yaml\n", "", 1, "key_missing"),
+            ("overlap: allow", "overlap: allways", 7, "wrong_value"),
+            ("{ size: 3 }", "{ size: [3] }", 5, "wrong_type"),
+            ("enabled: false", "enabled: soon", 6, "wrong_type"),
+            ("timezone", "timezon", 2, "unknown_key"),
+        ] {
+            let changed = WHOLE.replacen(from, to, 1);
+            assert_ne!(changed, WHOLE);
+            let problems = scheduled(&changed, Some(NOW)).unwrap_err().0;
+            let found: Vec<_> = problems.iter().map(|problem| (problem.place.line, problem.code.as_str())).collect();
+            assert_eq!(found, [(line, code)], "{to}: {problems:?}");
+            assert!(!problems[0].advice.is_empty());
+        }
+        assert_eq!(scheduled("- a\n", Some(NOW)).unwrap_err().0[0].code, "wrong_type");
+        assert_eq!(scheduled("a: [", Some(NOW)).unwrap_err().0[0].code, "document_syntax");
+        assert_eq!(scheduled("", Some(NOW)).unwrap_err().0.len(), 1);
+    }
+}
