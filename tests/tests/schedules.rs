@@ -157,6 +157,8 @@ async fn what_cannot_be_kept_leaves_a_report() {
         let said: Value = serde_json::from_slice(&world.object_of(&world.bucket(), &report).await.unwrap()).unwrap();
         assert_eq!((&said["code"], &said["problems"][0]["code"]), (&json!("document_invalid"), &json!(code)), "{said}");
         world.until("no timer", async || timers(&world, name).await.is_empty()).await;
+        let listed = view(&world, name).await.unwrap();
+        assert!(listed.next_at.is_none() && listed.problem.is_some() && listed.problems[0].code == code, "{listed:?}");
         // Mended, it is kept again, and the report goes.
         put(&world, name, &inline("rate(7 days)", "x", "")).await;
         has_timer(&world, name, "ENABLED").await;

@@ -77,7 +77,7 @@ pub enum Taken {
 
 /// Why an object of the inbox cannot be run, or a schedule not be kept, as it is written beneath `inbox-errors/` and
 /// `schedule-errors/`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileReport {
     /// The object's key.
     pub key: String,

@@ -15,7 +15,7 @@ use crate::platform::Platform;
 use crate::start::{Begun, Once, StartError};
 use crate::transact::failure;
 use crate::wire::{FiringView, RunBody, ScheduleView};
-use crate::{Engine, MAX_DOCUMENT, Taken};
+use crate::{Engine, FileReport, MAX_DOCUMENT, Taken};
 
 /// Where schedules are.
 pub const SCHEDULES: &str = "schedules/";
@@ -151,7 +151,7 @@ impl<P: Platform> Engine<P> {
     }
 
     async fn schedule_view(&self, key: String, made: Millis) -> Result<Option<ScheduleView>, Failure> {
-        let Some((_, bytes)) = self.read_schedule(&key).await? else { return Ok(None) };
+        let Some((tag, bytes)) = self.read_schedule(&key).await? else { return Ok(None) };
         let ledger = self.platform.ledger();
         let last = match ledger.last_firing(&key).await.map_err(failure)? {
             None => None,
@@ -177,6 +177,12 @@ impl<P: Platform> Engine<P> {
         };
         let name = name_of(&key).to_owned();
         let blank = ScheduleView { name, key: key.clone(), last, ..ScheduleView::default() };
+        // What the keeping of it came to counts for more than what it says: its pipeline may have problems.
+        let report = self.platform.objects().get(&report_key(&key)).await.map_err(failure)?;
+        let report = report.and_then(|json| serde_json::from_slice::<FileReport>(&json).ok());
+        if let Some(report) = report.filter(|report| report.etag == tag.trim_matches('"')) {
+            return Ok(Some(ScheduleView { problem: Some(report.detail), problems: report.problems, ..blank }));
+        }
         Ok(Some(match self.scheduled(&key, &bytes, None) {
             Ok(scheduled) => {
                 let now = self.platform.clock().now();

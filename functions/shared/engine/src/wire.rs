@@ -349,7 +349,7 @@ pub struct ScheduleView {
     pub next_at: Option<i64>,
     /// Its last firing, of the last 90 days.
     pub last: Option<FiringView>,
-    /// Why the document cannot be read, and so does not fire.
+    /// Why the schedule cannot be kept, and so does not fire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
     /// The problems of the document, each with its place.

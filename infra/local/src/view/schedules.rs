@@ -50,7 +50,7 @@ fn next(schedule: &ScheduleView, now: Millis) -> String {
             let left = if left < 3_600_000 { duration(left) } else { span(left) };
             format!("{}, in {left}", time(at, &schedule.timezone))
         }
-        None if schedule.problem.is_some() => "not readable".to_owned(),
+        None if schedule.problem.is_some() => "not kept".to_owned(),
         None if !schedule.enabled => "not enabled".to_owned(),
         None => "never again".to_owned(),
     }
@@ -118,7 +118,7 @@ mod tests {
             "skipped: the run before goes on",
             "never again",
             "not started",
-            "not readable",
+            "not kept",
             "schedules/x.yaml does not fire: 1:1 bad",
             "nightly: Input.Invalid: no_pipeline: there is no pipelines/a.yaml",
         ] {

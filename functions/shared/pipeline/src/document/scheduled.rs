@@ -204,6 +204,12 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_is_read() {
+        let sample = scheduled(include_str!("../../../../../events/schedules/every-morning.yaml"), Some(NOW)).unwrap();
+        assert!(sample.enabled && matches!(sample.pipeline, ScheduledPipeline::Inline(_)));
+    }
+
+    #[test]
     fn every_problem_has_its_place_and_code() {
         for (from, to, line, code) in [
             ("cron(0 6 ? * MON-FRI *)", "cron(0 25 ? * MON-FRI *)", 1, "bad_schedule"),
