@@ -98,7 +98,7 @@ async fn machine() -> Machine {
         .await
         .unwrap()
         .state_machine_arn;
-    Machine { tokens: aws.tokens(), runs: aws.runs(&arn), client, arn, activity }
+    Machine { tokens: aws.tokens(), runs: aws.runs(&arn, &arn), client, arn, activity }
 }
 
 impl Tokens for Machine {

@@ -213,6 +213,46 @@ async fn firings_overlap_as_the_schedule_says() {
     }
 }
 
+/// With rows it is a batch; one that goes on longer than until the next is warned about.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schedule_with_rows_is_a_batch() {
+    let world = World::get().await;
+    world.put("pipelines/rows.yaml", Asking::picture("{{input}}, by schedule").into(), &[]).await;
+    let rows: String = (0..1_000).map(|row| format!("row {row}\n")).collect();
+    world.put("rows/all.txt", rows.into(), &[]).await;
+    let document = |rows: &str, batch: &str| {
+        format!("schedule: rate(1 minute)\nenabled: false\npipeline: pipelines/rows.yaml\nrows: {rows}\n{batch}\n")
+    };
+    for (name, document, code) in [
+        ("rows elsewhere", document("outputs/x.csv", ""), "bad_rows"),
+        ("rows unknown", document("rows/x.bin", ""), "no_format"),
+        ("rows setting", document("rows/x.csv", "batch: { chunk_sizes: 3 }"), "bad_setting"),
+    ] {
+        put(&world, name, &document).await;
+        let report = format!("schedule-errors/{name}.yaml.json");
+        world.until(&report, async || world.object_of(&world.bucket(), &report).await.is_some()).await;
+        let said: Value = serde_json::from_slice(&world.object_of(&world.bucket(), &report).await.unwrap()).unwrap();
+        assert_eq!(said["code"], code, "{said}");
+    }
+    let enabled = document("rows/all.txt", "batch: { chunk_size: 20 }").replace("enabled: false", "enabled: true");
+    put(&world, "rows", &enabled.replace("rate(1 minute)", "rate(3 minutes)")).await;
+    let fired = world.trigger(&due("rows", "2026-11-25T05:00:00Z")).await;
+    assert_eq!(fired["outcome"], "started", "{fired}");
+    let batch = RunId::parse(fired["run_id"].as_str().unwrap()).unwrap();
+    let engine = world.keeper.engine();
+    world.until("it is planned", async || engine.batch(&batch).await.unwrap().plan.is_some()).await;
+    let plan = engine.batch(&batch).await.unwrap().plan.unwrap();
+    assert_eq!((plan.rows, plan.chunks), (1_000, 50));
+    assert!(plan.warnings.iter().any(|warning| warning.contains("the next one is due in 3")), "{:?}", plan.warnings);
+    let listed = view(&world, "rows").await.unwrap().last.unwrap();
+    assert_eq!((listed.status, listed.run_id.as_deref()), (Some(RunStatus::Running), Some(batch.as_str())));
+    let skipped = world.trigger(&due("rows", "2026-11-25T06:00:00Z")).await;
+    assert_eq!(skipped["outcome"], "passed", "{skipped}");
+    engine.stop_batch(&batch).await.unwrap();
+    world.until("it stops", async || engine.batch(&batch).await.unwrap().status.is_final()).await;
+    world.remove_object("schedules/rows.yaml").await;
+}
+
 /// A firing whose run cannot be started is in the queue of failures, and in the list.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_that_fails_is_not_lost() {

@@ -134,6 +134,30 @@ async fn an_event_is_a_request() {
     assert_eq!(failure["responsePayload"]["errorType"], "Document.Invalid");
 }
 
+/// Rows are run by the pipeline that lies beside them, once however often that is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_in_the_inbox_are_a_batch() {
+    let world = World::get().await;
+    world.put("inbox/rows/pipeline.yaml", picture("rows of the inbox", "{{vars.what}} in a row").into(), &[]).await;
+    world.put("inbox/rows/all.csv", "id,what\none,a cat\ntwo,a dog\nthree,a cat\n".into(), &[]).await;
+    let found = async || {
+        let batches = world.keeper.engine().batches(10, None).await.unwrap();
+        batches.into_iter().find(|batch| batch.name == "rows of the inbox" && batch.status.is_final())
+    };
+    world.until("the batch ends", async || found().await.is_some()).await;
+    let batch = found().await.unwrap();
+    assert_eq!(
+        (batch.counts.done, batch.counts.failed, batch.plan.unwrap().duplicates),
+        (3, 0, 1),
+        "{:?}",
+        batch.failure
+    );
+    assert_eq!(world.requests_for("a cat in a row").await.len(), 1);
+    assert!(world.object_of(&world.bucket(), "inbox-errors/rows/pipeline.yaml.json").await.is_none());
+    world.put("inbox/alone/rows.jsonl", "{}".into(), &[]).await;
+    assert_eq!(report(&world, "alone/rows.jsonl").await["code"], "no_pipeline");
+}
+
 /// The same event again, later, and after the object is gone: the same run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_duplicate_event_is_the_same_run() {

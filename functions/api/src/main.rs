@@ -1,10 +1,12 @@
 //! api: what people and programs ask of the stack over HTTP. API Gateway has authorised whoever asks, but for the page of a
 //! run, whose links are signed here.
 
+mod batches;
 mod body;
 mod document;
 mod events;
 mod gateway;
+mod listing;
 mod openapi;
 mod page;
 mod plans;

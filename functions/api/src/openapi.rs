@@ -1,16 +1,15 @@
 //! The API's description, made of the types that go over the wire and of the routes that are served. `openapi.json` beside the
 //! code is the same document; a test holds the two together.
 
+mod operations;
+
 use axum::Json;
-use fresco_engine::Preview;
-use fresco_engine::wire::{
-    EventView, ModelView, ProblemView, RunAccepted, RunBody, RunPage, RunView, SchedulePage, StopView, UploadBody,
-    UploadView,
-};
-use fresco_pipeline::catalogue::StepType;
-use schemars::generate::{SchemaGenerator, SchemaSettings};
-use schemars::{JsonSchema, Schema};
+use fresco_engine::wire::{BatchManifest, EventView, ProblemView, RowResult};
+use schemars::Schema;
+use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
+
+use operations::operations;
 
 /// `GET /openapi.json`.
 pub(crate) async fn document() -> Json<Value> {
@@ -51,14 +50,16 @@ pub(crate) fn build() -> Value {
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
         path[operation.method] = described(&operation, &problem);
     }
-    // No answer is of this form as a whole, but every line of /events is.
+    // No answer is of these forms as a whole: the first is a line of /events, the others are behind links of /results.
     schemas.subschema_for::<EventView>();
+    schemas.subschema_for::<RowResult>();
+    schemas.subschema_for::<BatchManifest>();
     json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Fresco",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Runs of generative-media pipelines. Money is in micro-dollars, times are milliseconds since the Unix epoch.",
+            "description": "Runs and batches of generative-media pipelines. Money is in micro-dollars, times are milliseconds since the Unix epoch.",
             "license": { "name": "MIT", "identifier": "MIT" },
         },
         "paths": paths,
@@ -83,14 +84,14 @@ fn described(operation: &Operation, problem: &Schema) -> Value {
     };
     let mut responses = Map::new();
     let mut well = json!({ "description": says, "content": content });
-    if operation.id == "startRun" {
-        let of_run =
-            |operation: &str| json!({ "operationId": operation, "parameters": { "id": "$response.body#/id" } });
-        well["links"] = ["showRun", "listEvents", "stopRun"]
-            .into_iter()
-            .map(|id| (id.to_owned(), of_run(id)))
-            .collect::<Map<_, _>>()
-            .into();
+    let followed_by: &[&str] = match operation.id {
+        "startRun" => &["showRun", "listEvents", "stopRun"],
+        "startBatch" => &["showBatch", "showBatchResults", "stopBatch"],
+        _ => &[],
+    };
+    if !followed_by.is_empty() {
+        let of_it = |operation: &str| json!({ "operationId": operation, "parameters": { "id": "$response.body#/id" } });
+        well["links"] = followed_by.iter().map(|id| ((*id).to_owned(), of_it(id))).collect::<Map<_, _>>().into();
     }
     responses.insert(status.to_string(), well);
     for status in operation.problems {
@@ -129,204 +130,6 @@ fn described(operation: &Operation, problem: &Schema) -> Value {
         described["security"] = json!([]);
     }
     described
-}
-
-fn parameter(place: &str, name: &str, says: &str, schema: Value) -> Value {
-    json!({ "in": place, "name": name, "required": place == "path", "description": says, "schema": schema })
-}
-
-fn run_id() -> Value {
-    parameter("path", "id", "The run.", json!({ "type": "string" }))
-}
-
-fn signed() -> Vec<Value> {
-    let text = || json!({ "type": "string" });
-    vec![
-        run_id(),
-        parameter("query", "expires", "Until when the link is good, in seconds since the Unix epoch.", text()),
-        parameter("query", "signature", "The stack's signature.", text()),
-    ]
-}
-
-fn from() -> Value {
-    let schema = json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX, "default": 0 });
-    parameter("query", "from", "The first step to show: `next` of the answer before.", schema)
-}
-
-fn json_body<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Value {
-    json!({ "required": true, "content": { "application/json": { "schema": schemas.subschema_for::<T>() } } })
-}
-
-/// A pipeline and what is given with it; or the document by itself.
-fn pipeline_body(schemas: &mut SchemaGenerator) -> Value {
-    let mut body = json_body::<RunBody>(schemas);
-    let pipeline = json!({ "name": "one-image", "steps": [{ "type": "text_to_image", "model": "flux_schnell" }] });
-    body["content"]["application/json"]["example"] = json!({ "pipeline": pipeline, "input": "a lighthouse at dusk" });
-    let says = "The pipeline document by itself; its input text goes into the parameter `input`.";
-    let example = "steps: [{ type: text_to_image, params: { prompt: a lighthouse at dusk } }]";
-    body["content"]["application/yaml"] =
-        json!({ "schema": { "type": "string", "description": says }, "example": example });
-    body
-}
-
-fn input() -> Value {
-    let says = "The input text, where the body is a document by itself.";
-    parameter("query", "input", says, json!({ "type": "string" }))
-}
-
-fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
-    let key_says = "The same key gives the same run back, for as long as its record is kept.";
-    let key =
-        parameter("header", "Idempotency-Key", key_says, json!({ "type": "string", "minLength": 1, "maxLength": 255 }));
-    let get = |path, id, says, parameters, answer, problems| Operation {
-        method: "get",
-        path,
-        id,
-        says,
-        parameters,
-        body: None,
-        answer,
-        problems,
-        open: false,
-    };
-    let limit = json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 20 });
-    let types: Vec<&str> = StepType::ALL.iter().map(|step| step.as_str()).collect();
-    let after = json!({ "type": "integer", "format": "int64", "minimum": 0 });
-    vec![
-        Operation {
-            method: "post",
-            path: "/runs",
-            id: "startRun",
-            says: "Starts a run.",
-            parameters: vec![input(), key],
-            body: Some(pipeline_body(schemas)),
-            answer: Answer::Json(202, "It is started.", schemas.subschema_for::<RunAccepted>()),
-            problems: &[400, 409, 413, 415, 422],
-            open: false,
-        },
-        get(
-            "/runs",
-            "listRuns",
-            "Lists runs, newest first.",
-            vec![
-                parameter("query", "limit", "How many.", limit),
-                parameter("query", "cursor", "Where to go on: `next` of the page before.", json!({ "type": "string" })),
-            ],
-            Answer::Json(200, "A page of runs.", schemas.subschema_for::<RunPage>()),
-            &[400],
-        ),
-        get(
-            "/runs/{id}",
-            "showRun",
-            "Shows a run, its steps and its outputs.",
-            vec![run_id(), from()],
-            Answer::Json(200, "The run.", schemas.subschema_for::<RunView>()),
-            &[400, 404],
-        ),
-        Operation {
-            method: "delete",
-            path: "/runs/{id}",
-            id: "stopRun",
-            says: "Stops a run: nothing new is submitted, and what is paid is kept. Doing it again is no error.",
-            parameters: vec![run_id()],
-            body: None,
-            answer: Answer::Json(200, "It is stopped, or had ended.", schemas.subschema_for::<StopView>()),
-            problems: &[404],
-            open: false,
-        },
-        get(
-            "/runs/{id}/events",
-            "listEvents",
-            "A run's progress as JSON lines, told at least once.",
-            vec![run_id(), parameter("query", "after", "Only what happened later, and a little before.", after)],
-            Answer::Text(200, "A line an event, of the form `EventView`.", "application/x-ndjson"),
-            &[400, 404],
-        ),
-        Operation {
-            open: true,
-            ..get(
-                "/runs/{id}/view",
-                "showPage",
-                "The page of a run, behind its signed link.",
-                signed(),
-                Answer::Text(200, "The page.", "text/html"),
-                &[400, 403, 404],
-            )
-        },
-        Operation {
-            open: true,
-            ..get(
-                "/runs/{id}/view/data",
-                "showPageData",
-                "What the page shows.",
-                [signed(), vec![from()]].concat(),
-                Answer::Json(200, "The run.", schemas.subschema_for::<RunView>()),
-                &[400, 403, 404],
-            )
-        },
-        Operation {
-            open: true,
-            ..get(
-                "/runs/{id}/view/{file}",
-                "showPageFile",
-                "A file of the page.",
-                [signed(), vec![parameter("path", "file", "The file.", json!({ "type": "string" }))]].concat(),
-                Answer::Text(200, "The file.", "text/*"),
-                &[400, 403, 404],
-            )
-        },
-        Operation {
-            method: "post",
-            path: "/plans",
-            id: "planRun",
-            says: "What a run would do: order, cache, prices, times, missing keys. Nothing is started and nothing is spent.",
-            parameters: vec![input()],
-            body: Some(pipeline_body(schemas)),
-            answer: Answer::Json(200, "The plan.", schemas.subschema_for::<Preview>()),
-            problems: &[400, 413, 415, 422],
-            open: false,
-        },
-        get(
-            "/models",
-            "listModels",
-            "The models, with times and prices.",
-            vec![parameter(
-                "query",
-                "type",
-                "Only those of this step type.",
-                json!({ "type": "string", "enum": types }),
-            )],
-            Answer::Json(200, "The models.", schemas.subschema_for::<Vec<ModelView>>()),
-            &[400],
-        ),
-        get(
-            "/schedules",
-            "listSchedules",
-            "The schedules by their keys, with their last and next firings; at most a thousand.",
-            Vec::new(),
-            Answer::Json(200, "The schedules.", schemas.subschema_for::<SchedulePage>()),
-            &[400],
-        ),
-        Operation {
-            method: "post",
-            path: "/uploads",
-            id: "newUpload",
-            says: "A place to upload a file to, which a run can then name.",
-            parameters: Vec::new(),
-            body: Some(json_body::<UploadBody>(schemas)),
-            answer: Answer::Json(201, "Where and how to upload.", schemas.subschema_for::<UploadView>()),
-            problems: &[400, 413, 415, 422],
-            open: false,
-        },
-        get(
-            "/openapi.json",
-            "describe",
-            "This document.",
-            Vec::new(),
-            Answer::Json(200, "This document.", schemars::json_schema!({ "type": "object" })),
-            &[],
-        ),
-    ]
 }
 
 #[cfg(test)]

@@ -45,6 +45,11 @@ impl Problem {
         Problem::new(StatusCode::NOT_FOUND, "run_not_found", "there is no such run in this stack", advice)
     }
 
+    pub(crate) fn no_batch() -> Self {
+        let advice = "Look at GET /batches. Records of batches are kept for 90 days.";
+        Problem::new(StatusCode::NOT_FOUND, "batch_not_found", "there is no such batch in this stack", advice)
+    }
+
     /// What it is on the wire.
     fn view(&self) -> ProblemView {
         ProblemView {

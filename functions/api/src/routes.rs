@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 use crate::problem::Problem;
-use crate::{body, events, openapi, page, plans, runs, schedules, uploads};
+use crate::{batches, body, events, openapi, page, plans, runs, schedules, uploads};
 
 /// What every handler has.
 #[derive(Clone)]
@@ -45,6 +45,12 @@ routes! {
     get "/runs/{id}/view" => page::page;
     get "/runs/{id}/view/data" => page::data;
     get "/runs/{id}/view/{file}" => page::file;
+    post "/batches" => batches::start;
+    get "/batches" => batches::list;
+    get "/batches/{id}" => batches::show;
+    post "/batches/{id}/redrive" => batches::redrive;
+    delete "/batches/{id}" => batches::stop;
+    get "/batches/{id}/results" => batches::results;
     post "/plans" => plans::plan;
     get "/models" => plans::models;
     get "/schedules" => schedules::list;

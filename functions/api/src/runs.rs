@@ -6,27 +6,24 @@ use std::future::ready;
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use fresco_engine::platform::Platform;
 use fresco_engine::wire::{RunAccepted, RunPage, RunView, StopView};
 use fresco_engine::{Begun, Once};
 use fresco_ledger::rows::RunRow;
-use fresco_ledger::traits::{Clock, ListPlace, Runs};
+use fresco_ledger::traits::{Clock, Runs};
 use fresco_pipeline::ids::{ContentKey, RunId};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 
 use crate::body::{Query, number};
+use crate::listing::Wanted;
 use crate::problem::Problem;
 use crate::routes::App;
 use crate::{document, show};
 
 /// The longest idempotency key.
 const MAX_KEY: usize = 255;
-const PAGE: i64 = 20;
-const MOST: i64 = 100;
 
 /// `POST /runs`.
 pub(crate) async fn start(
@@ -43,7 +40,8 @@ pub(crate) async fn start(
     Ok((StatusCode::ACCEPTED, Json(RunAccepted { id: run.to_string(), existing, links })).into_response())
 }
 
-fn once(headers: &HeaderMap, body: &Bytes) -> Result<Option<Once>, Problem> {
+/// The idempotency key, with a hash of what is asked under it.
+pub(crate) fn once(headers: &HeaderMap, body: &Bytes) -> Result<Option<Once>, Problem> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
     let key = key.to_str().ok().filter(|key| (1..=MAX_KEY).contains(&key.len()));
     let Some(key) = key else {
@@ -57,36 +55,15 @@ fn once(headers: &HeaderMap, body: &Bytes) -> Result<Option<Once>, Problem> {
 
 /// `GET /runs`.
 pub(crate) async fn list(State(app): State<App>, query: Query) -> Result<Json<RunPage>, Problem> {
-    let [limit, cursor] = query.take(["limit", "cursor"])?;
-    let limit = u32::try_from(number("limit", limit, 1..=MOST)?.unwrap_or(PAGE)).unwrap_or(0);
-    let behind = cursor.map(|cursor| place_of(&cursor)).transpose()?;
+    let wanted = Wanted::read("runs:", query)?;
     let platform = &app.engine.platform;
-    // One more than is shown says whether there is another page.
     let mut runs: Vec<RunRow> = platform
         .ledger()
-        .list_runs(limit + 1, behind.as_ref(), platform.clock().now())
+        .list_runs(wanted.to_read(), wanted.behind.as_ref(), platform.clock().now())
         .await
         .map_err(|error| Problem::from(error.0))?;
-    let more = runs.len() > limit as usize;
-    runs.truncate(limit as usize);
-    let next = runs.last().filter(|_| more).map(cursor_of);
+    let next = wanted.cut(&mut runs, |run| (run.created_at, run.id.as_str()));
     Ok(Json(RunPage { runs: runs.iter().map(show::summary).collect(), next }))
-}
-
-/// What a cursor of this listing begins with.
-const LISTING: &str = "runs:";
-
-fn cursor_of(run: &RunRow) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{LISTING}{}#{}", run.created_at, run.id))
-}
-
-fn place_of(cursor: &str) -> Result<ListPlace, Problem> {
-    let read = || {
-        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
-        let (created_at, run) = text.strip_prefix(LISTING)?.split_once('#')?;
-        Some(ListPlace { created_at: created_at.parse().ok()?, run: RunId::parse(run).ok()? })
-    };
-    read().ok_or_else(|| Problem::bad_request("bad_cursor", "`cursor` is not one that this listing gave"))
 }
 
 /// `GET /runs/{id}`.
@@ -122,25 +99,20 @@ impl<S: Send + Sync> FromRequestParts<S> for OfRun {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let path = Path::<BTreeMap<String, String>>::from_request_parts(parts, state).await;
-        let id = path.ok().and_then(|Path(mut path)| path.remove("id"));
-        id.and_then(|id| RunId::parse(id).ok()).map(OfRun).ok_or_else(Problem::no_run)
+        id_of(parts, state).await.map(OfRun).ok_or_else(Problem::no_run)
     }
+}
+
+/// The path's id, if it has the form of one.
+pub(crate) async fn id_of<S: Send + Sync>(parts: &mut Parts, state: &S) -> Option<RunId> {
+    let path = Path::<BTreeMap<String, String>>::from_request_parts(parts, state).await;
+    let id = path.ok().and_then(|Path(mut path)| path.remove("id"))?;
+    RunId::parse(id).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_cursors_of_this_listing_are_read() {
-        let place = place_of(&URL_SAFE_NO_PAD.encode("runs:1764000000000#run-00000001")).unwrap();
-        assert_eq!((place.created_at, place.run.as_str()), (1_764_000_000_000, "run-00000001"));
-        for bad in ["batches:1#run-00000001", "runs:x#run-00000001", "runs:1#../x", "runs:1", ""] {
-            assert_eq!(place_of(&URL_SAFE_NO_PAD.encode(bad)).unwrap_err().code, "bad_cursor", "{bad}");
-        }
-        assert_eq!(place_of("%%%").unwrap_err().code, "bad_cursor");
-    }
 
     #[test]
     fn a_key_is_checked_and_stands_for_the_whole_request() {

@@ -2,14 +2,21 @@
 
 use std::process::ExitCode;
 
+use fresco_ledger::rows::ChunkOf;
 use fresco_pipeline::ids::RunId;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
 struct Input {
     run_id: RunId,
+    /// Of the run of a batch's chunk.
+    batch_id: Option<RunId>,
+    chunk: Option<u32>,
 }
 
 fn main() -> ExitCode {
-    fresco_engine::lambda::run(|engine, input: Input| async move { engine.plan(&input.run_id).await })
+    fresco_engine::lambda::run(|engine, input: Input| async move {
+        let chunk = input.batch_id.zip(input.chunk).map(|(batch, number)| ChunkOf { batch, number });
+        engine.plan(&input.run_id, chunk.as_ref()).await
+    })
 }

@@ -66,7 +66,7 @@ impl AwsPlatform {
             media: Transfer::new(downloader, objects.clone()),
             objects,
             tokens: aws.tokens(),
-            executions: aws.runs(&settings.run_machine),
+            executions: aws.runs(&settings.run_machine, &settings.batch_machine),
             bus: aws.bus(),
             timers: aws.timers(settings.timers.clone()),
             hand_over: aws.hand_over(&settings.collect_function),

@@ -9,9 +9,12 @@ use fresco_ledger::traits::{Clock, Matching, Objects};
 use fresco_pipeline::document::Problems;
 use fresco_pipeline::error::{ErrorName, Failure, Mender};
 use fresco_pipeline::ids::{ContentKey, RunId};
+use fresco_pipeline::rows::Format;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::batch::RowsFrom;
+use crate::batch::wire::BatchBody;
 use crate::order::Fetcher;
 use crate::platform::Platform;
 use crate::start::{Begun, Once, StartError};
@@ -56,7 +59,7 @@ pub struct Arrival {
 pub enum Taken {
     /// It is run.
     Started {
-        /// The run.
+        /// The run, or the batch.
         run_id: RunId,
         /// Whether it had been started before: events may come twice.
         existing: bool,
@@ -168,6 +171,7 @@ impl From<StartError> for Unstarted {
 enum Kind {
     Document,
     Text,
+    Rows(Format),
 }
 
 impl Kind {
@@ -176,6 +180,7 @@ impl Kind {
         match ending.to_ascii_lowercase().as_str() {
             "yaml" | "yml" | "json" => Some(Kind::Document),
             "txt" => Some(Kind::Text),
+            "csv" | "jsonl" | "ndjson" => Format::of_name(key).map(Kind::Rows),
             _ => None,
         }
     }
@@ -199,7 +204,7 @@ impl<P: Platform> Engine<P> {
             Unstarted::Passed(why) => Ok(Taken::Passed { why }),
             Unstarted::Failed(failure) => Err(failure),
             Unstarted::Bad { problems, .. } if is_for_texts(&arrival.key, &problems) => {
-                Ok(Taken::Passed { why: "it is the pipeline of the texts that come beside it" })
+                Ok(Taken::Passed { why: "it is the pipeline of what comes beside it" })
             }
             bad @ Unstarted::Bad { .. } => {
                 let report = report_key(INBOX, INBOX_ERRORS, &arrival.key);
@@ -233,11 +238,21 @@ impl<P: Platform> Engine<P> {
 
     async fn start_arrival(&self, arrival: &Arrival, fetcher: &Fetcher) -> Result<Begun, Unstarted> {
         let Some(kind) = Kind::of(&arrival.key) else {
-            return Err(Unstarted::Passed("it is neither a pipeline nor a text"));
+            return Err(Unstarted::Passed("it is neither a pipeline nor a text nor rows"));
         };
         let version = arrival.version.as_deref().unwrap_or(&arrival.tag);
         let once = Once::event(&["inbox", &self.settings.bucket, &arrival.key, version, &arrival.sequencer]);
-        self.start_order(Some(&once), Some(folder(&arrival.key)), fetcher, self.body_of(arrival, kind)).await
+        let beside = folder(&arrival.key);
+        let Kind::Rows(format) = kind else {
+            return self.start_order(Some(&once), Some(beside), fetcher, self.body_of(arrival, kind)).await;
+        };
+        if arrival.bytes == 0 {
+            return Err(Unstarted::bad("empty", "the file is empty", "Put the whole file there again."));
+        }
+        let pipeline = self.pipeline_of(&arrival.key, None).await?;
+        let body = BatchBody { pipeline: Some(Value::String(pipeline)), ..BatchBody::default() };
+        let from = RowsFrom { key: &arrival.key, format, beside, period: None };
+        Ok(self.start_batch_of(Some(&once), body, Some(from), fetcher).await?)
     }
 
     async fn body_of(&self, arrival: &Arrival, kind: Kind) -> Result<RunBody, Unstarted> {
@@ -256,7 +271,8 @@ impl<P: Platform> Engine<P> {
             };
         let text = utf8(&arrival.key, &bytes)?;
         match kind {
-            Kind::Document => Ok(RunBody { pipeline: Some(Value::String(text)), ..RunBody::default() }),
+            // Rows are read by the batch.
+            Kind::Document | Kind::Rows(_) => Ok(RunBody { pipeline: Some(Value::String(text)), ..RunBody::default() }),
             Kind::Text => {
                 let pipeline = self.pipeline_of(&arrival.key, metadata.get(NAMED_BY).map(String::as_str)).await?;
                 // Editors end a file with a line's end, which is no part of a prompt.
@@ -302,11 +318,11 @@ pub(crate) fn folder(key: &str) -> &str {
     key.rfind('/').map_or("", |slash| &key[..=slash])
 }
 
-/// A `pipeline.yaml` that lacks nothing but a text waits for one.
+/// A `pipeline.yaml` that lacks nothing but a text, or vars, waits for what comes beside it.
 fn is_for_texts(key: &str, problems: &[DocumentProblem]) -> bool {
     key.rsplit('/').next() == Some(PIPELINE)
         && !problems.is_empty()
-        && problems.iter().all(|problem| problem.code == "input_missing")
+        && problems.iter().all(|problem| matches!(problem.code.as_str(), "input_missing" | "unknown_var"))
 }
 
 /// The key of the report about an object under the prefix `of`.
@@ -330,6 +346,8 @@ mod tests {
             ("inbox/line\nbreak.json", Some(Kind::Document)),
             ("inbox/a.yaml/text.txt", Some(Kind::Text)),
             ("inbox/a.yaml/cat.png", None),
+            ("inbox/posters.csv", Some(Kind::Rows(Format::Csv))),
+            ("inbox/posters.JSONL", Some(Kind::Rows(Format::Jsonl))),
             ("inbox/a.yaml/", None),
             ("inbox/yaml", None),
             ("inbox/.yaml", Some(Kind::Document)),

@@ -4,6 +4,7 @@
 
 mod age;
 pub mod aws;
+mod batch;
 mod capacity;
 mod changed;
 mod clean;
@@ -35,6 +36,7 @@ mod uploads;
 mod webhook;
 pub mod wire;
 
+pub use batch::{BatchFinished, BatchWork, ROWS, batch_manifest_key};
 pub use capacity::Stored;
 pub use changed::Change;
 pub use clean::{Cleaned, Group, Which, YOUNGEST};

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fresco_ledger::rows::{Millis, Ready, Source, StepRow, StepState};
+use fresco_ledger::rows::{ChunkOf, Millis, Ready, Source, StepRow, StepState};
 use fresco_ledger::traits::{Clock, Objects, Runs, StoreError};
 use fresco_pipeline::catalogue::{ProviderName, StepType};
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -68,16 +68,30 @@ pub struct WorkStep {
 }
 
 impl<P: Platform> Engine<P> {
-    /// Plans a run. Calling it again gives the same, less what has been done meanwhile.
-    pub async fn plan(&self, run: &RunId) -> Result<WorkList, Failure> {
+    /// Plans a run, of a chunk where it is one. Calling it again gives the same, less what has been done meanwhile.
+    pub async fn plan(&self, run: &RunId, chunk: Option<&ChunkOf>) -> Result<WorkList, Failure> {
         let ledger = self.platform.ledger();
         let record = ledger.run(run).await.map_err(failure)?;
-        let record = record.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "there is no record of this run"))?;
-        if record.stop || record.status.is_final() {
+        if record.as_ref().is_some_and(|record| record.stop || record.status.is_final()) {
             return Err(Failure::new(ErrorName::RunStopped, "the run was stopped before it was planned"));
         }
-        let checked = self.request_of(run).await?.check();
-        let plan = compile(&checked.map_err(|p| Failure::new(ErrorName::DocumentInvalid, p.to_string()))?);
+        let plan = match chunk {
+            Some(chunk) => self.chunk_plan(chunk).await?,
+            None => {
+                let checked = self.request_of(run).await?.check();
+                compile(&checked.map_err(|p| Failure::new(ErrorName::DocumentInvalid, p.to_string()))?)
+            }
+        };
+        let record = match (record, chunk) {
+            (Some(record), _) => record,
+            (None, Some(chunk)) => {
+                let found = self.survey(run, &plan).await?;
+                let misses = found.iter().zip(&plan.steps).filter(|(found, _)| matches!(found, Found::Miss { .. }));
+                let wanted = misses.map(|(_, step)| step.price);
+                self.open_chunk(run, chunk, &plan.name, wanted.sum()).await?
+            }
+            (None, None) => return Err(Failure::new(ErrorName::RunNotFound, "there is no record of this run")),
+        };
         let bound = i64::try_from(plan.bound_seconds(self.settings.webhooks())).unwrap_or(i64::MAX / 2_000) * 1_000;
         let slack = if plan.export.is_some() { EXPORT_SLACK } else { SLACK };
         let bound_at = record.created_at + bound + slack;
@@ -86,7 +100,9 @@ impl<P: Platform> Engine<P> {
         let now = self.platform.clock().now();
         let rows: Vec<StepRow> =
             plan.steps.iter().zip(&found).map(|(step, found)| row_of(run, step, found, now)).collect();
-        ledger.plan_run(run, &plan.name, &rows, bound_at).await.map_err(failure)?;
+        // A chunk is nothing that the next run of its pipeline is compared with.
+        let pipeline = if chunk.is_some() { format!("batch {}", plan.name) } else { plan.name.clone() };
+        ledger.plan_run(run, &pipeline, &rows, bound_at).await.map_err(failure)?;
         crash::point(Point::PlanRowsWritten);
         // Rows of an earlier call of plan stay as they are, and what they say is what is left.
         let rows = ledger.steps(run).await.map_err(failure)?;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use fresco_ledger::rows::Output;
 use fresco_ledger::traits::{
-    Announcements, Clock, Entries, Executions, Firings, HandOver, Objects, Runs, Signing, Storage, Timers, Tokens,
-    Waiters,
+    Announcements, Batches, Clock, Entries, Executions, Firings, HandOver, Objects, Runs, Signing, Storage, Timers,
+    Tokens, Waiters,
 };
 use fresco_pipeline::catalogue::{MediaKind, ProviderName};
 use fresco_pipeline::error::Failure;
@@ -43,8 +43,8 @@ pub trait MediaStore: Send + Sync {
 
 /// Every capability that the engine uses.
 pub trait Platform: Send + Sync + 'static {
-    /// Entries, waiters, runs, firings, the account of what is stored, and the stack's own secret.
-    type Ledger: Entries + Waiters + Runs + Firings + Storage + Signing;
+    /// Entries, waiters, runs, batches, firings, the account of what is stored, and the stack's own secret.
+    type Ledger: Entries + Waiters + Runs + Batches + Firings + Storage + Signing;
     /// The bucket.
     type Objects: Objects;
     /// Task tokens.

@@ -174,6 +174,11 @@ impl<P: Platform> Engine<P> {
         // Before the run is closed: a call of report after that does nothing.
         self.leave_all(&steps).await?;
         crash::point(Point::ReportLeft);
+        if let Some(chunk) = &record.chunk {
+            self.end_chunk(chunk, &record, (status, why.clone()), &steps).await?;
+            crash::point(Point::ReportClosed);
+            return Ok(closed(status, why));
+        }
         // Before the record is closed, too, so that it is told at least once. Where it cannot be told the record is closed all
         // the same, and says so to the next call.
         let announced = self.announce_end(&manifest).await;

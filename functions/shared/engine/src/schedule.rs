@@ -1,14 +1,18 @@
 //! Schedules: a document under `schedules/` in the bucket is kept in step with a timer, and each firing of the timer is one run.
 
-use fresco_ledger::rows::{Millis, RunRow};
-use fresco_ledger::traits::{Clock, Fired, Firing, Firings, Objects, Runs, Timer, Timers};
+use fresco_ledger::batch::BatchStatus;
+use fresco_ledger::rows::{Millis, RunRow, RunStatus};
+use fresco_ledger::traits::{Batches, Clock, Fired, Firing, Firings, Objects, Runs, Timer, Timers};
 use fresco_pipeline::document::{Overlap, Scheduled, ScheduledPipeline, scheduled};
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::ContentKey;
+use fresco_pipeline::ids::{ContentKey, RunId};
+use fresco_pipeline::rows::Format;
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::batch::wire::BatchBody;
+use crate::batch::{ROWS, RowsFrom};
 use crate::inbox::{INBOX, Unstarted, folder, utf8};
 use crate::order::Fetcher;
 use crate::platform::Platform;
@@ -114,17 +118,14 @@ impl<P: Platform> Engine<P> {
         // The same firing again is no overlap with itself.
         if scheduled.overlap == Overlap::Skip
             && let Some(before) = before.as_ref().filter(|before| **before != run)
-            && let Some(row) = self.platform.ledger().run(before).await.map_err(failure)?
-            && self.goes_on(&row)
+            && let Some((_, true, _)) = self.state_of(before).await?
         {
             note(Fired::Skipped, Some(before.clone())).await?;
             return Ok(Taken::Passed { why: "the run of the firing before goes on" });
         }
         // Before it is started: the next firing has to know of it.
         note(Fired::Started, Some(run.clone())).await?;
-        let order = self.order_of(&due.schedule, &scheduled);
-        let beside = folder_of(&due.schedule, &scheduled);
-        match self.start_order::<Unstarted>(Some(&once), Some(beside), fetcher, order).await {
+        match self.start_scheduled(&once, due, at, &scheduled, fetcher).await {
             Ok(Begun { run, existing }) => Ok(Taken::Started { run_id: run, existing }),
             Err(unstarted) => {
                 let cause = Failure::from(unstarted);
@@ -132,6 +133,46 @@ impl<P: Platform> Engine<P> {
                 Err(cause)
             }
         }
+    }
+
+    async fn start_scheduled(
+        &self,
+        once: &Once,
+        due: &Due,
+        at: Millis,
+        scheduled: &Scheduled,
+        fetcher: &Fetcher,
+    ) -> Result<Begun, Unstarted> {
+        let order = self.order_of(&due.schedule, scheduled);
+        let beside = folder_of(&due.schedule, scheduled);
+        let Some(rows) = &scheduled.rows else {
+            return self.start_order(Some(once), Some(beside), fetcher, order).await;
+        };
+        let (body, format) = batch_of(scheduled, rows, order.await?)?;
+        let next = scheduled.when.next(&scheduled.zone, at, at);
+        let period = next.and_then(|next| u64::try_from((next - at) / 1_000).ok());
+        let from = RowsFrom { key: rows, format, beside, period };
+        Ok(self.start_batch_of(Some(once), body, Some(from), fetcher).await?)
+    }
+
+    /// Where the run of a firing is, or its batch.
+    async fn state_of(&self, run: &RunId) -> Result<Option<(RunStatus, bool, Option<Failure>)>, Failure> {
+        let ledger = self.platform.ledger();
+        if let Some(row) = ledger.run(run).await.map_err(failure)? {
+            let goes_on = self.goes_on(&row);
+            return Ok(Some((row.status, goes_on, row.failure)));
+        }
+        let batch = ledger.batch(run).await.map_err(failure)?;
+        Ok(batch.map(|batch| {
+            let status = match batch.status {
+                BatchStatus::Planning | BatchStatus::Running => RunStatus::Running,
+                BatchStatus::Succeeded => RunStatus::Succeeded,
+                BatchStatus::Partial => RunStatus::Partial,
+                BatchStatus::Failed => RunStatus::Failed,
+                BatchStatus::Stopped => RunStatus::Stopped,
+            };
+            (status, !batch.status.is_final(), batch.failure)
+        }))
     }
 
     /// The schedules by their keys, with their last and next firings; at most a thousand.
@@ -156,23 +197,18 @@ impl<P: Platform> Engine<P> {
         let last = match ledger.last_firing(&key).await.map_err(failure)? {
             None => None,
             Some(Firing { at, fired, run }) => {
-                let row = match &run {
-                    Some(run) => ledger.run(run).await.map_err(failure)?,
+                let state = match &run {
+                    Some(run) => self.state_of(run).await?,
                     None => None,
                 };
+                let (status, why) = state.map_or((None, None), |(status, _, why)| (Some(status), why));
                 let (outcome, cause) = match fired {
-                    Fired::Started => ("started", row.as_ref().and_then(|row| row.failure.clone())),
+                    Fired::Started => ("started", why),
                     Fired::Skipped => ("skipped", None),
                     Fired::Failed { failure } => ("failed", Some(failure)),
                 };
                 let run_id = run.map(|run| run.to_string());
-                Some(FiringView {
-                    at,
-                    outcome: outcome.to_owned(),
-                    run_id,
-                    status: row.map(|row| row.status),
-                    failure: cause,
-                })
+                Some(FiringView { at, outcome: outcome.to_owned(), run_id, status, failure: cause })
             }
         };
         let name = name_of(&key).to_owned();
@@ -255,6 +291,10 @@ impl<P: Platform> Engine<P> {
         let now = self.platform.clock().now();
         let scheduled = self.scheduled(key, bytes, Some(now))?;
         let order = self.order_of(key, &scheduled).await?;
+        if let Some(rows) = &scheduled.rows {
+            batch_of(&scheduled, rows, order)?;
+            return Ok(scheduled);
+        }
         let request = self.order(order, Some(folder_of(key, &scheduled)), fetcher).await.map_err(StartError::from)?;
         request.fixed(now, "00000000")?.check().map_err(StartError::Document)?;
         Ok(scheduled)
@@ -302,6 +342,36 @@ impl<P: Platform> Engine<P> {
         let until = row.bound_at.unwrap_or(row.created_at + UNPLANNED);
         !row.status.is_final() && self.platform.clock().now() < until
     }
+}
+
+/// What is asked of a batch.
+fn batch_of(scheduled: &Scheduled, rows: &str, order: RunBody) -> Result<(BatchBody, Format), Unstarted> {
+    let is_plain = !rows.split('/').any(|segment| matches!(segment, "" | "." | ".."));
+    if !is_plain || !rows.starts_with(ROWS) {
+        return Err(Unstarted::bad(
+            "bad_rows",
+            format!("`rows` is `{rows}`, which is not beneath {ROWS}"),
+            "Put them there.",
+        ));
+    }
+    let settings = serde_json::from_value::<BatchBody>(Value::Object(scheduled.batch.clone()));
+    // The parser says which key it does not know; what it quotes of a value is a setting.
+    let settings = settings.map_err(|error| {
+        Unstarted::bad(
+            "bad_setting",
+            format!("`batch`: {error}"),
+            "See POST /batches in /openapi.json for what there is.",
+        )
+    })?;
+    let format = settings.format.or_else(|| Format::of_name(rows));
+    let format = format.ok_or_else(|| {
+        Unstarted::bad("no_format", format!("how {rows} is written is not known"), "Say it: `batch: { format: csv }`.")
+    })?;
+    let RunBody { pipeline, input, vars, .. } = order;
+    Ok((
+        BatchBody { pipeline, input, vars, rows: None, rows_text: None, rows_upload: None, rows_key: None, ..settings },
+        format,
+    ))
 }
 
 fn is_schedule(key: &str) -> bool {

@@ -38,6 +38,8 @@ pub struct Settings {
     pub timers: TimerTarget,
     /// The state machine of runs; only where they are started.
     pub run_machine: String,
+    /// The state machine of batches; likewise.
+    pub batch_machine: String,
     /// Under which SSM path secrets are.
     pub secrets_prefix: String,
     /// After how many days outputs expire.
@@ -98,6 +100,7 @@ impl Settings {
                 failures: given("FRESCO_TRIGGER_FAILURES").unwrap_or_default(),
             },
             run_machine: given("FRESCO_RUN_MACHINE").unwrap_or_default(),
+            batch_machine: given("FRESCO_BATCH_MACHINE").unwrap_or_default(),
             secrets_prefix: needed("FRESCO_SECRETS_PREFIX")?,
             max_age_days,
             max_stored_bytes: max_stored(given("FRESCO_MAX_STORED_GIGABYTES").as_deref())?,

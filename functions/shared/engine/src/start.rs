@@ -68,7 +68,7 @@ impl RunRequest {
         Ok(RunRequest { timestamp: at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), random, ..self.clone() })
     }
 
-    fn given(&self) -> Given {
+    pub(crate) fn given(&self) -> Given {
         let kept = self.media.iter().map(|(text, media)| (text.clone(), Ok(media.clone())));
         let refused = self.refused.iter().map(|(text, problem)| (text.clone(), Err(problem.clone())));
         Given {
@@ -264,6 +264,7 @@ impl<P: Platform> Engine<P> {
             created_at: now,
             ended_at: None,
             bound_at: None,
+            chunk: None,
             unannounced: false,
             steps: 0,
             failure: None,
@@ -274,7 +275,7 @@ impl<P: Platform> Engine<P> {
 }
 
 /// An id that sorts by time and reads as one: `20261123t235501-4f2a9c0b17`.
-fn new_run_id(now: Millis, random: &str) -> Result<RunId, Failure> {
+pub(crate) fn new_run_id(now: Millis, random: &str) -> Result<RunId, Failure> {
     let bad = |what: String| Failure::new(ErrorName::Internal, what);
     let at = jiff::Timestamp::from_millisecond(now).map_err(|error| bad(error.to_string()))?;
     let random = random.get(..10).ok_or_else(|| bad("too little randomness".to_owned()))?;

@@ -15,6 +15,8 @@ use crate::wire::UploadKind;
 
 /// The longest pipeline document.
 pub const MAX_DOCUMENT: u64 = fresco_pipeline::document::MAX_BYTES as u64;
+/// The longest file of rows.
+const MAX_ROWS_FILE: u64 = 1 << 30;
 /// How long a link to upload to works, in seconds.
 pub(crate) const LINK_SECONDS: u64 = 900;
 
@@ -36,6 +38,7 @@ impl UploadId {
             "image" => UploadKind::Image,
             "video" => UploadKind::Video,
             "document" => UploadKind::Document,
+            "rows" => UploadKind::Rows,
             _ => return None,
         };
         let bytes = parts.next().filter(|bytes| bytes.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()?;
@@ -44,7 +47,7 @@ impl UploadId {
         Some(UploadId { kind, bytes, digits: digits.to_owned() })
     }
 
-    fn object_key(&self) -> String {
+    pub(crate) fn object_key(&self) -> String {
         format!("uploads/{self}")
     }
 
@@ -52,7 +55,7 @@ impl UploadId {
     fn content_type(&self) -> &'static str {
         match self.kind {
             UploadKind::Document => "application/yaml",
-            UploadKind::Image | UploadKind::Video => "application/octet-stream",
+            UploadKind::Image | UploadKind::Video | UploadKind::Rows => "application/octet-stream",
         }
     }
 }
@@ -63,6 +66,7 @@ impl std::fmt::Display for UploadId {
             UploadKind::Image => "image",
             UploadKind::Video => "video",
             UploadKind::Document => "document",
+            UploadKind::Rows => "rows",
         };
         write!(f, "{kind}-{}-{}", self.bytes, self.digits)
     }
@@ -74,6 +78,7 @@ fn most(kind: UploadKind) -> u64 {
         UploadKind::Image => MediaKind::Image.max_input_bytes(),
         UploadKind::Video => MediaKind::Video.max_input_bytes(),
         UploadKind::Document => MAX_DOCUMENT,
+        UploadKind::Rows => MAX_ROWS_FILE,
     }
 }
 
@@ -148,7 +153,7 @@ impl<P: Platform> Engine<P> {
         Ok(Ok(media))
     }
 
-    async fn require_uploaded(&self, id: &UploadId) -> Result<(), Failure> {
+    pub(crate) async fn require_uploaded(&self, id: &UploadId) -> Result<(), Failure> {
         let head = self.platform.objects().head(&id.object_key()).await.map_err(failure)?;
         let wrong = match head {
             None => format!("nothing was uploaded as {id}"),

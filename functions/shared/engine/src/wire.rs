@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+pub use crate::batch::wire::*;
+
 use fresco_ledger::rows::{RunStatus, Source, StepState};
 use fresco_pipeline::document::Overlap;
 use fresco_pipeline::error::Failure;
@@ -202,6 +204,8 @@ pub enum UploadKind {
     Video,
     /// A pipeline document, at most 4 MiB.
     Document,
+    /// The rows of a batch, at most 1 GiB.
+    Rows,
 }
 
 /// An upload that is asked for.

@@ -65,6 +65,27 @@ fn no_state_retries_a_name_that_is_not_in_the_list_or_not_retryable() {
     }
 }
 
+/// Plan and finish are tried again as every function is; a chunk that fails does not end the map.
+#[test]
+fn the_batch_machine_retries_its_functions_and_bears_its_chunks() {
+    let machine: Value = serde_json::from_str(include_str!("../../../../infra/batch.asl.json")).unwrap();
+    let mut all = Vec::new();
+    states(&machine, &mut all);
+    let calls: Vec<_> = all.iter().filter(|(_, state)| state["Resource"] == "arn:aws:states:::lambda:invoke").collect();
+    assert_eq!(calls.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["Plan", "Finish", "FinishFailed"]);
+    for (name, state) in calls {
+        assert_eq!(retried(state), retried(&self::state("Report")), "{name}");
+        assert!(state.get("TimeoutSeconds").is_some(), "{name} has no timeout");
+    }
+    let of = |name: &str| all.iter().find(|(found, _)| found == name).map(|(_, state)| state.clone()).unwrap();
+    assert_eq!(
+        (&of("Chunks")["ToleratedFailurePercentage"], &of("Chunks")["MaxConcurrencyPath"]),
+        (&100.into(), &"$.plan.work.concurrency".into())
+    );
+    assert_eq!(of("Chunk")["Catch"][0]["ErrorEquals"][0], "States.ALL");
+    assert_eq!(of("Pause")["SecondsPath"], "$.pause");
+}
+
 #[test]
 fn the_nudge_is_the_planners() {
     let generate = state("Generate");

@@ -327,6 +327,15 @@ impl RunStatus {
     }
 }
 
+/// A chunk of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkOf {
+    /// The batch.
+    pub batch: RunId,
+    /// Its number in that, from 0.
+    pub number: u32,
+}
+
 /// `R#run`: one run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRow {
@@ -358,6 +367,8 @@ pub struct RunRow {
     pub failure: Option<Failure>,
     /// Where its outputs are copied to when it ends, as the document says.
     pub export: Option<Export>,
+    /// The chunk of a batch that it is.
+    pub chunk: Option<ChunkOf>,
     /// It ended, and that could not be announced.
     pub unannounced: bool,
 }

@@ -10,4 +10,5 @@ pub mod media;
 pub mod money;
 pub mod nearest;
 pub mod plan;
+pub mod rows;
 pub mod when;

@@ -109,7 +109,7 @@ impl Api {
     async fn upload(&self, kind: UploadKind, bytes: Bytes) -> Result<String, ApiError> {
         let body = UploadBody { kind, bytes: bytes.len() as u64 };
         let upload: UploadView = self.post("/uploads", &body, None).await?;
-        self.put(&upload, bytes).await?;
+        self.put(&upload, body.bytes, bytes).await?;
         Ok(upload.id)
     }
 }

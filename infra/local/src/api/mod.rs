@@ -1,6 +1,7 @@
 //! A client of any stack, through its HTTP API: on AWS with the usual credentials, here with made-up ones. What a person asks
 //! of a stack goes this way and no other.
 
+mod batches;
 mod error;
 mod folder;
 mod inputs;
@@ -15,10 +16,12 @@ use bytes::Bytes;
 use fresco_engine::wire::{RunAccepted, RunBody, RunPage, RunView, SchedulePage, StopView};
 use fresco_engine::{Manifest, Preview, RunRequest};
 use fresco_pipeline::ids::RunId;
-use reqwest::{Method, Response, StatusCode};
+use reqwest::header::CONTENT_LENGTH;
+use reqwest::{Body, Method, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use batches::{RESULTS, ResultsError, RowsUploadError, check_batch_folder};
 pub use error::ApiError;
 pub use folder::{FolderError, check_folder};
 pub use inputs::{Inputs, gather};
@@ -130,9 +133,15 @@ impl Api {
         }
     }
 
-    /// Puts bytes where the API said.
-    async fn put(&self, upload: &fresco_engine::wire::UploadView, bytes: Bytes) -> Result<(), ApiError> {
-        let mut put = self.http.put(&upload.url).body(bytes);
+    /// Puts so many bytes where the API said.
+    async fn put(
+        &self,
+        upload: &fresco_engine::wire::UploadView,
+        bytes: u64,
+        body: impl Into<Body>,
+    ) -> Result<(), ApiError> {
+        // Said here: a body that is read from a file while it is sent has no length of its own.
+        let mut put = self.http.put(&upload.url).header(CONTENT_LENGTH, bytes).body(body);
         for (name, value) in upload.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("content-length")) {
             put = put.header(name, value);
         }

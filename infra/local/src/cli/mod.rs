@@ -1,6 +1,7 @@
 //! The command line: what it takes, and which exit code says what.
 
 mod age;
+mod batch;
 mod bench;
 mod chaos;
 mod clean;
@@ -47,6 +48,9 @@ struct Cli {
 enum Command {
     /// Run a pipeline and bring its outputs here.
     Run(RunArgs),
+    /// Run a pipeline over many rows, and bring here what they came to. It goes on when nobody watches.
+    // Boxed: it has the most to say by far.
+    Batch(Box<batch::BatchArgs>),
     /// Show what a pipeline would do: its order, what is in the cache, prices and times. Nothing is spent.
     Plan(PlanArgs),
     /// Start the stack and leave it running.
@@ -208,6 +212,7 @@ pub(crate) async fn main() -> ExitCode {
     let output = Output::new(cli.place.json);
     let ended = match cli.command {
         Command::Run(args) => run::run(&output, &cli.place, args).await,
+        Command::Batch(args) => batch::batch(&output, &cli.place, *args).await,
         Command::Plan(args) => plan::plan(&output, &cli.place, args).await,
         Command::Models { step } => plan::models(&output, step.as_deref()),
         Command::Schema => plan::schema(&output),

@@ -52,8 +52,27 @@ pub(super) struct Pipeline {
 }
 
 impl PipelineArgs {
+    /// Those of a batch: what a row gives comes from elsewhere.
+    pub(super) fn of_batch(
+        file: PathBuf,
+        input: Option<String>,
+        vars: Vec<(String, String)>,
+        env: Vec<String>,
+    ) -> PipelineArgs {
+        PipelineArgs { file, input, input_image: None, vars, env }
+    }
+
     /// Reads and checks it all, before anything is started: a document with problems costs no second.
     pub(super) async fn read(self, output: &Output) -> Result<Pipeline, Ended> {
+        let pipeline = self.gather(output).await?;
+        match pipeline.request.check() {
+            Ok(_) => Ok(pipeline),
+            Err(problems) => Err(pipeline.say(output, &problems)),
+        }
+    }
+
+    /// Reads it all, and does not check it: the document of a batch is whole with a row only.
+    pub(super) async fn gather(self, output: &Output) -> Result<Pipeline, Ended> {
         let wrong = |code: &str, message: &str| {
             output.error(code, message);
             Ended::Code(EXIT_INPUT)
@@ -75,11 +94,7 @@ impl PipelineArgs {
         }
         let folder = self.file.parent().unwrap_or(Path::new("")).to_owned();
         let inputs = gather(&mut request, &folder).await?;
-        let pipeline = Pipeline { request, inputs, file: self.file };
-        match pipeline.request.check() {
-            Ok(_) => Ok(pipeline),
-            Err(problems) => Err(pipeline.say(output, &problems)),
-        }
+        Ok(Pipeline { request, inputs, file: self.file })
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Parts {
     pub sweep_function: String,
     /// `RunMachineArn`.
     pub machine_arn: String,
+    /// `BatchMachineArn`.
+    pub batch_machine_arn: String,
     /// `MaxAgeDays`.
     pub max_age_days: String,
     /// `MaxStoredGigabytes`; empty without a limit.
@@ -53,6 +55,7 @@ impl Parts {
             bucket: output("BucketName"),
             sweep_function: output("SweepFunctionName"),
             machine_arn: output("RunMachineArn"),
+            batch_machine_arn: output("BatchMachineArn"),
             max_age_days: output("MaxAgeDays"),
             max_stored: output("MaxStoredGigabytes"),
             export_bucket: output("ExportBucket"),
@@ -121,6 +124,7 @@ fn client_settings(parts: &Parts) -> Result<Settings, Failure> {
             "FRESCO_TABLE" => &parts.table,
             "FRESCO_BUCKET" => &parts.bucket,
             "FRESCO_RUN_MACHINE" => &parts.machine_arn,
+            "FRESCO_BATCH_MACHINE" => &parts.batch_machine_arn,
             "FRESCO_PUBLIC_URL" => "none",
             "FRESCO_SECRETS_PREFIX" => "/fresco",
             "FRESCO_MAX_AGE_DAYS" => &parts.max_age_days,

@@ -13,7 +13,8 @@ use super::layout::Layout;
 use super::progress::Progress;
 
 /// The binaries that are deployed; each is packed as `target/fresco/<name>.zip`.
-pub(crate) const FUNCTIONS: [&str; 8] = ["plan", "generate", "webhook", "collect", "sweep", "report", "api", "trigger"];
+pub(crate) const FUNCTIONS: [&str; 9] =
+    ["plan", "generate", "webhook", "collect", "sweep", "report", "api", "trigger", "batch"];
 const NEEDS: &str = "it builds the functions, which needs Rust (https://rustup.rs) and, the first time, the network";
 const SIMULATOR: &str = "simulator";
 

@@ -80,7 +80,7 @@ impl<'a> CloudFormation<'a> {
     pub(crate) async fn apply(
         &self,
         change: Change,
-        body: &str,
+        template_url: &str,
         parameters: &BTreeMap<String, String>,
     ) -> Result<BTreeMap<String, String>, Error> {
         let parameters: Vec<Parameter> = parameters
@@ -89,12 +89,12 @@ impl<'a> CloudFormation<'a> {
             .collect();
         match change {
             Change::Create => {
-                let create = self.client.create_stack().stack_name(self.stack).template_body(body);
+                let create = self.client.create_stack().stack_name(self.stack).template_url(template_url);
                 let create = create.set_parameters(Some(parameters)).set_capabilities(Some(CAPABILITIES.to_vec()));
                 create.send().await.map_err(Error::aws("creating the stack"))?;
             }
             Change::Update => {
-                let update = self.client.update_stack().stack_name(self.stack).template_body(body);
+                let update = self.client.update_stack().stack_name(self.stack).template_url(template_url);
                 let update = update.set_parameters(Some(parameters)).set_capabilities(Some(CAPABILITIES.to_vec()));
                 if let Err(error) = update.send().await {
                     // CloudFormation's way of saying that it is as wanted.

@@ -67,8 +67,13 @@ impl Deployment {
         for reference in template.references() {
             uploads.push(Upload::read(&reference.path)?);
         }
-        let keys: Vec<String> = uploads.iter().map(|upload| upload.key.clone()).collect();
+        let mut keys: Vec<String> = uploads.iter().map(|upload| upload.key.clone()).collect();
         let body = template.packaged(CODE_BUCKET, &keys);
+        // CloudFormation takes 51,200 bytes with a call; a longer template it reads from S3.
+        let packaged = Upload::of("template.yaml", body.clone().into_bytes());
+        let template_url = format!("{}/{CODE_BUCKET}/{}", self.endpoint_url, packaged.key);
+        keys.push(packaged.key.clone());
+        uploads.push(packaged);
         let service = CloudFormation::new(config, self.stack, COMPLETE_WITHIN);
 
         let existing = service.usable(progress).await?;
@@ -86,13 +91,13 @@ impl Deployment {
             None => {
                 progress.step("deploying the stack");
                 upload(config, &uploads).await?;
-                service.apply(Change::Create, &body, &self.parameters_with(NO_URL_YET)).await?
+                service.apply(Change::Create, &template_url, &self.parameters_with(NO_URL_YET)).await?
             }
         };
         // From here until it is noted again, nobody may take the stack for deployed.
         files::remove(&self.note)?;
         let wanted = self.parameters_with(&public_url(&self.endpoint_url, &outputs)?);
-        let outputs = service.apply(Change::Update, &body, &wanted).await?;
+        let outputs = service.apply(Change::Update, &template_url, &wanted).await?;
         prune(config, &keys).await?;
         prune_unpacked(&self.scratch, &keys);
         files::write_json(&self.note, &Note { deployed: fingerprint(&body, &wanted) })?;
@@ -136,7 +141,11 @@ impl Upload {
     fn read(path: &Path) -> Result<Self, Error> {
         let bytes = fs::read(path).map_err(Error::file("cannot read", path))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        Ok(Self { key: format!("{}/{name}", &hex::encode(Sha256::digest(&bytes))[..32]), bytes })
+        Ok(Self::of(&name, bytes))
+    }
+
+    fn of(name: &str, bytes: Vec<u8>) -> Self {
+        Self { key: format!("{}/{name}", &hex::encode(Sha256::digest(&bytes))[..32]), bytes }
     }
 }
 

@@ -58,7 +58,7 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
     let write =
         ["ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"].map(|action| format!("dynamodb:{action}"));
     let logs = ["logs:CreateLogStream", "logs:PutLogEvents"];
-    let expected: [(&str, &[&str]); 8] = [
+    let expected: [(&str, &[&str]); 9] = [
         (
             "PlanRole",
             &[
@@ -123,6 +123,7 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
                 "s3:ListBucket",
                 "s3:PutObject",
                 "ssm:GetParameter",
+                "states:DescribeExecution",
                 "states:SendTaskFailure",
                 "states:SendTaskSuccess",
                 "states:StartExecution",
@@ -141,6 +142,18 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
                 "scheduler:UpdateSchedule",
                 "sqs:SendMessage",
                 "states:StartExecution",
+            ],
+        ),
+        (
+            "BatchRole",
+            &[
+                "dynamodb:BatchGetItem",
+                "events:PutEvents",
+                "s3:AbortMultipartUpload",
+                "s3:DeleteObject",
+                "s3:GetObject",
+                "s3:ListBucket",
+                "s3:PutObject",
             ],
         ),
         (
@@ -231,8 +244,16 @@ fn nothing_that_fresco_writes_starts_it() {
             written.extend(places.map(str::to_owned));
         }
     }
-    let expected =
-        ["/inbox-errors/*", "/inputs/*", "/outputs/*", "/plans/*", "/runs/*", "/schedule-errors/*", "/uploads/*"];
+    let expected = [
+        "/batches/*",
+        "/inbox-errors/*",
+        "/inputs/*",
+        "/outputs/*",
+        "/plans/*",
+        "/runs/*",
+        "/schedule-errors/*",
+        "/uploads/*",
+    ];
     assert_eq!(written.iter().map(String::as_str).collect::<Vec<_>>(), expected);
     assert!(expected.iter().all(|place| !place.starts_with("/inbox/") && !place.starts_with("/schedules/")));
 }

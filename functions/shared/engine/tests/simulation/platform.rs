@@ -5,18 +5,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fresco_engine::platform::{MediaStore, Place, Platform};
+use fresco_ledger::batch::{BatchCounts, BatchPlan, BatchRow, BatchStatus};
 use fresco_ledger::memory::{ManualClock, MemoryUpload};
 use fresco_ledger::rows::{
     Asker, AttemptRow, Entry, Millis, Output, Ready, RunRow, RunStatus, Source, StepRow, Waiter,
 };
 use fresco_ledger::traits::{
-    Announcements, BudgetChange, Change, CommitError, Entries, Executions, Firing, Firings, HandOver, ListPlace,
-    ListedObject, Looked, Matching, ObjectHead, Objects, PutLink, Runs, Signing, Storage, StoreError, Timer, Timers,
-    Tokens, Told, Usage, Wait, Waiters,
+    Announcements, Batches, BudgetChange, Change, ChunkEnd, CommitError, Entries, Executions, Firing, Firings,
+    HandOver, ListPlace, ListedObject, Looked, Matching, ObjectHead, Objects, PutLink, Runs, Signing, Storage,
+    StoreError, Timer, Timers, Tokens, Told, Usage, Wait, Waiters,
 };
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
+use fresco_pipeline::money::Money;
 use fresco_providers::{Provider, RemoteMedia};
 
 use crate::invariants;
@@ -322,6 +324,15 @@ impl Objects for Sim {
         };
         self.storage("remove", keys.first().map_or("nothing", String::as_str), effect).await
     }
+    async fn piece(
+        &self,
+        key: &str,
+        tag: Option<&str>,
+        from: u64,
+        length: u64,
+    ) -> Result<Option<(Bytes, String)>, StoreError> {
+        self.storage("piece", key, self.0.memory.piece(key, tag, from, length)).await
+    }
     async fn renew(&self, key: &str, content_type: &str) -> Result<bool, StoreError> {
         let effect = async {
             self.0.count("renewed");
@@ -356,6 +367,12 @@ impl Executions for Sim {
     async fn start(&self, run: &RunId) -> Result<(), StoreError> {
         self.ledger("start", || run.to_string(), self.0.memory.start(run)).await
     }
+    async fn start_batch(&self, batch: &RunId, generation: u32) -> Result<(), StoreError> {
+        self.ledger("start batch", || batch.to_string(), self.0.memory.start_batch(batch, generation)).await
+    }
+    async fn batch_goes_on(&self, batch: &RunId, generation: u32) -> Result<bool, StoreError> {
+        self.ledger("batch goes on", || batch.to_string(), self.0.memory.batch_goes_on(batch, generation)).await
+    }
 }
 
 impl Timers for Sim {
@@ -373,6 +390,56 @@ impl Firings for Sim {
     }
     async fn note_firing(&self, schedule: &str, firing: &Firing) -> Result<bool, StoreError> {
         self.ledger("note firing", || schedule.to_owned(), self.0.memory.note_firing(schedule, firing)).await
+    }
+}
+
+impl Batches for Sim {
+    async fn create_batch(&self, batch: &BatchRow) -> Result<bool, StoreError> {
+        self.ledger("create batch", || batch.id.to_string(), self.0.memory.create_batch(batch)).await
+    }
+    async fn batch(&self, id: &RunId) -> Result<Option<BatchRow>, StoreError> {
+        self.ledger("batch", || id.to_string(), self.0.memory.batch(id)).await
+    }
+    async fn list_batches(
+        &self,
+        limit: u32,
+        behind: Option<&ListPlace>,
+        now: Millis,
+    ) -> Result<Vec<BatchRow>, StoreError> {
+        self.ledger("list batches", String::new, self.0.memory.list_batches(limit, behind, now)).await
+    }
+    async fn plan_batch(&self, id: &RunId, plan: &BatchPlan) -> Result<bool, StoreError> {
+        self.ledger("plan batch", || id.to_string(), self.0.memory.plan_batch(id, plan)).await
+    }
+    async fn stop_batch(&self, id: &RunId) -> Result<Option<BatchRow>, StoreError> {
+        self.ledger("stop batch", || id.to_string(), self.0.memory.stop_batch(id)).await
+    }
+    async fn open_chunk(
+        &self,
+        batch: &RunId,
+        chunk: u32,
+        run: &RunRow,
+        wanted: Money,
+    ) -> Result<Option<RunRow>, StoreError> {
+        self.ledger("open chunk", || run.id.to_string(), self.0.memory.open_chunk(batch, chunk, run, wanted)).await
+    }
+    async fn close_chunk(&self, end: &ChunkEnd, now: Millis) -> Result<bool, StoreError> {
+        self.ledger("close chunk", || end.run.to_string(), self.0.memory.close_chunk(end, now)).await
+    }
+    async fn reopen_batch(&self, id: &RunId) -> Result<Option<BatchRow>, StoreError> {
+        self.ledger("reopen batch", || id.to_string(), self.0.memory.reopen_batch(id)).await
+    }
+    async fn recount_batch(&self, id: &RunId, counts: &BatchCounts) -> Result<bool, StoreError> {
+        self.ledger("recount batch", || id.to_string(), self.0.memory.recount_batch(id, counts)).await
+    }
+    async fn close_batch(
+        &self,
+        id: &RunId,
+        status: BatchStatus,
+        cause: Option<&Failure>,
+        now: Millis,
+    ) -> Result<bool, StoreError> {
+        self.ledger("close batch", || id.to_string(), self.0.memory.close_batch(id, status, cause, now)).await
     }
 }
 

@@ -91,6 +91,7 @@ impl Knobs {
             collect_function: "collect".into(),
             timers: Default::default(),
             run_machine: "run".into(),
+            batch_machine: "batch".into(),
             secrets_prefix: "/fresco".into(),
             max_age_days: self.max_age_days,
             max_stored_bytes: None,

@@ -314,7 +314,7 @@ impl Scheduler {
 
     fn plan(&mut self, execution: usize) {
         let (engine, run) = (self.engine.clone(), self.executions[execution].run.clone());
-        self.spawn(What::Plan { execution }, async move { End::Planned(engine.plan(&run).await) });
+        self.spawn(What::Plan { execution }, async move { End::Planned(engine.plan(&run, None).await) });
     }
 
     fn stop(&mut self, run: &RunId, abort: bool) {

@@ -119,9 +119,9 @@ impl Aws {
         SfnTokens::new(aws_sdk_sfn::Client::new(&self.config))
     }
 
-    /// Executions of this state machine.
-    pub fn runs(&self, machine_arn: impl Into<String>) -> SfnRuns {
-        SfnRuns::new(aws_sdk_sfn::Client::new(&self.config), machine_arn)
+    /// Executions of the state machines of runs and of batches.
+    pub fn runs(&self, machine_arn: impl Into<String>, batch_machine_arn: impl Into<String>) -> SfnRuns {
+        SfnRuns::new(aws_sdk_sfn::Client::new(&self.config), machine_arn, batch_machine_arn)
     }
 
     /// The account's default bus.

@@ -134,6 +134,29 @@ impl Objects for S3Objects {
         }
     }
 
+    async fn piece(
+        &self,
+        key: &str,
+        tag: Option<&str>,
+        from: u64,
+        length: u64,
+    ) -> Result<Option<(Bytes, String)>, StoreError> {
+        let range = format!("bytes={from}-{}", from.saturating_add(length.max(1)) - 1);
+        let get = self.client.get_object().bucket(&self.bucket).key(key).range(range);
+        match get.set_if_match(tag.map(str::to_owned)).send().await {
+            Ok(object) => {
+                let tag = object.e_tag.unwrap_or_default();
+                let body = object.body.collect().await;
+                let body = body.map_err(|_| StoreError::storage("S3 GetObject: the object broke off"))?;
+                Ok(Some((body.into_bytes(), tag)))
+            }
+            // Behind the end.
+            Err(error) if status(&error) == Some(416) => Ok(Some((Bytes::new(), tag.unwrap_or_default().to_owned()))),
+            Err(error) if matches!(status(&error), Some(404 | 412)) => Ok(None),
+            Err(error) => Err(failed("GetObject", &error)),
+        }
+    }
+
     async fn link(&self, key: &str, seconds: u64) -> Result<String, StoreError> {
         let expires = PresigningConfig::expires_in(Duration::from_secs(seconds))
             .map_err(|error| StoreError::storage(format!("presign: {error}")))?;

@@ -6,29 +6,54 @@ use fresco_pipeline::ids::RunId;
 use super::{code, describe};
 use crate::traits::{Executions, StoreError};
 
-/// Executions of one state machine.
+/// Executions of the state machines of runs and of batches.
 #[derive(Debug, Clone)]
 pub struct SfnRuns {
     client: Client,
     machine_arn: String,
+    batch_machine_arn: String,
 }
 
 impl SfnRuns {
-    /// Of this state machine.
-    pub fn new(client: Client, machine_arn: impl Into<String>) -> Self {
-        SfnRuns { client, machine_arn: machine_arn.into() }
+    /// Of these state machines.
+    pub fn new(client: Client, machine_arn: impl Into<String>, batch_machine_arn: impl Into<String>) -> Self {
+        SfnRuns { client, machine_arn: machine_arn.into(), batch_machine_arn: batch_machine_arn.into() }
     }
+
+    async fn begin(&self, machine: &str, name: &str, input: String) -> Result<(), StoreError> {
+        let start = self.client.start_execution().state_machine_arn(machine).name(name);
+        match start.input(input).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if code(&error) == Some("ExecutionAlreadyExists") => Ok(()),
+            Err(error) => Err(StoreError::ledger(describe("Step Functions StartExecution", &error))),
+        }
+    }
+}
+
+/// The name of a batch's execution: its id, and behind a point how often it was driven anew.
+fn batch_execution(batch: &RunId, generation: u32) -> String {
+    if generation == 0 { batch.to_string() } else { format!("{batch}.{generation}") }
 }
 
 impl Executions for SfnRuns {
     /// The execution's name is the run's id and its input `{"run_id": …}`.
     async fn start(&self, run: &RunId) -> Result<(), StoreError> {
-        let input = serde_json::json!({ "run_id": run }).to_string();
-        let start = self.client.start_execution().state_machine_arn(&self.machine_arn).name(run.as_str());
-        match start.input(input).send().await {
-            Ok(_) => Ok(()),
-            Err(error) if code(&error) == Some("ExecutionAlreadyExists") => Ok(()),
-            Err(error) => Err(StoreError::ledger(describe("Step Functions StartExecution", &error))),
+        self.begin(&self.machine_arn, run.as_str(), serde_json::json!({ "run_id": run }).to_string()).await
+    }
+
+    /// The execution's input is `{"batch_id": …}`.
+    async fn start_batch(&self, batch: &RunId, generation: u32) -> Result<(), StoreError> {
+        let input = serde_json::json!({ "batch_id": batch }).to_string();
+        self.begin(&self.batch_machine_arn, &batch_execution(batch, generation), input).await
+    }
+
+    async fn batch_goes_on(&self, batch: &RunId, generation: u32) -> Result<bool, StoreError> {
+        let name = batch_execution(batch, generation);
+        let arn = format!("{}:{name}", self.batch_machine_arn.replacen(":stateMachine:", ":execution:", 1));
+        match self.client.describe_execution().execution_arn(arn).send().await {
+            Ok(execution) => Ok(execution.status() == &aws_sdk_sfn::types::ExecutionStatus::Running),
+            Err(error) if code(&error) == Some("ExecutionDoesNotExist") => Ok(false),
+            Err(error) => Err(StoreError::ledger(describe("Step Functions DescribeExecution", &error))),
         }
     }
 }

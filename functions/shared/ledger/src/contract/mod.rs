@@ -3,6 +3,7 @@
 //! so that no implementation can leave one out.
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
+pub mod batches;
 pub mod budget;
 pub mod entries;
 pub mod firings;
@@ -53,6 +54,12 @@ macro_rules! table_contract {
             a_run_is_closed_once,
             open_runs_are_those_that_have_not_ended,
             the_last_planned_run_of_a_pipeline,
+        ]);
+        $crate::contract_tests!($store, batches: [
+            a_batch_from_its_beginning_to_its_end,
+            a_batch_is_driven_anew,
+            a_chunk_counts_once,
+            a_budget_is_shared_by_the_chunks,
         ]);
         $crate::contract_tests!($store, firings: [the_latest_firing_stays,]);
         $crate::contract_tests!($store, storage: [

@@ -139,6 +139,7 @@ pub fn run(name: &str, remaining: i64) -> RunRow {
         created_at: NOW,
         ended_at: None,
         bound_at: None,
+        chunk: None,
         unannounced: false,
         steps: 0,
         failure: None,

@@ -6,7 +6,7 @@ use fresco_pipeline::money::Money;
 use super::encode::{ATTEMPT_PREFIX, KEY_PREFIX, RUN_PREFIX, WAITER_PREFIX};
 use super::item::Reader;
 use super::{DUE, Item, PK, SK};
-use crate::rows::{Asker, AttemptRow, Entry, RunRow, StepRow, StepState, Waiter};
+use crate::rows::{Asker, AttemptRow, ChunkOf, Entry, RunRow, StepRow, StepState, Waiter};
 use crate::traits::StoreError;
 
 pub(super) fn entry(item: &Item) -> Result<Entry, StoreError> {
@@ -86,6 +86,10 @@ pub(super) fn run(item: &Item) -> Result<RunRow, StoreError> {
         steps: item.number("steps")?,
         failure: item.maybe_json("failure")?,
         export: item.maybe_text("export")?.map(|export| item.id("export", export)).transpose()?,
+        chunk: match item.maybe_text("batch")? {
+            Some(batch) => Some(ChunkOf { batch: item.id("batch", batch)?, number: item.number("chunk")? }),
+            None => None,
+        },
         unannounced: item.flag_or_no("unannounced")?,
     })
 }

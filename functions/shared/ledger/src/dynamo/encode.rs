@@ -69,6 +69,16 @@ pub(super) fn list_pk(month: Month) -> String {
     format!("L#{month}")
 }
 
+/// The list of the chunks' runs.
+pub(super) fn chunks_pk(month: Month) -> String {
+    format!("LC#{month}")
+}
+
+/// The list of batches.
+pub(super) fn batches_pk(month: Month) -> String {
+    format!("LB#{month}")
+}
+
 fn keyed(pk: String, sk: impl Into<String>) -> Item {
     Item::from([(PK.to_owned(), text(pk)), (SK.to_owned(), text(sk)), ("v".to_owned(), number(VERSION))])
 }
@@ -151,6 +161,10 @@ pub(super) fn run(run: &RunRow) -> Result<Item, StoreError> {
     if let Some(export) = &run.export {
         put("export", text(export.to_string()));
     }
+    if let Some(chunk) = &run.chunk {
+        put("batch", text(chunk.batch.as_str()));
+        put("chunk", number(chunk.number));
+    }
     if run.unannounced {
         put("unannounced", flag(true));
     }
@@ -158,11 +172,18 @@ pub(super) fn run(run: &RunRow) -> Result<Item, StoreError> {
     Ok(item)
 }
 
-/// The run in the list of its month.
+/// The run in the list of its month; runs of chunks have a list of their own.
 pub(super) fn listed(run: &RunRow) -> Item {
-    let mut item = keyed(list_pk(Month::of(run.created_at)), list_sk(run.created_at, &run.id));
+    let month = Month::of(run.created_at);
+    let pk = if run.chunk.is_some() { chunks_pk(month) } else { list_pk(month) };
+    let mut item = listed_at(&pk, run.created_at, &run.id);
     item.insert(EXPIRES_AT.to_owned(), expiry(run.created_at, RUN_DAYS));
     item
+}
+
+/// An item of a list.
+pub(super) fn listed_at(pk: &str, created_at: Millis, id: &RunId) -> Item {
+    keyed(pk.to_owned(), list_sk(created_at, id))
 }
 
 /// A step. `waiting` is the absence of a state, so that beginning a step is one unconditional `if_not_exists`.

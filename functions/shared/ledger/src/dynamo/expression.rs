@@ -15,6 +15,7 @@ pub(super) struct Expression {
     sets: Vec<String>,
     removes: Vec<String>,
     adds: Vec<String>,
+    takes: Vec<String>,
     condition: Option<String>,
     values: HashMap<String, AttributeValue>,
 }
@@ -72,9 +73,17 @@ impl Expression {
         self.with(name, value)
     }
 
+    /// Takes elements out of a set.
+    pub(super) fn take_out(mut self, name: &str, value: AttributeValue) -> Self {
+        self.takes.push(format!("#{name} :{name}"));
+        self.with(name, value)
+    }
+
     pub(super) fn update(&self) -> String {
         let mut update = String::new();
-        for (verb, clauses) in [("SET ", &self.sets), ("REMOVE ", &self.removes), ("ADD ", &self.adds)] {
+        for (verb, clauses) in
+            [("SET ", &self.sets), ("REMOVE ", &self.removes), ("ADD ", &self.adds), ("DELETE ", &self.takes)]
+        {
             if !clauses.is_empty() {
                 update.push_str(if update.is_empty() { "" } else { " " });
                 update.push_str(verb);

@@ -20,6 +20,7 @@
 //! and still there is used as if it were not.
 
 mod batch;
+mod batches;
 mod commit;
 mod decode;
 mod encode;

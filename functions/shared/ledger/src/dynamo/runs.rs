@@ -52,7 +52,9 @@ impl Runs for Dynamo {
         let mut month = Month::of(now);
         let mut ids = Vec::new();
         for _ in 0..=RECORD_MONTHS {
-            ids.extend(self.listed_in(month, u32::MAX, None).await?);
+            for list in [encode::list_pk(month), encode::chunks_pk(month)] {
+                ids.extend(self.listed_in(&list, month, u32::MAX, None).await?);
+            }
             month = month.previous();
         }
         let keys = ids.iter().map(|id| (encode::run_pk(id), encode::RUN.to_owned())).collect();
@@ -77,7 +79,7 @@ impl Runs for Dynamo {
             if left == 0 {
                 break;
             }
-            ids.extend(self.listed_in(month, left, behind).await?);
+            ids.extend(self.listed_in(&encode::list_pk(month), month, left, behind).await?);
             month = month.previous();
         }
         let keys = ids.iter().map(|id| (encode::run_pk(id), encode::RUN.to_owned())).collect();
@@ -179,8 +181,14 @@ impl Runs for Dynamo {
 }
 
 impl Dynamo {
-    /// The latest runs that were written in a month, newest first.
-    async fn listed_in(&self, month: Month, limit: u32, behind: Option<&ListPlace>) -> Result<Vec<RunId>, StoreError> {
+    /// The latest that were written in a month, newest first, by one of the lists.
+    pub(super) async fn listed_in(
+        &self,
+        list: &str,
+        month: Month,
+        limit: u32,
+        behind: Option<&ListPlace>,
+    ) -> Result<Vec<RunId>, StoreError> {
         // Behind a run of a later month is the whole month.
         let behind = behind.filter(|behind| Month::of(behind.created_at) == month);
         let (condition, place) = match behind {
@@ -201,7 +209,7 @@ impl Dynamo {
                 .scan_index_forward(false)
                 .key_condition_expression(condition)
                 .set_expression_attribute_values(Some(
-                    [(":pk".to_owned(), text(encode::list_pk(month)))]
+                    [(":pk".to_owned(), text(list))]
                         .into_iter()
                         .chain(place.clone().map(|place| (":place".to_owned(), place)))
                         .collect(),

@@ -2,6 +2,7 @@
 //! operation completes in its first poll, so that interleavings happen only where the caller puts them. Besides the
 //! traits it answers what a test wants to know: every row, which tokens were told what, what was handed over.
 
+mod batches;
 mod clock;
 mod entries;
 mod outside;
@@ -18,6 +19,7 @@ use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 pub use clock::ManualClock;
 pub use outside::MemoryUpload;
 
+use crate::batch::BatchRow;
 use crate::rows::{Asker, AttemptRow, Entry, Millis, RunRow, StepRow, Waiter};
 use crate::traits::{Firing, Timer, Usage};
 
@@ -50,6 +52,7 @@ struct State {
     jobs: HashMap<(ProviderName, String), (ContentKey, Attempt)>,
     waiters: BTreeMap<(ContentKey, Asker), Waiter>,
     runs: BTreeMap<RunId, RunRow>,
+    batches: BTreeMap<RunId, BatchRow>,
     steps: BTreeMap<Asker, StepRow>,
     objects: BTreeMap<String, StoredObject>,
     /// What was copied into other buckets, by bucket and key.

@@ -76,6 +76,23 @@ impl Objects for Memory {
         }))
     }
 
+    async fn piece(
+        &self,
+        key: &str,
+        tag: Option<&str>,
+        from: u64,
+        length: u64,
+    ) -> Result<Option<(Bytes, String)>, StoreError> {
+        let Some(bytes) = self.get(key).await? else { return Ok(None) };
+        let found = tag_of(&bytes);
+        if tag.is_some_and(|tag| tag != found) {
+            return Ok(None);
+        }
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len());
+        let to = usize::try_from(length).unwrap_or(usize::MAX).saturating_add(from).min(bytes.len());
+        Ok(Some((bytes.slice(from..to), found)))
+    }
+
     async fn link(&self, key: &str, _seconds: u64) -> Result<String, StoreError> {
         Ok(format!("https://bucket.test/{key}"))
     }
@@ -199,6 +216,14 @@ impl Executions for Memory {
     async fn start(&self, run: &RunId) -> Result<(), StoreError> {
         self.lock().started.insert(run.clone());
         Ok(())
+    }
+
+    async fn start_batch(&self, batch: &RunId, _generation: u32) -> Result<(), StoreError> {
+        self.start(batch).await
+    }
+
+    async fn batch_goes_on(&self, batch: &RunId, _generation: u32) -> Result<bool, StoreError> {
+        Ok(self.lock().batches.get(batch).is_some_and(|batch| !batch.status.is_final()))
     }
 }
 

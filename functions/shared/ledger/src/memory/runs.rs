@@ -26,7 +26,9 @@ impl Runs for Memory {
         let first = Month::of(now).back(RECORD_MONTHS);
         let is_listed = |run: &&RunRow| {
             let place = ListPlace { created_at: run.created_at, run: run.id.clone() };
-            (first..=Month::of(now)).contains(&Month::of(run.created_at)) && behind.is_none_or(|behind| place < *behind)
+            run.chunk.is_none()
+                && (first..=Month::of(now)).contains(&Month::of(run.created_at))
+                && behind.is_none_or(|behind| place < *behind)
         };
         let state = self.lock();
         let mut runs: Vec<RunRow> = state.runs.values().filter(is_listed).cloned().collect();

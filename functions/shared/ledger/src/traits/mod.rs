@@ -2,6 +2,7 @@
 //! (`dynamo`, `aws`), and both pass the same contract suite. Methods take what they need and return what they saw; what may
 //! follow from it is decided in `transition`.
 
+mod batches;
 mod objects;
 mod schedules;
 mod storage;
@@ -13,6 +14,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 use fresco_pipeline::money::Money;
 
+pub use batches::{Batches, ChunkEnd};
 pub use objects::{ListedObject, Matching, ObjectHead, Objects, Put, PutLink, Upload};
 pub use schedules::{Fired, Firing, Firings, Timer, Timers};
 pub use storage::{Pass, Storage, Usage};
@@ -344,6 +346,10 @@ pub trait Tokens: Send + Sync {
 pub trait Executions: Send + Sync {
     /// Starts the execution of a run. One that is there already is the one that was asked for.
     fn start(&self, run: &RunId) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Starts the execution of a batch, in this generation; likewise.
+    fn start_batch(&self, batch: &RunId, generation: u32) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Whether that execution goes on.
+    fn batch_goes_on(&self, batch: &RunId, generation: u32) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
 /// Telling the world what happened.

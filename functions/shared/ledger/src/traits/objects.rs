@@ -89,6 +89,15 @@ pub trait Objects: Send + Sync {
         key: &str,
         sink: &mut (dyn FnMut(&[u8]) + Send),
     ) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
+    /// A piece of the object from this byte on, at most so long, with its entity tag; empty behind its end. `None`: there is
+    /// none, or it has another entity tag than the one that is wanted.
+    fn piece(
+        &self,
+        key: &str,
+        tag: Option<&str>,
+        from: u64,
+        length: u64,
+    ) -> impl Future<Output = Result<Option<(Bytes, String)>, StoreError>> + Send;
     /// A link by which anyone can read the object for so many seconds (at most seven days, and no longer than the
     /// credentials that sign it live). It is a secret: not to be logged or stored.
     fn link(&self, key: &str, seconds: u64) -> impl Future<Output = Result<String, StoreError>> + Send;

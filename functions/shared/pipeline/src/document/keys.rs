@@ -126,6 +126,8 @@ pub(super) const SCHEDULED: &[Spec] = &[
     key("schedule", Shape::Text, "When: cron(0 6 ? * MON-FRI *), rate(1 hour) or at(2027-01-31T06:00:00)."),
     key("timezone", Shape::Text, "The time zone of `schedule`, as Europe/Berlin; default UTC."),
     key("pipeline", Shape::Text, "What is run: the pipeline itself, or the key of its document in the bucket."),
+    key("rows", Shape::Text, "The key of the rows that it is run over, as rows/posters.csv: a batch."),
+    key("batch", Shape::Params, "The settings of the batch, as POST /batches has them."),
     key("input", Shape::Text, "The input text."),
     key("vars", Shape::Vars, "Values for {{vars.NAME}}."),
     key("enabled", Shape::Flag, "false: it does not fire; default true."),

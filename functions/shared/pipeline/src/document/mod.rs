@@ -222,6 +222,28 @@ pub fn check(text: &str, given: &Given) -> Result<Checked, Problems> {
     check::examine(&root, given).0
 }
 
+/// A document that is checked for one row after the other.
+#[derive(Debug, Clone)]
+pub struct Prepared(tree::Node);
+
+/// Parses a document once for all rows.
+pub fn prepare(text: &str) -> Result<Prepared, Problems> {
+    tree::parse(text).map(Prepared).map_err(|problem| Problems(vec![problem]))
+}
+
+impl Prepared {
+    /// The pipeline's name, where it gives a text for one.
+    pub fn name(&self) -> Option<String> {
+        let value = self.0.value();
+        value.get("name")?.as_str().map(str::to_owned)
+    }
+
+    /// As [`check`].
+    pub fn check(&self, given: &Given) -> Result<Checked, Problems> {
+        check::examine(&self.0, given).0
+    }
+}
+
 /// The files and URLs that the enabled steps of a document name, and the run's image if a step takes it; each once, in order.
 /// What cannot be one (a URL on a private address) is left to [`check`] to report. Of a document that cannot be read there
 /// are none, of one with problems those that are found all the same.

@@ -48,6 +48,10 @@ pub struct Scheduled {
     pub zone: TimeZone,
     /// What is run.
     pub pipeline: ScheduledPipeline,
+    /// The key of the rows that it is run over, where it is a batch.
+    pub rows: Option<String>,
+    /// The settings of the batch, as they are written.
+    pub batch: serde_json::Map<String, serde_json::Value>,
     /// The input text.
     pub input: Option<String>,
     /// `{{vars.x}}`, over the document's own.
@@ -99,6 +103,25 @@ fn read(report: &mut Report, table: &Table<'_>, now: Option<i64>) -> Option<Sche
         report.add(spot, if past { "schedule_past" } else { "schedule_never" }, message, advice);
     }
     let input = text(report, table, "input");
+    let rows = text(report, table, "rows");
+    let batch = match table.at("batch").map(|(node, spot)| (node.value(), node, spot)) {
+        None => serde_json::Map::new(),
+        Some((serde_json::Value::Object(settings), _, spot)) => {
+            if rows.is_none() {
+                report.add(
+                    &spot,
+                    "key_missing",
+                    "`batch` has settings, and there are no `rows`",
+                    "Name the rows, as rows/posters.csv.",
+                );
+            }
+            settings
+        }
+        Some((_, node, spot)) => {
+            report.wrong_type(node, &spot, "a table (`key: value` lines)");
+            serde_json::Map::new()
+        }
+    };
     let vars = vars(report, table);
     let enabled = report.flag(table, "enabled").unwrap_or(true);
     let overlap = report.word(table, "overlap", &OVERLAPS).unwrap_or_default();
@@ -110,6 +133,8 @@ fn read(report: &mut Report, table: &Table<'_>, now: Option<i64>) -> Option<Sche
         timezone,
         zone: zone?,
         pipeline: pipeline?,
+        rows,
+        batch,
         input,
         vars,
         enabled,

@@ -2,6 +2,7 @@
 //! number of steps is known before anything is spent, and every step carries all that generate needs.
 
 mod bounds;
+mod chunk;
 #[cfg(test)]
 mod compile_tests;
 mod stages;
@@ -19,6 +20,7 @@ pub use bounds::{
     Events, MAX_CHECK_SECONDS, MAX_EVENTS, MAX_STATE_BYTES, NUDGES, POLL_SECONDS, QUEUE_SECONDS, REPAIR_SECONDS,
     check_interval, longest_step, most_tries,
 };
+pub use chunk::{ChunkSizes, merge, name_in_chunk, row_and_name};
 pub use stages::{Group, Lane, Reads, Stage, arrange, critical_path, wall};
 pub use step::{Made, PlannedMedia, PlannedStep, ReadyMedia, ReadyStep, Source};
 

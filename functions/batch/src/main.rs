@@ -1,0 +1,103 @@
+//! batch: plans a batch (its rows are cut into chunks, each of which is a run), and closes it. It is called by the state machine,
+//! and by the status-change event of an execution that was aborted, timed out or failed.
+
+use std::process::ExitCode;
+
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::RunId;
+use serde::{Deserialize, Serialize};
+
+/// Either way in.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Input {
+    State {
+        phase: Phase,
+        batch_id: RunId,
+        #[serde(default)]
+        error: String,
+        #[serde(default)]
+        cause: String,
+    },
+    Event {
+        detail: Detail,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Phase {
+    Plan,
+    Finish,
+}
+
+/// Of `Step Functions Execution Status Change`. The execution's name is the batch's id, and behind a point how often it was
+/// driven anew.
+#[derive(Deserialize)]
+struct Detail {
+    name: String,
+    status: String,
+}
+
+/// What the state machine learns.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Output {
+    Planned(fresco_engine::BatchWork),
+    Finished { status: fresco_ledger::batch::BatchStatus },
+}
+
+fn cause_of(error: &str, cause: &str) -> Option<Failure> {
+    if error.is_empty() {
+        return None;
+    }
+    let said = serde_json::from_str::<serde_json::Value>(cause).ok();
+    let said = said.as_ref().and_then(|said| said.get("errorMessage")?.as_str()).unwrap_or(cause);
+    Some(match ErrorName::parse(error) {
+        Some(name) => Failure::new(name, said),
+        None => Failure::new(ErrorName::Internal, format!("{error}: {said}")),
+    })
+}
+
+fn main() -> ExitCode {
+    fresco_engine::lambda::run(|engine, input: Input| async move {
+        match input {
+            Input::State { phase: Phase::Plan, batch_id, .. } => {
+                Ok(Output::Planned(engine.plan_batch(&batch_id).await?))
+            }
+            Input::State { phase: Phase::Finish, batch_id, error, cause } => {
+                let status = engine.finish_batch(&batch_id, cause_of(&error, &cause)).await?;
+                Ok(Output::Finished { status })
+            }
+            Input::Event { detail } => {
+                let message = format!("its execution ended as {}", detail.status);
+                let cause = Failure::new(ErrorName::RunStopped, message);
+                let id = detail.name.split('.').next().unwrap_or_default();
+                let batch = RunId::parse(id).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
+                let status = engine.finish_batch(&batch, Some(cause)).await?;
+                Ok(Output::Finished { status })
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_in_are_read() {
+        let event = include_str!("../../../events/run-aborted.json");
+        assert!(matches!(serde_json::from_str(event).unwrap(), Input::Event { .. }));
+        let state = r#"{"phase": "plan", "batch_id": "20261124t000000-4f2a9c0b17"}"#;
+        assert!(matches!(serde_json::from_str(state).unwrap(), Input::State { phase: Phase::Plan, .. }));
+    }
+
+    #[test]
+    fn what_the_machine_caught_keeps_its_name() {
+        let lambda = r#"{"errorType": "Input.Invalid", "errorMessage": "no_rows: there is no row"}"#;
+        assert_eq!(cause_of("Input.Invalid", lambda).unwrap().to_string(), "Input.Invalid: no_rows: there is no row");
+        assert_eq!(cause_of("States.DataLimitExceeded", "x").unwrap().name, ErrorName::Internal);
+        assert_eq!(cause_of("", ""), None);
+    }
+}

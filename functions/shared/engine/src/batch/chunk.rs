@@ -1,0 +1,203 @@
+//! A chunk of a batch: the plan of its run, and what its rows came to at its end.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use fresco_ledger::batch::BatchCounts;
+use fresco_ledger::rows::{ChunkOf, RunRow, RunStatus, Source, StepRow, StepState};
+use fresco_ledger::traits::{Batches, ChunkEnd, Clock, Objects};
+use fresco_pipeline::document::prepare;
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::RunId;
+use fresco_pipeline::money::Money;
+use fresco_pipeline::plan::{Plan, compile, merge, row_and_name};
+use fresco_pipeline::rows::{Row, RowProblem};
+
+use super::plan::given;
+use super::wire::{RowFailure, RowOutput, RowResult, RowStatus};
+use super::{ChunkFile, chunk_key, internal, part_key};
+use crate::Engine;
+use crate::platform::Platform;
+use crate::transact::failure;
+
+impl<P: Platform> Engine<P> {
+    /// The plan of a chunk's run: its rows side by side.
+    pub(crate) async fn chunk_plan(&self, chunk: &ChunkOf) -> Result<Plan, Failure> {
+        let request = self.batch_request(&chunk.batch).await?;
+        let file = self.chunk_file(&chunk.batch, chunk.number).await?;
+        let invalid = |problems: fresco_pipeline::document::Problems| {
+            Failure::new(ErrorName::DocumentInvalid, problems.to_string())
+        };
+        let document = prepare(&request.run.document).map_err(invalid)?;
+        let mut plans = Vec::with_capacity(file.rows.len());
+        for row in &file.rows {
+            plans.push((row.number, compile(&document.check(&given(&request, row)).map_err(invalid)?)));
+        }
+        let too_long =
+            || Failure::new(ErrorName::Internal, "a step's name became too long since the batch was planned");
+        merge(plans, request.workers).ok_or_else(too_long)
+    }
+
+    /// The record of a chunk's run, with what it may spend; written where it is not there.
+    pub(crate) async fn open_chunk(
+        &self,
+        run: &RunId,
+        chunk: &ChunkOf,
+        name: &str,
+        wanted: Money,
+    ) -> Result<RunRow, Failure> {
+        let row = RunRow {
+            id: run.clone(),
+            name: name.to_owned(),
+            status: RunStatus::Running,
+            stop: false,
+            fail_fast: false,
+            remaining: Money::ZERO,
+            held: Money::ZERO,
+            settled: Money::ZERO,
+            created_at: self.platform.clock().now(),
+            ended_at: None,
+            bound_at: None,
+            steps: 0,
+            failure: None,
+            export: None,
+            chunk: Some(chunk.clone()),
+            unannounced: false,
+        };
+        let opened = self.platform.ledger().open_chunk(&chunk.batch, chunk.number, &row, wanted).await;
+        opened
+            .map_err(failure)?
+            .ok_or_else(|| Failure::new(ErrorName::RunStopped, "the batch was stopped, or has ended"))
+    }
+
+    /// Writes what the rows of a chunk came to, and closes its run.
+    pub(crate) async fn end_chunk(
+        &self,
+        chunk: &ChunkOf,
+        record: &RunRow,
+        (status, why): (RunStatus, Option<Failure>),
+        steps: &[StepRow],
+    ) -> Result<(), Failure> {
+        let file = self.chunk_file(&chunk.batch, chunk.number).await?;
+        let mut results = results_of(&file.rows, steps);
+        results.extend(file.bad.iter().map(left_out));
+        results.sort_by_key(|result| result.row);
+        let lines = lines_of(&results)?;
+        let key = part_key(&chunk.batch, chunk.number);
+        self.platform.objects().put(&key, Bytes::from(lines), "application/jsonl").await.map_err(failure)?;
+        let saved = steps.iter().filter(|step| matches!(step.source, Some(Source::Hit | Source::Joined)));
+        let counts = BatchCounts {
+            chunks: 1,
+            spent: record.settled,
+            saved: saved.filter_map(|step| Some(step.pinned.as_ref()?.cost)).sum(),
+            ..counts_of(&results)
+        };
+        // What is held still may be spent: it is not given back.
+        let unspent = if record.remaining == Money::UNLIMITED { Money::ZERO } else { record.remaining };
+        let end = ChunkEnd {
+            batch: chunk.batch.clone(),
+            chunk: chunk.number,
+            run: record.id.clone(),
+            status,
+            failure: why,
+            counts,
+            unspent,
+        };
+        let now = self.platform.clock().now();
+        self.platform.ledger().close_chunk(&end, now).await.map_err(failure)?;
+        self.bear(&chunk.batch).await
+    }
+
+    /// Stops a batch of which more rows have failed than it tolerates.
+    async fn bear(&self, batch: &RunId) -> Result<(), Failure> {
+        let Some(tolerate) = self.batch_request(batch).await?.tolerate else { return Ok(()) };
+        let record = self.batch_row(batch).await?;
+        let rows = record.plan.as_ref().map_or(0, |plan| plan.rows);
+        if !record.stop && record.counts.failed > tolerate.of(rows) {
+            tracing::warn!(batch.id = %batch, failed = record.counts.failed, "more rows failed than the batch tolerates");
+            self.stop_batch(batch).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn chunk_file(&self, batch: &RunId, chunk: u32) -> Result<ChunkFile, Failure> {
+        let bytes = self.platform.objects().get(&chunk_key(batch, chunk)).await.map_err(failure)?;
+        let gone = || Failure::new(ErrorName::RunNotFound, format!("the rows of chunk {chunk} are gone"));
+        serde_json::from_slice(&bytes.ok_or_else(gone)?).map_err(internal)
+    }
+}
+
+/// How many rows there are of each kind.
+pub(super) fn counts_of(results: &[RowResult]) -> BatchCounts {
+    let count = |is: fn(&RowResult) -> bool| results.iter().filter(|result| is(result)).count() as u64;
+    let done = count(|result| result.status == RowStatus::Done);
+    let hits = count(|result| result.status == RowStatus::Done && result.source != Some(Source::Generated));
+    BatchCounts { done, failed: results.len() as u64 - done, hits, ..BatchCounts::default() }
+}
+
+/// A line of JSON for each.
+pub(super) fn lines_of(results: &[RowResult]) -> Result<Vec<u8>, Failure> {
+    let mut lines = Vec::new();
+    for result in results {
+        serde_json::to_writer(&mut lines, result).map_err(internal)?;
+        lines.push(b'\n');
+    }
+    Ok(lines)
+}
+
+/// A row that was left out.
+pub(super) fn left_out(problem: &RowProblem) -> RowResult {
+    let failure = RowFailure { name: problem.code.clone(), message: problem.message.clone() };
+    RowResult { failure: Some(failure), ..of_row(problem.row, None, RowStatus::Bad) }
+}
+
+pub(super) fn of_row(row: u64, id: Option<String>, status: RowStatus) -> RowResult {
+    RowResult { row, id, status, source: None, took_ms: None, cost: 0, outputs: Vec::new(), failure: None }
+}
+
+fn results_of(rows: &[Row], steps: &[StepRow]) -> Vec<RowResult> {
+    let mut of_rows: BTreeMap<u64, Vec<(&str, &StepRow)>> = BTreeMap::new();
+    for step in steps {
+        if let Some((row, name)) = row_and_name(&step.plan.name) {
+            of_rows.entry(row).or_default().push((name, step));
+        }
+    }
+    rows.iter().map(|row| result_of(row, of_rows.get(&row.number).map_or(&[][..], Vec::as_slice))).collect()
+}
+
+fn result_of(row: &Row, steps: &[(&str, &StepRow)]) -> RowResult {
+    // A chunk that was never planned has no steps.
+    if steps.is_empty() {
+        return of_row(row.number, row.id.clone(), RowStatus::NotRun);
+    }
+    let done = steps.iter().all(|(_, step)| step.state == StepState::Done);
+    // What only followed from another step's failure is not the reason.
+    let failed = steps.iter().filter_map(|(_, step)| step.failure.as_ref().filter(|_| step.state == StepState::Failed));
+    let reason = failed.min_by_key(|failure| failure.name == ErrorName::StepSkipped);
+    let source = |wanted: Source| steps.iter().any(|(_, step)| step.source == Some(wanted)).then_some(wanted);
+    let times = |time: fn(&StepRow) -> Option<i64>| steps.iter().filter_map(move |(_, step)| time(step));
+    let took = times(|step| step.started_at).min().zip(times(|step| step.ended_at).max());
+    let own = steps.iter().filter(|(_, step)| step.source == Some(Source::Generated));
+    RowResult {
+        source: source(Source::Generated).or_else(|| source(Source::Joined)).or_else(|| source(Source::Hit)),
+        took_ms: took.map(|(from, to)| (to - from).max(0)),
+        cost: own.filter_map(|(_, step)| step.pinned.as_ref()).map(|ready| ready.cost.as_micros()).sum(),
+        outputs: steps.iter().flat_map(|(name, step)| outputs_of(name, step)).collect(),
+        failure: reason
+            .filter(|_| !done)
+            .map(|failure| RowFailure { name: failure.name.as_str().to_owned(), message: failure.message.clone() }),
+        ..of_row(row.number, row.id.clone(), if done { RowStatus::Done } else { RowStatus::Failed })
+    }
+}
+
+fn outputs_of(name: &str, step: &StepRow) -> Vec<RowOutput> {
+    let outputs = step.pinned.iter().flat_map(|ready| &ready.outputs);
+    let shown = outputs.map(|output| RowOutput {
+        step: name.to_owned(),
+        key: output.key.clone(),
+        content_type: output.content_type.clone(),
+        bytes: output.bytes,
+        sha256: output.sha256.clone(),
+    });
+    shown.collect()
+}

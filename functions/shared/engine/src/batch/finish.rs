@@ -1,0 +1,220 @@
+//! A batch's end: what the chunks came to is put together in the order of the rows, as a stream.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use fresco_ledger::batch::{BatchRow, BatchStatus};
+use fresco_ledger::rows::Source;
+use fresco_ledger::traits::{Announcements, Batches, Clock, Objects, Upload};
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::RunId;
+use fresco_pipeline::money::Money;
+use futures::{StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+
+use super::chunk::{left_out, lines_of, of_row};
+use super::wire::{BatchManifest, RowResult, RowStatus};
+use super::{batch_manifest_key, part_key, results_key};
+use crate::Engine;
+use crate::platform::Platform;
+use crate::transact::failure;
+
+/// How many chunks' results are read side by side.
+const READ_AT_ONCE: usize = 64;
+/// The manifest's format.
+const VERSION: u32 = 1;
+/// The kind of the event that tells of a batch's end; its source is `fresco`.
+const BATCH_FINISHED: &str = "Batch Finished";
+
+/// What the event [`BATCH_FINISHED`] says, its `detail`. It is told at least once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchFinished {
+    /// The batch.
+    pub batch_id: RunId,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// How it ended.
+    pub status: BatchStatus,
+    /// Rows that have all their results.
+    pub done: u64,
+    /// Rows that have not.
+    pub failed: u64,
+    /// What was paid, in micro-dollars.
+    pub cost: Money,
+    /// The stack's bucket.
+    pub bucket: String,
+    /// The key of the batch's manifest.
+    pub manifest: String,
+}
+
+/// What is counted while the results go by.
+#[derive(Default)]
+struct Totals {
+    by_status: BTreeMap<String, u64>,
+    by_source: BTreeMap<String, u64>,
+    by_failure: BTreeMap<String, u64>,
+    /// Of generated rows, in milliseconds.
+    took: Vec<i64>,
+    done: u64,
+    rows: u64,
+}
+
+impl<P: Platform> Engine<P> {
+    /// Closes a batch. `cause` is why its execution ended, where it did not end by itself. It may be called more than once.
+    pub async fn finish_batch(&self, batch: &RunId, cause: Option<Failure>) -> Result<BatchStatus, Failure> {
+        let record = self.batch_row(batch).await?;
+        if record.status.is_final() {
+            return Ok(record.status);
+        }
+        let chunks = record.plan.as_ref().map_or(0, |plan| plan.chunks);
+        let totals = self.put_together(batch, chunks).await?;
+        let status = status_of(&record, &totals);
+        let cause = match status {
+            BatchStatus::Succeeded => None,
+            _ => cause.or_else(|| self.too_many_failed(&record)),
+        };
+        let now = self.platform.clock().now();
+        let manifest = manifest_of(&record, status, totals, cause.clone(), now);
+        let json = serde_json::to_vec_pretty(&manifest).map_err(super::internal)?;
+        let key = batch_manifest_key(batch);
+        self.platform.objects().put(&key, Bytes::from(json), "application/json").await.map_err(failure)?;
+        let finished = BatchFinished {
+            batch_id: batch.clone(),
+            pipeline: record.name.clone(),
+            status,
+            done: record.counts.done,
+            failed: record.counts.failed,
+            cost: record.counts.spent,
+            bucket: self.settings.bucket.clone(),
+            manifest: key,
+        };
+        let detail = serde_json::to_string(&finished).map_err(super::internal)?;
+        let announced = self.platform.announcements().announce(BATCH_FINISHED, &detail).await;
+        self.platform.ledger().close_batch(batch, status, cause.as_ref(), now).await.map_err(failure)?;
+        announced.map_err(failure)?;
+        Ok(status)
+    }
+
+    fn too_many_failed(&self, record: &BatchRow) -> Option<Failure> {
+        let message = "the batch was stopped; what is paid is kept";
+        record.stop.then(|| Failure::new(ErrorName::RunStopped, message))
+    }
+
+    /// Writes the results of every chunk one behind the other.
+    async fn put_together(&self, batch: &RunId, chunks: u32) -> Result<Totals, Failure> {
+        let objects = self.platform.objects();
+        let mut upload = objects.upload(&results_key(batch), "application/jsonl").await.map_err(failure)?;
+        let mut totals = Totals::default();
+        let mut parts = futures::stream::iter((0..chunks).map(|chunk| self.part(batch, chunk))).buffered(READ_AT_ONCE);
+        while let Some(part) = parts.try_next().await? {
+            totals.add(&part)?;
+            upload.write(part).await.map_err(failure)?;
+        }
+        drop(parts);
+        // Written by an earlier call that did not come to the end, it is the same.
+        upload.finish().await.map_err(failure)?;
+        Ok(totals)
+    }
+
+    /// The same, read.
+    pub(super) async fn results_of_chunk(&self, batch: &RunId, chunk: u32) -> Result<Vec<RowResult>, Failure> {
+        results_in(&self.part(batch, chunk).await?)
+    }
+
+    /// What a chunk came to; rows of one that was not begun are said to be so.
+    async fn part(&self, batch: &RunId, chunk: u32) -> Result<Bytes, Failure> {
+        if let Some(part) = self.platform.objects().get(&part_key(batch, chunk)).await.map_err(failure)? {
+            return Ok(part);
+        }
+        let file = self.chunk_file(batch, chunk).await?;
+        let not_run = file.rows.iter().map(|row| of_row(row.number, row.id.clone(), RowStatus::NotRun));
+        let mut results: Vec<RowResult> = not_run.chain(file.bad.iter().map(left_out)).collect();
+        results.sort_by_key(|result| result.row);
+        Ok(Bytes::from(lines_of(&results)?))
+    }
+}
+
+fn results_in(part: &[u8]) -> Result<Vec<RowResult>, Failure> {
+    let lines = part.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).map_err(super::internal)).collect()
+}
+
+fn word<T: Serialize>(value: T) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+impl Totals {
+    fn add(&mut self, part: &[u8]) -> Result<(), Failure> {
+        for result in results_in(part)? {
+            self.rows += 1;
+            *self.by_status.entry(word(result.status)).or_default() += 1;
+            if result.status == RowStatus::Done {
+                self.done += 1;
+                *self.by_source.entry(word(result.source.unwrap_or(Source::Hit))).or_default() += 1;
+                self.took.extend(result.took_ms.filter(|_| result.source == Some(Source::Generated)));
+            }
+            if let Some(failure) = result.failure {
+                *self.by_failure.entry(failure.name).or_default() += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn percentiles(&mut self) -> Option<[i64; 4]> {
+        self.took.sort_unstable();
+        let of = |part: usize| self.took.get((self.took.len() * part).div_ceil(100).saturating_sub(1)).copied();
+        Some([of(50)?, of(90)?, of(99)?, of(100)?])
+    }
+}
+
+fn status_of(record: &BatchRow, totals: &Totals) -> BatchStatus {
+    if totals.rows > 0 && totals.done == totals.rows {
+        BatchStatus::Succeeded
+    } else if record.stop {
+        BatchStatus::Stopped
+    } else if totals.done > 0 {
+        BatchStatus::Partial
+    } else {
+        BatchStatus::Failed
+    }
+}
+
+fn manifest_of(
+    record: &BatchRow,
+    status: BatchStatus,
+    mut totals: Totals,
+    failure: Option<Failure>,
+    now: i64,
+) -> BatchManifest {
+    BatchManifest {
+        version: VERSION,
+        batch_id: record.id.to_string(),
+        name: record.name.clone(),
+        status,
+        created_at: record.created_at,
+        ended_at: now,
+        rows: totals.rows,
+        took_ms: totals.percentiles(),
+        by_status: totals.by_status,
+        by_source: totals.by_source,
+        by_failure: totals.by_failure,
+        spent: record.counts.spent.as_micros(),
+        saved: record.counts.saved.as_micros(),
+        failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_of_what_there_is() {
+        let mut totals = Totals::default();
+        assert_eq!(totals.percentiles(), None);
+        totals.took = vec![7];
+        assert_eq!(totals.percentiles(), Some([7; 4]));
+        totals.took = (1..=200).rev().collect();
+        assert_eq!(totals.percentiles(), Some([100, 180, 198, 200]));
+    }
+}

@@ -1,0 +1,431 @@
+//! Batches: one pipeline over many rows. Planning cuts them into chunks, each chunk is a run, and what the rows came to is
+//! put together in their order.
+
+mod chunk;
+mod finish;
+mod plan;
+pub(crate) mod wire;
+
+use bytes::Bytes;
+use fresco_ledger::batch::{BatchCounts, BatchRow, BatchStatus};
+use fresco_ledger::traits::{Batches, Clock, Executions, ListPlace, Objects};
+use fresco_pipeline::document::prepare;
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::RunId;
+use fresco_pipeline::money::Money;
+use fresco_pipeline::rows::{Format, Row, RowProblem};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Engine;
+use crate::order::{BadOrder, Fetcher, OrderError};
+use crate::platform::Platform;
+use crate::start::{Begun, Once, RunRequest, StartError, new_run_id};
+use crate::transact::failure;
+use crate::uploads::UploadId;
+use crate::wire::{RunBody, UploadKind};
+use wire::{BatchBody, BatchResults, BatchView, OnBadRow};
+
+pub use finish::BatchFinished;
+pub use plan::BatchWork;
+
+/// Where rows lie that batches name by key.
+pub const ROWS: &str = "rows/";
+/// The most chunks side by side.
+const MAX_CHUNKS_AT_ONCE: u32 = 40;
+/// The longest pause behind a chunk, in seconds.
+const MAX_PAUSE: u32 = 3_600;
+
+/// What a batch was asked to do. It is kept as `batches/<id>/request.json`.
+#[derive(Clone, Serialize, Deserialize)]
+struct BatchRequest {
+    /// What is given with every row.
+    run: RunRequest,
+    /// The key of the object that holds the rows.
+    rows: String,
+    /// How they are written.
+    format: Format,
+    chunk_size: Option<u32>,
+    at_once: u32,
+    pause: u32,
+    workers: Option<u32>,
+    tolerate: Option<Tolerance>,
+    on_bad_row: OnBadRow,
+    /// In how many seconds the next batch of the same schedule is due.
+    #[serde(default)]
+    period: Option<u64>,
+}
+
+/// Rows that lie in the bucket.
+pub(crate) struct RowsFrom<'k> {
+    /// The key of the object.
+    pub(crate) key: &'k str,
+    /// How they are written.
+    pub(crate) format: Format,
+    /// The prefix under which names of media are looked for.
+    pub(crate) beside: &'k str,
+    /// In how many seconds the next batch of the same schedule is due.
+    pub(crate) period: Option<u64>,
+}
+
+/// How many failed rows are borne.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Tolerance {
+    Rows(u64),
+    Percent(u32),
+}
+
+impl Tolerance {
+    /// Reads `12` or `"5%"`.
+    fn read(value: &Value) -> Option<Self> {
+        match value {
+            Value::Number(number) => number.as_u64().map(Tolerance::Rows),
+            Value::String(text) => {
+                let percent = text.trim().strip_suffix('%')?.trim().parse().ok()?;
+                (percent <= 100).then_some(Tolerance::Percent(percent))
+            }
+            _ => None,
+        }
+    }
+
+    /// How many of so many rows may fail.
+    fn of(self, rows: u64) -> u64 {
+        match self {
+            Tolerance::Rows(rows) => rows,
+            Tolerance::Percent(percent) => rows.saturating_mul(u64::from(percent)) / 100,
+        }
+    }
+}
+
+/// `plans/<batch>/<n>.json`: the rows of a chunk, and those that were left out of it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct ChunkFile {
+    rows: Vec<Row>,
+    bad: Vec<RowProblem>,
+}
+
+fn request_key(batch: &RunId) -> String {
+    format!("batches/{batch}/request.json")
+}
+
+fn chunk_key(batch: &RunId, chunk: u32) -> String {
+    format!("plans/{batch}/{chunk}.json")
+}
+
+fn part_key(batch: &RunId, chunk: u32) -> String {
+    format!("batches/{batch}/parts/{chunk}.jsonl")
+}
+
+fn results_key(batch: &RunId) -> String {
+    format!("batches/{batch}/results.jsonl")
+}
+
+/// Where a batch's manifest is kept.
+pub fn batch_manifest_key(batch: &RunId) -> String {
+    format!("batches/{batch}/manifest.json")
+}
+
+/// The run of a chunk, anew in each generation.
+fn run_of(batch: &RunId, chunk: u32, generation: u32) -> Result<RunId, Failure> {
+    let again = if generation == 0 { String::new() } else { format!("-{generation}") };
+    RunId::parse(format!("{batch}-{chunk}{again}"))
+        .map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))
+}
+
+impl<P: Platform> Engine<P> {
+    /// Records and starts a batch, once for a key. Its rows are read by its planning.
+    pub async fn start_batch(
+        &self,
+        once: Option<&Once>,
+        body: BatchBody,
+        fetcher: &Fetcher,
+    ) -> Result<Begun, StartError> {
+        self.start_batch_of(once, body, None, fetcher).await
+    }
+
+    /// The same, of rows that lie in the bucket, where it is for an event or a schedule to say.
+    pub(crate) async fn start_batch_of(
+        &self,
+        once: Option<&Once>,
+        body: BatchBody,
+        from: Option<RowsFrom<'_>>,
+        fetcher: &Fetcher,
+    ) -> Result<Begun, StartError> {
+        if let Some(once) = once {
+            let batch = once.run()?;
+            if let Some(row) = self.platform.ledger().batch(&batch).await.map_err(failure)? {
+                if self.batch_request(&batch).await?.run.asked != once.asked {
+                    return Err(StartError::OtherRequest);
+                }
+                if row.status == BatchStatus::Planning {
+                    self.platform.executions().start_batch(&batch, row.generation).await.map_err(failure)?;
+                }
+                return Ok(Begun { run: batch, existing: true });
+            }
+        }
+        let now = self.platform.clock().now();
+        let batch = match once {
+            Some(once) => once.run()?,
+            None => new_run_id(now, &self.platform.new_token()?)?,
+        };
+        let remaining = match body.max_cost {
+            None => Money::UNLIMITED,
+            Some(cost) if cost >= 0 => Money::micros(cost),
+            Some(_) => return Err(bad("bad_max_cost", "`max_cost` is below 0", "Leave it out for no limit.").into()),
+        };
+        let mut request = self.batch_request_of(&batch, body, from, fetcher).await?;
+        request.run = request.run.fixed(now, &self.platform.new_token()?)?;
+        request.run.asked = once.map(|once| once.asked.clone()).unwrap_or_default();
+        let name = prepare(&request.run.document)?.name().unwrap_or_else(|| "pipeline".to_owned());
+        let json = serde_json::to_vec(&request).map_err(internal)?;
+        let objects = self.platform.objects();
+        objects.put(&request_key(&batch), Bytes::from(json), "application/json").await.map_err(failure)?;
+        let row = BatchRow {
+            id: batch.clone(),
+            name,
+            status: BatchStatus::Planning,
+            stop: false,
+            created_at: now,
+            ended_at: None,
+            remaining,
+            plan: None,
+            counts: BatchCounts::default(),
+            open: Default::default(),
+            generation: 0,
+            failure: None,
+        };
+        let existing = !self.platform.ledger().create_batch(&row).await.map_err(failure)?;
+        self.platform.executions().start_batch(&batch, 0).await.map_err(failure)?;
+        Ok(Begun { run: batch, existing })
+    }
+
+    /// A batch as it is.
+    pub async fn batch(&self, id: &RunId) -> Result<BatchView, Failure> {
+        Ok(self.view_of(self.batch_row(id).await?))
+    }
+
+    /// So many batches, newest first, behind this place; without the problems of their rows.
+    pub async fn batches(&self, limit: u32, behind: Option<&ListPlace>) -> Result<Vec<BatchView>, Failure> {
+        let now = self.platform.clock().now();
+        let rows = self.platform.ledger().list_batches(limit, behind, now).await.map_err(failure)?;
+        let mut views: Vec<BatchView> = rows.into_iter().map(|row| self.view_of(row)).collect();
+        // Each has up to a hundred, and a list many batches.
+        views.iter_mut().filter_map(|view| view.plan.as_mut()).for_each(|plan| plan.problems.clear());
+        Ok(views)
+    }
+
+    /// Links to the results of a batch that has ended.
+    pub async fn batch_results(&self, id: &RunId) -> Result<BatchResults, Failure> {
+        let row = self.batch_row(id).await?;
+        if !row.status.is_final() {
+            return Err(Failure::new(ErrorName::InputInvalid, "the batch goes on; its results are there at its end"));
+        }
+        let (objects, seconds) = (self.platform.objects(), self.settings.link_life().as_secs());
+        Ok(BatchResults {
+            results: objects.link(&results_key(id), seconds).await.map_err(failure)?,
+            manifest: objects.link(&batch_manifest_key(id), seconds).await.map_err(failure)?,
+            expires_at: self.platform.clock().now() + i64::try_from(seconds).unwrap_or(0) * 1_000,
+        })
+    }
+
+    /// Stops a batch: no chunk is begun, and those that run are stopped as runs are. Again is no error.
+    pub async fn stop_batch(&self, id: &RunId) -> Result<BatchView, Failure> {
+        if let Some(row) = self.platform.ledger().stop_batch(id).await.map_err(failure)? {
+            for chunk in &row.open {
+                match self.stop(&run_of(id, *chunk, row.generation)?).await {
+                    Ok(_) => {}
+                    Err(cause) if cause.name == ErrorName::RunNotFound => {}
+                    Err(cause) => return Err(cause),
+                }
+            }
+        }
+        self.batch(id).await
+    }
+
+    /// Drives a batch that has ended anew: chunks with rows that failed, or were not run, run again; what is there is a hit. One
+    /// whose execution ended without closing it (it was aborted, or the emulator was) is closed first.
+    pub async fn redrive_batch(&self, id: &RunId) -> Result<BatchView, Failure> {
+        let record = self.batch_row(id).await?;
+        if !record.status.is_final() {
+            if self.platform.executions().batch_goes_on(id, record.generation).await.map_err(failure)? {
+                return Err(Failure::new(ErrorName::InputInvalid, "the batch goes on; stop it, or wait for its end"));
+            }
+            let cause = Failure::new(ErrorName::RunStopped, "the batch's execution ended without it");
+            self.platform
+                .ledger()
+                .close_batch(id, BatchStatus::Stopped, Some(&cause), self.platform.clock().now())
+                .await
+                .map_err(failure)?;
+        }
+        if let Some(opened) = self.platform.ledger().reopen_batch(id).await.map_err(failure)? {
+            self.platform.executions().start_batch(id, opened.generation).await.map_err(failure)?;
+        }
+        self.batch(id).await
+    }
+
+    async fn batch_row(&self, id: &RunId) -> Result<BatchRow, Failure> {
+        let row = self.platform.ledger().batch(id).await.map_err(failure)?;
+        row.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "there is no record of this batch"))
+    }
+
+    async fn batch_request(&self, id: &RunId) -> Result<BatchRequest, Failure> {
+        let bytes = self.platform.objects().get(&request_key(id)).await.map_err(failure)?;
+        let bytes = bytes.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "the batch's request is gone"))?;
+        serde_json::from_slice(&bytes).map_err(internal)
+    }
+
+    fn view_of(&self, row: BatchRow) -> BatchView {
+        let until = row.ended_at.unwrap_or_else(|| self.platform.clock().now());
+        let took = (until - row.created_at).max(1);
+        let decided = row.counts.done + row.counts.failed;
+        let rows = row.plan.as_ref().map_or(0, |plan| plan.rows);
+        let left = i64::try_from(rows.saturating_sub(decided)).unwrap_or(i64::MAX);
+        let per_row = i64::try_from(decided).ok().filter(|decided| *decided > 0).map(|decided| took / decided);
+        BatchView {
+            id: row.id.to_string(),
+            name: row.name,
+            status: row.status,
+            stopping: row.stop,
+            created_at: row.created_at,
+            ended_at: row.ended_at,
+            counts: row.counts,
+            running_chunks: u32::try_from(row.open.len()).unwrap_or(u32::MAX),
+            rows_per_second: decided as f64 * 1_000.0 / took as f64,
+            expected_end: per_row.filter(|_| row.ended_at.is_none()).map(|each| until + each.saturating_mul(left)),
+            plan: row.plan,
+            failure: row.failure,
+        }
+    }
+
+    async fn batch_request_of(
+        &self,
+        batch: &RunId,
+        body: BatchBody,
+        from: Option<RowsFrom<'_>>,
+        fetcher: &Fetcher,
+    ) -> Result<BatchRequest, StartError> {
+        let within = |name: &'static str, value: Option<u32>, most: u32| match value {
+            Some(value) if value == 0 || value > most => Err(bad(
+                "bad_setting",
+                format!("`{name}` is {value}; from 1 to {most} are taken"),
+                "Change it, or leave it out.",
+            )),
+            value => Ok(value),
+        };
+        let chunk_size = within("chunk_size", body.chunk_size, 100)?;
+        let at_once = within("max_concurrent_chunks", body.max_concurrent_chunks, MAX_CHUNKS_AT_ONCE)?.unwrap_or(1);
+        let workers = within("max_workers", body.max_workers, fresco_pipeline::document::MAX_WORKERS)?;
+        let pause = body.rate_limit_delay.unwrap_or(1);
+        if pause > MAX_PAUSE {
+            let detail = format!("`rate_limit_delay` is {pause}; at most {MAX_PAUSE} seconds are taken");
+            return Err(bad("bad_setting", detail, "Change it, or leave it out.").into());
+        }
+        let tolerate = body.tolerate.as_ref().map(|given| {
+            let advice = "Write a number of rows, or a part as \"5%\".";
+            Tolerance::read(given).ok_or_else(|| bad("bad_setting", "`tolerate` cannot be read", advice))
+        });
+        let (rows, format) = match &from {
+            Some(from) => (from.key.to_owned(), from.format),
+            None => self.rows_of(batch, &body).await?,
+        };
+        let order = RunBody {
+            pipeline: body.pipeline,
+            pipeline_upload: body.pipeline_upload,
+            input: body.input,
+            vars: body.vars,
+            env: body.env,
+            media: body.media,
+            ..RunBody::default()
+        };
+        let run = self.order(order, from.as_ref().map(|from| from.beside), fetcher).await?;
+        let tolerate = tolerate.transpose()?;
+        let period = from.and_then(|from| from.period);
+        Ok(BatchRequest {
+            period,
+            run,
+            rows,
+            format,
+            chunk_size,
+            at_once,
+            pause,
+            workers,
+            tolerate,
+            on_bad_row: body.on_bad_row,
+        })
+    }
+
+    /// The key of the object that holds the rows, and how they are written.
+    async fn rows_of(&self, batch: &RunId, body: &BatchBody) -> Result<(String, Format), StartError> {
+        let given =
+            [body.rows.is_some(), body.rows_text.is_some(), body.rows_upload.is_some(), body.rows_key.is_some()];
+        if given.iter().filter(|given| **given).count() != 1 {
+            let detail = "exactly one of `rows`, `rows_text`, `rows_upload` and `rows_key` is needed";
+            return Err(bad("bad_rows", detail, "Give the rows in one way.").into());
+        }
+        let format = || {
+            let missing = || bad("no_format", "`format` is missing", "Say jsonl, csv, json or text.");
+            body.format.ok_or_else(missing)
+        };
+        if let Some(rows) = &body.rows {
+            let json = serde_json::to_vec(rows).map_err(internal)?;
+            return Ok((self.keep_rows(batch, Bytes::from(json)).await?, Format::Json));
+        }
+        if let Some(text) = &body.rows_text {
+            return Ok((self.keep_rows(batch, Bytes::copy_from_slice(text.as_bytes())).await?, format()?));
+        }
+        if let Some(id) = &body.rows_upload {
+            let upload = UploadId::parse(id).filter(|upload| upload.kind == UploadKind::Rows);
+            let upload = upload.ok_or_else(|| {
+                bad("bad_upload", "`rows_upload` is not an upload of rows", "Take the id that POST /uploads gave.")
+            })?;
+            self.require_uploaded(&upload).await?;
+            return Ok((upload.object_key(), format()?));
+        }
+        let key = body.rows_key.clone().unwrap_or_default();
+        let is_plain = !key.split('/').any(|segment| matches!(segment, "" | "." | ".."));
+        if !is_plain || !key.starts_with(ROWS) {
+            return Err(bad("bad_rows", format!("`rows_key` is not beneath {ROWS}"), "Put the rows there.").into());
+        }
+        match body.format.or_else(|| Format::of_name(&key)) {
+            Some(format) => Ok((key, format)),
+            None => Ok((key, format()?)),
+        }
+    }
+
+    async fn keep_rows(&self, batch: &RunId, bytes: Bytes) -> Result<String, Failure> {
+        let key = format!("batches/{batch}/rows");
+        self.platform.objects().put(&key, bytes, "text/plain").await.map_err(failure)?;
+        Ok(key)
+    }
+}
+
+fn bad(code: &'static str, detail: impl Into<String>, advice: &'static str) -> OrderError {
+    OrderError::Bad(BadOrder { code, detail: detail.into(), advice, malformed: false })
+}
+
+fn internal(error: serde_json::Error) -> Failure {
+    Failure::new(ErrorName::Internal, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_borne_is_a_number_or_a_part() {
+        for (given, of_200) in [("12", Some(12)), ("0", Some(0)), ("\"5%\"", Some(10)), ("\"100 %\"", Some(200))] {
+            let value: Value = serde_json::from_str(given).unwrap();
+            assert_eq!(Tolerance::read(&value).map(|tolerance| tolerance.of(200)), of_200, "{given}");
+        }
+        for bad in ["-1", "1.5", "\"5\"", "\"101%\"", "true", "[1]"] {
+            assert_eq!(Tolerance::read(&serde_json::from_str(bad).unwrap()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_chunk_of_any_batch_has_a_run() {
+        let batch = Once { key: "k".to_owned(), asked: String::new() }.run().unwrap();
+        assert!(run_of(&batch, 1_000_000, 99).is_ok());
+    }
+}

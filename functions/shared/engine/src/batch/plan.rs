@@ -1,0 +1,405 @@
+//! Planning a batch: its rows are read as a stream, each is checked and priced, and they are cut into chunks. Memory is that of
+//! a few chunks, whatever the number of rows; of each row a hash of eight bytes is kept, to count duplicates.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use bytes::Bytes;
+use fresco_ledger::batch::{BatchCounts, BatchPlan};
+use fresco_ledger::traits::{Batches, Entries, Objects};
+use fresco_pipeline::document::{Given, Prepared, prepare};
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::{ContentKey, RunId};
+use fresco_pipeline::money::Money;
+use fresco_pipeline::plan::{ChunkSizes, Plan, compile, merge, wall};
+use fresco_pipeline::rows::{Row, RowProblem, Rows};
+use futures::stream::FuturesUnordered;
+use futures::{StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+
+use super::chunk::counts_of;
+use super::wire::{OnBadRow, RowStatus};
+use super::{BatchRequest, ChunkFile, MAX_CHUNKS_AT_ONCE, chunk_key, internal, run_of};
+use crate::Engine;
+use crate::platform::Platform;
+use crate::transact::failure;
+
+/// How much of the rows is read at a time.
+const PIECE: u64 = 1 << 20;
+/// How many chunks are written side by side.
+const WRITTEN_AT_ONCE: usize = 32;
+/// How many problems of rows are listed.
+const LISTED: usize = 100;
+const HOUR: u64 = 3_600;
+
+/// What the state machine needs of a planned batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchWork {
+    /// The bucket of the list.
+    pub bucket: String,
+    /// The key of the list of chunks: a JSON array of `{run_id, chunk}`.
+    pub list: String,
+    /// Where the map's own results go.
+    pub results: String,
+    /// Chunks side by side.
+    pub concurrency: u32,
+    /// The pause behind each, in seconds.
+    pub pause: u32,
+}
+
+/// A chunk as the list names it.
+#[derive(Serialize)]
+struct Listed {
+    run_id: RunId,
+    chunk: u32,
+}
+
+/// A row that can be run.
+struct Planned {
+    row: Row,
+    plan: Plan,
+    /// One before it asks for the same.
+    duplicate: bool,
+}
+
+/// The plan as it grows.
+struct Cutting<'r> {
+    request: &'r BatchRequest,
+    document: Prepared,
+    /// Known from the first row that can be run.
+    size: Option<u32>,
+    rows: Vec<Planned>,
+    bad: Vec<RowProblem>,
+    seen: HashSet<u64>,
+    list: Vec<u8>,
+    /// How long a whole chunk takes at the models' slow end, in seconds.
+    seconds: u64,
+    plan: BatchPlan,
+}
+
+impl<P: Platform> Engine<P> {
+    /// Plans a batch. Planning again gives the same.
+    pub async fn plan_batch(&self, batch: &RunId) -> Result<BatchWork, Failure> {
+        let record = self.batch_row(batch).await?;
+        if record.stop || record.status.is_final() {
+            return Err(Failure::new(ErrorName::RunStopped, "the batch was stopped before it was planned"));
+        }
+        let request = self.batch_request(batch).await?;
+        if let Some(plan) = record.plan.clone().filter(|_| record.generation > 0) {
+            return self.replan(batch, record.generation, plan).await;
+        }
+        let document = prepare(&request.run.document)
+            .map_err(|problems| Failure::new(ErrorName::DocumentInvalid, problems.to_string()))?;
+        let mut cutting = Cutting {
+            request: &request,
+            document,
+            size: None,
+            rows: Vec::new(),
+            bad: Vec::new(),
+            seen: HashSet::new(),
+            list: Vec::new(),
+            seconds: 0,
+            plan: BatchPlan::default(),
+        };
+        self.cut(batch, &mut cutting).await?;
+        let (list, plan) = cutting.finished(batch)?;
+        let key = format!("plans/{batch}/chunks.json");
+        self.platform.objects().put(&key, Bytes::from(list), "application/json").await.map_err(failure)?;
+        if !self.platform.ledger().plan_batch(batch, &plan).await.map_err(failure)? {
+            return Err(Failure::new(ErrorName::RunStopped, "the batch ended while it was planned"));
+        }
+        Ok(self.work_of(batch, key, &plan))
+    }
+
+    /// Of a batch that is driven anew only the chunks with rows that may still come to something.
+    async fn replan(&self, batch: &RunId, generation: u32, plan: BatchPlan) -> Result<BatchWork, Failure> {
+        let mut again = Vec::new();
+        let mut kept = BatchCounts::default();
+        let chunks = futures::stream::iter(
+            (0..plan.chunks)
+                .map(|chunk| async move { Ok::<_, Failure>((chunk, self.results_of_chunk(batch, chunk).await?)) }),
+        );
+        let mut chunks = chunks.buffered(WRITTEN_AT_ONCE);
+        while let Some((chunk, results)) = chunks.try_next().await? {
+            if results.iter().any(|result| matches!(result.status, RowStatus::Failed | RowStatus::NotRun)) {
+                again.push(Listed { run_id: run_of(batch, chunk, generation)?, chunk });
+                continue;
+            }
+            let counts = counts_of(&results);
+            kept.chunks += 1;
+            kept.done += counts.done;
+            kept.failed += counts.failed;
+            kept.hits += counts.hits;
+        }
+        drop(chunks);
+        // What was put together before is not what it will be.
+        self.platform.objects().remove(&[super::results_key(batch)]).await.map_err(failure)?;
+        self.platform.ledger().recount_batch(batch, &kept).await.map_err(failure)?;
+        let key = format!("plans/{batch}/chunks-{generation}.json");
+        let list = serde_json::to_vec(&again).map_err(internal)?;
+        self.platform.objects().put(&key, Bytes::from(list), "application/json").await.map_err(failure)?;
+        if !self.platform.ledger().plan_batch(batch, &plan).await.map_err(failure)? {
+            return Err(Failure::new(ErrorName::RunStopped, "the batch ended while it was planned"));
+        }
+        Ok(self.work_of(batch, key, &plan))
+    }
+
+    fn work_of(&self, batch: &RunId, list: String, plan: &BatchPlan) -> BatchWork {
+        BatchWork {
+            bucket: self.settings.bucket.clone(),
+            list,
+            results: format!("plans/{batch}/map"),
+            concurrency: plan.max_concurrent_chunks,
+            pause: plan.pause_seconds,
+        }
+    }
+
+    /// Reads the rows, and writes the chunks.
+    async fn cut(&self, batch: &RunId, cutting: &mut Cutting<'_>) -> Result<(), Failure> {
+        let unreadable = |error: fresco_pipeline::rows::RowsError| {
+            Failure::new(ErrorName::InputInvalid, format!("{}: {}. {}", error.code, error.message, error.advice))
+        };
+        let request = cutting.request;
+        let mut rows = Rows::new(request.format);
+        let mut writing = FuturesUnordered::new();
+        let (mut from, mut tag) = (0, None::<String>);
+        loop {
+            let piece = self.platform.objects().piece(&request.rows, tag.as_deref(), from, PIECE).await;
+            let Some((bytes, found)) = piece.map_err(failure)? else {
+                let message = format!("{} is gone, or became another while it was read", request.rows);
+                return Err(Failure::new(ErrorName::InputInvalid, message));
+            };
+            let mut read = Vec::new();
+            if bytes.is_empty() {
+                std::mem::replace(&mut rows, Rows::new(request.format))
+                    .finish(&mut |row| read.push(row))
+                    .map_err(unreadable)?;
+            } else {
+                rows.feed(&bytes, &mut |row| read.push(row)).map_err(unreadable)?;
+            }
+            for row in read {
+                if let Some((number, chunk)) = cutting.take(row)? {
+                    writing.push(self.write_chunk(batch, number, chunk));
+                }
+                if writing.len() >= WRITTEN_AT_ONCE
+                    && let Some(priced) = writing.try_next().await?
+                {
+                    cutting.priced(priced);
+                }
+            }
+            if bytes.is_empty() {
+                break;
+            }
+            from += bytes.len() as u64;
+            tag = Some(found);
+        }
+        if let Some((number, chunk)) = cutting.rest()? {
+            writing.push(self.write_chunk(batch, number, chunk));
+        }
+        while let Some(priced) = writing.next().await {
+            cutting.priced(priced?);
+        }
+        Ok(())
+    }
+
+    /// Writes the rows of a chunk; how many rows begin with what is there, and what the chunk costs at most besides.
+    async fn write_chunk(
+        &self,
+        batch: &RunId,
+        number: u32,
+        (file, rows): (ChunkFile, Vec<Planned>),
+    ) -> Result<(u64, Money), Failure> {
+        let json = serde_json::to_vec(&file).map_err(internal)?;
+        let key = chunk_key(batch, number);
+        self.platform.objects().put(&key, Bytes::from(json), "application/json").await.map_err(failure)?;
+        let run = run_of(batch, number, 0)?;
+        // The keys of first steps are known; whether those behind them are there is for the chunk's own planning.
+        let mut firsts: BTreeMap<ContentKey, Money> = BTreeMap::new();
+        let (mut of_rows, mut price) = (Vec::with_capacity(rows.len()), Money::ZERO);
+        for Planned { plan, duplicate, .. } in &rows {
+            let mut keys = BTreeSet::new();
+            for step in &plan.steps {
+                price = if *duplicate { price } else { price + step.price };
+                if step.reads().is_empty()
+                    && step.cache == Default::default()
+                    && !step.fleeting
+                    && let Ok(Some(ready)) = step.resolve(&run, &BTreeMap::new())
+                {
+                    firsts.insert(ready.key.clone(), ready.price);
+                    keys.insert(ready.key);
+                }
+            }
+            of_rows.push(keys);
+        }
+        let keys: Vec<ContentKey> = firsts.keys().cloned().collect();
+        let looked = self.platform.ledger().entries(&keys).await.map_err(failure)?;
+        let there: BTreeSet<ContentKey> =
+            looked.entries.into_iter().filter(|entry| entry.result.is_some()).map(|entry| entry.key).collect();
+        let mut hits = 0;
+        for (keys, row) in of_rows.iter().zip(&rows) {
+            hits += u64::from(!keys.is_empty() && keys.is_subset(&there));
+            let paid = keys.intersection(&there).filter(|_| !row.duplicate).filter_map(|key| firsts.get(key));
+            price = paid.fold(price, |price, paid| price - *paid);
+        }
+        Ok((hits, price))
+    }
+}
+
+type Chunk = (u32, (ChunkFile, Vec<Planned>));
+
+impl Cutting<'_> {
+    /// Takes a row; a chunk that is full.
+    fn take(&mut self, row: Result<Row, RowProblem>) -> Result<Option<Chunk>, Failure> {
+        self.plan.rows += 1;
+        match row.and_then(|row| self.planned(row)) {
+            Ok(mut planned) => {
+                if self.size.is_none() {
+                    refuse(&planned.plan)?;
+                    self.size = Some(self.chunk_size(&planned.plan)?);
+                }
+                let digest = ContentKey::digest(&serde_json::to_vec(&planned.plan.steps).map_err(internal)?);
+                let short = u64::from_str_radix(digest.as_str().get(..16).unwrap_or_default(), 16).unwrap_or(0);
+                planned.duplicate = !self.seen.insert(short);
+                self.plan.duplicates += u64::from(planned.duplicate);
+                self.rows.push(planned);
+            }
+            Err(problem) => {
+                if self.request.on_bad_row == OnBadRow::Stop {
+                    let RowProblem { row, column, code, message, .. } = problem;
+                    let place = if column.is_empty() { String::new() } else { format!(", column `{column}`") };
+                    let message = format!("row {row}{place}: {code}: {message}; `on_bad_row` is stop");
+                    return Err(Failure::new(ErrorName::InputInvalid, message));
+                }
+                self.plan.bad_rows += 1;
+                if self.plan.problems.len() < LISTED {
+                    self.plan.problems.push(problem.clone());
+                }
+                self.bad.push(problem);
+            }
+        }
+        let size = self.size.unwrap_or(1) as usize;
+        // Bad rows take no room at a provider, but their chunk has to be written some time.
+        if self.rows.len() >= size || self.bad.len() >= 10 * size.max(LISTED) { self.chunk() } else { Ok(None) }
+    }
+
+    fn rest(&mut self) -> Result<Option<Chunk>, Failure> {
+        if self.rows.is_empty() && self.bad.is_empty() { Ok(None) } else { self.chunk() }
+    }
+
+    fn chunk(&mut self) -> Result<Option<Chunk>, Failure> {
+        let number = self.plan.chunks;
+        self.plan.chunks += 1;
+        let planned = std::mem::take(&mut self.rows);
+        let numbered = planned.iter().map(|planned| (planned.row.number, planned.plan.clone())).collect();
+        let Some(merged) = merge(numbered, self.request.workers) else {
+            let message = "a step's name is too long: in a batch it carries the number of its row, so at most 50 characters are taken";
+            return Err(Failure::new(ErrorName::InputInvalid, message));
+        };
+        let most = fresco_pipeline::document::MAX_STEPS;
+        if merged.steps.len() > most {
+            let steps = merged.steps.len();
+            let message = format!("a chunk has {steps} steps, and {most} are possible; make `chunk_size` smaller");
+            return Err(Failure::new(ErrorName::RunTooLarge, message));
+        }
+        let seconds = wall(&merged.stages, |step| merged.steps.get(step).map_or(0, |step| u64::from(step.typical)));
+        self.seconds = self.seconds.max(seconds);
+        let rows = planned.iter().map(|planned| planned.row.clone()).collect();
+        Ok(Some((number, (ChunkFile { rows, bad: std::mem::take(&mut self.bad) }, planned))))
+    }
+
+    /// The row with its plan; what its cells make of the document may be wrong.
+    fn planned(&self, row: Row) -> Result<Planned, RowProblem> {
+        let given = given(self.request, &row);
+        match self.document.check(&given) {
+            Ok(checked) => Ok(Planned { plan: compile(&checked), row, duplicate: false }),
+            Err(problems) => {
+                let first = problems.0.into_iter().next();
+                let (code, message, advice) = first.map_or_else(Default::default, |first| {
+                    (first.code, format!("{}: {}", first.path, first.message), first.advice)
+                });
+                Err(RowProblem { row: row.number, column: String::new(), code, message, advice })
+            }
+        }
+    }
+
+    fn chunk_size(&mut self, plan: &Plan) -> Result<u32, Failure> {
+        let sizes = ChunkSizes::of(&plan.steps);
+        let size = self.request.chunk_size.unwrap_or(sizes.default);
+        if size > sizes.most {
+            let message =
+                format!("`chunk_size` is {size}; at most {} rows are possible with steps of these types", sizes.most);
+            return Err(Failure::new(ErrorName::InputInvalid, message));
+        }
+        if size > sizes.recommended {
+            let most = sizes.recommended;
+            self.plan
+                .warnings
+                .push(format!("`chunk_size` is {size}; at most {most} are recommended with steps of these types"));
+        }
+        self.plan.chunk_size = size;
+        Ok(size)
+    }
+
+    fn priced(&mut self, (hits, price): (u64, Money)) {
+        self.plan.hits += hits;
+        self.plan.price += price;
+    }
+
+    /// The list of chunks, and the plan.
+    fn finished(mut self, batch: &RunId) -> Result<(Vec<u8>, BatchPlan), Failure> {
+        if self.plan.bad_rows == self.plan.rows {
+            let first = self
+                .plan
+                .problems
+                .first()
+                .map_or_else(String::new, |first| format!("{}: {}", first.code, first.message));
+            let message = format!("none of the {} rows can be run; row 1: {first}", self.plan.rows);
+            return Err(Failure::new(ErrorName::InputInvalid, message));
+        }
+        self.list.push(b'[');
+        for chunk in 0..self.plan.chunks {
+            if chunk > 0 {
+                self.list.push(b',');
+            }
+            let listed = Listed { run_id: run_of(batch, chunk, 0)?, chunk };
+            serde_json::to_writer(&mut self.list, &listed).map_err(internal)?;
+        }
+        self.list.push(b']');
+        let plan = &mut self.plan;
+        plan.max_concurrent_chunks = self.request.at_once;
+        plan.pause_seconds = self.request.pause;
+        let each = self.seconds + u64::from(self.request.pause);
+        let all = u64::from(plan.chunks) * each;
+        plan.expected_seconds = u64::from(plan.chunks.div_ceil(self.request.at_once.max(1))) * each;
+        if let Some(period) = self.request.period.filter(|period| *period < plan.expected_seconds) {
+            let (takes, period) = (plan.expected_seconds / 60, period / 60);
+            plan.warnings.push(format!("it takes about {takes} minutes, and the next one is due in {period}"));
+        }
+        if plan.expected_seconds > HOUR {
+            let enough = u32::try_from(all.div_ceil(HOUR)).ok().filter(|enough| *enough <= MAX_CHUNKS_AT_ONCE);
+            plan.concurrency_for_an_hour = enough;
+        }
+        Ok((self.list, self.plan))
+    }
+}
+
+/// What a document may ask for that a batch does not carry out is refused by name, never ignored.
+fn refuse(plan: &Plan) -> Result<(), Failure> {
+    let refused = match plan {
+        Plan { export: Some(_), .. } => {
+            "`export` is not carried out in a batch; take it out, and fetch what `results.jsonl` names"
+        }
+        Plan { max_cost, .. } if *max_cost != Money::UNLIMITED => {
+            "`max_cost` of a document is that of one run; take it out, and give the batch one of its own"
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::new(ErrorName::InputInvalid, refused))
+}
+
+/// What a row gives to the document, over what is given with the batch.
+pub(super) fn given(request: &BatchRequest, row: &Row) -> Given {
+    let mut given = request.run.given();
+    given.input = row.input.clone().or(given.input);
+    given.vars.extend(row.vars.clone());
+    given
+}

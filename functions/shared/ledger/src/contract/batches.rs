@@ -1,0 +1,131 @@
+//! Batches and their chunks.
+
+use fresco_pipeline::money::Money;
+
+use super::sample::{NOW, failure, run, run_id};
+use crate::batch::{BatchCounts, BatchPlan, BatchRow, BatchStatus};
+use crate::rows::{ChunkOf, RunRow, RunStatus};
+use crate::traits::{Batches, ChunkEnd, ListPlace, Runs};
+
+fn batch(name: &str, remaining: i64) -> BatchRow {
+    BatchRow {
+        id: run_id(name),
+        name: "posters".to_owned(),
+        status: BatchStatus::Planning,
+        stop: false,
+        created_at: NOW,
+        ended_at: None,
+        remaining: Money::micros(remaining),
+        plan: None,
+        counts: BatchCounts::default(),
+        open: Default::default(),
+        generation: 0,
+        failure: None,
+    }
+}
+
+fn chunk(of: &str, number: u32) -> RunRow {
+    let chunk = Some(ChunkOf { batch: run_id(of), number });
+    RunRow { chunk, ..run(&format!("{of}-{number}"), 0) }
+}
+
+fn end(of: &str, number: u32, spent: i64, unspent: i64) -> ChunkEnd {
+    let (spent, saved) = (Money::micros(spent), Money::micros(5));
+    ChunkEnd {
+        batch: run_id(of),
+        chunk: number,
+        run: chunk(of, number).id,
+        status: RunStatus::Partial,
+        failure: None,
+        counts: BatchCounts { chunks: 1, done: 7, failed: 3, hits: 2, spent, saved },
+        unspent: Money::micros(unspent),
+    }
+}
+
+/// As a run: written once, listed newest first, planned, stopped and closed while it goes on.
+pub async fn a_batch_from_its_beginning_to_its_end(store: &impl Batches) {
+    assert_eq!(store.batch(&run_id("one")).await.unwrap(), None);
+    assert!(store.create_batch(&batch("one", 100)).await.unwrap());
+    assert!(!store.create_batch(&batch("one", 5)).await.unwrap());
+    assert_eq!(store.batch(&run_id("one")).await.unwrap(), Some(batch("one", 100)));
+    store.create_batch(&BatchRow { created_at: NOW - 40 * 86_400_000, ..batch("old", 1) }).await.unwrap();
+    let listed = store.list_batches(10, None, NOW).await.unwrap();
+    assert_eq!(listed.iter().map(|batch| &batch.id).collect::<Vec<_>>(), [&run_id("one"), &run_id("old")]);
+    let behind = ListPlace { created_at: NOW, run: run_id("one") };
+    assert_eq!(store.list_batches(10, Some(&behind), NOW).await.unwrap().len(), 1);
+
+    let plan = BatchPlan { rows: 30, chunks: 3, ..BatchPlan::default() };
+    assert!(
+        store.plan_batch(&run_id("one"), &plan).await.unwrap()
+            && store.plan_batch(&run_id("one"), &plan).await.unwrap()
+    );
+    let stopped = store.stop_batch(&run_id("one")).await.unwrap().unwrap();
+    assert_eq!((stopped.status, stopped.stop, stopped.plan.as_ref()), (BatchStatus::Running, true, Some(&plan)));
+    let why = failure("too many rows failed");
+    assert!(store.close_batch(&run_id("one"), BatchStatus::Stopped, Some(&why), NOW + 1).await.unwrap());
+    assert!(!store.close_batch(&run_id("one"), BatchStatus::Succeeded, None, NOW + 2).await.unwrap());
+    assert!(!store.plan_batch(&run_id("one"), &plan).await.unwrap());
+    assert_eq!(store.stop_batch(&run_id("one")).await.unwrap(), None);
+    let closed = store.batch(&run_id("one")).await.unwrap().unwrap();
+    assert_eq!((closed.status, closed.ended_at, closed.failure), (BatchStatus::Stopped, Some(NOW + 1), Some(why)));
+}
+
+/// Only one that has ended; what was paid stays.
+pub async fn a_batch_is_driven_anew(store: &impl Batches) {
+    assert_eq!(store.reopen_batch(&run_id("one")).await.unwrap(), None);
+    store.create_batch(&batch("one", 100)).await.unwrap();
+    assert_eq!(store.reopen_batch(&run_id("one")).await.unwrap(), None, "it goes on");
+    store.open_chunk(&run_id("one"), 0, &chunk("one", 0), Money::ZERO).await.unwrap();
+    store.close_chunk(&end("one", 0, 30, 0), NOW).await.unwrap();
+    store.stop_batch(&run_id("one")).await.unwrap();
+    store.close_batch(&run_id("one"), BatchStatus::Stopped, Some(&failure("stopped")), NOW).await.unwrap();
+    let opened = store.reopen_batch(&run_id("one")).await.unwrap().unwrap();
+    assert_eq!((opened.status, opened.stop, opened.generation), (BatchStatus::Planning, false, 1));
+    assert_eq!((opened.ended_at, opened.failure, opened.counts), (None, None, end("one", 0, 30, 0).counts));
+    let kept = BatchCounts { chunks: 0, done: 2, failed: 1, hits: 1, ..BatchCounts::default() };
+    assert!(store.recount_batch(&run_id("one"), &kept).await.unwrap());
+    let spent = BatchCounts { spent: Money::micros(30), saved: Money::micros(5), ..kept };
+    assert_eq!(store.batch(&run_id("one")).await.unwrap().unwrap().counts, spent);
+    store.plan_batch(&run_id("one"), &BatchPlan::default()).await.unwrap();
+    assert!(!store.recount_batch(&run_id("one"), &kept).await.unwrap(), "its chunks run");
+}
+
+/// A chunk's run is written once, and its end counts once, however often either is asked for.
+pub async fn a_chunk_counts_once(store: &(impl Batches + Runs)) {
+    store.create_batch(&batch("one", Money::UNLIMITED.as_micros())).await.unwrap();
+    assert_eq!(store.open_chunk(&run_id("none"), 0, &chunk("none", 0), Money::ZERO).await.unwrap(), None);
+    for _ in 0..2 {
+        let opened = store.open_chunk(&run_id("one"), 4, &chunk("one", 4), Money::micros(9)).await.unwrap().unwrap();
+        assert_eq!((opened.remaining, opened.chunk), (Money::UNLIMITED, chunk("one", 4).chunk));
+    }
+    assert_eq!(store.run(&run_id("one-4")).await.unwrap().unwrap().chunk, chunk("one", 4).chunk);
+    assert_eq!(store.batch(&run_id("one")).await.unwrap().unwrap().open, [4].into());
+    // Runs of chunks are not among those that people look at, but they are open.
+    assert!(store.list_runs(10, None, NOW).await.unwrap().is_empty());
+    assert_eq!(store.open_runs(NOW).await.unwrap().len(), 1);
+    assert!(store.close_chunk(&end("one", 4, 30, 0), NOW + 1).await.unwrap());
+    assert!(!store.close_chunk(&end("one", 4, 30, 0), NOW + 2).await.unwrap());
+    let counted = store.batch(&run_id("one")).await.unwrap().unwrap();
+    assert_eq!(counted.counts, end("one", 4, 30, 0).counts);
+    assert!(counted.open.is_empty());
+    let ended = store.run(&run_id("one-4")).await.unwrap().unwrap();
+    assert_eq!((ended.status, ended.ended_at), (RunStatus::Partial, Some(NOW + 1)));
+}
+
+/// Chunks get what is left, and give back what they did not spend; a batch that was stopped gives nothing.
+pub async fn a_budget_is_shared_by_the_chunks(store: &(impl Batches + Runs)) {
+    store.create_batch(&batch("one", 100)).await.unwrap();
+    let open = async |number: u32, wanted: i64| {
+        let opened = store.open_chunk(&run_id("one"), number, &chunk("one", number), Money::micros(wanted)).await;
+        opened.unwrap().map(|run| run.remaining.as_micros())
+    };
+    assert_eq!(open(0, 70).await, Some(70));
+    assert_eq!(open(1, 70).await, Some(30));
+    assert_eq!(open(2, 70).await, Some(0));
+    assert!(store.close_chunk(&end("one", 0, 40, 30), NOW).await.unwrap());
+    assert_eq!(open(3, 20).await, Some(20));
+    assert_eq!(store.batch(&run_id("one")).await.unwrap().unwrap().remaining, Money::micros(10));
+    store.stop_batch(&run_id("one")).await.unwrap();
+    assert_eq!(open(4, 1).await, None);
+    assert_eq!(open(3, 1).await, Some(20), "it is there");
+}

@@ -1,0 +1,294 @@
+//! Batches in the table. What a chunk's end adds to its batch is added in the transaction that closes the chunk's run, so that
+//! it counts once.
+
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
+use fresco_pipeline::error::Failure;
+use fresco_pipeline::ids::RunId;
+use fresco_pipeline::money::Money;
+
+use super::commit::unbuilt;
+use super::expression::Expression;
+use super::item::{Reader, VERSION, count, flag, json, number, text, word};
+use super::{Dynamo, EXPIRES_AT, Item, PK, encode, failed};
+use crate::aws::SdkError;
+use crate::batch::{BatchCounts, BatchPlan, BatchRow, BatchStatus};
+use crate::month::{Month, RECORD_MONTHS};
+use crate::rows::{Millis, RunRow, RunStatus};
+use crate::traits::{Batches, ChunkEnd, ListPlace, Runs, StoreError};
+
+const BATCH: &str = "B";
+const PREFIX: &str = "B#";
+/// How often a budget is looked at again that others take from.
+const LOOKS: usize = 20;
+/// The batch is there and has not ended.
+const GOES_ON: &str = "attribute_exists(#pk) AND #status IN (:planning, :running)";
+
+fn batch_pk(id: &RunId) -> String {
+    format!("{PREFIX}{id}")
+}
+
+/// What became of a transaction that may be refused.
+enum Refused {
+    /// By the condition of this part.
+    Part(usize),
+    /// Another was under way.
+    Busy,
+}
+
+fn refused(error: SdkError<TransactWriteItemsError>) -> Result<Refused, StoreError> {
+    if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() {
+        let reasons = cancelled.cancellation_reasons();
+        if let Some(part) = reasons.iter().position(|reason| reason.code() == Some("ConditionalCheckFailed")) {
+            return Ok(Refused::Part(part));
+        }
+        if reasons.iter().any(|reason| reason.code() == Some("TransactionConflict")) {
+            return Ok(Refused::Busy);
+        }
+    }
+    Err(failed("TransactWriteItems", &error))
+}
+
+impl Dynamo {
+    async fn write_both(
+        &self,
+        one: TransactWriteItem,
+        other: TransactWriteItem,
+    ) -> Result<Option<Refused>, StoreError> {
+        let write = self.client.transact_write_items().transact_items(one).transact_items(other);
+        match write.send().await {
+            Ok(_) => Ok(None),
+            Err(error) => refused(error).map(Some),
+        }
+    }
+
+    fn part(&self, write: &Expression, pk: &str, sk: &str) -> Result<TransactWriteItem, StoreError> {
+        let update = write.in_transaction(&self.table, pk, sk).build().map_err(unbuilt)?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+
+    fn put(&self, guard: &Expression, item: Item) -> Result<TransactWriteItem, StoreError> {
+        let put = guard.guard(&self.table, item).build().map_err(unbuilt)?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+}
+
+impl Batches for Dynamo {
+    async fn create_batch(&self, batch: &BatchRow) -> Result<bool, StoreError> {
+        let new = Expression::new().only_if("attribute_not_exists(#pk)");
+        let mut listed =
+            encode::listed_at(&encode::batches_pk(Month::of(batch.created_at)), batch.created_at, &batch.id);
+        listed.insert(EXPIRES_AT.to_owned(), encode::run_expiry());
+        let write = self.write_both(self.put(&new, item(batch)?)?, self.put(&Expression::new(), listed)?).await?;
+        Ok(write.is_none())
+    }
+
+    async fn batch(&self, id: &RunId) -> Result<Option<BatchRow>, StoreError> {
+        self.get(&batch_pk(id), BATCH).await?.as_ref().map(row).transpose()
+    }
+
+    async fn list_batches(
+        &self,
+        limit: u32,
+        behind: Option<&ListPlace>,
+        now: Millis,
+    ) -> Result<Vec<BatchRow>, StoreError> {
+        let first = Month::of(now).back(RECORD_MONTHS);
+        let mut month = Month::of(behind.map_or(now, |behind| behind.created_at));
+        let mut ids = Vec::new();
+        while month >= first {
+            let left = limit.saturating_sub(u32::try_from(ids.len()).unwrap_or(u32::MAX));
+            if left == 0 {
+                break;
+            }
+            ids.extend(self.listed_in(&encode::batches_pk(month), month, left, behind).await?);
+            month = month.previous();
+        }
+        let keys = ids.iter().map(|id| (batch_pk(id), BATCH.to_owned())).collect();
+        let mut rows: Vec<BatchRow> = self.batch_get(keys).await?.iter().map(row).collect::<Result<_, StoreError>>()?;
+        rows.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
+        Ok(rows)
+    }
+
+    async fn plan_batch(&self, id: &RunId, plan: &BatchPlan) -> Result<bool, StoreError> {
+        let write = going_on(Expression::new().set("plan", json(plan)?))?.set("status", word(BatchStatus::Running)?);
+        Ok(self.update(&batch_pk(id), BATCH, write).await?.is_some())
+    }
+
+    async fn stop_batch(&self, id: &RunId) -> Result<Option<BatchRow>, StoreError> {
+        let write = going_on(Expression::new().set("stop", flag(true)))?;
+        self.update(&batch_pk(id), BATCH, write).await?.as_ref().map(row).transpose()
+    }
+
+    async fn open_chunk(
+        &self,
+        batch: &RunId,
+        chunk: u32,
+        run: &RunRow,
+        wanted: Money,
+    ) -> Result<Option<RunRow>, StoreError> {
+        for _ in 0..LOOKS {
+            if let Some(there) = self.run(&run.id).await? {
+                return Ok(Some(there));
+            }
+            let Some(record) = self.batch(batch).await? else { return Ok(None) };
+            if record.stop || record.status.is_final() {
+                return Ok(None);
+            }
+            let granted = if record.remaining == Money::UNLIMITED { wanted } else { wanted.min(record.remaining) };
+            let limited = record.remaining != Money::UNLIMITED;
+            let run = RunRow { remaining: if limited { granted } else { Money::UNLIMITED }, ..run.clone() };
+            let mut take = going_on(Expression::new().add("open", AttributeValue::Ns(vec![chunk.to_string()])))?;
+            if limited {
+                take = take
+                    .assign("#remaining = #remaining - :granted")
+                    .with("granted", number(granted.as_micros()))
+                    .only_if(&format!("{GOES_ON} AND #stop = :no AND #remaining >= :granted"))
+                    .with("no", flag(false));
+            }
+            let new = Expression::new().only_if("attribute_not_exists(#pk)");
+            let write = self
+                .write_both(self.part(&take, &batch_pk(batch), BATCH)?, self.put(&new, encode::run(&run)?)?)
+                .await?;
+            if write.is_none() {
+                // Listed for whoever looks at what is going on; twice is once.
+                let listed = self.put(&Expression::new(), encode::listed(&run))?;
+                let list = self.client.transact_write_items().transact_items(listed).send().await;
+                list.map_err(|error| failed("TransactWriteItems", &error))?;
+                return Ok(Some(run));
+            }
+        }
+        Err(StoreError::ledger(format!("the budget of batch {batch} is taken from all the time")))
+    }
+
+    async fn close_chunk(&self, end: &ChunkEnd, now: Millis) -> Result<bool, StoreError> {
+        let close = Expression::new()
+            .set("status", word(end.status)?)
+            .set("ended_at", number(now))
+            .set_or_remove("failure", end.failure.as_ref().map(json).transpose()?)
+            .only_if("attribute_exists(#pk) AND #status = :going")
+            .with("going", word(RunStatus::Running)?);
+        let BatchCounts { chunks, done, failed, hits, spent, saved } = end.counts;
+        let mut add = Expression::new()
+            .add("chunks_done", number(chunks))
+            .add("done", count(done))
+            .add("failed", count(failed))
+            .add("hits", count(hits))
+            .add("spent", number(spent.as_micros()))
+            .add("saved", number(saved.as_micros()))
+            .only_if("attribute_exists(#pk)");
+        if end.unspent != Money::ZERO {
+            add = add.add("remaining", number(end.unspent.as_micros()));
+        }
+        for _ in 0..LOOKS {
+            let close = self.part(&close, &encode::run_pk(&end.run), encode::RUN)?;
+            match self.write_both(close, self.part(&add, &batch_pk(&end.batch), BATCH)?).await? {
+                None => {
+                    let gone = Expression::new().take_out("open", AttributeValue::Ns(vec![end.chunk.to_string()]));
+                    self.update(&batch_pk(&end.batch), BATCH, gone).await?;
+                    return Ok(true);
+                }
+                Some(Refused::Part(0)) => return Ok(false),
+                // The record of the batch is gone; its run ends all the same.
+                Some(Refused::Part(_)) => {
+                    return self.close_run(&end.run, end.status, end.failure.as_ref(), false, now).await;
+                }
+                Some(Refused::Busy) => {}
+            }
+        }
+        Err(StoreError::ledger(format!("batch {} is written all the time", end.batch)))
+    }
+
+    async fn reopen_batch(&self, id: &RunId) -> Result<Option<BatchRow>, StoreError> {
+        let write = Expression::new()
+            .set("status", word(BatchStatus::Planning)?)
+            .set("stop", flag(false))
+            .add("generation", number(1))
+            .remove("ended_at")
+            .remove("failure")
+            .remove("open")
+            .only_if("attribute_exists(#pk) AND NOT #status IN (:planning, :running)")
+            .with("planning", word(BatchStatus::Planning)?)
+            .with("running", word(BatchStatus::Running)?);
+        self.update(&batch_pk(id), BATCH, write).await?.as_ref().map(row).transpose()
+    }
+
+    async fn recount_batch(&self, id: &RunId, counts: &BatchCounts) -> Result<bool, StoreError> {
+        let write = Expression::new()
+            .set("chunks_done", number(counts.chunks))
+            .set("done", count(counts.done))
+            .set("failed", count(counts.failed))
+            .set("hits", count(counts.hits))
+            .only_if("#status = :planning")
+            .with("planning", word(BatchStatus::Planning)?);
+        Ok(self.update(&batch_pk(id), BATCH, write).await?.is_some())
+    }
+
+    async fn close_batch(
+        &self,
+        id: &RunId,
+        status: BatchStatus,
+        failure: Option<&Failure>,
+        now: Millis,
+    ) -> Result<bool, StoreError> {
+        let write =
+            Expression::new().set("ended_at", number(now)).set_or_remove("failure", failure.map(json).transpose()?);
+        let write = going_on(write)?.set("status", word(status)?);
+        Ok(self.update(&batch_pk(id), BATCH, write).await?.is_some())
+    }
+}
+
+fn going_on(write: Expression) -> Result<Expression, StoreError> {
+    Ok(write
+        .only_if(GOES_ON)
+        .with("planning", word(BatchStatus::Planning)?)
+        .with("running", word(BatchStatus::Running)?))
+}
+
+fn item(batch: &BatchRow) -> Result<Item, StoreError> {
+    let mut item = Item::from([
+        (PK.to_owned(), text(batch_pk(&batch.id))),
+        (super::SK.to_owned(), text(BATCH)),
+        ("v".to_owned(), number(VERSION)),
+        ("name".to_owned(), text(&batch.name)),
+        ("status".to_owned(), word(batch.status)?),
+        ("stop".to_owned(), flag(batch.stop)),
+        ("created_at".to_owned(), number(batch.created_at)),
+        ("remaining".to_owned(), number(batch.remaining.as_micros())),
+        (EXPIRES_AT.to_owned(), encode::run_expiry()),
+    ]);
+    if let Some(failure) = &batch.failure {
+        item.insert("failure".to_owned(), json(failure)?);
+    }
+    Ok(item)
+}
+
+fn row(item: &Item) -> Result<BatchRow, StoreError> {
+    let open = match item.get("open") {
+        Some(AttributeValue::Ns(numbers)) => numbers.iter().filter_map(|number| number.parse().ok()).collect(),
+        _ => Default::default(),
+    };
+    let item = Reader::new(item)?;
+    let money = |name: &str| Ok::<_, StoreError>(Money::micros(item.maybe_number(name)?.unwrap_or(0)));
+    Ok(BatchRow {
+        id: item.id(PK, item.after(PK, PREFIX)?)?,
+        name: item.text("name")?.to_owned(),
+        status: item.word("status")?,
+        stop: item.flag("stop")?,
+        created_at: item.number("created_at")?,
+        ended_at: item.maybe_number("ended_at")?,
+        remaining: Money::micros(item.number("remaining")?),
+        plan: item.maybe_json("plan")?,
+        counts: BatchCounts {
+            chunks: item.maybe_number("chunks_done")?.unwrap_or(0),
+            done: item.maybe_number("done")?.unwrap_or(0),
+            failed: item.maybe_number("failed")?.unwrap_or(0),
+            hits: item.maybe_number("hits")?.unwrap_or(0),
+            spent: money("spent")?,
+            saved: money("saved")?,
+        },
+        open,
+        generation: item.maybe_number("generation")?.unwrap_or(0),
+        failure: item.maybe_json("failure")?,
+    })
+}

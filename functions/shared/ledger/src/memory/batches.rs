@@ -1,0 +1,143 @@
+//! Batches in memory.
+
+use fresco_pipeline::error::Failure;
+use fresco_pipeline::ids::RunId;
+use fresco_pipeline::money::Money;
+
+use super::Memory;
+use crate::batch::{BatchCounts, BatchPlan, BatchRow, BatchStatus};
+use crate::month::{Month, RECORD_MONTHS};
+use crate::rows::{Millis, RunRow};
+use crate::traits::{Batches, ChunkEnd, ListPlace, StoreError};
+
+impl Batches for Memory {
+    async fn create_batch(&self, batch: &BatchRow) -> Result<bool, StoreError> {
+        let mut state = self.lock();
+        let free = !state.batches.contains_key(&batch.id);
+        if free {
+            state.batches.insert(batch.id.clone(), batch.clone());
+        }
+        Ok(free)
+    }
+
+    async fn batch(&self, id: &RunId) -> Result<Option<BatchRow>, StoreError> {
+        Ok(self.lock().batches.get(id).cloned())
+    }
+
+    async fn list_batches(
+        &self,
+        limit: u32,
+        behind: Option<&ListPlace>,
+        now: Millis,
+    ) -> Result<Vec<BatchRow>, StoreError> {
+        let first = Month::of(now).back(RECORD_MONTHS);
+        let is_listed = |batch: &&BatchRow| {
+            let place = ListPlace { created_at: batch.created_at, run: batch.id.clone() };
+            Month::of(batch.created_at) >= first && behind.is_none_or(|behind| place < *behind)
+        };
+        let state = self.lock();
+        let mut batches: Vec<BatchRow> = state.batches.values().filter(is_listed).cloned().collect();
+        batches.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
+        batches.truncate(limit as usize);
+        Ok(batches)
+    }
+
+    async fn plan_batch(&self, id: &RunId, plan: &BatchPlan) -> Result<bool, StoreError> {
+        let mut state = self.lock();
+        let Some(batch) = state.batches.get_mut(id).filter(|batch| !batch.status.is_final()) else { return Ok(false) };
+        batch.plan = Some(plan.clone());
+        batch.status = BatchStatus::Running;
+        Ok(true)
+    }
+
+    async fn stop_batch(&self, id: &RunId) -> Result<Option<BatchRow>, StoreError> {
+        let mut state = self.lock();
+        let Some(batch) = state.batches.get_mut(id).filter(|batch| !batch.status.is_final()) else { return Ok(None) };
+        batch.stop = true;
+        Ok(Some(batch.clone()))
+    }
+
+    async fn open_chunk(
+        &self,
+        batch: &RunId,
+        chunk: u32,
+        run: &RunRow,
+        wanted: Money,
+    ) -> Result<Option<RunRow>, StoreError> {
+        let mut state = self.lock();
+        if let Some(there) = state.runs.get(&run.id) {
+            return Ok(Some(there.clone()));
+        }
+        let Some(record) = state.batches.get_mut(batch).filter(|batch| !batch.status.is_final() && !batch.stop) else {
+            return Ok(None);
+        };
+        record.open.insert(chunk);
+        let remaining = if record.remaining == Money::UNLIMITED {
+            Money::UNLIMITED
+        } else {
+            let granted = wanted.min(record.remaining);
+            record.remaining = record.remaining - granted;
+            granted
+        };
+        let run = RunRow { remaining, ..run.clone() };
+        state.runs.insert(run.id.clone(), run.clone());
+        Ok(Some(run))
+    }
+
+    async fn close_chunk(&self, end: &ChunkEnd, now: Millis) -> Result<bool, StoreError> {
+        let mut state = self.lock();
+        let Some(run) = state.runs.get_mut(&end.run).filter(|run| !run.status.is_final()) else { return Ok(false) };
+        run.status = end.status;
+        run.failure.clone_from(&end.failure);
+        run.ended_at = Some(now);
+        if let Some(batch) = state.batches.get_mut(&end.batch) {
+            let counts = &mut batch.counts;
+            counts.chunks += end.counts.chunks;
+            counts.done += end.counts.done;
+            counts.failed += end.counts.failed;
+            counts.hits += end.counts.hits;
+            counts.spent += end.counts.spent;
+            counts.saved += end.counts.saved;
+            if end.unspent != Money::ZERO {
+                batch.remaining += end.unspent;
+            }
+            batch.open.remove(&end.chunk);
+        }
+        Ok(true)
+    }
+
+    async fn reopen_batch(&self, id: &RunId) -> Result<Option<BatchRow>, StoreError> {
+        let mut state = self.lock();
+        let Some(batch) = state.batches.get_mut(id).filter(|batch| batch.status.is_final()) else { return Ok(None) };
+        batch.status = BatchStatus::Planning;
+        batch.stop = false;
+        batch.generation += 1;
+        batch.ended_at = None;
+        batch.failure = None;
+        batch.open.clear();
+        Ok(Some(batch.clone()))
+    }
+
+    async fn recount_batch(&self, id: &RunId, counts: &BatchCounts) -> Result<bool, StoreError> {
+        let mut state = self.lock();
+        let planning = |batch: &&mut BatchRow| batch.status == BatchStatus::Planning;
+        let Some(batch) = state.batches.get_mut(id).filter(planning) else { return Ok(false) };
+        batch.counts = BatchCounts { spent: batch.counts.spent, saved: batch.counts.saved, ..*counts };
+        Ok(true)
+    }
+
+    async fn close_batch(
+        &self,
+        id: &RunId,
+        status: BatchStatus,
+        failure: Option<&Failure>,
+        now: Millis,
+    ) -> Result<bool, StoreError> {
+        let mut state = self.lock();
+        let Some(batch) = state.batches.get_mut(id).filter(|batch| !batch.status.is_final()) else { return Ok(false) };
+        batch.status = status;
+        batch.failure = failure.cloned();
+        batch.ended_at = Some(now);
+        Ok(true)
+    }
+}

@@ -1,0 +1,201 @@
+//! Rows of a CSV file: a line that names the columns, then a line, or several within quotes, for each row.
+//!
+//! More is taken than RFC 4180 allows: lines may end with LF, CR or both, a quote within a cell that does not begin with one
+//! is text, and so is what follows a closing quote.
+
+use csv_core::{ReadFieldResult, Reader};
+
+use super::cells::{Column, Fault, Kept, MAX_NAME, Out, shown};
+use super::{MAX_CELL, MAX_COLUMNS, Row, RowsError};
+
+/// Bytes of a cell that are read at a time.
+const SCRATCH: usize = 4096;
+
+const HEADER: &str = "Begin the file with a line of names, each once: id,input,subject.";
+
+/// A column: its name as it is written, and what it holds.
+struct Head {
+    name: String,
+    column: Column,
+}
+
+/// A CSV file.
+pub(super) struct Csv {
+    reader: Reader,
+    scratch: Vec<u8>,
+    header: Option<Vec<Head>>,
+    /// The cells of the row that is being read, without their quotes, one behind the other.
+    cells: Kept,
+    /// Where each of them ends.
+    ends: Vec<usize>,
+    /// How many cells have ended, kept or not.
+    count: usize,
+    /// Bytes of the cell that is being read.
+    length: usize,
+    /// The first cell that is too long.
+    long: Option<usize>,
+    /// Whether there is a quote in the row.
+    quoted: bool,
+}
+
+impl Csv {
+    pub(super) fn new() -> Self {
+        let (mut reader, mut scratch) = (Reader::new(), vec![0; SCRATCH]);
+        // It drops a mark from what it is given first, if that holds a whole one: the mark is dropped before it gets here, and
+        // a second one is text. A blank line is nothing to it.
+        reader.read_field(b"\n", &mut scratch);
+        Csv {
+            reader,
+            scratch,
+            header: None,
+            cells: Kept::default(),
+            ends: Vec::new(),
+            count: 0,
+            length: 0,
+            long: None,
+            quoted: false,
+        }
+    }
+
+    pub(super) fn feed(&mut self, bytes: &[u8], out: &mut Out<'_>) -> Result<(), RowsError> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (found, read, wrote) = self.reader.read_field(rest, &mut self.scratch);
+            let (raw, behind) = rest.split_at_checked(read).unwrap_or((rest, &[]));
+            rest = behind;
+            self.quoted |= raw.contains(&b'"');
+            self.keep(wrote);
+            self.found(found, out)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(&mut self, out: &mut Out<'_>) -> Result<(), RowsError> {
+        // A line's end closes whatever is open, and is text only within quotes.
+        let (found, _, wrote) = self.reader.read_field(b"\n", &mut self.scratch);
+        if wrote > 0 {
+            let place = match self.header {
+                None => "the header".to_owned(),
+                Some(_) => format!("row {}", out.next()),
+            };
+            let message = format!("a quote that is opened in {place} is never closed");
+            return Err(RowsError::new("unclosed_quote", message, "Close it; a quote within quotes is written twice."));
+        }
+        self.found(found, out)
+    }
+
+    /// Takes in what has been read of a cell.
+    fn keep(&mut self, wrote: usize) {
+        self.length = self.length.saturating_add(wrote);
+        if self.length > MAX_CELL && self.long.is_none() {
+            self.long = Some(self.count);
+        }
+        let columns = self.header.as_ref().map_or(MAX_COLUMNS, Vec::len);
+        if self.long.is_none() && self.count < columns {
+            self.cells.push(self.scratch.get(..wrote).unwrap_or_default());
+        } else {
+            // Still counted, so that what is said of a row does not depend on how its bytes are cut.
+            self.cells.pass(wrote);
+        }
+    }
+
+    fn found(&mut self, found: ReadFieldResult, out: &mut Out<'_>) -> Result<(), RowsError> {
+        let ended = matches!(found, ReadFieldResult::Field { .. });
+        if ended {
+            if self.ends.len() < self.header.as_ref().map_or(MAX_COLUMNS, Vec::len) {
+                self.ends.push(self.cells.len());
+            }
+            self.count = self.count.saturating_add(1);
+            self.length = 0;
+            self.cells.pass(1);
+        }
+        if self.header.is_none() {
+            if self.long.is_some() || self.cells.whole().is_none() {
+                return Err(bad_header("the header is too long"));
+            }
+            if self.count > MAX_COLUMNS {
+                return Err(bad_header(format!("the header names more than {MAX_COLUMNS} columns")));
+            }
+        }
+        if !matches!(found, ReadFieldResult::Field { record_end: true }) {
+            return Ok(());
+        }
+        let row = match &self.header {
+            Some(header) => self.row(header),
+            None => {
+                self.header = Some(self.columns()?);
+                None
+            }
+        };
+        self.cells.clear();
+        self.ends.clear();
+        (self.count, self.long, self.quoted) = (0, None, false);
+        row.map_or(Ok(()), |row| out.row(row))
+    }
+
+    /// The cells that are kept, from the first.
+    fn texts(&self) -> impl Iterator<Item = Option<&str>> {
+        let mut from = 0;
+        let bytes = self.cells.whole().unwrap_or_default();
+        self.ends.iter().map(move |end| {
+            let cell = bytes.get(std::mem::replace(&mut from, *end)..*end);
+            str::from_utf8(cell.unwrap_or_default()).ok()
+        })
+    }
+
+    fn columns(&self) -> Result<Vec<Head>, RowsError> {
+        let mut heads: Vec<Head> = Vec::new();
+        for (n, name) in self.texts().enumerate() {
+            let name = name.ok_or_else(|| bad_header("the header is not UTF-8"))?.trim();
+            let column = Column::of_name(name).ok_or_else(|| match name {
+                "" | "vars." => bad_header(format!("column {} of the header has no name", n + 1)),
+                name => bad_header(format!("`{}` has more than {MAX_NAME} characters", shown(name))),
+            })?;
+            if heads.iter().any(|head| head.column == column) {
+                return Err(bad_header(format!("the header names `{}` twice", shown(name))));
+            }
+            heads.push(Head { name: name.to_owned(), column });
+        }
+        Ok(heads)
+    }
+
+    /// The row that is whole; `None` where it is a blank line.
+    fn row(&self, header: &[Head]) -> Option<Result<Row, Fault>> {
+        if let Some(long) = self.long {
+            return Some(Err(Fault::cell_too_long(header.get(long).map_or("", |head| &head.name))));
+        }
+        let Some(bytes) = self.cells.whole() else {
+            return Some(Err(Fault::row_too_long()));
+        };
+        // Blanks in quotes are a cell that somebody wrote.
+        if self.count == 1 && !self.quoted && bytes.trim_ascii().is_empty() {
+            return None;
+        }
+        if self.count != header.len() {
+            let cells = |count| if count == 1 { "1 cell".to_owned() } else { format!("{count} cells") };
+            let message = format!("the row has {}, and the header {}", cells(self.count), cells(header.len()));
+            let advice =
+                "Give every column a cell, if an empty one; put text with commas, quotes and line breaks in quotes.";
+            return Some(Err(Fault::of_row("ragged_row", message, advice)));
+        }
+        Some(self.filled(header))
+    }
+
+    fn filled(&self, header: &[Head]) -> Result<Row, Fault> {
+        let mut row = Row::default();
+        for (Head { name, column }, text) in header.iter().zip(self.texts()) {
+            let text = text.ok_or_else(|| Fault::not_utf8(name))?;
+            row.set(name, Some(column.clone()), text.to_owned())?;
+        }
+        Ok(row)
+    }
+
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.cells.held() + self.scratch.capacity() + self.ends.capacity() * size_of::<usize>()
+    }
+}
+
+fn bad_header(message: impl Into<String>) -> RowsError {
+    RowsError::new("bad_header", message, HEADER)
+}

@@ -1,0 +1,251 @@
+//! Batches: started, watched, stopped; their rows brought to the stack, and what they came to brought here.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use fresco_engine::RunRequest;
+use fresco_engine::names::MANIFEST;
+use fresco_engine::wire::{
+    BatchAccepted, BatchBody, BatchManifest, BatchPage, BatchResults, BatchView, UploadBody, UploadKind, UploadView,
+};
+use fresco_pipeline::ids::RunId;
+use reqwest::{Body, Method};
+use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::{Api, ApiError, Inputs};
+
+/// How often a batch is asked after while it goes on.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// A question that is not answered is asked again so often in a row.
+const PATIENCE: u32 = 5;
+/// A file is sent in pieces of this length.
+const PIECE: usize = 256 * 1024;
+/// The name of the results in their folder.
+pub const RESULTS: &str = "results.jsonl";
+
+/// Why rows were not brought to the stack.
+#[derive(Debug, thiserror::Error)]
+pub enum RowsUploadError {
+    /// The file cannot be read.
+    #[error("{} cannot be read: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// They could not be uploaded.
+    #[error("{0}")]
+    Api(#[from] ApiError),
+}
+
+/// Why results were not brought here. They are still in the stack.
+#[derive(Debug, thiserror::Error)]
+pub enum ResultsError {
+    /// They could not be fetched.
+    #[error("{0}")]
+    Fetch(#[from] ApiError),
+    /// The folder is not for them.
+    #[error("{} {why}; choose another folder", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// A file could not be written.
+    #[error(
+        "{} cannot be written: {error}. The results are still in the stack; free some space or choose another folder",
+        path.display()
+    )]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+impl Api {
+    /// What a batch is asked with: the pipeline, what is given with every row, and its media, which are uploaded. The rows are
+    /// still to be added.
+    pub async fn batch_body(&self, request: &RunRequest, inputs: &Inputs) -> Result<BatchBody, ApiError> {
+        let run = self.body_of(request, inputs).await?;
+        Ok(BatchBody {
+            pipeline: run.pipeline,
+            pipeline_upload: run.pipeline_upload,
+            input: run.input,
+            vars: run.vars,
+            env: run.env,
+            media: run.media,
+            ..BatchBody::default()
+        })
+    }
+
+    /// Uploads a file of rows, read as it is sent; the upload's id.
+    pub async fn upload_rows(&self, path: &Path) -> Result<String, RowsUploadError> {
+        let unreadable = |error| RowsUploadError::Unreadable { path: path.to_owned(), error };
+        let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+        let bytes = file.metadata().await.map_err(unreadable)?.len();
+        let upload: UploadView = self
+            .post("/uploads", &UploadBody { kind: UploadKind::Rows, bytes }, None)
+            .await
+            .map_err(RowsUploadError::Api)?;
+        // One that grows meanwhile is not sent beyond what was said.
+        self.put(&upload, bytes, pieces(file.take(bytes))).await?;
+        Ok(upload.id)
+    }
+
+    /// Starts a batch. The same key gives the same batch back.
+    pub async fn start_batch(&self, body: &BatchBody, once: Option<&str>) -> Result<BatchAccepted, ApiError> {
+        self.post("/batches", body, once).await
+    }
+
+    /// A batch.
+    pub async fn batch(&self, batch: &RunId) -> Result<BatchView, ApiError> {
+        self.get(&format!("/batches/{batch}")).await
+    }
+
+    /// A page of batches, newest first.
+    pub async fn batches(&self, limit: u32, cursor: Option<&str>) -> Result<BatchPage, ApiError> {
+        let cursor = cursor.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
+        self.get(&format!("/batches?limit={limit}{cursor}")).await
+    }
+
+    /// Links to the results of a batch that has ended.
+    pub async fn batch_results(&self, batch: &RunId) -> Result<BatchResults, ApiError> {
+        self.get(&format!("/batches/{batch}/results")).await
+    }
+
+    /// Drives a batch that has ended anew.
+    pub async fn redrive_batch(&self, batch: &RunId) -> Result<BatchView, ApiError> {
+        self.json(Method::POST, &format!("/batches/{batch}/redrive"), None, None).await
+    }
+
+    /// Stops a batch.
+    pub async fn stop_batch(&self, batch: &RunId) -> Result<BatchView, ApiError> {
+        self.json(Method::DELETE, &format!("/batches/{batch}"), None, None).await
+    }
+
+    /// Waits until something has changed about a batch since it was `seen`, and gives it as it then is. What it says at once
+    /// where it was not seen yet.
+    pub async fn watch_batch(&self, batch: &RunId, seen: Option<&BatchView>) -> Result<BatchView, ApiError> {
+        let mut failures = 0;
+        loop {
+            if seen.is_some() || failures > 0 {
+                tokio::time::sleep(INTERVAL).await;
+            }
+            match self.batch(batch).await {
+                Ok(view) if seen.is_none_or(|seen| has_changed(seen, &view)) => return Ok(view),
+                Ok(_) => failures = 0,
+                // The batch does not depend on being watched.
+                Err(ApiError::Unreachable { .. }) if failures < PATIENCE => failures += 1,
+                Err(ApiError::Problem(problem)) if problem.status == 503 && failures < PATIENCE => failures += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The manifest of a batch that has ended.
+    pub async fn batch_manifest(&self, results: &BatchResults) -> Result<BatchManifest, ApiError> {
+        let answer = self.fetch(&results.manifest).await?;
+        let bytes = answer.bytes().await.map_err(|error| ApiError::unreachable("the storage", &error))?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| ApiError::unexpected(format!("the batch's manifest cannot be read: {error}")))
+    }
+
+    /// Writes the manifest and the results of a batch to a folder, in place of what is there of them.
+    pub async fn save_batch(
+        &self,
+        results: &BatchResults,
+        manifest: &BatchManifest,
+        folder: &Path,
+    ) -> Result<(), ResultsError> {
+        check_batch_folder(folder, |found| found == manifest.batch_id)?;
+        fs::create_dir_all(folder).map_err(failed(folder))?;
+        // First: a folder in which the rest did not arrive is known for this batch's.
+        let json = serde_json::to_vec_pretty(manifest).unwrap_or_default();
+        let path = folder.join(MANIFEST);
+        let part = path.with_extension("part");
+        fs::write(&part, json).and_then(|()| fs::rename(&part, &path)).map_err(failed(&path))?;
+        let path = folder.join(RESULTS);
+        // A reader never sees half a file.
+        let part = path.with_extension("part");
+        let mut answer = self.fetch(&results.results).await?;
+        let mut file = fs::File::create(&part).map_err(failed(&path))?;
+        while let Some(piece) = answer.chunk().await.map_err(|error| ApiError::unreachable("the storage", &error))? {
+            file.write_all(&piece).map_err(failed(&path))?;
+        }
+        fs::rename(&part, &path).map_err(failed(&path))
+    }
+}
+
+/// Whether a batch's results may be written to the folder: it is not there, empty, or holds a batch's that `is_own`.
+pub fn check_batch_folder(folder: &Path, is_own: impl Fn(&str) -> bool) -> Result<(), ResultsError> {
+    #[derive(Deserialize)]
+    struct Held {
+        batch_id: String,
+    }
+    let refused = |why: String| Err(ResultsError::Folder { folder: folder.to_owned(), why });
+    let first = match fs::read_dir(folder).map(|mut entries| entries.next().transpose()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Ok(Ok(first)) => first,
+        Ok(Err(error)) | Err(error) => return refused(format!("cannot be read: {error}")),
+    };
+    if first.is_none() {
+        return Ok(());
+    }
+    let held = fs::read(folder.join(MANIFEST)).ok();
+    match held.and_then(|bytes| serde_json::from_slice::<Held>(&bytes).ok()) {
+        Some(held) if is_own(&held.batch_id) => Ok(()),
+        Some(held) => refused(format!("holds the results of batch {}", held.batch_id)),
+        None => refused("is not empty, and holds no manifest.json of this batch".to_owned()),
+    }
+}
+
+/// Times and rates are others at every look.
+fn has_changed(seen: &BatchView, now: &BatchView) -> bool {
+    let what = |view: &BatchView| (view.status, view.stopping, view.counts, view.plan.is_some());
+    what(seen) != what(now)
+}
+
+/// A file as a body, a piece in memory at a time.
+fn pieces(file: impl AsyncRead + Send + Unpin + 'static) -> Body {
+    Body::wrap_stream(futures::stream::try_unfold(file, async |mut file| {
+        let mut piece = BytesMut::with_capacity(PIECE);
+        let read = file.read_buf(&mut piece).await?;
+        Ok::<_, io::Error>((read > 0).then(|| (piece.freeze(), file)))
+    }))
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> ResultsError {
+    let path = path.to_owned();
+    move |error| ResultsError::Write { path, error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_new_empty_or_the_batchs_own() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("out");
+        let check = || check_batch_folder(&folder, |batch| batch == "batch-01").map_err(|error| error.to_string());
+        assert_eq!(check(), Ok(()));
+        fs::create_dir(&folder).unwrap();
+        assert_eq!(check(), Ok(()));
+        fs::write(folder.join("note.txt"), "x").unwrap();
+        assert!(check().unwrap_err().contains("is not empty"));
+        fs::write(folder.join(MANIFEST), "{\"run_id\":\"batch-01\"}").unwrap();
+        assert!(check().unwrap_err().contains("is not empty"));
+        fs::write(folder.join(MANIFEST), "{\"batch_id\":\"batch-02\"}").unwrap();
+        assert!(check().unwrap_err().contains("results of batch batch-02"));
+        fs::write(folder.join(MANIFEST), "{\"batch_id\":\"batch-01\"}").unwrap();
+        assert_eq!(check(), Ok(()));
+    }
+}

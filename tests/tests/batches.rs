@@ -1,0 +1,290 @@
+//! Batches through the real machines: rows in, chunks that are runs, results in the order of the rows.
+
+#![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
+
+use fresco_engine::wire::{BatchBody, BatchManifest, BatchView, OnBadRow, RowResult, RowStatus};
+use fresco_engine::{Fetcher, Once, StartError, batch_manifest_key};
+use fresco_ledger::batch::BatchStatus;
+use fresco_ledger::rows::Source;
+use fresco_pipeline::error::ErrorName;
+use fresco_pipeline::ids::RunId;
+use fresco_pipeline::rows::Format;
+use fresco_tests::{Asking, Request, World};
+use serde_json::{Value, json};
+
+/// The queue of the simulator and its faults are everybody's.
+static SIMULATOR: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// One picture for each row.
+fn over(rows: Vec<Value>) -> BatchBody {
+    BatchBody {
+        pipeline: Some(Asking::picture("{{input}}").into()),
+        rows: Some(rows),
+        rate_limit_delay: Some(0),
+        ..BatchBody::default()
+    }
+}
+
+async fn start(world: &World, body: BatchBody) -> RunId {
+    RunId::parse(world.api.start_batch(&body, None).await.unwrap().id).unwrap()
+}
+
+/// What the provider was asked for, by the beginning of the prompt.
+async fn asked(world: &World, prompt: &str) -> usize {
+    world.requests_with(|asked| asked.starts_with(prompt)).await.len()
+}
+
+async fn view(world: &World, batch: &RunId) -> BatchView {
+    world.api.batch(batch).await.unwrap()
+}
+
+/// The batch once it has ended, its manifest and its results.
+async fn ended(world: &World, batch: &RunId) -> (BatchView, BatchManifest, Vec<RowResult>) {
+    world.until("the batch ends", async || view(world, batch).await.status.is_final()).await;
+    let object = async |key: &str| world.object_of(&world.bucket(), key).await.unwrap();
+    let manifest = serde_json::from_slice(&object(&batch_manifest_key(batch)).await).unwrap();
+    let lines = String::from_utf8(object(&format!("batches/{batch}/results.jsonl")).await).unwrap();
+    let results = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    (view(world, batch).await, manifest, results)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_rows_end_with_exact_counts() {
+    let _simulator = SIMULATOR.lock().await;
+    let world = World::get().await;
+    let name = "two hundred";
+    // Every tenth row asks for what the one before does; every twentieth is refused by the provider; two have no prompt.
+    let rows: Vec<Value> = (1..=200u32)
+        .map(|row| match row {
+            100 | 101 => json!({"id": format!("row-{row}"), "input": ""}),
+            row if row % 20 == 5 => json!({"id": format!("row-{row}"), "input": format!("{name}, refused {row}")}),
+            row if row % 10 == 0 => json!({"id": format!("row-{row}"), "input": format!("{name} {}", row - 1)}),
+            row => json!({"id": format!("row-{row}"), "input": format!("{name} {row}")}),
+        })
+        .collect();
+    let fault = json!({"fault": "model_error", "type": "content_policy_violation", "prompt": "two hundred, refused"});
+    world.control("faults", &json!([fault])).await;
+    let batch = start(&world, BatchBody { max_concurrent_chunks: Some(3), ..over(rows.clone()) }).await;
+    let (view, manifest, results) = ended(&world, &batch).await;
+    let plan = view.plan.unwrap();
+    // Row 100 would have been one of the twenty duplicates.
+    assert_eq!((plan.rows, plan.bad_rows, plan.duplicates, plan.hits), (200, 2, 19, 0), "{plan:?}");
+    assert_eq!((plan.chunks, plan.chunk_size, plan.problems.len()), (20, 10, 2));
+    assert_eq!(view.status, BatchStatus::Partial, "{:?}", view.failure);
+    assert_eq!((view.counts.done, view.counts.failed, view.counts.chunks), (188, 12, 20));
+    assert_eq!(results.iter().map(|result| result.row).collect::<Vec<_>>(), (1..=200).collect::<Vec<_>>());
+    for result in &results {
+        let expected = match result.row {
+            100 | 101 => RowStatus::Bad,
+            row if row % 20 == 5 => RowStatus::Failed,
+            _ => RowStatus::Done,
+        };
+        assert_eq!(
+            (result.status, result.outputs.len()),
+            (expected, usize::from(expected == RowStatus::Done)),
+            "{result:?}"
+        );
+        assert_eq!(result.failure.is_some(), expected != RowStatus::Done);
+        assert_eq!(result.id.is_some(), expected != RowStatus::Bad);
+    }
+    // 198 rows that can be run, 19 of them duplicates, 10 refused.
+    let paid = results.iter().filter(|result| result.source == Some(Source::Generated) && result.cost > 0).count();
+    assert_eq!((paid, asked(&world, &format!("{name} ")).await), (169, 169));
+    assert_eq!(asked(&world, &format!("{name}, refused")).await, 10);
+    assert_eq!((manifest.by_failure["Provider.ContentPolicy"], manifest.by_status["done"]), (10, 188));
+    // What the provider refuses for its policy may be billed, and counts as spent.
+    let cost = results.iter().map(|result| result.cost).sum::<i64>();
+    assert_eq!((manifest.spent, view.counts.spent.as_micros()), (cost + 10 * cost / 169, manifest.spent));
+
+    // The fault is gone: driven anew, the refused rows are asked for, and nothing else.
+    world.forget_faults().await;
+    let driven = world.api.redrive_batch(&batch).await.unwrap();
+    assert!(!driven.status.is_final());
+    let (view, manifest, results) = ended(&world, &batch).await;
+    assert_eq!((view.status, view.counts.done, view.counts.failed), (BatchStatus::Partial, 198, 2), "{manifest:?}");
+    assert_eq!((results.len(), view.counts.chunks), (200, 20));
+    assert_eq!(asked(&world, name).await, 169 + 10 + 10);
+    assert!(world.api.redrive_batch(&RunId::parse("no-such-batch").unwrap()).await.is_err());
+
+    // The same rows as another batch are hits.
+    let again = start(&world, over(rows)).await;
+    let (view, ..) = ended(&world, &again).await;
+    assert_eq!((view.counts.done, view.counts.hits, view.plan.unwrap().hits), (198, 198, 198));
+    assert_eq!(asked(&world, name).await, 169 + 10 + 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_planned_is_said_and_costs_nothing() {
+    let _simulator = SIMULATOR.lock().await;
+    let world = World::get().await;
+    let text = |text: &str| BatchBody {
+        rows: None,
+        rows_text: Some(text.to_owned()),
+        format: Some(Format::Csv),
+        ..over(Vec::new())
+    };
+    let with = |setting: &str| {
+        let document = format!("{}settings: {{ {setting} }}\n", Asking::picture("{{input}}"));
+        BatchBody { pipeline: Some(document.into()), ..over(vec![json!("a")]) }
+    };
+    for (body, name, said) in [
+        (text(""), ErrorName::InputInvalid, "no_rows"),
+        (text("id,input\n"), ErrorName::InputInvalid, "no_rows"),
+        (text("input,input\na,b\n"), ErrorName::InputInvalid, "bad_header"),
+        (text("id,prompt\n1,x\n"), ErrorName::InputInvalid, "none of the 1 rows can be run"),
+        (BatchBody { on_bad_row: OnBadRow::Stop, ..text("id,input\n1,fine\n2\n") }, ErrorName::InputInvalid, "row 2"),
+        (with("export: s3://fresco-exports/x"), ErrorName::InputInvalid, "`export` is not carried out"),
+        (with("max_cost: 1"), ErrorName::InputInvalid, "give the batch one of its own"),
+        (BatchBody { chunk_size: Some(51), ..over(vec![json!("a")]) }, ErrorName::InputInvalid, "at most 50"),
+    ] {
+        let batch = start(&world, body).await;
+        world.until("the batch ends", async || view(&world, &batch).await.status.is_final()).await;
+        let view = view(&world, &batch).await;
+        let failure = view.failure.unwrap();
+        assert_eq!((view.status, failure.name, view.plan), (BatchStatus::Failed, name, None));
+        assert!(failure.message.contains(said), "{failure}");
+    }
+    let warned = start(&world, BatchBody { chunk_size: Some(21), ..over(vec![json!("warned")]) }).await;
+    let (view, ..) = ended(&world, &warned).await;
+    assert_eq!((view.status, view.plan.unwrap().warnings.len()), (BatchStatus::Succeeded, 1));
+}
+
+/// Money for ten of a hundred rows: ten submits, and the rest is refused before it is asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_bounds_all_chunks_together() {
+    let _simulator = SIMULATOR.lock().await;
+    let world = World::get().await;
+    let rows: Vec<Value> = (0..100).map(|row| json!(format!("on a budget {row}"))).collect();
+    let price = world.preview(&Asking::picture("on a budget"), "unused").await.price.as_micros();
+    let batch =
+        start(&world, BatchBody { max_cost: Some(price * 10), max_concurrent_chunks: Some(4), ..over(rows) }).await;
+    let (view, manifest, results) = ended(&world, &batch).await;
+    assert_eq!((view.status, view.counts.done, view.counts.failed), (BatchStatus::Partial, 10, 90), "{manifest:?}");
+    assert_eq!(asked(&world, "on a budget").await, 10);
+    assert_eq!((view.counts.spent.as_micros(), manifest.by_failure["Budget.Exceeded"]), (price * 10, 90));
+    assert_eq!(results.len(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_batch_stops() {
+    let _simulator = SIMULATOR.lock().await;
+    let world = World::get().await;
+    let rows: Vec<Value> = (0..60).map(|row| json!(format!("to be stopped {row}"))).collect();
+    world.control("settings", &json!({"concurrency": 0})).await;
+    let batch = start(&world, over(rows)).await;
+    world.until("a chunk runs", async || view(&world, &batch).await.running_chunks == 1).await;
+    world.until("it asks", async || asked(&world, "to be stopped").await > 0).await;
+    let stopped = world.api.stop_batch(&batch).await.unwrap();
+    assert!(stopped.stopping);
+    world.control("settings", &json!({"concurrency": 40})).await;
+    let (view, manifest, results) = ended(&world, &batch).await;
+    assert_eq!((view.status, results.len()), (BatchStatus::Stopped, 60), "{manifest:?}");
+    assert!(asked(&world, "to be stopped").await <= 10, "no second chunk asks for anything");
+    assert!(manifest.by_status["not_run"] >= 50, "{manifest:?}");
+}
+
+/// One chunk after the other with a pause between them, or three at a time, as the provider saw it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chunks_keep_their_order_and_pause_or_overlap() {
+    let _simulator = SIMULATOR.lock().await;
+    let world = World::get().await;
+    let body = |name: &str, at_once| {
+        let rows: Vec<Value> = (0..30).map(|row| json!(format!("{name} {row:02}"))).collect();
+        let (max_concurrent_chunks, max_workers, rate_limit_delay) = (Some(at_once), Some(10), Some(1));
+        BatchBody { max_concurrent_chunks, max_workers, rate_limit_delay, ..over(rows) }
+    };
+    let batch = start(&world, body("in turn", 1)).await;
+    assert_eq!(ended(&world, &batch).await.0.status, BatchStatus::Succeeded);
+    let requests = world.requests_with(|asked| asked.starts_with("in turn")).await;
+    let chunk = |n: usize| {
+        let of = |request: &&Request| request.prompt()["in turn ".len()..].parse::<usize>().unwrap() / 10 == n;
+        let requests: Vec<&Request> = requests.iter().filter(of).collect();
+        let from = requests.iter().map(|request| request.from()).min().unwrap();
+        (from, requests.iter().map(|request| request.to()).max().unwrap())
+    };
+    let chunks = [chunk(0), chunk(1), chunk(2)];
+    assert!(chunks.windows(2).all(|two| two[1].0 >= two[0].1 + 1_000), "{chunks:?}");
+
+    // With the queue held nothing ends: all three chunks ask before any of them is over.
+    world.control("settings", &json!({"concurrency": 0})).await;
+    let batch = start(&world, body("side by side", 3)).await;
+    world.until("all three ask", async || asked(&world, "side by side").await == 30).await;
+    assert_eq!(view(&world, &batch).await.running_chunks, 3);
+    world.control("settings", &json!({"concurrency": 40})).await;
+    assert_eq!(ended(&world, &batch).await.0.status, BatchStatus::Succeeded);
+}
+
+/// A key is one batch; asked otherwise under it, it is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_is_one_batch_and_what_is_stopped_early_costs_nothing() {
+    let _simulator = SIMULATOR.lock().await;
+    let world = World::get().await;
+    let engine = world.keeper.engine();
+    let once = Once { key: "the batch of today".to_owned(), asked: "a".to_owned() };
+    let body = || over(vec![json!("asked for once")]);
+    let first = engine.start_batch(Some(&once), body(), &Fetcher::default()).await.unwrap();
+    let again = engine.start_batch(Some(&once), body(), &Fetcher::default()).await.unwrap();
+    assert_eq!((&first.run, first.existing, again.existing), (&again.run, false, true));
+    let other = Once { asked: "b".to_owned(), ..once };
+    assert!(matches!(
+        engine.start_batch(Some(&other), body(), &Fetcher::default()).await,
+        Err(StartError::OtherRequest)
+    ));
+    assert_eq!(ended(&world, &first.run).await.0.status, BatchStatus::Succeeded);
+    assert_eq!(asked(&world, "asked for once").await, 1);
+
+    // Stopped before anything of it was begun.
+    let many = (0..5_000).map(|row| json!(format!("stopped while it is planned {row}"))).collect();
+    let batch = start(&world, over(many)).await;
+    engine.stop_batch(&batch).await.unwrap();
+    world.until("the batch ends", async || view(&world, &batch).await.status.is_final()).await;
+    assert!(matches!(view(&world, &batch).await.status, BatchStatus::Stopped | BatchStatus::Failed));
+    assert_eq!(asked(&world, "stopped while it is planned").await, 0);
+
+    for wrong in [
+        BatchBody { max_cost: Some(-1), ..body() },
+        BatchBody { chunk_size: Some(0), ..body() },
+        BatchBody { tolerate: Some(json!("many")), ..body() },
+        BatchBody { rows_text: Some("a".to_owned()), ..body() },
+        BatchBody { rows: None, rows_key: Some("outputs/x.csv".to_owned()), ..body() },
+    ] {
+        assert!(matches!(engine.start_batch(None, wrong, &Fetcher::default()).await, Err(StartError::Order(_))));
+    }
+}
+
+/// More failures than are borne stop a batch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_many_failures_stop_a_batch() {
+    let _simulator = SIMULATOR.lock().await;
+    let world = World::get().await;
+    let fault = json!({"fault": "model_error", "type": "content_policy_violation", "prompt": "not borne"});
+    world.control("faults", &json!([fault])).await;
+    let rows = (0..60).map(|row| json!(format!("not borne {row}"))).collect();
+    let batch = start(&world, BatchBody { tolerate: Some(json!("25%")), ..over(rows) }).await;
+    let (view, manifest, results) = ended(&world, &batch).await;
+    assert_eq!((view.status, results.len()), (BatchStatus::Stopped, 60), "{manifest:?}");
+    assert_eq!((manifest.by_status["failed"], manifest.by_status["not_run"]), (20, 40));
+    world.forget_faults().await;
+}
+
+/// The stack ends while a chunk has ended and another is at work, and is started again: driven anew, the batch pays for what is
+/// missing only, and what was at work is not lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_survives_the_end_of_its_stack() {
+    let world = World::own("restarted", None).await;
+    let prompt = "before and after";
+    let rows: Vec<Value> = (0..30).map(|row| json!(format!("{prompt} {row:02}"))).collect();
+    let batch = start(&world, BatchBody { max_workers: Some(10), rate_limit_delay: Some(2), ..over(rows) }).await;
+    world.until("a chunk has ended", async || view(&world, &batch).await.counts.chunks == 1).await;
+    world.control("settings", &json!({"concurrency": 0})).await;
+    world.until("the next one is at work", async || asked(&world, prompt).await == 20).await;
+    world.close().await;
+    let world = World::own("restarted", None).await;
+    world.control("settings", &json!({"concurrency": 40})).await;
+    let driven = world.api.redrive_batch(&batch).await.unwrap();
+    assert!(!driven.status.is_final());
+    let (view, manifest, results) = ended(&world, &batch).await;
+    assert_eq!((view.status, view.counts.done, results.len()), (BatchStatus::Succeeded, 30, 30), "{manifest:?}");
+    assert_eq!(asked(&world, prompt).await, 30, "nothing is asked for twice, and nothing is lost");
+    world.close().await;
+}
