@@ -252,6 +252,30 @@ async fn a_key_is_one_batch_and_what_is_stopped_early_costs_nothing() {
     }
 }
 
+/// Rows name pictures that lie beside them; one that is none is left out when its chunk is planned.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_name_media_of_their_own() {
+    let _simulator = SIMULATOR.lock().await;
+    let world = World::get().await;
+    let cat = world.run(&Asking::picture("a cat for the rows"), "unused").await;
+    let output = &cat.steps[0].outputs[0];
+    let bytes = world.keeper.object(&output.key).await.unwrap().to_vec();
+    world.put("rows/pictures/cat.img", bytes, &[]).await;
+    world.put("rows/pictures/text.img", b"no picture".to_vec(), &[]).await;
+    let rows = "id,image,input\none,cat.img,in a hat\ntwo,text.img,in a hat\nthree,gone.img,in a hat\nfour,./cat.img,in a coat\n";
+    world.put("rows/pictures/all.csv", rows.into(), &[]).await;
+    let pipeline = "name: edits\nsteps: [{ name: edit, type: image_to_image, params: { image: '{{vars.image}}', prompt: '{{input}}' } }]\n";
+    let (pipeline, rows_key) = (Some(pipeline.into()), Some("rows/pictures/all.csv".to_owned()));
+    let batch =
+        start(&world, BatchBody { pipeline, rows_key, rate_limit_delay: Some(0), ..BatchBody::default() }).await;
+    let (view, manifest, results) = ended(&world, &batch).await;
+    assert_eq!((view.status, view.counts.done, view.counts.failed), (BatchStatus::Partial, 2, 2), "{manifest:?}");
+    let statuses: Vec<RowStatus> = results.iter().map(|result| result.status).collect();
+    assert_eq!(statuses, [RowStatus::Done, RowStatus::Bad, RowStatus::Bad, RowStatus::Done], "{results:?}");
+    let why: Vec<&str> = results.iter().filter_map(|result| Some(result.failure.as_ref()?.name.as_str())).collect();
+    assert_eq!(why, ["input_kind", "input_unread"]);
+}
+
 /// More failures than are borne stop a batch.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn too_many_failures_stop_a_batch() {

@@ -22,7 +22,7 @@ use crate::uploads::UploadId;
 use crate::wire::RunBody;
 
 /// How long an order may take to fetch what it names by URL, all of it together; API Gateway waits for 30 seconds.
-const FETCHES: Duration = Duration::from_secs(20);
+pub(crate) const FETCHES: Duration = Duration::from_secs(20);
 
 /// What is wrong with an order, apart from its document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -92,15 +92,9 @@ impl<P: Platform> Engine<P> {
         let given = uploads(&body.media, &mentions)?;
         let until = Instant::now() + FETCHES;
         for mention in mentions {
-            let found = match (given.get(mention.text.as_str()), beside) {
-                (Some(upload), _) => self.take_upload(upload, mention.kind).await?,
-                (None, _) if mention.text.contains("://") => self.fetch(fetcher, &mention, until).await?,
-                (None, Some(folder)) => self.take_beside(folder, &mention).await?,
-                (None, None) => Err(input_problem(
-                    "input_unread",
-                    format!("`{}` is not among the request's media", mention.text),
-                    "Ask POST /uploads for a place to put it, and name that upload in `media` under this name.",
-                )),
+            let found = match given.get(mention.text.as_str()) {
+                Some(upload) => self.take_upload(upload, mention.kind).await?,
+                None => self.find_medium(&mention, beside, fetcher, until).await?,
             };
             match found {
                 Ok(media) => drop(request.media.insert(mention.text, media)),
@@ -108,6 +102,25 @@ impl<P: Platform> Engine<P> {
             }
         }
         Ok(request)
+    }
+
+    /// A medium behind an https URL, or beside a document or a file of rows.
+    pub(crate) async fn find_medium(
+        &self,
+        mention: &Mention,
+        beside: Option<&str>,
+        fetcher: &Fetcher,
+        until: Instant,
+    ) -> Result<Result<InputMedia, MediaProblem>, Failure> {
+        match beside {
+            _ if mention.text.contains("://") => self.fetch(fetcher, mention, until).await,
+            Some(folder) => self.take_beside(folder, mention).await,
+            None => Ok(Err(input_problem(
+                "input_unread",
+                format!("`{}` is not among the request's media", mention.text),
+                "Ask POST /uploads for a place to put it, and name that upload in `media` under this name.",
+            ))),
+        }
     }
 
     async fn document(&self, inline: Option<Value>, upload: Option<String>) -> Result<String, OrderError> {

@@ -1,41 +1,84 @@
 //! A chunk of a batch: the plan of its run, and what its rows came to at its end.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
 use fresco_ledger::batch::BatchCounts;
 use fresco_ledger::rows::{ChunkOf, RunRow, RunStatus, Source, StepRow, StepState};
 use fresco_ledger::traits::{Batches, ChunkEnd, Clock, Objects};
-use fresco_pipeline::document::prepare;
+use fresco_pipeline::document::{Prepared, prepare};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::{Plan, compile, merge, row_and_name};
 use fresco_pipeline::rows::{Row, RowProblem};
+use futures::{StreamExt, TryStreamExt};
+use tokio::time::Instant;
 
-use super::plan::given;
+use super::plan::{given, problem_of};
 use super::wire::{RowFailure, RowOutput, RowResult, RowStatus};
-use super::{ChunkFile, chunk_key, internal, part_key};
+use super::{BatchRequest, ChunkFile, chunk_key, internal, part_key};
 use crate::Engine;
+use crate::order::{FETCHES, Fetcher};
 use crate::platform::Platform;
 use crate::transact::failure;
+
+/// How many rows of a chunk fetch what they name side by side.
+const FETCHED_AT_ONCE: usize = 8;
 
 impl<P: Platform> Engine<P> {
     /// The plan of a chunk's run: its rows side by side.
     pub(crate) async fn chunk_plan(&self, chunk: &ChunkOf) -> Result<Plan, Failure> {
         let request = self.batch_request(&chunk.batch).await?;
-        let file = self.chunk_file(&chunk.batch, chunk.number).await?;
+        let mut file = self.chunk_file(&chunk.batch, chunk.number).await?;
         let invalid = |problems: fresco_pipeline::document::Problems| {
             Failure::new(ErrorName::DocumentInvalid, problems.to_string())
         };
         let document = prepare(&request.run.document).map_err(invalid)?;
-        let mut plans = Vec::with_capacity(file.rows.len());
-        for row in &file.rows {
-            plans.push((row.number, compile(&document.check(&given(&request, row)).map_err(invalid)?)));
+        let fetcher = Fetcher::default();
+        let until = Instant::now() + FETCHES;
+        let rows = std::mem::take(&mut file.rows);
+        let planned: Vec<_> = rows.iter().map(|row| self.row_plan(&request, &document, row, &fetcher, until)).collect();
+        let planned: Vec<_> = futures::stream::iter(planned).buffered(FETCHED_AT_ONCE).try_collect().await?;
+        let (mut plans, bad_before) = (Vec::with_capacity(rows.len()), file.bad.len());
+        for (row, plan) in rows.into_iter().zip(planned) {
+            match plan {
+                Ok(plan) => {
+                    plans.push((row.number, plan));
+                    file.rows.push(row);
+                }
+                Err(problem) => file.bad.push(problem),
+            }
+        }
+        // What a row names may be no picture: it is left out, and its end has to know.
+        if file.bad.len() > bad_before {
+            let json = serde_json::to_vec(&file).map_err(internal)?;
+            let key = chunk_key(&chunk.batch, chunk.number);
+            self.platform.objects().put(&key, Bytes::from(json), "application/json").await.map_err(failure)?;
         }
         let too_long =
             || Failure::new(ErrorName::Internal, "a step's name became too long since the batch was planned");
         merge(plans, request.workers).ok_or_else(too_long)
+    }
+
+    /// The plan of a row, with what it names looked at and kept. The inner error is a problem of the row.
+    async fn row_plan(
+        &self,
+        request: &BatchRequest,
+        document: &Prepared,
+        row: &Row,
+        fetcher: &Fetcher,
+        until: Instant,
+    ) -> Result<Result<Plan, RowProblem>, Failure> {
+        let mut given = given(request, row);
+        for mention in document.mentions(&given) {
+            if let Entry::Vacant(free) = given.media.entry(mention.text.clone()) {
+                free.insert(self.find_medium(&mention, request.beside.as_deref(), fetcher, until).await?);
+            }
+        }
+        let checked = document.check(&given);
+        Ok(checked.map(|checked| compile(&checked)).map_err(|problems| problem_of(row.number, problems)))
     }
 
     /// The record of a chunk's run, with what it may spend; written where it is not there.

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Engine;
+use crate::inbox::{INBOX, folder};
 use crate::order::{BadOrder, Fetcher, OrderError};
 use crate::platform::Platform;
 use crate::start::{Begun, Once, RunRequest, StartError, new_run_id};
@@ -51,6 +52,9 @@ struct BatchRequest {
     workers: Option<u32>,
     tolerate: Option<Tolerance>,
     on_bad_row: OnBadRow,
+    /// The prefix under which media are looked for that rows name; only where the rows lie in the bucket.
+    #[serde(default)]
+    beside: Option<String>,
     /// In how many seconds the next batch of the same schedule is due.
     #[serde(default)]
     period: Option<u64>,
@@ -341,7 +345,9 @@ impl<P: Platform> Engine<P> {
         let run = self.order(order, from.as_ref().map(|from| from.beside), fetcher).await?;
         let tolerate = tolerate.transpose()?;
         let period = from.and_then(|from| from.period);
+        let beside = [ROWS, INBOX].iter().any(|place| rows.starts_with(place)).then(|| folder(&rows).to_owned());
         Ok(BatchRequest {
+            beside,
             period,
             run,
             rows,

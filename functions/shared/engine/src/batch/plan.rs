@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use bytes::Bytes;
 use fresco_ledger::batch::{BatchCounts, BatchPlan};
 use fresco_ledger::traits::{Batches, Entries, Objects};
-use fresco_pipeline::document::{Given, Prepared, prepare};
+use fresco_pipeline::document::{Given, Mention, Prepared, Problems, prepare};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
+use fresco_pipeline::media::InputMedia;
 use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::{ChunkSizes, Plan, compile, merge, wall};
 use fresco_pipeline::rows::{Row, RowProblem, Rows};
@@ -308,16 +309,19 @@ impl Cutting<'_> {
 
     /// The row with its plan; what its cells make of the document may be wrong.
     fn planned(&self, row: Row) -> Result<Planned, RowProblem> {
-        let given = given(self.request, &row);
-        match self.document.check(&given) {
-            Ok(checked) => Ok(Planned { plan: compile(&checked), row, duplicate: false }),
-            Err(problems) => {
-                let first = problems.0.into_iter().next();
-                let (code, message, advice) = first.map_or_else(Default::default, |first| {
-                    (first.code, format!("{}: {}", first.path, first.message), first.advice)
-                });
-                Err(RowProblem { row: row.number, column: String::new(), code, message, advice })
+        let mut given = given(self.request, &row);
+        let mut checked = self.document.check(&given);
+        if checked.as_ref().is_err_and(|problems| problems.0.iter().any(|problem| problem.code == "input_unread")) {
+            for mention in self.document.mentions(&given) {
+                if mention.text.contains("://") || self.request.beside.is_some() {
+                    given.media.entry(mention.text.clone()).or_insert_with(|| Ok(presumed(&mention)));
+                }
             }
+            checked = self.document.check(&given);
+        }
+        match checked {
+            Ok(checked) => Ok(Planned { plan: compile(&checked), row, duplicate: false }),
+            Err(problems) => Err(problem_of(row.number, problems)),
         }
     }
 
@@ -380,6 +384,28 @@ impl Cutting<'_> {
         }
         Ok((self.list, self.plan))
     }
+}
+
+/// A medium that a row names is looked at when its chunk is planned, not before: it is taken for one that fits.
+fn presumed(mention: &Mention) -> InputMedia {
+    InputMedia {
+        key: String::new(),
+        kind: mention.kind,
+        content_type: String::new(),
+        bytes: 1,
+        sha256: ContentKey::digest(mention.text.as_bytes()).to_string(),
+        width: None,
+        height: None,
+    }
+}
+
+/// The first problem that the document has with a row's cells.
+pub(super) fn problem_of(row: u64, problems: Problems) -> RowProblem {
+    let first = problems.0.into_iter().next();
+    let (code, message, advice) = first.map_or_else(Default::default, |first| {
+        (first.code, format!("{}: {}", first.path, first.message), first.advice)
+    });
+    RowProblem { row, column: String::new(), code, message, advice }
 }
 
 /// What a document may ask for that a batch does not carry out is refused by name, never ignored.

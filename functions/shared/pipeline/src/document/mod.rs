@@ -232,6 +232,11 @@ pub fn prepare(text: &str) -> Result<Prepared, Problems> {
 }
 
 impl Prepared {
+    /// As [`mentions`].
+    pub fn mentions(&self, given: &Given) -> Vec<Mention> {
+        check::examine(&self.0, given).1
+    }
+
     /// The pipeline's name, where it gives a text for one.
     pub fn name(&self) -> Option<String> {
         let value = self.0.value();
