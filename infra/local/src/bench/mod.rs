@@ -1,6 +1,8 @@
 //! What the cache costs: requests and money for a miss, a hit and a join, the time to look many steps up, and the time to
-//! tell many waiters. Measured on a stack of its own whose emulator counts requests; what is deployed is as ever.
+//! tell many waiters; and what batches cost. Measured on a stack of its own whose emulator counts requests; what is deployed is
+//! as ever.
 
+mod batches;
 mod counts;
 mod planning;
 mod prices;
@@ -15,21 +17,24 @@ use std::time::{Duration, Instant};
 use fresco_engine::platform::Platform;
 use fresco_engine::{RunRequest, StartError};
 use fresco_ledger::aws::Aws;
+use fresco_ledger::batch::BatchStatus;
 use fresco_ledger::dynamo::Dynamo;
 use fresco_ledger::rows::{RunRow, RunStatus};
 use fresco_ledger::traits::{CommitError, Runs, StoreError};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::RunId;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::keep::{Keeper, Parts};
 use crate::stack::{self, Layout, Progress, Stack};
 
+pub use batches::{BatchPlanning, Batches, RowCosts, Throughput, WallTime};
 pub use counts::{Calls, Counts, Kind, Tally};
 pub use planning::Planning;
 pub use prices::Bill;
 pub use steps::Steps;
-pub use transitions::Transitions;
+pub use transitions::{BatchTransitions, Transitions};
 pub use waiters::Telling;
 
 use counts::Seen;
@@ -56,6 +61,8 @@ pub struct Options {
     pub release: bool,
     /// So many waiters are told at once, one measurement each.
     pub waiters: Vec<usize>,
+    /// So many rows has a batch that is planned, one measurement each; the fewest first.
+    pub rows: Vec<usize>,
     /// Where notices go.
     pub progress: Progress,
 }
@@ -73,6 +80,8 @@ pub struct Outcome {
     pub planning: Vec<Planning>,
     /// Telling waiters.
     pub telling: Vec<Telling>,
+    /// Batches.
+    pub batches: Batches,
     /// How long all of it took, in seconds.
     pub seconds: f64,
 }
@@ -121,8 +130,8 @@ pub enum BenchError {
     /// The emulator's counts.
     #[error("the emulator's counts cannot be read: {0}")]
     Counts(#[from] serde_json::Error),
-    /// The state machine is not what the bench knows.
-    #[error("{path} cannot be read, or has no stages, lanes and steps")]
+    /// A state machine is not what the bench knows.
+    #[error("{path} cannot be read, or is not built of what the bench knows")]
     Machine {
         /// The definition.
         path: PathBuf,
@@ -137,7 +146,17 @@ pub enum BenchError {
         /// Why.
         reason: String,
     },
-    /// A step is not what the measurement needs.
+    /// A batch did not end well.
+    #[error("batch {batch} has {status:?}: {reason}")]
+    Batch {
+        /// The batch.
+        batch: RunId,
+        /// How it ended.
+        status: BatchStatus,
+        /// Why.
+        reason: String,
+    },
+    /// Something is not what the measurement needs.
     #[error("{0}")]
     Unexpected(&'static str),
     /// Something that was waited for has not come.
@@ -171,13 +190,31 @@ struct Bench {
     aws: Aws,
     ledger: Dynamo,
     transitions: Transitions,
+    batch_transitions: BatchTransitions,
     progress: Progress,
 }
 
 /// Measures all of it. The stack is ended afterwards.
 pub async fn bench(options: &Options) -> Result<Outcome, BenchError> {
     let begun = Instant::now();
-    let transitions = transitions_of(&options.layout)?;
+    let bench = start(options).await?;
+    let measured = bench.measure(options, begun).await;
+    bench.stack.close().await;
+    measured
+}
+
+/// Measures the planning of batches only, of which many rows take long.
+pub async fn planning(options: &Options) -> Result<(Machine, Vec<BatchPlanning>), BenchError> {
+    let bench = start(options).await?;
+    let measured = bench.plan_batches(&options.rows).await;
+    bench.stack.close().await;
+    Ok((Machine::of(options), measured?))
+}
+
+/// Starts a stack that holds nothing.
+async fn start(options: &Options) -> Result<Bench, BenchError> {
+    let transitions = machine(&options.layout, "run", Transitions::of)?;
+    let batch_transitions = machine(&options.layout, "batch", BatchTransitions::of)?;
     let (folder, progress) = (options.instance.clone(), Progress::silent());
     let purged = tokio::task::spawn_blocking(move || stack::purge(&folder, &progress)).await;
     purged.map_err(|_| stack::Error::Interrupted)??;
@@ -193,23 +230,32 @@ pub async fn bench(options: &Options) -> Result<Outcome, BenchError> {
     })
     .await?;
     let aws = fresco_ledger::aws::connect_local(stack.endpoint_url()).await;
-    let bench = Bench {
+    Ok(Bench {
         keeper: Keeper::new(&aws, &Parts::of(stack.outputs()))?,
         ledger: aws.dynamo(stack.output("TableName")),
         stack,
         aws,
         transitions,
+        batch_transitions,
         progress: options.progress.clone(),
-    };
-    let measured = bench.measure(options, begun).await;
-    bench.stack.close().await;
-    measured
+    })
 }
 
-fn transitions_of(layout: &Layout) -> Result<Transitions, BenchError> {
-    let path = layout.root().join("infra/run.asl.json");
+impl Machine {
+    fn of(options: &Options) -> Self {
+        Machine {
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            build: if options.release { "release" } else { "dev" },
+            emulator: emulator(),
+        }
+    }
+}
+
+/// What a machine's definition comes to.
+fn machine<T>(layout: &Layout, name: &str, read: impl Fn(&Value) -> Option<T>) -> Result<T, BenchError> {
+    let path = layout.root().join(format!("infra/{name}.asl.json"));
     let definition = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
-    definition.as_ref().and_then(Transitions::of).ok_or(BenchError::Machine { path })
+    definition.as_ref().and_then(read).ok_or(BenchError::Machine { path })
 }
 
 impl Bench {
@@ -219,6 +265,7 @@ impl Bench {
     }
 
     async fn measure(&self, options: &Options, begun: Instant) -> Result<Outcome, BenchError> {
+        let batches = self.batches(&options.rows).await?;
         let mut steps = self.steps().await?;
         let mut planning = Vec::new();
         for cached in CACHED {
@@ -232,15 +279,12 @@ impl Bench {
             telling.push(self.telling(waiters).await?);
         }
         Ok(Outcome {
-            machine: Machine {
-                cores: std::thread::available_parallelism().map_or(1, usize::from),
-                build: if options.release { "release" } else { "dev" },
-                emulator: emulator(),
-            },
+            machine: Machine::of(options),
             bills: steps.bills(),
             steps,
             planning,
             telling,
+            batches,
             seconds: begun.elapsed().as_secs_f64(),
         })
     }
@@ -261,7 +305,11 @@ impl Bench {
             });
             Some(snake.collect())
         });
-        named.unwrap_or_else(|| function.to_owned())
+        // Not every function has an output.
+        named.unwrap_or_else(|| match function.contains(batches::FUNCTION) {
+            true => "batch".to_owned(),
+            false => function.to_owned(),
+        })
     }
 
     /// Waits until nothing goes on any more: what had been counted then.

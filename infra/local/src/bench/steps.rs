@@ -85,7 +85,7 @@ impl Bench {
         })
     }
 
-    fn hold(&self, webhooks: bool) -> Result<(), BenchError> {
+    pub(super) fn hold(&self, webhooks: bool) -> Result<(), BenchError> {
         let mode = if webhooks { "held" } else { "normal" };
         self.stack.control("POST", "settings", &json!({"webhook_mode": mode}))?;
         Ok(())
@@ -131,8 +131,14 @@ impl Bench {
     /// Starts a run and waits until all of its steps wait: the run, and how many they are.
     async fn waiting(&self, request: &RunRequest, source: Source) -> Result<(RunId, usize), BenchError> {
         let run = self.begin(request).await?;
+        let steps = self.all_wait(&run, source).await?;
+        Ok((run, steps))
+    }
+
+    /// Waits until all steps of a run wait: how many they are.
+    pub(super) async fn all_wait(&self, run: &RunId, source: Source) -> Result<usize, BenchError> {
         let steps = until("steps that wait", async || {
-            let (row, steps) = self.keeper.status(&run).await?;
+            let (row, steps) = self.keeper.status(run).await?;
             let waiting = steps.iter().filter(|step| step.source == Some(source)).count();
             // Of a plan that is not written yet, some steps may be there.
             Ok((row.steps > 0 && waiting == steps.len()).then_some(waiting))
@@ -140,11 +146,11 @@ impl Bench {
         .await?;
         // A joining step notes first where its result will come from, and then that it has joined.
         self.quiet().await?;
-        Ok((run, steps))
+        Ok(steps)
     }
 
     /// Lets go of that many webhooks.
-    async fn release(&self, webhooks: usize) -> Result<(), BenchError> {
+    pub(super) async fn release(&self, webhooks: usize) -> Result<(), BenchError> {
         let mut released = 0;
         until("a webhook for every step", async || {
             let answer = self.stack.control("POST", "webhooks/release", &Value::Null)?;

@@ -1,4 +1,4 @@
-//! How many state transitions a run has, computed from the state machine's definition: AWS bills one for each state that is
+//! How many state transitions a run has, computed from the state machines' definitions: AWS bills one for each state that is
 //! entered, those within maps included, and one for each retry. The way taken is the one of a run in which all goes well.
 
 use serde::Serialize;
@@ -40,6 +40,23 @@ impl Transitions {
     }
 }
 
+/// Transitions of a batch's own machine, besides those of its chunks' runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct BatchTransitions {
+    /// A batch, without its chunks.
+    pub batch: i64,
+    /// A chunk: the child of the map that starts its run.
+    pub chunk: i64,
+}
+
+impl BatchTransitions {
+    /// Those of this definition; `None` if it has no map of chunks.
+    pub fn of(machine: &Value) -> Option<Self> {
+        let chunks = machine.pointer("/States/Chunks/ItemProcessor")?;
+        Some(BatchTransitions { batch: way(machine, false)?, chunk: way(chunks, false)? })
+    }
+}
+
 /// States from the first to the last one. The first branch of a choice is the one of success, but for [`ALL_THERE`].
 fn way(machine: &Value, all_there: bool) -> Option<i64> {
     let mut name = machine["StartAt"].as_str()?;
@@ -67,6 +84,13 @@ mod tests {
         // Plan, AllThere, NothingToDo; or Plan, AllThere, Stages, Report, HowItEnded, Ended.
         let expected = Transitions { cached_run: 3, run: 6, stage: 1, lane: 1, step: 1 };
         assert_eq!(Transitions::of(&machine), Some(expected));
+    }
+
+    #[test]
+    fn of_the_machine_of_batches() {
+        let machine: Value = serde_json::from_str(include_str!("../../../batch.asl.json")).unwrap();
+        // Plan, Chunks, Finish; and of each chunk Chunk and Pause.
+        assert_eq!(BatchTransitions::of(&machine), Some(BatchTransitions { batch: 3, chunk: 2 }));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `fresco bench`.
 
 use clap::Args;
-use fresco_local::bench::{BenchError, Options, bench};
+use fresco_local::bench::{BenchError, Options, bench, planning};
 use fresco_local::stack::Layout;
 use fresco_local::view;
 use serde_json::json;
@@ -16,6 +16,13 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [10, 100, 1_000, 5_000])]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=20_000))]
     waiters: Vec<u32>,
+    /// How many rows a batch has that is planned, one measurement each.
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [10_000])]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    rows: Vec<u32>,
+    /// Measure nothing but the planning of batches, which takes long with many rows.
+    #[arg(long)]
+    only_planning: bool,
     /// Measure release builds of the functions; they take minutes to build.
     #[arg(long)]
     release: bool,
@@ -23,21 +30,32 @@ pub(super) struct BenchArgs {
 
 pub(super) async fn run(output: &Output, place: &Place, args: BenchArgs) -> Result<(), Ended> {
     let layout = Layout::find()?;
+    let mut rows: Vec<usize> = args.rows.iter().map(|&rows| rows as usize).collect();
+    rows.sort_unstable();
+    rows.dedup();
     let options = Options {
         instance: place.state.clone().unwrap_or_else(|| layout.instance("bench")),
         layout,
         release: args.release,
         waiters: args.waiters.iter().map(|&waiters| waiters as usize).collect(),
+        rows,
         progress: progress(output),
     };
-    let outcome = bench(&options).await.map_err(|error| match error {
+    let failed = |error: BenchError| match error {
         BenchError::Stack(error) => error.into(),
         BenchError::Failed(failure) => failure.into(),
         other => {
             output.error("Bench.Failed", &other.to_string());
             Ended::Code(EXIT_RUN)
         }
-    })?;
+    };
+    if args.only_planning {
+        let (machine, planning) = planning(&options).await.map_err(failed)?;
+        let json = json!({"event": "bench", "machine": machine, "planning": planning});
+        output.result(|| Some(view::bench::planning_of_batches(&machine, &planning)), &json);
+        return Ok(());
+    }
+    let outcome = bench(&options).await.map_err(failed)?;
     output.progress(&format!("measured in {:.0} s", outcome.seconds));
     output.result(|| Some(view::bench::text(&outcome)), &json!({"event": "bench", "outcome": outcome}));
     Ok(())

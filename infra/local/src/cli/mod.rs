@@ -103,7 +103,7 @@ enum Command {
     Clean(clean::CleanArgs),
     /// Let everything go wrong on a stack of its own, and look whether all fits together afterwards.
     Chaos(ChaosArgs),
-    /// Measure what the cache costs, on a stack of its own: requests, times and AWS's prices for a miss, a hit and a join.
+    /// Measure what the cache and batches cost, on a stack of its own: requests, times, memory and AWS's prices.
     Bench(bench::BenchArgs),
     /// Build the functions' packages under target/fresco, as a deployment takes them.
     Package {

@@ -1,11 +1,13 @@
 //! What the bench measured, as tables, each with a line that says on what.
 
+mod batches;
+
 use std::collections::BTreeSet;
 
 use fresco_pipeline::catalogue::{self, StepType};
 
 use super::table::{self, Align};
-use crate::bench::{Bill, Counts, Kind, Outcome};
+use crate::bench::{BatchPlanning, Bill, Counts, Kind, Machine, Outcome};
 
 const NOTHING: &str = "·";
 /// What a picture of the catalogue costs at least, for comparison.
@@ -13,14 +15,7 @@ const CHEAPEST: &str = "flux_schnell";
 
 /// All tables.
 pub fn text(outcome: &Outcome) -> String {
-    let machine = &outcome.machine;
-    let on = format!(
-        "{} core{}, {} builds of the functions, {}",
-        machine.cores,
-        if machine.cores == 1 { "" } else { "s" },
-        machine.build,
-        machine.emulator
-    );
+    let on = on(&outcome.machine);
     let steps = outcome.steps.count;
     format!(
         "Requests\n\n{}\n\
@@ -33,14 +28,26 @@ pub fn text(outcome: &Outcome) -> String {
          are made up: Step Functions is called for each, and answers that it does not know it.\n({on})\n\n\
          AWS bills, in dollars a million\n\n{}\n{}\n\
          The counts above at list prices, us-east-1, without free tiers. Not in it: storage, transfer, logs, the sweep's one call a\n\
-         minute. Lambda's time is the one measured here, one function at a time.\n({on})\n",
+         minute. Lambda's time is the one measured here, one function at a time.\n({on})\n\n{}",
         requests(outcome),
         2 * steps,
         planning(outcome),
         telling(outcome),
         bills(outcome),
         in_all(outcome),
+        batches::text(&outcome.batches, &on),
     )
+}
+
+/// The planning of batches alone.
+pub fn planning_of_batches(machine: &Machine, planning: &[BatchPlanning]) -> String {
+    batches::planning_text(planning, &on(machine))
+}
+
+/// On what it was measured.
+fn on(machine: &Machine) -> String {
+    let cores = if machine.cores == 1 { "core" } else { "cores" };
+    format!("{} {cores}, {} builds of the functions, {}", machine.cores, machine.build, machine.emulator)
 }
 
 /// What a step of a run costs with its share of the run, beside what a provider takes.
@@ -68,6 +75,11 @@ fn requests(outcome: &Outcome) -> String {
         (&steps.cached_run, 1),
         (&steps.hits, steps.count),
     ];
+    head_and(&lines_of(&columns))
+}
+
+/// A line for each kind of request that any of the columns has; a column is counts and by how many they are divided.
+fn lines_of(columns: &[(&Counts, usize)]) -> Vec<Vec<String>> {
     let line = |name: &str, value: &dyn Fn(&Counts) -> f64| -> Vec<String> {
         let cells = columns.iter().map(|(counts, of)| number(value(counts) / *of as f64));
         std::iter::once(name.to_owned()).chain(cells).collect()
@@ -92,18 +104,18 @@ fn requests(outcome: &Outcome) -> String {
     rows.extend::<Vec<_>>(of("events"));
     // What nothing is left of was asked for by chance: retries, an index read anew.
     rows.retain(|row| row.iter().skip(1).any(|cell| cell != NOTHING));
-    head_and(&rows)
+    rows
 }
 
 fn bills(outcome: &Outcome) -> String {
     let (bills, steps) = (&outcome.bills, outcome.steps.count);
     let columns: [(&Bill, usize); 5] =
         [(&bills.run, 1), (&bills.misses, steps), (&bills.joins, steps), (&bills.cached_run, 1), (&bills.hits, steps)];
-    let dollars = |nanos: i64, of: usize| {
-        // A nano-dollar each is a thousandth of a dollar a million.
-        let each = nanos as f64 / of as f64 / 1_000.0;
-        if nanos == 0 { NOTHING.to_owned() } else { format!("{each:.2}") }
-    };
+    head_and(&bill_lines(&columns))
+}
+
+/// A line for each part of the bills; a column is a bill and by how many it is divided.
+fn bill_lines(columns: &[(&Bill, usize)]) -> Vec<Vec<String>> {
     let mut rows: Vec<Vec<String>> = Vec::new();
     for (part, (name, _)) in Bill::default().parts().iter().enumerate() {
         let cells = columns.iter().map(|(bill, of)| dollars(bill.parts()[part].1, *of));
@@ -111,7 +123,14 @@ fn bills(outcome: &Outcome) -> String {
     }
     let totals = columns.iter().map(|(bill, of)| dollars(bill.total(), *of));
     rows.push(std::iter::once("all of it".to_owned()).chain(totals).collect());
-    head_and(&rows)
+    rows
+}
+
+/// In dollars a million.
+fn dollars(nanos: i64, of: usize) -> String {
+    // A nano-dollar each is a thousandth of a dollar a million.
+    let each = nanos as f64 / of as f64 / 1_000.0;
+    if nanos == 0 { NOTHING.to_owned() } else { format!("{each:.2}") }
 }
 
 fn head_and(rows: &[Vec<String>]) -> String {
@@ -208,6 +227,7 @@ fn name_of(kind: &Kind) -> String {
 /// A kind of row, by the beginning of its sort key.
 fn row_name(of: &str) -> &str {
     match of {
+        "B" => "batch",
         "E" => "entry",
         "P" => "pipeline",
         "A" => "attempt",
@@ -234,7 +254,7 @@ fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::{Bills, Machine, Steps, Tally, Transitions};
+    use crate::bench::{Bills, Steps, Tally, Transitions};
 
     #[test]
     fn tables_show_a_step_and_leave_out_what_nothing_is_left_of() {
@@ -256,7 +276,9 @@ mod tests {
         let hits = Bill::of(&steps.hits);
         let bills = Bills { run: none, misses: none, joins: none, cached_run: none, hits };
         let machine = Machine { cores: 1, build: "dev", emulator: "MiniStack 1".into() };
-        let outcome = Outcome { machine, steps, bills, planning: Vec::new(), telling: Vec::new(), seconds: 1.0 };
+        let batches = super::batches::tests::batches();
+        let outcome =
+            Outcome { machine, steps, bills, planning: Vec::new(), telling: Vec::new(), batches, seconds: 1.0 };
         let text = text(&outcome);
         let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or_default();
         let cells = |start| line(start).split_whitespace().rev().take(5).collect::<Vec<_>>();
