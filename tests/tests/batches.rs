@@ -133,7 +133,7 @@ async fn what_cannot_be_planned_is_said_and_costs_nothing() {
         (text("input,input\na,b\n"), ErrorName::InputInvalid, "bad_header"),
         (text("id,prompt\n1,x\n"), ErrorName::InputInvalid, "none of the 1 rows can be run"),
         (BatchBody { on_bad_row: OnBadRow::Stop, ..text("id,input\n1,fine\n2\n") }, ErrorName::InputInvalid, "row 2"),
-        (with("export: s3://fresco-exports/x"), ErrorName::InputInvalid, "`export` is not carried out"),
+        (with("export: s3://elsewhere/x"), ErrorName::ExportDenied, "this stack exports to"),
         (with("max_cost: 1"), ErrorName::InputInvalid, "give the batch one of its own"),
         (BatchBody { chunk_size: Some(51), ..over(vec![json!("a")]) }, ErrorName::InputInvalid, "at most 50"),
     ] {
@@ -264,7 +264,7 @@ async fn rows_name_media_of_their_own() {
     world.put("rows/pictures/text.img", b"no picture".to_vec(), &[]).await;
     let rows = "id,image,input\none,cat.img,in a hat\ntwo,text.img,in a hat\nthree,gone.img,in a hat\nfour,./cat.img,in a coat\n";
     world.put("rows/pictures/all.csv", rows.into(), &[]).await;
-    let pipeline = "name: edits\nsteps: [{ name: edit, type: image_to_image, params: { image: '{{vars.image}}', prompt: '{{input}}' } }]\n";
+    let pipeline = "name: edits\nsteps: [{ name: edit, type: image_to_image, params: { image: '{{vars.image}}', prompt: '{{input}}' } }]\nsettings: { export: 's3://fresco-exports/edits' }\n";
     let (pipeline, rows_key) = (Some(pipeline.into()), Some("rows/pictures/all.csv".to_owned()));
     let batch =
         start(&world, BatchBody { pipeline, rows_key, rate_limit_delay: Some(0), ..BatchBody::default() }).await;
@@ -274,6 +274,12 @@ async fn rows_name_media_of_their_own() {
     assert_eq!(statuses, [RowStatus::Done, RowStatus::Bad, RowStatus::Bad, RowStatus::Done], "{results:?}");
     let why: Vec<&str> = results.iter().filter_map(|result| Some(result.failure.as_ref()?.name.as_str())).collect();
     assert_eq!(why, ["input_kind", "input_unread"]);
+    // Deliverables are named by row and step, and the results lie beside them.
+    let exported: Vec<String> =
+        world.listed("fresco-exports", &format!("edits/{batch}/")).await.into_iter().map(|file| file.key).collect();
+    let named = |name: &str| exported.iter().any(|key| key.starts_with(&format!("edits/{batch}/{name}")));
+    assert!(named("000001-one-edit.") && named("000004-four-edit."), "{exported:?}");
+    assert!(named("results.jsonl") && named("manifest.json") && exported.len() == 4, "{exported:?}");
 }
 
 /// More failures than are borne stop a batch.

@@ -11,7 +11,7 @@ use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
-use crate::names;
+use crate::names::{self, Named};
 use crate::platform::Platform;
 use crate::report::Manifest;
 
@@ -67,9 +67,14 @@ impl<P: Platform> Engine<P> {
     /// Copies what the run has made. It may be done again. A file that cannot be copied is said, and fails nothing: the run's
     /// results are what they are.
     pub(crate) async fn export(&self, export: &Export, manifest: &Manifest) -> Exported {
-        let folder = folder(export, &manifest.run_id);
+        self.export_named(export, &manifest.run_id, names::of_run(manifest)).await
+    }
+
+    /// Copies these files into the folder of a run, or of a batch.
+    pub(crate) async fn export_named(&self, export: &Export, run: &RunId, files: Vec<Named>) -> Exported {
+        let folder = folder(export, run);
         let to = format!("s3://{}/{folder}", export.bucket);
-        let copied: Vec<(String, Result<(), Failure>)> = stream::iter(names::of_run(manifest))
+        let copied: Vec<(String, Result<(), Failure>)> = stream::iter(files)
             .map(|named| {
                 let to = format!("{folder}/{}", named.name);
                 async move { (named.name, self.copy(&named.key, export, &to).await) }
@@ -82,7 +87,7 @@ impl<P: Platform> Engine<P> {
             match outcome {
                 Ok(()) => exported.files.push(name),
                 Err(failure) => {
-                    tracing::warn!(run.id = %manifest.run_id, error.name = %failure.name, error.message = failure.message, "output not exported");
+                    tracing::warn!(run.id = %run, error.name = %failure.name, error.message = failure.message, "output not exported");
                     exported.failed.push(NotExported { name, failure });
                 }
             }
@@ -92,7 +97,12 @@ impl<P: Platform> Engine<P> {
 
     /// The manifest beside the files, by way of the stack's bucket, where it is written first.
     pub(crate) async fn export_manifest(&self, export: &Export, run: &RunId, key: &str) -> Result<(), Failure> {
-        self.copy(key, export, &format!("{}/{}", folder(export, run), names::MANIFEST)).await
+        self.export_file(export, run, key, names::MANIFEST).await
+    }
+
+    /// A file beside them, likewise.
+    pub(crate) async fn export_file(&self, export: &Export, run: &RunId, key: &str, name: &str) -> Result<(), Failure> {
+        self.copy(key, export, &format!("{}/{name}", folder(export, run))).await
     }
 
     async fn copy(&self, key: &str, export: &Export, to: &str) -> Result<(), Failure> {

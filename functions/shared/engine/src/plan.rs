@@ -82,20 +82,19 @@ impl<P: Platform> Engine<P> {
                 compile(&checked.map_err(|p| Failure::new(ErrorName::DocumentInvalid, p.to_string()))?)
             }
         };
-        let record = match (record, chunk) {
-            (Some(record), _) => record,
-            (None, Some(chunk)) => {
-                let found = self.survey(run, &plan).await?;
-                let misses = found.iter().zip(&plan.steps).filter(|(found, _)| matches!(found, Found::Miss { .. }));
-                let wanted = misses.map(|(_, step)| step.price);
-                self.open_chunk(run, chunk, &plan.name, wanted.sum()).await?
-            }
+        let created_at = match (&record, chunk) {
+            (Some(record), _) => record.created_at,
+            (None, Some(_)) => self.platform.clock().now(),
             (None, None) => return Err(Failure::new(ErrorName::RunNotFound, "there is no record of this run")),
         };
         let bound = i64::try_from(plan.bound_seconds(self.settings.webhooks())).unwrap_or(i64::MAX / 2_000) * 1_000;
         let slack = if plan.export.is_some() { EXPORT_SLACK } else { SLACK };
-        let bound_at = record.created_at + bound + slack;
+        let bound_at = created_at + bound + slack;
         let found = self.survey_to_last(run, &plan, bound_at).await?;
+        if let (None, Some(chunk)) = (record, chunk) {
+            let misses = found.iter().zip(&plan.steps).filter(|(found, _)| matches!(found, Found::Miss { .. }));
+            self.open_chunk(run, chunk, &plan, created_at, misses.map(|(_, step)| step.price).sum()).await?;
+        }
         crash::point(Point::PlanLookedUp);
         let now = self.platform.clock().now();
         let rows: Vec<StepRow> =

@@ -155,7 +155,10 @@ impl<P: Platform> Engine<P> {
         // A run that was refused for its export has exported nothing.
         let export = record.export.as_ref().filter(|export| self.require_export(Some(*export)).is_ok());
         if let Some(export) = export {
-            manifest.exported = Some(self.export(export, &manifest).await);
+            manifest.exported = Some(match &record.chunk {
+                Some(chunk) => self.export_rows(export, chunk, &manifest).await?,
+                None => self.export(export, &manifest).await,
+            });
             crash::point(Point::ReportExported);
         }
         let json = serde_json::to_vec_pretty(&manifest)
@@ -165,7 +168,7 @@ impl<P: Platform> Engine<P> {
             .put(&manifest_key(run), Bytes::from(json), "application/json")
             .await
             .map_err(failure)?;
-        if let Some(export) = export
+        if let Some(export) = export.filter(|_| record.chunk.is_none())
             && let Err(cause) = self.export_manifest(export, run, &manifest_key(run)).await
         {
             tracing::warn!(run.id = %run, error.name = %cause.name, error.message = cause.message, "manifest not exported");

@@ -224,6 +224,13 @@ impl<P: Platform> Engine<P> {
         Ok(())
     }
 
+    /// Writes an object of JSON, unless there is one.
+    pub(crate) async fn put_once(&self, key: &str, body: Bytes) -> Result<Put, Failure> {
+        let mut upload = self.platform.objects().upload(key, "application/json").await.map_err(failure)?;
+        upload.write(body).await.map_err(failure)?;
+        upload.finish().await.map_err(failure)
+    }
+
     /// Checks and records a run. The caller then starts its execution, named by the id.
     pub async fn record_run(&self, request: &RunRequest) -> Result<RunId, StartError> {
         let run = new_run_id(self.platform.clock().now(), &self.platform.new_token()?)?;
@@ -242,11 +249,7 @@ impl<P: Platform> Engine<P> {
             serde_json::to_vec(&request).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
         let (objects, key, body) = (self.platform.objects(), request_key(run), Bytes::from(body));
         if once {
-            let mut upload = objects.upload(&key, "application/json").await.map_err(failure)?;
-            upload.write(body).await.map_err(failure)?;
-            if upload.finish().await.map_err(failure)? == Put::Exists
-                && self.request_of(run).await?.asked != request.asked
-            {
+            if self.put_once(&key, body).await? == Put::Exists && self.request_of(run).await?.asked != request.asked {
                 return Err(StartError::OtherRequest);
             }
         } else {

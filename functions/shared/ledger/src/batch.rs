@@ -62,6 +62,9 @@ pub struct BatchPlan {
     pub expected_seconds: u64,
     /// How many chunks side by side would bring it under an hour; absent where it is, or where none would.
     pub concurrency_for_an_hour: Option<u32>,
+    /// Where the outputs are copied to, beneath a folder named by the batch.
+    #[serde(default)]
+    pub export: Option<String>,
     /// What should be looked at.
     pub warnings: Vec<String>,
     /// The first problems of rows.

@@ -5,9 +5,9 @@ use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
 use fresco_ledger::batch::BatchCounts;
-use fresco_ledger::rows::{ChunkOf, RunRow, RunStatus, Source, StepRow, StepState};
+use fresco_ledger::rows::{ChunkOf, Millis, RunRow, RunStatus, Source, StepRow, StepState};
 use fresco_ledger::traits::{Batches, ChunkEnd, Clock, Objects};
-use fresco_pipeline::document::{Prepared, prepare};
+use fresco_pipeline::document::{Export, Prepared, prepare};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::money::Money;
@@ -20,8 +20,11 @@ use super::plan::{given, problem_of};
 use super::wire::{RowFailure, RowOutput, RowResult, RowStatus};
 use super::{BatchRequest, ChunkFile, chunk_key, internal, part_key};
 use crate::Engine;
+use crate::export::Exported;
+use crate::names;
 use crate::order::{FETCHES, Fetcher};
 use crate::platform::Platform;
+use crate::report::Manifest;
 use crate::transact::failure;
 
 /// How many rows of a chunk fetch what they name side by side.
@@ -86,24 +89,25 @@ impl<P: Platform> Engine<P> {
         &self,
         run: &RunId,
         chunk: &ChunkOf,
-        name: &str,
+        plan: &Plan,
+        created_at: Millis,
         wanted: Money,
     ) -> Result<RunRow, Failure> {
         let row = RunRow {
             id: run.clone(),
-            name: name.to_owned(),
+            name: plan.name.clone(),
             status: RunStatus::Running,
             stop: false,
             fail_fast: false,
             remaining: Money::ZERO,
             held: Money::ZERO,
             settled: Money::ZERO,
-            created_at: self.platform.clock().now(),
+            created_at,
             ended_at: None,
             bound_at: None,
             steps: 0,
             failure: None,
-            export: None,
+            export: plan.export.clone(),
             chunk: Some(chunk.clone()),
             unannounced: false,
         };
@@ -111,6 +115,30 @@ impl<P: Platform> Engine<P> {
         opened
             .map_err(failure)?
             .ok_or_else(|| Failure::new(ErrorName::RunStopped, "the batch was stopped, or has ended"))
+    }
+
+    /// Copies what the rows have made to where the document says, named by row and step: `000017-storm-image.jpg`.
+    pub(crate) async fn export_rows(
+        &self,
+        export: &Export,
+        chunk: &ChunkOf,
+        manifest: &Manifest,
+    ) -> Result<Exported, Failure> {
+        let file = self.chunk_file(&chunk.batch, chunk.number).await?;
+        let ids: BTreeMap<u64, String> = file.rows.iter().map(|row| (row.number, label(row))).collect();
+        let names: Vec<(String, Vec<&str>)> = manifest
+            .steps
+            .iter()
+            .map(|step| {
+                let name = row_and_name(&step.name).map_or_else(
+                    || step.name.to_string(),
+                    |(row, name)| format!("{}-{name}", ids.get(&row).map_or("", String::as_str)),
+                );
+                (name, step.outputs.iter().map(|output| output.key.as_str()).collect())
+            })
+            .collect();
+        let files = names::of_steps(names.iter().map(|(name, keys)| (name.as_str(), keys.clone())));
+        Ok(self.export_named(export, &chunk.batch, files).await)
     }
 
     /// Writes what the rows of a chunk came to, and closes its run.
@@ -122,7 +150,7 @@ impl<P: Platform> Engine<P> {
         steps: &[StepRow],
     ) -> Result<(), Failure> {
         let file = self.chunk_file(&chunk.batch, chunk.number).await?;
-        let mut results = results_of(&file.rows, steps);
+        let mut results = results_of(&file.rows, steps, why.as_ref());
         results.extend(file.bad.iter().map(left_out));
         results.sort_by_key(|result| result.row);
         let lines = lines_of(&results)?;
@@ -198,17 +226,28 @@ pub(super) fn of_row(row: u64, id: Option<String>, status: RowStatus) -> RowResu
     RowResult { row, id, status, source: None, took_ms: None, cost: 0, outputs: Vec::new(), failure: None }
 }
 
-fn results_of(rows: &[Row], steps: &[StepRow]) -> Vec<RowResult> {
+/// A row's number, by which files of a batch are in its order and never replace each other, and its id as a file name may
+/// have it.
+fn label(row: &Row) -> String {
+    let plain = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
+    match &row.id {
+        Some(id) => format!("{:06}-{}", row.number, id.chars().map(plain).collect::<String>()),
+        None => format!("{:06}", row.number),
+    }
+}
+
+/// `why` is the reason of a chunk whose steps were not begun.
+fn results_of(rows: &[Row], steps: &[StepRow], why: Option<&Failure>) -> Vec<RowResult> {
     let mut of_rows: BTreeMap<u64, Vec<(&str, &StepRow)>> = BTreeMap::new();
     for step in steps {
         if let Some((row, name)) = row_and_name(&step.plan.name) {
             of_rows.entry(row).or_default().push((name, step));
         }
     }
-    rows.iter().map(|row| result_of(row, of_rows.get(&row.number).map_or(&[][..], Vec::as_slice))).collect()
+    rows.iter().map(|row| result_of(row, of_rows.get(&row.number).map_or(&[][..], Vec::as_slice), why)).collect()
 }
 
-fn result_of(row: &Row, steps: &[(&str, &StepRow)]) -> RowResult {
+fn result_of(row: &Row, steps: &[(&str, &StepRow)], why: Option<&Failure>) -> RowResult {
     // A chunk that was never planned has no steps.
     if steps.is_empty() {
         return of_row(row.number, row.id.clone(), RowStatus::NotRun);
@@ -217,6 +256,7 @@ fn result_of(row: &Row, steps: &[(&str, &StepRow)]) -> RowResult {
     // What only followed from another step's failure is not the reason.
     let failed = steps.iter().filter_map(|(_, step)| step.failure.as_ref().filter(|_| step.state == StepState::Failed));
     let reason = failed.min_by_key(|failure| failure.name == ErrorName::StepSkipped);
+    let reason = reason.map(|reason| why.filter(|_| reason.name == ErrorName::StepSkipped).unwrap_or(reason));
     let source = |wanted: Source| steps.iter().any(|(_, step)| step.source == Some(wanted)).then_some(wanted);
     let times = |time: fn(&StepRow) -> Option<i64>| steps.iter().filter_map(move |(_, step)| time(step));
     let took = times(|step| step.started_at).min().zip(times(|step| step.ended_at).max());
@@ -243,4 +283,16 @@ fn outputs_of(name: &str, step: &StepRow) -> Vec<RowOutput> {
         sha256: output.sha256.clone(),
     });
     shown.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_in_the_order_of_rows_and_have_plain_names() {
+        let row = |id: Option<&str>| Row { number: 17, id: id.map(str::to_owned), ..Row::default() };
+        assert_eq!(label(&row(None)), "000017");
+        assert_eq!(label(&row(Some("größe 1/2: a.b"))), "000017-größe_1_2__a.b");
+    }
 }

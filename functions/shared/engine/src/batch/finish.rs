@@ -6,6 +6,7 @@ use bytes::Bytes;
 use fresco_ledger::batch::{BatchRow, BatchStatus};
 use fresco_ledger::rows::Source;
 use fresco_ledger::traits::{Announcements, Batches, Clock, Objects, Upload};
+use fresco_pipeline::document::Export;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::money::Money;
@@ -16,6 +17,7 @@ use super::chunk::{left_out, lines_of, of_row};
 use super::wire::{BatchManifest, RowResult, RowStatus};
 use super::{batch_manifest_key, part_key, results_key};
 use crate::Engine;
+use crate::names;
 use crate::platform::Platform;
 use crate::transact::failure;
 
@@ -78,6 +80,13 @@ impl<P: Platform> Engine<P> {
         let json = serde_json::to_vec_pretty(&manifest).map_err(super::internal)?;
         let key = batch_manifest_key(batch);
         self.platform.objects().put(&key, Bytes::from(json), "application/json").await.map_err(failure)?;
+        if let Some(export) = record.plan.as_ref().and_then(|plan| Export::parse(plan.export.as_deref()?).ok()) {
+            for (from, name) in [(results_key(batch), "results.jsonl"), (key.clone(), names::MANIFEST)] {
+                if let Err(cause) = self.export_file(&export, batch, &from, name).await {
+                    tracing::warn!(batch.id = %batch, error.name = %cause.name, error.message = cause.message, "{name} not exported");
+                }
+            }
+        }
         let finished = BatchFinished {
             batch_id: batch.clone(),
             pipeline: record.name.clone(),

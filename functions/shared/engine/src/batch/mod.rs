@@ -8,10 +8,10 @@ pub(crate) mod wire;
 
 use bytes::Bytes;
 use fresco_ledger::batch::{BatchCounts, BatchRow, BatchStatus};
-use fresco_ledger::traits::{Batches, Clock, Executions, ListPlace, Objects};
+use fresco_ledger::traits::{Batches, Clock, Executions, ListPlace, Objects, Put};
 use fresco_pipeline::document::prepare;
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::RunId;
+use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::money::Money;
 use fresco_pipeline::rows::{Format, Row, RowProblem};
 use serde::{Deserialize, Serialize};
@@ -183,8 +183,12 @@ impl<P: Platform> Engine<P> {
         request.run.asked = once.map(|once| once.asked.clone()).unwrap_or_default();
         let name = prepare(&request.run.document)?.name().unwrap_or_else(|| "pipeline".to_owned());
         let json = serde_json::to_vec(&request).map_err(internal)?;
-        let objects = self.platform.objects();
-        objects.put(&request_key(&batch), Bytes::from(json), "application/json").await.map_err(failure)?;
+        // Of two under one key at once the first one's request stays.
+        if self.put_once(&request_key(&batch), Bytes::from(json)).await? == Put::Exists
+            && self.batch_request(&batch).await?.run.asked != request.run.asked
+        {
+            return Err(StartError::OtherRequest);
+        }
         let row = BatchRow {
             id: batch.clone(),
             name,
@@ -400,7 +404,9 @@ impl<P: Platform> Engine<P> {
     }
 
     async fn keep_rows(&self, batch: &RunId, bytes: Bytes) -> Result<String, Failure> {
-        let key = format!("batches/{batch}/rows");
+        // Named by what they are: who asks for something else under the same key replaces nothing.
+        let hash = ContentKey::digest(&bytes);
+        let key = format!("batches/{batch}/rows-{}", hash.as_str().get(..16).unwrap_or_default());
         self.platform.objects().put(&key, bytes, "text/plain").await.map_err(failure)?;
         Ok(key)
     }

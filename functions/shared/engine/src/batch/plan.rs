@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use bytes::Bytes;
 use fresco_ledger::batch::{BatchCounts, BatchPlan};
 use fresco_ledger::traits::{Batches, Entries, Objects};
-use fresco_pipeline::document::{Given, Mention, Prepared, Problems, prepare};
+use fresco_pipeline::document::{Export, Given, Mention, Prepared, Problems, prepare};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::media::InputMedia;
@@ -62,15 +62,34 @@ struct Planned {
     duplicate: bool,
 }
 
+/// The rows that were there before, by hash. In parts, of which one at a time grows.
+struct Seen(Vec<HashSet<u64>>);
+
+impl Seen {
+    const PARTS: u64 = 256;
+
+    fn new() -> Self {
+        Seen((0..Self::PARTS).map(|_| HashSet::new()).collect())
+    }
+
+    /// Whether it is new.
+    fn insert(&mut self, hash: u64) -> bool {
+        let part = usize::try_from(hash % Self::PARTS).unwrap_or(0);
+        self.0.get_mut(part).is_some_and(|part| part.insert(hash))
+    }
+}
+
 /// The plan as it grows.
 struct Cutting<'r> {
     request: &'r BatchRequest,
     document: Prepared,
     /// Known from the first row that can be run.
     size: Option<u32>,
+    /// Likewise.
+    export: Option<Export>,
     rows: Vec<Planned>,
     bad: Vec<RowProblem>,
-    seen: HashSet<u64>,
+    seen: Seen,
     list: Vec<u8>,
     /// How long a whole chunk takes at the models' slow end, in seconds.
     seconds: u64,
@@ -94,14 +113,16 @@ impl<P: Platform> Engine<P> {
             request: &request,
             document,
             size: None,
+            export: None,
             rows: Vec::new(),
             bad: Vec::new(),
-            seen: HashSet::new(),
+            seen: Seen::new(),
             list: Vec::new(),
             seconds: 0,
             plan: BatchPlan::default(),
         };
         self.cut(batch, &mut cutting).await?;
+        self.require_export(cutting.export.as_ref())?;
         let (list, plan) = cutting.finished(batch)?;
         let key = format!("plans/{batch}/chunks.json");
         self.platform.objects().put(&key, Bytes::from(list), "application/json").await.map_err(failure)?;
@@ -255,6 +276,7 @@ impl Cutting<'_> {
             Ok(mut planned) => {
                 if self.size.is_none() {
                     refuse(&planned.plan)?;
+                    self.export.clone_from(&planned.plan.export);
                     self.size = Some(self.chunk_size(&planned.plan)?);
                 }
                 let digest = ContentKey::digest(&serde_json::to_vec(&planned.plan.steps).map_err(internal)?);
@@ -359,6 +381,8 @@ impl Cutting<'_> {
             let message = format!("none of the {} rows can be run; row 1: {first}", self.plan.rows);
             return Err(Failure::new(ErrorName::InputInvalid, message));
         }
+        // A million of hashes and the list of chunks need not be there at once.
+        self.seen = Seen::new();
         self.list.push(b'[');
         for chunk in 0..self.plan.chunks {
             if chunk > 0 {
@@ -369,6 +393,7 @@ impl Cutting<'_> {
         }
         self.list.push(b']');
         let plan = &mut self.plan;
+        plan.export = self.export.as_ref().map(ToString::to_string);
         plan.max_concurrent_chunks = self.request.at_once;
         plan.pause_seconds = self.request.pause;
         let each = self.seconds + u64::from(self.request.pause);
@@ -410,16 +435,11 @@ pub(super) fn problem_of(row: u64, problems: Problems) -> RowProblem {
 
 /// What a document may ask for that a batch does not carry out is refused by name, never ignored.
 fn refuse(plan: &Plan) -> Result<(), Failure> {
-    let refused = match plan {
-        Plan { export: Some(_), .. } => {
-            "`export` is not carried out in a batch; take it out, and fetch what `results.jsonl` names"
-        }
-        Plan { max_cost, .. } if *max_cost != Money::UNLIMITED => {
-            "`max_cost` of a document is that of one run; take it out, and give the batch one of its own"
-        }
-        _ => return Ok(()),
-    };
-    Err(Failure::new(ErrorName::InputInvalid, refused))
+    if plan.max_cost != Money::UNLIMITED {
+        let message = "`max_cost` of a document is that of one run; take it out, and give the batch one of its own";
+        return Err(Failure::new(ErrorName::InputInvalid, message));
+    }
+    Ok(())
 }
 
 /// What a row gives to the document, over what is given with the batch.

@@ -146,15 +146,12 @@ impl Batches for Dynamo {
                     .only_if(&format!("{GOES_ON} AND #stop = :no AND #remaining >= :granted"))
                     .with("no", flag(false));
             }
+            // Listed before it is there, so that whoever looks at what is going on misses none.
+            let list = self.client.put_item().table_name(&self.table).set_item(Some(encode::listed(&run)));
+            list.send().await.map_err(|error| failed("PutItem", &error))?;
             let new = Expression::new().only_if("attribute_not_exists(#pk)");
-            let write = self
-                .write_both(self.part(&take, &batch_pk(batch), BATCH)?, self.put(&new, encode::run(&run)?)?)
-                .await?;
-            if write.is_none() {
-                // Listed for whoever looks at what is going on; twice is once.
-                let listed = self.put(&Expression::new(), encode::listed(&run))?;
-                let list = self.client.transact_write_items().transact_items(listed).send().await;
-                list.map_err(|error| failed("TransactWriteItems", &error))?;
+            let open = self.put(&new, encode::run(&run)?)?;
+            if self.write_both(self.part(&take, &batch_pk(batch), BATCH)?, open).await?.is_none() {
                 return Ok(Some(run));
             }
         }

@@ -10,6 +10,10 @@
 //! | run | `R#<run>` | `R` | 90 days after it was written |
 //! | step | `R#<run>` | `S#<step>` | 90 days after it was planned |
 //! | list of runs | `L#<yyyy-mm>` | `<created_at, 15 digits>#<run>` | 90 days after the run was written |
+//! | list of chunks' runs | `LC#<yyyy-mm>` | likewise | likewise |
+//! | batch | `B#<batch>` | `B` | 90 days after it was written |
+//! | list of batches | `LB#<yyyy-mm>` | `<created_at, 15 digits>#<batch>` | likewise |
+//! | last firing of a schedule | `T#<SHA-256 of its key>` | `T` | 90 days after it was noted |
 //! | last run of a pipeline | `P#<SHA-256 of its name>` | `P` | 90 days after it was planned |
 //! | an entry that could not be read | `K#<key>` | `X#<when it was put aside>` | 90 days after that |
 //! | what the bucket holds | `U` | `U` | never |

@@ -53,7 +53,7 @@ pub fn merge(rows: Vec<(u64, Plan)>, workers: Option<u32>) -> Option<Plan> {
         name: rows.first().map_or_else(String::new, |(_, plan)| plan.name.clone()),
         fail_fast: false,
         max_cost: Money::UNLIMITED,
-        export: None,
+        export: rows.first().and_then(|(_, plan)| plan.export.clone()),
         steps: Vec::new(),
         stages: Vec::new(),
     };
