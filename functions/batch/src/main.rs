@@ -51,8 +51,7 @@ fn cause_of(error: &str, cause: &str) -> Option<Failure> {
     if error.is_empty() {
         return None;
     }
-    let said = serde_json::from_str::<serde_json::Value>(cause).ok();
-    let said = said.as_ref().and_then(|said| said.get("errorMessage")?.as_str()).unwrap_or(cause);
+    let said = fresco_engine::lambda::said(cause);
     Some(match ErrorName::parse(error) {
         Some(name) => Failure::new(name, said),
         None => Failure::new(ErrorName::Internal, format!("{error}: {said}")),

@@ -30,13 +30,6 @@ struct Detail {
     status: String,
 }
 
-/// What a function said, where the cause is its error as Lambda writes it.
-fn said(cause: &str) -> String {
-    let error = serde_json::from_str::<serde_json::Value>(cause).ok();
-    let message = error.as_ref().and_then(|error| error.get("errorMessage")?.as_str());
-    message.unwrap_or(cause).to_owned()
-}
-
 /// Why the execution ended, as a stable name. What the state machine caught may also be a name of its own.
 fn cause_of(error: &str, cause: &str) -> Option<Failure> {
     let name = match error {
@@ -46,8 +39,8 @@ fn cause_of(error: &str, cause: &str) -> Option<Failure> {
     };
     let message = match (name, cause) {
         (ErrorName::StepTimedOut, "") => "a step gave no result in time".to_owned(),
-        (ErrorName::Internal, cause) => format!("{error}: {}", said(cause)),
-        (_, cause) => said(cause),
+        (ErrorName::Internal, cause) => format!("{error}: {}", fresco_engine::lambda::said(cause)),
+        (_, cause) => fresco_engine::lambda::said(cause),
     };
     Some(Failure::new(name, message))
 }

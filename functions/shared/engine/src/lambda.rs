@@ -36,6 +36,13 @@ impl From<FunctionError> for Diagnostic {
     }
 }
 
+/// What a function said, where the cause that a state machine caught is its error as Lambda writes it.
+pub fn said(cause: &str) -> String {
+    let error = serde_json::from_str::<serde_json::Value>(cause).ok();
+    let message = error.as_ref().and_then(|error| error.get("errorMessage")?.as_str());
+    message.unwrap_or(cause).to_owned()
+}
+
 /// Runs a function that takes and gives JSON.
 pub fn run<In, Out, F, Fut>(handle: F) -> ExitCode
 where

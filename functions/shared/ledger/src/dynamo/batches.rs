@@ -13,7 +13,7 @@ use super::item::{Reader, VERSION, count, flag, json, number, text, word};
 use super::{Dynamo, EXPIRES_AT, Item, PK, encode, failed};
 use crate::aws::SdkError;
 use crate::batch::{BatchCounts, BatchPlan, BatchRow, BatchStatus};
-use crate::month::{Month, RECORD_MONTHS};
+use crate::month::Month;
 use crate::rows::{Millis, RunRow, RunStatus};
 use crate::traits::{Batches, ChunkEnd, ListPlace, Runs, StoreError};
 
@@ -93,17 +93,7 @@ impl Batches for Dynamo {
         behind: Option<&ListPlace>,
         now: Millis,
     ) -> Result<Vec<BatchRow>, StoreError> {
-        let first = Month::of(now).back(RECORD_MONTHS);
-        let mut month = Month::of(behind.map_or(now, |behind| behind.created_at));
-        let mut ids = Vec::new();
-        while month >= first {
-            let left = limit.saturating_sub(u32::try_from(ids.len()).unwrap_or(u32::MAX));
-            if left == 0 {
-                break;
-            }
-            ids.extend(self.listed_in(&encode::batches_pk(month), month, left, behind).await?);
-            month = month.previous();
-        }
+        let ids = self.latest(encode::batches_pk, limit, behind, now).await?;
         let keys = ids.iter().map(|id| (batch_pk(id), BATCH.to_owned())).collect();
         let mut rows: Vec<BatchRow> = self.batch_get(keys).await?.iter().map(row).collect::<Result<_, StoreError>>()?;
         rows.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));

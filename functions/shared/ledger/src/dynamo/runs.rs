@@ -71,17 +71,7 @@ impl Runs for Dynamo {
     }
 
     async fn list_runs(&self, limit: u32, behind: Option<&ListPlace>, now: Millis) -> Result<Vec<RunRow>, StoreError> {
-        let mut month = Month::of(behind.map_or(now, |behind| behind.created_at));
-        let first = Month::of(now).back(RECORD_MONTHS);
-        let mut ids = Vec::new();
-        while month >= first {
-            let left = limit.saturating_sub(u32::try_from(ids.len()).unwrap_or(u32::MAX));
-            if left == 0 {
-                break;
-            }
-            ids.extend(self.listed_in(&encode::list_pk(month), month, left, behind).await?);
-            month = month.previous();
-        }
+        let ids = self.latest(encode::list_pk, limit, behind, now).await?;
         let keys = ids.iter().map(|id| (encode::run_pk(id), encode::RUN.to_owned())).collect();
         let mut runs: Vec<RunRow> =
             self.batch_get(keys).await?.iter().map(decode::run).collect::<Result<_, StoreError>>()?;
@@ -181,8 +171,30 @@ impl Runs for Dynamo {
 }
 
 impl Dynamo {
+    /// The latest by the lists of months, newest first, as far back as records are kept.
+    pub(super) async fn latest(
+        &self,
+        list: fn(Month) -> String,
+        limit: u32,
+        behind: Option<&ListPlace>,
+        now: Millis,
+    ) -> Result<Vec<RunId>, StoreError> {
+        let mut month = Month::of(behind.map_or(now, |behind| behind.created_at));
+        let first = Month::of(now).back(RECORD_MONTHS);
+        let mut ids = Vec::new();
+        while month >= first {
+            let left = limit.saturating_sub(u32::try_from(ids.len()).unwrap_or(u32::MAX));
+            if left == 0 {
+                break;
+            }
+            ids.extend(self.listed_in(&list(month), month, left, behind).await?);
+            month = month.previous();
+        }
+        Ok(ids)
+    }
+
     /// The latest that were written in a month, newest first, by one of the lists.
-    pub(super) async fn listed_in(
+    async fn listed_in(
         &self,
         list: &str,
         month: Month,
