@@ -2,7 +2,7 @@
 
 use fresco_ledger::batch::BatchStatus;
 use fresco_ledger::rows::{Millis, RunRow, RunStatus};
-use fresco_ledger::traits::{Batches, Clock, Fired, Firing, Firings, Objects, Runs, Timer, Timers};
+use fresco_ledger::traits::{Batches, Clock, Executions, Fired, Firing, Firings, Objects, Runs, Timer, Timers};
 use fresco_pipeline::document::{Overlap, Scheduled, ScheduledPipeline, scheduled};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
@@ -162,17 +162,18 @@ impl<P: Platform> Engine<P> {
             let goes_on = self.goes_on(&row);
             return Ok(Some((row.status, goes_on, row.failure)));
         }
-        let batch = ledger.batch(run).await.map_err(failure)?;
-        Ok(batch.map(|batch| {
-            let status = match batch.status {
-                BatchStatus::Planning | BatchStatus::Running => RunStatus::Running,
-                BatchStatus::Succeeded => RunStatus::Succeeded,
-                BatchStatus::Partial => RunStatus::Partial,
-                BatchStatus::Failed => RunStatus::Failed,
-                BatchStatus::Stopped => RunStatus::Stopped,
-            };
-            (status, !batch.status.is_final(), batch.failure)
-        }))
+        let Some(batch) = ledger.batch(run).await.map_err(failure)? else { return Ok(None) };
+        let status = match batch.status {
+            BatchStatus::Planning | BatchStatus::Running => RunStatus::Running,
+            BatchStatus::Succeeded => RunStatus::Succeeded,
+            BatchStatus::Partial => RunStatus::Partial,
+            BatchStatus::Failed => RunStatus::Failed,
+            BatchStatus::Stopped => RunStatus::Stopped,
+        };
+        // One whose execution ended without closing it is not waited for for ever.
+        let goes_on = !batch.status.is_final()
+            && self.platform.executions().batch_goes_on(run, batch.generation).await.map_err(failure)?;
+        Ok(Some((status, goes_on, batch.failure)))
     }
 
     /// The schedules by their keys, with their last and next firings; at most a thousand.

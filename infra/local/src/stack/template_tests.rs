@@ -141,6 +141,7 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
                 "scheduler:DeleteSchedule",
                 "scheduler:UpdateSchedule",
                 "sqs:SendMessage",
+                "states:DescribeExecution",
                 "states:StartExecution",
             ],
         ),

@@ -186,7 +186,8 @@ impl<P: Platform> Engine<P> {
         let rows = record.plan.as_ref().map_or(0, |plan| plan.rows);
         if !record.stop && record.counts.failed > tolerate.of(rows) {
             tracing::warn!(batch.id = %batch, failed = record.counts.failed, "more rows failed than the batch tolerates");
-            self.stop_batch(batch).await?;
+            // No chunk is begun any more; those that run end by themselves.
+            self.platform.ledger().stop_batch(batch).await.map_err(failure)?;
         }
         Ok(())
     }

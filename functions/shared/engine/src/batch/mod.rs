@@ -237,7 +237,8 @@ impl<P: Platform> Engine<P> {
         })
     }
 
-    /// Stops a batch: no chunk is begun, and those that run are stopped as runs are. Again is no error.
+    /// Stops a batch: no chunk is begun, and those that run are stopped as runs are. Again is no error. One whose execution ended
+    /// without closing it is closed; a redrive puts its results together.
     pub async fn stop_batch(&self, id: &RunId) -> Result<BatchView, Failure> {
         if let Some(row) = self.platform.ledger().stop_batch(id).await.map_err(failure)? {
             for chunk in &row.open {
@@ -247,8 +248,19 @@ impl<P: Platform> Engine<P> {
                     Err(cause) => return Err(cause),
                 }
             }
+            if !self.platform.executions().batch_goes_on(id, row.generation).await.map_err(failure)? {
+                self.close_left(id).await?;
+            }
         }
         self.batch(id).await
+    }
+
+    /// Closes a batch whose execution ended without it: it was aborted, or the emulator was.
+    async fn close_left(&self, id: &RunId) -> Result<(), Failure> {
+        let cause = Failure::new(ErrorName::RunStopped, "the batch's execution ended without it; drive it anew");
+        let now = self.platform.clock().now();
+        let ledger = self.platform.ledger();
+        ledger.close_batch(id, BatchStatus::Stopped, Some(&cause), now).await.map_err(failure).map(drop)
     }
 
     /// Drives a batch that has ended anew: chunks with rows that failed, or were not run, run again; what is there is a hit. One
@@ -259,12 +271,7 @@ impl<P: Platform> Engine<P> {
             if self.platform.executions().batch_goes_on(id, record.generation).await.map_err(failure)? {
                 return Err(Failure::new(ErrorName::InputInvalid, "the batch goes on; stop it, or wait for its end"));
             }
-            let cause = Failure::new(ErrorName::RunStopped, "the batch's execution ended without it");
-            self.platform
-                .ledger()
-                .close_batch(id, BatchStatus::Stopped, Some(&cause), self.platform.clock().now())
-                .await
-                .map_err(failure)?;
+            self.close_left(id).await?;
         }
         if let Some(opened) = self.platform.ledger().reopen_batch(id).await.map_err(failure)? {
             self.platform.executions().start_batch(id, opened.generation).await.map_err(failure)?;
