@@ -157,7 +157,9 @@ def kind_of(operation, asked):
     if operation == "Query":
         return text(asked.get("ExpressionAttributeValues", {}).get(":begins")).split("#")[0]
     key = asked.get("Key") or asked.get("Item") or {}
-    return text(key.get("sk")).split("#")[0]
+    kind = text(key.get("sk")).split("#")[0]
+    # The lists are sorted by time.
+    return "L" if kind.isdigit() else kind
 
 
 def text(value):

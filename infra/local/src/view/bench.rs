@@ -229,6 +229,7 @@ fn row_name(of: &str) -> &str {
     match of {
         "B" => "batch",
         "E" => "entry",
+        "L" => "list",
         "P" => "pipeline",
         "A" => "attempt",
         "W" => "waiter",
