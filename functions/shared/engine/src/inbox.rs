@@ -290,7 +290,7 @@ impl<P: Platform> Engine<P> {
             true => name.to_owned(),
             false => format!("{}{name}", folder(key)),
         };
-        if place.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+        if !is_plain(&place) {
             return Err(Unstarted::bad("no_pipeline", format!("`{name}` is not a file of the inbox"), advice));
         }
         self.pipeline_at(&place, advice).await
@@ -312,6 +312,11 @@ impl<P: Platform> Engine<P> {
 pub(crate) fn utf8(key: &str, bytes: &[u8]) -> Result<String, Unstarted> {
     let text = String::from_utf8(bytes.to_vec());
     text.map_err(|_| Unstarted::bad("not_utf8", format!("{key} is not UTF-8 text"), "Save it as UTF-8."))
+}
+
+/// Whether it names something beneath where it is looked for, and nothing above.
+pub(crate) fn is_plain(key: &str) -> bool {
+    !key.split('/').any(|segment| matches!(segment, "" | "." | ".."))
 }
 
 pub(crate) fn folder(key: &str) -> &str {

@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use crate::Engine;
+use crate::inbox::is_plain;
 use crate::inputs::{describe_input, fetch_input, input_problem};
 use crate::platform::Platform;
 use crate::start::RunRequest;
@@ -177,7 +178,7 @@ impl<P: Platform> Engine<P> {
     async fn take_beside(&self, folder: &str, mention: &Mention) -> Result<Result<InputMedia, MediaProblem>, Failure> {
         let advice = "Put it beside the document, and name it relative to that.";
         let name = mention.text.strip_prefix("./").unwrap_or(&mention.text);
-        if name.starts_with('/') || name.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+        if name.starts_with('/') || !is_plain(name) {
             let message = format!("`{}` is not beneath the document's folder", mention.text);
             return Ok(Err(input_problem("input_unread", message, advice)));
         }

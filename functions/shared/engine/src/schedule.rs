@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::batch::wire::BatchBody;
 use crate::batch::{ROWS, RowsFrom};
-use crate::inbox::{INBOX, Unstarted, folder, utf8};
+use crate::inbox::{INBOX, Unstarted, folder, is_plain, utf8};
 use crate::order::Fetcher;
 use crate::platform::Platform;
 use crate::start::{Begun, Once, StartError};
@@ -327,8 +327,7 @@ impl<P: Platform> Engine<P> {
         let pipeline = match &scheduled.pipeline {
             ScheduledPipeline::Inline(document) => document.clone(),
             ScheduledPipeline::Key(place) => {
-                let is_plain = !place.split('/').any(|segment| matches!(segment, "" | "." | ".."));
-                if !is_plain || ![PIPELINES, INBOX].iter().any(|prefix| place.starts_with(prefix)) {
+                if !is_plain(place) || ![PIPELINES, INBOX].iter().any(|prefix| place.starts_with(prefix)) {
                     let detail = format!("{key} names the pipeline `{place}`, which is not beneath {PIPELINES}");
                     return Err(Unstarted::bad("no_pipeline", detail, "Put it there, and name it with its whole key."));
                 }
@@ -347,8 +346,7 @@ impl<P: Platform> Engine<P> {
 
 /// What is asked of a batch.
 fn batch_of(scheduled: &Scheduled, rows: &str, order: RunBody) -> Result<(BatchBody, Format), Unstarted> {
-    let is_plain = !rows.split('/').any(|segment| matches!(segment, "" | "." | ".."));
-    if !is_plain || !rows.starts_with(ROWS) {
+    if !is_plain(rows) || !rows.starts_with(ROWS) {
         return Err(Unstarted::bad(
             "bad_rows",
             format!("`rows` is `{rows}`, which is not beneath {ROWS}"),

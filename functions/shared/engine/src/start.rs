@@ -268,6 +268,7 @@ impl<P: Platform> Engine<P> {
             ended_at: None,
             bound_at: None,
             chunk: None,
+            granted: None,
             unannounced: false,
             steps: 0,
             failure: None,

@@ -369,6 +369,8 @@ pub struct RunRow {
     pub export: Option<Export>,
     /// The chunk of a batch that it is.
     pub chunk: Option<ChunkOf>,
+    /// What it was given of its batch's budget; `None` of a run that is no chunk, and where the batch has none.
+    pub granted: Option<Money>,
     /// It ended, and that could not be announced.
     pub unannounced: bool,
 }

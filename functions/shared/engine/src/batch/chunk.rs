@@ -109,6 +109,7 @@ impl<P: Platform> Engine<P> {
             failure: None,
             export: plan.export.clone(),
             chunk: Some(chunk.clone()),
+            granted: None,
             unannounced: false,
         };
         let opened = self.platform.ledger().open_chunk(&chunk.batch, chunk.number, &row, wanted).await;
@@ -164,7 +165,7 @@ impl<P: Platform> Engine<P> {
             ..counts_of(&results)
         };
         // What is held still may be spent: it is not given back.
-        let unspent = if record.remaining == Money::UNLIMITED { Money::ZERO } else { record.remaining };
+        let unspent = record.granted.map(|_| record.remaining);
         let end = ChunkEnd {
             batch: chunk.batch.clone(),
             chunk: chunk.number,

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Engine;
-use crate::inbox::{INBOX, folder};
+use crate::inbox::{INBOX, folder, is_plain};
 use crate::order::{BadOrder, Fetcher, OrderError};
 use crate::platform::Platform;
 use crate::start::{Begun, Once, RunRequest, StartError, new_run_id};
@@ -400,8 +400,7 @@ impl<P: Platform> Engine<P> {
             return Ok((upload.object_key(), format()?));
         }
         let key = body.rows_key.clone().unwrap_or_default();
-        let is_plain = !key.split('/').any(|segment| matches!(segment, "" | "." | ".."));
-        if !is_plain || !key.starts_with(ROWS) {
+        if !is_plain(&key) || !key.starts_with(ROWS) {
             return Err(bad("bad_rows", format!("`rows_key` is not beneath {ROWS}"), "Put the rows there.").into());
         }
         match body.format.or_else(|| Format::of_name(&key)) {

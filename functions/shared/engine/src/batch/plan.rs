@@ -90,7 +90,6 @@ struct Cutting<'r> {
     rows: Vec<Planned>,
     bad: Vec<RowProblem>,
     seen: Seen,
-    list: Vec<u8>,
     /// How long a whole chunk takes at the models' slow end, in seconds.
     seconds: u64,
     plan: BatchPlan,
@@ -117,13 +116,12 @@ impl<P: Platform> Engine<P> {
             rows: Vec::new(),
             bad: Vec::new(),
             seen: Seen::new(),
-            list: Vec::new(),
             seconds: 0,
             plan: BatchPlan::default(),
         };
         self.cut(batch, &mut cutting).await?;
         self.require_export(cutting.export.as_ref())?;
-        let (list, plan) = cutting.finished(batch)?;
+        let (list, plan) = cutting.finished(batch, record.generation)?;
         let key = format!("plans/{batch}/chunks.json");
         self.platform.objects().put(&key, Bytes::from(list), "application/json").await.map_err(failure)?;
         if !self.platform.ledger().plan_batch(batch, &plan).await.map_err(failure)? {
@@ -371,7 +369,7 @@ impl Cutting<'_> {
     }
 
     /// The list of chunks, and the plan.
-    fn finished(mut self, batch: &RunId) -> Result<(Vec<u8>, BatchPlan), Failure> {
+    fn finished(mut self, batch: &RunId, generation: u32) -> Result<(Vec<u8>, BatchPlan), Failure> {
         if self.plan.bad_rows == self.plan.rows {
             let first = self
                 .plan
@@ -383,15 +381,15 @@ impl Cutting<'_> {
         }
         // A million of hashes and the list of chunks need not be there at once.
         self.seen = Seen::new();
-        self.list.push(b'[');
+        let mut list = vec![b'['];
         for chunk in 0..self.plan.chunks {
             if chunk > 0 {
-                self.list.push(b',');
+                list.push(b',');
             }
-            let listed = Listed { run_id: run_of(batch, chunk, 0)?, chunk };
-            serde_json::to_writer(&mut self.list, &listed).map_err(internal)?;
+            let listed = Listed { run_id: run_of(batch, chunk, generation)?, chunk };
+            serde_json::to_writer(&mut list, &listed).map_err(internal)?;
         }
-        self.list.push(b']');
+        list.push(b']');
         let plan = &mut self.plan;
         plan.export = self.export.as_ref().map(ToString::to_string);
         plan.max_concurrent_chunks = self.request.at_once;
@@ -407,7 +405,7 @@ impl Cutting<'_> {
             let enough = u32::try_from(all.div_ceil(HOUR)).ok().filter(|enough| *enough <= MAX_CHUNKS_AT_ONCE);
             plan.concurrency_for_an_hour = enough;
         }
-        Ok((self.list, self.plan))
+        Ok((list, self.plan))
     }
 }
 

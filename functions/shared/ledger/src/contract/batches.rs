@@ -29,7 +29,7 @@ fn chunk(of: &str, number: u32) -> RunRow {
     RunRow { chunk, ..run(&format!("{of}-{number}"), 0) }
 }
 
-fn end(of: &str, number: u32, spent: i64, unspent: i64) -> ChunkEnd {
+fn end(of: &str, number: u32, spent: i64, unspent: Option<i64>) -> ChunkEnd {
     let (spent, saved) = (Money::micros(spent), Money::micros(5));
     ChunkEnd {
         batch: run_id(of),
@@ -38,7 +38,7 @@ fn end(of: &str, number: u32, spent: i64, unspent: i64) -> ChunkEnd {
         status: RunStatus::Partial,
         failure: None,
         counts: BatchCounts { chunks: 1, done: 7, failed: 3, hits: 2, spent, saved },
-        unspent: Money::micros(unspent),
+        unspent: unspent.map(Money::micros),
     }
 }
 
@@ -76,12 +76,12 @@ pub async fn a_batch_is_driven_anew(store: &impl Batches) {
     store.create_batch(&batch("one", 100)).await.unwrap();
     assert_eq!(store.reopen_batch(&run_id("one")).await.unwrap(), None, "it goes on");
     store.open_chunk(&run_id("one"), 0, &chunk("one", 0), Money::ZERO).await.unwrap();
-    store.close_chunk(&end("one", 0, 30, 0), NOW).await.unwrap();
+    store.close_chunk(&end("one", 0, 30, Some(0)), NOW).await.unwrap();
     store.stop_batch(&run_id("one")).await.unwrap();
     store.close_batch(&run_id("one"), BatchStatus::Stopped, Some(&failure("stopped")), NOW).await.unwrap();
     let opened = store.reopen_batch(&run_id("one")).await.unwrap().unwrap();
     assert_eq!((opened.status, opened.stop, opened.generation), (BatchStatus::Planning, false, 1));
-    assert_eq!((opened.ended_at, opened.failure, opened.counts), (None, None, end("one", 0, 30, 0).counts));
+    assert_eq!((opened.ended_at, opened.failure, opened.counts), (None, None, end("one", 0, 30, Some(0)).counts));
     let kept = BatchCounts { chunks: 0, done: 2, failed: 1, hits: 1, ..BatchCounts::default() };
     assert!(store.recount_batch(&run_id("one"), &kept).await.unwrap());
     let spent = BatchCounts { spent: Money::micros(30), saved: Money::micros(5), ..kept };
@@ -97,16 +97,18 @@ pub async fn a_chunk_counts_once(store: &(impl Batches + Runs)) {
     for _ in 0..2 {
         let opened = store.open_chunk(&run_id("one"), 4, &chunk("one", 4), Money::micros(9)).await.unwrap().unwrap();
         assert_eq!((opened.remaining, opened.chunk), (Money::UNLIMITED, chunk("one", 4).chunk));
+        assert_eq!(opened.granted, None);
     }
     assert_eq!(store.run(&run_id("one-4")).await.unwrap().unwrap().chunk, chunk("one", 4).chunk);
     assert_eq!(store.batch(&run_id("one")).await.unwrap().unwrap().open, [4].into());
     // Runs of chunks are not among those that people look at, but they are open.
     assert!(store.list_runs(10, None, NOW).await.unwrap().is_empty());
     assert_eq!(store.open_runs(NOW).await.unwrap().len(), 1);
-    assert!(store.close_chunk(&end("one", 4, 30, 0), NOW + 1).await.unwrap());
-    assert!(!store.close_chunk(&end("one", 4, 30, 0), NOW + 2).await.unwrap());
+    assert!(store.close_chunk(&end("one", 4, 30, None), NOW + 1).await.unwrap());
+    assert!(!store.close_chunk(&end("one", 4, 30, None), NOW + 2).await.unwrap());
     let counted = store.batch(&run_id("one")).await.unwrap().unwrap();
-    assert_eq!(counted.counts, end("one", 4, 30, 0).counts);
+    assert_eq!(counted.counts, end("one", 4, 30, None).counts);
+    assert_eq!(counted.remaining, Money::UNLIMITED, "no budget is no budget, however many chunks end");
     assert!(counted.open.is_empty());
     let ended = store.run(&run_id("one-4")).await.unwrap().unwrap();
     assert_eq!((ended.status, ended.ended_at), (RunStatus::Partial, Some(NOW + 1)));
@@ -122,10 +124,14 @@ pub async fn a_budget_is_shared_by_the_chunks(store: &(impl Batches + Runs)) {
     assert_eq!(open(0, 70).await, Some(70));
     assert_eq!(open(1, 70).await, Some(30));
     assert_eq!(open(2, 70).await, Some(0));
-    assert!(store.close_chunk(&end("one", 0, 40, 30), NOW).await.unwrap());
-    assert_eq!(open(3, 20).await, Some(20));
+    // What was reserved since it was read is not given back.
+    assert!(store.close_chunk(&end("one", 0, 40, Some(80)), NOW).await.is_err());
+    assert!(store.close_chunk(&end("one", 0, 40, Some(70)), NOW).await.unwrap());
+    assert!(!store.close_chunk(&end("one", 0, 40, Some(70)), NOW).await.unwrap());
+    assert_eq!(store.run(&run_id("one-0")).await.unwrap().unwrap().remaining, Money::ZERO);
+    assert_eq!(open(3, 60).await, Some(60));
     assert_eq!(store.batch(&run_id("one")).await.unwrap().unwrap().remaining, Money::micros(10));
     store.stop_batch(&run_id("one")).await.unwrap();
     assert_eq!(open(4, 1).await, None);
-    assert_eq!(open(3, 1).await, Some(20), "it is there");
+    assert_eq!(open(3, 1).await, Some(60), "it is there");
 }

@@ -140,6 +140,7 @@ pub fn run(name: &str, remaining: i64) -> RunRow {
         ended_at: None,
         bound_at: None,
         chunk: None,
+        granted: None,
         unannounced: false,
         steps: 0,
         failure: None,

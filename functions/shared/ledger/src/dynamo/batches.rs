@@ -24,6 +24,9 @@ const LOOKS: usize = 20;
 /// The batch is there and has not ended.
 const GOES_ON: &str = "attribute_exists(#pk) AND #status IN (:planning, :running)";
 
+/// The run is there and has not ended.
+const GOING: &str = "attribute_exists(#pk) AND #status = :going";
+
 fn batch_pk(id: &RunId) -> String {
     format!("{PREFIX}{id}")
 }
@@ -125,11 +128,10 @@ impl Batches for Dynamo {
             if record.stop || record.status.is_final() {
                 return Ok(None);
             }
-            let granted = if record.remaining == Money::UNLIMITED { wanted } else { wanted.min(record.remaining) };
-            let limited = record.remaining != Money::UNLIMITED;
-            let run = RunRow { remaining: if limited { granted } else { Money::UNLIMITED }, ..run.clone() };
+            let granted = (record.remaining != Money::UNLIMITED).then(|| wanted.min(record.remaining));
+            let run = RunRow { remaining: granted.unwrap_or(Money::UNLIMITED), granted, ..run.clone() };
             let mut take = going_on(Expression::new().add("open", AttributeValue::Ns(vec![chunk.to_string()])))?;
-            if limited {
+            if let Some(granted) = granted {
                 take = take
                     .assign("#remaining = #remaining - :granted")
                     .with("granted", number(granted.as_micros()))
@@ -153,8 +155,15 @@ impl Batches for Dynamo {
             .set("status", word(end.status)?)
             .set("ended_at", number(now))
             .set_or_remove("failure", end.failure.as_ref().map(json).transpose()?)
-            .only_if("attribute_exists(#pk) AND #status = :going")
             .with("going", word(RunStatus::Running)?);
+        let close = match end.unspent {
+            None => close.only_if(GOING),
+            // Nothing of what goes back is left to be reserved.
+            Some(unspent) => close
+                .set("remaining", number(0))
+                .only_if(&format!("{GOING} AND #remaining = :unspent"))
+                .with("unspent", number(unspent.as_micros())),
+        };
         let BatchCounts { chunks, done, failed, hits, spent, saved } = end.counts;
         let mut add = Expression::new()
             .add("chunks_done", number(chunks))
@@ -164,8 +173,8 @@ impl Batches for Dynamo {
             .add("spent", number(spent.as_micros()))
             .add("saved", number(saved.as_micros()))
             .only_if("attribute_exists(#pk)");
-        if end.unspent != Money::ZERO {
-            add = add.add("remaining", number(end.unspent.as_micros()));
+        if let Some(unspent) = end.unspent {
+            add = add.add("remaining", number(unspent.as_micros()));
         }
         for _ in 0..LOOKS {
             let close = self.part(&close, &encode::run_pk(&end.run), encode::RUN)?;
@@ -175,7 +184,14 @@ impl Batches for Dynamo {
                     self.update(&batch_pk(&end.batch), BATCH, gone).await?;
                     return Ok(true);
                 }
-                Some(Refused::Part(0)) => return Ok(false),
+                Some(Refused::Part(0)) => {
+                    return match self.run(&end.run).await? {
+                        Some(run) if !run.status.is_final() => {
+                            Err(StoreError::ledger(format!("the run {} changed while it was closed", end.run)))
+                        }
+                        _ => Ok(false),
+                    };
+                }
                 // The record of the batch is gone; its run ends all the same.
                 Some(Refused::Part(_)) => {
                     return self.close_run(&end.run, end.status, end.failure.as_ref(), false, now).await;

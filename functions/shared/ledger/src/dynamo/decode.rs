@@ -90,6 +90,7 @@ pub(super) fn run(item: &Item) -> Result<RunRow, StoreError> {
             Some(batch) => Some(ChunkOf { batch: item.id("batch", batch)?, number: item.number("chunk")? }),
             None => None,
         },
+        granted: item.maybe_number("granted")?.map(Money::micros),
         unannounced: item.flag_or_no("unannounced")?,
     })
 }

@@ -165,6 +165,9 @@ pub(super) fn run(run: &RunRow) -> Result<Item, StoreError> {
         put("batch", text(chunk.batch.as_str()));
         put("chunk", number(chunk.number));
     }
+    if let Some(granted) = run.granted {
+        put("granted", number(granted.as_micros()));
+    }
     if run.unannounced {
         put("unannounced", flag(true));
     }

@@ -72,14 +72,9 @@ impl Batches for Memory {
             return Ok(None);
         };
         record.open.insert(chunk);
-        let remaining = if record.remaining == Money::UNLIMITED {
-            Money::UNLIMITED
-        } else {
-            let granted = wanted.min(record.remaining);
-            record.remaining = record.remaining - granted;
-            granted
-        };
-        let run = RunRow { remaining, ..run.clone() };
+        let granted = (record.remaining != Money::UNLIMITED).then(|| wanted.min(record.remaining));
+        record.remaining = record.remaining - granted.unwrap_or(Money::ZERO);
+        let run = RunRow { remaining: granted.unwrap_or(Money::UNLIMITED), granted, ..run.clone() };
         state.runs.insert(run.id.clone(), run.clone());
         Ok(Some(run))
     }
@@ -87,6 +82,12 @@ impl Batches for Memory {
     async fn close_chunk(&self, end: &ChunkEnd, now: Millis) -> Result<bool, StoreError> {
         let mut state = self.lock();
         let Some(run) = state.runs.get_mut(&end.run).filter(|run| !run.status.is_final()) else { return Ok(false) };
+        if let Some(unspent) = end.unspent {
+            if run.remaining != unspent {
+                return Err(StoreError::ledger(format!("the run {} changed while it was closed", end.run)));
+            }
+            run.remaining = Money::ZERO;
+        }
         run.status = end.status;
         run.failure.clone_from(&end.failure);
         run.ended_at = Some(now);
@@ -98,9 +99,7 @@ impl Batches for Memory {
             counts.hits += end.counts.hits;
             counts.spent += end.counts.spent;
             counts.saved += end.counts.saved;
-            if end.unspent != Money::ZERO {
-                batch.remaining += end.unspent;
-            }
+            batch.remaining += end.unspent.unwrap_or(Money::ZERO);
             batch.open.remove(&end.chunk);
         }
         Ok(true)

@@ -25,8 +25,8 @@ pub struct ChunkEnd {
     pub failure: Option<Failure>,
     /// What became of its rows.
     pub counts: BatchCounts,
-    /// What it gives back of the budget that it was granted.
-    pub unspent: Money,
+    /// What is left of what it was granted, which goes back; `None` where the batch has no budget.
+    pub unspent: Option<Money>,
 }
 
 /// Batches.
@@ -55,7 +55,8 @@ pub trait Batches: Send + Sync {
         run: &RunRow,
         wanted: Money,
     ) -> impl Future<Output = Result<Option<RunRow>, StoreError>> + Send;
-    /// Closes the run of a chunk, and adds what it came to; once. Whether it was this call that did.
+    /// Closes the run of a chunk, and adds what it came to; once. Whether it was this call that did. An error, where more was
+    /// reserved or paid since the run was read: what it gives back would be reserved twice.
     fn close_chunk(&self, end: &ChunkEnd, now: Millis) -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// Opens a batch that has ended, to be driven anew: it is being planned, in the next generation; the batch as it then is.
     /// `None`: there is none, or it has not ended.
