@@ -42,6 +42,8 @@ pub struct WorkList {
 pub struct WorkStage {
     /// The most lanes at a time.
     pub workers: u32,
+    /// Every lane has one step: the state machine then needs no map for each of them.
+    pub single: bool,
     /// Lanes with steps left.
     pub lanes: Vec<WorkLane>,
 }
@@ -184,7 +186,8 @@ impl<P: Platform> Engine<P> {
         };
         let stages = plan.stages.iter().map(|stage| {
             let lanes = stage.lanes.iter().map(|lane| WorkLane { steps: lane.steps.iter().filter_map(work).collect() });
-            WorkStage { workers: stage.workers, lanes: lanes.filter(|lane| !lane.steps.is_empty()).collect() }
+            let lanes: Vec<WorkLane> = lanes.filter(|lane| !lane.steps.is_empty()).collect();
+            WorkStage { workers: stage.workers, single: lanes.iter().all(|lane| lane.steps.len() == 1), lanes }
         });
         let stages: Vec<WorkStage> = stages.filter(|stage| !stage.lanes.is_empty()).collect();
         WorkList { done: stages.is_empty(), stages }
@@ -246,7 +249,8 @@ pub(crate) fn events(plan: &Plan, work: &WorkList) -> u64 {
     let timeouts: BTreeMap<&StepName, u32> = plan.steps.iter().map(|step| (&step.name, step.timeout)).collect();
     let mut events = Events::EMPTY;
     for stage in &work.stages {
-        events = stage.lanes.iter().fold(events.stage(), |events, _| events.lane());
+        let maps = if stage.single { 0 } else { stage.lanes.len() };
+        events = (0..maps).fold(events.stage(), |events, _| events.lane());
     }
     let tries = |step: &WorkStep| most_tries(step.check, timeouts.get(&step.step).copied().unwrap_or(0));
     steps(work).fold(events, |events, step| events.step(tries(step))).count()

@@ -65,6 +65,24 @@ fn no_state_retries_a_name_that_is_not_in_the_list_or_not_retryable() {
     }
 }
 
+/// A step that is alone in its lane goes the way of all others, whose states are copied for it.
+#[test]
+fn the_copy_of_generate_is_one() {
+    let of = |map: &str| state(map)["ItemProcessor"].clone();
+    let (mut one, mut lane) = (of("Ones").to_string(), of("Steps"));
+    for (copy, original) in
+        [("GenerateOne", "Generate"), ("OneFailed", "StepFailed"), ("StopAtOne", "StopHere"), ("GoOnAfterOne", "GoOn")]
+    {
+        one = one.replace(&format!("{copy:?}"), &format!("{original:?}"));
+        let comments = |machine: &mut Value| machine["States"][original].as_object_mut().unwrap().remove("Comment");
+        comments(&mut lane);
+        let mut value: Value = serde_json::from_str(&one).unwrap();
+        comments(&mut value);
+        one = value.to_string();
+    }
+    assert_eq!(serde_json::from_str::<Value>(&one).unwrap(), lane);
+}
+
 /// Plan and finish are tried again as every function is; a chunk that fails does not end the map.
 #[test]
 fn the_batch_machine_retries_its_functions_and_bears_its_chunks() {

@@ -18,24 +18,26 @@ pub struct Transitions {
     pub run: i64,
     /// A stage, without its lanes.
     pub stage: i64,
-    /// A lane, without its steps.
+    /// A lane, without its steps, of a stage whose lanes are not all of one step.
     pub lane: i64,
     /// A step that is not nudged.
     pub step: i64,
 }
 
 impl Transitions {
-    /// Those of this definition; `None` if it is not built of stages, lanes and steps.
+    /// Those of this definition; `None` if it is not built of stages, lanes and steps, or a step costs more alone in its lane.
     pub fn of(machine: &Value) -> Option<Self> {
         let stages = machine.pointer("/States/Stages/ItemProcessor")?;
         let lanes = stages.pointer("/States/Lanes/ItemProcessor")?;
         let steps = lanes.pointer("/States/Steps/ItemProcessor")?;
-        Some(Transitions {
+        let ones = stages.pointer("/States/Ones/ItemProcessor")?;
+        let step = way(steps, false)?;
+        (way(ones, false)? == step).then_some(Transitions {
             cached_run: way(machine, true)?,
             run: way(machine, false)?,
             stage: way(stages, false)?,
             lane: way(lanes, false)?,
-            step: way(steps, false)?,
+            step,
         })
     }
 }
@@ -82,7 +84,8 @@ mod tests {
     fn of_the_state_machine_that_is_deployed() {
         let machine: Value = serde_json::from_str(include_str!("../../../run.asl.json")).unwrap();
         // Plan, AllThere, NothingToDo; or Plan, AllThere, Stages, Report, HowItEnded, Ended.
-        let expected = Transitions { cached_run: 3, run: 6, stage: 1, lane: 1, step: 1 };
+        // Shape, and Ones or Lanes.
+        let expected = Transitions { cached_run: 3, run: 6, stage: 2, lane: 1, step: 1 };
         assert_eq!(Transitions::of(&machine), Some(expected));
     }
 

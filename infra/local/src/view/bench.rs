@@ -266,7 +266,7 @@ mod tests {
         let (hits, empty) = (of("HeadObject", 10), Counts::default());
         let steps = Steps {
             count: 10,
-            transitions: Transitions { cached_run: 3, run: 6, stage: 1, lane: 1, step: 1 },
+            transitions: Transitions { cached_run: 3, run: 6, stage: 2, lane: 1, step: 1 },
             run: empty.clone(),
             misses: of("GetObject", 0),
             joins: empty.clone(),

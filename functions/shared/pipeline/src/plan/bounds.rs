@@ -56,6 +56,8 @@ const ITERATION_EVENTS: u64 = 2;
 const TRY_EVENTS: u64 = 4;
 /// Generate is entered and exited; a failure that does not end the run passes a choice and a pass state.
 const STEP_EVENTS: u64 = 2 + 4;
+/// A choice is entered and exited.
+const CHOICE_EVENTS: u64 = 2;
 
 /// The events that a part of an execution has at most.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,10 +69,10 @@ impl Events {
 
     /// With one more stage.
     pub fn stage(self) -> Self {
-        Events(self.0 + ITERATION_EVENTS + MAP_EVENTS)
+        Events(self.0 + ITERATION_EVENTS + CHOICE_EVENTS + MAP_EVENTS)
     }
 
-    /// With one more lane.
+    /// With one more lane, of a stage whose lanes are not all of one step: it has a map of its own.
     pub fn lane(self) -> Self {
         Events(self.0 + ITERATION_EVENTS + MAP_EVENTS)
     }
@@ -125,7 +127,8 @@ mod tests {
 
     #[test]
     fn events_add_up() {
-        // One step that succeeds at once, by AWS's own history of such an execution.
-        assert_eq!(Events::EMPTY.stage().lane().step(1).count(), 22 + 6 + 6 + 12);
+        // One step that succeeds at once, counted as AWS writes its history; and two in a row.
+        assert_eq!(Events::EMPTY.stage().step(1).count(), 22 + 8 + 12);
+        assert_eq!(Events::EMPTY.stage().lane().step(1).step(1).count(), 22 + 8 + 6 + 24);
     }
 }

@@ -90,12 +90,12 @@ impl Bench {
     }
 }
 
-/// Those of both machines. A chunk of these rows has one stage, and each of its rows is a lane of one step.
+/// Those of both machines. A chunk of these rows has one stage, and each of its rows is one step, alone in its lane.
 fn transitions_of(run: Transitions, batch: BatchTransitions, all_there: bool) -> i64 {
     let (rows, chunks) = (ROWS as i64, (ROWS / CHUNK) as i64);
     let runs = match all_there {
         true => chunks * run.cached_run,
-        false => chunks * (run.run + run.stage) + rows * (run.lane + run.step),
+        false => chunks * (run.run + run.stage) + rows * run.step,
     };
     batch.batch + chunks * batch.chunk + runs
 }
@@ -106,9 +106,9 @@ mod tests {
 
     #[test]
     fn both_machines_count() {
-        let run = Transitions { cached_run: 3, run: 6, stage: 1, lane: 1, step: 1 };
+        let run = Transitions { cached_run: 3, run: 6, stage: 2, lane: 1, step: 1 };
         let batch = BatchTransitions { batch: 3, chunk: 2 };
-        assert_eq!(transitions_of(run, batch, false), 3 + 10 * (2 + 6 + 1) + 100 * 2);
+        assert_eq!(transitions_of(run, batch, false), 3 + 10 * (2 + 6 + 2) + 100);
         assert_eq!(transitions_of(run, batch, true), 3 + 10 * (2 + 3));
     }
 }
