@@ -22,6 +22,11 @@ enum Input {
     Event {
         detail: Detail,
     },
+    /// Of whoever finds that the batch's execution of this generation is over, and the batch is not.
+    Left {
+        batch_id: RunId,
+        left_in: u32,
+    },
 }
 
 #[derive(Deserialize)]
@@ -37,6 +42,15 @@ enum Phase {
 struct Detail {
     name: String,
     status: String,
+}
+
+impl Detail {
+    fn batch(&self) -> Result<(RunId, u32), Failure> {
+        let (id, generation) = self.name.split_once('.').unwrap_or((&self.name, "0"));
+        let unread = |why: String| Failure::new(ErrorName::Internal, why);
+        let generation = generation.parse().map_err(|_| unread(format!("{} is no batch's execution", self.name)))?;
+        Ok((RunId::parse(id).map_err(|error| unread(error.to_string()))?, generation))
+    }
 }
 
 /// What the state machine learns.
@@ -69,12 +83,14 @@ fn main() -> ExitCode {
                 Ok(Output::Finished { status })
             }
             Input::Event { detail } => {
+                let (batch, generation) = detail.batch()?;
                 let message = format!("its execution ended as {}", detail.status);
                 let cause = Failure::new(ErrorName::RunStopped, message);
-                let id = detail.name.split('.').next().unwrap_or_default();
-                let batch = RunId::parse(id).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
-                let status = engine.finish_batch(&batch, Some(cause)).await?;
-                Ok(Output::Finished { status })
+                Ok(Output::Finished { status: engine.finish_left_batch(&batch, generation, cause).await? })
+            }
+            Input::Left { batch_id, left_in } => {
+                let cause = Failure::new(ErrorName::RunStopped, "the batch's execution ended without it");
+                Ok(Output::Finished { status: engine.finish_left_batch(&batch_id, left_in, cause).await? })
             }
         }
     })
@@ -90,6 +106,17 @@ mod tests {
         assert!(matches!(serde_json::from_str(event).unwrap(), Input::Event { .. }));
         let state = r#"{"phase": "plan", "batch_id": "20261124t000000-4f2a9c0b17"}"#;
         assert!(matches!(serde_json::from_str(state).unwrap(), Input::State { phase: Phase::Plan, .. }));
+        let left = r#"{"batch_id": "20261124t000000-4f2a9c0b17", "left_in": 2}"#;
+        assert!(matches!(serde_json::from_str(left).unwrap(), Input::Left { left_in: 2, .. }));
+    }
+
+    #[test]
+    fn an_execution_tells_its_batch_and_generation() {
+        let of = |name: &str| Detail { name: name.to_owned(), status: "ABORTED".to_owned() }.batch();
+        let batch = RunId::parse("20261124t000000-4f2a9c0b17").unwrap();
+        assert_eq!(of("20261124t000000-4f2a9c0b17").unwrap(), (batch.clone(), 0));
+        assert_eq!(of("20261124t000000-4f2a9c0b17.12").unwrap(), (batch, 12));
+        assert!(of("20261124t000000-4f2a9c0b17.").is_err() && of("").is_err());
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! sweep: every minute, looks at entries that are due: attempts whose run is gone, jobs of unknown fate, decisions that were
-//! not told to everybody; and measures what the bucket holds, if that is limited.
+//! not told to everybody; batches whose execution is gone; and measures what the bucket holds, if that is limited.
 
 use std::process::ExitCode;
 
@@ -8,8 +8,8 @@ use serde::de::IgnoredAny;
 
 #[derive(Serialize)]
 struct Swept {
-    /// Entries that were due.
-    entries: usize,
+    /// Entries and batches that were due.
+    due: usize,
     /// Bytes in the bucket, where there is a limit on them.
     #[serde(skip_serializing_if = "Option::is_none")]
     stored: Option<u64>,
@@ -18,12 +18,12 @@ struct Swept {
 fn main() -> ExitCode {
     // The scheduler's event says nothing that matters.
     fresco_engine::lambda::run(|engine, _: IgnoredAny| async move {
-        let entries = engine.sweep().await?;
+        let due = engine.sweep().await?;
         // Last: what waits must not wait for a measurement.
         let stored = engine.measure().await?;
         if let Some(stored) = &stored {
             println!("{}", engine.metric_line(stored));
         }
-        Ok(Swept { entries, stored: stored.map(|stored| stored.bytes) })
+        Ok(Swept { due, stored: stored.map(|stored| stored.bytes) })
     })
 }

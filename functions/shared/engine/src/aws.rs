@@ -69,7 +69,7 @@ impl AwsPlatform {
             executions: aws.runs(&settings.run_machine, &settings.batch_machine),
             bus: aws.bus(),
             timers: aws.timers(settings.timers.clone()),
-            hand_over: aws.hand_over(&settings.collect_function),
+            hand_over: aws.hand_over(&settings.collect_function, &settings.batch_function),
             clock: SystemClock,
             random: SystemRandom::new(),
             fal: Arc::new(Fal::new(fal, secrets.clone())?),

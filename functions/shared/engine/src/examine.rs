@@ -196,7 +196,8 @@ impl<P: Platform> Engine<P> {
         Ok(())
     }
 
-    /// What sweep does: every entry that is due is looked at, whoever was to look at it first. How many there were.
+    /// What sweep does: every entry and every batch that is due is looked at, whoever was to look at it first. How many there
+    /// were.
     pub async fn sweep(&self) -> Result<usize, Failure> {
         let ledger = self.platform.ledger();
         let due = ledger.due(self.platform.clock().now(), SWEEP_AT_MOST).await.map_err(failure)?;
@@ -206,7 +207,7 @@ impl<P: Platform> Engine<P> {
                 tracing::warn!(entry.key = %key, error.name = %cause.name, error.message = cause.message, "entry not swept");
             }
         }
-        Ok(due.len())
+        Ok(due.len() + self.sweep_batches().await?)
     }
 
     async fn sweep_entry(&self, key: &ContentKey) -> Result<(), Failure> {

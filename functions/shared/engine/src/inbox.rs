@@ -246,19 +246,18 @@ impl<P: Platform> Engine<P> {
         let Kind::Rows(format) = kind else {
             return self.start_order(Some(&once), Some(beside), fetcher, self.body_of(arrival, kind)).await;
         };
-        if arrival.bytes == 0 {
-            return Err(Unstarted::bad("empty", "the file is empty", "Put the whole file there again."));
-        }
-        let pipeline = self.pipeline_of(&arrival.key, None).await?;
-        let body = BatchBody { pipeline: Some(Value::String(pipeline)), ..BatchBody::default() };
-        let from = RowsFrom { key: &arrival.key, format, beside, period: None };
-        Ok(self.start_batch_of(Some(&once), body, Some(from), fetcher).await?)
+        let what = async {
+            require_some(arrival)?;
+            let pipeline = self.pipeline_of(&arrival.key, None).await?;
+            let body = BatchBody { pipeline: Some(Value::String(pipeline)), ..BatchBody::default() };
+            let from = RowsFrom { key: &arrival.key, tag: Some(&arrival.tag), format, beside, period: None };
+            Ok((body, Some(from)))
+        };
+        self.start_batch_of(Some(&once), fetcher, what).await
     }
 
     async fn body_of(&self, arrival: &Arrival, kind: Kind) -> Result<RunBody, Unstarted> {
-        if arrival.bytes == 0 {
-            return Err(Unstarted::bad("empty", "the file is empty", "Put the whole file there again."));
-        }
+        require_some(arrival)?;
         if arrival.bytes > MAX_DOCUMENT {
             let detail = format!("the file has {} bytes; {MAX_DOCUMENT} are taken", arrival.bytes);
             return Err(Unstarted::bad("too_large", detail, "Check that it is what its name says."));
@@ -307,6 +306,13 @@ impl<P: Platform> Engine<P> {
         let bytes = self.platform.objects().get(place).await.map_err(failure)?.ok_or_else(missing)?;
         utf8(place, &bytes)
     }
+}
+
+fn require_some(arrival: &Arrival) -> Result<(), Unstarted> {
+    if arrival.bytes == 0 {
+        return Err(Unstarted::bad("empty", "the file is empty", "Put the whole file there again."));
+    }
+    Ok(())
 }
 
 pub(crate) fn utf8(key: &str, bytes: &[u8]) -> Result<String, Unstarted> {

@@ -148,11 +148,13 @@ impl<P: Platform> Engine<P> {
         let Some(rows) = &scheduled.rows else {
             return self.start_order(Some(once), Some(beside), fetcher, order).await;
         };
-        let (body, format) = batch_of(scheduled, rows, order.await?)?;
         let next = scheduled.when.next(&scheduled.zone, at, at);
         let period = next.and_then(|next| u64::try_from((next - at) / 1_000).ok());
-        let from = RowsFrom { key: rows, format, beside, period };
-        Ok(self.start_batch_of(Some(once), body, Some(from), fetcher).await?)
+        let what = async {
+            let (body, format) = batch_of(scheduled, rows, order.await?)?;
+            Ok((body, Some(RowsFrom { key: rows, tag: None, format, beside, period })))
+        };
+        self.start_batch_of(Some(once), fetcher, what).await
     }
 
     /// Where the run of a firing is, or its batch.

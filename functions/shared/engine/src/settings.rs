@@ -34,6 +34,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// The function that collects; only where it is invoked.
     pub collect_function: String,
+    /// The batch function; empty where no batch is closed by it.
+    pub batch_function: String,
     /// What schedules fire at; only where they are kept.
     pub timers: TimerTarget,
     /// The state machine of runs; only where they are started.
@@ -88,6 +90,7 @@ impl Settings {
                 .filter(|url| url != "none")
                 .map(|url| url.trim_end_matches('/').to_owned()),
             collect_function: given("FRESCO_COLLECT_FUNCTION").unwrap_or_default(),
+            batch_function: given("FRESCO_BATCH_FUNCTION").unwrap_or_default(),
             timers: TimerTarget {
                 group: given("FRESCO_SCHEDULE_GROUP").unwrap_or_default(),
                 // Its own name is among what Lambda tells a function; the template could not name it without a circle.

@@ -62,6 +62,9 @@ pub struct BatchPlan {
     pub expected_seconds: u64,
     /// How many chunks side by side would bring it under an hour; absent where it is, or where none would.
     pub concurrency_for_an_hour: Option<u32>,
+    /// How many rows may fail before the batch is stopped; absent for no limit.
+    #[serde(default)]
+    pub tolerated: Option<u64>,
     /// Where the outputs are copied to, beneath a folder named by the batch.
     #[serde(default)]
     pub export: Option<String>,
@@ -115,6 +118,8 @@ pub struct BatchRow {
     pub open: BTreeSet<u32>,
     /// How often it was driven anew.
     pub generation: u32,
+    /// When it is looked at whether its execution goes on; as long as it has not ended.
+    pub due: Option<Millis>,
     /// Why it failed as a whole.
     pub failure: Option<Failure>,
 }

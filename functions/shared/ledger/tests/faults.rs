@@ -245,7 +245,7 @@ async fn tokens_are_not_repeated() {
 #[tokio::test]
 async fn collect_is_invoked_as_an_event() {
     let (aws, log) = scripted([Say(202, String::new())]).await;
-    aws.hand_over("collect").collect(&sample::key("a"), Attempt(3)).await.unwrap();
+    aws.hand_over("collect", "batch").collect(&sample::key("a"), Attempt(3)).await.unwrap();
     let asked = log.lock().unwrap()[0].clone();
     assert!(asked.line.starts_with("POST /2015-03-31/functions/collect/invocations"), "{}", asked.line);
     assert!(asked.headers.contains("x-amz-invocation-type: event"), "{}", asked.headers);

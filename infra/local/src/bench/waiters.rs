@@ -51,7 +51,7 @@ impl Bench {
         let waiting = self.let_wait(waiters).await?;
         let before = self.quiet().await?.stack;
         self.progress.step(format!("telling {waiters} waiters"));
-        let collect = self.aws.hand_over(self.stack.output("CollectFunctionName"));
+        let collect = self.aws.hand_over(self.stack.output("CollectFunctionName"), "");
         collect.collect(&waiting.key, waiting.attempt).await?;
         let ready = until("the end of telling", async || {
             let entry = self.ledger.entry(&waiting.key).await?;

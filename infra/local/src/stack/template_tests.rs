@@ -110,6 +110,7 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
                 "s3:GetObject",
                 "s3:ListBucket",
                 "ssm:GetParameter",
+                "states:DescribeExecution",
                 "states:SendTaskFailure",
                 "states:SendTaskSuccess",
             ],
@@ -119,6 +120,7 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
             &[
                 "dynamodb:BatchGetItem",
                 "dynamodb:DeleteItem",
+                "lambda:InvokeFunction",
                 "s3:GetObject",
                 "s3:ListBucket",
                 "s3:PutObject",

@@ -245,6 +245,7 @@ mod tests {
             created_at: NOW,
             ended_at: None,
             plan: Some(BatchPlan {
+                tolerated: None,
                 export: None,
                 rows: 1_000,
                 bad_rows: 8,

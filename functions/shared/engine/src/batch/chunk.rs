@@ -182,10 +182,9 @@ impl<P: Platform> Engine<P> {
 
     /// Stops a batch of which more rows have failed than it tolerates.
     async fn bear(&self, batch: &RunId) -> Result<(), Failure> {
-        let Some(tolerate) = self.batch_request(batch).await?.tolerate else { return Ok(()) };
         let record = self.batch_row(batch).await?;
-        let rows = record.plan.as_ref().map_or(0, |plan| plan.rows);
-        if !record.stop && record.counts.failed > tolerate.of(rows) {
+        let Some(tolerated) = record.plan.and_then(|plan| plan.tolerated) else { return Ok(()) };
+        if !record.stop && record.counts.failed > tolerated {
             tracing::warn!(batch.id = %batch, failed = record.counts.failed, "more rows failed than the batch tolerates");
             // No chunk is begun any more; those that run end by themselves.
             self.platform.ledger().stop_batch(batch).await.map_err(failure)?;

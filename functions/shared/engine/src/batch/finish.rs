@@ -64,10 +64,29 @@ struct Totals {
 impl<P: Platform> Engine<P> {
     /// Closes a batch. `cause` is why its execution ended, where it did not end by itself. It may be called more than once.
     pub async fn finish_batch(&self, batch: &RunId, cause: Option<Failure>) -> Result<BatchStatus, Failure> {
+        self.finish(self.batch_row(batch).await?, cause).await
+    }
+
+    /// Closes a batch whose execution of this generation ended without it. What comes late, when the batch was driven anew, is
+    /// nothing that the new execution is to suffer from.
+    pub async fn finish_left_batch(
+        &self,
+        batch: &RunId,
+        generation: u32,
+        cause: Failure,
+    ) -> Result<BatchStatus, Failure> {
         let record = self.batch_row(batch).await?;
+        if record.generation != generation {
+            return Ok(record.status);
+        }
+        self.finish(record, Some(cause)).await
+    }
+
+    async fn finish(&self, record: BatchRow, cause: Option<Failure>) -> Result<BatchStatus, Failure> {
         if record.status.is_final() {
             return Ok(record.status);
         }
+        let batch = &record.id;
         let chunks = record.plan.as_ref().map_or(0, |plan| plan.chunks);
         let totals = self.put_together(batch, chunks).await?;
         let status = status_of(&record, &totals);
@@ -99,7 +118,11 @@ impl<P: Platform> Engine<P> {
         };
         let detail = serde_json::to_string(&finished).map_err(super::internal)?;
         let announced = self.platform.announcements().announce(BATCH_FINISHED, &detail).await;
-        self.platform.ledger().close_batch(batch, status, cause.as_ref(), now).await.map_err(failure)?;
+        self.platform
+            .ledger()
+            .close_batch(batch, record.generation, status, cause.as_ref(), now)
+            .await
+            .map_err(failure)?;
         announced.map_err(failure)?;
         Ok(status)
     }

@@ -6,9 +6,12 @@ mod finish;
 mod plan;
 pub(crate) mod wire;
 
+use std::future::ready;
+
 use bytes::Bytes;
 use fresco_ledger::batch::{BatchCounts, BatchRow, BatchStatus};
-use fresco_ledger::traits::{Batches, Clock, Executions, ListPlace, Objects, Put};
+use fresco_ledger::rows::Millis;
+use fresco_ledger::traits::{Batches, Clock, Executions, HandOver, ListPlace, Objects, Put};
 use fresco_pipeline::document::prepare;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
@@ -34,6 +37,10 @@ pub use plan::BatchWork;
 pub const ROWS: &str = "rows/";
 /// The most chunks side by side.
 const MAX_CHUNKS_AT_ONCE: u32 = 40;
+/// How often it is looked at whether a batch's execution goes on. One that was recorded is started well within it.
+const LOOK_EVERY: Millis = 300_000;
+/// How many batches a call of the sweep looks at.
+const LOOKED_AT: u32 = 100;
 /// The longest pause behind a chunk, in seconds.
 const MAX_PAUSE: u32 = 3_600;
 
@@ -44,6 +51,9 @@ struct BatchRequest {
     run: RunRequest,
     /// The key of the object that holds the rows.
     rows: String,
+    /// The entity tag that the object has to have, where it was known when the batch was asked for.
+    #[serde(default)]
+    tag: Option<String>,
     /// How they are written.
     format: Format,
     chunk_size: Option<u32>,
@@ -64,6 +74,8 @@ struct BatchRequest {
 pub(crate) struct RowsFrom<'k> {
     /// The key of the object.
     pub(crate) key: &'k str,
+    /// Its entity tag, where it has to be just this one.
+    pub(crate) tag: Option<&'k str>,
     /// How they are written.
     pub(crate) format: Format,
     /// The prefix under which names of media are looked for.
@@ -145,29 +157,45 @@ impl<P: Platform> Engine<P> {
         body: BatchBody,
         fetcher: &Fetcher,
     ) -> Result<Begun, StartError> {
-        self.start_batch_of(once, body, None, fetcher).await
+        self.start_batch_of(once, fetcher, ready(Ok((body, None)))).await
     }
 
-    /// The same, of rows that lie in the bucket, where it is for an event or a schedule to say.
-    pub(crate) async fn start_batch_of(
+    /// The same, where an event or a schedule says where in the bucket the rows lie. Asked again under the same key it gives the
+    /// same batch; `what` is not looked at then, and what it names may be gone.
+    pub(crate) async fn start_batch_of<'k, E: From<StartError>>(
+        &self,
+        once: Option<&Once>,
+        fetcher: &Fetcher,
+        what: impl Future<Output = Result<(BatchBody, Option<RowsFrom<'k>>), E>> + Send,
+    ) -> Result<Begun, E> {
+        if let Some(once) = once
+            && let Some(batch) = self.batch_begun_before(once).await?
+        {
+            return Ok(Begun { run: batch, existing: true });
+        }
+        let (body, from) = what.await?;
+        Ok(self.begin_batch(once, body, from, fetcher).await?)
+    }
+
+    async fn batch_begun_before(&self, once: &Once) -> Result<Option<RunId>, StartError> {
+        let batch = once.run()?;
+        let Some(row) = self.platform.ledger().batch(&batch).await.map_err(failure)? else { return Ok(None) };
+        if self.batch_request(&batch).await?.run.asked != once.asked {
+            return Err(StartError::OtherRequest);
+        }
+        if row.status == BatchStatus::Planning {
+            self.platform.executions().start_batch(&batch, row.generation).await.map_err(failure)?;
+        }
+        Ok(Some(batch))
+    }
+
+    async fn begin_batch(
         &self,
         once: Option<&Once>,
         body: BatchBody,
         from: Option<RowsFrom<'_>>,
         fetcher: &Fetcher,
     ) -> Result<Begun, StartError> {
-        if let Some(once) = once {
-            let batch = once.run()?;
-            if let Some(row) = self.platform.ledger().batch(&batch).await.map_err(failure)? {
-                if self.batch_request(&batch).await?.run.asked != once.asked {
-                    return Err(StartError::OtherRequest);
-                }
-                if row.status == BatchStatus::Planning {
-                    self.platform.executions().start_batch(&batch, row.generation).await.map_err(failure)?;
-                }
-                return Ok(Begun { run: batch, existing: true });
-            }
-        }
         let now = self.platform.clock().now();
         let batch = match once {
             Some(once) => once.run()?,
@@ -201,6 +229,7 @@ impl<P: Platform> Engine<P> {
             counts: BatchCounts::default(),
             open: Default::default(),
             generation: 0,
+            due: Some(now + LOOK_EVERY),
             failure: None,
         };
         let existing = !self.platform.ledger().create_batch(&row).await.map_err(failure)?;
@@ -238,7 +267,7 @@ impl<P: Platform> Engine<P> {
     }
 
     /// Stops a batch: no chunk is begun, and those that run are stopped as runs are. Again is no error. One whose execution ended
-    /// without closing it is closed; a redrive puts its results together.
+    /// without closing it is closed soon.
     pub async fn stop_batch(&self, id: &RunId) -> Result<BatchView, Failure> {
         if let Some(row) = self.platform.ledger().stop_batch(id).await.map_err(failure)? {
             for chunk in &row.open {
@@ -249,34 +278,55 @@ impl<P: Platform> Engine<P> {
                 }
             }
             if !self.platform.executions().batch_goes_on(id, row.generation).await.map_err(failure)? {
-                self.close_left(id).await?;
+                // Its results are put together, for which nobody here has the time.
+                self.platform.hand_over().finish_batch(id, row.generation).await.map_err(failure)?;
             }
         }
         self.batch(id).await
     }
 
-    /// Closes a batch whose execution ended without it: it was aborted, or the emulator was.
-    async fn close_left(&self, id: &RunId) -> Result<(), Failure> {
-        let cause = Failure::new(ErrorName::RunStopped, "the batch's execution ended without it; drive it anew");
-        let now = self.platform.clock().now();
-        let ledger = self.platform.ledger();
-        ledger.close_batch(id, BatchStatus::Stopped, Some(&cause), now).await.map_err(failure).map(drop)
-    }
-
     /// Drives a batch that has ended anew: chunks with rows that failed, or were not run, run again; what is there is a hit. One
-    /// whose execution ended without closing it (it was aborted, or the emulator was) is closed first.
+    /// whose execution ended without closing it (it was aborted) is closed first; its results are put together at its next end.
     pub async fn redrive_batch(&self, id: &RunId) -> Result<BatchView, Failure> {
-        let record = self.batch_row(id).await?;
+        let (record, now) = (self.batch_row(id).await?, self.platform.clock().now());
         if !record.status.is_final() {
             if self.platform.executions().batch_goes_on(id, record.generation).await.map_err(failure)? {
                 return Err(Failure::new(ErrorName::InputInvalid, "the batch goes on; stop it, or wait for its end"));
             }
-            self.close_left(id).await?;
+            let cause = Failure::new(ErrorName::RunStopped, "the batch's execution ended without it");
+            let ledger = self.platform.ledger();
+            let closed = ledger.close_batch(id, record.generation, BatchStatus::Stopped, Some(&cause), now).await;
+            closed.map_err(failure)?;
         }
-        if let Some(opened) = self.platform.ledger().reopen_batch(id).await.map_err(failure)? {
+        if let Some(opened) = self.platform.ledger().reopen_batch(id, now + LOOK_EVERY).await.map_err(failure)? {
             self.platform.executions().start_batch(id, opened.generation).await.map_err(failure)?;
         }
         self.batch(id).await
+    }
+
+    /// Looks at the batches that are due: one whose execution ended without closing it, and whose end was not told either, is
+    /// closed. How many there were.
+    pub(crate) async fn sweep_batches(&self) -> Result<usize, Failure> {
+        let (ledger, now) = (self.platform.ledger(), self.platform.clock().now());
+        let due = ledger.due_batches(now, LOOKED_AT).await.map_err(failure)?;
+        for id in &due {
+            // One that cannot be looked at must not keep the others waiting, nor stay at their head.
+            if let Err(cause) = self.sweep_batch(id).await {
+                tracing::warn!(batch.id = %id, error.name = %cause.name, error.message = cause.message, "batch not swept");
+            }
+            ledger.look_at_batch(id, now + LOOK_EVERY).await.map_err(failure)?;
+        }
+        Ok(due.len())
+    }
+
+    async fn sweep_batch(&self, id: &RunId) -> Result<(), Failure> {
+        let row = self.batch_row(id).await?;
+        if !row.status.is_final()
+            && !self.platform.executions().batch_goes_on(id, row.generation).await.map_err(failure)?
+        {
+            self.platform.hand_over().finish_batch(id, row.generation).await.map_err(failure)?;
+        }
+        Ok(())
     }
 
     async fn batch_row(&self, id: &RunId) -> Result<BatchRow, Failure> {
@@ -355,6 +405,7 @@ impl<P: Platform> Engine<P> {
         };
         let run = self.order(order, from.as_ref().map(|from| from.beside), fetcher).await?;
         let tolerate = tolerate.transpose()?;
+        let tag = from.as_ref().and_then(|from| from.tag).map(str::to_owned);
         let period = from.and_then(|from| from.period);
         let beside = [ROWS, INBOX].iter().any(|place| rows.starts_with(place)).then(|| folder(&rows).to_owned());
         Ok(BatchRequest {
@@ -362,6 +413,7 @@ impl<P: Platform> Engine<P> {
             period,
             run,
             rows,
+            tag,
             format,
             chunk_size,
             at_once,

@@ -181,7 +181,7 @@ impl<P: Platform> Engine<P> {
         let request = cutting.request;
         let mut rows = Rows::new(request.format);
         let mut writing = FuturesUnordered::new();
-        let (mut from, mut tag) = (0, None::<String>);
+        let (mut from, mut tag) = (0, request.tag.clone());
         loop {
             let piece = self.platform.objects().piece(&request.rows, tag.as_deref(), from, PIECE).await;
             let Some((bytes, found)) = piece.map_err(failure)? else {
@@ -394,6 +394,7 @@ impl Cutting<'_> {
         plan.export = self.export.as_ref().map(ToString::to_string);
         plan.max_concurrent_chunks = self.request.at_once;
         plan.pause_seconds = self.request.pause;
+        plan.tolerated = self.request.tolerate.map(|tolerate| tolerate.of(plan.rows));
         let each = self.seconds + u64::from(self.request.pause);
         let all = u64::from(plan.chunks) * each;
         plan.expected_seconds = u64::from(plan.chunks.div_ceil(self.request.at_once.max(1))) * each;

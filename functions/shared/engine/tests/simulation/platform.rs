@@ -426,8 +426,14 @@ impl Batches for Sim {
     async fn close_chunk(&self, end: &ChunkEnd, now: Millis) -> Result<bool, StoreError> {
         self.ledger("close chunk", || end.run.to_string(), self.0.memory.close_chunk(end, now)).await
     }
-    async fn reopen_batch(&self, id: &RunId) -> Result<Option<BatchRow>, StoreError> {
-        self.ledger("reopen batch", || id.to_string(), self.0.memory.reopen_batch(id)).await
+    async fn reopen_batch(&self, id: &RunId, due: Millis) -> Result<Option<BatchRow>, StoreError> {
+        self.ledger("reopen batch", || id.to_string(), self.0.memory.reopen_batch(id, due)).await
+    }
+    async fn due_batches(&self, now: Millis, limit: u32) -> Result<Vec<RunId>, StoreError> {
+        self.ledger("due batches", String::new, self.0.memory.due_batches(now, limit)).await
+    }
+    async fn look_at_batch(&self, id: &RunId, due: Millis) -> Result<bool, StoreError> {
+        self.ledger("look at batch", || id.to_string(), self.0.memory.look_at_batch(id, due)).await
     }
     async fn recount_batch(&self, id: &RunId, counts: &BatchCounts) -> Result<bool, StoreError> {
         self.ledger("recount batch", || id.to_string(), self.0.memory.recount_batch(id, counts)).await
@@ -435,11 +441,13 @@ impl Batches for Sim {
     async fn close_batch(
         &self,
         id: &RunId,
+        generation: u32,
         status: BatchStatus,
         cause: Option<&Failure>,
         now: Millis,
     ) -> Result<bool, StoreError> {
-        self.ledger("close batch", || id.to_string(), self.0.memory.close_batch(id, status, cause, now)).await
+        self.ledger("close batch", || id.to_string(), self.0.memory.close_batch(id, generation, status, cause, now))
+            .await
     }
 }
 
@@ -481,6 +489,9 @@ impl Tokens for Sim {
 impl HandOver for Sim {
     async fn collect(&self, key: &ContentKey, attempt: Attempt) -> Result<(), StoreError> {
         self.ledger("hand over", || format!("{} {attempt}", brief(key)), self.0.memory.collect(key, attempt)).await
+    }
+    async fn finish_batch(&self, batch: &RunId, generation: u32) -> Result<(), StoreError> {
+        self.ledger("hand over", || batch.to_string(), self.0.memory.finish_batch(batch, generation)).await
     }
 }
 

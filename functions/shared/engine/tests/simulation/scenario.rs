@@ -89,6 +89,7 @@ impl Knobs {
             bucket: "b".into(),
             public_url: self.webhooks.then(|| "https://fresco.test".to_owned()),
             collect_function: "collect".into(),
+            batch_function: String::new(),
             timers: Default::default(),
             run_machine: "run".into(),
             batch_machine: "batch".into(),

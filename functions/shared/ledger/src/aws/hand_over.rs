@@ -1,38 +1,46 @@
-//! Calling other functions: handing an attempt over to collect by an asynchronous invocation, which Lambda keeps and
-//! repeats, and asking a function for its answer.
+//! Calling other functions: handing work over by an asynchronous invocation, which Lambda keeps and repeats, and asking a
+//! function for its answer.
 
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::{Attempt, ContentKey};
+use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 use serde_json::Value;
 
 use super::describe;
 use crate::traits::{HandOver, StoreError};
 
-/// The collect function.
+/// The functions that work is handed over to.
 #[derive(Debug, Clone)]
 pub struct LambdaHandOver {
     client: Client,
-    function: String,
+    collect: String,
+    batch: String,
 }
 
 impl LambdaHandOver {
-    /// The function by its name or ARN.
-    pub fn new(client: Client, function: impl Into<String>) -> Self {
-        LambdaHandOver { client, function: function.into() }
+    /// The functions by their names or ARNs; empty where nothing is handed over to them.
+    pub fn new(client: Client, collect: impl Into<String>, batch: impl Into<String>) -> Self {
+        LambdaHandOver { client, collect: collect.into(), batch: batch.into() }
+    }
+
+    async fn start(&self, function: &str, input: &Value) -> Result<(), StoreError> {
+        let invoke = self.client.invoke().function_name(function).invocation_type(InvocationType::Event);
+        match invoke.payload(Blob::new(input.to_string())).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(StoreError::ledger(describe("Lambda Invoke", &error))),
+        }
     }
 }
 
 impl HandOver for LambdaHandOver {
     async fn collect(&self, key: &ContentKey, attempt: Attempt) -> Result<(), StoreError> {
-        let payload = serde_json::json!({ "key": key, "attempt": attempt }).to_string();
-        let invoke = self.client.invoke().function_name(&self.function).invocation_type(InvocationType::Event);
-        match invoke.payload(Blob::new(payload)).send().await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(StoreError::ledger(describe("Lambda Invoke", &error))),
-        }
+        self.start(&self.collect, &serde_json::json!({ "key": key, "attempt": attempt })).await
+    }
+
+    async fn finish_batch(&self, batch: &RunId, generation: u32) -> Result<(), StoreError> {
+        self.start(&self.batch, &serde_json::json!({ "batch_id": batch, "left_in": generation })).await
     }
 }
 

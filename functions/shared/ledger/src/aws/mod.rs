@@ -135,8 +135,8 @@ impl Aws {
     }
 
     /// Collect, by its name or ARN.
-    pub fn hand_over(&self, function: impl Into<String>) -> LambdaHandOver {
-        LambdaHandOver::new(aws_sdk_lambda::Client::new(&self.config), function)
+    pub fn hand_over(&self, collect: impl Into<String>, batch: impl Into<String>) -> LambdaHandOver {
+        LambdaHandOver::new(aws_sdk_lambda::Client::new(&self.config), collect, batch)
     }
 
     /// A function to ask, by its name or ARN.

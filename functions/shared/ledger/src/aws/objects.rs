@@ -143,9 +143,9 @@ impl Objects for S3Objects {
     ) -> Result<Option<(Bytes, String)>, StoreError> {
         let range = format!("bytes={from}-{}", from.saturating_add(length.max(1)) - 1);
         let get = self.client.get_object().bucket(&self.bucket).key(key).range(range);
-        match get.set_if_match(tag.map(str::to_owned)).send().await {
+        match get.set_if_match(tag.map(|tag| format!("\"{tag}\""))).send().await {
             Ok(object) => {
-                let tag = object.e_tag.unwrap_or_default();
+                let tag = object.e_tag.unwrap_or_default().trim_matches('"').to_owned();
                 let body = object.body.collect().await;
                 let body = body.map_err(|_| StoreError::storage("S3 GetObject: the object broke off"))?;
                 Ok(Some((body.into_bytes(), tag)))

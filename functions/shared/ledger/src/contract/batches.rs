@@ -20,6 +20,7 @@ fn batch(name: &str, remaining: i64) -> BatchRow {
         counts: BatchCounts::default(),
         open: Default::default(),
         generation: 0,
+        due: Some(NOW + 5),
         failure: None,
     }
 }
@@ -62,32 +63,61 @@ pub async fn a_batch_from_its_beginning_to_its_end(store: &impl Batches) {
     let stopped = store.stop_batch(&run_id("one")).await.unwrap().unwrap();
     assert_eq!((stopped.status, stopped.stop, stopped.plan.as_ref()), (BatchStatus::Running, true, Some(&plan)));
     let why = failure("too many rows failed");
-    assert!(store.close_batch(&run_id("one"), BatchStatus::Stopped, Some(&why), NOW + 1).await.unwrap());
-    assert!(!store.close_batch(&run_id("one"), BatchStatus::Succeeded, None, NOW + 2).await.unwrap());
+    assert!(store.close_batch(&run_id("one"), 0, BatchStatus::Stopped, Some(&why), NOW + 1).await.unwrap());
+    assert!(!store.close_batch(&run_id("one"), 0, BatchStatus::Succeeded, None, NOW + 2).await.unwrap());
     assert!(!store.plan_batch(&run_id("one"), &plan).await.unwrap());
     assert_eq!(store.stop_batch(&run_id("one")).await.unwrap(), None);
     let closed = store.batch(&run_id("one")).await.unwrap().unwrap();
     assert_eq!((closed.status, closed.ended_at, closed.failure), (BatchStatus::Stopped, Some(NOW + 1), Some(why)));
 }
 
+/// Those that go on are looked at, whoever is due first; the index may lag behind.
+pub async fn due_batches_in_order(store: &impl Batches) {
+    for (name, due) in [("one", NOW + 7), ("two", NOW + 5), ("three", NOW + 9)] {
+        store.create_batch(&BatchRow { due: Some(due), ..batch(name, 1) }).await.unwrap();
+    }
+    let until = async |now, expected: &[&str]| {
+        let expected: Vec<_> = expected.iter().map(|name| run_id(name)).collect();
+        for _ in 0..200 {
+            if store.due_batches(now, 10).await.unwrap() == expected {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert_eq!(store.due_batches(now, 10).await.unwrap(), expected);
+    };
+    until(NOW + 4, &[]).await;
+    until(NOW + 7, &["two", "one"]).await;
+    assert_eq!(store.due_batches(NOW + 9, 1).await.unwrap(), [run_id("two")]);
+    assert!(store.look_at_batch(&run_id("two"), NOW + 20).await.unwrap());
+    assert!(store.close_batch(&run_id("one"), 0, BatchStatus::Failed, None, NOW).await.unwrap());
+    until(NOW + 20, &["three", "two"]).await;
+    assert!(!store.look_at_batch(&run_id("one"), NOW).await.unwrap(), "it has ended");
+    assert!(!store.look_at_batch(&run_id("none"), NOW).await.unwrap());
+    assert_eq!(store.reopen_batch(&run_id("one"), NOW + 6).await.unwrap().unwrap().due, Some(NOW + 6));
+    until(NOW + 20, &["one", "three", "two"]).await;
+}
+
 /// Only one that has ended; what was paid stays.
 pub async fn a_batch_is_driven_anew(store: &impl Batches) {
-    assert_eq!(store.reopen_batch(&run_id("one")).await.unwrap(), None);
+    assert_eq!(store.reopen_batch(&run_id("one"), NOW + 5).await.unwrap(), None);
     store.create_batch(&batch("one", 100)).await.unwrap();
-    assert_eq!(store.reopen_batch(&run_id("one")).await.unwrap(), None, "it goes on");
+    assert_eq!(store.reopen_batch(&run_id("one"), NOW + 5).await.unwrap(), None, "it goes on");
     store.open_chunk(&run_id("one"), 0, &chunk("one", 0), Money::ZERO).await.unwrap();
     store.close_chunk(&end("one", 0, 30, Some(0)), NOW).await.unwrap();
     store.stop_batch(&run_id("one")).await.unwrap();
-    store.close_batch(&run_id("one"), BatchStatus::Stopped, Some(&failure("stopped")), NOW).await.unwrap();
-    let opened = store.reopen_batch(&run_id("one")).await.unwrap().unwrap();
+    store.close_batch(&run_id("one"), 0, BatchStatus::Stopped, Some(&failure("stopped")), NOW).await.unwrap();
+    let opened = store.reopen_batch(&run_id("one"), NOW + 5).await.unwrap().unwrap();
     assert_eq!((opened.status, opened.stop, opened.generation), (BatchStatus::Planning, false, 1));
     assert_eq!((opened.ended_at, opened.failure, opened.counts), (None, None, end("one", 0, 30, Some(0)).counts));
+    assert!(!store.close_batch(&run_id("one"), 0, BatchStatus::Failed, None, NOW).await.unwrap(), "it is late");
     let kept = BatchCounts { chunks: 0, done: 2, failed: 1, hits: 1, ..BatchCounts::default() };
     assert!(store.recount_batch(&run_id("one"), &kept).await.unwrap());
     let spent = BatchCounts { spent: Money::micros(30), saved: Money::micros(5), ..kept };
     assert_eq!(store.batch(&run_id("one")).await.unwrap().unwrap().counts, spent);
     store.plan_batch(&run_id("one"), &BatchPlan::default()).await.unwrap();
     assert!(!store.recount_batch(&run_id("one"), &kept).await.unwrap(), "its chunks run");
+    assert!(store.close_batch(&run_id("one"), 1, BatchStatus::Partial, None, NOW).await.unwrap());
 }
 
 /// A chunk's run is written once, and its end counts once, however often either is asked for.

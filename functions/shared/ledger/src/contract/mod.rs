@@ -58,6 +58,7 @@ macro_rules! table_contract {
         $crate::contract_tests!($store, batches: [
             a_batch_from_its_beginning_to_its_end,
             a_batch_is_driven_anew,
+            due_batches_in_order,
             a_chunk_counts_once,
             a_budget_is_shared_by_the_chunks,
         ]);

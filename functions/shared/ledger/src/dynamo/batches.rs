@@ -10,7 +10,7 @@ use fresco_pipeline::money::Money;
 use super::commit::unbuilt;
 use super::expression::Expression;
 use super::item::{Reader, VERSION, count, flag, json, number, text, word};
-use super::{Dynamo, EXPIRES_AT, Item, PK, encode, failed};
+use super::{DUE, DUE_SHARD, Dynamo, EXPIRES_AT, Item, PK, encode, failed};
 use crate::aws::SdkError;
 use crate::batch::{BatchCounts, BatchPlan, BatchRow, BatchStatus};
 use crate::month::Month;
@@ -19,6 +19,8 @@ use crate::traits::{Batches, ChunkEnd, ListPlace, Runs, StoreError};
 
 const BATCH: &str = "B";
 const PREFIX: &str = "B#";
+/// The value of [`DUE_SHARD`] in batches.
+const SHARD: &str = "batch";
 /// How often a budget is looked at again that others take from.
 const LOOKS: usize = 20;
 /// The batch is there and has not ended.
@@ -202,10 +204,12 @@ impl Batches for Dynamo {
         Err(StoreError::ledger(format!("batch {} is written all the time", end.batch)))
     }
 
-    async fn reopen_batch(&self, id: &RunId) -> Result<Option<BatchRow>, StoreError> {
+    async fn reopen_batch(&self, id: &RunId, due: Millis) -> Result<Option<BatchRow>, StoreError> {
         let write = Expression::new()
             .set("status", word(BatchStatus::Planning)?)
             .set("stop", flag(false))
+            .set(DUE_SHARD, text(SHARD))
+            .set(DUE, number(due))
             .add("generation", number(1))
             .remove("ended_at")
             .remove("failure")
@@ -214,6 +218,16 @@ impl Batches for Dynamo {
             .with("planning", word(BatchStatus::Planning)?)
             .with("running", word(BatchStatus::Running)?);
         self.update(&batch_pk(id), BATCH, write).await?.as_ref().map(row).transpose()
+    }
+
+    async fn due_batches(&self, now: Millis, limit: u32) -> Result<Vec<RunId>, StoreError> {
+        let id = |item: &Item| RunId::parse(item.get(PK)?.as_s().ok()?.strip_prefix(PREFIX)?).ok();
+        self.due_of(SHARD, now, limit, id).await
+    }
+
+    async fn look_at_batch(&self, id: &RunId, due: Millis) -> Result<bool, StoreError> {
+        let write = going_on(Expression::new().set(DUE, number(due)))?;
+        Ok(self.update(&batch_pk(id), BATCH, write).await?.is_some())
     }
 
     async fn recount_batch(&self, id: &RunId, counts: &BatchCounts) -> Result<bool, StoreError> {
@@ -230,13 +244,22 @@ impl Batches for Dynamo {
     async fn close_batch(
         &self,
         id: &RunId,
+        generation: u32,
         status: BatchStatus,
         failure: Option<&Failure>,
         now: Millis,
     ) -> Result<bool, StoreError> {
         let write =
             Expression::new().set("ended_at", number(now)).set_or_remove("failure", failure.map(json).transpose()?);
-        let write = going_on(write)?.set("status", word(status)?);
+        let write = going_on(write)?.set("status", word(status)?).with("generation", number(generation));
+        let write = write.remove(DUE_SHARD).remove(DUE);
+        // What was never driven anew may say nothing of it.
+        let same = if generation == 0 {
+            "(attribute_not_exists(#generation) OR #generation = :generation)"
+        } else {
+            "#generation = :generation"
+        };
+        let write = write.only_if(&format!("{GOES_ON} AND {same}"));
         Ok(self.update(&batch_pk(id), BATCH, write).await?.is_some())
     }
 }
@@ -260,6 +283,10 @@ fn item(batch: &BatchRow) -> Result<Item, StoreError> {
         ("remaining".to_owned(), number(batch.remaining.as_micros())),
         (EXPIRES_AT.to_owned(), encode::run_expiry()),
     ]);
+    if let Some(due) = batch.due {
+        item.insert(DUE_SHARD.to_owned(), text(SHARD));
+        item.insert(DUE.to_owned(), number(due));
+    }
     if let Some(failure) = &batch.failure {
         item.insert("failure".to_owned(), json(failure)?);
     }
@@ -292,6 +319,7 @@ fn row(item: &Item) -> Result<BatchRow, StoreError> {
         },
         open,
         generation: item.maybe_number("generation")?.unwrap_or(0),
+        due: item.maybe_number(DUE)?,
         failure: item.maybe_json("failure")?,
     })
 }

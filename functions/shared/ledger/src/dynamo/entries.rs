@@ -7,7 +7,7 @@ use fresco_pipeline::ids::{Attempt, ContentKey};
 
 use super::expression::Expression;
 use super::item::{number, text};
-use super::{DUE_INDEX, DUE_SHARD_VALUE, Dynamo, decode, encode, failed};
+use super::{DUE_INDEX, DUE_SHARD_VALUE, Dynamo, Item, decode, encode, failed};
 use crate::rows::{AttemptRow, Entry, Millis};
 use crate::traits::{Change, CommitError, Entries, Looked, StoreError};
 
@@ -62,6 +62,20 @@ impl Entries for Dynamo {
     }
 
     async fn due(&self, now: Millis, limit: u32) -> Result<Vec<ContentKey>, StoreError> {
+        // An item that has no entry's key cannot be worked on; it must not keep the others from being seen.
+        self.due_of(DUE_SHARD_VALUE, now, limit, decode::entry_key).await
+    }
+}
+
+impl Dynamo {
+    /// What is due of a kind of rows, in order.
+    pub(super) async fn due_of<T>(
+        &self,
+        shard: &str,
+        now: Millis,
+        limit: u32,
+        read: impl Fn(&Item) -> Option<T>,
+    ) -> Result<Vec<T>, StoreError> {
         let (mut keys, mut from) = (Vec::new(), None);
         loop {
             let left = i32::try_from(limit).unwrap_or(i32::MAX).saturating_sub(i32::try_from(keys.len()).unwrap_or(0));
@@ -74,13 +88,12 @@ impl Entries for Dynamo {
                 .table_name(&self.table)
                 .index_name(DUE_INDEX)
                 .key_condition_expression("due_shard = :shard AND due <= :now")
-                .expression_attribute_values(":shard", text(DUE_SHARD_VALUE))
+                .expression_attribute_values(":shard", text(shard))
                 .expression_attribute_values(":now", number(now))
                 .limit(left)
                 .set_exclusive_start_key(from);
             let page = query.send().await.map_err(|error| failed("Query", &error))?;
-            // An item that has no entry's key cannot be worked on; it must not keep the others from being seen.
-            keys.extend(page.items.iter().flatten().filter_map(decode::entry_key));
+            keys.extend(page.items.iter().flatten().filter_map(&read));
             match page.last_evaluated_key {
                 Some(last) if !last.is_empty() => from = Some(last),
                 _ => return Ok(keys),

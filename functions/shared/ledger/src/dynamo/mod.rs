@@ -57,7 +57,7 @@ pub const PK: &str = "pk";
 pub const SK: &str = "sk";
 /// The index of due entries.
 pub const DUE_INDEX: &str = "due";
-/// The index's hash attribute; it has one value, [`DUE_SHARD_VALUE`].
+/// The index's hash attribute: [`DUE_SHARD_VALUE`], or that of batches.
 pub const DUE_SHARD: &str = "due_shard";
 /// The value of [`DUE_SHARD`] in every entry that is due.
 pub const DUE_SHARD_VALUE: &str = "due";

@@ -105,7 +105,7 @@ impl Batches for Memory {
         Ok(true)
     }
 
-    async fn reopen_batch(&self, id: &RunId) -> Result<Option<BatchRow>, StoreError> {
+    async fn reopen_batch(&self, id: &RunId, due: Millis) -> Result<Option<BatchRow>, StoreError> {
         let mut state = self.lock();
         let Some(batch) = state.batches.get_mut(id).filter(|batch| batch.status.is_final()) else { return Ok(None) };
         batch.status = BatchStatus::Planning;
@@ -114,7 +114,23 @@ impl Batches for Memory {
         batch.ended_at = None;
         batch.failure = None;
         batch.open.clear();
+        batch.due = Some(due);
         Ok(Some(batch.clone()))
+    }
+
+    async fn due_batches(&self, now: Millis, limit: u32) -> Result<Vec<RunId>, StoreError> {
+        let state = self.lock();
+        let due = state.batches.values().filter_map(|batch| Some((batch.due.filter(|due| *due <= now)?, &batch.id)));
+        let mut due: Vec<(Millis, &RunId)> = due.collect();
+        due.sort();
+        Ok(due.into_iter().take(limit as usize).map(|(_, id)| id.clone()).collect())
+    }
+
+    async fn look_at_batch(&self, id: &RunId, due: Millis) -> Result<bool, StoreError> {
+        let mut state = self.lock();
+        let Some(batch) = state.batches.get_mut(id).filter(|batch| !batch.status.is_final()) else { return Ok(false) };
+        batch.due = Some(due);
+        Ok(true)
     }
 
     async fn recount_batch(&self, id: &RunId, counts: &BatchCounts) -> Result<bool, StoreError> {
@@ -128,15 +144,18 @@ impl Batches for Memory {
     async fn close_batch(
         &self,
         id: &RunId,
+        generation: u32,
         status: BatchStatus,
         failure: Option<&Failure>,
         now: Millis,
     ) -> Result<bool, StoreError> {
         let mut state = self.lock();
-        let Some(batch) = state.batches.get_mut(id).filter(|batch| !batch.status.is_final()) else { return Ok(false) };
+        let goes_on = |batch: &&mut BatchRow| !batch.status.is_final() && batch.generation == generation;
+        let Some(batch) = state.batches.get_mut(id).filter(goes_on) else { return Ok(false) };
         batch.status = status;
         batch.failure = failure.cloned();
         batch.ended_at = Some(now);
+        batch.due = None;
         Ok(true)
     }
 }

@@ -75,6 +75,7 @@ struct State {
     tokens: HashMap<String, bool>,
     told: Vec<(String, Message)>,
     handed_over: VecDeque<(ContentKey, Attempt)>,
+    finishing: VecDeque<(RunId, u32)>,
 }
 
 impl Memory {

@@ -189,6 +189,11 @@ impl HandOver for Memory {
         self.lock().handed_over.push_back((key.clone(), attempt));
         Ok(())
     }
+
+    async fn finish_batch(&self, batch: &RunId, generation: u32) -> Result<(), StoreError> {
+        self.lock().finishing.push_back((batch.clone(), generation));
+        Ok(())
+    }
 }
 
 impl Storage for Memory {

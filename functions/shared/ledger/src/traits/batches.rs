@@ -60,13 +60,22 @@ pub trait Batches: Send + Sync {
     fn close_chunk(&self, end: &ChunkEnd, now: Millis) -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// Opens a batch that has ended, to be driven anew: it is being planned, in the next generation; the batch as it then is.
     /// `None`: there is none, or it has not ended.
-    fn reopen_batch(&self, id: &RunId) -> impl Future<Output = Result<Option<BatchRow>, StoreError>> + Send;
+    fn reopen_batch(
+        &self,
+        id: &RunId,
+        due: Millis,
+    ) -> impl Future<Output = Result<Option<BatchRow>, StoreError>> + Send;
+    /// At most so many batches that go on and are due to be looked at, those first that have been so for longest.
+    fn due_batches(&self, now: Millis, limit: u32) -> impl Future<Output = Result<Vec<RunId>, StoreError>> + Send;
+    /// Puts off the next look at a batch; whether it goes on.
+    fn look_at_batch(&self, id: &RunId, due: Millis) -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// Notes what the rows came to that are not driven anew; money stays as it is. Whether the batch is being planned.
     fn recount_batch(&self, id: &RunId, counts: &BatchCounts) -> impl Future<Output = Result<bool, StoreError>> + Send;
-    /// Closes the batch; whether it was going on.
+    /// Closes the batch; whether it was going on in this generation: what is late of an earlier one closes nothing.
     fn close_batch(
         &self,
         id: &RunId,
+        generation: u32,
         status: BatchStatus,
         failure: Option<&Failure>,
         now: Millis,

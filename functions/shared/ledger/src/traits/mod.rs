@@ -364,10 +364,12 @@ pub trait Signing: Send + Sync {
     fn signing_key(&self, fresh: &str) -> impl Future<Output = Result<String, StoreError>> + Send;
 }
 
-/// Handing an attempt over to collect, which runs by itself.
+/// Handing work over to functions that run by themselves.
 pub trait HandOver: Send + Sync {
     /// Starts collect for it; returns as soon as that is accepted.
     fn collect(&self, key: &ContentKey, attempt: Attempt) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Starts the closing of a batch, if it is still in this generation; returns as soon as that is accepted.
+    fn finish_batch(&self, batch: &RunId, generation: u32) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// The time.

@@ -89,8 +89,8 @@ pub trait Objects: Send + Sync {
         key: &str,
         sink: &mut (dyn FnMut(&[u8]) + Send),
     ) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
-    /// A piece of the object from this byte on, at most so long, with its entity tag; empty behind its end. `None`: there is
-    /// none, or it has another entity tag than the one that is wanted.
+    /// A piece of the object from this byte on, at most so long, with its entity tag, as events write it: without quotation
+    /// marks; empty behind its end. `None`: there is none, or it has another entity tag than the one that is wanted.
     fn piece(
         &self,
         key: &str,
