@@ -123,7 +123,7 @@ impl<P: Platform> Engine<P> {
     pub(crate) async fn require(&self, plan: &Plan, work: &WorkList) -> Result<(), Failure> {
         self.require_export(plan.export.as_ref())?;
         if !work.done {
-            self.require_size(plan, work)?;
+            work.require_size(plan)?;
             self.require_room().await?;
         }
         Ok(())
@@ -178,38 +178,7 @@ impl<P: Platform> Engine<P> {
 
     /// What there is to do of a plan, if these steps are left.
     pub(crate) fn work(&self, plan: &Plan, is_left: impl Fn(&PlannedStep) -> bool) -> WorkList {
-        let webhooks = self.settings.webhooks();
-        let work = |place: &usize| {
-            let step = plan.steps.get(*place).filter(|step| is_left(step))?;
-            let (name, check) = (step.name.clone(), step.check(webhooks));
-            Some(WorkStep { step: name, kind: step.step, check, fail_fast: step.fail_fast })
-        };
-        let stages = plan.stages.iter().map(|stage| {
-            let lanes = stage.lanes.iter().map(|lane| WorkLane { steps: lane.steps.iter().filter_map(work).collect() });
-            let lanes: Vec<WorkLane> = lanes.filter(|lane| !lane.steps.is_empty()).collect();
-            WorkStage { workers: stage.workers, single: lanes.iter().all(|lane| lane.steps.len() == 1), lanes }
-        });
-        let stages: Vec<WorkStage> = stages.filter(|stage| !stage.lanes.is_empty()).collect();
-        WorkList { done: stages.is_empty(), stages }
-    }
-
-    /// An execution has room for so many events and so much state; a run that could need more is not begun.
-    fn require_size(&self, plan: &Plan, work: &WorkList) -> Result<(), Failure> {
-        let events = events(plan, work);
-        if events > MAX_EVENTS {
-            let message = format!(
-                "the state machine's history could need {events} events with every nudge, and has room for {MAX_EVENTS}; \
-                 use a batch, or split the pipeline"
-            );
-            return Err(Failure::new(ErrorName::RunTooLarge, message));
-        }
-        let bytes =
-            serde_json::to_vec(work).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?.len();
-        if bytes > MAX_STATE_BYTES {
-            let message = format!("the list of work has {bytes} bytes; {MAX_STATE_BYTES} are possible; use a batch");
-            return Err(Failure::new(ErrorName::RunTooLarge, message));
-        }
-        Ok(())
+        WorkList::of(plan, self.settings.webhooks(), is_left)
     }
 
     async fn require_keys(&self, plan: &Plan, work: &WorkList) -> Result<(), Failure> {
@@ -235,6 +204,43 @@ impl<P: Platform> Engine<P> {
         let message =
             format!("the stack has no key for {}; store it as the SSM SecureString {place}", provider.as_str());
         Failure::new(ErrorName::SecretMissing, message)
+    }
+}
+
+impl WorkList {
+    /// What there is to do of a plan, if these steps are left.
+    pub(crate) fn of(plan: &Plan, webhooks: bool, is_left: impl Fn(&PlannedStep) -> bool) -> Self {
+        let work = |place: &usize| {
+            let step = plan.steps.get(*place).filter(|step| is_left(step))?;
+            let (name, check) = (step.name.clone(), step.check(webhooks));
+            Some(WorkStep { step: name, kind: step.step, check, fail_fast: step.fail_fast })
+        };
+        let stages = plan.stages.iter().map(|stage| {
+            let lanes = stage.lanes.iter().map(|lane| WorkLane { steps: lane.steps.iter().filter_map(work).collect() });
+            let lanes: Vec<WorkLane> = lanes.filter(|lane| !lane.steps.is_empty()).collect();
+            WorkStage { workers: stage.workers, single: lanes.iter().all(|lane| lane.steps.len() == 1), lanes }
+        });
+        let stages: Vec<WorkStage> = stages.filter(|stage| !stage.lanes.is_empty()).collect();
+        WorkList { done: stages.is_empty(), stages }
+    }
+
+    /// An execution has room for so many events and so much state; a run that could need more is not begun.
+    pub(crate) fn require_size(&self, plan: &Plan) -> Result<(), Failure> {
+        let events = events(plan, self);
+        if events > MAX_EVENTS {
+            let message = format!(
+                "the state machine's history could need {events} events with every nudge, and has room for {MAX_EVENTS}; \
+                 use a batch, or split the pipeline"
+            );
+            return Err(Failure::new(ErrorName::RunTooLarge, message));
+        }
+        let bytes =
+            serde_json::to_vec(self).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?.len();
+        if bytes > MAX_STATE_BYTES {
+            let message = format!("the list of work has {bytes} bytes; {MAX_STATE_BYTES} are possible; use a batch");
+            return Err(Failure::new(ErrorName::RunTooLarge, message));
+        }
+        Ok(())
     }
 }
 

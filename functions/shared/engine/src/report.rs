@@ -2,7 +2,7 @@
 //! of an execution that was aborted or timed out; the first call that closes the run decides how it ended.
 
 use bytes::Bytes;
-use fresco_ledger::rows::{Asker, Millis, Output, RunRow, RunStatus, Source, StepRow, StepState};
+use fresco_ledger::rows::{Asker, ChunkOf, Millis, Output, RunRow, RunStatus, Source, StepRow, StepState};
 use fresco_ledger::traits::{Announcements, Clock, Objects, Runs, Waiters};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName};
@@ -130,6 +130,19 @@ pub struct RunFinished {
 impl<P: Platform> Engine<P> {
     /// Closes the run. `cause` is why its execution ended, where it did not end by itself.
     pub async fn report(&self, run: &RunId, cause: Option<Failure>) -> Result<Closed, Failure> {
+        let (closed, chunk) = self.close(run, cause).await?;
+        if let Some(chunk) = chunk {
+            self.bear(&chunk.batch).await?;
+        }
+        Ok(closed)
+    }
+
+    /// The same without what the end of a chunk means to its batch; which chunk it was.
+    pub(crate) async fn close(
+        &self,
+        run: &RunId,
+        cause: Option<Failure>,
+    ) -> Result<(Closed, Option<ChunkOf>), Failure> {
         let ledger = self.platform.ledger();
         let record = ledger.run(run).await.map_err(failure)?;
         let record = record.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "there is no record of this run"))?;
@@ -137,7 +150,7 @@ impl<P: Platform> Engine<P> {
             if record.unannounced {
                 self.announce_closed(run).await?;
             }
-            return Ok(closed(record.status, record.failure));
+            return Ok((closed(record.status, record.failure), record.chunk));
         }
         let now = self.platform.clock().now();
         let steps = ledger.steps(run).await.map_err(failure)?;
@@ -180,7 +193,7 @@ impl<P: Platform> Engine<P> {
         if let Some(chunk) = &record.chunk {
             self.end_chunk(chunk, &record, (status, why.clone()), &steps).await?;
             crash::point(Point::ReportClosed);
-            return Ok(closed(status, why));
+            return Ok((closed(status, why), record.chunk.clone()));
         }
         // Before the record is closed, too, so that it is told at least once. Where it cannot be told the record is closed all
         // the same, and says so to the next call.
@@ -188,7 +201,7 @@ impl<P: Platform> Engine<P> {
         ledger.close_run(run, status, why.as_ref(), announced.is_err(), now).await.map_err(failure)?;
         crash::point(Point::ReportClosed);
         announced?;
-        Ok(closed(status, why))
+        Ok((closed(status, why), None))
     }
 
     /// Tells what was not told when the run was closed.

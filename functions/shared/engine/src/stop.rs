@@ -44,11 +44,10 @@ impl<P: Platform> Engine<P> {
         let ledger = self.platform.ledger();
         let was_running = ledger.stop_run(run).await.map_err(failure)?;
         crash::point(Point::StopFlagged);
-        let steps = ledger.steps(run).await.map_err(failure)?;
-        let running = steps.iter().filter(|step| was_running && step.state == StepState::Running);
-        // A list of what is to be done: a stream that borrows from each would not be `Send`.
-        let ends: Vec<_> = running.filter_map(|step| Some(self.let_go(run, step, step.key.as_ref()?))).collect();
-        let ends: Vec<Cancelled> = stream::iter(ends).buffer_unordered(AT_ONCE).try_collect().await?;
+        let (steps, ends) = match was_running {
+            true => self.let_all_go(run).await?,
+            false => (ledger.steps(run).await.map_err(failure)?, Vec::new()),
+        };
         let count =
             |end: Cancelled| u32::try_from(ends.iter().filter(|found| **found == end).count()).unwrap_or(u32::MAX);
         let record = ledger.run(run).await.map_err(failure)?;
@@ -63,6 +62,16 @@ impl<P: Platform> Engine<P> {
             spent: record.settled,
             held: record.held,
         })
+    }
+
+    /// Lets every step go that is at work, of a run that is told to stop.
+    pub(crate) async fn let_all_go(&self, run: &RunId) -> Result<(Vec<StepRow>, Vec<Cancelled>), Failure> {
+        let steps = self.platform.ledger().steps(run).await.map_err(failure)?;
+        let running = steps.iter().filter(|step| step.state == StepState::Running);
+        // A list of what is to be done: a stream that borrows from each would not be `Send`.
+        let ends: Vec<_> = running.filter_map(|step| Some(self.let_go(run, step, step.key.as_ref()?))).collect();
+        let ends: Vec<Cancelled> = stream::iter(ends).buffer_unordered(AT_ONCE).try_collect().await?;
+        Ok((steps, ends))
     }
 
     async fn let_go(&self, run: &RunId, step: &StepRow, key: &ContentKey) -> Result<Cancelled, Failure> {

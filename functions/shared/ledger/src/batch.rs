@@ -81,8 +81,11 @@ pub struct BatchCounts {
     pub chunks: u32,
     /// Rows that have all their results.
     pub done: u64,
-    /// Rows that have not.
+    /// Rows that have not, though they could be run.
     pub failed: u64,
+    /// Rows that could not be run, and were left out.
+    #[serde(default)]
+    pub bad: u64,
     /// Of those that are done: rows whose every result was in the cache, or joined.
     pub hits: u64,
     /// What was paid, in micro-dollars.
@@ -106,6 +109,10 @@ pub struct BatchRow {
     pub stop: bool,
     /// When it was written.
     pub created_at: Millis,
+    /// When it was written, or driven anew.
+    pub began_at: Millis,
+    /// Rows that were decided before it was driven anew.
+    pub kept: u64,
     /// When it ended.
     pub ended_at: Option<Millis>,
     /// What is left of its budget to be given to chunks; [`Money::UNLIMITED`] without one.

@@ -1,29 +1,21 @@
-//! Batches: started, watched, stopped; their rows brought to the stack, and what they came to brought here.
+//! Batches: started, stopped, driven anew; their rows brought to the stack, and what they came to brought here.
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use bytes::BytesMut;
 use fresco_engine::RunRequest;
 use fresco_engine::names::MANIFEST;
 use fresco_engine::wire::{
     BatchAccepted, BatchBody, BatchManifest, BatchPage, BatchResults, BatchView, UploadBody, UploadKind, UploadView,
 };
 use fresco_pipeline::ids::RunId;
-use reqwest::{Body, Method};
+use reqwest::Method;
 use serde::Deserialize;
-use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::folder::is_free;
 use super::{Api, ApiError, Inputs};
 
-/// How often a batch is asked after while it goes on.
-const INTERVAL: Duration = Duration::from_secs(1);
-/// A question that is not answered is asked again so often in a row.
-const PATIENCE: u32 = 5;
-/// A file is sent in pieces of this length.
-const PIECE: usize = 256 * 1024;
 /// The name of the results in their folder.
 pub const RESULTS: &str = "results.jsonl";
 
@@ -81,6 +73,7 @@ impl Api {
             input: run.input,
             vars: run.vars,
             env: run.env,
+            parallel: run.parallel,
             media: run.media,
             ..BatchBody::default()
         })
@@ -95,8 +88,7 @@ impl Api {
             .post("/uploads", &UploadBody { kind: UploadKind::Rows, bytes }, None)
             .await
             .map_err(RowsUploadError::Api)?;
-        // One that grows meanwhile is not sent beyond what was said.
-        self.put(&upload, bytes, pieces(file.take(bytes))).await?;
+        self.put(&upload, bytes, file).await?;
         Ok(upload.id)
     }
 
@@ -129,25 +121,6 @@ impl Api {
     /// Stops a batch.
     pub async fn stop_batch(&self, batch: &RunId) -> Result<BatchView, ApiError> {
         self.json(Method::DELETE, &format!("/batches/{batch}"), None, None).await
-    }
-
-    /// Waits until something has changed about a batch since it was `seen`, and gives it as it then is. What it says at once
-    /// where it was not seen yet.
-    pub async fn watch_batch(&self, batch: &RunId, seen: Option<&BatchView>) -> Result<BatchView, ApiError> {
-        let mut failures = 0;
-        loop {
-            if seen.is_some() || failures > 0 {
-                tokio::time::sleep(INTERVAL).await;
-            }
-            match self.batch(batch).await {
-                Ok(view) if seen.is_none_or(|seen| has_changed(seen, &view)) => return Ok(view),
-                Ok(_) => failures = 0,
-                // The batch does not depend on being watched.
-                Err(ApiError::Unreachable { .. }) if failures < PATIENCE => failures += 1,
-                Err(ApiError::Problem(problem)) if problem.status == 503 && failures < PATIENCE => failures += 1,
-                Err(error) => return Err(error),
-            }
-        }
     }
 
     /// The manifest of a batch that has ended.
@@ -184,20 +157,17 @@ impl Api {
     }
 }
 
-/// Whether a batch's results may be written to the folder: it is not there, empty, or holds a batch's that `is_own`.
+/// Whether a batch's results may be written to the folder: it is free, or holds a batch's that `is_own`.
 pub fn check_batch_folder(folder: &Path, is_own: impl Fn(&str) -> bool) -> Result<(), ResultsError> {
     #[derive(Deserialize)]
     struct Held {
         batch_id: String,
     }
     let refused = |why: String| Err(ResultsError::Folder { folder: folder.to_owned(), why });
-    let first = match fs::read_dir(folder).map(|mut entries| entries.next().transpose()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Ok(Ok(first)) => first,
-        Ok(Err(error)) | Err(error) => return refused(format!("cannot be read: {error}")),
-    };
-    if first.is_none() {
-        return Ok(());
+    match is_free(folder) {
+        Ok(true) => return Ok(()),
+        Ok(false) => {}
+        Err(error) => return refused(format!("cannot be read: {error}")),
     }
     let held = fs::read(folder.join(MANIFEST)).ok();
     match held.and_then(|bytes| serde_json::from_slice::<Held>(&bytes).ok()) {
@@ -205,21 +175,6 @@ pub fn check_batch_folder(folder: &Path, is_own: impl Fn(&str) -> bool) -> Resul
         Some(held) => refused(format!("holds the results of batch {}", held.batch_id)),
         None => refused("is not empty, and holds no manifest.json of this batch".to_owned()),
     }
-}
-
-/// Times and rates are others at every look.
-fn has_changed(seen: &BatchView, now: &BatchView) -> bool {
-    let what = |view: &BatchView| (view.status, view.stopping, view.counts, view.plan.is_some());
-    what(seen) != what(now)
-}
-
-/// A file as a body, a piece in memory at a time.
-fn pieces(file: impl AsyncRead + Send + Unpin + 'static) -> Body {
-    Body::wrap_stream(futures::stream::try_unfold(file, async |mut file| {
-        let mut piece = BytesMut::with_capacity(PIECE);
-        let read = file.read_buf(&mut piece).await?;
-        Ok::<_, io::Error>((read > 0).then(|| (piece.freeze(), file)))
-    }))
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> ResultsError {
@@ -239,6 +194,8 @@ mod tests {
         assert_eq!(check(), Ok(()));
         fs::create_dir(&folder).unwrap();
         assert_eq!(check(), Ok(()));
+        fs::write(folder.join("manifest.part"), "{\"batch").unwrap();
+        assert_eq!(check(), Ok(()), "a bringing was cut short at once");
         fs::write(folder.join("note.txt"), "x").unwrap();
         assert!(check().unwrap_err().contains("is not empty"));
         fs::write(folder.join(MANIFEST), "{\"run_id\":\"batch-01\"}").unwrap();

@@ -28,6 +28,9 @@ pub enum ApiError {
         "the request was not authorised ({0}): check the AWS credentials and that they may execute-api:Invoke, or the bearer token in FRESCO_TOKEN"
     )]
     Unauthorised(u16),
+    /// What stands before the API has no answer of it for the moment.
+    #[error("the API answered {0}: it is busy, or not there for a moment; ask again")]
+    Busy(u16),
     /// The answer is none that this version knows.
     #[error("{0}")]
     Unexpected(String),
@@ -42,7 +45,17 @@ impl ApiError {
             ApiError::Gone => "Output.Missing",
             ApiError::Unreachable { .. } => "Api.Unreachable",
             ApiError::Unauthorised(_) => "Api.Unauthorised",
+            ApiError::Busy(_) => "Api.Busy",
             ApiError::Unexpected(_) => "Api.Unexpected",
+        }
+    }
+
+    /// Whether the same question may well be answered in a moment.
+    pub(super) fn is_passing(&self) -> bool {
+        match self {
+            ApiError::Unreachable { .. } | ApiError::Busy(_) => true,
+            ApiError::Problem(problem) => is_busy(problem.status),
+            _ => false,
         }
     }
 
@@ -71,15 +84,22 @@ impl ApiError {
                     path: problem.path,
                     message: problem.message,
                     advice: problem.advice,
+                    lacks: None,
                 });
                 ApiError::Document(Problems(problems.collect()))
             }
             Ok(problem) => ApiError::Problem(Box::new(problem)),
             // API Gateway's own words are not worth more than the status.
             Err(_) if matches!(status, 401 | 403) => ApiError::Unauthorised(status),
+            Err(_) if is_busy(status) => ApiError::Busy(status),
             Err(_) => ApiError::Unexpected(format!("the API answered {status}")),
         }
     }
+}
+
+/// Too many requests, or nobody behind the gateway who answers in time.
+fn is_busy(status: u16) -> bool {
+    matches!(status, 429 | 502..=504)
 }
 
 #[cfg(test)]
@@ -92,10 +112,25 @@ mod tests {
         assert_eq!(ApiError::of(404, problem.as_bytes()).code(), "run_not_found");
         assert_eq!(ApiError::of(404, problem.as_bytes()).to_string(), "d. a.");
         assert_eq!(ApiError::of(403, br#"{"message": "Forbidden"}"#).code(), "Api.Unauthorised");
-        assert_eq!(ApiError::of(502, b"<html>").code(), "Api.Unexpected");
+        assert_eq!(ApiError::of(502, b"<html>").code(), "Api.Busy");
+        assert_eq!(ApiError::of(500, b"<html>").code(), "Api.Unexpected");
         let document = r#"{"type": "t", "title": "T", "status": 422, "code": "document_invalid", "detail": "d", "advice": "a",
             "problems": [{"line": 3, "column": 7, "code": "unknown_key", "path": "p", "message": "m", "advice": "a"}]}"#;
         let ApiError::Document(problems) = ApiError::of(422, document.as_bytes()) else { panic!("problems") };
         assert_eq!((problems.0[0].place.line, problems.0[0].place.column), (3, 7));
+    }
+    #[test]
+    fn what_passes_is_told_from_what_stays() {
+        let own = |status: u16| {
+            format!(r#"{{"type": "t", "title": "T", "status": {status}, "code": "c", "detail": "d", "advice": "a."}}"#)
+        };
+        for (status, passes) in
+            [(429, true), (502, true), (503, true), (504, true), (400, false), (404, false), (500, false)]
+        {
+            assert_eq!(ApiError::of(status, br#"{"message": "..."}"#).is_passing(), passes, "{status} of the gateway");
+            assert_eq!(ApiError::of(status, own(status).as_bytes()).is_passing(), passes, "{status} of the API");
+        }
+        assert!(ApiError::Unreachable { place: "p".to_owned(), why: "w".to_owned() }.is_passing());
+        assert!(!ApiError::Gone.is_passing() && !ApiError::Unauthorised(403).is_passing());
     }
 }

@@ -35,19 +35,16 @@ pub enum FolderError {
     },
 }
 
-/// Whether a run's outputs may be brought into the folder: it is not there, empty, or holds that run's already.
+/// Whether a run's outputs may be brought into the folder: it is free, or holds that run's already.
 pub fn check_folder(folder: &Path, run: &RunId) -> Result<(), FolderError> {
     #[derive(Deserialize)]
     struct Held {
         run_id: RunId,
     }
-    let first = match fs::read_dir(folder).map(|mut entries| entries.next().transpose()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Ok(Ok(first)) => first,
-        Ok(Err(error)) | Err(error) => return Err(FolderError::Unreadable { folder: folder.to_owned(), error }),
-    };
-    if first.is_none() {
-        return Ok(());
+    match is_free(folder) {
+        Ok(true) => return Ok(()),
+        Ok(false) => {}
+        Err(error) => return Err(FolderError::Unreadable { folder: folder.to_owned(), error }),
     }
     let held = fs::read(folder.join(MANIFEST)).ok();
     match held.and_then(|bytes| serde_json::from_slice::<Held>(&bytes).ok()) {
@@ -55,6 +52,23 @@ pub fn check_folder(folder: &Path, run: &RunId) -> Result<(), FolderError> {
         Some(held) => Err(FolderError::OtherRun { folder: folder.to_owned(), found: held.run_id }),
         None => Err(FolderError::NotEmpty { folder: folder.to_owned() }),
     }
+}
+
+/// Whether the folder is not there, or empty. What a bringing leaves that was cut short before its manifest was there is
+/// nobody's: it is written over.
+pub(super) fn is_free(folder: &Path) -> io::Result<bool> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        entries => entries?,
+    };
+    let left = Path::new(MANIFEST).with_extension("part");
+    for entry in entries {
+        let entry = entry?;
+        if Path::new(&entry.file_name()) != left || !entry.file_type()?.is_file() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -70,6 +84,8 @@ mod tests {
         assert_eq!(check(), Ok(()));
         fs::create_dir(&folder).unwrap();
         assert_eq!(check(), Ok(()));
+        fs::write(folder.join("manifest.part"), "{\"run").unwrap();
+        assert_eq!(check(), Ok(()), "a bringing was cut short at once");
         fs::write(folder.join("note.txt"), "x").unwrap();
         assert!(check().unwrap_err().contains("is not empty"));
         for (manifest, word) in [

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Read;
+use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -109,7 +109,7 @@ impl Api {
     async fn upload(&self, kind: UploadKind, bytes: Bytes) -> Result<String, ApiError> {
         let body = UploadBody { kind, bytes: bytes.len() as u64 };
         let upload: UploadView = self.post("/uploads", &body, None).await?;
-        self.put(&upload, body.bytes, bytes).await?;
+        self.put(&upload, body.bytes, Cursor::new(bytes)).await?;
         Ok(upload.id)
     }
 }

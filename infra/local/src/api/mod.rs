@@ -7,6 +7,7 @@ mod folder;
 mod inputs;
 mod save;
 mod sign;
+mod transfer;
 mod watch;
 
 use std::time::Duration;
@@ -16,8 +17,7 @@ use bytes::Bytes;
 use fresco_engine::wire::{RunAccepted, RunBody, RunPage, RunView, SchedulePage, StopView};
 use fresco_engine::{Manifest, Preview, RunRequest};
 use fresco_pipeline::ids::RunId;
-use reqwest::header::CONTENT_LENGTH;
-use reqwest::{Body, Method, Response, StatusCode};
+use reqwest::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -26,7 +26,7 @@ pub use error::ApiError;
 pub use folder::{FolderError, check_folder};
 pub use inputs::{Inputs, gather};
 pub use save::{MissingFile, MissingReason, SaveError, Saved, SavedFile, save, save_in};
-pub use watch::Watch;
+pub use watch::{BatchNews, BatchWatch, Watch};
 
 use sign::Signer;
 
@@ -41,18 +41,31 @@ const MAX_INLINE: usize = 2 * 1024 * 1024;
 pub struct Api {
     base: String,
     http: reqwest::Client,
+    /// Its own: a client's timeout for reading goes on while it sends.
+    uploads: reqwest::Client,
+    /// A transfer of which nothing moves for so long is given up.
+    idle: Duration,
     signer: Signer,
 }
 
 impl Api {
     /// The API at this address, such as `https://….execute-api.eu-central-1.amazonaws.com`, with these credentials.
     pub fn new(config: &SdkConfig, base: &str) -> Result<Self, ApiError> {
+        Self::with_idle(config, base, transfer::IDLE)
+    }
+
+    /// The same with another patience for transfers that stand.
+    fn with_idle(config: &SdkConfig, base: &str, idle: Duration) -> Result<Self, ApiError> {
         // There may be a provider already, in tests.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().connect_timeout(CONNECT).no_proxy().build();
+        let client = || reqwest::Client::builder().connect_timeout(CONNECT).no_proxy();
+        let built =
+            |client: reqwest::ClientBuilder| client.build().map_err(|error| ApiError::unreachable(base, &error));
         Ok(Api {
             base: base.trim_end_matches('/').to_owned(),
-            http: http.map_err(|error| ApiError::unreachable(base, &error))?,
+            http: built(client().read_timeout(idle))?,
+            uploads: built(client())?,
+            idle,
             signer: Signer::new(config),
         })
     }
@@ -121,35 +134,6 @@ impl Api {
     /// The address of a run's page, for a browser.
     pub fn page(&self, view: &RunView) -> String {
         format!("{}{}", self.base, view.links.view.as_deref().unwrap_or_default())
-    }
-
-    /// What is behind a link that the API handed out. It needs no signature.
-    async fn fetch(&self, url: &str) -> Result<Response, ApiError> {
-        let answer = self.http.get(url).send().await.map_err(|error| ApiError::unreachable("the storage", &error))?;
-        match answer.status() {
-            StatusCode::OK => Ok(answer),
-            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => Err(ApiError::Gone),
-            status => Err(ApiError::unexpected(format!("the storage answered {status}"))),
-        }
-    }
-
-    /// Puts so many bytes where the API said.
-    async fn put(
-        &self,
-        upload: &fresco_engine::wire::UploadView,
-        bytes: u64,
-        body: impl Into<Body>,
-    ) -> Result<(), ApiError> {
-        // Said here: a body that is read from a file while it is sent has no length of its own.
-        let mut put = self.http.put(&upload.url).header(CONTENT_LENGTH, bytes).body(body);
-        for (name, value) in upload.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("content-length")) {
-            put = put.header(name, value);
-        }
-        let answer = put.send().await.map_err(|error| ApiError::unreachable("the storage", &error))?;
-        match answer.status().is_success() {
-            true => Ok(()),
-            false => Err(ApiError::unexpected(format!("the upload was answered with {}", answer.status()))),
-        }
     }
 
     async fn body_of(&self, request: &RunRequest, inputs: &Inputs) -> Result<RunBody, ApiError> {

@@ -2,6 +2,7 @@
 //! there; the batch does not depend on being watched.
 
 mod rows;
+mod words;
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use fresco_engine::wire::{BatchBody, BatchView, OnBadRow};
 use fresco_ledger::batch::BatchStatus;
 use fresco_ledger::clock::SystemClock;
 use fresco_ledger::traits::Clock;
-use fresco_local::api::{Api, ApiError, RESULTS, check_batch_folder};
+use fresco_local::api::{Api, ApiError, BatchNews, RESULTS, ResultsError, check_batch_folder};
 use fresco_local::view::batches;
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::money::Money;
@@ -235,25 +236,37 @@ async fn stop(output: &Output, place: &Place, simulator: &SimulatorArgs, id: &st
 /// Watches a batch to its end, and brings what it came to here. An interrupt ends the watching only.
 async fn watch(output: &Output, place: &Place, asked: &Asked, batch: &RunId, out: Option<&Path>) -> Result<(), Ended> {
     let view = tokio::select! {
-        view = follow(output, &asked.api, batch) => view?,
+        view = follow(output, place, &asked.api, batch) => view?,
         _ = tokio::signal::ctrl_c() => {
             let stays = asked.stays();
-            let text = || Some(detached(place, batch, stays));
+            let text = || Some(words::detached(place, batch, stays));
             output.result(text, &json!({"event": "detached", "batch_id": batch, "goes_on": stays}));
             return Err(Ended::Code(EXIT_INTERRUPTED));
         }
     };
-    bring(output, &asked.api, batch, out).await?;
+    // Asked for once, an interrupt ends nothing by itself any more.
+    tokio::select! {
+        brought = bring(output, place, &asked.api, batch, out) => brought?,
+        _ = tokio::signal::ctrl_c() => {
+            output.error("Output.NotSaved", &words::left(place, batch));
+            return Err(Ended::Code(EXIT_INTERRUPTED));
+        }
+    }
     if view.status == BatchStatus::Succeeded { Ok(()) } else { Err(Ended::Code(EXIT_RUN)) }
 }
 
-async fn follow(output: &Output, api: &Api, batch: &RunId) -> Result<BatchView, Ended> {
-    let mut seen: Option<BatchView> = None;
+async fn follow(output: &Output, place: &Place, api: &Api, batch: &RunId) -> Result<BatchView, Ended> {
+    let (mut watch, mut planned) = (api.watch_batch(batch), false);
     loop {
-        let view = api.watch_batch(batch, seen.as_ref()).await?;
-        if let Some(plan) = &view.plan
-            && seen.as_ref().is_none_or(|seen| seen.plan.is_none())
-        {
+        let view = match watch.next().await? {
+            BatchNews::Changed(view) => *view,
+            BatchNews::Still(still) => {
+                output.progress(&words::stands(place, batch, still));
+                continue;
+            }
+        };
+        if let Some(plan) = view.plan.as_ref().filter(|_| !planned) {
+            planned = true;
             let object = json!({"event": "batch_planned", "batch_id": batch, "plan": plan});
             output.result(|| Some(batches::plan(&view, plan)), &object);
         }
@@ -262,40 +275,18 @@ async fn follow(output: &Output, api: &Api, batch: &RunId) -> Result<BatchView, 
             return Ok(view);
         }
         output.progress(&batches::progress(&view, SystemClock.now()));
-        seen = Some(view);
     }
 }
 
-/// What is said to somebody who does not watch any longer.
-fn detached(place: &Place, batch: &RunId, stays: bool) -> String {
-    if !stays {
-        return format!(
-            "batch {batch} does not go on: its stack ends with this command. `cargo fresco up` keeps a stack running; start the \
-             batch again there, not under the same key; what was made is in the cache."
-        );
-    }
-    let mut rest = String::new();
-    if let Some(name) = &place.stack {
-        rest.push_str(&format!(" --stack {name}"));
-    }
-    if let Some(folder) = &place.state {
-        rest.push_str(&format!(" --state {}", folder.display()));
-    }
-    format!(
-        "batch {batch} goes on. Come back with `cargo fresco batch --watch {batch}{rest}`, or stop it with \
-         `cargo fresco batch --stop {batch}{rest}`."
-    )
-}
-
-async fn bring(output: &Output, api: &Api, batch: &RunId, out: Option<&Path>) -> Result<(), Ended> {
+async fn bring(output: &Output, place: &Place, api: &Api, batch: &RunId, out: Option<&Path>) -> Result<(), Ended> {
+    let missing = || {
+        output.error("Output.Missing", &words::gone(place, batch));
+        Ended::Code(EXIT_RUN)
+    };
     let results = api.batch_results(batch).await?;
     let manifest = match api.batch_manifest(&results).await {
         Ok(manifest) => manifest,
-        Err(ApiError::Gone) => {
-            let message = format!("the results of batch {batch} have expired; start it again");
-            output.error("Output.Missing", &message);
-            return Err(Ended::Code(EXIT_RUN));
-        }
+        Err(ApiError::Gone) => return Err(missing()),
         Err(error) => return Err(error.into()),
     };
     let folder = out.map_or_else(|| Path::new(OUT).join(batch.as_str()), Path::to_owned);
@@ -304,7 +295,12 @@ async fn bring(output: &Output, api: &Api, batch: &RunId, out: Option<&Path>) ->
         || Some(format!("\n{}", batches::ended(&manifest))),
         &json!({"event": "batch_manifest", "manifest": manifest}),
     );
-    saved.map_err(|error| fetch::not_saved(output, &error))?;
+    match saved {
+        Ok(()) => {}
+        // The manifest may be that of an earlier end.
+        Err(ResultsError::Fetch(ApiError::Gone)) => return Err(missing()),
+        Err(error) => return Err(fetch::not_saved(output, &error)),
+    }
     output.result(
         || Some(format!("Results: {}", folder.join(RESULTS).display())),
         &json!({"event": "saved", "folder": folder, "files": [MANIFEST, RESULTS], "missing": []}),
@@ -352,13 +348,5 @@ mod tests {
         ] {
             assert!(read(wrong).is_none(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn who_leaves_is_told_whether_it_goes_on() {
-        let batch = RunId::parse("run-00000001").unwrap();
-        let place = Place { json: false, stack: Some("media".to_owned()), state: None, port: None };
-        assert!(detached(&place, &batch, true).contains("`cargo fresco batch --watch run-00000001 --stack media`"));
-        assert!(detached(&place, &batch, false).contains("`cargo fresco up`"));
     }
 }

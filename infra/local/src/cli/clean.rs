@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 use fresco_engine::{Cleaned, Which};
-use fresco_local::keep::{Keeper, OldFolders, RunFolders};
+use fresco_local::keep::{Keeper, OldFolders, OutFolder};
 use fresco_local::view;
 use serde_json::json;
 
@@ -29,7 +29,7 @@ pub(super) struct CleanArgs {
     /// Only say what would go.
     #[arg(long)]
     dry_run: bool,
-    /// Remove the old run folders beneath this folder, too, such as `out`. What is no run's is left alone.
+    /// Remove the old folders of runs and batches beneath this folder, too, such as `out`. What is none of theirs is left alone.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -41,7 +41,7 @@ pub(super) async fn clean(output: &Output, place: &Place, args: CleanArgs) -> Re
     };
     let age = args.older_than.parse::<Age>().map_err(|error| wrong("bad_age", error.to_string()))?;
     // Listed first: a folder that cannot be read is said before anything is removed.
-    let folders = args.out.as_deref().map(RunFolders::beneath).transpose();
+    let folders = args.out.as_deref().map(OutFolder::beneath).transpose();
     let folders = folders.map_err(|error| wrong("bad_folder", error.to_string()))?;
     let kept = stack::kept(output, place).await?;
     let keeper = &kept.keeper;

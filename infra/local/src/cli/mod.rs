@@ -130,6 +130,15 @@ struct Place {
     port: Option<u16>,
 }
 
+impl Place {
+    /// What a further command has to say to mean the same stack, each word with a space before it.
+    fn words(&self) -> String {
+        let name = self.stack.as_ref().map(|name| format!(" --stack {name}"));
+        let state = self.state.as_ref().map(|folder| format!(" --state {}", folder.display()));
+        name.into_iter().chain(state).collect()
+    }
+}
+
 #[derive(Debug, Args)]
 struct RunArgs {
     #[command(flatten)]
@@ -239,7 +248,10 @@ pub(crate) async fn main() -> ExitCode {
         Err(Ended::Api(error)) => {
             output.error(error.code(), &error.to_string());
             ExitCode::from(match *error {
-                ApiError::Unreachable { .. } | ApiError::Unauthorised(_) | ApiError::Unexpected(_) => EXIT_STACK,
+                ApiError::Unreachable { .. }
+                | ApiError::Unauthorised(_)
+                | ApiError::Busy(_)
+                | ApiError::Unexpected(_) => EXIT_STACK,
                 _ => EXIT_RUN,
             })
         }

@@ -1,5 +1,6 @@
 //! `fresco run`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use fresco_engine::wire::Happened;
@@ -28,19 +29,40 @@ pub(super) async fn run(output: &Output, place: &Place, args: RunArgs) -> Result
     let status = tokio::select! {
         status = watch(output, api, &run) => status?,
         _ = tokio::signal::ctrl_c() => {
-            let stopped = api.stop(&run).await?;
-            output.error("Run.Stopped", &lines::stopped(&stopped));
-            // Its record is closed in a moment; who is in a hurry interrupts once more.
+            // Who is in a hurry interrupts once more.
             tokio::select! {
-                _ = tokio::time::timeout(CLOSED_WITHIN, closed(api, &run)) => {}
+                stopped = stop(output, api, &run) => stopped?,
                 _ = tokio::signal::ctrl_c() => {}
             }
             return Err(Ended::Code(EXIT_INTERRUPTED));
         }
     };
-    let view = api.run(&run).await?;
+    // Asked for once, an interrupt ends nothing by itself any more.
+    tokio::select! {
+        brought = bring(output, api, &run, &args.out) => brought?,
+        _ = tokio::signal::ctrl_c() => {
+            let message = left(place, &run, &args.out);
+            output.error("Output.NotSaved", &message);
+            return Err(Ended::Code(EXIT_INTERRUPTED));
+        }
+    }
+    if status == RunStatus::Succeeded { Ok(()) } else { Err(Ended::Code(EXIT_RUN)) }
+}
+
+/// Stops the run, and waits a moment for its record to be closed.
+async fn stop(output: &Output, api: &Api, run: &RunId) -> Result<(), Ended> {
+    let stopped = api.stop(run).await?;
+    output.error("Run.Stopped", &lines::stopped(&stopped));
+    // What it came to is said already, whatever becomes of the waiting.
+    let _ = tokio::time::timeout(CLOSED_WITHIN, closed(api, run)).await;
+    Ok(())
+}
+
+/// Brings what the run came to.
+async fn bring(output: &Output, api: &Api, run: &RunId, out: &Path) -> Result<(), Ended> {
+    let view = api.run(run).await?;
     let manifest = api.manifest(&view).await?;
-    let saved = save(api, &view, &manifest, &args.out).await;
+    let saved = save(api, &view, &manifest, out).await;
     output.result(
         || Some(format!("\n{}", table::of_run(&manifest))),
         &json!({"event": "manifest", "manifest": manifest}),
@@ -57,8 +79,17 @@ pub(super) async fn run(output: &Output, place: &Place, args: RunArgs) -> Result
         || Some(format!("Outputs and contact sheet: {}/index.html", saved.folder.display())),
         &fetch::object(&saved),
     );
-    fetch::complete(output, &saved)?;
-    if status == RunStatus::Succeeded { Ok(()) } else { Err(Ended::Code(EXIT_RUN)) }
+    fetch::complete(output, &saved)
+}
+
+/// What is said to somebody who interrupts while outputs are brought.
+fn left(place: &Place, run: &RunId, out: &Path) -> String {
+    let (folder, rest) = (out.join(run.as_str()), place.words());
+    format!(
+        "interrupted: run {run} has ended, and its outputs are in the stack; `cargo fresco fetch {run} --to {}{rest}` brings \
+         them",
+        folder.display()
+    )
 }
 
 /// Waits for the run's end, without a word: it was said how it ends.
@@ -80,5 +111,17 @@ async fn watch(output: &Output, api: &Api, run: &RunId) -> Result<RunStatus, End
                 return Ok(status);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_interrupts_the_bringing_is_told_how_to_go_on() {
+        let place = Place { json: false, stack: Some("media".to_owned()), state: None, port: None };
+        let said = left(&place, &RunId::parse("run-00000001").unwrap(), Path::new("out"));
+        assert!(said.contains("`cargo fresco fetch run-00000001 --to out/run-00000001 --stack media`"), "{said}");
     }
 }

@@ -16,7 +16,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 
 pub use inventory::{AGE_EDGES, AGES, Expiry, Inventory, Kind, KindUsage, Limit};
-pub use old::{FolderLeft, OldFolders, OutError, RunFolders};
+pub use old::{FolderLeft, OldFolders, OutError, OutFolder};
 
 /// A stack's table, bucket and sweep.
 pub struct Keeper {

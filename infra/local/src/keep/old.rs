@@ -1,5 +1,5 @@
-//! Old run folders beneath an `out/` folder. A folder goes only if it is surely one that `run` or `fetch` made and holds
-//! nothing else; whatever is in doubt stays.
+//! Old folders of runs and batches beneath an `out/` folder. A folder goes only if it is surely one that `run`, `fetch` or
+//! `batch` made and holds nothing else; whatever is in doubt stays.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
@@ -9,8 +9,11 @@ use std::time::SystemTime;
 
 use fresco_engine::Manifest;
 use fresco_engine::names::{self, MANIFEST, SHEET};
+use fresco_engine::wire::BatchManifest;
 use fresco_pipeline::ids::RunId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::api::RESULTS;
 
 /// No manifest is longer; what is has come from elsewhere.
 const MAX_MANIFEST: u64 = 64 << 20;
@@ -25,24 +28,24 @@ pub struct OutError {
     error: io::Error,
 }
 
-/// What became of the run folders beneath a folder.
+/// What became of the folders of runs and batches beneath a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct OldFolders {
-    /// Run folders that are gone, or would be.
+    /// Those that are gone, or would be.
     pub removed: u64,
     /// Bytes that this freed, or would.
     pub bytes: u64,
-    /// Run folders that are younger.
+    /// Those that are younger.
     pub young: u64,
-    /// Old run folders that hold something else, too: they stay as they are.
+    /// Old ones that hold something else, too: they stay as they are.
     pub mixed: u64,
-    /// Whatever else there is: no run folders, so not looked at further.
+    /// Whatever else there is: no run's and no batch's, so not looked at further.
     pub others: u64,
-    /// Run folders that could not be removed, or not in whole.
+    /// Those that could not be removed, or not in whole.
     pub failed: Vec<FolderLeft>,
 }
 
-/// A run folder that could not be removed.
+/// A folder that could not be removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FolderLeft {
     /// The folder.
@@ -53,11 +56,11 @@ pub struct FolderLeft {
 
 /// What there is directly beneath a folder.
 #[derive(Debug)]
-pub struct RunFolders(Vec<PathBuf>);
+pub struct OutFolder(Vec<PathBuf>);
 
 /// What something beneath an `out/` folder is.
 enum Child {
-    /// A run's folder that is old, its files apart from the manifest, and the length of them all.
+    /// A run's or a batch's folder that is old, its files apart from the manifest, and the length of them all.
     Old {
         files: Vec<PathBuf>,
         bytes: u64,
@@ -67,7 +70,7 @@ enum Child {
     Other,
 }
 
-impl RunFolders {
+impl OutFolder {
     /// Lists the folder. Nothing is removed yet.
     pub fn beneath(folder: &Path) -> Result<Self, OutError> {
         let entries = fs::read_dir(folder).and_then(|entries| {
@@ -111,24 +114,38 @@ fn look_at(path: &Path, before: SystemTime) -> Child {
         Err(_) => return Child::Other,
     }
     // A manifest of another version says nothing of what the folder may hold.
-    let Ok(read) = serde_json::from_slice::<Manifest>(&manifest.text) else { return Child::Mixed };
-    let Ok(Some(files)) = own_files(path, &read) else { return Child::Mixed };
+    let Some(named) = named(&manifest) else { return Child::Mixed };
+    let Ok(Some(files)) = own_files(path, named) else { return Child::Mixed };
     let bytes = manifest.about.len() + files.iter().map(|(_, bytes)| bytes).sum::<u64>();
     Child::Old { files: files.into_iter().map(|(file, _)| file).collect(), bytes }
 }
 
 struct Found {
+    held: Held,
     text: Vec<u8>,
     about: Metadata,
 }
 
-/// The manifest of a folder that is named by its run.
-fn manifest_of(folder: &Path) -> Option<Found> {
-    #[derive(serde::Deserialize)]
-    struct Held {
-        run_id: RunId,
+/// Whose a manifest is.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Held {
+    Run { run_id: RunId },
+    Batch { batch_id: RunId },
+}
+
+impl Held {
+    fn id(&self) -> &RunId {
+        match self {
+            Held::Run { run_id } => run_id,
+            Held::Batch { batch_id } => batch_id,
+        }
     }
-    let run = RunId::parse(folder.file_name()?.to_str()?).ok()?;
+}
+
+/// The manifest of a folder that is named by its run or its batch.
+fn manifest_of(folder: &Path) -> Option<Found> {
+    let id = RunId::parse(folder.file_name()?.to_str()?).ok()?;
     // Neither the folder nor the manifest may be a link: what is elsewhere was not brought here.
     let manifest = folder.join(MANIFEST);
     if !fs::symlink_metadata(folder).ok()?.is_dir() {
@@ -140,14 +157,27 @@ fn manifest_of(folder: &Path) -> Option<Found> {
     }
     let text = fs::read(manifest).ok()?;
     let held: Held = serde_json::from_slice(&text).ok()?;
-    (held.run_id == run).then_some(Found { text, about })
+    (*held.id() == id).then_some(Found { held, text, about })
 }
 
-/// The files of a run's folder apart from its manifest, with their lengths; `None` where there is something that is not the
-/// run's.
-fn own_files(folder: &Path, manifest: &Manifest) -> io::Result<Option<Vec<(PathBuf, u64)>>> {
-    let named = names::of_run(manifest).into_iter().map(|named| named.name);
-    let mut own: BTreeSet<PathBuf> = named.chain([MANIFEST.to_owned(), SHEET.to_owned()]).map(PathBuf::from).collect();
+/// What is brought along with a manifest, by name; `None` where the manifest cannot be read.
+fn named(manifest: &Found) -> Option<Vec<String>> {
+    match manifest.held {
+        Held::Run { .. } => {
+            let read: Manifest = serde_json::from_slice(&manifest.text).ok()?;
+            let outputs = names::of_run(&read).into_iter().map(|named| named.name);
+            Some(outputs.chain([SHEET.to_owned()]).collect())
+        }
+        Held::Batch { .. } => {
+            serde_json::from_slice::<BatchManifest>(&manifest.text).ok()?;
+            Some(vec![RESULTS.to_owned()])
+        }
+    }
+}
+
+/// The files of a folder apart from its manifest, with their lengths; `None` where there is something that was not brought.
+fn own_files(folder: &Path, named: Vec<String>) -> io::Result<Option<Vec<(PathBuf, u64)>>> {
+    let mut own: BTreeSet<PathBuf> = named.into_iter().chain([MANIFEST.to_owned()]).map(PathBuf::from).collect();
     // What a bringing that was cut short has left.
     let parts: Vec<PathBuf> = own.iter().map(|name| name.with_extension("part")).collect();
     own.extend(parts);
@@ -220,7 +250,7 @@ mod tests {
     }
 
     fn removed(out: &Path, dry_run: bool) -> OldFolders {
-        RunFolders::beneath(out).unwrap().remove_old(now() - 3 * DAY, dry_run)
+        OutFolder::beneath(out).unwrap().remove_old(now() - 3 * DAY, dry_run)
     }
 
     #[test]
@@ -235,6 +265,40 @@ mod tests {
         assert_eq!(removed(out.path(), false), said);
         assert!(!old.exists() && young.join("hero.jpg").exists());
         assert_eq!(removed(out.path(), false), OldFolders { young: 1, ..OldFolders::default() });
+    }
+
+    /// A batch's folder with its results; its manifest is so old.
+    fn batch(out: &Path, name: &str, batch_id: &str, age: Duration) -> PathBuf {
+        let folder = out.join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let manifest = json!({"version": 1, "batch_id": batch_id, "name": "n", "status": "succeeded", "created_at": 0,
+            "ended_at": 1, "rows": 1, "by_status": {"done": 1}, "by_source": {"generated": 1}, "by_failure": {}, "spent": 0,
+            "saved": 0, "took_ms": null, "failure": null});
+        fs::write(folder.join(RESULTS), "{}\n").unwrap();
+        dated(&folder, &manifest.to_string(), age);
+        folder
+    }
+
+    #[test]
+    fn folders_of_batches_are_treated_as_those_of_runs() {
+        let out = tempfile::tempdir().unwrap();
+        let age = 90 * DAY;
+        let old = batch(out.path(), "batch-00000001", "batch-00000001", age);
+        fs::write(old.join("results.part"), "{").unwrap();
+        let young = batch(out.path(), "batch-00000002", "batch-00000002", DAY);
+        let mine = batch(out.path(), "batch-00000003", "batch-00000003", age);
+        fs::write(mine.join("results.xlsx"), "work").unwrap();
+        let later = batch(out.path(), "batch-00000004", "batch-00000004", age);
+        dated(&later, "{\"version\":99,\"batch_id\":\"batch-00000004\"}", age);
+        let other = batch(out.path(), "batch-00000005", "batch-00000006", age);
+        let bytes = fs::metadata(old.join(MANIFEST)).unwrap().len() + 3 + 1;
+        let said = OldFolders { removed: 1, bytes, young: 1, mixed: 2, others: 1, failed: vec![] };
+        assert_eq!(removed(out.path(), true), said);
+        assert_eq!(removed(out.path(), false), said);
+        assert!(!old.exists());
+        for kept in [young, mine, later, other] {
+            assert!(kept.join(RESULTS).exists(), "{}", kept.display());
+        }
     }
 
     #[test]
@@ -297,7 +361,7 @@ mod tests {
     #[test]
     fn a_folder_that_is_none_is_said() {
         let out = tempfile::tempdir().unwrap();
-        let error = RunFolders::beneath(&out.path().join("nowhere")).unwrap_err();
+        let error = OutFolder::beneath(&out.path().join("nowhere")).unwrap_err();
         assert!(error.to_string().contains("nowhere cannot be read"), "{error}");
     }
 }

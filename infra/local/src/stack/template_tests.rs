@@ -63,13 +63,15 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
             "PlanRole",
             &[
                 "dynamodb:BatchGetItem",
-                "dynamodb:BatchWriteItem",
                 "dynamodb:DeleteItem",
                 "events:PutEvents",
+                "lambda:InvokeFunction",
                 "s3:GetObject",
                 "s3:ListBucket",
                 "s3:PutObject",
                 "ssm:GetParameter",
+                "states:DescribeExecution",
+                "states:StopExecution",
             ],
         ),
         (
@@ -129,6 +131,7 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
                 "states:SendTaskFailure",
                 "states:SendTaskSuccess",
                 "states:StartExecution",
+                "states:StopExecution",
             ],
         ),
         (
@@ -151,6 +154,7 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
             "BatchRole",
             &[
                 "dynamodb:BatchGetItem",
+                "dynamodb:DeleteItem",
                 "events:PutEvents",
                 "s3:AbortMultipartUpload",
                 "s3:DeleteObject",
@@ -163,13 +167,14 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
             "ReportRole",
             &[
                 "dynamodb:BatchGetItem",
-                "dynamodb:BatchWriteItem",
                 "dynamodb:DeleteItem",
                 "events:PutEvents",
+                "lambda:InvokeFunction",
                 "s3:GetObject",
                 "s3:ListBucket",
                 "s3:PutObject",
                 "states:DescribeExecution",
+                "states:StopExecution",
             ],
         ),
     ];
@@ -223,10 +228,11 @@ fn a_binary_has_its_own_role_and_log_and_is_built() {
 }
 
 #[test]
-fn whoever_knows_the_collect_function_may_invoke_it_and_nobody_else_may() {
+fn whoever_knows_a_function_may_invoke_it_and_nobody_else_may() {
     let roles = of_type("AWS::IAM::Role");
     for (function, lines) in of_type("AWS::Serverless::Function") {
-        let knows = lines.iter().any(|line| line.contains("FRESCO_COLLECT_FUNCTION"));
+        let names = ["FRESCO_COLLECT_FUNCTION", "FRESCO_BATCH_FUNCTION"];
+        let knows = lines.iter().any(|line| names.iter().any(|name| line.contains(name)));
         let role = value(&lines, "Role").unwrap().trim_start_matches("!GetAtt ").trim_end_matches(".Arn");
         assert_eq!(knows, actions(&roles[role]).contains("lambda:InvokeFunction"), "{function}");
     }

@@ -36,7 +36,7 @@ pub fn plan(view: &BatchView, plan: &BatchPlan) -> String {
         "\n  at most {}, about {}: until {}",
         plan.price,
         long(takes),
-        moment(view.created_at.saturating_add(takes))
+        moment(view.began_at.saturating_add(takes))
     ));
     if let Some(enough) = plan.concurrency_for_an_hour {
         text.push_str(&format!("; under an hour with --max-concurrent-chunks {enough}"));
@@ -56,7 +56,7 @@ pub fn plan(view: &BatchView, plan: &BatchPlan) -> String {
 
 /// Why a row cannot be run.
 pub fn row_problem(problem: &RowProblem) -> String {
-    let RowProblem { row, column, code, message, advice } = problem;
+    let RowProblem { row, column, code, message, advice, .. } = problem;
     let column = if column.is_empty() { String::new() } else { format!(", column `{column}`") };
     format!("row {row}{column}: {code}: {}. {advice}", message.trim_end_matches('.'))
 }
@@ -67,7 +67,7 @@ pub fn progress(view: &BatchView, now: Millis) -> String {
         return format!("{}: the rows are read and priced", status_text(view.status));
     };
     let counts = &view.counts;
-    let decided = counts.done + counts.failed;
+    let decided = counts.done + counts.failed + counts.bad;
     let mut parts = vec![format!("{decided} of {}", rows(plan.rows))];
     if decided > 0 {
         parts.push(format!("{} a second", rate(view.rows_per_second)));
@@ -77,6 +77,9 @@ pub fn progress(view: &BatchView, now: Millis) -> String {
     }
     if counts.failed > 0 {
         parts.push(format!("{} failed", counts.failed));
+    }
+    if counts.bad > 0 {
+        parts.push(format!("{} left out", counts.bad));
     }
     parts.push(format!("{} spent", counts.spent));
     match (view.stopping, view.expected_end) {
@@ -229,6 +232,7 @@ mod tests {
     fn problem(row: u64, column: &str) -> RowProblem {
         RowProblem {
             row,
+            id: None,
             column: column.to_owned(),
             code: "wrong_type".to_owned(),
             message: "it is a list".to_owned(),
@@ -243,6 +247,7 @@ mod tests {
             status: BatchStatus::Running,
             stopping: false,
             created_at: NOW,
+            began_at: NOW,
             ended_at: None,
             plan: Some(BatchPlan {
                 tolerated: None,
@@ -265,6 +270,7 @@ mod tests {
                 chunks: 2,
                 done: 98,
                 failed: 2,
+                bad: 0,
                 hits: 10,
                 spent: Money::micros(264_000),
                 saved: Money::micros(30_000),
@@ -292,6 +298,9 @@ batch 20261125t075500-4f2a9c0b17 (one-image): 1000 rows in 20 chunks of 50, 2 si
   row 5: wrong_type: it is a list. Write a text.
   … and 3 more; each stands in the results";
         assert_eq!(text, expected);
+        let anew = BatchView { began_at: NOW + 3_600_000, ..view.clone() };
+        let text = plan(&anew, view.plan.as_ref().unwrap());
+        assert!(text.contains("until 2026-11-25 10:15 UTC"), "from when it was driven anew: {text}");
         let plain = BatchPlan { rows: 1, chunks: 1, chunk_size: 1, max_concurrent_chunks: 1, ..BatchPlan::default() };
         let text = plan(&view, &plain);
         assert!(text.contains("1 row in 1 chunk of 1, 1 side by side\n  at most $0.00"), "{text}");

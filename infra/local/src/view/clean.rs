@@ -62,11 +62,11 @@ fn rows(outcome: &Outcome) -> Vec<Vec<String>> {
     ];
     if let Some(OldFolders { removed: gone, bytes, young, mixed, others, failed }) = outcome.folders {
         rows.extend([
-            (removed("run folders"), *gone, size(*bytes)),
-            ("run folders kept: younger".to_owned(), *young, String::new()),
-            ("run folders kept: with other files in them".to_owned(), *mixed, String::new()),
-            ("run folders that could not be removed".to_owned(), failed.len() as u64, String::new()),
-            ("files and folders left alone: no run's".to_owned(), *others, String::new()),
+            (removed("folders of runs and batches"), *gone, size(*bytes)),
+            ("folders of runs and batches kept: younger".to_owned(), *young, String::new()),
+            ("folders of runs and batches kept: with other files in them".to_owned(), *mixed, String::new()),
+            ("folders of runs and batches that could not be removed".to_owned(), failed.len() as u64, String::new()),
+            ("files and folders left alone: none of theirs".to_owned(), *others, String::new()),
         ]);
     }
     let there = rows.into_iter().filter(|(_, number, _)| *number > 0);
@@ -141,11 +141,11 @@ mod tests {
         assert_eq!(
             said(&none, Some(&folders), false, false)[2..],
             [
-                "run folders removed 2 999 B",
-                "run folders kept: younger 1",
-                "run folders kept: with other files in them 1",
-                "run folders that could not be removed 1",
-                "files and folders left alone: no run's 3",
+                "folders of runs and batches removed 2 999 B",
+                "folders of runs and batches kept: younger 1",
+                "folders of runs and batches kept: with other files in them 1",
+                "folders of runs and batches that could not be removed 1",
+                "files and folders left alone: none of theirs 3",
                 "",
                 "0 B freed in the stack, 999 B here.",
             ]

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::plan::{given, problem_of};
 use super::wire::{RowFailure, RowOutput, RowResult, RowStatus};
-use super::{BatchRequest, ChunkFile, chunk_key, internal, part_key};
+use super::{BatchRequest, ChunkFile, chunk_key, internal, part_key, run_of};
 use crate::Engine;
 use crate::export::Exported;
 use crate::names;
@@ -27,8 +27,8 @@ use crate::platform::Platform;
 use crate::report::Manifest;
 use crate::transact::failure;
 
-/// How many rows of a chunk fetch what they name side by side.
-const FETCHED_AT_ONCE: usize = 8;
+/// How many rows of a chunk fetch what they name side by side: each may hold a large picture twice.
+const FETCHED_AT_ONCE: usize = 4;
 
 impl<P: Platform> Engine<P> {
     /// The plan of a chunk's run: its rows side by side.
@@ -44,18 +44,17 @@ impl<P: Platform> Engine<P> {
         let rows = std::mem::take(&mut file.rows);
         let planned: Vec<_> = rows.iter().map(|row| self.row_plan(&request, &document, row, &fetcher, until)).collect();
         let planned: Vec<_> = futures::stream::iter(planned).buffered(FETCHED_AT_ONCE).try_collect().await?;
-        let (mut plans, bad_before) = (Vec::with_capacity(rows.len()), file.bad.len());
-        for (row, plan) in rows.into_iter().zip(planned) {
+        let (mut plans, mut unread) = (Vec::with_capacity(rows.len()), Vec::new());
+        for (row, plan) in rows.iter().zip(planned) {
             match plan {
-                Ok(plan) => {
-                    plans.push((row.number, plan));
-                    file.rows.push(row);
-                }
-                Err(problem) => file.bad.push(problem),
+                Ok(plan) => plans.push((row.number, plan)),
+                Err(problem) => unread.push(problem),
             }
         }
-        // What a row names may be no picture: it is left out, and its end has to know.
-        if file.bad.len() > bad_before {
+        file.rows = rows;
+        // What a row names may be no picture, or not be there: it is left out this time, and the chunk's end has to know.
+        if file.unread != unread {
+            file.unread = unread;
             let json = serde_json::to_vec(&file).map_err(internal)?;
             let key = chunk_key(&chunk.batch, chunk.number);
             self.platform.objects().put(&key, Bytes::from(json), "application/json").await.map_err(failure)?;
@@ -81,7 +80,7 @@ impl<P: Platform> Engine<P> {
             }
         }
         let checked = document.check(&given);
-        Ok(checked.map(|checked| compile(&checked)).map_err(|problems| problem_of(row.number, problems)))
+        Ok(checked.map(|checked| compile(&checked)).map_err(|problems| problem_of(row, problems)))
     }
 
     /// The record of a chunk's run, with what it may spend; written where it is not there.
@@ -152,18 +151,23 @@ impl<P: Platform> Engine<P> {
     ) -> Result<(), Failure> {
         let file = self.chunk_file(&chunk.batch, chunk.number).await?;
         let mut results = results_of(&file.rows, steps, why.as_ref());
+        for problem in &file.unread {
+            if let Some(result) = results.iter_mut().find(|result| result.row == problem.row) {
+                *result = RowResult { status: RowStatus::Failed, ..left_out(problem) };
+            }
+        }
         results.extend(file.bad.iter().map(left_out));
         results.sort_by_key(|result| result.row);
+        let mut saved = saved_of(steps);
+        if record.id != run_of(&chunk.batch, chunk.number, 0)? {
+            let before = self.results_of_chunk(&chunk.batch, chunk.number).await?;
+            carry_over(&before, &mut results, &mut saved);
+        }
         let lines = lines_of(&results)?;
         let key = part_key(&chunk.batch, chunk.number);
         self.platform.objects().put(&key, Bytes::from(lines), "application/jsonl").await.map_err(failure)?;
-        let saved = steps.iter().filter(|step| matches!(step.source, Some(Source::Hit | Source::Joined)));
-        let counts = BatchCounts {
-            chunks: 1,
-            spent: record.settled,
-            saved: saved.filter_map(|step| Some(step.pinned.as_ref()?.cost)).sum(),
-            ..counts_of(&results)
-        };
+        let counts =
+            BatchCounts { chunks: 1, spent: record.settled, saved: saved.into_values().sum(), ..counts_of(&results) };
         // What is held still may be spent: it is not given back.
         let unspent = record.granted.map(|_| record.remaining);
         let end = ChunkEnd {
@@ -176,20 +180,24 @@ impl<P: Platform> Engine<P> {
             unspent,
         };
         let now = self.platform.clock().now();
-        self.platform.ledger().close_chunk(&end, now).await.map_err(failure)?;
-        self.bear(&chunk.batch).await
+        self.platform.ledger().close_chunk(&end, now).await.map_err(failure).map(drop)
     }
 
-    /// Stops a batch of which more rows have failed than it tolerates.
-    async fn bear(&self, batch: &RunId) -> Result<(), Failure> {
-        let record = self.batch_row(batch).await?;
-        let Some(tolerated) = record.plan.and_then(|plan| plan.tolerated) else { return Ok(()) };
-        if !record.stop && record.counts.failed > tolerated {
+    /// Stops a batch of which more rows have failed than it tolerates; ends one that is stopped behind its last chunk.
+    pub(crate) async fn bear(&self, batch: &RunId) -> Result<(), Failure> {
+        let record = match self.batch_row(batch).await {
+            // It is gone, as its chunks' runs soon will be.
+            Err(cause) if cause.name == ErrorName::RunNotFound => return Ok(()),
+            record => record?,
+        };
+        let tolerated = record.plan.and_then(|plan| plan.tolerated);
+        let stop = tolerated.is_some_and(|tolerated| record.counts.failed > tolerated);
+        if stop && !record.stop {
             tracing::warn!(batch.id = %batch, failed = record.counts.failed, "more rows failed than the batch tolerates");
             // No chunk is begun any more; those that run end by themselves.
             self.platform.ledger().stop_batch(batch).await.map_err(failure)?;
         }
-        Ok(())
+        if stop || record.stop { self.end_stopped(batch).await } else { Ok(()) }
     }
 
     pub(super) async fn chunk_file(&self, batch: &RunId, chunk: u32) -> Result<ChunkFile, Failure> {
@@ -199,12 +207,40 @@ impl<P: Platform> Engine<P> {
     }
 }
 
+/// What the results that a row did not pay for cost when they were made, by the row's number.
+fn saved_of(steps: &[StepRow]) -> BTreeMap<u64, Money> {
+    let mut saved = BTreeMap::new();
+    for step in steps.iter().filter(|step| matches!(step.source, Some(Source::Hit | Source::Joined))) {
+        if let (Some((row, _)), Some(ready)) = (row_and_name(&step.plan.name), &step.pinned) {
+            *saved.entry(row).or_insert(Money::ZERO) += ready.cost;
+        }
+    }
+    saved
+}
+
+/// A batch that is driven anew finds in the cache what it has paid for itself: that was paid, and is nothing that was saved.
+fn carry_over(before: &[RowResult], results: &mut [RowResult], saved: &mut BTreeMap<u64, Money>) {
+    let before: BTreeMap<u64, &RowResult> = before.iter().map(|result| (result.row, result)).collect();
+    for result in results {
+        let Some(before) = before.get(&result.row) else { continue };
+        if before.status == RowStatus::Done && result.source == Some(Source::Hit) {
+            result.source = before.source;
+            result.took_ms = before.took_ms;
+        }
+        result.cost += before.cost;
+        if let Some(saved) = saved.get_mut(&result.row) {
+            *saved = (*saved - Money::micros(before.cost)).max(Money::ZERO);
+        }
+    }
+}
+
 /// How many rows there are of each kind.
 pub(super) fn counts_of(results: &[RowResult]) -> BatchCounts {
     let count = |is: fn(&RowResult) -> bool| results.iter().filter(|result| is(result)).count() as u64;
     let done = count(|result| result.status == RowStatus::Done);
+    let bad = count(|result| result.status == RowStatus::Bad);
     let hits = count(|result| result.status == RowStatus::Done && result.source != Some(Source::Generated));
-    BatchCounts { done, failed: results.len() as u64 - done, hits, ..BatchCounts::default() }
+    BatchCounts { done, failed: results.len() as u64 - done - bad, bad, hits, ..BatchCounts::default() }
 }
 
 /// A line of JSON for each.
@@ -220,7 +256,7 @@ pub(super) fn lines_of(results: &[RowResult]) -> Result<Vec<u8>, Failure> {
 /// A row that was left out.
 pub(super) fn left_out(problem: &RowProblem) -> RowResult {
     let failure = RowFailure { name: problem.code.clone(), message: problem.message.clone() };
-    RowResult { failure: Some(failure), ..of_row(problem.row, None, RowStatus::Bad) }
+    RowResult { failure: Some(failure), ..of_row(problem.row, problem.id.clone(), RowStatus::Bad) }
 }
 
 pub(super) fn of_row(row: u64, id: Option<String>, status: RowStatus) -> RowResult {
@@ -289,6 +325,29 @@ fn outputs_of(name: &str, step: &StepRow) -> Vec<RowOutput> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_batch_paid_for_itself_was_not_saved() {
+        let row =
+            |row, status, source, cost| RowResult { source, cost, took_ms: Some(cost), ..of_row(row, None, status) };
+        let before = [
+            row(1, RowStatus::Done, Some(Source::Generated), 30),
+            row(2, RowStatus::Done, Some(Source::Hit), 0),
+            row(3, RowStatus::Failed, Some(Source::Generated), 30),
+        ];
+        let mut results = [
+            row(1, RowStatus::Done, Some(Source::Hit), 0),
+            row(2, RowStatus::Done, Some(Source::Hit), 0),
+            row(3, RowStatus::Done, Some(Source::Generated), 7),
+            row(4, RowStatus::Done, Some(Source::Hit), 0),
+        ];
+        let mut saved = [(1, 30), (2, 30), (3, 30), (4, 30)].map(|(row, cost)| (row, Money::micros(cost))).into();
+        carry_over(&before, &mut results, &mut saved);
+        let costs = results.iter().map(|result| (result.source, result.cost)).collect::<Vec<_>>();
+        let (paid, hit) = (Some(Source::Generated), Some(Source::Hit));
+        assert_eq!(costs, [(paid, 30), (hit, 0), (paid, 37), (hit, 0)]);
+        assert_eq!(saved.into_values().map(Money::as_micros).collect::<Vec<_>>(), [0, 30, 0, 30]);
+    }
 
     #[test]
     fn files_are_in_the_order_of_rows_and_have_plain_names() {

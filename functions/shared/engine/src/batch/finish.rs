@@ -86,9 +86,13 @@ impl<P: Platform> Engine<P> {
         if record.status.is_final() {
             return Ok(record.status);
         }
+        // Its execution may have ended under its chunks.
+        let left = cause.clone().unwrap_or_else(|| Failure::new(ErrorName::RunStopped, "the batch ended"));
+        self.close_open_chunks(&record, record.generation, &left).await?;
+        let record = self.batch_row(&record.id).await?;
         let batch = &record.id;
         let chunks = record.plan.as_ref().map_or(0, |plan| plan.chunks);
-        let totals = self.put_together(batch, chunks).await?;
+        let Some(totals) = self.put_together(&record, chunks).await? else { return Ok(record.status) };
         let status = status_of(&record, &totals);
         let cause = match status {
             BatchStatus::Succeeded => None,
@@ -117,13 +121,10 @@ impl<P: Platform> Engine<P> {
             manifest: key,
         };
         let detail = serde_json::to_string(&finished).map_err(super::internal)?;
-        let announced = self.platform.announcements().announce(BATCH_FINISHED, &detail).await;
-        self.platform
-            .ledger()
-            .close_batch(batch, record.generation, status, cause.as_ref(), now)
-            .await
-            .map_err(failure)?;
-        announced.map_err(failure)?;
+        // Before it is closed, so that it is told at least once: where it cannot be told, all of this is tried again.
+        self.platform.announcements().announce(BATCH_FINISHED, &detail).await.map_err(failure)?;
+        let ledger = self.platform.ledger();
+        ledger.close_batch(batch, record.generation, status, cause.as_ref(), now).await.map_err(failure)?;
         Ok(status)
     }
 
@@ -132,9 +133,11 @@ impl<P: Platform> Engine<P> {
         record.stop.then(|| Failure::new(ErrorName::RunStopped, message))
     }
 
-    /// Writes the results of every chunk one behind the other.
-    async fn put_together(&self, batch: &RunId, chunks: u32) -> Result<Totals, Failure> {
-        let objects = self.platform.objects();
+    /// Writes the results of every chunk one behind the other. `None`: the batch was driven anew meanwhile.
+    async fn put_together(&self, record: &BatchRow, chunks: u32) -> Result<Option<Totals>, Failure> {
+        let (objects, batch) = (self.platform.objects(), &record.id);
+        // Of an earlier generation, or of a call that did not come to the end: an upload replaces nothing.
+        objects.remove(&[results_key(batch)]).await.map_err(failure)?;
         let mut upload = objects.upload(&results_key(batch), "application/jsonl").await.map_err(failure)?;
         let mut totals = Totals::default();
         let mut parts = futures::stream::iter((0..chunks).map(|chunk| self.part(batch, chunk))).buffered(READ_AT_ONCE);
@@ -143,9 +146,12 @@ impl<P: Platform> Engine<P> {
             upload.write(part).await.map_err(failure)?;
         }
         drop(parts);
-        // Written by an earlier call that did not come to the end, it is the same.
+        if self.batch_row(batch).await?.generation != record.generation {
+            return Ok(None);
+        }
+        // What another call has written meanwhile is the same.
         upload.finish().await.map_err(failure)?;
-        Ok(totals)
+        Ok(Some(totals))
     }
 
     /// The same, read.

@@ -11,12 +11,13 @@ use std::future::ready;
 use bytes::Bytes;
 use fresco_ledger::batch::{BatchCounts, BatchRow, BatchStatus};
 use fresco_ledger::rows::Millis;
-use fresco_ledger::traits::{Batches, Clock, Executions, HandOver, ListPlace, Objects, Put};
+use fresco_ledger::traits::{Batches, Clock, Executions, HandOver, ListPlace, Objects, Put, Runs};
 use fresco_pipeline::document::prepare;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::money::Money;
 use fresco_pipeline::rows::{Format, Row, RowProblem};
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -39,6 +40,8 @@ pub const ROWS: &str = "rows/";
 const MAX_CHUNKS_AT_ONCE: u32 = 40;
 /// How often it is looked at whether a batch's execution goes on. One that was recorded is started well within it.
 const LOOK_EVERY: Millis = 300_000;
+/// How many runs of a batch are told to stop side by side.
+const STOPPED_AT_ONCE: usize = 16;
 /// How many batches a call of the sweep looks at.
 const LOOKED_AT: u32 = 100;
 /// The longest pause behind a chunk, in seconds.
@@ -114,11 +117,15 @@ impl Tolerance {
     }
 }
 
-/// `plans/<batch>/<n>.json`: the rows of a chunk, and those that were left out of it.
+/// `batches/<batch>/chunks/<n>.json`: the rows of a chunk, and those that were left out of it. It lives as long as the batch,
+/// which may be driven anew.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct ChunkFile {
     rows: Vec<Row>,
     bad: Vec<RowProblem>,
+    /// Of those of `rows` that the chunk's planning left out, as what they name could not be read: it may be there next time.
+    #[serde(default)]
+    unread: Vec<RowProblem>,
 }
 
 fn request_key(batch: &RunId) -> String {
@@ -126,7 +133,7 @@ fn request_key(batch: &RunId) -> String {
 }
 
 fn chunk_key(batch: &RunId, chunk: u32) -> String {
-    format!("plans/{batch}/{chunk}.json")
+    format!("batches/{batch}/chunks/{chunk}.json")
 }
 
 fn part_key(batch: &RunId, chunk: u32) -> String {
@@ -223,6 +230,8 @@ impl<P: Platform> Engine<P> {
             status: BatchStatus::Planning,
             stop: false,
             created_at: now,
+            began_at: now,
+            kept: 0,
             ended_at: None,
             remaining,
             plan: None,
@@ -233,7 +242,15 @@ impl<P: Platform> Engine<P> {
             failure: None,
         };
         let existing = !self.platform.ledger().create_batch(&row).await.map_err(failure)?;
-        self.platform.executions().start_batch(&batch, 0).await.map_err(failure)?;
+        if let Err(cause) = self.platform.executions().start_batch(&batch, 0).await.map_err(failure) {
+            // Under a key it is begun when it is asked for again; else nobody hears of it, nor is it to be planned for ever.
+            if once.is_none() {
+                let ledger = self.platform.ledger();
+                let closed = ledger.close_batch(&batch, 0, BatchStatus::Failed, Some(&cause), now).await;
+                closed.map_err(failure)?;
+            }
+            return Err(cause.into());
+        }
         Ok(Begun { run: batch, existing })
     }
 
@@ -266,23 +283,53 @@ impl<P: Platform> Engine<P> {
         })
     }
 
-    /// Stops a batch: no chunk is begun, and those that run are stopped as runs are. Again is no error. One whose execution ended
-    /// without closing it is closed soon.
+    /// Stops a batch: no chunk is begun, those that run are stopped as runs are, and behind the last of them the execution is
+    /// ended, which closes the batch. Again is no error.
     pub async fn stop_batch(&self, id: &RunId) -> Result<BatchView, Failure> {
-        if let Some(row) = self.platform.ledger().stop_batch(id).await.map_err(failure)? {
-            for chunk in &row.open {
-                match self.stop(&run_of(id, *chunk, row.generation)?).await {
-                    Ok(_) => {}
-                    Err(cause) if cause.name == ErrorName::RunNotFound => {}
-                    Err(cause) => return Err(cause),
+        let ledger = self.platform.ledger();
+        if let Some(row) = ledger.stop_batch(id).await.map_err(failure)? {
+            let runs: Vec<RunId> =
+                row.open.iter().map(|chunk| run_of(id, *chunk, row.generation)).collect::<Result<_, _>>()?;
+            // All of them before any is let go, which asks providers and takes its time: nothing is submitted meanwhile.
+            let flags: Vec<_> = runs.iter().map(|run| ledger.stop_run(run)).collect();
+            stream::iter(flags).buffer_unordered(STOPPED_AT_ONCE).try_collect::<Vec<_>>().await.map_err(failure)?;
+            // What is not let go here is told at its next nudge.
+            for run in &runs {
+                if let Err(cause) = self.let_all_go(run).await {
+                    tracing::warn!(run.id = %run, error.name = %cause.name, error.message = cause.message, "not let go");
                 }
             }
-            if !self.platform.executions().batch_goes_on(id, row.generation).await.map_err(failure)? {
-                // Its results are put together, for which nobody here has the time.
-                self.platform.hand_over().finish_batch(id, row.generation).await.map_err(failure)?;
-            }
+            self.end_stopped(id).await?;
         }
         self.batch(id).await
+    }
+
+    /// Ends the execution of a batch that is stopped and has no chunk at work: it would go through all the others for nothing.
+    async fn end_stopped(&self, id: &RunId) -> Result<(), Failure> {
+        // Read anew: the last chunk may have ended meanwhile.
+        let row = self.batch_row(id).await?;
+        let executions = self.platform.executions();
+        if row.status.is_final() || !row.stop || !row.open.is_empty() {
+            return Ok(());
+        }
+        if !executions.end_batch(id, row.generation).await.map_err(failure)? {
+            // It ended without the batch. Its results are put together, for which nobody here has the time.
+            self.platform.hand_over().finish_batch(id, row.generation).await.map_err(failure)?;
+        }
+        Ok(())
+    }
+
+    /// Closes the runs of chunks that an execution left behind when it ended. What they have paid for is kept, and what their
+    /// budgets have left goes back.
+    async fn close_open_chunks(&self, row: &BatchRow, generation: u32, cause: &Failure) -> Result<(), Failure> {
+        for chunk in &row.open {
+            match self.close(&run_of(&row.id, *chunk, generation)?, Some(cause.clone())).await {
+                Ok(_) => {}
+                Err(cause) if cause.name == ErrorName::RunNotFound => {}
+                Err(cause) => return Err(cause),
+            }
+        }
+        Ok(())
     }
 
     /// Drives a batch that has ended anew: chunks with rows that failed, or were not run, run again; what is there is a hit. One
@@ -298,7 +345,7 @@ impl<P: Platform> Engine<P> {
             let closed = ledger.close_batch(id, record.generation, BatchStatus::Stopped, Some(&cause), now).await;
             closed.map_err(failure)?;
         }
-        if let Some(opened) = self.platform.ledger().reopen_batch(id, now + LOOK_EVERY).await.map_err(failure)? {
+        if let Some(opened) = self.platform.ledger().reopen_batch(id, now, now + LOOK_EVERY).await.map_err(failure)? {
             self.platform.executions().start_batch(id, opened.generation).await.map_err(failure)?;
         }
         self.batch(id).await
@@ -342,10 +389,12 @@ impl<P: Platform> Engine<P> {
 
     fn view_of(&self, row: BatchRow) -> BatchView {
         let until = row.ended_at.unwrap_or_else(|| self.platform.clock().now());
-        let took = (until - row.created_at).max(1);
-        let decided = row.counts.done + row.counts.failed;
+        let took = (until - row.began_at).max(1);
+        let decided = row.counts.done + row.counts.failed + row.counts.bad;
         let rows = row.plan.as_ref().map_or(0, |plan| plan.rows);
         let left = i64::try_from(rows.saturating_sub(decided)).unwrap_or(i64::MAX);
+        // Of those that were decided before it was driven anew nothing can be told about how long the others take.
+        let decided = decided.saturating_sub(row.kept);
         let per_row = i64::try_from(decided).ok().filter(|decided| *decided > 0).map(|decided| took / decided);
         BatchView {
             id: row.id.to_string(),
@@ -353,6 +402,7 @@ impl<P: Platform> Engine<P> {
             status: row.status,
             stopping: row.stop,
             created_at: row.created_at,
+            began_at: row.began_at,
             ended_at: row.ended_at,
             counts: row.counts,
             running_chunks: u32::try_from(row.open.len()).unwrap_or(u32::MAX),
@@ -401,9 +451,13 @@ impl<P: Platform> Engine<P> {
             vars: body.vars,
             env: body.env,
             media: body.media,
+            parallel: body.parallel,
             ..RunBody::default()
         };
         let run = self.order(order, from.as_ref().map(|from| from.beside), fetcher).await?;
+        if rows.starts_with(ROWS) && self.platform.objects().head(&rows).await.map_err(failure)?.is_none() {
+            return Err(bad("bad_rows", format!("there is no {rows}"), "Put the rows there first.").into());
+        }
         let tolerate = tolerate.transpose()?;
         let tag = from.as_ref().and_then(|from| from.tag).map(str::to_owned);
         let period = from.and_then(|from| from.period);
@@ -455,10 +509,11 @@ impl<P: Platform> Engine<P> {
         if !is_plain(&key) || !key.starts_with(ROWS) {
             return Err(bad("bad_rows", format!("`rows_key` is not beneath {ROWS}"), "Put the rows there.").into());
         }
-        match body.format.or_else(|| Format::of_name(&key)) {
-            Some(format) => Ok((key, format)),
-            None => Ok((key, format()?)),
-        }
+        let format = match body.format.or_else(|| Format::of_name(&key)) {
+            Some(format) => format,
+            None => format()?,
+        };
+        Ok((key, format))
     }
 
     async fn keep_rows(&self, batch: &RunId, bytes: Bytes) -> Result<String, Failure> {

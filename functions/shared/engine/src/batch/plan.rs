@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
-use fresco_ledger::batch::{BatchCounts, BatchPlan};
-use fresco_ledger::traits::{Batches, Entries, Objects};
+use fresco_ledger::batch::{BatchCounts, BatchPlan, BatchRow};
+use fresco_ledger::traits::{Batches, Clock, Entries, Objects};
 use fresco_pipeline::document::{Export, Given, Mention, Prepared, Problems, prepare};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
@@ -21,13 +21,19 @@ use super::chunk::counts_of;
 use super::wire::{OnBadRow, RowStatus};
 use super::{BatchRequest, ChunkFile, MAX_CHUNKS_AT_ONCE, chunk_key, internal, run_of};
 use crate::Engine;
+use crate::age::{Age, age};
+use crate::plan::WorkList;
 use crate::platform::Platform;
 use crate::transact::failure;
 
 /// How much of the rows is read at a time.
-const PIECE: u64 = 1 << 20;
+const PIECE: u64 = 1 << 18;
 /// How many chunks are written side by side.
 const WRITTEN_AT_ONCE: usize = 32;
+/// How many bytes of cells a chunk holds, whatever its number of rows.
+const MOST_HELD: usize = 1 << 20;
+/// How many bytes of cells are in chunks that are being written.
+const MOST_WRITTEN: usize = 4 << 20;
 /// How many problems of rows are listed.
 const LISTED: usize = 100;
 const HOUR: u64 = 3_600;
@@ -87,9 +93,17 @@ struct Cutting<'r> {
     size: Option<u32>,
     /// Likewise.
     export: Option<Export>,
+    /// Whether providers can tell the stack of results, which decides how often it looks itself.
+    webhooks: bool,
     rows: Vec<Planned>,
+    /// About how much memory they take, in bytes.
+    held: usize,
     bad: Vec<RowProblem>,
     seen: Seen,
+    /// The rows' own names so far.
+    ids: Seen,
+    /// The row whose id another had before it, the first of them; and how many there are.
+    same_id: Option<(String, u64, u64)>,
     /// How long a whole chunk takes at the models' slow end, in seconds.
     seconds: u64,
     plan: BatchPlan,
@@ -104,7 +118,7 @@ impl<P: Platform> Engine<P> {
         }
         let request = self.batch_request(batch).await?;
         if let Some(plan) = record.plan.clone().filter(|_| record.generation > 0) {
-            return self.replan(batch, record.generation, plan).await;
+            return self.replan(&record, plan).await;
         }
         let document = prepare(&request.run.document)
             .map_err(|problems| Failure::new(ErrorName::DocumentInvalid, problems.to_string()))?;
@@ -113,9 +127,13 @@ impl<P: Platform> Engine<P> {
             document,
             size: None,
             export: None,
+            webhooks: self.settings.webhooks(),
             rows: Vec::new(),
+            held: 0,
             bad: Vec::new(),
             seen: Seen::new(),
+            ids: Seen::new(),
+            same_id: None,
             seconds: 0,
             plan: BatchPlan::default(),
         };
@@ -131,7 +149,13 @@ impl<P: Platform> Engine<P> {
     }
 
     /// Of a batch that is driven anew only the chunks with rows that may still come to something.
-    async fn replan(&self, batch: &RunId, generation: u32, plan: BatchPlan) -> Result<BatchWork, Failure> {
+    async fn replan(&self, record: &BatchRow, plan: BatchPlan) -> Result<BatchWork, Failure> {
+        let (batch, generation) = (&record.id, record.generation);
+        // Those that the execution before left behind.
+        let cause = Failure::new(ErrorName::RunStopped, "the batch is driven anew");
+        for earlier in 0..generation {
+            self.close_open_chunks(record, earlier, &cause).await?;
+        }
         let mut again = Vec::new();
         let mut kept = BatchCounts::default();
         let chunks = futures::stream::iter(
@@ -148,6 +172,7 @@ impl<P: Platform> Engine<P> {
             kept.chunks += 1;
             kept.done += counts.done;
             kept.failed += counts.failed;
+            kept.bad += counts.bad;
             kept.hits += counts.hits;
         }
         drop(chunks);
@@ -181,6 +206,7 @@ impl<P: Platform> Engine<P> {
         let request = cutting.request;
         let mut rows = Rows::new(request.format);
         let mut writing = FuturesUnordered::new();
+        let mut under_way = 0;
         let (mut from, mut tag) = (0, request.tag.clone());
         loop {
             let piece = self.platform.objects().piece(&request.rows, tag.as_deref(), from, PIECE).await;
@@ -197,12 +223,13 @@ impl<P: Platform> Engine<P> {
                 rows.feed(&bytes, &mut |row| read.push(row)).map_err(unreadable)?;
             }
             for row in read {
-                if let Some((number, chunk)) = cutting.take(row)? {
-                    writing.push(self.write_chunk(batch, number, chunk));
+                if let Some(chunk) = cutting.take(row)? {
+                    under_way += chunk.held();
+                    writing.push(self.write_chunk(batch, chunk));
                 }
-                if writing.len() >= WRITTEN_AT_ONCE
-                    && let Some(priced) = writing.try_next().await?
-                {
+                while writing.len() >= WRITTEN_AT_ONCE || under_way > MOST_WRITTEN {
+                    let Some((held, priced)) = writing.try_next().await? else { break };
+                    under_way -= held;
                     cutting.priced(priced);
                 }
             }
@@ -212,22 +239,20 @@ impl<P: Platform> Engine<P> {
             from += bytes.len() as u64;
             tag = Some(found);
         }
-        if let Some((number, chunk)) = cutting.rest()? {
-            writing.push(self.write_chunk(batch, number, chunk));
+        if let Some(chunk) = cutting.rest()? {
+            writing.push(self.write_chunk(batch, chunk));
         }
-        while let Some(priced) = writing.next().await {
-            cutting.priced(priced?);
+        while let Some((_, priced)) = writing.try_next().await? {
+            cutting.priced(priced);
         }
         Ok(())
     }
 
-    /// Writes the rows of a chunk; how many rows begin with what is there, and what the chunk costs at most besides.
-    async fn write_chunk(
-        &self,
-        batch: &RunId,
-        number: u32,
-        (file, rows): (ChunkFile, Vec<Planned>),
-    ) -> Result<(u64, Money), Failure> {
+    /// Writes the rows of a chunk: how much it held, how many rows begin with what is there, and what the chunk costs at most
+    /// besides.
+    async fn write_chunk(&self, batch: &RunId, chunk: Chunk) -> Result<(usize, (u64, Money)), Failure> {
+        let held = chunk.held();
+        let Chunk { number, file, rows } = chunk;
         let json = serde_json::to_vec(&file).map_err(internal)?;
         let key = chunk_key(batch, number);
         self.platform.objects().put(&key, Bytes::from(json), "application/json").await.map_err(failure)?;
@@ -252,24 +277,43 @@ impl<P: Platform> Engine<P> {
         }
         let keys: Vec<ContentKey> = firsts.keys().cloned().collect();
         let looked = self.platform.ledger().entries(&keys).await.map_err(failure)?;
-        let there: BTreeSet<ContentKey> =
-            looked.entries.into_iter().filter(|entry| entry.result.is_some()).map(|entry| entry.key).collect();
+        let (life, now) = (self.settings.object_life(), self.platform.clock().now());
+        let lives = |created_at| !matches!(age(life, created_at, now, 0), Age::Over);
+        let there = looked
+            .entries
+            .into_iter()
+            .filter(|entry| entry.result.as_ref().is_some_and(|result| lives(result.created_at)));
+        let there: BTreeSet<ContentKey> = there.map(|entry| entry.key).collect();
         let mut hits = 0;
         for (keys, row) in of_rows.iter().zip(&rows) {
             hits += u64::from(!keys.is_empty() && keys.is_subset(&there));
             let paid = keys.intersection(&there).filter(|_| !row.duplicate).filter_map(|key| firsts.get(key));
             price = paid.fold(price, |price, paid| price - *paid);
         }
-        Ok((hits, price))
+        Ok((held, (hits, price)))
     }
 }
 
-type Chunk = (u32, (ChunkFile, Vec<Planned>));
+/// A chunk that is to be written.
+struct Chunk {
+    number: u32,
+    file: ChunkFile,
+    rows: Vec<Planned>,
+}
+
+impl Chunk {
+    fn held(&self) -> usize {
+        self.file.rows.iter().map(size_of_row).sum()
+    }
+}
 
 impl Cutting<'_> {
     /// Takes a row; a chunk that is full.
     fn take(&mut self, row: Result<Row, RowProblem>) -> Result<Option<Chunk>, Failure> {
         self.plan.rows += 1;
+        if let Ok(row) = &row {
+            self.look_at(row);
+        }
         match row.and_then(|row| self.planned(row)) {
             Ok(mut planned) => {
                 if self.size.is_none() {
@@ -277,10 +321,12 @@ impl Cutting<'_> {
                     self.export.clone_from(&planned.plan.export);
                     self.size = Some(self.chunk_size(&planned.plan)?);
                 }
-                let digest = ContentKey::digest(&serde_json::to_vec(&planned.plan.steps).map_err(internal)?);
-                let short = u64::from_str_radix(digest.as_str().get(..16).unwrap_or_default(), 16).unwrap_or(0);
-                planned.duplicate = !self.seen.insert(short);
+                let hash = short(&serde_json::to_vec(&planned.plan.steps).map_err(internal)?);
+                // Steps that are generated however often they were are no duplicates of anything.
+                let shared = planned.plan.steps.iter().all(|step| step.cache == Default::default() && !step.fleeting);
+                planned.duplicate = shared && !self.seen.insert(hash);
                 self.plan.duplicates += u64::from(planned.duplicate);
+                self.held += size_of_row(&planned.row);
                 self.rows.push(planned);
             }
             Err(problem) => {
@@ -299,7 +345,27 @@ impl Cutting<'_> {
         }
         let size = self.size.unwrap_or(1) as usize;
         // Bad rows take no room at a provider, but their chunk has to be written some time.
-        if self.rows.len() >= size || self.bad.len() >= 10 * size.max(LISTED) { self.chunk() } else { Ok(None) }
+        let full = self.rows.len() >= size || self.held >= MOST_HELD;
+        if full || self.bad.len() >= 10 * size.max(LISTED) { self.chunk() } else { Ok(None) }
+    }
+
+    /// What of a row should be looked at, though it can be run.
+    fn look_at(&mut self, row: &Row) {
+        if let Some(id) = &row.id
+            && !self.ids.insert(short(id.as_bytes()))
+        {
+            let (_, _, times) = self.same_id.get_or_insert_with(|| (id.clone(), row.number, 0));
+            *times += 1;
+        }
+        if row.number == 1 {
+            let mistaken = |name: &&String| ["id", "input"].iter().any(|column| name.eq_ignore_ascii_case(column));
+            for name in row.vars.keys().filter(mistaken) {
+                let meant = name.to_ascii_lowercase();
+                self.plan.warnings.push(format!(
+                    "the column `{name}` is a var; `{meant}`, in small letters, would be the row's {meant}"
+                ));
+            }
+        }
     }
 
     fn rest(&mut self) -> Result<Option<Chunk>, Failure> {
@@ -310,6 +376,7 @@ impl Cutting<'_> {
         let number = self.plan.chunks;
         self.plan.chunks += 1;
         let planned = std::mem::take(&mut self.rows);
+        self.held = 0;
         let numbered = planned.iter().map(|planned| (planned.row.number, planned.plan.clone())).collect();
         let Some(merged) = merge(numbered, self.request.workers) else {
             let message = "a step's name is too long: in a batch it carries the number of its row, so at most 50 characters are taken";
@@ -321,10 +388,19 @@ impl Cutting<'_> {
             let message = format!("a chunk has {steps} steps, and {most} are possible; make `chunk_size` smaller");
             return Err(Failure::new(ErrorName::RunTooLarge, message));
         }
+        // As if nothing were there: it may be gone by the time that the chunk runs.
+        WorkList::of(&merged, self.webhooks, |_| true).require_size(&merged).map_err(|cause| {
+            let advice = "; in a batch: make `chunk_size` smaller";
+            Failure::new(
+                cause.name,
+                format!("a chunk of {} rows is too large: {}{advice}", planned.len(), cause.message),
+            )
+        })?;
         let seconds = wall(&merged.stages, |step| merged.steps.get(step).map_or(0, |step| u64::from(step.typical)));
         self.seconds = self.seconds.max(seconds);
         let rows = planned.iter().map(|planned| planned.row.clone()).collect();
-        Ok(Some((number, (ChunkFile { rows, bad: std::mem::take(&mut self.bad) }, planned))))
+        let file = ChunkFile { rows, bad: std::mem::take(&mut self.bad), unread: Vec::new() };
+        Ok(Some(Chunk { number, file, rows: planned }))
     }
 
     /// The row with its plan; what its cells make of the document may be wrong.
@@ -341,7 +417,7 @@ impl Cutting<'_> {
         }
         match checked {
             Ok(checked) => Ok(Planned { plan: compile(&checked), row, duplicate: false }),
-            Err(problems) => Err(problem_of(row.number, problems)),
+            Err(problems) => Err(problem_of(&row, problems)),
         }
     }
 
@@ -380,7 +456,7 @@ impl Cutting<'_> {
             return Err(Failure::new(ErrorName::InputInvalid, message));
         }
         // A million of hashes and the list of chunks need not be there at once.
-        self.seen = Seen::new();
+        (self.seen, self.ids) = (Seen::new(), Seen::new());
         let mut list = vec![b'['];
         for chunk in 0..self.plan.chunks {
             if chunk > 0 {
@@ -396,18 +472,29 @@ impl Cutting<'_> {
         plan.pause_seconds = self.request.pause;
         plan.tolerated = self.request.tolerate.map(|tolerate| tolerate.of(plan.rows));
         let each = self.seconds + u64::from(self.request.pause);
-        let all = u64::from(plan.chunks) * each;
         plan.expected_seconds = u64::from(plan.chunks.div_ceil(self.request.at_once.max(1))) * each;
         if let Some(period) = self.request.period.filter(|period| *period < plan.expected_seconds) {
             let (takes, period) = (plan.expected_seconds / 60, period / 60);
             plan.warnings.push(format!("it takes about {takes} minutes, and the next one is due in {period}"));
         }
+        if let Some((id, row, times)) = &self.same_id {
+            let rows = if *times == 1 { "1 row has".to_owned() } else { format!("{times} rows have") };
+            plan.warnings.push(format!("{rows} an id that a row before has, the first of them row {row}: `{id}`"));
+        }
         if plan.expected_seconds > HOUR {
-            let enough = u32::try_from(all.div_ceil(HOUR)).ok().filter(|enough| *enough <= MAX_CHUNKS_AT_ONCE);
-            plan.concurrency_for_an_hour = enough;
+            // So many rounds fit into an hour; where not even one does, nothing helps.
+            let rounds = u32::try_from(HOUR / each.max(1)).unwrap_or(u32::MAX);
+            let enough = (rounds > 0).then(|| plan.chunks.div_ceil(rounds));
+            plan.concurrency_for_an_hour = enough.filter(|enough| *enough <= MAX_CHUNKS_AT_ONCE);
         }
         Ok((list, self.plan))
     }
+}
+
+/// Eight bytes of the content's hash.
+fn short(content: &[u8]) -> u64 {
+    let digest = ContentKey::digest(content);
+    u64::from_str_radix(digest.as_str().get(..16).unwrap_or_default(), 16).unwrap_or(0)
 }
 
 /// A medium that a row names is looked at when its chunk is planned, not before: it is taken for one that fits.
@@ -424,12 +511,12 @@ fn presumed(mention: &Mention) -> InputMedia {
 }
 
 /// The first problem that the document has with a row's cells.
-pub(super) fn problem_of(row: u64, problems: Problems) -> RowProblem {
+pub(super) fn problem_of(row: &Row, problems: Problems) -> RowProblem {
     let first = problems.0.into_iter().next();
-    let (code, message, advice) = first.map_or_else(Default::default, |first| {
-        (first.code, format!("{}: {}", first.path, first.message), first.advice)
+    let (code, message, advice, lacks) = first.map_or_else(Default::default, |first| {
+        (first.code, format!("{}: {}", first.path, first.message), first.advice, first.lacks)
     });
-    RowProblem { row, column: String::new(), code, message, advice }
+    RowProblem { row: row.number, id: row.id.clone(), column: lacks.unwrap_or_default(), code, message, advice }
 }
 
 /// What a document may ask for that a batch does not carry out is refused by name, never ignored.
@@ -439,6 +526,12 @@ fn refuse(plan: &Plan) -> Result<(), Failure> {
         return Err(Failure::new(ErrorName::InputInvalid, message));
     }
     Ok(())
+}
+
+/// About how many bytes a row takes: in what its cells say, and in what is made of them.
+fn size_of_row(row: &Row) -> usize {
+    let cells = row.vars.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    cells + row.input.as_ref().map_or(0, String::len)
 }
 
 /// What a row gives to the document, over what is given with the batch.

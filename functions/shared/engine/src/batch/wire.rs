@@ -53,9 +53,11 @@ pub struct BatchBody {
     pub max_concurrent_chunks: Option<u32>,
     /// The pause behind each chunk, in seconds; 1 where nothing is said.
     pub rate_limit_delay: Option<u32>,
-    /// Rows of a chunk side by side; as the pipeline says where nothing is said.
+    /// Whether groups run side by side where the document does not say.
+    pub parallel: Option<bool>,
+    /// Lanes of a chunk side by side, of all its rows together; as the pipeline says where nothing is said.
     pub max_workers: Option<u32>,
-    /// More failed rows than this stop the batch: a number, or a part of all rows as `"5%"`. Nothing stops it where nothing is said.
+    /// More failed rows than this stop the batch, those that cannot be run not counted: a number, or a part of all rows as `"5%"`. Nothing stops it where nothing is said.
     pub tolerate: Option<Value>,
     /// The most that the batch may spend.
     pub max_cost: Option<i64>,
@@ -88,6 +90,8 @@ pub struct BatchView {
     pub stopping: bool,
     /// When it was asked for.
     pub created_at: i64,
+    /// When it was asked for, or driven anew.
+    pub began_at: i64,
     /// When it ended.
     pub ended_at: Option<i64>,
     /// What its planning came to; absent before.
@@ -96,7 +100,7 @@ pub struct BatchView {
     pub counts: BatchCounts,
     /// Chunks that run.
     pub running_chunks: u32,
-    /// Rows decided in a second, since the batch was asked for.
+    /// Rows decided in a second, since the batch was asked for, or driven anew.
     pub rows_per_second: f64,
     /// About when it will have ended; absent before anything is decided, and at its end.
     pub expected_end: Option<i64>,

@@ -373,6 +373,9 @@ impl Executions for Sim {
     async fn batch_goes_on(&self, batch: &RunId, generation: u32) -> Result<bool, StoreError> {
         self.ledger("batch goes on", || batch.to_string(), self.0.memory.batch_goes_on(batch, generation)).await
     }
+    async fn end_batch(&self, batch: &RunId, generation: u32) -> Result<bool, StoreError> {
+        self.ledger("end batch", || batch.to_string(), self.0.memory.end_batch(batch, generation)).await
+    }
 }
 
 impl Timers for Sim {
@@ -426,8 +429,8 @@ impl Batches for Sim {
     async fn close_chunk(&self, end: &ChunkEnd, now: Millis) -> Result<bool, StoreError> {
         self.ledger("close chunk", || end.run.to_string(), self.0.memory.close_chunk(end, now)).await
     }
-    async fn reopen_batch(&self, id: &RunId, due: Millis) -> Result<Option<BatchRow>, StoreError> {
-        self.ledger("reopen batch", || id.to_string(), self.0.memory.reopen_batch(id, due)).await
+    async fn reopen_batch(&self, id: &RunId, now: Millis, due: Millis) -> Result<Option<BatchRow>, StoreError> {
+        self.ledger("reopen batch", || id.to_string(), self.0.memory.reopen_batch(id, now, due)).await
     }
     async fn due_batches(&self, now: Millis, limit: u32) -> Result<Vec<RunId>, StoreError> {
         self.ledger("due batches", String::new, self.0.memory.due_batches(now, limit)).await

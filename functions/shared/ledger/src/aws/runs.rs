@@ -35,6 +35,13 @@ fn batch_execution(batch: &RunId, generation: u32) -> String {
     if generation == 0 { batch.to_string() } else { format!("{batch}.{generation}") }
 }
 
+impl SfnRuns {
+    fn batch_execution_arn(&self, batch: &RunId, generation: u32) -> String {
+        let executions = self.batch_machine_arn.replacen(":stateMachine:", ":execution:", 1);
+        format!("{executions}:{}", batch_execution(batch, generation))
+    }
+}
+
 impl Executions for SfnRuns {
     /// The execution's name is the run's id and its input `{"run_id": …}`.
     async fn start(&self, run: &RunId) -> Result<(), StoreError> {
@@ -48,12 +55,24 @@ impl Executions for SfnRuns {
     }
 
     async fn batch_goes_on(&self, batch: &RunId, generation: u32) -> Result<bool, StoreError> {
-        let name = batch_execution(batch, generation);
-        let arn = format!("{}:{name}", self.batch_machine_arn.replacen(":stateMachine:", ":execution:", 1));
+        let arn = self.batch_execution_arn(batch, generation);
         match self.client.describe_execution().execution_arn(arn).send().await {
             Ok(execution) => Ok(execution.status() == &aws_sdk_sfn::types::ExecutionStatus::Running),
             Err(error) if code(&error) == Some("ExecutionDoesNotExist") => Ok(false),
             Err(error) => Err(StoreError::ledger(describe("Step Functions DescribeExecution", &error))),
+        }
+    }
+
+    async fn end_batch(&self, batch: &RunId, generation: u32) -> Result<bool, StoreError> {
+        // Stopping what has ended is no error of Step Functions', so that it is asked first.
+        if !self.batch_goes_on(batch, generation).await? {
+            return Ok(false);
+        }
+        let stop = self.client.stop_execution().execution_arn(self.batch_execution_arn(batch, generation));
+        match stop.error("Run.Stopped").cause("the batch was stopped; what is paid is kept").send().await {
+            Ok(_) => Ok(true),
+            Err(error) if code(&error) == Some("ExecutionDoesNotExist") => Ok(false),
+            Err(error) => Err(StoreError::ledger(describe("Step Functions StopExecution", &error))),
         }
     }
 }

@@ -14,6 +14,8 @@ fn batch(name: &str, remaining: i64) -> BatchRow {
         status: BatchStatus::Planning,
         stop: false,
         created_at: NOW,
+        began_at: NOW,
+        kept: 0,
         ended_at: None,
         remaining: Money::micros(remaining),
         plan: None,
@@ -38,7 +40,7 @@ fn end(of: &str, number: u32, spent: i64, unspent: Option<i64>) -> ChunkEnd {
         run: chunk(of, number).id,
         status: RunStatus::Partial,
         failure: None,
-        counts: BatchCounts { chunks: 1, done: 7, failed: 3, hits: 2, spent, saved },
+        counts: BatchCounts { chunks: 1, done: 7, failed: 3, bad: 1, hits: 2, spent, saved },
         unspent: unspent.map(Money::micros),
     }
 }
@@ -62,6 +64,7 @@ pub async fn a_batch_from_its_beginning_to_its_end(store: &impl Batches) {
     );
     let stopped = store.stop_batch(&run_id("one")).await.unwrap().unwrap();
     assert_eq!((stopped.status, stopped.stop, stopped.plan.as_ref()), (BatchStatus::Running, true, Some(&plan)));
+    assert!(!store.plan_batch(&run_id("one"), &plan).await.unwrap(), "it is stopped");
     let why = failure("too many rows failed");
     assert!(store.close_batch(&run_id("one"), 0, BatchStatus::Stopped, Some(&why), NOW + 1).await.unwrap());
     assert!(!store.close_batch(&run_id("one"), 0, BatchStatus::Succeeded, None, NOW + 2).await.unwrap());
@@ -94,20 +97,20 @@ pub async fn due_batches_in_order(store: &impl Batches) {
     until(NOW + 20, &["three", "two"]).await;
     assert!(!store.look_at_batch(&run_id("one"), NOW).await.unwrap(), "it has ended");
     assert!(!store.look_at_batch(&run_id("none"), NOW).await.unwrap());
-    assert_eq!(store.reopen_batch(&run_id("one"), NOW + 6).await.unwrap().unwrap().due, Some(NOW + 6));
+    assert_eq!(store.reopen_batch(&run_id("one"), NOW + 3, NOW + 6).await.unwrap().unwrap().due, Some(NOW + 6));
     until(NOW + 20, &["one", "three", "two"]).await;
 }
 
 /// Only one that has ended; what was paid stays.
 pub async fn a_batch_is_driven_anew(store: &impl Batches) {
-    assert_eq!(store.reopen_batch(&run_id("one"), NOW + 5).await.unwrap(), None);
+    assert_eq!(store.reopen_batch(&run_id("one"), NOW + 3, NOW + 5).await.unwrap(), None);
     store.create_batch(&batch("one", 100)).await.unwrap();
-    assert_eq!(store.reopen_batch(&run_id("one"), NOW + 5).await.unwrap(), None, "it goes on");
+    assert_eq!(store.reopen_batch(&run_id("one"), NOW + 3, NOW + 5).await.unwrap(), None, "it goes on");
     store.open_chunk(&run_id("one"), 0, &chunk("one", 0), Money::ZERO).await.unwrap();
     store.close_chunk(&end("one", 0, 30, Some(0)), NOW).await.unwrap();
     store.stop_batch(&run_id("one")).await.unwrap();
     store.close_batch(&run_id("one"), 0, BatchStatus::Stopped, Some(&failure("stopped")), NOW).await.unwrap();
-    let opened = store.reopen_batch(&run_id("one"), NOW + 5).await.unwrap().unwrap();
+    let opened = store.reopen_batch(&run_id("one"), NOW + 3, NOW + 5).await.unwrap().unwrap();
     assert_eq!((opened.status, opened.stop, opened.generation), (BatchStatus::Planning, false, 1));
     assert_eq!((opened.ended_at, opened.failure, opened.counts), (None, None, end("one", 0, 30, Some(0)).counts));
     assert!(!store.close_batch(&run_id("one"), 0, BatchStatus::Failed, None, NOW).await.unwrap(), "it is late");

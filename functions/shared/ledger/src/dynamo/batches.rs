@@ -107,6 +107,7 @@ impl Batches for Dynamo {
 
     async fn plan_batch(&self, id: &RunId, plan: &BatchPlan) -> Result<bool, StoreError> {
         let write = going_on(Expression::new().set("plan", json(plan)?))?.set("status", word(BatchStatus::Running)?);
+        let write = write.with("no", flag(false)).only_if(&format!("{GOES_ON} AND #stop = :no"));
         Ok(self.update(&batch_pk(id), BATCH, write).await?.is_some())
     }
 
@@ -132,13 +133,13 @@ impl Batches for Dynamo {
             }
             let granted = (record.remaining != Money::UNLIMITED).then(|| wanted.min(record.remaining));
             let run = RunRow { remaining: granted.unwrap_or(Money::UNLIMITED), granted, ..run.clone() };
-            let mut take = going_on(Expression::new().add("open", AttributeValue::Ns(vec![chunk.to_string()])))?;
+            let take = going_on(Expression::new().add("open", AttributeValue::Ns(vec![chunk.to_string()])))?;
+            let mut take = take.with("no", flag(false)).only_if(&format!("{GOES_ON} AND #stop = :no"));
             if let Some(granted) = granted {
                 take = take
                     .assign("#remaining = #remaining - :granted")
                     .with("granted", number(granted.as_micros()))
-                    .only_if(&format!("{GOES_ON} AND #stop = :no AND #remaining >= :granted"))
-                    .with("no", flag(false));
+                    .only_if(&format!("{GOES_ON} AND #stop = :no AND #remaining >= :granted"));
             }
             // Listed before it is there, so that whoever looks at what is going on misses none.
             let list = self.client.put_item().table_name(&self.table).set_item(Some(encode::listed(&run)));
@@ -166,11 +167,12 @@ impl Batches for Dynamo {
                 .only_if(&format!("{GOING} AND #remaining = :unspent"))
                 .with("unspent", number(unspent.as_micros())),
         };
-        let BatchCounts { chunks, done, failed, hits, spent, saved } = end.counts;
+        let BatchCounts { chunks, done, failed, bad, hits, spent, saved } = end.counts;
         let mut add = Expression::new()
             .add("chunks_done", number(chunks))
             .add("done", count(done))
             .add("failed", count(failed))
+            .add("bad", count(bad))
             .add("hits", count(hits))
             .add("spent", number(spent.as_micros()))
             .add("saved", number(saved.as_micros()))
@@ -204,7 +206,7 @@ impl Batches for Dynamo {
         Err(StoreError::ledger(format!("batch {} is written all the time", end.batch)))
     }
 
-    async fn reopen_batch(&self, id: &RunId, due: Millis) -> Result<Option<BatchRow>, StoreError> {
+    async fn reopen_batch(&self, id: &RunId, now: Millis, due: Millis) -> Result<Option<BatchRow>, StoreError> {
         let write = Expression::new()
             .set("status", word(BatchStatus::Planning)?)
             .set("stop", flag(false))
@@ -213,7 +215,7 @@ impl Batches for Dynamo {
             .add("generation", number(1))
             .remove("ended_at")
             .remove("failure")
-            .remove("open")
+            .set("began_at", number(now))
             .only_if("attribute_exists(#pk) AND NOT #status IN (:planning, :running)")
             .with("planning", word(BatchStatus::Planning)?)
             .with("running", word(BatchStatus::Running)?);
@@ -235,6 +237,8 @@ impl Batches for Dynamo {
             .set("chunks_done", number(counts.chunks))
             .set("done", count(counts.done))
             .set("failed", count(counts.failed))
+            .set("bad", count(counts.bad))
+            .set("kept", count(counts.done + counts.failed + counts.bad))
             .set("hits", count(counts.hits))
             .only_if("#status = :planning")
             .with("planning", word(BatchStatus::Planning)?);
@@ -306,6 +310,8 @@ fn row(item: &Item) -> Result<BatchRow, StoreError> {
         status: item.word("status")?,
         stop: item.flag("stop")?,
         created_at: item.number("created_at")?,
+        began_at: item.maybe_number("began_at")?.unwrap_or(item.number("created_at")?),
+        kept: item.maybe_number("kept")?.unwrap_or(0),
         ended_at: item.maybe_number("ended_at")?,
         remaining: Money::micros(item.number("remaining")?),
         plan: item.maybe_json("plan")?,
@@ -313,6 +319,7 @@ fn row(item: &Item) -> Result<BatchRow, StoreError> {
             chunks: item.maybe_number("chunks_done")?.unwrap_or(0),
             done: item.maybe_number("done")?.unwrap_or(0),
             failed: item.maybe_number("failed")?.unwrap_or(0),
+            bad: item.maybe_number("bad")?.unwrap_or(0),
             hits: item.maybe_number("hits")?.unwrap_or(0),
             spent: money("spent")?,
             saved: money("saved")?,

@@ -44,7 +44,8 @@ impl Batches for Memory {
 
     async fn plan_batch(&self, id: &RunId, plan: &BatchPlan) -> Result<bool, StoreError> {
         let mut state = self.lock();
-        let Some(batch) = state.batches.get_mut(id).filter(|batch| !batch.status.is_final()) else { return Ok(false) };
+        let goes_on = |batch: &&mut BatchRow| !batch.status.is_final() && !batch.stop;
+        let Some(batch) = state.batches.get_mut(id).filter(goes_on) else { return Ok(false) };
         batch.plan = Some(plan.clone());
         batch.status = BatchStatus::Running;
         Ok(true)
@@ -96,6 +97,7 @@ impl Batches for Memory {
             counts.chunks += end.counts.chunks;
             counts.done += end.counts.done;
             counts.failed += end.counts.failed;
+            counts.bad += end.counts.bad;
             counts.hits += end.counts.hits;
             counts.spent += end.counts.spent;
             counts.saved += end.counts.saved;
@@ -105,7 +107,7 @@ impl Batches for Memory {
         Ok(true)
     }
 
-    async fn reopen_batch(&self, id: &RunId, due: Millis) -> Result<Option<BatchRow>, StoreError> {
+    async fn reopen_batch(&self, id: &RunId, now: Millis, due: Millis) -> Result<Option<BatchRow>, StoreError> {
         let mut state = self.lock();
         let Some(batch) = state.batches.get_mut(id).filter(|batch| batch.status.is_final()) else { return Ok(None) };
         batch.status = BatchStatus::Planning;
@@ -113,7 +115,7 @@ impl Batches for Memory {
         batch.generation += 1;
         batch.ended_at = None;
         batch.failure = None;
-        batch.open.clear();
+        batch.began_at = now;
         batch.due = Some(due);
         Ok(Some(batch.clone()))
     }
@@ -137,6 +139,7 @@ impl Batches for Memory {
         let mut state = self.lock();
         let planning = |batch: &&mut BatchRow| batch.status == BatchStatus::Planning;
         let Some(batch) = state.batches.get_mut(id).filter(planning) else { return Ok(false) };
+        batch.kept = counts.done + counts.failed + counts.bad;
         batch.counts = BatchCounts { spent: batch.counts.spent, saved: batch.counts.saved, ..*counts };
         Ok(true)
     }

@@ -230,6 +230,10 @@ impl Executions for Memory {
     async fn batch_goes_on(&self, batch: &RunId, _generation: u32) -> Result<bool, StoreError> {
         Ok(self.lock().batches.get(batch).is_some_and(|batch| !batch.status.is_final()))
     }
+
+    async fn end_batch(&self, batch: &RunId, generation: u32) -> Result<bool, StoreError> {
+        self.batch_goes_on(batch, generation).await
+    }
 }
 
 impl Signing for Memory {

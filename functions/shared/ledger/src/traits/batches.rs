@@ -63,6 +63,7 @@ pub trait Batches: Send + Sync {
     fn reopen_batch(
         &self,
         id: &RunId,
+        now: Millis,
         due: Millis,
     ) -> impl Future<Output = Result<Option<BatchRow>, StoreError>> + Send;
     /// At most so many batches that go on and are due to be looked at, those first that have been so for longest.

@@ -350,6 +350,8 @@ pub trait Executions: Send + Sync {
     fn start_batch(&self, batch: &RunId, generation: u32) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Whether that execution goes on.
     fn batch_goes_on(&self, batch: &RunId, generation: u32) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// Ends that execution; whether it went on.
+    fn end_batch(&self, batch: &RunId, generation: u32) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
 /// Telling the world what happened.

@@ -38,6 +38,9 @@ pub struct Problem {
     pub message: String,
     /// What to do.
     pub advice: String,
+    /// What is missing of what is given with the run: `input`, or the name of a var.
+    #[serde(skip)]
+    pub lacks: Option<String>,
 }
 
 impl Problem {
@@ -49,7 +52,8 @@ impl Problem {
         message: impl Into<String>,
         advice: impl Into<String>,
     ) -> Self {
-        Problem { place, code: code.to_owned(), path: path.into(), message: message.into(), advice: advice.into() }
+        let (code, path) = (code.to_owned(), path.into());
+        Problem { place, code, path, message: message.into(), advice: advice.into(), lacks: None }
     }
 }
 

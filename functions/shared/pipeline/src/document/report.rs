@@ -67,6 +67,21 @@ impl Report {
         Problems::in_order(self.problems)
     }
 
+    /// A problem with what is given with the run.
+    pub(super) fn lacks(
+        &mut self,
+        spot: &Spot,
+        code: &str,
+        name: &str,
+        message: impl AsRef<str>,
+        advice: impl AsRef<str>,
+    ) {
+        self.add(spot, code, message, advice);
+        if let Some(problem) = self.problems.last_mut() {
+            problem.lacks = Some(name.to_owned());
+        }
+    }
+
     pub(super) fn add(&mut self, spot: &Spot, code: &str, message: impl AsRef<str>, advice: impl AsRef<str>) {
         let sentence = |text: &str| shorten(text, MAX_SENTENCE);
         let problem = Problem::at(

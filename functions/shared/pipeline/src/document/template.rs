@@ -169,7 +169,7 @@ impl<'g> Values<'g> {
         match (name.split_once('.'), &self.vars) {
             (None, _) if name == "input" => {
                 let message = "`{{input}}` is used and the run has no input text";
-                report.add(spot, "input_missing", message, "Give it one (--input \"…\").");
+                report.lacks(spot, "input_missing", name, message, "Give it one (--input \"…\").");
             }
             (Some(("env", _)), _) => {
                 let message = format!("{written} was not given with the run");
@@ -184,7 +184,7 @@ impl<'g> Values<'g> {
                     None if vars.is_empty() => "Add it under `vars:`, or give it with the run.".to_owned(),
                     None => format!("There are {}.", list(vars.keys().map(String::as_str).take(20))),
                 };
-                report.add(spot, "unknown_var", format!("there is no var for {written}"), advice);
+                report.lacks(spot, "unknown_var", var, format!("there is no var for {written}"), advice);
             }
             (_, None) => {
                 let message = format!("{written} is not filled within `vars`");

@@ -156,7 +156,8 @@ impl<'a> Out<'a> {
         (self.sink)(match row {
             Ok(row) => Ok(Row { number, ..row }),
             Err(Fault { column, code, message, advice }) => {
-                Err(RowProblem { row: number, column, code: code.to_owned(), message, advice: advice.to_owned() })
+                let (code, advice) = (code.to_owned(), advice.to_owned());
+                Err(RowProblem { row: number, id: None, column, code, message, advice })
             }
         });
         Ok(())

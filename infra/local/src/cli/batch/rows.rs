@@ -9,6 +9,7 @@ use fresco_engine::wire::BatchBody;
 use fresco_local::api::{Api, RowsUploadError};
 use fresco_local::view::{batches, plural};
 use fresco_pipeline::document::Problems;
+use fresco_pipeline::media::InputMedia;
 use fresco_pipeline::rows::{Format, Row, RowProblem, Rows, RowsError};
 
 use super::super::output::Output;
@@ -21,6 +22,8 @@ const MAX_INLINE: u64 = 1024 * 1024;
 const MAX_REQUEST: usize = 3 * 1024 * 1024;
 /// So many rows are tried with the pipeline, until one can be run.
 const TRIED: usize = 100;
+/// The problem of a medium that was not given with the run.
+const UNREAD: &str = "input_unread";
 
 /// A file of rows.
 pub(super) struct RowsFile {
@@ -86,11 +89,11 @@ impl RowsFile {
             }
             Unfit::Document(row, problems) => {
                 output.progress(&format!("{none}; with row {row}:"));
-                if pipeline.request.refused.is_empty()
-                    && problems.0.iter().any(|problem| problem.code == "input_unread")
-                {
-                    output
-                        .progress("A batch takes the media that its document names itself, not those that rows name.");
+                if pipeline.request.refused.is_empty() && problems.0.iter().any(|problem| problem.code == UNREAD) {
+                    output.progress(
+                        "Files that rows name are not brought to the stack, only those that the document names itself. Rows may \
+                         name https URLs.",
+                    );
                 }
                 Err(pipeline.say(output, &problems))
             }
@@ -150,8 +153,8 @@ fn unfit(request: &RunRequest, rows: Vec<Result<Row, RowProblem>>) -> Option<Unf
                 let mut with = request.clone();
                 with.input = row.input.or(with.input);
                 with.vars.extend(row.vars);
-                match with.check() {
-                    Ok(_) => return None,
+                match checked(&mut with) {
+                    Ok(()) => return None,
                     Err(problems) => Unfit::Document(row.number, problems),
                 }
             }
@@ -159,6 +162,30 @@ fn unfit(request: &RunRequest, rows: Vec<Result<Row, RowProblem>>) -> Option<Unf
         first.get_or_insert(why);
     }
     first
+}
+
+/// Checks the document with a row. Media that a row names by URL are fetched when its chunk is planned: here, as when the batch
+/// is, they are taken for some that fit.
+fn checked(with: &mut RunRequest) -> Result<(), Problems> {
+    let problems = match with.check() {
+        Ok(_) => return Ok(()),
+        Err(problems) => problems,
+    };
+    if !problems.0.iter().any(|problem| problem.code == UNREAD) {
+        return Err(problems);
+    }
+    for mention in with.mentions().into_iter().filter(|mention| mention.text.contains("://")) {
+        with.media.entry(mention.text).or_insert_with(|| InputMedia {
+            key: String::new(),
+            kind: mention.kind,
+            content_type: String::new(),
+            bytes: 1,
+            sha256: String::new(),
+            width: None,
+            height: None,
+        });
+    }
+    with.check().map(drop)
 }
 
 #[cfg(test)]
@@ -203,5 +230,24 @@ mod tests {
         assert!(!all);
         let error = open(folder.path(), "none.json", "[]", None).unwrap().first().unwrap_err();
         assert_eq!(error.code, "no_rows");
+    }
+    #[test]
+    fn media_of_rows_are_urls() {
+        let document = "steps: [{type: image_to_image, params: {prompt: x, image: \"{{vars.image}}\"}}]";
+        let request = RunRequest { document: document.to_owned(), ..RunRequest::default() };
+        let folder = tempfile::tempdir().unwrap();
+        let tried = |image: &str| {
+            let text = format!("image\n{image}\n");
+            let (first, _) = open(folder.path(), "rows.csv", &text, None).unwrap().first().unwrap();
+            match unfit(&request, first) {
+                None => String::new(),
+                Some(Unfit::Document(1, problems)) => problems.0[0].code.to_owned(),
+                Some(_) => panic!("the row is well"),
+            }
+        };
+        assert_eq!(tried("https://example.com/a.png"), "");
+        assert_eq!(tried("a.png"), UNREAD);
+        assert_eq!(tried("http://example.com/a.png"), "input_url");
+        assert_eq!(tried("https://127.0.0.1/a.png"), "input_url");
     }
 }

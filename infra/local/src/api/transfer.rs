@@ -1,0 +1,154 @@
+//! Media, rows and results on their way to and from the storage, behind links that the API handed out. They need no signature,
+//! and may take as long as they move.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use fresco_engine::wire::UploadView;
+use futures::{Stream, StreamExt};
+use reqwest::header::CONTENT_LENGTH;
+use reqwest::{Body, Response, StatusCode};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::{Api, ApiError};
+
+/// A transfer of which nothing moves for so long is given up.
+pub(super) const IDLE: Duration = Duration::from_secs(60);
+/// What is sent goes in pieces of this length.
+const PIECE: usize = 256 * 1024;
+const STORAGE: &str = "the storage";
+
+impl Api {
+    /// What is behind a link.
+    pub(super) async fn fetch(&self, url: &str) -> Result<Response, ApiError> {
+        let answer = self.http.get(url).send().await.map_err(|error| ApiError::unreachable(STORAGE, &error))?;
+        match answer.status() {
+            StatusCode::OK => Ok(answer),
+            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => Err(ApiError::Gone),
+            status => Err(ApiError::unexpected(format!("the storage answered {status}"))),
+        }
+    }
+
+    /// Puts so many bytes where the API said.
+    pub(super) async fn put(
+        &self,
+        upload: &UploadView,
+        bytes: u64,
+        from: impl AsyncRead + Send + Unpin + 'static,
+    ) -> Result<(), ApiError> {
+        let moved = Arc::new(Notify::new());
+        let taken = Arc::clone(&moved);
+        // One that grows meanwhile is not sent beyond what was said.
+        let body = pieces(from.take(bytes)).inspect(move |_| taken.notify_one());
+        // Said here: a body that is read while it is sent has no length of its own.
+        let put = self.uploads.put(&upload.url).header(CONTENT_LENGTH, bytes).body(Body::wrap_stream(body));
+        let headers = upload.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
+        let put = headers.fold(put, |put, (name, value)| put.header(name, value));
+        let answer = tokio::select! {
+            answer = put.send() => answer.map_err(|error| ApiError::unreachable(STORAGE, &error))?,
+            () = stands(&moved, self.idle) => {
+                let why = format!("it took nothing for {} s", self.idle.as_secs());
+                return Err(ApiError::Unreachable { place: STORAGE.to_owned(), why });
+            }
+        };
+        match answer.status().is_success() {
+            true => Ok(()),
+            false => Err(ApiError::unexpected(format!("the upload was answered with {}", answer.status()))),
+        }
+    }
+}
+
+/// Waits until nothing has moved for so long.
+async fn stands(moved: &Notify, idle: Duration) {
+    while timeout(idle, moved.notified()).await.is_ok() {}
+}
+
+/// A source in pieces, one in memory at a time.
+fn pieces(
+    from: impl AsyncRead + Send + Unpin + 'static,
+) -> impl Stream<Item = io::Result<bytes::Bytes>> + Send + 'static {
+    futures::stream::try_unfold(from, async |mut from| {
+        let mut piece = BytesMut::with_capacity(PIECE);
+        let read = from.read_buf(&mut piece).await?;
+        Ok::<_, io::Error>((read > 0).then(|| (piece.freeze(), from)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_config::SdkConfig;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// A storage that does this with who comes, and its address.
+    async fn storage<F: Future<Output = ()> + Send>(with: impl FnOnce(TcpStream) -> F + Send + 'static) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/object", listener.local_addr().unwrap());
+        tokio::spawn(async move { with(listener.accept().await.unwrap().0).await });
+        url
+    }
+
+    async fn hear(peer: &mut TcpStream, is_all: impl Fn(&[u8]) -> bool) {
+        let mut got = Vec::new();
+        while !is_all(&got) {
+            assert_ne!(peer.read_buf(&mut got).await.unwrap(), 0);
+        }
+    }
+
+    fn api(idle: Duration) -> Api {
+        Api::with_idle(&SdkConfig::builder().build(), "http://127.0.0.1:1", idle).unwrap()
+    }
+
+    fn upload(url: String) -> UploadView {
+        let (id, method) = ("rows-1-0".to_owned(), "PUT".to_owned());
+        UploadView { id, method, url, headers: Default::default(), url_expires_at: 0 }
+    }
+
+    #[tokio::test]
+    async fn what_stands_while_it_arrives_is_given_up() {
+        let url = storage(async |mut peer: TcpStream| {
+            hear(&mut peer, |got| got.ends_with(b"\r\n\r\n")).await;
+            peer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc").await.unwrap();
+            std::future::pending().await
+        });
+        let mut answer = api(Duration::from_millis(200)).fetch(&url.await).await.unwrap();
+        assert_eq!(answer.chunk().await.unwrap().unwrap(), "abc");
+        let error = ApiError::unreachable(STORAGE, &answer.chunk().await.unwrap_err());
+        assert_eq!(error.to_string(), "the storage cannot be reached: it did not answer in time");
+    }
+
+    #[tokio::test]
+    async fn what_stands_while_it_is_sent_is_given_up() {
+        // More than waits in the sockets.
+        const MUCH: u64 = 256 << 20;
+        let url = storage(async |_peer: TcpStream| std::future::pending().await).await;
+        let api = api(Duration::from_millis(200));
+        let error = api.put(&upload(url), MUCH, tokio::io::repeat(0)).await.unwrap_err();
+        assert!(matches!(&error, ApiError::Unreachable { why, .. } if why.starts_with("it took nothing")), "{error}");
+    }
+
+    /// The client's own timeout for reading knows nothing of what is sent meanwhile, so it must not be that of uploads.
+    #[tokio::test]
+    async fn what_moves_slowly_is_sent_to_its_end() {
+        const PIECES: usize = 6;
+        let (idle, pause) = (Duration::from_secs(1), Duration::from_millis(250));
+        let url = storage(async |mut peer: TcpStream| {
+            hear(&mut peer, |got| got.ends_with(&[b'#'; PIECES])).await;
+            peer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        });
+        let (mut source, from) = tokio::io::duplex(16);
+        tokio::spawn(async move {
+            for _ in 0..PIECES {
+                tokio::time::sleep(pause).await;
+                source.write_all(b"#").await.unwrap();
+            }
+        });
+        api(idle).put(&upload(url.await), PIECES as u64, from).await.unwrap();
+    }
+}
