@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
 use fresco_engine::wire::{BatchBody, BatchManifest, BatchView, OnBadRow, RowResult, RowStatus};
-use fresco_engine::{Fetcher, Once, StartError, batch_manifest_key};
+use fresco_engine::{BatchFinished, Fetcher, Once, StartError, batch_manifest_key};
 use fresco_ledger::batch::BatchStatus;
 use fresco_ledger::rows::Source;
 use fresco_pipeline::error::ErrorName;
@@ -62,6 +62,7 @@ async fn two_hundred_rows_end_with_exact_counts() {
             row => json!({"id": format!("row-{row}"), "input": format!("{name} {row}")}),
         })
         .collect();
+    let told = world.listen("fresco", "Batch Finished").await;
     let fault = json!({"fault": "model_error", "type": "content_policy_violation", "prompt": "two hundred, refused"});
     world.control("faults", &json!([fault])).await;
     let batch = start(&world, BatchBody { max_concurrent_chunks: Some(3), ..over(rows.clone()) }).await;
@@ -71,7 +72,8 @@ async fn two_hundred_rows_end_with_exact_counts() {
     assert_eq!((plan.rows, plan.bad_rows, plan.duplicates, plan.hits), (200, 2, 19, 0), "{plan:?}");
     assert_eq!((plan.chunks, plan.chunk_size, plan.problems.len()), (20, 10, 2));
     assert_eq!(view.status, BatchStatus::Partial, "{:?}", view.failure);
-    assert_eq!((view.counts.done, view.counts.failed, view.counts.chunks), (188, 12, 20));
+    let counts = view.counts;
+    assert_eq!((counts.done, counts.failed, counts.bad, counts.chunks), (188, 10, 2, 20));
     assert_eq!(results.iter().map(|result| result.row).collect::<Vec<_>>(), (1..=200).collect::<Vec<_>>());
     for result in &results {
         let expected = match result.row {
@@ -85,24 +87,41 @@ async fn two_hundred_rows_end_with_exact_counts() {
             "{result:?}"
         );
         assert_eq!(result.failure.is_some(), expected != RowStatus::Done);
-        assert_eq!(result.id.is_some(), expected != RowStatus::Bad);
+        assert_eq!(result.id, Some(format!("row-{}", result.row)));
     }
+    assert_eq!(plan.problems[0].id.as_deref(), Some("row-100"));
+    assert_eq!((plan.problems[0].code.as_str(), plan.problems[0].column.as_str()), ("input_missing", "input"));
     // 198 rows that can be run, 19 of them duplicates, 10 refused.
     let paid = results.iter().filter(|result| result.source == Some(Source::Generated) && result.cost > 0).count();
     assert_eq!((paid, asked(&world, &format!("{name} ")).await), (169, 169));
     assert_eq!(asked(&world, &format!("{name}, refused")).await, 10);
     assert_eq!((manifest.by_failure["Provider.ContentPolicy"], manifest.by_status["done"]), (10, 188));
+    let saved = manifest.saved;
     // What the provider refuses for its policy may be billed, and counts as spent.
     let cost = results.iter().map(|result| result.cost).sum::<i64>();
     assert_eq!((manifest.spent, view.counts.spent.as_micros()), (cost + 10 * cost / 169, manifest.spent));
+
+    // Whoever comes after it hears of its end by a rule of their own; other tests' batches end as well.
+    let finished: BatchFinished = loop {
+        let event = world.next_message(&told).await;
+        let finished: BatchFinished = serde_json::from_value(event["detail"].clone()).unwrap();
+        if finished.batch_id == batch {
+            break finished;
+        }
+    };
+    assert_eq!((finished.status, finished.done, finished.failed), (BatchStatus::Partial, 188, 10));
+    assert_eq!((finished.cost.as_micros(), finished.manifest), (manifest.spent, batch_manifest_key(&batch)));
 
     // The fault is gone: driven anew, the refused rows are asked for, and nothing else.
     world.forget_faults().await;
     let driven = world.api.redrive_batch(&batch).await.unwrap();
     assert!(!driven.status.is_final());
     let (view, manifest, results) = ended(&world, &batch).await;
-    assert_eq!((view.status, view.counts.done, view.counts.failed), (BatchStatus::Partial, 198, 2), "{manifest:?}");
-    assert_eq!((results.len(), view.counts.chunks), (200, 20));
+    assert_eq!((view.status, view.counts.done, view.counts.failed), (BatchStatus::Partial, 198, 0), "{manifest:?}");
+    assert_eq!((results.len(), view.counts.bad, view.counts.chunks), (200, 2, 20));
+    // What it paid for itself is not taken for a hit, and was not saved.
+    assert_eq!((manifest.by_source["generated"], manifest.saved), (179, saved), "{manifest:?}");
+    assert_eq!(results.iter().filter(|result| result.cost > 0).count(), 179);
     assert_eq!(asked(&world, name).await, 169 + 10 + 10);
     assert!(world.api.redrive_batch(&RunId::parse("no-such-batch").unwrap()).await.is_err());
 
@@ -171,7 +190,8 @@ async fn a_stopped_batch_stops() {
     let world = World::get().await;
     let rows: Vec<Value> = (0..60).map(|row| json!(format!("to be stopped {row}"))).collect();
     world.control("settings", &json!({"concurrency": 0})).await;
-    let batch = start(&world, over(rows)).await;
+    // However long the pause is, and however many chunks there would be.
+    let batch = start(&world, BatchBody { rate_limit_delay: Some(3_600), ..over(rows) }).await;
     world.until("a chunk runs", async || view(&world, &batch).await.running_chunks == 1).await;
     world.until("it asks", async || asked(&world, "to be stopped").await > 0).await;
     let stopped = world.api.stop_batch(&batch).await.unwrap();
@@ -259,8 +279,8 @@ async fn rows_name_media_of_their_own() {
     let world = World::get().await;
     let cat = world.run(&Asking::picture("a cat for the rows"), "unused").await;
     let output = &cat.steps[0].outputs[0];
-    let bytes = world.keeper.object(&output.key).await.unwrap().to_vec();
-    world.put("rows/pictures/cat.img", bytes, &[]).await;
+    let cat_bytes = world.keeper.object(&output.key).await.unwrap().to_vec();
+    world.put("rows/pictures/cat.img", cat_bytes.clone(), &[]).await;
     world.put("rows/pictures/text.img", b"no picture".to_vec(), &[]).await;
     let rows = "id,image,input\none,cat.img,in a hat\ntwo,text.img,in a hat\nthree,gone.img,in a hat\nfour,./cat.img,in a coat\n";
     world.put("rows/pictures/all.csv", rows.into(), &[]).await;
@@ -271,7 +291,7 @@ async fn rows_name_media_of_their_own() {
     let (view, manifest, results) = ended(&world, &batch).await;
     assert_eq!((view.status, view.counts.done, view.counts.failed), (BatchStatus::Partial, 2, 2), "{manifest:?}");
     let statuses: Vec<RowStatus> = results.iter().map(|result| result.status).collect();
-    assert_eq!(statuses, [RowStatus::Done, RowStatus::Bad, RowStatus::Bad, RowStatus::Done], "{results:?}");
+    assert_eq!(statuses, [RowStatus::Done, RowStatus::Failed, RowStatus::Failed, RowStatus::Done], "{results:?}");
     let why: Vec<&str> = results.iter().filter_map(|result| Some(result.failure.as_ref()?.name.as_str())).collect();
     assert_eq!(why, ["input_kind", "input_unread"]);
     // Deliverables are named by row and step, and the results lie beside them.
@@ -280,6 +300,54 @@ async fn rows_name_media_of_their_own() {
     let named = |name: &str| exported.iter().any(|key| key.starts_with(&format!("edits/{batch}/{name}")));
     assert!(named("000001-one-edit.") && named("000004-four-edit."), "{exported:?}");
     assert!(named("results.jsonl") && named("manifest.json") && exported.len() == 4, "{exported:?}");
+
+    // Mended, the rows are made when the batch is driven anew.
+    world.put("rows/pictures/text.img", cat_bytes.clone(), &[]).await;
+    world.put("rows/pictures/gone.img", cat_bytes, &[]).await;
+    world.api.redrive_batch(&batch).await.unwrap();
+    let (view, manifest, results) = ended(&world, &batch).await;
+    assert_eq!((view.status, view.counts.done, view.counts.failed), (BatchStatus::Succeeded, 4, 0), "{manifest:?}");
+    assert_eq!(results[1].id.as_deref(), Some("two"));
+}
+
+/// What is much of the same costs once, and one row among many that cannot be read costs only itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_rows_are_planned_for_what_they_are() {
+    let _simulator = SIMULATOR.lock().await;
+    let world = World::get().await;
+    world.control("settings", &json!({"concurrency": 0})).await;
+    let of = |key: &str| BatchBody { rows: None, rows_key: Some(key.to_owned()), chunk_size: Some(50), ..over(vec![]) };
+    let planned = async |batch: &RunId| {
+        world.until("it is planned", async || view(&world, batch).await.plan.is_some()).await;
+        let plan = view(&world, batch).await.plan.unwrap();
+        world.api.stop_batch(batch).await.unwrap();
+        plan
+    };
+    world.put("rows/same.txt", "a hundred thousand times the same\n".repeat(100_000).into(), &[]).await;
+    let same = start(&world, of("rows/same.txt")).await;
+    let plan = planned(&same).await;
+    assert_eq!((plan.rows, plan.duplicates, plan.bad_rows, plan.chunks), (100_000, 99_999, 0, 2_000));
+    assert_eq!(plan.price.as_micros(), 3_000, "that of one picture");
+
+    let mut rows = "id,input\n".to_owned();
+    for row in 1..=10_000 {
+        let more = if row == 7_777 { ",one cell too many" } else { "" };
+        rows.push_str(&format!("p{row},poison {row}{more}\n"));
+    }
+    world.put("rows/poison.csv", rows.into(), &[]).await;
+    let poisoned = start(&world, of("rows/poison.csv")).await;
+    let plan = planned(&poisoned).await;
+    assert_eq!((plan.rows, plan.bad_rows, plan.duplicates, plan.problems.len()), (10_000, 1, 0, 1));
+    assert_eq!((plan.problems[0].row, plan.problems[0].code.as_str()), (7_777, "ragged_row"));
+    let strict = start(&world, BatchBody { on_bad_row: OnBadRow::Stop, ..of("rows/poison.csv") }).await;
+    world.control("settings", &json!({"concurrency": 40})).await;
+    for batch in [&same, &poisoned] {
+        assert_eq!(ended(&world, batch).await.0.status, BatchStatus::Stopped);
+    }
+    let (view, ..) = ended(&world, &strict).await;
+    let why = view.failure.unwrap().message;
+    assert!(view.status == BatchStatus::Failed && why.contains("row 7777") && why.contains("ragged_row"), "{why}");
+    assert!(asked(&world, "a hundred thousand").await <= 1 && asked(&world, "poison").await <= 50);
 }
 
 /// More failures than are borne stop a batch.

@@ -149,11 +149,11 @@ fn manifest() -> Answer {
     Some((200, serde_json::to_string(&manifest).unwrap()))
 }
 
-/// A stack with a batch that has ended; what its storage answers.
-fn with_batch(storage: impl Fn(&str) -> Answer + Send + 'static) -> Stack {
+/// A stack with a batch that has ended; how its gateway answers at first, and what its storage does.
+fn with_batch(busy: &'static [u16], storage: impl Fn(&str) -> Answer + Send + 'static) -> Stack {
     Stack::new(move |base, path, before| match path {
-        // The gateway's words are not the API's.
-        "/batches/batch-00000001" if before < 2 => Some(([502, 429][before], "{\"message\": \"...\"}".to_owned())),
+        // Its words are not the API's.
+        "/batches/batch-00000001" if before < busy.len() => Some((busy[before], "{\"message\": \"...\"}".to_owned())),
         "/batches/batch-00000001" => ended(),
         "/batches/batch-00000001/results" => {
             let [results, manifest] = ["results", "manifest"].map(|name| format!("{base}/storage/{name}"));
@@ -176,7 +176,10 @@ fn a_watch_bears_what_passes_and_brings_the_results() {
     std::fs::create_dir_all(&out).unwrap();
     std::fs::write(out.join("manifest.part"), "{").unwrap();
     let stack =
-        with_batch(|path| if path == "/storage/manifest" { manifest() } else { Some((200, "{}\n".to_owned())) });
+        with_batch(
+            &[502, 429],
+            |path| if path == "/storage/manifest" { manifest() } else { Some((200, "{}\n".to_owned())) },
+        );
     let output = stack.command(folder.path(), &["batch", "--watch", BATCH]).wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert_eq!(std::fs::read_to_string(out.join("results.jsonl")).unwrap(), "{}\n");
@@ -188,8 +191,8 @@ fn results_that_are_missing_are_made_by_driving_the_batch_anew() {
     let folder = tempfile::tempdir().unwrap();
     let none = || Some((404, String::new()));
     for stack in [
-        with_batch(move |_| none()),
-        with_batch(move |path| if path == "/storage/manifest" { manifest() } else { none() }),
+        with_batch(&[], move |_| none()),
+        with_batch(&[], move |path| if path == "/storage/manifest" { manifest() } else { none() }),
     ] {
         let output = stack.command(folder.path(), &["batch", "--watch", BATCH]).wait_with_output().unwrap();
         let said = text(&output.stderr);
@@ -203,7 +206,7 @@ fn results_that_are_missing_are_made_by_driving_the_batch_anew() {
 fn an_interrupt_ends_the_bringing_of_a_batchs_results() {
     let folder = tempfile::tempdir().unwrap();
     for hangs in ["/storage/manifest", "/storage/results"] {
-        let stack = with_batch(move |path| if path == hangs { None } else { manifest() });
+        let stack = with_batch(&[], move |path| if path == hangs { None } else { manifest() });
         let output = stack.interrupted(folder.path(), &["batch", "--watch", BATCH], hangs);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(130), "{hangs}: {said}");

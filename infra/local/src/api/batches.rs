@@ -205,4 +205,20 @@ mod tests {
         fs::write(folder.join(MANIFEST), "{\"batch_id\":\"batch-01\"}").unwrap();
         assert_eq!(check(), Ok(()));
     }
+    #[tokio::test]
+    async fn a_batch_is_given_what_a_run_is_given() {
+        let api = Api::new(&aws_config::SdkConfig::builder().build(), "http://127.0.0.1:1").unwrap();
+        let request = RunRequest {
+            document: "steps: []".to_owned(),
+            input: Some("i".to_owned()),
+            vars: [("v".to_owned(), "1".to_owned())].into(),
+            env: [("E".to_owned(), "2".to_owned())].into(),
+            parallel: Some(false),
+            ..RunRequest::default()
+        };
+        let body = api.batch_body(&request, &Inputs::default()).await.unwrap();
+        assert_eq!((body.input, body.parallel), (request.input, Some(false)));
+        assert_eq!((body.vars, body.env), (request.vars, request.env));
+        assert_eq!(body.pipeline, Some("steps: []".into()));
+    }
 }

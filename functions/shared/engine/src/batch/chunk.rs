@@ -159,6 +159,8 @@ impl<P: Platform> Engine<P> {
         results.extend(file.bad.iter().map(left_out));
         results.sort_by_key(|result| result.row);
         let mut saved = saved_of(steps);
+        let done = |row| results.iter().any(|result| result.row == row && result.status == RowStatus::Done);
+        saved.retain(|row, _| done(*row));
         if record.id != run_of(&chunk.batch, chunk.number, 0)? {
             let before = self.results_of_chunk(&chunk.batch, chunk.number).await?;
             carry_over(&before, &mut results, &mut saved);
@@ -207,7 +209,8 @@ impl<P: Platform> Engine<P> {
     }
 }
 
-/// What the results that a row did not pay for cost when they were made, by the row's number.
+/// What the results that a row did not pay for cost when they were made, by the row's number. It counts once the row is done,
+/// so that driving it anew does not count it anew.
 fn saved_of(steps: &[StepRow]) -> BTreeMap<u64, Money> {
     let mut saved = BTreeMap::new();
     for step in steps.iter().filter(|step| matches!(step.source, Some(Source::Hit | Source::Joined))) {
@@ -228,7 +231,9 @@ fn carry_over(before: &[RowResult], results: &mut [RowResult], saved: &mut BTree
             result.took_ms = before.took_ms;
         }
         result.cost += before.cost;
-        if let Some(saved) = saved.get_mut(&result.row) {
+        if before.status == RowStatus::Done {
+            saved.remove(&result.row);
+        } else if let Some(saved) = saved.get_mut(&result.row) {
             *saved = (*saved - Money::micros(before.cost)).max(Money::ZERO);
         }
     }
@@ -346,7 +351,7 @@ mod tests {
         let costs = results.iter().map(|result| (result.source, result.cost)).collect::<Vec<_>>();
         let (paid, hit) = (Some(Source::Generated), Some(Source::Hit));
         assert_eq!(costs, [(paid, 30), (hit, 0), (paid, 37), (hit, 0)]);
-        assert_eq!(saved.into_values().map(Money::as_micros).collect::<Vec<_>>(), [0, 30, 0, 30]);
+        assert_eq!(saved, [(3, Money::ZERO), (4, Money::micros(30))].into());
     }
 
     #[test]
