@@ -261,7 +261,7 @@ pub(super) fn lines_of(results: &[RowResult]) -> Result<Vec<u8>, Failure> {
 /// A row that was left out.
 pub(super) fn left_out(problem: &RowProblem) -> RowResult {
     let failure = RowFailure { name: problem.code.clone(), message: problem.message.clone() };
-    RowResult { failure: Some(failure), ..of_row(problem.row, problem.id.clone(), RowStatus::Bad) }
+    RowResult { failure: Some(failure), ..of_row(problem.row, problem.id.clone().map(String::from), RowStatus::Bad) }
 }
 
 pub(super) fn of_row(row: u64, id: Option<String>, status: RowStatus) -> RowResult {

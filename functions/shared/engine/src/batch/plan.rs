@@ -516,7 +516,14 @@ pub(super) fn problem_of(row: &Row, problems: Problems) -> RowProblem {
     let (code, message, advice, lacks) = first.map_or_else(Default::default, |first| {
         (first.code, format!("{}: {}", first.path, first.message), first.advice, first.lacks)
     });
-    RowProblem { row: row.number, id: row.id.clone(), column: lacks.unwrap_or_default(), code, message, advice }
+    RowProblem {
+        row: row.number,
+        id: row.id.as_deref().map(Into::into),
+        column: lacks.map(String::from).unwrap_or_default(),
+        code,
+        message,
+        advice,
+    }
 }
 
 /// What a document may ask for that a batch does not carry out is refused by name, never ignored.

@@ -40,7 +40,7 @@ pub struct Problem {
     pub advice: String,
     /// What is missing of what is given with the run: `input`, or the name of a var.
     #[serde(skip)]
-    pub lacks: Option<String>,
+    pub lacks: Option<Box<str>>,
 }
 
 impl Problem {

@@ -78,7 +78,7 @@ impl Report {
     ) {
         self.add(spot, code, message, advice);
         if let Some(problem) = self.problems.last_mut() {
-            problem.lacks = Some(name.to_owned());
+            problem.lacks = Some(name.into());
         }
     }
 

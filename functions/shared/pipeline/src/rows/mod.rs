@@ -93,7 +93,7 @@ pub struct RowProblem {
     pub row: u64,
     /// The row's own name, where it was read.
     #[serde(default)]
-    pub id: Option<String>,
+    pub id: Option<Box<str>>,
     /// The column or key as it is written, at most 64 characters of it; empty where it is the whole row.
     pub column: String,
     /// A stable code: `ragged_row` `cell_too_long` `row_too_long` `not_utf8` `bad_json` `bad_id` `not_a_row` `wrong_type`.
