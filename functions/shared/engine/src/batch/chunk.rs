@@ -16,7 +16,7 @@ use fresco_pipeline::rows::{Row, RowProblem};
 use futures::{StreamExt, TryStreamExt};
 use tokio::time::Instant;
 
-use super::plan::{given, problem_of};
+use super::cutting::{given, problem_of};
 use super::wire::{RowFailure, RowOutput, RowResult, RowStatus};
 use super::{BatchRequest, ChunkFile, chunk_key, internal, part_key, run_of};
 use crate::Engine;
