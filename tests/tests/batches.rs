@@ -6,10 +6,11 @@ use fresco_engine::wire::{BatchBody, BatchManifest, BatchView, OnBadRow, RowResu
 use fresco_engine::{BatchFinished, Fetcher, Once, StartError, batch_manifest_key};
 use fresco_ledger::batch::BatchStatus;
 use fresco_ledger::rows::Source;
+use fresco_ledger::traits::Batches;
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::rows::Format;
-use fresco_tests::{Asking, Request, World};
+use fresco_tests::{Asking, Function, Request, World};
 use serde_json::{Value, json};
 
 /// The queue of the simulator and its faults are everybody's.
@@ -379,6 +380,14 @@ async fn a_batch_survives_the_end_of_its_stack() {
     world.close().await;
     let world = World::own("restarted", None).await;
     world.control("settings", &json!({"concurrency": 40})).await;
+    // Its execution is gone with the stack that was: the sweep finds it when it is due, and closes it with what there is.
+    assert!(world.ledger().look_at_batch(&batch, 0).await.unwrap());
+    world.invoke(Function::Sweep, &json!({})).await;
+    let (left, manifest, results) = ended(&world, &batch).await;
+    // What was at work at the provider may have come by then, or not.
+    let decided = left.counts.done + left.counts.failed;
+    assert_eq!((left.status, decided, left.running_chunks), (BatchStatus::Partial, 20, 0), "{manifest:?}");
+    assert_eq!((results.len(), manifest.by_status["not_run"]), (30, 10), "{manifest:?}");
     let driven = world.api.redrive_batch(&batch).await.unwrap();
     assert!(!driven.status.is_final());
     let (view, manifest, results) = ended(&world, &batch).await;
