@@ -395,3 +395,33 @@ async fn a_batch_survives_the_end_of_its_stack() {
     assert_eq!(asked(&world, prompt).await, 30, "nothing is asked for twice, and nothing is lost");
     world.close().await;
 }
+
+/// Its rows say why, and the batch goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chunk_that_cannot_be_planned_says_why() {
+    let _simulator = SIMULATOR.lock().await;
+    let world = World::get().await;
+    let step = "s".repeat(50);
+    let pipeline =
+        format!("name: odd\nsteps: [{{ name: {step}, type: text_to_image, params: {{ prompt: '{{{{input}}}}' }} }}]\n");
+    let rows = (0..30).map(|row| json!(format!("hard to plan {row:02}"))).collect();
+    world.control("settings", &json!({"concurrency": 0})).await;
+    let batch = start(&world, BatchBody { pipeline: Some(pipeline.into()), ..over(rows) }).await;
+    world.until("the first chunk is at work", async || asked(&world, "hard to plan").await == 10).await;
+    // With numbers as long as these the names of its steps become too long, which nothing but damage can come to.
+    let key = format!("batches/{batch}/chunks/1.json");
+    let kept = world.object_of(&world.bucket(), &key).await.unwrap();
+    let mut file: Value = serde_json::from_slice(&kept).unwrap();
+    file["rows"].as_array_mut().unwrap().iter_mut().for_each(|row| row["number"] = json!(u64::MAX));
+    world.put(&key, serde_json::to_vec(&file).unwrap(), &[]).await;
+    world.control("settings", &json!({"concurrency": 40})).await;
+    let (view, manifest, results) = ended(&world, &batch).await;
+    assert_eq!((view.status, view.counts.done, view.counts.failed), (BatchStatus::Partial, 20, 10), "{manifest:?}");
+    assert_eq!((manifest.by_status["not_run"], manifest.by_failure["Internal"]), (10, 10), "{manifest:?}");
+    assert_eq!(results.iter().filter(|result| result.failure.is_some()).count(), 10);
+
+    world.put(&key, kept.to_vec(), &[]).await;
+    world.api.redrive_batch(&batch).await.unwrap();
+    assert_eq!(ended(&world, &batch).await.0.status, BatchStatus::Succeeded);
+    assert_eq!(asked(&world, "hard to plan").await, 30);
+}

@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use fresco_ledger::rows::ChunkOf;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 use serde::Deserialize;
@@ -17,6 +18,9 @@ enum Input {
         error: String,
         #[serde(default)]
         cause: String,
+        /// Of the run of a batch's chunk.
+        batch_id: Option<RunId>,
+        chunk: Option<u32>,
     },
     Event {
         detail: Detail,
@@ -47,14 +51,24 @@ fn cause_of(error: &str, cause: &str) -> Option<Failure> {
 
 fn main() -> ExitCode {
     fresco_engine::lambda::run(|engine, input: Input| async move {
-        let (run, cause) = match input {
-            Input::State { run_id, error, cause } => (run_id, cause_of(&error, &cause)),
+        match input {
+            Input::State { run_id, error, cause, batch_id, chunk } => {
+                let cause = cause_of(&error, &cause);
+                match batch_id.zip(chunk).map(|(batch, number)| ChunkOf { batch, number }) {
+                    Some(chunk) => engine.report_chunk(&run_id, &chunk, cause).await.map(Some),
+                    None => engine.report(&run_id, cause).await.map(Some),
+                }
+            }
             Input::Event { detail } => {
                 let message = format!("its execution ended as {}", detail.status);
-                (detail.name, Some(Failure::new(ErrorName::RunStopped, message)))
+                let cause = Failure::new(ErrorName::RunStopped, message);
+                match engine.report(&detail.name, Some(cause)).await {
+                    // A chunk that was begun when its batch was stopped, or what somebody started by hand.
+                    Err(failure) if failure.name == ErrorName::RunNotFound => Ok(None),
+                    closed => closed.map(Some),
+                }
             }
-        };
-        engine.report(&run, cause).await
+        }
     })
 }
 

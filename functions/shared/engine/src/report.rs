@@ -128,6 +128,18 @@ pub struct RunFinished {
 }
 
 impl<P: Platform> Engine<P> {
+    /// Closes the run of a chunk, which may have ended before it was recorded: its rows then say why.
+    pub async fn report_chunk(&self, run: &RunId, chunk: &ChunkOf, cause: Option<Failure>) -> Result<Closed, Failure> {
+        // Only where something went wrong may there be no record.
+        if cause.is_some()
+            && self.platform.ledger().run(run).await.map_err(failure)?.is_none()
+            && !self.open_unplanned(run, chunk).await?
+        {
+            return Ok(closed(RunStatus::Stopped, cause));
+        }
+        self.report(run, cause).await
+    }
+
     /// Closes the run. `cause` is why its execution ended, where it did not end by itself.
     pub async fn report(&self, run: &RunId, cause: Option<Failure>) -> Result<Closed, Failure> {
         let (closed, chunk) = self.close(run, cause).await?;

@@ -92,29 +92,19 @@ impl<P: Platform> Engine<P> {
         created_at: Millis,
         wanted: Money,
     ) -> Result<RunRow, Failure> {
-        let row = RunRow {
-            id: run.clone(),
-            name: plan.name.clone(),
-            status: RunStatus::Running,
-            stop: false,
-            fail_fast: false,
-            remaining: Money::ZERO,
-            held: Money::ZERO,
-            settled: Money::ZERO,
-            created_at,
-            ended_at: None,
-            bound_at: None,
-            steps: 0,
-            failure: None,
-            export: plan.export.clone(),
-            chunk: Some(chunk.clone()),
-            granted: None,
-            unannounced: false,
-        };
+        let row = chunk_row(run, chunk, plan.name.clone(), created_at, plan.export.clone());
         let opened = self.platform.ledger().open_chunk(&chunk.batch, chunk.number, &row, wanted).await;
         opened
             .map_err(failure)?
             .ok_or_else(|| Failure::new(ErrorName::RunStopped, "the batch was stopped, or has ended"))
+    }
+
+    /// Records the run of a chunk that could not be planned, to be closed at once; whether the batch goes on.
+    pub(crate) async fn open_unplanned(&self, run: &RunId, chunk: &ChunkOf) -> Result<bool, Failure> {
+        let now = self.platform.clock().now();
+        let row = chunk_row(run, chunk, self.batch_row(&chunk.batch).await?.name, now, None);
+        let opened = self.platform.ledger().open_chunk(&chunk.batch, chunk.number, &row, Money::ZERO).await;
+        Ok(opened.map_err(failure)?.is_some())
     }
 
     /// Copies what the rows have made to where the document says, named by row and step: `000017-storm-image.jpg`.
@@ -239,6 +229,29 @@ fn carry_over(before: &[RowResult], results: &mut [RowResult], saved: &mut BTree
     }
 }
 
+/// The run of a chunk as it begins.
+fn chunk_row(run: &RunId, chunk: &ChunkOf, name: String, created_at: Millis, export: Option<Export>) -> RunRow {
+    RunRow {
+        id: run.clone(),
+        name,
+        status: RunStatus::Running,
+        stop: false,
+        fail_fast: false,
+        remaining: Money::ZERO,
+        held: Money::ZERO,
+        settled: Money::ZERO,
+        created_at,
+        ended_at: None,
+        bound_at: None,
+        steps: 0,
+        failure: None,
+        export,
+        chunk: Some(chunk.clone()),
+        granted: None,
+        unannounced: false,
+    }
+}
+
 /// How many rows there are of each kind.
 pub(super) fn counts_of(results: &[RowResult]) -> BatchCounts {
     let count = |is: fn(&RowResult) -> bool| results.iter().filter(|result| is(result)).count() as u64;
@@ -292,7 +305,8 @@ fn results_of(rows: &[Row], steps: &[StepRow], why: Option<&Failure>) -> Vec<Row
 fn result_of(row: &Row, steps: &[(&str, &StepRow)], why: Option<&Failure>) -> RowResult {
     // A chunk that was never planned has no steps.
     if steps.is_empty() {
-        return of_row(row.number, row.id.clone(), RowStatus::NotRun);
+        let failure = why.map(|why| RowFailure { name: why.name.as_str().to_owned(), message: why.message.clone() });
+        return RowResult { failure, ..of_row(row.number, row.id.clone(), RowStatus::NotRun) };
     }
     let done = steps.iter().all(|(_, step)| step.state == StepState::Done);
     // What only followed from another step's failure is not the reason.

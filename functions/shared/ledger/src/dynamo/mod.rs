@@ -19,8 +19,8 @@
 //! | what the bucket holds | `U` | `U` | never |
 //! | the secret that links are signed with | `V` | `V` | never |
 //!
-//! The index `due` (hash `due_shard`, range `due`, keys only) holds the entries that sweep has to look at and nothing else:
-//! no other item carries the two attributes. Expiry is DynamoDB's TTL on `expires_at`, in seconds; an item that is past it
+//! The index `due` (hash `due_shard`, range `due`, keys only) holds the entries and the batches that sweep has to look at, each
+//! kind under a value of its own: no other item carries the two attributes. Expiry is DynamoDB's TTL on `expires_at`, in seconds; an item that is past it
 //! and still there is used as if it were not.
 
 mod batch;

@@ -42,7 +42,7 @@ pub trait Batches: Send + Sync {
         behind: Option<&ListPlace>,
         now: Millis,
     ) -> impl Future<Output = Result<Vec<BatchRow>, StoreError>> + Send;
-    /// Notes the plan, and that the chunks run; whether the batch was being planned. Planning again is no error.
+    /// Notes the plan, and that the chunks run; whether the batch goes on and is not told to stop. Planning again is no error.
     fn plan_batch(&self, id: &RunId, plan: &BatchPlan) -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// Sets the stop flag; the batch as it then is, if it was there and going on.
     fn stop_batch(&self, id: &RunId) -> impl Future<Output = Result<Option<BatchRow>, StoreError>> + Send;
