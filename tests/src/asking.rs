@@ -57,6 +57,16 @@ impl Asking {
         self.ask(Method::POST, "/runs", key, Some(body)).await
     }
 
+    /// Puts this where an answer says; the storage's answer.
+    pub async fn put(&self, upload: &Value, bytes: &[u8]) -> StatusCode {
+        let mut put = self.plain.put(upload["url"].as_str().expect("a URL")).body(bytes.to_vec());
+        let headers = upload["headers"].as_object().into_iter().flatten();
+        for (name, value) in headers.filter(|(name, _)| *name != "content-length") {
+            put = put.header(name, value.as_str().expect("a header"));
+        }
+        put.send().await.expect("an answer").status()
+    }
+
     /// The run that an answer names.
     pub fn id_of(answer: &Value) -> RunId {
         let id = answer["id"].as_str().unwrap_or_else(|| panic!("an id: {answer}"));

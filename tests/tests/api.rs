@@ -4,9 +4,11 @@
 use std::collections::BTreeSet;
 
 use fresco_engine::RunRequest;
+use fresco_engine::wire::BatchBody;
 use fresco_ledger::rows::{RunStatus, Source};
-use fresco_local::api::{ApiError, Inputs};
+use fresco_local::api::{ApiError, Inputs, gather};
 use fresco_pipeline::ids::RunId;
+use fresco_pipeline::rows::Format;
 use fresco_tests::{Asking, World};
 use futures::future::join_all;
 use reqwest::{Method, StatusCode};
@@ -146,15 +148,6 @@ async fn uploads_are_what_they_were_said_to_be() {
         assert_eq!(status, StatusCode::CREATED, "{upload}");
         upload
     };
-    let put = async |upload: &Value, bytes: &[u8]| {
-        let mut put = asking.plain.put(upload["url"].as_str().unwrap()).body(bytes.to_vec());
-        for (name, value) in upload["headers"].as_object().unwrap() {
-            if name != "content-length" {
-                put = put.header(name, value.as_str().unwrap());
-            }
-        }
-        put.send().await.unwrap().status()
-    };
     let run = async |upload: &Value| {
         let document =
             "steps: [{ name: edit, type: image_to_image, params: { image: cat.jpg, prompt: 'an upload, edited' } }]";
@@ -165,9 +158,9 @@ async fn uploads_are_what_they_were_said_to_be() {
     let well = place("image", bytes.len()).await;
     let (status, early) = run(&well).await;
     assert_eq!((status.as_u16(), problem(&early)), (422, "input_unread".to_owned()), "never uploaded: {early}");
-    assert_eq!(put(&well, &bytes).await, StatusCode::OK);
+    assert_eq!(asking.put(&well, &bytes).await, StatusCode::OK);
     // What a run may have looked at is not written over.
-    assert_eq!(put(&well, &bytes).await, StatusCode::PRECONDITION_FAILED);
+    assert_eq!(asking.put(&well, &bytes).await, StatusCode::PRECONDITION_FAILED);
     let (status, started) = run(&well).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{started}");
     let manifest = world.ended(&id_of(&started)).await;
@@ -175,24 +168,79 @@ async fn uploads_are_what_they_were_said_to_be() {
     assert_eq!(manifest.steps[0].given, [picture.steps[0].outputs[0].sha256.clone()], "content-addressed");
 
     let text = place("image", 5).await;
-    put(&text, b"hello").await;
+    asking.put(&text, b"hello").await;
     let (status, answer) = run(&text).await;
     assert_eq!((status.as_u16(), problem(&answer)), (422, "input_kind".to_owned()), "{answer}");
     // Real S3 refuses another length than the link was signed for; where it came through, it is refused at its use.
     let short = place("image", bytes.len() + 1).await;
-    if put(&short, &bytes).await.is_success() {
+    if asking.put(&short, &bytes).await.is_success() {
         let (status, answer) = run(&short).await;
         assert_eq!((status.as_u16(), problem(&answer)), (422, "input_unread".to_owned()), "{answer}");
     }
     // A document by an upload.
     let document = one("a picture to upload");
     let upload = place("document", document.len()).await;
-    put(&upload, document.as_bytes()).await;
+    asking.put(&upload, document.as_bytes()).await;
     let (status, started) = asking.start(None, &json!({"pipeline_upload": upload["id"]})).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{started}");
     assert_eq!(world.ended(&id_of(&started)).await.steps[0].source, Some(Source::Hit));
     let (status, answer) = asking.start(None, &json!({"pipeline_upload": well["id"]})).await;
     assert_eq!((status.as_u16(), answer["code"].as_str()), (422, Some("Input.Invalid")), "{answer}");
+}
+
+/// Who repeats a request repeats its uploads, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_knows_what_is_uploaded_again() {
+    let world = World::get().await;
+    let folder = tempfile::tempdir().unwrap();
+    let made = world.run(&one("a picture to upload under a key"), "unused").await;
+    let picture = world.keeper.object(&made.steps[0].outputs[0].key).await.unwrap();
+    let other = world.run(&one("another picture to upload under a key"), "unused").await;
+    let another = world.keeper.object(&other.steps[0].outputs[0].key).await.unwrap();
+    assert_ne!(picture, another);
+    let document =
+        "steps: [{ name: edit, type: image_to_image, params: { image: cat.png, prompt: 'uploaded under a key' } }]";
+    let run = async |bytes: &[u8]| {
+        std::fs::write(folder.path().join("cat.png"), bytes).unwrap();
+        let mut request = RunRequest { document: document.to_owned(), ..RunRequest::default() };
+        let inputs = gather(&mut request, folder.path()).await.unwrap();
+        assert_eq!(inputs.len(), 1, "{:?}", request.refused);
+        world.api.start(&request, &inputs, Some("the-key-of-uploads")).await
+    };
+    let is_conflict = |error: ApiError| assert_eq!(error.code(), "idempotency_conflict", "{error}");
+    let first = run(&picture).await.unwrap();
+    let again = run(&picture).await.unwrap();
+    assert_eq!((&again.id, first.existing, again.existing), (&first.id, false, true));
+    is_conflict(run(&another).await.unwrap_err());
+    let manifest = world.ended(&RunId::parse(first.id).unwrap()).await;
+    assert_eq!(manifest.status, RunStatus::Succeeded, "{:?}", manifest.failure);
+
+    // The rows of a batch.
+    let batch = async |rows: &str| {
+        let path = folder.path().join("rows.txt");
+        std::fs::write(&path, rows).unwrap();
+        let body = BatchBody {
+            pipeline: Some(one("{{input}}").into()),
+            rows_upload: Some(world.api.upload_rows(&path).await.unwrap()),
+            format: Some(Format::Text),
+            ..BatchBody::default()
+        };
+        world.api.start_batch(&body, Some("the-key-of-rows")).await
+    };
+    let first = batch("uploaded as a row\n").await.unwrap();
+    let again = batch("uploaded as a row\n").await.unwrap();
+    assert_eq!((&again.id, first.existing, again.existing), (&first.id, false, true));
+    is_conflict(batch("another row, of sorts\n").await.unwrap_err());
+
+    // What is said of the content holds: it can be put there again, and nothing else in its place.
+    let asking = Asking::new(&world);
+    let said = json!({"kind": "image", "bytes": picture.len(), "sha256": made.steps[0].outputs[0].sha256});
+    let (_, upload) = asking.ask(Method::POST, "/uploads", None, Some(&said)).await;
+    let mut forged = picture.to_vec();
+    forged[100] ^= 1;
+    assert_eq!(asking.put(&upload, &picture).await, StatusCode::OK);
+    assert_eq!(asking.put(&upload, &picture).await, StatusCode::OK);
+    assert_eq!(asking.put(&upload, &forged).await, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

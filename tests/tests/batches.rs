@@ -406,7 +406,8 @@ async fn a_chunk_that_cannot_be_planned_says_why() {
         format!("name: odd\nsteps: [{{ name: {step}, type: text_to_image, params: {{ prompt: '{{{{input}}}}' }} }}]\n");
     let rows = (0..30).map(|row| json!(format!("hard to plan {row:02}"))).collect();
     world.control("settings", &json!({"concurrency": 0})).await;
-    let batch = start(&world, BatchBody { pipeline: Some(pipeline.into()), ..over(rows) }).await;
+    let body = BatchBody { pipeline: Some(pipeline.into()), max_workers: Some(10), ..over(rows) };
+    let batch = start(&world, body).await;
     world.until("the first chunk is at work", async || asked(&world, "hard to plan").await == 10).await;
     // With numbers as long as these the names of its steps become too long, which nothing but damage can come to.
     let key = format!("batches/{batch}/chunks/1.json");

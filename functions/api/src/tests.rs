@@ -86,6 +86,7 @@ async fn bad_requests_are_problems_with_codes_of_their_own() {
         ("POST", "/uploads", JSON, Some(r#"{"kind": "image", "bytes": -1}"#), 400, "bad_json"),
         ("POST", "/uploads", JSON, Some(r#"{"kind": "image", "bytes": 0}"#), 422, "Input.Invalid"),
         ("POST", "/uploads", JSON, Some(r#"{"kind": "image", "bytes": 99999999999}"#), 422, "Input.Invalid"),
+        ("POST", "/uploads", JSON, Some(r#"{"kind": "image", "bytes": 1, "sha256": "no"}"#), 422, "Input.Invalid"),
         ("POST", "/uploads", YAML, Some("kind: image"), 415, "unsupported_media_type"),
         ("POST", "/batches", None, Some("{}"), 415, "unsupported_media_type"),
         ("POST", "/batches", YAML, Some("steps: []"), 415, "unsupported_media_type"),
@@ -172,6 +173,37 @@ async fn what_is_part_of_the_program_needs_nobody() {
         answer(&router, &event("POST", "/uploads", JSON, Some(r#"{"kind": "image", "bytes": 12}"#))).await;
     assert_eq!((status, upload["method"].as_str()), (201, Some("PUT")), "{upload}");
     assert!(upload["url"].as_str().unwrap().contains("X-Amz-Signature"), "{upload}");
+}
+
+#[tokio::test]
+async fn the_same_content_has_the_same_upload() {
+    let router = router().await;
+    let place = async |kind: &str, sha256: Option<&str>| {
+        let body = json!({"kind": kind, "bytes": 12, "sha256": sha256}).to_string();
+        let (status, upload, _) = answer(&router, &event("POST", "/uploads", JSON, Some(&body))).await;
+        assert_eq!(status, 201, "{upload}");
+        upload
+    };
+    let (hash, other) = ("0f".repeat(32), "1f".repeat(32));
+    let said = place("image", Some(&hash)).await;
+    assert_eq!(said["id"], format!("image-12-{}", "0f".repeat(16)));
+    assert_eq!(place("image", Some(&hash)).await["id"], said["id"]);
+    assert_ne!(place("image", Some(&other)).await["id"], said["id"]);
+    assert_ne!(place("video", Some(&hash)).await["id"], said["id"]);
+    let unsaid = place("image", None).await;
+    assert_ne!(place("image", None).await["id"], unsaid["id"]);
+    // The storage holds what is sent to the hash: it is signed, and has to be sent along.
+    let signed = |upload: &Value, header: &str| {
+        let url = upload["url"].as_str().unwrap();
+        let names = url.split(['?', '&']).find_map(|part| part.strip_prefix("X-Amz-SignedHeaders=")).unwrap();
+        let sent = upload["headers"][header].as_str().map(str::to_owned);
+        names.split("%3B").any(|name| name == header).then_some(sent).flatten()
+    };
+    let base64 = "Dw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8=";
+    assert_eq!(signed(&said, "x-amz-checksum-sha256").as_deref(), Some(base64), "{said}");
+    assert_eq!(signed(&said, "if-none-match"), None, "it may be sent again");
+    assert_eq!(signed(&unsaid, "x-amz-checksum-sha256"), None);
+    assert_eq!(signed(&unsaid, "if-none-match").as_deref(), Some("*"), "{unsaid}");
 }
 
 /// The ledger is out of reach: whoever asks is told to come again, and nothing else goes wrong.

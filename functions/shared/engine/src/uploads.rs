@@ -20,7 +20,8 @@ const MAX_ROWS_FILE: u64 = 1 << 30;
 /// How long a link to upload to works, in seconds.
 pub(crate) const LINK_SECONDS: u64 = 900;
 
-/// An upload's id: what it will be, how long it is, and 32 digits that nobody guesses.
+/// An upload's id: what it will be, how long it is, and 32 hex digits. They begin the hash of its content where that was said,
+/// and are such as nobody guesses otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadId {
     /// What it will be.
@@ -72,6 +73,13 @@ impl std::fmt::Display for UploadId {
     }
 }
 
+/// A SHA-256 as it is said: 64 hex digits, in lower case, so that one content has one id.
+fn read_hash(text: &str) -> Option<[u8; 32]> {
+    let mut hash = [0; 32];
+    let is_lower = !text.bytes().any(|b| b.is_ascii_uppercase());
+    (is_lower && hex::decode_to_slice(text, &mut hash).is_ok()).then_some(hash)
+}
+
 /// The most bytes of an upload of this kind.
 fn most(kind: UploadKind) -> u64 {
     match kind {
@@ -83,16 +91,28 @@ fn most(kind: UploadKind) -> u64 {
 }
 
 impl<P: Platform> Engine<P> {
-    /// A place to upload to, and how long its link works in seconds.
-    pub async fn new_upload(&self, kind: UploadKind, bytes: u64) -> Result<(UploadId, PutLink, u64), Failure> {
+    /// A place to upload to, and how long its link works in seconds. Where the content's SHA-256 is said, in lower-case hex,
+    /// the same content has the same id.
+    pub async fn new_upload(
+        &self,
+        kind: UploadKind,
+        bytes: u64,
+        sha256: Option<&str>,
+    ) -> Result<(UploadId, PutLink, u64), Failure> {
+        let bad = |message: String| Failure::new(ErrorName::InputInvalid, message);
         if bytes == 0 || bytes > most(kind) {
-            let message = format!("it has {bytes} bytes; from 1 to {} are taken", most(kind));
-            return Err(Failure::new(ErrorName::InputInvalid, message));
+            return Err(bad(format!("it has {bytes} bytes; from 1 to {} are taken", most(kind))));
         }
-        let digits = self.platform.new_token()?.get(..32).unwrap_or_default().to_owned();
-        let id = UploadId { kind, bytes, digits };
-        let objects = self.platform.objects();
-        let link = objects.put_link(&id.object_key(), bytes, id.content_type(), LINK_SECONDS).await.map_err(failure)?;
+        let no_hash = || bad("its `sha256` is not 64 lower-case hex digits".to_owned());
+        let hash = sha256.map(|text| read_hash(text).ok_or_else(no_hash)).transpose()?;
+        // What is asked under an idempotency key names its uploads: who repeats it, uploads and all, has to come to the same.
+        let digits = match sha256 {
+            Some(text) => text.to_owned(),
+            None => self.platform.new_token()?,
+        };
+        let id = UploadId { kind, bytes, digits: digits.get(..32).unwrap_or_default().to_owned() };
+        let (objects, key) = (self.platform.objects(), id.object_key());
+        let link = objects.put_link(&key, bytes, id.content_type(), hash, LINK_SECONDS).await.map_err(failure)?;
         Ok((id, link, LINK_SECONDS))
     }
 
@@ -186,6 +206,14 @@ mod tests {
             format!("image-99999999999999999999-{digits}"),
         ] {
             assert_eq!(UploadId::parse(&bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_hash_is_64_lower_case_hex_digits() {
+        assert_eq!(read_hash(&"0f".repeat(32)), Some([0x0f; 32]));
+        for bad in [String::new(), "0f".repeat(31), "0f".repeat(33), "0F".repeat(32), "0g".repeat(32)] {
+            assert_eq!(read_hash(&bad), None, "{bad}");
         }
     }
 }

@@ -216,6 +216,10 @@ pub struct UploadBody {
     pub kind: UploadKind,
     /// Its length; exactly so many bytes are taken.
     pub bytes: u64,
+    /// SHA-256 of its content, in lower-case hex. Nothing else is taken then, and the same content has the same id, so that a
+    /// request that names it can be repeated under its `Idempotency-Key`. Without it, every upload has an id of its own.
+    #[serde(default)]
+    pub sha256: Option<String>,
 }
 
 /// Where to upload.

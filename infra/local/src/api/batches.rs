@@ -12,8 +12,10 @@ use fresco_engine::wire::{
 use fresco_pipeline::ids::RunId;
 use reqwest::Method;
 use serde::Deserialize;
+use tokio::io::AsyncSeekExt;
 
 use super::folder::is_free;
+use super::transfer::hashed;
 use super::{Api, ApiError, Inputs};
 
 /// The name of the results in their folder.
@@ -79,15 +81,14 @@ impl Api {
         })
     }
 
-    /// Uploads a file of rows, read as it is sent; the upload's id.
+    /// Uploads a file of rows, read twice: for its hash, and as it is sent; the upload's id, which is that of its content.
     pub async fn upload_rows(&self, path: &Path) -> Result<String, RowsUploadError> {
         let unreadable = |error| RowsUploadError::Unreadable { path: path.to_owned(), error };
-        let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
-        let bytes = file.metadata().await.map_err(unreadable)?.len();
-        let upload: UploadView = self
-            .post("/uploads", &UploadBody { kind: UploadKind::Rows, bytes }, None)
-            .await
-            .map_err(RowsUploadError::Api)?;
+        let mut file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+        let (bytes, sha256) = hashed(&mut file).await.map_err(unreadable)?;
+        file.rewind().await.map_err(unreadable)?;
+        let body = UploadBody { kind: UploadKind::Rows, bytes, sha256: Some(sha256) };
+        let upload: UploadView = self.post("/uploads", &body, None).await.map_err(RowsUploadError::Api)?;
         self.put(&upload, bytes, file).await?;
         Ok(upload.id)
     }

@@ -13,6 +13,7 @@ use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::media::{InputMedia, MediaProblem};
 use fresco_providers::media::{Downloader, HostList};
+use sha2::{Digest, Sha256};
 
 use super::{Api, ApiError};
 
@@ -92,7 +93,7 @@ impl Api {
                         MediaKind::Video => UploadKind::Video,
                         MediaKind::Image | MediaKind::Text => UploadKind::Image,
                     };
-                    let id = self.upload(kind, bytes.clone()).await?;
+                    let id = self.upload(kind, bytes.clone(), media.sha256.clone()).await?;
                     uploaded.entry(&media.key).or_insert(id).clone()
                 }
             };
@@ -103,11 +104,13 @@ impl Api {
 
     /// Uploads a document that is too long for a request.
     pub(super) async fn upload_document(&self, document: &str) -> Result<String, ApiError> {
-        self.upload(UploadKind::Document, Bytes::copy_from_slice(document.as_bytes())).await
+        let bytes = Bytes::copy_from_slice(document.as_bytes());
+        let sha256 = hex::encode(Sha256::digest(&bytes));
+        self.upload(UploadKind::Document, bytes, sha256).await
     }
 
-    async fn upload(&self, kind: UploadKind, bytes: Bytes) -> Result<String, ApiError> {
-        let body = UploadBody { kind, bytes: bytes.len() as u64 };
+    async fn upload(&self, kind: UploadKind, bytes: Bytes, sha256: String) -> Result<String, ApiError> {
+        let body = UploadBody { kind, bytes: bytes.len() as u64, sha256: Some(sha256) };
         let upload: UploadView = self.post("/uploads", &body, None).await?;
         self.put(&upload, body.bytes, Cursor::new(bytes)).await?;
         Ok(upload.id)

@@ -10,6 +10,8 @@ use fresco_engine::wire::UploadView;
 use futures::{Stream, StreamExt};
 use reqwest::header::CONTENT_LENGTH;
 use reqwest::{Body, Response, StatusCode};
+use sha2::{Digest, Sha256};
+use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -78,6 +80,20 @@ fn pieces(
     })
 }
 
+/// The length of a file as it is now, and its SHA-256 in lower-case hex.
+pub(super) async fn hashed(file: &mut File) -> io::Result<(u64, String)> {
+    // One that grows meanwhile would have no end.
+    let length = file.metadata().await?.len();
+    let mut from = file.take(length);
+    let (mut hash, mut bytes, mut piece) = (Sha256::new(), 0, BytesMut::with_capacity(PIECE));
+    while from.read_buf(&mut piece).await? > 0 {
+        hash.update(&piece);
+        bytes += piece.len() as u64;
+        piece.clear();
+    }
+    Ok((bytes, hex::encode(hash.finalize())))
+}
+
 #[cfg(test)]
 mod tests {
     use aws_config::SdkConfig;
@@ -108,6 +124,19 @@ mod tests {
     fn upload(url: String) -> UploadView {
         let (id, method) = ("rows-1-0".to_owned(), "PUT".to_owned());
         UploadView { id, method, url, headers: Default::default(), url_expires_at: 0 }
+    }
+
+    #[tokio::test]
+    async fn a_file_is_hashed_in_pieces() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.txt");
+        for length in [0, 5, PIECE, 2 * PIECE + 1] {
+            let content: Vec<u8> = (0u8..=250).cycle().take(length).collect();
+            std::fs::write(&path, &content).unwrap();
+            let mut file = File::open(&path).await.unwrap();
+            let hash = hex::encode(Sha256::digest(&content));
+            assert_eq!(hashed(&mut file).await.unwrap(), (length as u64, hash), "{length}");
+        }
     }
 
     #[tokio::test]

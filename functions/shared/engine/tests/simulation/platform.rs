@@ -311,8 +311,15 @@ impl Objects for Sim {
     async fn put(&self, key: &str, bytes: Bytes, content_type: &str) -> Result<(), StoreError> {
         self.storage("put", key, self.0.memory.put(key, bytes, content_type)).await
     }
-    async fn put_link(&self, key: &str, bytes: u64, content_type: &str, seconds: u64) -> Result<PutLink, StoreError> {
-        self.storage("put link", key, self.0.memory.put_link(key, bytes, content_type, seconds)).await
+    async fn put_link(
+        &self,
+        key: &str,
+        bytes: u64,
+        content_type: &str,
+        sha256: Option<[u8; 32]>,
+        seconds: u64,
+    ) -> Result<PutLink, StoreError> {
+        self.storage("put link", key, self.0.memory.put_link(key, bytes, content_type, sha256, seconds)).await
     }
     async fn list(&self, prefix: &str, after: &str) -> Result<Vec<ListedObject>, StoreError> {
         self.storage("list", prefix, self.0.memory.list(prefix, after)).await

@@ -7,6 +7,7 @@ use aws_sdk_s3::operation::copy_object::builders::CopyObjectFluentBuilder;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, MetadataDirective, ObjectIdentifier};
+use aws_smithy_types::base64;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use bytes::Bytes;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -228,11 +229,25 @@ impl Objects for S3Objects {
         copied(self.client.copy_object().bucket(bucket).key(to).copy_source(source)).await
     }
 
-    async fn put_link(&self, key: &str, bytes: u64, content_type: &str, seconds: u64) -> Result<PutLink, StoreError> {
+    async fn put_link(
+        &self,
+        key: &str,
+        bytes: u64,
+        content_type: &str,
+        sha256: Option<[u8; 32]>,
+        seconds: u64,
+    ) -> Result<PutLink, StoreError> {
         let expires = PresigningConfig::expires_in(Duration::from_secs(seconds))
             .map_err(|error| StoreError::storage(format!("presign: {error}")))?;
         let put = self.client.put_object().bucket(&self.bucket).key(key).content_type(content_type);
-        let put = put.content_length(i64::try_from(bytes).unwrap_or(i64::MAX)).if_none_match("*");
+        let put = put.content_length(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let put = match sha256 {
+            // S3 compares it with what arrives. The same may be written again: it keeps its entity tag, by which a reader
+            // under way goes on (the MD5 of the content, as long as the bucket is not encrypted with KMS keys), and its age
+            // begins anew. Refused as there already, it could be taken for safe and then expire before it is used.
+            Some(hash) => put.checksum_sha256(base64::encode(hash)),
+            None => put.if_none_match("*"),
+        };
         let put = put.presigned(expires).await;
         let request = put.map_err(|error| failed("presign", &error))?;
         let headers = request.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();

@@ -148,7 +148,7 @@ impl Objects for Memory {
         Ok(true)
     }
 
-    async fn put_link(&self, key: &str, _: u64, _: &str, _: u64) -> Result<PutLink, StoreError> {
+    async fn put_link(&self, key: &str, _: u64, _: &str, _: Option<[u8; 32]>, _: u64) -> Result<PutLink, StoreError> {
         Ok(PutLink { url: format!("https://bucket.test/{key}"), headers: Default::default() })
     }
 

@@ -120,13 +120,15 @@ pub trait Objects: Send + Sync {
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// Copies an object into a bucket that may be another, over what is there; whether there is one.
     fn copy(&self, key: &str, bucket: &str, to: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
-    /// A link by which anyone can write the object for so many seconds, once, with exactly so many bytes and this media type;
-    /// and the headers that have to go with it. What was looked at stays what it is. The link is a secret.
+    /// A link by which anyone can write the object for so many seconds, with exactly so many bytes and this media type; and the
+    /// headers that have to go with it. Without a SHA-256 it writes once; with one, content of that hash only, as often as
+    /// anyone likes, and the object's age begins anew. Either way, what was looked at stays what it is. The link is a secret.
     fn put_link(
         &self,
         key: &str,
         bytes: u64,
         content_type: &str,
+        sha256: Option<[u8; 32]>,
         seconds: u64,
     ) -> impl Future<Output = Result<PutLink, StoreError>> + Send;
     /// Begins an upload; memory is at most two parts of 8 MiB whatever the size.
