@@ -29,7 +29,7 @@ use serde_json::Value;
 use crate::keep::{Keeper, Parts};
 use crate::stack::{self, Layout, Progress, Stack};
 
-pub use batches::{BatchPlanning, Batches, RowCosts, Throughput, WallTime};
+pub use batches::{BatchCall, BatchEnds, Batches, RowCosts, Throughput, WallTime};
 pub use counts::{Calls, Counts, Kind, Tally};
 pub use planning::Planning;
 pub use prices::Bill;
@@ -61,7 +61,7 @@ pub struct Options {
     pub release: bool,
     /// So many waiters are told at once, one measurement each.
     pub waiters: Vec<usize>,
-    /// So many rows has a batch that is planned, one measurement each; the fewest first.
+    /// So many rows has a batch that is planned, and whose results are put together; one measurement each.
     pub rows: Vec<usize>,
     /// Where notices go.
     pub progress: Progress,
@@ -203,10 +203,10 @@ pub async fn bench(options: &Options) -> Result<Outcome, BenchError> {
     measured
 }
 
-/// Measures the planning of batches only, of which many rows take long.
-pub async fn planning(options: &Options) -> Result<(Machine, Vec<BatchPlanning>), BenchError> {
+/// Measures only how batches are planned and put together, of which many rows take long.
+pub async fn planning(options: &Options) -> Result<(Machine, BatchEnds), BenchError> {
     let bench = start(options).await?;
-    let measured = bench.plan_batches(&options.rows).await;
+    let measured = bench.batch_ends(&options.rows).await;
     bench.stack.close().await;
     Ok((Machine::of(options), measured?))
 }

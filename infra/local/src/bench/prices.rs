@@ -23,7 +23,8 @@ const S3_WRITE: i64 = 5_000;
 const S3_READ: i64 = 400;
 /// API Gateway, HTTP API: $1.00 a million requests of up to 512 KB (<https://aws.amazon.com/api-gateway/pricing/>).
 const HTTP_API: i64 = 1_000;
-/// EventBridge: $1.00 a million custom events of up to 64 KB (<https://aws.amazon.com/eventbridge/pricing/>).
+/// EventBridge: $1.00 a million custom events of up to 64 KB, and as much for the events that services of AWS tell when they
+/// are asked to, as the bucket is (<https://aws.amazon.com/eventbridge/pricing/>). Those of other services are free.
 const EVENT: i64 = 1_000;
 
 /// A bill in nano-dollars.
@@ -45,7 +46,7 @@ pub struct Bill {
     pub object_reads: i64,
     /// The HTTP API, where webhooks arrive.
     pub http_api: i64,
-    /// EventBridge's custom events, which tell of runs that ended.
+    /// EventBridge's events: custom ones, which tell of runs that ended, and S3's, one for each object that is created.
     pub events: i64,
 }
 
@@ -53,9 +54,9 @@ impl Bill {
     /// What these counts cost.
     pub fn of(counts: &Counts) -> Self {
         let (read_halves, write_units) = counts.units();
-        let objects = |write: bool| -> i64 {
+        let objects = |wanted: fn(&str) -> bool| -> i64 {
             let s3 = counts.requests.iter().filter(|(kind, _)| kind.service == "s3");
-            s3.filter(|(kind, _)| is_write(&kind.operation) == Some(write)).map(|(_, tally)| tally.count).sum()
+            s3.filter(|(kind, _)| wanted(&kind.operation)).map(|(_, tally)| tally.count).sum()
         };
         let calls = |of: fn(&super::counts::Calls) -> i64| -> i64 { counts.functions.values().map(of).sum() };
         Bill {
@@ -64,10 +65,10 @@ impl Bill {
             transitions: counts.transitions * TRANSITION,
             invocations: calls(|calls| calls.count) * INVOCATION,
             compute: calls(|calls| calls.mb_ms) * GB_SECOND / MB_MS_IN_GB_SECOND,
-            object_writes: objects(true) * S3_WRITE,
-            object_reads: objects(false) * S3_READ,
+            object_writes: objects(|operation| is_write(operation) == Some(true)) * S3_WRITE,
+            object_reads: objects(|operation| is_write(operation) == Some(false)) * S3_READ,
             http_api: counts.requests_to("apigateway", None) * HTTP_API,
-            events: counts.requests_to("events", Some("PutEvents")) * EVENT,
+            events: (counts.requests_to("events", Some("PutEvents")) + objects(creates)) * EVENT,
         }
     }
 
@@ -101,6 +102,12 @@ fn is_write(operation: &str) -> Option<bool> {
     }
 }
 
+/// Whether an operation of S3 creates an object. The emulator's counter calls every PUT of an object a PutObject: copies, which
+/// create one, and parts of uploads, which do not; but nothing that is billed here is so long that it is sent in parts.
+fn creates(operation: &str) -> bool {
+    matches!(operation, "PutObject" | "CopyObject" | "CompleteMultipartUpload")
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::counts::tests::counts;
@@ -120,7 +127,7 @@ mod tests {
             (Counts { transitions: 3, ..Counts::default() }, |bill| bill.transitions, 75_000),
             (functions(Calls { count: 5, ms: 0, mb_ms: 0 }), |bill| bill.invocations, 1_000),
             (functions(Calls { count: 0, ms: 2_000, mb_ms: 1_024_000 }), |bill| bill.compute, 16_667),
-            (counts(&[("s3", "PutObject", "runs", 2, 0, 0)]), |bill| bill.object_writes, 10_000),
+            (counts(&[("s3", "GET bucket", "", 2, 0, 0)]), |bill| bill.object_writes, 10_000),
             (counts(&[("s3", "HeadObject", "outputs", 2, 0, 0)]), |bill| bill.object_reads, 800),
             (counts(&[("apigateway", "POST", "", 2, 0, 0)]), |bill| bill.http_api, 2_000),
             (counts(&[("events", "PutEvents", "", 2, 0, 0)]), |bill| bill.events, 2_000),
@@ -129,6 +136,18 @@ mod tests {
             let bill = Bill::of(&counts);
             assert_eq!((part(&bill), bill.total()), (nanos, nanos), "{counts:?}");
         }
+    }
+
+    #[test]
+    fn an_object_that_is_created_is_a_request_and_an_event() {
+        for operation in ["PutObject", "CopyObject", "CompleteMultipartUpload"] {
+            let bill = Bill::of(&counts(&[("s3", operation, "outputs", 2, 0, 0)]));
+            assert_eq!(bill, Bill { object_writes: 10_000, events: 2_000, ..Bill::default() }, "{operation}");
+        }
+        // Of an object in parts only its end.
+        let begun =
+            counts(&[("s3", "CreateMultipartUpload", "outputs", 2, 0, 0), ("s3", "UploadPart", "outputs", 2, 0, 0)]);
+        assert_eq!(Bill::of(&begun), Bill { object_writes: 20_000, ..Bill::default() });
     }
 
     #[test]

@@ -16,11 +16,11 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [10, 100, 1_000, 5_000])]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=20_000))]
     waiters: Vec<u32>,
-    /// How many rows a batch has that is planned, one measurement each.
+    /// How many rows a batch has that is planned, and whose results are put together; one measurement each.
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [10_000])]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rows: Vec<u32>,
-    /// Measure nothing but the planning of batches, which takes long with many rows.
+    /// Measure nothing but how batches are planned and put together, which takes long with many rows.
     #[arg(long)]
     only_planning: bool,
     /// Measure release builds of the functions; they take minutes to build.
@@ -50,9 +50,9 @@ pub(super) async fn run(output: &Output, place: &Place, args: BenchArgs) -> Resu
         }
     };
     if args.only_planning {
-        let (machine, planning) = planning(&options).await.map_err(failed)?;
-        let json = json!({"event": "bench", "machine": machine, "planning": planning});
-        output.result(|| Some(view::bench::planning_of_batches(&machine, &planning)), &json);
+        let (machine, ends) = planning(&options).await.map_err(failed)?;
+        let json = json!({"event": "bench", "machine": machine, "planning": ends.planning, "together": ends.together});
+        output.result(|| Some(view::bench::ends_of_batches(&machine, &ends)), &json);
         return Ok(());
     }
     let outcome = bench(&options).await.map_err(failed)?;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use fresco_pipeline::catalogue::{self, StepType};
 
 use super::table::{self, Align};
-use crate::bench::{BatchPlanning, Bill, Counts, Kind, Machine, Outcome};
+use crate::bench::{BatchEnds, Bill, Counts, Kind, Machine, Outcome};
 
 const NOTHING: &str = "·";
 /// What a picture of the catalogue costs at least, for comparison.
@@ -27,8 +27,9 @@ pub fn text(outcome: &Outcome) -> String {
          From the completed entry until a step has its result; how many requests the emulator answers a second bounds it. The tokens\n\
          are made up: Step Functions is called for each, and answers that it does not know it.\n({on})\n\n\
          AWS bills, in dollars a million\n\n{}\n{}\n\
-         The counts above at list prices, us-east-1, without free tiers. Not in it: storage, transfer, logs, the sweep's one call a\n\
-         minute. Lambda's time is the one measured here, one function at a time.\n({on})\n\n{}",
+         The counts above at list prices, us-east-1, without free tiers. EventBridge's events are those that runs and batches tell,\n\
+         and S3's, one for each object that is created. Not in it: logs, storage, transfer, the expiry of objects, whose deletion is\n\
+         an event as well, and the sweep's one call a minute. Lambda's time is the one measured here, one function at a time.\n({on})\n\n{}",
         requests(outcome),
         2 * steps,
         planning(outcome),
@@ -39,9 +40,9 @@ pub fn text(outcome: &Outcome) -> String {
     )
 }
 
-/// The planning of batches alone.
-pub fn planning_of_batches(machine: &Machine, planning: &[BatchPlanning]) -> String {
-    batches::planning_text(planning, &on(machine))
+/// How batches are planned and put together, alone.
+pub fn ends_of_batches(machine: &Machine, ends: &BatchEnds) -> String {
+    batches::ends_text(ends, &on(machine))
 }
 
 /// On what it was measured.
@@ -275,7 +276,8 @@ mod tests {
         };
         let none = Bill::default();
         let hits = Bill::of(&steps.hits);
-        let bills = Bills { run: none, misses: none, joins: none, cached_run: none, hits };
+        let misses = Bill::of(&of("PutObject", 10));
+        let bills = Bills { run: none, misses, joins: none, cached_run: none, hits };
         let machine = Machine { cores: 1, build: "dev", emulator: "MiniStack 1".into() };
         let batches = super::batches::tests::batches();
         let outcome =
@@ -285,8 +287,20 @@ mod tests {
         let cells = |start| line(start).split_whitespace().rev().take(5).collect::<Vec<_>>();
         assert_eq!(cells("S3 HeadObject outputs/"), ["1", "·", "·", "·", "·"]);
         assert_eq!(line("S3 GetObject"), "");
-        assert_eq!(cells("all of it"), ["0.40", "·", "·", "·", "·"]);
+        // An object is a request of S3, and an event.
+        assert_eq!(cells("S3, PUT"), ["·", "·", "·", "5.00", "·"]);
+        assert_eq!(cells("EventBridge, events"), ["·", "·", "·", "1.00", "·"]);
+        assert_eq!(cells("all of it"), ["0.40", "·", "·", "6.00", "·"]);
         assert!(text.contains("(1 core, dev builds of the functions, MiniStack 1)"), "{text}");
+    }
+
+    #[test]
+    fn both_ends_of_batches_have_a_table_alone() {
+        let machine = Machine { cores: 2, build: "release", emulator: "MiniStack 1".into() };
+        let text = ends_of_batches(&machine, &super::batches::tests::batches().ends);
+        let heads = text.lines().filter(|line| line.starts_with("Batches: ")).collect::<Vec<_>>();
+        assert_eq!(heads, ["Batches: planning", "Batches: putting together"]);
+        assert_eq!(text.matches("(2 cores, release builds of the functions, MiniStack 1)").count(), 2, "{text}");
     }
 
     #[test]

@@ -1,9 +1,11 @@
-//! What batches cost: planning them, a row of them, how many rows a second go through, and how close a batch comes to the best
-//! that its providers' times allow.
+//! What batches cost: planning them, putting together what they came to, a row of them, how many rows a second go through, and
+//! how close a batch comes to the best that its providers' times allow.
 
+mod call;
 mod planning;
 mod rows;
 mod throughput;
+mod together;
 
 use fresco_engine::Fetcher;
 use fresco_engine::wire::{BatchBody, BatchView};
@@ -15,19 +17,29 @@ use serde_json::{Value, json};
 use super::seed::prompt;
 use super::{Bench, BenchError, until};
 
-pub use planning::BatchPlanning;
-pub(super) use planning::FUNCTION;
+pub use call::BatchCall;
+pub(super) use call::FUNCTION;
 pub use rows::RowCosts;
 pub use throughput::{Throughput, WallTime};
 
 /// Rows of a chunk: what pictures have where nothing is said.
 const CHUNK: usize = 10;
 
+/// What the function of batches does of itself at both ends of a batch, by the number of rows.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct BatchEnds {
+    /// Planning it.
+    pub planning: Vec<BatchCall>,
+    /// Putting together what it came to.
+    pub together: Vec<BatchCall>,
+}
+
 /// What was measured of batches.
 #[derive(Debug, Clone, Serialize)]
 pub struct Batches {
-    /// Planning, by the number of rows.
-    pub planning: Vec<BatchPlanning>,
+    /// Planning and putting together.
+    #[serde(flatten)]
+    pub ends: BatchEnds,
     /// Requests of a row.
     pub rows: RowCosts,
     /// Against the best schedule.
@@ -37,19 +49,20 @@ pub struct Batches {
 }
 
 impl Bench {
-    /// Has to come first of all: the function's process is new then, and its peak is that of planning. The fewest rows first, so
-    /// that each peak is its own.
-    pub(super) async fn plan_batches(&self, planned: &[usize]) -> Result<Vec<BatchPlanning>, BenchError> {
-        let mut planning = Vec::with_capacity(planned.len());
-        for &rows in planned {
-            planning.push(self.plan_rows(rows).await?);
+    /// Of batches of so many rows.
+    pub(super) async fn batch_ends(&self, of: &[usize]) -> Result<BatchEnds, BenchError> {
+        let mut ends = BatchEnds::default();
+        for &rows in of {
+            let planned = self.plan_rows(rows).await?;
+            ends.together.push(self.put_together(&planned).await?);
+            ends.planning.push(planned.call);
         }
-        Ok(planning)
+        Ok(ends)
     }
 
     pub(super) async fn batches(&self, planned: &[usize]) -> Result<Batches, BenchError> {
         Ok(Batches {
-            planning: self.plan_batches(planned).await?,
+            ends: self.batch_ends(planned).await?,
             rows: self.row_costs().await?,
             wall: self.wall_time().await?,
             throughput: self.throughput().await?,

@@ -2,7 +2,7 @@
 
 use super::super::table::{self, Align};
 use super::{bill_lines, lines_of, number};
-use crate::bench::{BatchPlanning, Batches, RowCosts, WallTime};
+use crate::bench::{BatchCall, BatchEnds, Batches, RowCosts, WallTime};
 
 const GIGA: f64 = 1_000_000_000.0;
 const MEBIBYTE: f64 = 1_048_576.0;
@@ -11,9 +11,9 @@ const HEAD_OF_ROWS: [(&str, Align); 3] = [("", Align::Left), ("a miss", Align::R
 /// All tables of batches; `on` says on what they were measured.
 pub(super) fn text(batches: &Batches, on: &str) -> String {
     let (rows, wall) = (&batches.rows, &batches.wall);
-    let planning = planning_text(&batches.planning, on);
+    let ends = ends_text(&batches.ends, on);
     format!(
-        "{planning}\n\
+        "{ends}\n\
          Batches: a row\n\n{}\n\
          All that a batch of {} rows asks for in chunks of {}, divided by its rows: the start, the planning, the chunks' runs, the end.\n\
          Requests are counted by the emulator. State transitions are the states that infra/batch.asl.json and infra/run.asl.json enter:\n\
@@ -41,19 +41,26 @@ pub(super) fn text(batches: &Batches, on: &str) -> String {
     )
 }
 
-/// The table of planning alone.
-pub(super) fn planning_text(planning: &[BatchPlanning], on: &str) -> String {
+/// The tables of planning and of putting together alone.
+pub(super) fn ends_text(ends: &BatchEnds, on: &str) -> String {
     format!(
         "Batches: planning\n\n{}\n\
          One call of the function as it is deployed, of a batch whose rows are all different pictures, none of them cached: its time,\n\
-         and the most memory that its process had resident (VmHWM of /proc), its own code included.\n({on})\n",
-        planning_table(planning)
+         and the most memory that its process had resident (VmHWM of /proc), its own code included. The process is new at the call,\n\
+         and its start is in the time.\n({on})\n\n\
+         Batches: putting together\n\n{}\n\
+         One call of it at the end of the same batch, in a process as new. What the chunks came to was written by the bench: a line of\n\
+         JSON for each row, with a picture that was generated, all of them as long as the results. Results beyond 8 MiB are sent in\n\
+         parts, each a PUT, between two POSTs; one more POST removes those of an earlier call.\n({on})\n",
+        calls_table(&ends.planning),
+        calls_table(&ends.together)
     )
 }
 
-fn planning_table(planning: &[BatchPlanning]) -> String {
+fn calls_table(calls: &[BatchCall]) -> String {
     use Align::Right;
-    let rows = planning.iter().map(|one| {
+    let rows = calls.iter().map(|one| {
+        let objects = |operation| one.requests.requests_to("s3", Some(operation));
         vec![
             one.rows.to_string(),
             format!("{:.1} MiB", one.bytes as f64 / MEBIBYTE),
@@ -61,8 +68,9 @@ fn planning_table(planning: &[BatchPlanning]) -> String {
             super::super::duration(one.took_ms),
             format!("{:.0}", one.rows as f64 * 1_000.0 / one.took_ms.max(1) as f64),
             one.peak_bytes.map_or_else(|| "unknown".to_owned(), |peak| format!("{:.1} MiB", peak as f64 / MEBIBYTE)),
-            one.requests.requests_to("s3", Some("GetObject")).to_string(),
-            one.requests.requests_to("s3", Some("PutObject")).to_string(),
+            objects("GetObject").to_string(),
+            objects("PutObject").to_string(),
+            (objects("POST") + objects("POST bucket")).to_string(),
             one.requests.requests_to("dynamodb", None).to_string(),
         ]
     });
@@ -75,6 +83,7 @@ fn planning_table(planning: &[BatchPlanning]) -> String {
         ("peak memory", Right),
         ("S3 GET", Right),
         ("S3 PUT", Right),
+        ("S3 POST", Right),
         ("DynamoDB", Right),
     ];
     table::layout(&head, &rows.collect::<Vec<_>>())
@@ -150,20 +159,35 @@ fn throughput(batches: &Batches) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::bench::{BatchTransitions, Bill, Counts, Throughput};
+    use crate::bench::{BatchTransitions, Bill, Counts, Kind, Tally, Throughput};
 
     pub(in super::super) fn batches() -> Batches {
         let misses = Counts { transitions: 293, ..Counts::default() };
         let hits = Counts { transitions: 53, ..Counts::default() };
+        let call = |bytes, took_ms, requests| BatchCall {
+            rows: 10_000,
+            bytes,
+            chunks: 1_000,
+            took_ms,
+            peak_bytes: Some(40 << 20),
+            requests,
+        };
+        let asked = [
+            ("GetObject", "batches", 1_000),
+            ("PutObject", "batches", 2),
+            ("POST", "batches", 2),
+            ("POST bucket", "", 1),
+        ];
+        let asked = asked.map(|(operation, of, count)| {
+            let kind = Kind { service: "s3".into(), operation: operation.into(), of: of.into() };
+            (kind, Tally { count, ..Tally::default() })
+        });
+        let asked = Counts { requests: asked.into(), ..Counts::default() };
         Batches {
-            planning: vec![BatchPlanning {
-                rows: 10_000,
-                bytes: 2 << 20,
-                chunks: 1_000,
-                took_ms: 4_000,
-                peak_bytes: Some(40 << 20),
-                requests: Counts::default(),
-            }],
+            ends: BatchEnds {
+                planning: vec![call(2 << 20, 4_000, Counts::default())],
+                together: vec![call(3 << 20, 1_000, asked)],
+            },
             rows: RowCosts {
                 count: 100,
                 chunk: 10,
@@ -190,7 +214,12 @@ pub(super) mod tests {
     fn tables_of_batches() {
         let text = text(&batches(), "1 core, dev builds of the functions, MiniStack 1");
         let line = |start: &str| text.lines().map(str::trim).find(|line| line.starts_with(start)).unwrap_or_default();
-        assert!(line("10000").contains("2500") && line("10000").contains("40.0 MiB"), "{text}");
+        let calls: Vec<&str> = text.lines().map(str::trim).filter(|line| line.starts_with("10000 ")).collect();
+        let cells = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
+        assert_eq!(
+            calls.into_iter().map(cells).collect::<Vec<_>>(),
+            ["10000 2.0 MiB 1000 4.0 s 2500 40.0 MiB 0 0 0 0", "10000 3.0 MiB 1000 1.0 s 10000 40.0 MiB 1000 2 3 0",]
+        );
         assert!(line("all generated").ends_with("20.0"), "{text}");
         assert!(line("60 ").ends_with("1.10"), "{text}");
         let said =
