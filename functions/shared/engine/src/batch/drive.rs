@@ -15,6 +15,8 @@ use crate::transact::failure;
 
 /// How many runs of a batch are told to stop side by side.
 const STOPPED_AT_ONCE: usize = 16;
+/// How many of them are let go side by side; each asks providers about several jobs at once.
+const LET_GO_AT_ONCE: usize = 4;
 /// How many batches a call of the sweep looks at.
 const LOOKED_AT: u32 = 100;
 
@@ -29,13 +31,19 @@ impl<P: Platform> Engine<P> {
             // All of them before any is let go, which asks providers and takes its time: nothing is submitted meanwhile.
             let flags: Vec<_> = runs.iter().map(|run| ledger.stop_run(run)).collect();
             stream::iter(flags).buffer_unordered(STOPPED_AT_ONCE).try_collect::<Vec<_>>().await.map_err(failure)?;
-            // What is not let go here is told at its next nudge.
-            for run in &runs {
-                if let Err(cause) = self.let_all_go(run).await {
+            let ends: Vec<_> = runs.iter().map(|run| async move { (run, self.let_all_go(run).await) }).collect();
+            let mut ends = stream::iter(ends).buffer_unordered(LET_GO_AT_ONCE);
+            while let Some((run, end)) = ends.next().await {
+                // What is not let go here is told at its next nudge.
+                if let Err(cause) = end {
                     tracing::warn!(run.id = %run, error.name = %cause.name, error.message = cause.message, "not let go");
                 }
             }
-            self.end_stopped(id).await?;
+            match self.platform.executions().batch_goes_on(id, row.generation).await.map_err(failure)? {
+                true => self.end_stopped(id).await?,
+                // Its results are put together, for which nobody here has the time.
+                false => self.platform.hand_over().finish_batch(id, row.generation).await.map_err(failure)?,
+            }
         }
         self.batch(id).await
     }
@@ -49,7 +57,7 @@ impl<P: Platform> Engine<P> {
             return Ok(());
         }
         if !executions.end_batch(id, row.generation).await.map_err(failure)? {
-            // It ended without the batch. Its results are put together, for which nobody here has the time.
+            // It ended without the batch.
             self.platform.hand_over().finish_batch(id, row.generation).await.map_err(failure)?;
         }
         Ok(())

@@ -90,6 +90,9 @@ impl<P: Platform> Engine<P> {
         let left = cause.clone().unwrap_or_else(|| Failure::new(ErrorName::RunStopped, "the batch ended"));
         self.close_open_chunks(&record, record.generation, &left).await?;
         let record = self.batch_row(&record.id).await?;
+        if record.status.is_final() {
+            return Ok(record.status);
+        }
         let batch = &record.id;
         let chunks = record.plan.as_ref().map_or(0, |plan| plan.chunks);
         let Some(totals) = self.put_together(&record, chunks).await? else { return Ok(record.status) };

@@ -202,7 +202,7 @@ impl<P: Platform> Engine<P> {
             began_at: row.began_at,
             ended_at: row.ended_at,
             counts: row.counts,
-            running_chunks: u32::try_from(row.open.len()).unwrap_or(u32::MAX),
+            running_chunks: if row.status.is_final() { 0 } else { u32::try_from(row.open.len()).unwrap_or(u32::MAX) },
             rows_per_second: decided as f64 * 1_000.0 / took as f64,
             expected_end: per_row.filter(|_| row.ended_at.is_none()).map(|each| until + each.saturating_mul(left)),
             plan: row.plan,
