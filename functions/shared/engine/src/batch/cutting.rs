@@ -1,8 +1,6 @@
 //! Cutting rows into chunks: each row is checked against the document, counted and priced, and the rows of a chunk are tried as
 //! one plan. Nothing here asks for anything: what it is given is a row, and what it gives is a chunk that is full.
 
-use std::collections::HashSet;
-
 use fresco_ledger::batch::BatchPlan;
 use fresco_pipeline::document::{Export, Given, Mention, Prepared, Problems};
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -38,20 +36,24 @@ pub(super) struct Planned {
     pub(super) duplicate: bool,
 }
 
-/// The rows that were there before, by hash. In parts, of which one at a time grows.
-struct Seen(Vec<HashSet<u64>>);
+/// The rows that were there before, by hash. In parts that are sorted: a table would take twice the memory, and its growth as
+/// much again.
+struct Seen(Vec<Vec<u64>>);
 
 impl Seen {
-    const PARTS: u64 = 256;
+    const PARTS: u64 = 1024;
 
     fn new() -> Self {
-        Seen((0..Self::PARTS).map(|_| HashSet::new()).collect())
+        Seen((0..Self::PARTS).map(|_| Vec::new()).collect())
     }
 
     /// Whether it is new.
     fn insert(&mut self, hash: u64) -> bool {
         let part = usize::try_from(hash % Self::PARTS).unwrap_or(0);
-        self.0.get_mut(part).is_some_and(|part| part.insert(hash))
+        let Some(part) = self.0.get_mut(part) else { return false };
+        let Err(place) = part.binary_search(&hash) else { return false };
+        part.insert(place, hash);
+        true
     }
 }
 
@@ -355,4 +357,17 @@ pub(super) fn given(request: &BatchRequest, row: &Row) -> Given {
     given.input = row.input.clone().or(given.input);
     given.vars.extend(row.vars.clone());
     given
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_is_known() {
+        let mut seen = Seen::new();
+        let hashes: Vec<u64> = (0..10_000u64).map(|n| short(&n.to_le_bytes())).collect();
+        assert!(hashes.iter().all(|hash| seen.insert(*hash)));
+        assert!(!hashes.iter().any(|hash| seen.insert(*hash)));
+    }
 }
