@@ -19,6 +19,7 @@ use fresco_pipeline::money::Money;
 use fresco_pipeline::rows::Format;
 use serde_json::{Value, json};
 
+use super::interrupt::Interrupts;
 use super::output::Output;
 use super::pipeline::{PipelineArgs, name_and_value};
 use super::stack::Asked;
@@ -235,9 +236,10 @@ async fn stop(output: &Output, place: &Place, simulator: &SimulatorArgs, id: &st
 
 /// Watches a batch to its end, and brings what it came to here. An interrupt ends the watching only.
 async fn watch(output: &Output, place: &Place, asked: &Asked, batch: &RunId, out: Option<&Path>) -> Result<(), Ended> {
+    let mut interrupts = Interrupts::listen();
     let view = tokio::select! {
         view = follow(output, place, &asked.api, batch) => view?,
-        _ = tokio::signal::ctrl_c() => {
+        () = interrupts.next() => {
             let stays = asked.stays();
             let text = || Some(words::detached(place, batch, stays));
             output.result(text, &json!({"event": "detached", "batch_id": batch, "goes_on": stays}));
@@ -247,7 +249,7 @@ async fn watch(output: &Output, place: &Place, asked: &Asked, batch: &RunId, out
     // Asked for once, an interrupt ends nothing by itself any more.
     tokio::select! {
         brought = bring(output, place, &asked.api, batch, out) => brought?,
-        _ = tokio::signal::ctrl_c() => {
+        () = interrupts.next() => {
             output.error("Output.NotSaved", &words::left(place, batch));
             return Err(Ended::Code(EXIT_INTERRUPTED));
         }

@@ -6,6 +6,7 @@ mod bench;
 mod chaos;
 mod clean;
 mod fetch;
+mod interrupt;
 mod output;
 mod pipeline;
 mod plan;

@@ -10,6 +10,7 @@ use fresco_local::view::{lines, table};
 use fresco_pipeline::ids::RunId;
 use serde_json::json;
 
+use super::interrupt::Interrupts;
 use super::output::Output;
 use super::{EXIT_INTERRUPTED, EXIT_RUN, Ended, Place, RunArgs, fetch, stack, status};
 
@@ -26,13 +27,14 @@ pub(super) async fn run(output: &Output, place: &Place, args: RunArgs) -> Result
         Err(error) => return Err(error.into()),
     };
     let run = status::parse(output, &started.id)?;
+    let mut interrupts = Interrupts::listen();
     let status = tokio::select! {
         status = watch(output, api, &run) => status?,
-        _ = tokio::signal::ctrl_c() => {
+        () = interrupts.next() => {
             // Who is in a hurry interrupts once more.
             tokio::select! {
                 stopped = stop(output, api, &run) => stopped?,
-                _ = tokio::signal::ctrl_c() => {}
+                () = interrupts.next() => {}
             }
             return Err(Ended::Code(EXIT_INTERRUPTED));
         }
@@ -40,7 +42,7 @@ pub(super) async fn run(output: &Output, place: &Place, args: RunArgs) -> Result
     // Asked for once, an interrupt ends nothing by itself any more.
     tokio::select! {
         brought = bring(output, api, &run, &args.out) => brought?,
-        _ = tokio::signal::ctrl_c() => {
+        () = interrupts.next() => {
             let message = left(place, &run, &args.out);
             output.error("Output.NotSaved", &message);
             return Err(Ended::Code(EXIT_INTERRUPTED));
