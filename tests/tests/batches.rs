@@ -202,6 +202,7 @@ async fn a_stopped_batch_stops() {
     assert_eq!((view.status, results.len()), (BatchStatus::Stopped, 60), "{manifest:?}");
     assert!(asked(&world, "to be stopped").await <= 10, "no second chunk asks for anything");
     assert!(manifest.by_status["not_run"] >= 50, "{manifest:?}");
+    assert!(view.failure.unwrap().message.starts_with("the batch was stopped"));
 }
 
 /// One chunk after the other with a pause between them, or three at a time, as the provider saw it.
@@ -363,6 +364,8 @@ async fn too_many_failures_stop_a_batch() {
     let (view, manifest, results) = ended(&world, &batch).await;
     assert_eq!((view.status, results.len()), (BatchStatus::Stopped, 60), "{manifest:?}");
     assert_eq!((manifest.by_status["failed"], manifest.by_status["not_run"]), (20, 40));
+    let why = view.failure.unwrap().message;
+    assert!(why.starts_with("20 rows failed, and 15 were to be borne"), "{why}");
     world.forget_faults().await;
 }
 

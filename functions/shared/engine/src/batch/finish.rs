@@ -99,7 +99,8 @@ impl<P: Platform> Engine<P> {
         let status = status_of(&record, &totals);
         let cause = match status {
             BatchStatus::Succeeded => None,
-            _ => cause.or_else(|| self.too_many_failed(&record)),
+            // That its execution was aborted is how it was stopped, not why.
+            _ => why_stopped(&record).or(cause),
         };
         let now = self.platform.clock().now();
         let manifest = manifest_of(&record, status, totals, cause.clone(), now);
@@ -129,11 +130,6 @@ impl<P: Platform> Engine<P> {
         let ledger = self.platform.ledger();
         ledger.close_batch(batch, record.generation, status, cause.as_ref(), now).await.map_err(failure)?;
         Ok(status)
-    }
-
-    fn too_many_failed(&self, record: &BatchRow) -> Option<Failure> {
-        let message = "the batch was stopped; what is paid is kept";
-        record.stop.then(|| Failure::new(ErrorName::RunStopped, message))
     }
 
     /// Writes the results of every chunk one behind the other. `None`: the batch was driven anew meanwhile.
@@ -173,6 +169,17 @@ impl<P: Platform> Engine<P> {
         results.sort_by_key(|result| result.row);
         Ok(Bytes::from(lines_of(&results)?))
     }
+}
+
+/// Why a batch was stopped, if it was.
+fn why_stopped(record: &BatchRow) -> Option<Failure> {
+    let failed = record.counts.failed;
+    let borne = record.plan.as_ref().and_then(|plan| plan.tolerated).filter(|borne| failed > *borne);
+    let message = match borne {
+        Some(borne) => format!("{failed} rows failed, and {borne} were to be borne; what is paid is kept"),
+        None => "the batch was stopped; what is paid is kept".to_owned(),
+    };
+    record.stop.then(|| Failure::new(ErrorName::RunStopped, message))
 }
 
 fn results_in(part: &[u8]) -> Result<Vec<RowResult>, Failure> {
