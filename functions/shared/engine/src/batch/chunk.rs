@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::cutting::{given, problem_of};
 use super::wire::{RowFailure, RowOutput, RowResult, RowStatus};
-use super::{BatchRequest, ChunkFile, chunk_key, internal, part_key, run_of};
+use super::{BatchRequest, ChunkFile, chunk_key, generation_of, internal, part_key};
 use crate::Engine;
 use crate::export::Exported;
 use crate::names;
@@ -151,12 +151,14 @@ impl<P: Platform> Engine<P> {
         let mut saved = saved_of(steps);
         let done = |row| results.iter().any(|result| result.row == row && result.status == RowStatus::Done);
         saved.retain(|row, _| done(*row));
-        if record.id != run_of(&chunk.batch, chunk.number, 0)? {
-            let before = self.results_of_chunk(&chunk.batch, chunk.number).await?;
-            carry_over(&before, &mut results, &mut saved);
+        let generation = generation_of(&record.id, &chunk.batch, chunk.number);
+        if let Some(last) = generation.checked_sub(1) {
+            let before = self.results_of_chunk(&chunk.batch, chunk.number, last).await?;
+            let tried = |row| steps.iter().any(|step| row_and_name(&step.plan.name).is_some_and(|(of, _)| of == row));
+            carry_over(before, &mut results, &mut saved, tried);
         }
         let lines = lines_of(&results)?;
-        let key = part_key(&chunk.batch, chunk.number);
+        let key = part_key(&chunk.batch, chunk.number, generation);
         self.platform.objects().put(&key, Bytes::from(lines), "application/jsonl").await.map_err(failure)?;
         let counts =
             BatchCounts { chunks: 1, spent: record.settled, saved: saved.into_values().sum(), ..counts_of(&results) };
@@ -212,10 +214,20 @@ fn saved_of(steps: &[StepRow]) -> BTreeMap<u64, Money> {
 }
 
 /// A batch that is driven anew finds in the cache what it has paid for itself: that was paid, and is nothing that was saved.
-fn carry_over(before: &[RowResult], results: &mut [RowResult], saved: &mut BTreeMap<u64, Money>) {
-    let before: BTreeMap<u64, &RowResult> = before.iter().map(|result| (result.row, result)).collect();
+/// What was done before, and was not even tried now, is still done.
+fn carry_over(
+    before: Vec<RowResult>,
+    results: &mut [RowResult],
+    saved: &mut BTreeMap<u64, Money>,
+    tried: impl Fn(u64) -> bool,
+) {
+    let mut before: BTreeMap<u64, RowResult> = before.into_iter().map(|result| (result.row, result)).collect();
     for result in results {
-        let Some(before) = before.get(&result.row) else { continue };
+        let Some(before) = before.remove(&result.row) else { continue };
+        if before.status == RowStatus::Done && !tried(result.row) {
+            *result = before;
+            continue;
+        }
         if before.status == RowStatus::Done && result.source == Some(Source::Hit) {
             result.source = before.source;
             result.took_ms = before.took_ms;
@@ -353,18 +365,21 @@ mod tests {
             row(1, RowStatus::Done, Some(Source::Generated), 30),
             row(2, RowStatus::Done, Some(Source::Hit), 0),
             row(3, RowStatus::Failed, Some(Source::Generated), 30),
+            row(5, RowStatus::Done, Some(Source::Generated), 30),
         ];
         let mut results = [
             row(1, RowStatus::Done, Some(Source::Hit), 0),
             row(2, RowStatus::Done, Some(Source::Hit), 0),
             row(3, RowStatus::Done, Some(Source::Generated), 7),
             row(4, RowStatus::Done, Some(Source::Hit), 0),
+            row(5, RowStatus::NotRun, None, 0),
         ];
         let mut saved = [(1, 30), (2, 30), (3, 30), (4, 30)].map(|(row, cost)| (row, Money::micros(cost))).into();
-        carry_over(&before, &mut results, &mut saved);
+        carry_over(before.into(), &mut results, &mut saved, |row| row != 5);
+        assert_eq!(results[4].status, RowStatus::Done, "it was not tried");
         let costs = results.iter().map(|result| (result.source, result.cost)).collect::<Vec<_>>();
         let (paid, hit) = (Some(Source::Generated), Some(Source::Hit));
-        assert_eq!(costs, [(paid, 30), (hit, 0), (paid, 37), (hit, 0)]);
+        assert_eq!(costs, [(paid, 30), (hit, 0), (paid, 37), (hit, 0), (paid, 30)]);
         assert_eq!(saved, [(3, Money::ZERO), (4, Money::micros(30))].into());
     }
 

@@ -72,7 +72,10 @@ impl<P: Platform> Engine<P> {
         cause: &Failure,
     ) -> Result<(), Failure> {
         for chunk in &row.open {
-            match self.close(&run_of(&row.id, *chunk, generation)?, Some(cause.clone())).await {
+            let run = run_of(&row.id, *chunk, generation)?;
+            // Its own execution may go on still: it is to submit nothing more.
+            self.platform.ledger().stop_run(&run).await.map_err(failure)?;
+            match self.close(&run, Some(cause.clone())).await {
                 Ok(_) => {}
                 Err(cause) if cause.name == ErrorName::RunNotFound => {}
                 Err(cause) => return Err(cause),

@@ -39,7 +39,7 @@ pub struct BatchFinished {
     pub status: BatchStatus,
     /// Rows that have all their results.
     pub done: u64,
-    /// Rows that have not.
+    /// Rows that have not, though they could be run.
     pub failed: u64,
     /// What was paid, in micro-dollars.
     pub cost: Money,
@@ -87,9 +87,13 @@ impl<P: Platform> Engine<P> {
             return Ok(record.status);
         }
         // Its execution may have ended under its chunks.
-        let left = cause.clone().unwrap_or_else(|| Failure::new(ErrorName::RunStopped, "the batch ended"));
-        self.close_open_chunks(&record, record.generation, &left).await?;
-        let record = self.batch_row(&record.id).await?;
+        let record = if record.open.is_empty() {
+            record
+        } else {
+            let left = cause.clone().unwrap_or_else(|| Failure::new(ErrorName::RunStopped, "the batch ended"));
+            self.close_open_chunks(&record, record.generation, &left).await?;
+            self.batch_row(&record.id).await?
+        };
         if record.status.is_final() {
             return Ok(record.status);
         }
@@ -102,6 +106,7 @@ impl<P: Platform> Engine<P> {
             // That its execution was aborted is how it was stopped, not why.
             _ => why_stopped(&record).or(cause),
         };
+        let (done, failed) = (totals.done, totals.failed());
         let now = self.platform.clock().now();
         let manifest = manifest_of(&record, status, totals, cause.clone(), now);
         let json = serde_json::to_vec_pretty(&manifest).map_err(super::internal)?;
@@ -118,8 +123,8 @@ impl<P: Platform> Engine<P> {
             batch_id: batch.clone(),
             pipeline: record.name.clone(),
             status,
-            done: record.counts.done,
-            failed: record.counts.failed,
+            done,
+            failed,
             cost: record.counts.spent,
             bucket: self.settings.bucket.clone(),
             manifest: key,
@@ -139,7 +144,8 @@ impl<P: Platform> Engine<P> {
         objects.remove(&[results_key(batch)]).await.map_err(failure)?;
         let mut upload = objects.upload(&results_key(batch), "application/jsonl").await.map_err(failure)?;
         let mut totals = Totals::default();
-        let mut parts = futures::stream::iter((0..chunks).map(|chunk| self.part(batch, chunk))).buffered(READ_AT_ONCE);
+        let mut parts = futures::stream::iter((0..chunks).map(|chunk| self.part(batch, chunk, record.generation)))
+            .buffered(READ_AT_ONCE);
         while let Some(part) = parts.try_next().await? {
             totals.add(&part)?;
             upload.write(part).await.map_err(failure)?;
@@ -154,14 +160,23 @@ impl<P: Platform> Engine<P> {
     }
 
     /// The same, read.
-    pub(super) async fn results_of_chunk(&self, batch: &RunId, chunk: u32) -> Result<Vec<RowResult>, Failure> {
-        results_in(&self.part(batch, chunk).await?)
+    pub(super) async fn results_of_chunk(
+        &self,
+        batch: &RunId,
+        chunk: u32,
+        last: u32,
+    ) -> Result<Vec<RowResult>, Failure> {
+        results_in(&self.part(batch, chunk, last).await?)
     }
 
-    /// What a chunk came to; rows of one that was not begun are said to be so.
-    async fn part(&self, batch: &RunId, chunk: u32) -> Result<Bytes, Failure> {
-        if let Some(part) = self.platform.objects().get(&part_key(batch, chunk)).await.map_err(failure)? {
-            return Ok(part);
+    /// What a chunk came to in the last generation, up to this one, in which it ran; rows of one that never was begun are said to
+    /// be so.
+    async fn part(&self, batch: &RunId, chunk: u32, last: u32) -> Result<Bytes, Failure> {
+        for generation in (0..=last).rev() {
+            let key = part_key(batch, chunk, generation);
+            if let Some(part) = self.platform.objects().get(&key).await.map_err(failure)? {
+                return Ok(part);
+            }
         }
         let file = self.chunk_file(batch, chunk).await?;
         let not_run = file.rows.iter().map(|row| of_row(row.number, row.id.clone(), RowStatus::NotRun));
@@ -206,6 +221,12 @@ impl Totals {
             }
         }
         Ok(())
+    }
+
+    /// Rows that could be run and have not all their results.
+    fn failed(&self) -> u64 {
+        let bad = self.by_status.get(&word(RowStatus::Bad)).copied().unwrap_or(0);
+        self.rows - self.done - bad
     }
 
     fn percentiles(&mut self) -> Option<[i64; 4]> {

@@ -123,8 +123,14 @@ fn chunk_key(batch: &RunId, chunk: u32) -> String {
     format!("batches/{batch}/chunks/{chunk}.json")
 }
 
-fn part_key(batch: &RunId, chunk: u32) -> String {
-    format!("batches/{batch}/parts/{chunk}.jsonl")
+/// What a chunk came to, one object for each generation in which it ran: a call that is repeated reads what was before it, and
+/// never what it has written itself.
+fn part_key(batch: &RunId, chunk: u32, generation: u32) -> String {
+    format!("batches/{batch}/parts/{chunk}{}.jsonl", suffix(generation))
+}
+
+fn suffix(generation: u32) -> String {
+    if generation == 0 { String::new() } else { format!("-{generation}") }
 }
 
 fn results_key(batch: &RunId) -> String {
@@ -138,9 +144,14 @@ pub fn batch_manifest_key(batch: &RunId) -> String {
 
 /// The run of a chunk, anew in each generation.
 fn run_of(batch: &RunId, chunk: u32, generation: u32) -> Result<RunId, Failure> {
-    let again = if generation == 0 { String::new() } else { format!("-{generation}") };
-    RunId::parse(format!("{batch}-{chunk}{again}"))
+    RunId::parse(format!("{batch}-{chunk}{}", suffix(generation)))
         .map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))
+}
+
+/// The generation that a chunk's run belongs to; 0 for what is no such run.
+fn generation_of(run: &RunId, batch: &RunId, chunk: u32) -> u32 {
+    let behind = run.as_str().strip_prefix(&format!("{batch}-{chunk}-"));
+    behind.and_then(|generation| generation.parse().ok()).unwrap_or(0)
 }
 
 impl<P: Platform> Engine<P> {
@@ -235,5 +246,9 @@ mod tests {
     fn a_chunk_of_any_batch_has_a_run() {
         let batch = Once { key: "k".to_owned(), asked: String::new() }.run().unwrap();
         assert!(run_of(&batch, 1_000_000, 99).is_ok());
+        for generation in [0, 1, 12] {
+            assert_eq!(generation_of(&run_of(&batch, 7, generation).unwrap(), &batch, 7), generation);
+        }
+        assert_ne!(part_key(&batch, 1, 2), part_key(&batch, 12, 0));
     }
 }

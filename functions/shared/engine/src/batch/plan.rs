@@ -85,10 +85,9 @@ impl<P: Platform> Engine<P> {
         }
         let mut again = Vec::new();
         let mut kept = BatchCounts::default();
-        let chunks = stream::iter(
-            (0..plan.chunks)
-                .map(|chunk| async move { Ok::<_, Failure>((chunk, self.results_of_chunk(batch, chunk).await?)) }),
-        );
+        let chunks = stream::iter((0..plan.chunks).map(|chunk| async move {
+            Ok::<_, Failure>((chunk, self.results_of_chunk(batch, chunk, generation.saturating_sub(1)).await?))
+        }));
         let mut chunks = chunks.buffered(READ_AT_ONCE);
         while let Some((chunk, results)) = chunks.try_next().await? {
             if results.iter().any(|result| matches!(result.status, RowStatus::Failed | RowStatus::NotRun)) {
