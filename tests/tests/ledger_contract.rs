@@ -368,6 +368,20 @@ async fn what_is_not_there_does_not_answer() {
     objects.put("a", "b".into(), "text/plain").await.unwrap_err();
 }
 
+/// The SDK's own tokens come from a generator that is seeded with the clock: two functions that start in one moment, here made
+/// to have one seed, would make the same ones, and the second one's write would be taken for a repetition of the first one's.
+#[tokio::test]
+async fn functions_that_start_in_one_moment_do_not_share_tokens() {
+    let (aws, name) = (aws().await, table().await.table().to_owned());
+    let function = || {
+        fastrand::seed(7);
+        aws.dynamo(&name)
+    };
+    for run in ["one", "two", "three"] {
+        assert!(function().create_run(&sample::run(run, 1)).await.unwrap(), "{run}");
+    }
+}
+
 /// Opening connections changes nothing and fails nothing, whatever is there.
 #[tokio::test]
 async fn warming_ignores_its_outcome() {

@@ -7,7 +7,7 @@ use aws_sdk_scheduler::types::{
 };
 use fresco_pipeline::error::{ErrorName, Failure};
 
-use super::{code, describe};
+use super::{code, describe, request_token};
 use crate::traits::{StoreError, Timer, Timers};
 
 /// For how long Scheduler tries to reach the function: a firing that is later than that is of no use.
@@ -85,6 +85,7 @@ macro_rules! described {
             // One that is never due again does not count against the account's schedules.
             .action_after_completion(ActionAfterCompletion::Delete)
             .target($timers.fires($timer)?)
+            .client_token(request_token()?)
             .send()
             .await
     };
@@ -113,7 +114,8 @@ impl Timers for EventTimers {
     }
 
     async fn clear(&self, name: &str) -> Result<(), StoreError> {
-        match self.client.delete_schedule().group_name(&self.target.group).name(name).send().await {
+        let delete = self.client.delete_schedule().group_name(&self.target.group).name(name);
+        match delete.client_token(request_token()?).send().await {
             Ok(_) => Ok(()),
             Err(error) if code(&error) == Some("ResourceNotFoundException") => Ok(()),
             Err(error) => Err(StoreError::ledger(describe("EventBridge Scheduler DeleteSchedule", &error))),

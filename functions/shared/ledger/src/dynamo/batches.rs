@@ -60,7 +60,7 @@ impl Dynamo {
         one: TransactWriteItem,
         other: TransactWriteItem,
     ) -> Result<Option<Refused>, StoreError> {
-        let write = self.client.transact_write_items().transact_items(one).transact_items(other);
+        let write = self.transaction()?.transact_items(one).transact_items(other);
         match write.send().await {
             Ok(_) => Ok(None),
             Err(error) => refused(error).map(Some),

@@ -1,9 +1,10 @@
-//! A change as one transaction, and what its cancellation means. The SDK gives a transaction its client request token
-//! before the first try and keeps it over its own retries, so that a retry after a lost reply is answered as the first try
-//! was, and never finds its own write in the way.
+//! A change as one transaction, and what its cancellation means. A transaction has its client request token before the first
+//! try and keeps it over the SDK's retries, so that a retry after a lost reply is answered as the first try was, and never
+//! finds its own write in the way.
 
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsFluentBuilder;
 use aws_sdk_dynamodb::types::builders::{PutBuilder, UpdateBuilder};
 use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
@@ -13,7 +14,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use super::expression::Expression;
 use super::item::{count, flag, number, text, word};
 use super::{Dynamo, Item, encode, failed};
-use crate::aws::SdkError;
+use crate::aws::{SdkError, request_token};
 use crate::rows::RunStatus;
 use crate::traits::{BudgetChange, Change, CommitError, JobOf, StoreError};
 
@@ -28,10 +29,17 @@ enum Part {
 }
 
 impl Dynamo {
+    /// A transaction with a token of its own. Every one begins here.
+    #[expect(clippy::disallowed_methods, reason = "here it is given its token")]
+    pub(super) fn transaction(&self) -> Result<TransactWriteItemsFluentBuilder, StoreError> {
+        Ok(self.client.transact_write_items().client_request_token(request_token()?))
+    }
+
     pub(super) async fn transact(&self, change: &Change) -> Result<(), CommitError> {
         let parts = self.parts(change).map_err(|error| CommitError::Unclear(error.0))?;
         let (parts, items): (Vec<Part>, Vec<TransactWriteItem>) = parts.into_iter().unzip();
-        match self.client.transact_write_items().set_transact_items(Some(items)).send().await {
+        let write = self.transaction().map_err(|error| CommitError::Unclear(error.0))?;
+        match write.set_transact_items(Some(items)).send().await {
             Ok(_) => Ok(()),
             Err(error) => Err(refused(&parts, &error)),
         }

@@ -42,8 +42,7 @@ impl Dynamo {
         aside.remove(super::DUE_SHARD);
         let aside = Put::builder().table_name(&self.table).set_item(Some(aside)).build().map_err(unbuilt)?;
         let mut write = self
-            .client
-            .transact_write_items()
+            .transaction()?
             .transact_items(TransactWriteItem::builder().put(put).build())
             .transact_items(TransactWriteItem::builder().put(aside).build());
         for settled in self.settled(key, &attempts).await? {

@@ -24,8 +24,7 @@ impl Runs for Dynamo {
         let put = new.guard(&self.table, encode::run(run)?).build().map_err(unbuilt)?;
         let list = Put::builder().table_name(&self.table).set_item(Some(encode::listed(run))).build();
         let create = self
-            .client
-            .transact_write_items()
+            .transaction()?
             .transact_items(TransactWriteItem::builder().put(put).build())
             .transact_items(TransactWriteItem::builder().put(list.map_err(unbuilt)?).build());
         match create.send().await {
