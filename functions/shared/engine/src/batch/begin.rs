@@ -5,14 +5,17 @@ use std::future::ready;
 use bytes::Bytes;
 use fresco_ledger::batch::{BatchCounts, BatchRow, BatchStatus};
 use fresco_ledger::traits::{Batches, Clock, Executions, Objects, Put};
-use fresco_pipeline::document::prepare;
+use fresco_pipeline::document::{MAX_WORKERS, prepare};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::money::Money;
 use fresco_pipeline::rows::Format;
 
 use super::wire::BatchBody;
-use super::{BatchRequest, LOOK_EVERY, MAX_CHUNKS_AT_ONCE, ROWS, RowsFrom, Tolerance, internal, request_key};
+use super::{
+    BatchRequest, LOOK_EVERY, MAX_CHUNK, MAX_CHUNKS_AT_ONCE, MAX_PAUSE, ROWS, RowsFrom, Tolerance, internal,
+    request_key,
+};
 use crate::Engine;
 use crate::inbox::{INBOX, folder, is_plain};
 use crate::order::{BadOrder, Fetcher, OrderError};
@@ -21,9 +24,6 @@ use crate::start::{Begun, Once, StartError, new_run_id};
 use crate::transact::failure;
 use crate::uploads::UploadId;
 use crate::wire::{RunBody, UploadKind};
-
-/// The longest pause behind a chunk, in seconds.
-const MAX_PAUSE: u32 = 3_600;
 
 impl<P: Platform> Engine<P> {
     /// Records and starts a batch, once for a key. Its rows are read by its planning.
@@ -138,9 +138,9 @@ impl<P: Platform> Engine<P> {
             )),
             value => Ok(value),
         };
-        let chunk_size = within("chunk_size", body.chunk_size, 100)?;
+        let chunk_size = within("chunk_size", body.chunk_size, MAX_CHUNK)?;
         let at_once = within("max_concurrent_chunks", body.max_concurrent_chunks, MAX_CHUNKS_AT_ONCE)?.unwrap_or(1);
-        let workers = within("max_workers", body.max_workers, fresco_pipeline::document::MAX_WORKERS)?;
+        let workers = within("max_workers", body.max_workers, MAX_WORKERS)?;
         let pause = body.rate_limit_delay.unwrap_or(1);
         if pause > MAX_PAUSE {
             let detail = format!("`rate_limit_delay` is {pause}; at most {MAX_PAUSE} seconds are taken");

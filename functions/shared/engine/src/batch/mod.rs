@@ -29,8 +29,12 @@ pub use plan::BatchWork;
 
 /// Where rows lie that batches name by key.
 pub const ROWS: &str = "rows/";
+/// The most rows of a chunk, whatever the types of its steps.
+const MAX_CHUNK: u32 = 100;
 /// The most chunks side by side.
 const MAX_CHUNKS_AT_ONCE: u32 = 40;
+/// The longest pause behind a chunk, in seconds.
+const MAX_PAUSE: u32 = 3_600;
 /// How often it is looked at whether a batch's execution goes on. One that was recorded is started well within it.
 const LOOK_EVERY: Millis = 300_000;
 

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use fresco_ledger::batch::{BatchCounts, BatchPlan, BatchStatus};
+use fresco_pipeline::document::MAX_WORKERS;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::rows::Format;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use super::{MAX_CHUNK, MAX_CHUNKS_AT_ONCE, MAX_PAUSE};
 
 /// What happens to rows that cannot be run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -48,18 +51,23 @@ pub struct BatchBody {
     /// How the rows are written; by the ending of `rows_key` where nothing is said.
     pub format: Option<Format>,
     /// Rows of a chunk; by the slowest type of step where nothing is said.
+    #[schemars(range(min = 1, max = MAX_CHUNK))]
     pub chunk_size: Option<u32>,
     /// Chunks side by side; 1 where nothing is said.
+    #[schemars(range(min = 1, max = MAX_CHUNKS_AT_ONCE))]
     pub max_concurrent_chunks: Option<u32>,
     /// The pause behind each chunk, in seconds; 1 where nothing is said.
+    #[schemars(range(max = MAX_PAUSE))]
     pub rate_limit_delay: Option<u32>,
     /// Whether groups run side by side where the document does not say.
     pub parallel: Option<bool>,
     /// Lanes of a chunk side by side, of all its rows together; as the pipeline says where nothing is said.
+    #[schemars(range(min = 1, max = MAX_WORKERS))]
     pub max_workers: Option<u32>,
     /// More failed rows than this stop the batch, those that cannot be run not counted: a number, or a part of all rows as `"5%"`. Nothing stops it where nothing is said.
     pub tolerate: Option<Value>,
-    /// The most that the batch may spend.
+    /// The most that the batch may spend, in micro-dollars.
+    #[schemars(range(min = 0))]
     pub max_cost: Option<i64>,
     /// What happens to rows that cannot be run.
     pub on_bad_row: OnBadRow,
