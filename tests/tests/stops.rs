@@ -49,7 +49,7 @@ async fn both_submitted(world: &World, run: &RunId, prompt: &str) {
 async fn a_run_is_stopped_in_its_middle() {
     let world = World::get().await;
     // One job is worked on and takes long enough, the other waits in the queue, the third step has not begun.
-    world.control("settings", &json!({"concurrency": 1, "scale": 0.5})).await;
+    world.control("settings", &json!({"concurrency": 1, "scale": 1.0})).await;
     let run = world.start(&document("stopped"), "unused").await;
     both_submitted(&world, &run, "stopped").await;
     let stopped = world.api.stop(&run).await.unwrap();
