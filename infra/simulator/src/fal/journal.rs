@@ -173,8 +173,7 @@ impl Past {
         for (accepted, ended) in self.0 {
             let Some(endpoint) = endpoints::find(&accepted.endpoint) else { continue };
             let Value::Object(input) = accepted.input.clone() else { continue };
-            let ticket = world.gate.line_up();
-            let job = world.requests.add(|sequence| Job {
+            let (job, ticket) = world.requests.add(&world.gate, |sequence, ticket| Job {
                 sequence,
                 id: accepted.request_id,
                 endpoint,
@@ -182,7 +181,7 @@ impl Past {
                 input: accepted.input,
                 webhook: accepted.webhook,
                 keeps_payloads: accepted.keeps_payloads,
-                ticket: ticket.number(),
+                ticket,
                 sent_ms: accepted.sent_ms,
                 fault: accepted.fault,
                 cancelled: tokio::sync::Notify::new(),

@@ -93,9 +93,7 @@ fn accept(
     let hit = plan.as_ref().ok().and_then(|_| world.strike(endpoint.id, prompt, |fault| faults::work(fault, endpoint)));
     let struck = hit.as_ref().map(|hit| hit.name);
     let latency = latency(world, endpoint);
-    let ticket = world.gate.line_up();
-    let position = world.gate.position(ticket.number());
-    let job = world.requests.add(|sequence| Job {
+    let (job, ticket) = world.requests.add(&world.gate, |sequence, ticket| Job {
         sequence,
         id: world.chance.uuid(),
         endpoint,
@@ -103,11 +101,12 @@ fn accept(
         plan,
         webhook,
         keeps_payloads: header("x-fal-store-io") != Some("0"),
-        ticket: ticket.number(),
+        ticket,
         sent_ms: now_ms(),
         fault: hit.map(|hit| hit.fault),
         cancelled: Notify::new(),
     });
+    let position = world.gate.position(job.ticket);
     world.count(|counters| {
         counters.accepted += 1;
         counters.endpoint(endpoint.id).accepted += 1;

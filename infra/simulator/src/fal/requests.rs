@@ -13,6 +13,7 @@ use super::inputs;
 use super::output::{Output, Plan};
 use crate::clock::now_ms;
 use crate::faults::WorkFault;
+use crate::gate::{Gate, Ticket};
 use crate::records::{RequestRecord, Sequence, Status, WebhookRecord};
 
 /// So many requests are remembered; beyond it the oldest that have ended are forgotten.
@@ -174,11 +175,13 @@ impl Requests {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a request. Its sequence number is given to `make`, and is higher than all before.
-    pub(crate) fn add(&self, make: impl FnOnce(u64) -> Job) -> Arc<Job> {
+    /// Adds a request, and takes its place in the line: both at once, so that the records have the order of the line. `make` is
+    /// given the sequence number, which is higher than all before, and the ticket's.
+    pub(crate) fn add(&self, gate: &Gate, make: impl FnOnce(u64, u64) -> Job) -> (Arc<Job>, Ticket) {
         let mut inner = self.inner();
         let sequence = inner.sequence.next();
-        let job = Arc::new(make(sequence));
+        let ticket = gate.line_up();
+        let job = Arc::new(make(sequence, ticket.number()));
         let request = Request {
             job: job.clone(),
             started_ms: None,
@@ -189,7 +192,7 @@ impl Requests {
         inner.by_id.insert(job.id.clone(), sequence);
         inner.by_sequence.insert(sequence, request);
         inner.forget_oldest();
-        job
+        (job, ticket)
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<Request> {
