@@ -33,7 +33,7 @@ impl Clock for Later {
 impl World {
     /// The client's engine, with a clock that is so far ahead.
     pub fn ahead(&self, by: Millis) -> Engine<Ahead> {
-        let settings = self.keeper.engine().settings.clone();
+        let settings = self.admin.engine().settings.clone();
         let platform = AwsPlatform::new(self.aws(), &settings).expect("a platform");
         Engine::new(Ahead { platform, clock: Later(by) }, settings)
     }

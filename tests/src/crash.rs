@@ -83,12 +83,12 @@ impl World {
 
     /// A run's row and its steps.
     pub async fn record(&self, run: &RunId) -> (RunRow, Vec<StepRow>) {
-        self.keeper.status(run).await.expect("a status")
+        self.admin.status(run).await.expect("a status")
     }
 
     /// What the engine's clock says.
     pub fn now(&self) -> Millis {
-        self.keeper.engine().platform.clock().now()
+        self.admin.engine().platform.clock().now()
     }
 
     /// Lets so much time pass for an entry and the attempt under way: every time that stands in their rows is put so far

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use fresco_ledger::rows::Millis;
-use fresco_local::stack::{Layout, Options, Stack};
+use fresco_cli::stack::{Layout, Options, Stack};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 

@@ -39,7 +39,7 @@ impl World {
 
     /// Puts an object into the stack's bucket.
     pub async fn put_object(&self, key: &str, bytes: &'static [u8]) {
-        let put = self.keeper.engine().platform.objects().put(key, bytes.into(), "image/png").await;
+        let put = self.admin.engine().platform.objects().put(key, bytes.into(), "image/png").await;
         put.expect("it is put");
     }
 
@@ -51,7 +51,7 @@ impl World {
 
     /// What the stack's bucket says of an object.
     pub async fn head(&self, key: &str) -> Option<ObjectHead> {
-        self.keeper.engine().platform.objects().head(key).await.expect("an answer")
+        self.admin.engine().platform.objects().head(key).await.expect("an answer")
     }
 
     /// Everything beneath a prefix of a bucket, up to a thousand objects.

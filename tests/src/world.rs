@@ -10,9 +10,9 @@ use fresco_ledger::aws::Aws;
 use fresco_ledger::dynamo::Dynamo;
 use fresco_ledger::rows::{Asker, Entry, Millis, StepRow};
 use fresco_ledger::traits::Entries;
-use fresco_local::api::{Api, ApiError, Inputs};
-use fresco_local::keep::{Keeper, Parts};
-use fresco_local::stack::Stack;
+use fresco_cli::api::{Api, ApiError, Inputs};
+use fresco_cli::storage::{StackAdmin, Parts};
+use fresco_cli::stack::Stack;
 use fresco_pipeline::ids::{ContentKey, RunId, StepName};
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ pub struct World {
     /// A client of the API: what a person asks of the stack.
     pub api: Api,
     /// The table and the bucket: what a test looks at.
-    pub keeper: Keeper,
+    pub admin: StackAdmin,
 }
 
 /// What the simulator counted.
@@ -135,10 +135,10 @@ impl World {
 
     async fn of(stack: Arc<Stack>) -> World {
         let aws = fresco_ledger::aws::connect_local(stack.endpoint_url()).await;
-        let keeper = Keeper::new(&aws, &Parts::of(stack.outputs())).expect("a client");
+        let admin = StackAdmin::new(&aws, &Parts::of(stack.outputs())).expect("a client");
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let api = Api::new(&fresco_local::stack::aws_config(&stack), &stack.api_url()).expect("a client of the API");
-        World { stack, aws, api, http: reqwest::Client::builder().no_proxy().build().expect("an HTTP client"), keeper }
+        let api = Api::new(&fresco_cli::stack::aws_config(&stack), &stack.api_url()).expect("a client of the API");
+        World { stack, aws, api, http: reqwest::Client::builder().no_proxy().build().expect("an HTTP client"), admin }
     }
 
     /// Starts a run.
@@ -185,8 +185,8 @@ impl World {
 
     /// Waits for a run's end.
     pub async fn ended(&self, run: &RunId) -> Manifest {
-        self.until("the run ends", async || self.keeper.status(run).await.expect("a status").0.status.is_final()).await;
-        self.keeper.manifest(run).await.expect("a manifest")
+        self.until("the run ends", async || self.admin.status(run).await.expect("a status").0.status.is_final()).await;
+        self.admin.manifest(run).await.expect("a manifest")
     }
 
     /// Waits until a condition holds.
@@ -201,7 +201,7 @@ impl World {
     /// A step.
     pub async fn step(&self, run: &RunId, step: &str) -> Option<StepRow> {
         let asker = Asker { run: run.clone(), step: StepName::parse(step).expect("a step name") };
-        self.keeper.step(&asker).await.expect("an answer")
+        self.admin.step(&asker).await.expect("an answer")
     }
 
     /// An entry.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use fresco_engine::RunRequest;
 use fresco_engine::wire::BatchBody;
 use fresco_ledger::rows::{RunStatus, Source};
-use fresco_local::api::{ApiError, Inputs, gather};
+use fresco_cli::api::{ApiError, Inputs, gather};
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::rows::Format;
 use fresco_tests::{Asking, World};
@@ -141,7 +141,7 @@ async fn uploads_are_what_they_were_said_to_be() {
     let world = World::get().await;
     let asking = Asking::new(&world);
     let picture = world.run(&one("a picture to upload"), "unused").await;
-    let bytes = world.keeper.object(&picture.steps[0].outputs[0].key).await.unwrap();
+    let bytes = world.admin.object(&picture.steps[0].outputs[0].key).await.unwrap();
     let place = async |kind: &str, length: usize| {
         let (status, upload) =
             asking.ask(Method::POST, "/uploads", None, Some(&json!({"kind": kind, "bytes": length}))).await;
@@ -194,9 +194,9 @@ async fn a_key_knows_what_is_uploaded_again() {
     let world = World::get().await;
     let folder = tempfile::tempdir().unwrap();
     let made = world.run(&one("a picture to upload under a key"), "unused").await;
-    let picture = world.keeper.object(&made.steps[0].outputs[0].key).await.unwrap();
+    let picture = world.admin.object(&made.steps[0].outputs[0].key).await.unwrap();
     let other = world.run(&one("another picture to upload under a key"), "unused").await;
-    let another = world.keeper.object(&other.steps[0].outputs[0].key).await.unwrap();
+    let another = world.admin.object(&other.steps[0].outputs[0].key).await.unwrap();
     assert_ne!(picture, another);
     let document =
         "steps: [{ name: edit, type: image_to_image, params: { image: cat.png, prompt: 'uploaded under a key' } }]";
@@ -300,7 +300,7 @@ async fn what_is_not_there_or_over_is_said() {
         let (status, answer) = stop(ended.run_id.as_str()).await;
         assert_eq!((status, answer["was_running"].as_bool()), (StatusCode::OK, Some(false)), "{answer}");
     }
-    assert_eq!(world.keeper.status(&ended.run_id).await.unwrap().0.status, RunStatus::Succeeded);
+    assert_eq!(world.admin.status(&ended.run_id).await.unwrap().0.status, RunStatus::Succeeded);
     // A plan of a document that has problems says where, and one that has none says what it would do.
     let bad = RunRequest { document: "steps: [{ type: poem }]".to_owned(), ..RunRequest::default() };
     assert!(matches!(world.api.plan(&bad, &Inputs::default()).await, Err(ApiError::Document(_))));

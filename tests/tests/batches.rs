@@ -241,7 +241,7 @@ async fn chunks_keep_their_order_and_pause_or_overlap() {
 async fn a_key_is_one_batch_and_what_is_stopped_early_costs_nothing() {
     let _simulator = SIMULATOR.lock().await;
     let world = World::get().await;
-    let engine = world.keeper.engine();
+    let engine = world.admin.engine();
     let once = Once { key: "the batch of today".to_owned(), asked: "a".to_owned() };
     let body = || over(vec![json!("asked for once")]);
     let first = engine.start_batch(Some(&once), body(), &Fetcher::default()).await.unwrap();
@@ -281,7 +281,7 @@ async fn rows_name_media_of_their_own() {
     let world = World::get().await;
     let cat = world.run(&Asking::picture("a cat for the rows"), "unused").await;
     let output = &cat.steps[0].outputs[0];
-    let cat_bytes = world.keeper.object(&output.key).await.unwrap().to_vec();
+    let cat_bytes = world.admin.object(&output.key).await.unwrap().to_vec();
     world.put("rows/pictures/cat.img", cat_bytes.clone(), &[]).await;
     world.put("rows/pictures/text.img", b"no picture".to_vec(), &[]).await;
     let rows = "id,image,input\none,cat.img,in a hat\ntwo,text.img,in a hat\nthree,gone.img,in a hat\nfour,./cat.img,in a coat\n";

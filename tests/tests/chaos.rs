@@ -1,7 +1,7 @@
 //! A short chaos: what `cargo fresco chaos` does, on every change. It has a stack of its own.
 
-use fresco_local::chaos::{Options, chaos};
-use fresco_local::stack::{Layout, Progress};
+use fresco_cli::chaos::{Options, chaos};
+use fresco_cli::stack::{Layout, Progress};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_short_chaos_ends_well() {

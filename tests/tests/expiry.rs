@@ -5,7 +5,7 @@
 
 use fresco_engine::{Manifest, Preview, Why};
 use fresco_ledger::rows::{RunStatus, Source, Stage};
-use fresco_local::api::save;
+use fresco_cli::api::save;
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{Attempt, ContentKey};
 use fresco_tests::{DAY, Damage, World};
@@ -45,7 +45,7 @@ async fn made_anew(world: &World, prompt: &str, why: Why) -> Manifest {
     assert_eq!(step.source, Some(Source::Generated), "{prompt}");
     let result = world.entry(key(&anew)).await.result.unwrap();
     assert_eq!((Some(result.attempt), &result.outputs), (step.attempt, &step.outputs), "{prompt}");
-    assert_eq!(world.keeper.object(&step.outputs[0].key).await.unwrap().len() as u64, step.outputs[0].bytes);
+    assert_eq!(world.admin.object(&step.outputs[0].key).await.unwrap().len() as u64, step.outputs[0].bytes);
     let next = run(world, prompt).await;
     assert_eq!((next.steps[0].source, next.steps[0].attempt), (Some(Source::Hit), step.attempt), "{prompt}");
     assert_eq!(world.requests_for(prompt).await.len(), submits + 1, "{prompt}");
@@ -122,7 +122,7 @@ async fn what_is_under_way_is_not_paid_again_when_its_entry_is_damaged() {
     let other = world.start(&document(cases[0].0), "unused").await;
     world.until("the other run has joined", async || world.waiters(joined).await.len() == 2).await;
     world.until("its entry is mended", async || !world.put_aside(joined).await.is_empty()).await;
-    world.keeper.sweep().await.unwrap();
+    world.admin.sweep().await.unwrap();
     for key in [joined, swept] {
         let pending = world.entry(key).await.pending.unwrap();
         assert_eq!((pending.attempt, pending.stage), (Attempt(1), Stage::Submitted));
@@ -164,7 +164,7 @@ async fn an_attempt_that_cannot_be_read_is_paid_again_only_when_asked() {
         world
             .until("it is found out, and told", async || {
                 // As it does every minute.
-                world.keeper.sweep().await.unwrap();
+                world.admin.sweep().await.unwrap();
                 world.age(&key, 1_000_000).await;
                 world.record(&first).await.0.status.is_final()
             })
@@ -209,7 +209,7 @@ async fn a_result_near_its_end_is_renewed_by_its_use() {
     let (was, is) = (aged.result.unwrap(), renewed.result.unwrap());
     assert!(is.created_at >= before && is.created_at <= world.now(), "{is:?}");
     assert_eq!(fresco_ledger::rows::Ready { created_at: was.created_at, ..is.clone() }, was, "nothing else moved");
-    assert_eq!(world.keeper.object(object).await.unwrap().len() as u64, is.outputs[0].bytes);
+    assert_eq!(world.admin.object(object).await.unwrap().len() as u64, is.outputs[0].bytes);
     let saved = save(&world.api, &world.api.run(&hit.run_id).await.unwrap(), &hit, tempfile::tempdir().unwrap().path())
         .await
         .unwrap();

@@ -78,7 +78,7 @@ fn generated(manifest: &Manifest) -> Vec<&str> {
 /// Waits until every call of a run of these five steps is logged, which is a moment after the call. `report` tells the
 /// state machine when the last of the others is over.
 async fn all_logged(world: &World, before: &BTreeMap<String, usize>, manifest: &Manifest) {
-    let (_, steps) = world.keeper.status(&manifest.run_id).await.unwrap();
+    let (_, steps) = world.admin.status(&manifest.run_id).await.unwrap();
     let generate: usize = steps.iter().map(|step| step.calls as usize).sum();
     let expected = [("plan", 1), ("generate", generate), ("webhook", 4), ("collect", 5), ("report", 1)];
     world

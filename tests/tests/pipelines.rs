@@ -6,7 +6,7 @@ use std::path::Path;
 
 use fresco_engine::{Manifest, ManifestStep, RunRequest};
 use fresco_ledger::rows::{RunStatus, Source, StepState};
-use fresco_local::api::{gather, save};
+use fresco_cli::api::{gather, save};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::ErrorName;
 use fresco_tests::World;
@@ -18,7 +18,7 @@ fn step<'a>(manifest: &'a Manifest, name: &str) -> &'a ManifestStep {
 }
 
 async fn text(world: &World, step: &ManifestStep) -> String {
-    String::from_utf8(world.keeper.object(&step.outputs[0].key).await.unwrap().to_vec()).unwrap()
+    String::from_utf8(world.admin.object(&step.outputs[0].key).await.unwrap().to_vec()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -133,7 +133,7 @@ async fn files_are_inputs_by_their_content() {
     let folder = tempfile::tempdir().unwrap();
     let scene =
         world.run("steps: [{ name: scene, type: text_to_image, model: flux_schnell }]", "a file to be given").await;
-    let bytes = world.keeper.object(&scene.steps[0].outputs[0].key).await.unwrap();
+    let bytes = world.admin.object(&scene.steps[0].outputs[0].key).await.unwrap();
     for name in ["one.jpg", "two.jpeg"] {
         std::fs::write(folder.path().join(name), &bytes).unwrap();
     }

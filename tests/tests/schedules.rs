@@ -242,7 +242,7 @@ async fn a_schedule_with_rows_is_a_batch() {
     let fired = world.trigger(&due("rows", "2026-11-25T05:00:00Z")).await;
     assert_eq!(fired["outcome"], "started", "{fired}");
     let batch = RunId::parse(fired["run_id"].as_str().unwrap()).unwrap();
-    let engine = world.keeper.engine();
+    let engine = world.admin.engine();
     world.until("it is planned", async || engine.batch(&batch).await.unwrap().plan.is_some()).await;
     let plan = engine.batch(&batch).await.unwrap().plan.unwrap();
     assert_eq!((plan.rows, plan.chunks), (1_000, 50));

@@ -15,7 +15,7 @@ async fn the_second_run_is_free() {
     assert_eq!((step.source, step.state), (Some(Source::Generated), StepState::Done));
     assert_eq!((first.cost, first.saved), (Money::micros(3_000), Money::ZERO));
     let output = &step.outputs[0];
-    let bytes = world.keeper.object(&output.key).await.unwrap();
+    let bytes = world.admin.object(&output.key).await.unwrap();
     assert_eq!(bytes.len() as u64, output.bytes);
     assert_eq!((output.width, output.height), (Some(1024), Some(768)));
     assert!(bytes.starts_with(&[0xff, 0xd8]), "a JPEG");

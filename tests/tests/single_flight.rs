@@ -6,7 +6,7 @@
 
 use fresco_engine::{Manifest, RunRequest};
 use fresco_ledger::rows::{RunStatus, Source, StepRow, StepState};
-use fresco_local::api::Inputs;
+use fresco_cli::api::Inputs;
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 use fresco_pipeline::money::Money;

@@ -74,8 +74,8 @@ async fn a_run_is_stopped_in_its_middle() {
             world.entry(&keys[0]).await.result.is_some() || world.entry(&keys[1]).await.result.is_some()
         })
         .await;
-    world.until("no hold is left", async || world.keeper.status(&run).await.unwrap().0.held.as_micros() == 0).await;
-    let (record, _) = world.keeper.status(&run).await.unwrap();
+    world.until("no hold is left", async || world.admin.status(&run).await.unwrap().0.held.as_micros() == 0).await;
+    let (record, _) = world.admin.status(&run).await.unwrap();
     assert_eq!(record.settled, manifest.steps[0].price, "one picture is paid");
     assert_eq!(
         statuses(&world, "stopped").await,

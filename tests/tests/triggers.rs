@@ -70,7 +70,7 @@ async fn texts_and_media_lie_beside_their_pipeline() {
     let world = World::get().await;
     let cat = world.run(&picture("a cat", "a cat for the inbox"), "unused").await;
     let output = &cat.steps[0].outputs[0];
-    let bytes = world.keeper.object(&output.key).await.unwrap().to_vec();
+    let bytes = world.admin.object(&output.key).await.unwrap().to_vec();
     let ending = output.key.rsplit_once('.').unwrap().1;
     world.put(&format!("inbox/cats/media/cat.{ending}"), bytes, &[]).await;
     let document = |name: &str| {
@@ -141,7 +141,7 @@ async fn rows_in_the_inbox_are_a_batch() {
     world.put("inbox/rows/pipeline.yaml", picture("rows of the inbox", "{{vars.what}} in a row").into(), &[]).await;
     world.put("inbox/rows/all.csv", "id,what\none,a cat\ntwo,a dog\nthree,a cat\n".into(), &[]).await;
     let found = async || {
-        let batches = world.keeper.engine().batches(10, None).await.unwrap();
+        let batches = world.admin.engine().batches(10, None).await.unwrap();
         batches.into_iter().find(|batch| batch.name == "rows of the inbox" && batch.status.is_final())
     };
     world.until("the batch ends", async || found().await.is_some()).await;

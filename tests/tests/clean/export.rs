@@ -69,7 +69,7 @@ async fn exported_whole(world: &World, manifest: &Manifest, files: &[&str]) {
     assert_eq!(outputs.len(), files.len());
     for (file, output) in files.iter().zip(outputs) {
         let copy = world.object_of(EXPORTS, &format!("{folder}/{file}")).await.unwrap();
-        assert_eq!(copy, world.keeper.object(&output.key).await.unwrap(), "{file}");
+        assert_eq!(copy, world.admin.object(&output.key).await.unwrap(), "{file}");
     }
     let beside = world.object_of(EXPORTS, &format!("{folder}/manifest.json")).await.unwrap();
     assert_eq!(serde_json::from_slice::<Manifest>(&beside).unwrap(), *manifest);

@@ -15,7 +15,7 @@ async fn a_full_bucket_takes_nothing_new() {
     let _stack = STACK.lock().await;
     let world = World::with_limits().await;
     // The first sweep measures, and then none for a quarter of an hour: the account is the test's.
-    world.keeper.sweep().await.unwrap();
+    world.admin.sweep().await.unwrap();
     assert!(world.usage().await.measured_at.is_some());
     let before = world.usage().await.estimate();
     let first = world.run(&one(""), "there in time").await;
@@ -39,7 +39,7 @@ async fn a_full_bucket_takes_nothing_new() {
     let account = world.usage().await;
     let stale = Usage { measured_at: account.measured_at.map(|at| at - 3_600_000), ..account };
     assert!(world.ledger().measure(&stale, 0).await.unwrap());
-    world.keeper.sweep().await.unwrap();
+    world.admin.sweep().await.unwrap();
     let (measured, listed) = (world.usage().await, world.listed(&world.bucket(), "").await);
     let there: u64 = listed.iter().map(|object| object.bytes).sum();
     assert!(listed.len() < 1_000 && there < GIGABYTE as u64 / 2);

@@ -9,7 +9,7 @@ mod results;
 
 use fresco_engine::{Manifest, RunRequest};
 use fresco_ledger::rows::{RunStatus, Source, StepState};
-use fresco_local::api::Inputs;
+use fresco_cli::api::Inputs;
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::RunId;
 use fresco_tests::World;

@@ -26,7 +26,7 @@ async fn a_result_and_its_object_go_together() {
     let group = Group { objects: 1, bytes: output.bytes };
 
     // It is too young for an engine whose clock is right, whatever is asked for.
-    let right = world.keeper.engine();
+    let right = world.admin.engine();
     let young = right.clean(Which { older_than: 0, dry_run: false }, |_| {}).await.unwrap();
     assert_eq!((young.removed, young.in_use, young.under_way), Default::default());
 

@@ -45,18 +45,18 @@ async fn a_cancellation_is_a_request() {
             .until("the job has ended", async || {
                 // As sweep does every minute.
                 driver.world.age(&key, MINUTES).await;
-                world.keeper.sweep().await.unwrap();
-                world.keeper.status(run).await.unwrap().0.held.as_micros() == 0
+                world.admin.sweep().await.unwrap();
+                world.admin.status(run).await.unwrap().0.held.as_micros() == 0
             })
             .await;
         let requests = world.requests_for(fault).await;
         assert_eq!((requests.len(), &requests[0]["faults"]), (1, &json!([fault])));
         let done = requests.iter().filter(|request| request["billable_units"].as_f64().is_some()).count();
-        let (record, _) = world.keeper.status(run).await.unwrap();
+        let (record, _) = world.admin.status(run).await.unwrap();
         let entry = world.entry(&key).await;
         assert_eq!((done, record.settled.as_micros() > 0), (*billed, *billed > 0), "{fault}");
         assert_eq!((entry.result.is_some(), entry.pending.is_some()), (*kept, false), "{fault}");
-        assert!(world.keeper.engine().platform.ledger().waiters(&key).await.unwrap().is_empty(), "{fault}");
+        assert!(world.admin.engine().platform.ledger().waiters(&key).await.unwrap().is_empty(), "{fault}");
     }
     world.forget_faults().await;
     for (fault, _, kept) in TABLE {

@@ -9,7 +9,7 @@ use fresco_engine::{Manifest, RunRequest};
 use fresco_ledger::dynamo::Dynamo;
 use fresco_ledger::rows::{Entry, Millis, RunRow, RunStatus, Source, Stage, StepState};
 use fresco_ledger::traits::{Entries, Wait, Waiters};
-use fresco_local::api::{Inputs, gather};
+use fresco_cli::api::{Inputs, gather};
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::money::Money;
@@ -79,12 +79,12 @@ pub(crate) struct Driver<'a> {
 
 impl Driver<'_> {
     fn ledger(&self) -> &Dynamo {
-        self.world.keeper.engine().platform.ledger()
+        self.world.admin.engine().platform.ledger()
     }
 
     /// The entry of the run's only step, once there is one.
     pub(crate) async fn entry(&self, run: &RunId) -> Option<Entry> {
-        let (_, steps) = self.world.keeper.status(run).await.unwrap();
+        let (_, steps) = self.world.admin.status(run).await.unwrap();
         self.ledger().entry(steps.first()?.key.as_ref()?).await.unwrap()
     }
 
@@ -94,7 +94,7 @@ impl Driver<'_> {
         let run = self.world.begin(&request, &inputs).await.map_err(|error| error.to_string())?;
         let mut last = String::new();
         for _ in 0..LOOKS {
-            let (row, steps) = self.world.keeper.status(&run).await.map_err(|error| error.to_string())?;
+            let (row, steps) = self.world.admin.status(&run).await.map_err(|error| error.to_string())?;
             let entry = match &steps.first().and_then(|step| step.key.clone()) {
                 Some(key) => self.ledger().entry(key).await.map_err(|error| error.0.to_string())?,
                 None => None,
@@ -102,7 +102,7 @@ impl Driver<'_> {
             if let Some(entry) = &entry {
                 if row.status.is_final() {
                     match self.unsettled(case, &row, entry).await {
-                        None => return self.world.keeper.manifest(&run).await.map_err(|error| error.to_string()),
+                        None => return self.world.admin.manifest(&run).await.map_err(|error| error.to_string()),
                         Some(why) => last = why,
                     }
                 }
@@ -153,7 +153,7 @@ impl Driver<'_> {
         }
         if entry.due.is_some() {
             self.world.age(&entry.key, MINUTES).await;
-            self.world.keeper.sweep().await.unwrap();
+            self.world.admin.sweep().await.unwrap();
         }
     }
 
@@ -174,7 +174,7 @@ impl Driver<'_> {
             ledger.wait(key, &wait).await.unwrap();
             ledger.join(key, asker, waiter.joined).await.unwrap();
             // Whoever decided meanwhile found no row to remove; whoever decides from here on does.
-            if self.world.keeper.step(asker).await.unwrap().is_some_and(|step| step.state != StepState::Running) {
+            if self.world.admin.step(asker).await.unwrap().is_some_and(|step| step.state != StepState::Running) {
                 ledger.unwait(key, asker, token).await.unwrap();
             }
         }
@@ -200,7 +200,7 @@ impl Driver<'_> {
         let requests = self.world.requests_for(&case.prompt).await;
         let billed = requests.iter().filter(|request| request["billable_units"].as_f64().is_some()).count();
         expect("billed", billed.to_string(), row.billed.to_string());
-        let (record, _) = self.world.keeper.status(&manifest.run_id).await.unwrap();
+        let (record, _) = self.world.admin.status(&manifest.run_id).await.unwrap();
         let charged = if record.settled == Money::ZERO { Charged::Free } else { Charged::Price };
         expect("charged", format!("{charged:?}"), format!("{:?}", row.charged));
         let forged = requests.iter().filter_map(|request| request["webhook"]["forged"].as_array()).flatten();

@@ -27,7 +27,7 @@ static SIMULATOR: Mutex<()> = Mutex::const_new(());
 async fn prepared(world: World) -> (World, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let picture = world.run("steps: [{ name: p, type: text_to_image, model: flux_schnell }]", "the picture").await;
-    let bytes = world.keeper.object(&picture.steps[0].outputs[0].key).await.unwrap();
+    let bytes = world.admin.object(&picture.steps[0].outputs[0].key).await.unwrap();
     std::fs::write(folder.path().join("picture.jpg"), &bytes).unwrap();
     (world, folder)
 }

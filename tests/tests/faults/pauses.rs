@@ -28,7 +28,7 @@ async fn a_hint_of_a_year_does_not_park_a_run() {
     let failed = async || driver.entry(&run).await.and_then(|entry| entry.failure);
     world.until("the provider has refused", async || failed().await.is_some()).await;
     let failure = failed().await.unwrap();
-    let (record, _) = world.keeper.status(&run).await.unwrap();
+    let (record, _) = world.admin.status(&run).await.unwrap();
     let pause = failure.not_before - record.created_at;
     assert!((MAX_HINT..MAX_HINT + 60_000).contains(&pause), "{pause} ms");
     assert_eq!((failure.retryable, failure.failure.name), (true, ErrorName::ProviderThrottled));

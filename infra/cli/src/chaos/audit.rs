@@ -1,0 +1,101 @@
+//! Whether everything fits together when it is quiet again: what the providers billed, what the ledger holds, and what stands
+//! in the bucket.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fresco_engine::platform::Platform;
+use fresco_ledger::dynamo::Everything;
+use fresco_ledger::rows::{AttemptState, RunRow};
+use fresco_ledger::traits::Objects;
+use fresco_pipeline::error::Failure;
+use fresco_pipeline::money::Money;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::storage::StackAdmin;
+
+/// What does not fit, a line each. Empty: all is well.
+pub(super) async fn violations(
+    admin: &StackAdmin,
+    everything: &Everything,
+    requests: &[Value],
+) -> Result<Vec<String>, Failure> {
+    let mut found = Vec::new();
+    for run in &everything.runs {
+        run_is_closed(run, &mut found);
+    }
+    for (key, waiter) in &everything.waiters {
+        found.push(format!("{}/{} still waits for {key}", waiter.asker.run, waiter.asker.step));
+    }
+    for entry in &everything.entries {
+        let key = &entry.key;
+        if entry.pending.is_some() || entry.untold || entry.late.is_some() {
+            found.push(format!("{key} is not decided or not told: {entry:?}"));
+        }
+        for output in entry.result.iter().flat_map(|ready| &ready.outputs) {
+            let mut hash = Sha256::new();
+            let there = admin.engine().platform.objects().scan(&output.key, &mut |piece| hash.update(piece)).await;
+            if there.map_err(|error| error.0)?.is_none() {
+                found.push(format!("{} is a result and not there", output.key));
+            } else if hex::encode(hash.finalize()) != output.sha256 {
+                found.push(format!("{} is not what its hash says", output.key));
+            }
+        }
+    }
+    found.extend(money(everything, requests));
+    Ok(found)
+}
+
+fn run_is_closed(run: &RunRow, found: &mut Vec<String>) {
+    if !run.status.is_final() {
+        found.push(format!("run {} has not ended", run.id));
+    }
+    if run.held != Money::ZERO {
+        found.push(format!("run {} still holds {}", run.id, run.held));
+    }
+    if run.settled < Money::ZERO || run.remaining < Money::ZERO {
+        found.push(format!("run {} has {} spent and {} left", run.id, run.settled, run.remaining));
+    }
+}
+
+/// Billed completions are distinct paid keys: every one has become the one result of its key.
+fn money(everything: &Everything, requests: &[Value]) -> Vec<String> {
+    let billed = requests.iter().filter(|request| is_billed(request)).count();
+    let won = everything.attempts.iter().filter(|attempt| attempt.state == AttemptState::Won);
+    let mut by_key: BTreeMap<_, usize> = BTreeMap::new();
+    for attempt in won {
+        *by_key.entry(attempt.key.clone()).or_default() += 1;
+    }
+    let mut found = Vec::new();
+    if billed != by_key.len() {
+        found.push(format!("{billed} completions were billed, and {} keys are paid", by_key.len()));
+        found.extend(unmatched(everything, requests));
+    }
+    for (key, times) in by_key.into_iter().filter(|(_, times)| *times > 1) {
+        found.push(format!("{key} was won {times} times"));
+    }
+    for attempt in everything.attempts.iter().filter(|attempt| attempt.state == AttemptState::Duplicate) {
+        found.push(format!("{} attempt {} was paid beside another", attempt.key, attempt.attempt));
+    }
+    found
+}
+
+/// Which billed requests belong to no attempt that won.
+fn unmatched(everything: &Everything, requests: &[Value]) -> Vec<String> {
+    let won: BTreeSet<&str> = everything
+        .attempts
+        .iter()
+        .filter(|attempt| attempt.state == AttemptState::Won)
+        .filter_map(|attempt| attempt.request_id.as_deref())
+        .collect();
+    let lost = requests.iter().filter(|request| is_billed(request)).filter(|request| {
+        // Calls that are answered at once have no job, and so no id in the ledger.
+        request["endpoint"].as_str().is_some_and(|endpoint| !endpoint.starts_with("gemini/"))
+            && request["request_id"].as_str().is_some_and(|id| !won.contains(id))
+    });
+    lost.map(|request| format!("billed, and no result: {request}")).collect()
+}
+
+fn is_billed(request: &Value) -> bool {
+    request["billable_units"].as_f64().is_some_and(|units| units > 0.0)
+}

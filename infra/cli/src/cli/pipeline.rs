@@ -1,0 +1,156 @@
+//! The pipeline that `run` and `plan` take: the document's text, what is given with it, and the report of its problems.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use fresco_engine::RunRequest;
+use fresco_cli::api::{Inputs, gather};
+use fresco_pipeline::document::{MAX_BYTES, Problems};
+use serde_json::json;
+
+use super::output::Output;
+use super::{EXIT_INPUT, Ended};
+
+/// The switch of the performance guide: what holds where a document does not say whether groups run side by side.
+const PARALLEL: &str = "PIPELINE_PARALLEL_ENABLED";
+
+/// A pipeline and what is given with it.
+#[derive(Debug, Args)]
+pub(super) struct PipelineArgs {
+    /// The pipeline document, YAML or JSON.
+    pub(super) file: PathBuf,
+    /// The input text: fills {{input}}, and is the prompt of steps that need one and have none.
+    #[arg(long, short, value_name = "TEXT")]
+    input: Option<String>,
+    /// The input image, a file or an https URL: for first steps that need an image and name none.
+    #[arg(long, value_name = "PATH|URL")]
+    input_image: Option<String>,
+    /// A value for {{vars.NAME}}, over the document's own. May be given more than once.
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    vars: Vec<(String, String)>,
+    /// Give {{env.NAME}} the value of the environment's variable NAME. It is kept with the run: not for secrets. May be given
+    /// more than once.
+    #[arg(long = "env", value_name = "NAME")]
+    env: Vec<String>,
+}
+
+/// `NAME=VALUE`.
+pub(super) fn name_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE".to_owned()),
+    }
+}
+
+/// A pipeline that checks, and its media.
+pub(super) struct Pipeline {
+    pub(super) request: RunRequest,
+    pub(super) inputs: Inputs,
+    file: PathBuf,
+}
+
+impl PipelineArgs {
+    /// Those of a batch: what a row gives comes from elsewhere.
+    pub(super) fn of_batch(
+        file: PathBuf,
+        input: Option<String>,
+        vars: Vec<(String, String)>,
+        env: Vec<String>,
+    ) -> PipelineArgs {
+        PipelineArgs { file, input, input_image: None, vars, env }
+    }
+
+    /// Reads and checks it all, before anything is started: a document with problems costs no second.
+    pub(super) async fn read(self, output: &Output) -> Result<Pipeline, Ended> {
+        let pipeline = self.gather(output).await?;
+        match pipeline.request.check() {
+            Ok(_) => Ok(pipeline),
+            Err(problems) => Err(pipeline.say(output, &problems)),
+        }
+    }
+
+    /// Reads it all, and does not check it: the document of a batch is whole with a row only.
+    pub(super) async fn gather(self, output: &Output) -> Result<Pipeline, Ended> {
+        let wrong = |code: &str, message: &str| {
+            output.error(code, message);
+            Ended::Code(EXIT_INPUT)
+        };
+        let document = read(&self.file).map_err(|message| wrong("document_unreadable", &message))?;
+        let mut request = RunRequest {
+            document,
+            input: self.input,
+            image: self.input_image,
+            vars: self.vars.into_iter().collect(),
+            parallel: parallel(std::env::var(PARALLEL).ok().as_deref())
+                .map_err(|message| wrong("bad_env", &message))?,
+            ..RunRequest::default()
+        };
+        for name in self.env {
+            let value = std::env::var(&name)
+                .map_err(|_| wrong("bad_env", &format!("--env {name}: the environment has no such text")))?;
+            request.env.insert(name, value);
+        }
+        let folder = self.file.parent().unwrap_or(Path::new("")).to_owned();
+        let inputs = gather(&mut request, &folder).await?;
+        Ok(Pipeline { request, inputs, file: self.file })
+    }
+}
+
+impl Pipeline {
+    /// Reports the document's problems.
+    pub(super) fn say(&self, output: &Output, problems: &Problems) -> Ended {
+        let report = problems.report(&self.file.display().to_string(), &self.request.document);
+        output.progress(report.trim_end());
+        output.result(|| None, &json!({"event": "problems", "problems": problems.0}));
+        Ended::Code(EXIT_INPUT)
+    }
+}
+
+/// Reads at most as much as may be in a document, whatever the file's size.
+fn read(path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    let cannot = |error: std::io::Error| format!("{shown} cannot be read: {error}");
+    // Asked before it is opened: opening a pipe would wait for somebody to write.
+    if !std::fs::metadata(path).map_err(cannot)?.is_file() {
+        return Err(format!("{shown} is not a file"));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(cannot)?;
+    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() > MAX_BYTES {
+        return Err(format!("{shown} is larger than {MAX_BYTES} bytes: too large for a pipeline document"));
+    }
+    String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8 text"))
+}
+
+fn parallel(value: Option<&str>) -> Result<Option<bool>, String> {
+    match value.map(|value| value.trim().to_ascii_lowercase()).as_deref() {
+        None | Some("") => Ok(None),
+        Some("true" | "1" | "yes" | "on") => Ok(Some(true)),
+        Some("false" | "0" | "no" | "off") => Ok(Some(false)),
+        Some(_) => Err(format!("{PARALLEL} is neither true nor false")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guides_switch_is_read_as_people_write_it() {
+        for (value, read) in
+            [(None, Ok(None)), (Some(""), Ok(None)), (Some("true"), Ok(Some(true))), (Some(" False "), Ok(Some(false)))]
+        {
+            assert_eq!(parallel(value), read, "{value:?}");
+        }
+        assert!(parallel(Some("maybe")).is_err());
+    }
+
+    #[test]
+    fn a_variable_has_a_name() {
+        assert_eq!(name_and_value("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert!(name_and_value("=b").is_err() && name_and_value("a").is_err());
+    }
+}

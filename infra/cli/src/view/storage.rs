@@ -1,0 +1,225 @@
+//! What the bucket holds and what goes next, as a person reads it.
+
+use fresco_engine::Group;
+use fresco_ledger::rows::Millis;
+
+use super::table::{Align, layout};
+use super::{moment, plural, size, span};
+use crate::storage::{AGE_EDGES, AGES, Inventory, Kind, Limit};
+
+/// More days than this are summed up in the last line.
+const LINES: usize = 7;
+
+/// The inventory in tables and a few lines.
+pub fn of(inventory: &Inventory) -> String {
+    let mut text = if inventory.all.objects == 0 {
+        "The bucket is empty.\n".to_owned()
+    } else {
+        format!("{}\n{}", kinds(inventory), next(inventory))
+    };
+    if inventory.unforeseen_rules > 0 {
+        text.push_str(&format!(
+            "Not foretold is what {} may take by tags, sizes or dates.\n",
+            plural(inventory.unforeseen_rules, "rule")
+        ));
+    }
+    if let Some(limit) = &inventory.limit {
+        text.push_str(&self::limit(limit, inventory.all.bytes));
+    }
+    text
+}
+
+fn kinds(inventory: &Inventory) -> String {
+    let mut sums = [Group::default(); AGES];
+    for usage in &inventory.kinds {
+        for (sum, group) in sums.iter_mut().zip(&usage.ages) {
+            sum.objects += group.objects;
+            sum.bytes += group.bytes;
+        }
+    }
+    // An age that nothing has takes no room.
+    let shown: Vec<usize> = (0..AGES).filter(|&age| sums[age].objects > 0).collect();
+    let names: Vec<String> = shown.iter().map(|&age| age_name(age)).collect();
+    let mut head = vec![("what", Align::Left), ("objects", Align::Right), ("size", Align::Right)];
+    head.extend(names.iter().map(|name| (name.as_str(), Align::Right)));
+    let row = |name: &str, all: &Group, ages: &[Group; AGES]| {
+        let mut row = vec![name.to_owned(), all.objects.to_string(), size(all.bytes)];
+        row.extend(shown.iter().map(|&age| cell(&ages[age])));
+        row
+    };
+    let mut rows: Vec<Vec<String>> =
+        inventory.kinds.iter().map(|usage| row(kind(usage.kind), &usage.all, &usage.ages)).collect();
+    rows.push(row("all", &inventory.all, &sums));
+    layout(&head, &rows)
+}
+
+const fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Images => "outputs: images",
+        Kind::Videos => "outputs: videos",
+        Kind::Texts => "outputs: texts",
+        Kind::Inputs => "inputs",
+        Kind::Plans => "plans",
+        Kind::Runs => "run records",
+        Kind::Other => "other",
+    }
+}
+
+fn age_name(age: usize) -> String {
+    match (age.checked_sub(1).and_then(|before| AGE_EDGES.get(before)), AGE_EDGES.get(age)) {
+        (None, Some(1)) => "under 1 day".to_owned(),
+        (None, Some(to)) => format!("under {to} days"),
+        (Some(from), Some(to)) => format!("{from}–{to} days"),
+        (Some(from), None) => format!("over {from} days"),
+        (None, None) => String::new(),
+    }
+}
+
+fn cell(group: &Group) -> String {
+    if group.objects == 0 { "-".to_owned() } else { format!("{} ({})", group.objects, size(group.bytes)) }
+}
+
+fn next(inventory: &Inventory) -> String {
+    if inventory.next.is_empty() {
+        return "No lifecycle rule takes any of it.\n".to_owned();
+    }
+    let row = |when: String, left: String, group: &Group| {
+        let objects = group.objects.to_string();
+        vec![when, left, objects, size(group.bytes)]
+    };
+    // One more day would take the place of the sum.
+    let days = if inventory.next.len() > LINES { LINES - 1 } else { LINES };
+    let mut rows: Vec<Vec<String>> = inventory
+        .next
+        .iter()
+        .take(days)
+        .map(|expiry| row(moment(expiry.at), left(expiry.at - inventory.at), &expiry.group))
+        .collect();
+    let later = inventory.next.iter().skip(days).fold(Group::default(), |sum, expiry| Group {
+        objects: sum.objects + expiry.group.objects,
+        bytes: sum.bytes + expiry.group.bytes,
+    });
+    if later.objects > 0 {
+        rows.push(row("later".to_owned(), String::new(), &later));
+    }
+    let head = [("expires", Align::Left), ("in", Align::Left), ("objects", Align::Right), ("size", Align::Right)];
+    let mut text = layout(&head, &rows);
+    text.push_str("An output that is used near its end is renewed, and stays longer.\n");
+    if inventory.lasting.objects > 0 {
+        let objects = plural(usize::try_from(inventory.lasting.objects).unwrap_or(usize::MAX), "object");
+        text.push_str(&format!("No rule takes {objects} ({}).\n", size(inventory.lasting.bytes)));
+    }
+    text
+}
+
+fn left(millis: Millis) -> String {
+    if millis <= 0 { "due".to_owned() } else { span(millis) }
+}
+
+fn limit(limit: &Limit, bytes: u64) -> String {
+    let most = size(limit.most);
+    let mut text = format!(
+        "Limit (MaxStoredGigabytes): {} of {most}, {}.\n",
+        size(bytes),
+        // Something is not nothing.
+        if limit.percent > 0.0 && limit.percent < 0.1 {
+            "under 0.1 %".to_owned()
+        } else {
+            format!("{:.1} %", limit.percent)
+        }
+    );
+    if limit.full {
+        text.push_str(&format!(
+            "Full by the stack's own account ({}): nothing new is generated until something is removed; see `cargo fresco clean`.\n",
+            size(limit.counted)
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{Expiry, KindUsage};
+
+    const DAY: Millis = 86_400_000;
+    const HOUR: Millis = 3_600_000;
+    /// 2026-01-05 00:00 UTC.
+    const MIDNIGHT: Millis = 20_458 * DAY;
+
+    fn group(objects: u64, bytes: u64) -> Group {
+        Group { objects, bytes }
+    }
+
+    fn inventory() -> Inventory {
+        let none = group(0, 0);
+        let ages = [group(2, 2_000_000), none, group(1, 400), none, none];
+        let runs = [none, none, none, none, group(3, 999)];
+        Inventory {
+            at: MIDNIGHT + 10 * HOUR,
+            all: group(6, 2_001_399),
+            age_edges: AGE_EDGES,
+            kinds: vec![
+                KindUsage { kind: Kind::Images, all: group(3, 2_000_400), ages },
+                KindUsage { kind: Kind::Runs, all: group(3, 999), ages: runs },
+            ],
+            next: vec![
+                Expiry { at: MIDNIGHT, group: group(1, 400) },
+                Expiry { at: MIDNIGHT + DAY, group: group(1, 1_000_000) },
+            ],
+            lasting: group(3, 999),
+            unforeseen_rules: 0,
+            limit: None,
+        }
+    }
+
+    #[test]
+    fn kinds_ages_and_what_goes_next_in_tables() {
+        let expected = "\
+what             objects     size  under 1 day   3–7 days  over 30 days
+───────────────  ───────  ───────  ───────────  ─────────  ────────────
+outputs: images        3   2.0 MB   2 (2.0 MB)  1 (400 B)             -
+run records            3    999 B            -          -     3 (999 B)
+all                    6   2.0 MB   2 (2.0 MB)  1 (400 B)     3 (999 B)
+
+expires               in    objects    size
+────────────────────  ────  ───────  ──────
+2026-01-05 00:00 UTC  due         1   400 B
+2026-01-06 00:00 UTC  14 h        1  1.0 MB
+An output that is used near its end is renewed, and stays longer.
+No rule takes 3 objects (999 B).
+";
+        let squeeze = |text: &str| text.replace("─", "").split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(squeeze(&of(&inventory())), squeeze(expected));
+    }
+
+    #[test]
+    fn seven_lines_and_no_more() {
+        for (days, lines, later) in [(1, 1, false), (7, 7, false), (8, 7, true), (60, 7, true)] {
+            let next = (1..=days).map(|day| Expiry { at: MIDNIGHT + day * DAY, group: group(1, 10) }).collect();
+            let text = of(&Inventory { next, ..inventory() });
+            let shown = text.lines().filter(|line| line.starts_with("2026-") || line.starts_with("later")).count();
+            assert_eq!((shown, text.contains("later")), (lines, later), "{days}: {text}");
+        }
+    }
+
+    #[test]
+    fn an_empty_bucket_and_its_limit_are_said() {
+        let empty = Inventory { all: group(0, 0), kinds: vec![], next: vec![], lasting: group(0, 0), ..inventory() };
+        assert_eq!(of(&empty), "The bucket is empty.\n");
+        for (percent, counted, full, said) in [
+            (0.0, 0, false, "Limit (MaxStoredGigabytes): 0 B of 1.0 GB, 0.0 %.\n"),
+            (0.01, 0, false, "0 B of 1.0 GB, under 0.1 %.\n"),
+            (12.34, 1_000_000_000, true, "Full by the stack's own account (1.0 GB)"),
+        ] {
+            let limit = Some(Limit { most: 1_000_000_000, percent, counted, full });
+            let text = of(&Inventory { limit, ..empty.clone() });
+            assert!(text.starts_with("The bucket is empty.\n") && text.contains(said), "{text}");
+        }
+        let ruled = of(&Inventory { unforeseen_rules: 2, next: vec![], ..inventory() });
+        assert!(
+            ruled.contains("No lifecycle rule takes any of it.\n") && ruled.contains("what 2 rules may take"),
+            "{ruled}"
+        );
+    }
+}

@@ -1,8 +1,0 @@
-//! The stack on this machine, and a client of any stack: what the `fresco` command and the whole-stack tests are made of.
-
-pub mod api;
-pub mod bench;
-pub mod chaos;
-pub mod keep;
-pub mod stack;
-pub mod view;
