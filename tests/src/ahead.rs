@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fresco_engine::Engine;
 use fresco_engine::aws::AwsPlatform;
 use fresco_engine::platform::Platform;
-use fresco_ledger::rows::Millis;
+use fresco_ledger::records::Millis;
 use fresco_ledger::traits::Clock;
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::Failure;
@@ -42,11 +42,11 @@ impl World {
 impl Platform for Ahead {
     type Ledger = <AwsPlatform as Platform>::Ledger;
     type Objects = <AwsPlatform as Platform>::Objects;
-    type Tokens = <AwsPlatform as Platform>::Tokens;
+    type TaskCallbacks = <AwsPlatform as Platform>::TaskCallbacks;
     type Executions = <AwsPlatform as Platform>::Executions;
-    type Announcements = <AwsPlatform as Platform>::Announcements;
-    type Timers = <AwsPlatform as Platform>::Timers;
-    type HandOver = <AwsPlatform as Platform>::HandOver;
+    type EventPublisher = <AwsPlatform as Platform>::EventPublisher;
+    type Scheduler = <AwsPlatform as Platform>::Scheduler;
+    type Invoker = <AwsPlatform as Platform>::Invoker;
     type Media = <AwsPlatform as Platform>::Media;
     type Clock = Later;
 
@@ -58,24 +58,24 @@ impl Platform for Ahead {
         self.platform.objects()
     }
 
-    fn tokens(&self) -> &Self::Tokens {
-        self.platform.tokens()
+    fn callbacks(&self) -> &Self::TaskCallbacks {
+        self.platform.callbacks()
     }
 
     fn executions(&self) -> &Self::Executions {
         self.platform.executions()
     }
 
-    fn announcements(&self) -> &Self::Announcements {
-        self.platform.announcements()
+    fn publisher(&self) -> &Self::EventPublisher {
+        self.platform.publisher()
     }
 
-    fn timers(&self) -> &Self::Timers {
-        self.platform.timers()
+    fn scheduler(&self) -> &Self::Scheduler {
+        self.platform.scheduler()
     }
 
-    fn hand_over(&self) -> &Self::HandOver {
-        self.platform.hand_over()
+    fn invoker(&self) -> &Self::Invoker {
+        self.platform.invoker()
     }
 
     fn media(&self) -> &Self::Media {

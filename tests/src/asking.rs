@@ -11,7 +11,7 @@ use crate::World;
 pub struct Asking {
     /// The API's address.
     pub base: String,
-    /// For requests to the API: the emulator looks whether one is signed, and not by whom.
+    /// For requests to the API: the emulator looks whether one is signed, and not by recipients.
     signed: Client,
     /// For links, which need no signature: those that are handed out, and the page's.
     pub plain: Client,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use fresco_engine::crash::Point;
 use fresco_engine::platform::Platform;
-use fresco_ledger::rows::{Entry, Millis, RunRow, StepRow, Waiter};
+use fresco_ledger::records::{Entry, Millis, RunRecord, StepRecord, Waiter};
 use fresco_ledger::traits::{Change, Clock, CommitError, Entries, Waiters};
 use fresco_pipeline::ids::{ContentKey, RunId};
 use serde_json::Value;
@@ -82,7 +82,7 @@ impl World {
     }
 
     /// A run's row and its steps.
-    pub async fn record(&self, run: &RunId) -> (RunRow, Vec<StepRow>) {
+    pub async fn record(&self, run: &RunId) -> (RunRecord, Vec<StepRecord>) {
         self.admin.status(run).await.expect("a status")
     }
 
@@ -100,7 +100,7 @@ impl World {
             let mut attempt = None;
             if let Some(pending) = &mut entry.pending {
                 pending.lease_until -= by;
-                pending.look_at -= by;
+                pending.next_check_at -= by;
                 // One that cannot be read stays as it is.
                 attempt = match ledger.attempt(key, pending.attempt).await {
                     Err(error) if error.is_unreadable() => None,
@@ -112,13 +112,13 @@ impl World {
                 attempt.claimed_at -= by;
                 attempt.submitter_dead_at -= by;
             }
-            if let Some(late) = &mut entry.late {
-                late.look_at -= by;
+            if let Some(late) = &mut entry.late_completion {
+                late.next_check_at -= by;
             }
             if let Some(failed) = &mut entry.failure {
                 failed.not_before -= by;
             }
-            entry.due = entry.due.map(|due| due - by);
+            entry.next_check_at = entry.next_check_at.map(|due| due - by);
             match ledger.commit(&Change { attempt, ..Change::of(entry) }).await {
                 Ok(()) => return,
                 // Somebody was quicker: what they wrote ages instead.

@@ -63,17 +63,17 @@ impl World {
     /// The timers of schedules that the scheduler has.
     pub async fn timers(&self) -> Vec<Value> {
         let group = self.output("ScheduleGroupName");
-        let answer = self.scheduler(&format!("/schedules?ScheduleGroup={group}")).await;
+        let answer = self.scheduler_api(&format!("/schedules?ScheduleGroup={group}")).await;
         answer["Schedules"].as_array().cloned().unwrap_or_default()
     }
 
     /// A timer whole, as it was listed.
     pub async fn timer(&self, listed: &Value) -> Value {
         let (name, group) = (listed["Name"].as_str().expect("a name"), self.output("ScheduleGroupName"));
-        self.scheduler(&format!("/schedules/{name}?groupName={group}")).await
+        self.scheduler_api(&format!("/schedules/{name}?groupName={group}")).await
     }
 
-    async fn scheduler(&self, path: &str) -> Value {
+    async fn scheduler_api(&self, path: &str) -> Value {
         let answer = self.aws_request(Method::GET, "scheduler", path).send().await.expect("an answer");
         answer.json().await.expect("JSON")
     }

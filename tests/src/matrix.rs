@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fresco_engine::Manifest;
 use fresco_engine::crash::Point::{self, GenerateClaimed, GeneratePosted};
-use fresco_ledger::rows::{RunStatus, Source};
+use fresco_ledger::records::{ResultSource, RunStatus};
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::money::Money;
@@ -173,9 +173,9 @@ async fn hold(world: &World, by: Repair, number: usize, case: &Case) {
     let again = world.run(&document(case.way, false), &prompt).await;
     assert_eq!(again.status, RunStatus::Succeeded, "again: {:?}", again.failure);
     if matches!(case.end, End::Result | End::PaidAnew | End::PaidLate(_)) {
-        assert!(again.steps.iter().all(|step| step.source == Some(Source::Hit)), "again: {:?}", again.steps);
+        assert!(again.steps.iter().all(|step| step.source == Some(ResultSource::Hit)), "again: {:?}", again.steps);
     }
-    let made = again.steps.iter().filter(|step| step.source == Some(Source::Generated)).count();
+    let made = again.steps.iter().filter(|step| step.source == Some(ResultSource::Generated)).count();
     assert_eq!(asked(world, &prompt).await.len() - after.len(), made, "again");
     settled(world, &again.run_id, &keys_of(&again)).await;
 }
@@ -358,7 +358,7 @@ async fn left(world: &World, run: &RunId, keys: &[ContentKey]) -> Option<&'stati
         if world
             .find_entry(key)
             .await
-            .is_some_and(|entry| entry.untold || entry.pending.is_some() || entry.late.is_some())
+            .is_some_and(|entry| entry.notify_pending || entry.pending.is_some() || entry.late_completion.is_some())
         {
             return Some("an entry is open still");
         }

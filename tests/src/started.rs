@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-use fresco_ledger::rows::Millis;
 use fresco_cli::stack::{Layout, Options, Stack};
+use fresco_ledger::records::Millis;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 

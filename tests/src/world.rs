@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fresco_cli::api::{Api, ApiError, Inputs};
+use fresco_cli::stack::Stack;
+use fresco_cli::storage::{Parts, StackAdmin};
 use fresco_engine::{Manifest, Preview, RunRequest};
 use fresco_ledger::aws::Aws;
 use fresco_ledger::dynamo::Dynamo;
-use fresco_ledger::rows::{Asker, Entry, Millis, StepRow};
+use fresco_ledger::records::{Entry, Millis, StepId, StepRecord};
 use fresco_ledger::traits::Entries;
-use fresco_cli::api::{Api, ApiError, Inputs};
-use fresco_cli::storage::{StackAdmin, Parts};
-use fresco_cli::stack::Stack;
 use fresco_pipeline::ids::{ContentKey, RunId, StepName};
 use serde_json::{Value, json};
 
@@ -199,9 +199,9 @@ impl World {
     }
 
     /// A step.
-    pub async fn step(&self, run: &RunId, step: &str) -> Option<StepRow> {
-        let asker = Asker { run: run.clone(), step: StepName::parse(step).expect("a step name") };
-        self.admin.step(&asker).await.expect("an answer")
+    pub async fn step(&self, run: &RunId, step: &str) -> Option<StepRecord> {
+        let step_id = StepId { run: run.clone(), step: StepName::parse(step).expect("a step name") };
+        self.admin.step(&step_id).await.expect("an answer")
     }
 
     /// An entry.

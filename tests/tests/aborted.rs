@@ -1,6 +1,6 @@
 //! A run whose execution somebody aborts. It changes the simulator's settings, so it has a stack of its own.
 
-use fresco_ledger::rows::{RunStatus, Source};
+use fresco_ledger::records::{ResultSource, RunStatus};
 use fresco_pipeline::error::ErrorName;
 use fresco_tests::{World, document};
 use serde_json::json;
@@ -13,7 +13,7 @@ async fn a_run_whose_execution_is_aborted_is_closed_by_its_event() {
     let run = world.start(&document("flux_schnell"), "aborted while it is queued").await;
     world
         .until("the job is submitted", async || {
-            world.step(&run, "image").await.is_some_and(|step| step.source == Some(Source::Generated))
+            world.step(&run, "image").await.is_some_and(|step| step.source == Some(ResultSource::Generated))
         })
         .await;
     world.abort(&run).await;
@@ -25,7 +25,7 @@ async fn a_run_whose_execution_is_aborted_is_closed_by_its_event() {
     let key = &manifest.steps[0].key.clone().unwrap();
     world.until("the result is there", async || world.entry(key).await.result.is_some()).await;
     let next = world.run(&document("flux_schnell"), "aborted while it is queued").await;
-    assert_eq!((next.status, next.steps[0].source), (RunStatus::Succeeded, Some(Source::Hit)));
+    assert_eq!((next.status, next.steps[0].source), (RunStatus::Succeeded, Some(ResultSource::Hit)));
     assert_eq!(world.requests_for("aborted while it is queued").await.len(), 1);
 }
 

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use fresco_cli::api::{ApiError, Inputs, gather};
 use fresco_engine::RunRequest;
 use fresco_engine::wire::BatchBody;
-use fresco_ledger::rows::{RunStatus, Source};
-use fresco_cli::api::{ApiError, Inputs, gather};
+use fresco_ledger::records::{ResultSource, RunStatus};
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::rows::Format;
 use fresco_tests::{Asking, World};
@@ -133,7 +133,7 @@ async fn a_key_gives_the_same_run_back() {
     // Without a key there are two runs; the second is a hit.
     let (_, one_more) = asking.start(None, &body).await;
     assert_ne!(id_of(&one_more), run);
-    assert_eq!(world.ended(&id_of(&one_more)).await.steps[0].source, Some(Source::Hit));
+    assert_eq!(world.ended(&id_of(&one_more)).await.steps[0].source, Some(ResultSource::Hit));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -183,7 +183,7 @@ async fn uploads_are_what_they_were_said_to_be() {
     asking.put(&upload, document.as_bytes()).await;
     let (status, started) = asking.start(None, &json!({"pipeline_upload": upload["id"]})).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{started}");
-    assert_eq!(world.ended(&id_of(&started)).await.steps[0].source, Some(Source::Hit));
+    assert_eq!(world.ended(&id_of(&started)).await.steps[0].source, Some(ResultSource::Hit));
     let (status, answer) = asking.start(None, &json!({"pipeline_upload": well["id"]})).await;
     assert_eq!((status.as_u16(), answer["code"].as_str()), (422, Some("Input.Invalid")), "{answer}");
 }

@@ -5,7 +5,7 @@
 use fresco_engine::wire::{BatchBody, BatchManifest, BatchView, OnBadRow, RowResult, RowStatus};
 use fresco_engine::{BatchFinished, Fetcher, Once, StartError, batch_manifest_key};
 use fresco_ledger::batch::BatchStatus;
-use fresco_ledger::rows::Source;
+use fresco_ledger::records::ResultSource;
 use fresco_ledger::traits::Batches;
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::RunId;
@@ -93,7 +93,8 @@ async fn two_hundred_rows_end_with_exact_counts() {
     assert_eq!(plan.problems[0].id.as_deref(), Some("row-100"));
     assert_eq!((plan.problems[0].code.as_str(), plan.problems[0].column.as_str()), ("input_missing", "input"));
     // 198 rows that can be run, 19 of them duplicates, 10 refused.
-    let paid = results.iter().filter(|result| result.source == Some(Source::Generated) && result.cost > 0).count();
+    let paid =
+        results.iter().filter(|result| result.source == Some(ResultSource::Generated) && result.cost > 0).count();
     assert_eq!((paid, asked(&world, &format!("{name} ")).await), (169, 169));
     assert_eq!(asked(&world, &format!("{name}, refused")).await, 10);
     assert_eq!((manifest.by_failure["Provider.ContentPolicy"], manifest.by_status["done"]), (10, 188));
@@ -384,7 +385,7 @@ async fn a_batch_survives_the_end_of_its_stack() {
     let world = World::own("restarted", None).await;
     world.control("settings", &json!({"concurrency": 40})).await;
     // Its execution is gone with the stack that was: the sweep finds it when it is due, and closes it with what there is.
-    assert!(world.ledger().look_at_batch(&batch, 0).await.unwrap());
+    assert!(world.ledger().schedule_batch_check(&batch, 0).await.unwrap());
     world.invoke(Function::Sweep, &json!({})).await;
     let (left, manifest, results) = ended(&world, &batch).await;
     // What was at work at the provider may have come by then, or not.

@@ -3,9 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
-use fresco_engine::{Manifest, Preview, Why};
-use fresco_ledger::rows::{RunStatus, Source, Stage};
 use fresco_cli::api::save;
+use fresco_engine::{Manifest, Preview, Why};
+use fresco_ledger::records::{AttemptStage, ResultSource, RunStatus};
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{Attempt, ContentKey};
 use fresco_tests::{DAY, Damage, World};
@@ -42,12 +42,12 @@ async fn made_anew(world: &World, prompt: &str, why: Why) -> Manifest {
     assert_eq!(only(&preview), Some(why), "{prompt}");
     let anew = run(world, prompt).await;
     let step = &anew.steps[0];
-    assert_eq!(step.source, Some(Source::Generated), "{prompt}");
+    assert_eq!(step.source, Some(ResultSource::Generated), "{prompt}");
     let result = world.entry(key(&anew)).await.result.unwrap();
     assert_eq!((Some(result.attempt), &result.outputs), (step.attempt, &step.outputs), "{prompt}");
     assert_eq!(world.admin.object(&step.outputs[0].key).await.unwrap().len() as u64, step.outputs[0].bytes);
     let next = run(world, prompt).await;
-    assert_eq!((next.steps[0].source, next.steps[0].attempt), (Some(Source::Hit), step.attempt), "{prompt}");
+    assert_eq!((next.steps[0].source, next.steps[0].attempt), (Some(ResultSource::Hit), step.attempt), "{prompt}");
     assert_eq!(world.requests_for(prompt).await.len(), submits + 1, "{prompt}");
     anew
 }
@@ -100,14 +100,14 @@ async fn what_is_under_way_is_not_paid_again_when_its_entry_is_damaged() {
     let cases = [
         ("damaged, and joined", Damage::Layout(99)),
         ("damaged, and swept", Damage::Lost("rev")),
-        ("damaged, and reported", Damage::Lost("untold")),
+        ("damaged, and reported", Damage::Lost("notify_pending")),
     ];
     world.control("settings", &json!({"concurrency": 0})).await;
     let mut runs = Vec::new();
     for (prompt, damage) in cases {
         let first = world.start(&document(prompt), "unused").await;
         let source = async || world.step(&first, "image").await.and_then(|step| step.source);
-        world.until("it is submitted", async || source().await == Some(Source::Generated)).await;
+        world.until("it is submitted", async || source().await == Some(ResultSource::Generated)).await;
         let key = world.step(&first, "image").await.unwrap().key.unwrap();
         if prompt == cases[1].0 {
             // The sweep looks at what is due.
@@ -125,20 +125,20 @@ async fn what_is_under_way_is_not_paid_again_when_its_entry_is_damaged() {
     world.admin.sweep().await.unwrap();
     for key in [joined, swept] {
         let pending = world.entry(key).await.pending.unwrap();
-        assert_eq!((pending.attempt, pending.stage), (Attempt(1), Stage::Submitted));
+        assert_eq!((pending.attempt, pending.stage), (Attempt(1), AttemptStage::Submitted));
     }
     assert!(world.put_aside(reported).await.is_empty(), "nobody has come upon it yet");
     world.control("settings", &json!({"concurrency": 40})).await;
 
     let other = world.ended(&other).await;
-    assert_eq!((other.status, other.steps[0].source), (RunStatus::Succeeded, Some(Source::Joined)));
+    assert_eq!((other.status, other.steps[0].source), (RunStatus::Succeeded, Some(ResultSource::Joined)));
     for ((first, key), (prompt, _)) in runs.iter().zip(cases) {
         let manifest = world.ended(first).await;
         let step = &manifest.steps[0];
-        assert_eq!((step.source, step.attempt), (Some(Source::Generated), Some(Attempt(1))), "{prompt}");
+        assert_eq!((step.source, step.attempt), (Some(ResultSource::Generated), Some(Attempt(1))), "{prompt}");
         assert_eq!(world.requests_for(prompt).await.len(), 1, "{prompt}: paid once");
         assert_eq!(world.put_aside(key).await.len(), 1, "{prompt}");
-        assert_eq!(run(&world, prompt).await.steps[0].source, Some(Source::Hit), "{prompt}");
+        assert_eq!(run(&world, prompt).await.steps[0].source, Some(ResultSource::Hit), "{prompt}");
         assert_eq!(world.record(first).await.0.held.as_micros(), 0, "{prompt}");
     }
 }
@@ -153,7 +153,7 @@ async fn an_attempt_that_cannot_be_read_is_paid_again_only_when_asked() {
         world.control("settings", &json!({"concurrency": 0})).await;
         let first = world.start(&document(prompt), "unused").await;
         let source = async || world.step(&first, "image").await.and_then(|step| step.source);
-        world.until("it is submitted", async || source().await == Some(Source::Generated)).await;
+        world.until("it is submitted", async || source().await == Some(ResultSource::Generated)).await;
         let key = world.step(&first, "image").await.unwrap().key.unwrap();
         // The webhook may be too late to find out; sweep looks at what is due.
         world.age(&key, 1_000_000).await;
@@ -181,7 +181,7 @@ async fn an_attempt_that_cannot_be_read_is_paid_again_only_when_asked() {
         );
         assert_eq!(world.requests_for(prompt).await.len(), 1, "{prompt}");
         let again = run(&world, prompt).await;
-        assert_eq!((again.steps[0].source, again.steps[0].attempt), (Some(Source::Generated), Some(Attempt(2))));
+        assert_eq!((again.steps[0].source, again.steps[0].attempt), (Some(ResultSource::Generated), Some(Attempt(2))));
     }
 }
 
@@ -202,13 +202,17 @@ async fn a_result_near_its_end_is_renewed_by_its_use() {
     assert_eq!((only(&preview), world.entry(key).await), (None, aged.clone()));
     let before = world.now();
     let hit = run(&world, prompt).await;
-    assert_eq!((hit.steps[0].source, hit.function_calls), (Some(Source::Hit), 1));
+    assert_eq!((hit.steps[0].source, hit.function_calls), (Some(ResultSource::Hit), 1));
     assert_eq!(hit.steps[0].outputs, first.steps[0].outputs);
     let (renewed, head) = (world.entry(key).await, world.head(object).await.unwrap());
     assert!(head.modified_at > written, "{} > {written}", head.modified_at);
     let (was, is) = (aged.result.unwrap(), renewed.result.unwrap());
     assert!(is.created_at >= before && is.created_at <= world.now(), "{is:?}");
-    assert_eq!(fresco_ledger::rows::Ready { created_at: was.created_at, ..is.clone() }, was, "nothing else moved");
+    assert_eq!(
+        fresco_ledger::records::CachedResult { created_at: was.created_at, ..is.clone() },
+        was,
+        "nothing else moved"
+    );
     assert_eq!(world.admin.object(object).await.unwrap().len() as u64, is.outputs[0].bytes);
     let saved = save(&world.api, &world.api.run(&hit.run_id).await.unwrap(), &hit, tempfile::tempdir().unwrap().path())
         .await
@@ -217,7 +221,7 @@ async fn a_result_near_its_end_is_renewed_by_its_use() {
 
     // Now it is young, and the next use writes nothing.
     let entry = world.entry(key).await;
-    assert_eq!(run(&world, prompt).await.steps[0].source, Some(Source::Hit));
+    assert_eq!(run(&world, prompt).await.steps[0].source, Some(ResultSource::Hit));
     assert_eq!((world.entry(key).await, world.head(object).await.unwrap()), (entry, head));
     assert_eq!(world.requests_for(prompt).await.len(), 1);
 }
@@ -239,7 +243,7 @@ steps:
     let before = world.now();
     let again = world.run(document, "unused").await;
     let sources: Vec<_> = again.steps.iter().map(|step| step.source).collect();
-    assert_eq!(sources, [Some(Source::Generated), Some(Source::Hit)], "the same bytes are the same input");
+    assert_eq!(sources, [Some(ResultSource::Generated), Some(ResultSource::Hit)], "the same bytes are the same input");
     assert_eq!(again.steps[1].outputs, first.steps[1].outputs);
     assert!(world.entry(key).await.result.unwrap().created_at >= before);
     assert_eq!(world.requests_for("renewed, an edit").await.len(), 1);
@@ -268,7 +272,7 @@ async fn what_the_lifecycle_has_removed_is_made_anew() {
 
     // A day before the end everything is there.
     let world = World::own("lifecycle", Some(now + 6 * DAY)).await;
-    assert_eq!(run(&world, prompt).await.steps[0].source, Some(Source::Hit));
+    assert_eq!(run(&world, prompt).await.steps[0].source, Some(ResultSource::Hit));
     world.close().await;
 
     let world = World::own("lifecycle", Some(now + 9 * DAY)).await;

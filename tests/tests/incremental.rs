@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use fresco_engine::{Change, Manifest, Preview, PreviewStep, Which, Why, YOUNGEST};
-use fresco_ledger::rows::{RunStatus, Source};
+use fresco_ledger::records::{ResultSource, RunStatus};
 use fresco_pipeline::ids::StepName;
 use fresco_pipeline::money::Money;
 use fresco_tests::World;
@@ -71,7 +71,7 @@ fn changed(what: Change) -> Why {
 
 fn generated(manifest: &Manifest) -> Vec<&str> {
     assert_eq!(manifest.status, RunStatus::Succeeded, "{:?}", manifest.failure);
-    let steps = manifest.steps.iter().filter(|step| step.source == Some(Source::Generated));
+    let steps = manifest.steps.iter().filter(|step| step.source == Some(ResultSource::Generated));
     steps.map(|step| step.name.as_str()).collect()
 }
 
@@ -109,7 +109,7 @@ async fn an_edit_generates_what_depends_on_it() {
     let cost = |name: &str| first.steps.iter().find(|step| step.name.as_str() == name).unwrap().cost;
     all_logged(&world, &calls, &first).await;
 
-    // What is no part of a request: the order of params and steps, names, timeouts, workers, money, and who reads whom by name.
+    // What is no part of a request: the order of params and steps, names, timeouts, workers, money, and who reads recipients by name.
     let (counted, calls) = (world.counters().await, world.invocations().await);
     let free = [
         FIVE.replace(r#"aspect_ratio: "16:9", seed: 7"#, r#"seed: 7, aspect_ratio: "16:9""#),
@@ -123,7 +123,7 @@ async fn an_edit_generates_what_depends_on_it() {
         assert!(preview.steps.iter().all(|step| step.hit && step.why.is_none()), "{:?}", reasons(&preview));
         assert_eq!((preview.net, preview.saved, &preview.compared_with), (Money::ZERO, first.cost, &None));
         let again = world.run(document, "unused").await;
-        assert!(generated(&again).is_empty() && again.steps.iter().all(|step| step.source == Some(Source::Hit)));
+        assert!(generated(&again).is_empty() && again.steps.iter().all(|step| step.source == Some(ResultSource::Hit)));
         assert_eq!((again.cost, again.saved, again.function_calls), (Money::ZERO, first.cost, 1));
     }
     world.until("the calls are logged", async || !world.invocations_since(&calls).await.is_empty()).await;

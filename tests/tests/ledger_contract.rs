@@ -11,12 +11,14 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType,
 };
-use fresco_ledger::aws::{Aws, S3Objects, SfnRuns, SfnTokens, connect_local};
+use fresco_ledger::aws::{Aws, S3Objects, SfnCallbacks, SfnRuns, connect_local};
 use fresco_ledger::contract::sample;
 use fresco_ledger::contract::tokens::OpensTokens;
 use fresco_ledger::dynamo::{DUE, DUE_INDEX, DUE_SHARD, Dynamo, EXPIRES_AT, PK, SK};
-use fresco_ledger::rows::{Entry, Stage};
-use fresco_ledger::traits::{Change, Entries, Executions, Objects, Runs, StoreError, Tokens, Told, Upload, Waiters};
+use fresco_ledger::records::{AttemptStage, Entry};
+use fresco_ledger::traits::{
+    Change, Delivery, Entries, Executions, Objects, Runs, StoreError, TaskCallbacks, Upload, Waiters,
+};
 use fresco_ledger::{objects_contract, table_contract, tokens_contract};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
@@ -73,12 +75,12 @@ async fn bucket() -> S3Objects {
     aws.objects(name)
 }
 
-/// Tokens of an activity: whatever the task, tokens are answered alike.
+/// TaskCallbacks of an activity: whatever the task, tokens are answered alike.
 struct Machine {
     client: aws_sdk_sfn::Client,
     arn: String,
     activity: String,
-    tokens: SfnTokens,
+    tokens: SfnCallbacks,
     runs: SfnRuns,
 }
 
@@ -98,15 +100,15 @@ async fn machine() -> Machine {
         .await
         .unwrap()
         .state_machine_arn;
-    Machine { tokens: aws.tokens(), runs: aws.runs(&arn, &arn), client, arn, activity }
+    Machine { tokens: aws.callbacks(), runs: aws.runs(&arn, &arn), client, arn, activity }
 }
 
-impl Tokens for Machine {
-    async fn succeed(&self, token: &str, output: &str) -> Result<Told, StoreError> {
+impl TaskCallbacks for Machine {
+    async fn succeed(&self, token: &str, output: &str) -> Result<Delivery, StoreError> {
         self.tokens.succeed(token, output).await
     }
 
-    async fn fail(&self, token: &str, failure: &Failure) -> Result<Told, StoreError> {
+    async fn fail(&self, token: &str, failure: &Failure) -> Result<Delivery, StoreError> {
         self.tokens.fail(token, failure).await
     }
 }
@@ -136,7 +138,7 @@ async fn what_a_token_is_told_ends_the_execution() {
     let machine = machine().await;
     let token = machine.open().await;
     let failure = Failure::new(ErrorName::ProviderRejected, "no such size");
-    assert_eq!(machine.fail(&token, &failure).await.unwrap(), Told::Heard);
+    assert_eq!(machine.fail(&token, &failure).await.unwrap(), Delivery::Delivered);
     let executions = machine.client.list_executions().state_machine_arn(&machine.arn).send().await.unwrap().executions;
     let arn = executions[0].execution_arn();
     for _ in 0..100 {
@@ -217,7 +219,7 @@ async fn index_and_expiry_are_sparse() {
     store.commit(&Change::of(sample::full_entry("busy"))).await.unwrap();
     assert_eq!(raw("busy").await, [true, true, false]);
     let entry = store.entry(&sample::key("busy")).await.unwrap().unwrap();
-    store.commit(&Change::of(Entry { pending: None, due: None, untold: false, ..entry })).await.unwrap();
+    store.commit(&Change::of(Entry { pending: None, due: None, notify_pending: false, ..entry })).await.unwrap();
     assert_eq!(raw("busy").await, [false, false, true]);
 }
 
@@ -267,7 +269,7 @@ fn damages() -> [(&'static str, Option<AttributeValue>); 6] {
         ("v", Some(AttributeValue::N("99".to_owned()))),
         ("pending", Some(AttributeValue::S("{\"attempt\":".to_owned()))),
         ("rev", Some(AttributeValue::S("1".to_owned()))),
-        ("untold", Some(AttributeValue::N("1".to_owned()))),
+        ("notify_pending", Some(AttributeValue::N("1".to_owned()))),
         ("tries", None),
         ("last", None),
     ]
@@ -279,7 +281,7 @@ async fn under_way(store: &Dynamo, name: &str) -> Entry {
     let entry = Entry { result: None, failure: None, late: None, ..sample::full_entry(name) };
     let attempt = Some(sample::attempt(name, 2, "leader"));
     store.commit(&Change { attempt, ..Change::of(entry) }).await.unwrap();
-    store.wait(&key, &sample::wait(&sample::asker("leader", "image"), "token", 0, sample::NOW)).await.unwrap();
+    store.wait(&key, &sample::wait(&sample::step_id("leader", "image"), "token", 0, sample::NOW)).await.unwrap();
     store.entry(&key).await.unwrap().unwrap()
 }
 
@@ -292,18 +294,18 @@ async fn what_is_under_way_survives_a_damaged_entry() {
         let key = &entry.key;
         spoil(&store, key, "E", attribute, value).await;
         let damaged = rows(&store, key, "E").await;
-        store.mend(key, sample::NOW).await.unwrap();
+        store.repair(key, sample::NOW).await.unwrap();
 
         let mended = store.entry(key).await.unwrap().unwrap();
         let pending = mended.pending.as_ref().unwrap();
-        assert_eq!((pending.attempt, pending.stage), (Attempt(2), Stage::Submitted), "{attribute}");
+        assert_eq!((pending.attempt, pending.stage), (Attempt(2), AttemptStage::Submitted), "{attribute}");
         assert_eq!(
             (pending.request_id.as_deref(), &pending.leader),
-            (Some("request-1"), &sample::asker("leader", "image"))
+            (Some("request-1"), &sample::step_id("leader", "image"))
         );
-        assert_eq!((mended.due, mended.untold, &mended.result), (Some(sample::NOW), false, &None));
+        assert_eq!((mended.next_check_at, mended.notify_pending, &mended.result), (Some(sample::NOW), false, &None));
         assert!(mended.last >= Attempt(2), "a number is not given out twice");
-        assert_eq!(store.due(sample::NOW, 100).await.unwrap().iter().filter(|due| *due == key).count(), 1);
+        assert_eq!(store.entries_to_check(sample::NOW, 100).await.unwrap().iter().filter(|due| *due == key).count(), 1);
 
         // Beside it is what was there, out of the index.
         let aside = rows(&store, key, "X#").await;
@@ -316,7 +318,7 @@ async fn what_is_under_way_survives_a_damaged_entry() {
         assert_eq!((aside[0].contains_key(DUE_SHARD), aside[0].contains_key(EXPIRES_AT)), (false, true));
 
         // Once is enough.
-        store.mend(key, sample::NOW + 1).await.unwrap();
+        store.repair(key, sample::NOW + 1).await.unwrap();
         assert_eq!(store.entry(key).await.unwrap(), Some(mended));
         assert_eq!(rows(&store, key, "X#").await.len(), 1, "{attribute}");
     }
@@ -330,10 +332,10 @@ async fn an_attempt_that_cannot_be_read_is_of_unknown_fate() {
         let entry = under_way(&store, &format!("attempt {attribute}")).await;
         spoil(&store, &entry.key, "A#000002", attribute, value).await;
         assert!(store.attempt(&entry.key, Attempt(2)).await.unwrap_err().is_unreadable(), "{attribute}");
-        store.mend(&entry.key, sample::NOW).await.unwrap();
+        store.repair(&entry.key, sample::NOW).await.unwrap();
         let mended = store.entry(&entry.key).await.unwrap().unwrap();
         let failed = mended.failure.as_ref().unwrap();
-        assert_eq!((mended.pending.as_ref(), mended.last, mended.untold), (None, Attempt(2), true));
+        assert_eq!((mended.pending.as_ref(), mended.last, mended.notify_pending), (None, Attempt(2), true));
         assert_eq!((failed.failure.name, failed.retryable), (ErrorName::StepUnknown, false));
         assert_eq!(rows(&store, &entry.key, "X#").await.len(), 1);
     }
@@ -344,9 +346,9 @@ async fn an_attempt_that_cannot_be_read_is_of_unknown_fate() {
 async fn what_is_well_is_not_mended() {
     let store = table().await;
     let entry = under_way(&store, "well").await;
-    store.mend(&entry.key, sample::NOW).await.unwrap();
+    store.repair(&entry.key, sample::NOW).await.unwrap();
     assert_eq!(store.entry(&entry.key).await.unwrap(), Some(entry.clone()));
-    store.mend(&sample::key("nowhere"), sample::NOW).await.unwrap();
+    store.repair(&sample::key("nowhere"), sample::NOW).await.unwrap();
     assert_eq!(store.entry(&sample::key("nowhere")).await.unwrap(), None);
     assert!(rows(&store, &entry.key, "X#").await.is_empty());
 }
@@ -355,7 +357,7 @@ async fn what_is_well_is_not_mended() {
 #[tokio::test]
 async fn what_is_not_there_does_not_answer() {
     let aws = aws().await;
-    let (store, who) = (aws.dynamo("no-such-table"), sample::asker("one", "image"));
+    let (store, who) = (aws.dynamo("no-such-table"), sample::step_id("one", "image"));
     let key = sample::key("a");
     assert_eq!(store.entry(&key).await.unwrap_err().0.name, ErrorName::LedgerUnavailable);
     store.entries(std::slice::from_ref(&key)).await.unwrap_err();

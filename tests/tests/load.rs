@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use fresco_ledger::rows::RunStatus;
+use fresco_ledger::records::RunStatus;
 use fresco_tests::{Asking, World};
 use futures::future::join_all;
 use reqwest::StatusCode;

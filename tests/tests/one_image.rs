@@ -1,7 +1,7 @@
 //! One image, through everything that deploys: the template, the state machine, the function binaries, DynamoDB, S3, task
 //! tokens and signed webhooks. What is paid for is counted by the simulator, on the other side of the wire.
 
-use fresco_ledger::rows::{RunStatus, Source};
+use fresco_ledger::records::{ResultSource, RunStatus};
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::money::Money;
 use fresco_tests::{World, document, most_at_once};
@@ -14,7 +14,8 @@ async fn ten_runs_at_once_are_one_submit() {
     let runs = (0..10).map(|_| world.run(&text, "ten runs, one bill"));
     let manifests = futures::future::join_all(runs).await;
     assert!(manifests.iter().all(|manifest| manifest.status == RunStatus::Succeeded));
-    let generated = manifests.iter().filter(|manifest| manifest.steps[0].source == Some(Source::Generated)).count();
+    let generated =
+        manifests.iter().filter(|manifest| manifest.steps[0].source == Some(ResultSource::Generated)).count();
     assert_eq!(generated, 1);
     assert_eq!(manifests.iter().map(|manifest| manifest.cost).sum::<Money>(), Money::micros(3_000));
     assert!(manifests.iter().all(|manifest| manifest.steps[0].outputs == manifests[0].steps[0].outputs));

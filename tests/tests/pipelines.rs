@@ -4,9 +4,9 @@
 
 use std::path::Path;
 
-use fresco_engine::{Manifest, ManifestStep, RunRequest};
-use fresco_ledger::rows::{RunStatus, Source, StepState};
 use fresco_cli::api::{gather, save};
+use fresco_engine::{Manifest, ManifestStep, RunRequest};
+use fresco_ledger::records::{ResultSource, RunStatus, StepState};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::ErrorName;
 use fresco_tests::World;
@@ -54,7 +54,7 @@ async fn five_steps_in_one_command() {
 
     // All of it is there: keys that depend on results are found level by level.
     let again = world.run(FIVE, "five steps of a lighthouse").await;
-    assert!(again.steps.iter().all(|step| step.source == Some(Source::Hit)), "{:?}", again.steps);
+    assert!(again.steps.iter().all(|step| step.source == Some(ResultSource::Hit)), "{:?}", again.steps);
     assert_eq!(again.function_calls, 1);
     let preview = world.preview(FIVE, "five steps of a lighthouse").await;
     assert!(
@@ -162,7 +162,7 @@ vars: { other: two.jpeg }
     };
     let inputs = gather(&mut request, Path::new("")).await.unwrap();
     let manifest = world.run_with(&request, &inputs).await;
-    assert_eq!(manifest.steps[0].source, Some(Source::Hit), "{:?}", manifest.steps[0]);
+    assert_eq!(manifest.steps[0].source, Some(ResultSource::Hit), "{:?}", manifest.steps[0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -176,7 +176,7 @@ async fn what_differs_at_every_run_is_generated_at_every_run() {
     );
     for _ in 0..2 {
         let manifest = world.run(document, "unused").await;
-        assert_eq!(manifest.steps[0].source, Some(Source::Generated));
+        assert_eq!(manifest.steps[0].source, Some(ResultSource::Generated));
     }
     let asked = world.requests_with(|prompt| prompt.starts_with("at 20")).await;
     assert_eq!(asked.len(), 2);

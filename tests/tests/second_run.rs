@@ -1,7 +1,7 @@
 //! The second run of a pipeline costs nothing: no submit, no money, one call of a function. What was called and billed is
 //! counted over the whole stack, so this suite has one to itself.
 
-use fresco_ledger::rows::{RunStatus, Source, StepState};
+use fresco_ledger::records::{ResultSource, RunStatus, StepState};
 use fresco_pipeline::money::Money;
 use fresco_tests::{World, document};
 
@@ -12,7 +12,7 @@ async fn the_second_run_is_free() {
     let first = world.run(&document("flux_schnell"), "a lighthouse at dusk").await;
     assert_eq!(first.status, RunStatus::Succeeded);
     let step = &first.steps[0];
-    assert_eq!((step.source, step.state), (Some(Source::Generated), StepState::Done));
+    assert_eq!((step.source, step.state), (Some(ResultSource::Generated), StepState::Done));
     assert_eq!((first.cost, first.saved), (Money::micros(3_000), Money::ZERO));
     let output = &step.outputs[0];
     let bytes = world.admin.object(&output.key).await.unwrap();
@@ -30,7 +30,7 @@ async fn the_second_run_is_free() {
     let calls = world.invocations().await;
     let second = world.run(&document("flux_schnell"), "a lighthouse at dusk").await;
     assert_eq!(second.status, RunStatus::Succeeded);
-    assert_eq!(second.steps[0].source, Some(Source::Hit));
+    assert_eq!(second.steps[0].source, Some(ResultSource::Hit));
     assert_eq!(second.steps[0].outputs, step.outputs);
     assert_eq!((second.cost, second.saved, second.function_calls), (Money::ZERO, Money::micros(3_000), 1));
     assert_eq!(world.counters().await.paid_since(&between), (0, 0));

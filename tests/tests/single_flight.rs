@@ -4,9 +4,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
-use fresco_engine::{Manifest, RunRequest};
-use fresco_ledger::rows::{RunStatus, Source, StepRow, StepState};
 use fresco_cli::api::Inputs;
+use fresco_engine::{Manifest, RunRequest};
+use fresco_ledger::records::{ResultSource, RunStatus, StepRecord, StepState};
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 use fresco_pipeline::money::Money;
@@ -62,7 +62,7 @@ async fn all_joined(world: &World, prompt: &str) -> (Vec<RunId>, ContentKey) {
 }
 
 /// Lets the job be worked on, and waits for the runs' ends.
-async fn released(world: &World, runs: &[RunId]) -> (Vec<Manifest>, Vec<StepRow>) {
+async fn released(world: &World, runs: &[RunId]) -> (Vec<Manifest>, Vec<StepRecord>) {
     concurrency(world, 40).await;
     let manifests = join_all(runs.iter().map(|run| world.ended(run))).await;
     let records = join_all(runs.iter().map(|run| world.record(run))).await;
@@ -73,7 +73,7 @@ async fn nobody_waits(world: &World, key: &ContentKey) {
     world
         .until("everybody is told", async || {
             let entry = world.entry(key).await;
-            !entry.untold && entry.pending.is_none() && world.waiters(key).await.is_empty()
+            !entry.notify_pending && entry.pending.is_none() && world.waiters(key).await.is_empty()
         })
         .await;
 }
@@ -96,18 +96,18 @@ async fn fifty_steps_of_five_runs_are_one_job() {
     assert_eq!(paid(&world, prompt).await, (1, 1));
 
     let output = &manifests[0].steps[0].outputs[0].key;
-    let of = |source| move |step: &&StepRow| step.source == Some(source);
+    let of = |source| move |step: &&StepRecord| step.source == Some(source);
     assert_eq!(steps.len(), RUNS * STEPS);
     assert!(steps.iter().all(|step| step.pinned.as_ref().is_some_and(|ready| ready.outputs[0].key == *output)));
-    assert_eq!(steps.iter().filter(of(Source::Generated)).count(), 1);
-    assert_eq!(steps.iter().filter(of(Source::Joined)).count(), RUNS * STEPS - 1);
+    assert_eq!(steps.iter().filter(of(ResultSource::Generated)).count(), 1);
+    assert_eq!(steps.iter().filter(of(ResultSource::Joined)).count(), RUNS * STEPS - 1);
     assert!(steps.iter().all(|step| step.calls == 1), "nobody asked twice");
 
     // The run that submitted pays, and the others say what they saved.
     let (price, free) = (Money::micros(3_000), Money::ZERO);
     for manifest in &manifests {
         assert_eq!(manifest.status, RunStatus::Succeeded, "{:?}", manifest.failure);
-        let submitted = manifest.steps.iter().any(|step| step.source == Some(Source::Generated));
+        let submitted = manifest.steps.iter().any(|step| step.source == Some(ResultSource::Generated));
         let others = (STEPS - usize::from(submitted)) as u64;
         assert_eq!((manifest.cost, manifest.saved), (if submitted { price } else { free }, price.times(others)));
     }
@@ -124,7 +124,7 @@ async fn a_terminal_failure_is_everybodys_and_one_job() {
     let (manifests, steps) = released(&world, &runs).await;
     nobody_waits(&world, &key).await;
     assert_eq!(paid(&world, prompt).await, (1, 0));
-    let refused = |step: &StepRow| {
+    let refused = |step: &StepRecord| {
         let name = step.failure.as_ref().map(|failure| failure.name);
         (step.state, name, step.calls) == (StepState::Failed, Some(ErrorName::ProviderContentPolicy), 1)
     };
@@ -156,12 +156,12 @@ async fn a_passing_failure_wakes_the_leader_only() {
     assert_eq!(paid(&world, prompt).await, (2, 1));
     assert!(manifests.iter().all(|manifest| manifest.status == RunStatus::Succeeded));
     assert!(steps.iter().all(|step| step.pinned.as_ref().is_some_and(|ready| ready.attempt == Attempt(2))));
-    let again: Vec<&StepRow> = steps.iter().filter(|step| step.calls > 1).collect();
+    let again: Vec<&StepRecord> = steps.iter().filter(|step| step.calls > 1).collect();
     assert_eq!(
         again.iter().map(|step| (&step.run, &step.plan.name)).collect::<Vec<_>>(),
         [(&leader.run, &leader.step)]
     );
-    assert_eq!(steps.iter().filter(|step| step.source == Some(Source::Generated)).count(), 1);
+    assert_eq!(steps.iter().filter(|step| step.source == Some(ResultSource::Generated)).count(), 1);
     assert_eq!(manifests.iter().map(|manifest| manifest.cost).sum::<Money>(), Money::micros(3_000));
 }
 
@@ -173,7 +173,7 @@ async fn a_refresh_waits_for_what_is_under_way_and_makes_its_own() {
     concurrency(&world, 0).await;
     let using = world.start(&one(prompt, "use"), "unused").await;
     let source = async |run| world.step(run, "image").await.and_then(|step| step.source);
-    world.until("it is submitted", async || source(&using).await == Some(Source::Generated)).await;
+    world.until("it is submitted", async || source(&using).await == Some(ResultSource::Generated)).await;
     let key = world.step(&using, "image").await.unwrap().key.unwrap();
     let fresh = world.start(&one(prompt, "refresh"), "unused").await;
     world
@@ -187,7 +187,7 @@ async fn a_refresh_waits_for_what_is_under_way_and_makes_its_own() {
     let (using, fresh) = (world.ended(&using).await, world.ended(&fresh).await);
     for (manifest, attempt) in [(&using, 1), (&fresh, 2)] {
         let step = &manifest.steps[0];
-        assert_eq!((step.source, step.attempt), (Some(Source::Generated), Some(Attempt(attempt))));
+        assert_eq!((step.source, step.attempt), (Some(ResultSource::Generated), Some(Attempt(attempt))));
         assert_eq!((manifest.status, manifest.cost), (RunStatus::Succeeded, Money::micros(3_000)));
     }
     nobody_waits(&world, &key).await;
@@ -195,7 +195,7 @@ async fn a_refresh_waits_for_what_is_under_way_and_makes_its_own() {
 
     // What was fresh is what later runs find; the older object is nobody's any more, and is there until it expires.
     let later = world.run(&one(prompt, "use"), "unused").await;
-    assert_eq!((later.steps[0].source, later.steps[0].attempt), (Some(Source::Hit), Some(Attempt(2))));
+    assert_eq!((later.steps[0].source, later.steps[0].attempt), (Some(ResultSource::Hit), Some(Attempt(2))));
     assert_eq!(later.steps[0].outputs, fresh.steps[0].outputs);
     assert!(world.head(&using.steps[0].outputs[0].key).await.is_some());
     assert_eq!(paid(&world, prompt).await, (2, 2));
@@ -215,6 +215,6 @@ async fn a_refresh_that_fails_leaves_the_result() {
     let why = fresh.failure.map(|failure| failure.name);
     assert_eq!((fresh.status, why), (RunStatus::Failed, Some(ErrorName::ProviderContentPolicy)));
     let later = world.run(&one(prompt, "use"), "unused").await;
-    assert_eq!((later.steps[0].source, &later.steps[0].outputs), (Some(Source::Hit), &first.steps[0].outputs));
+    assert_eq!((later.steps[0].source, &later.steps[0].outputs), (Some(ResultSource::Hit), &first.steps[0].outputs));
     assert_eq!(paid(&world, prompt).await, (2, 1));
 }

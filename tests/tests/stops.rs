@@ -2,7 +2,7 @@
 //! what is worked on is paid and kept, and the run ends. The queue is held back by the simulator's concurrency, which is
 //! the whole stack's, so this suite has one to itself and its parts follow each other.
 
-use fresco_ledger::rows::{RunStatus, Source, Stage, StepState};
+use fresco_ledger::records::{AttemptStage, ResultSource, RunStatus, StepState};
 use fresco_ledger::traits::Entries;
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::RunId;
@@ -33,7 +33,7 @@ async fn both_submitted(world: &World, run: &RunId, prompt: &str) {
     let noted = async |step: &str| match world.step(run, step).await.and_then(|step| step.key) {
         Some(key) => {
             let entry = world.ledger().entry(&key).await.ok().flatten();
-            entry.and_then(|entry| entry.pending).is_some_and(|pending| pending.stage == Stage::Submitted)
+            entry.and_then(|entry| entry.pending).is_some_and(|pending| pending.stage == AttemptStage::Submitted)
         }
         None => false,
     };
@@ -88,7 +88,7 @@ async fn a_run_is_stopped_in_its_middle() {
     let next = world.run(&document("stopped"), "unused").await;
     assert_eq!(next.status, RunStatus::Succeeded, "{:?}", next.failure);
     let of = |source| next.steps.iter().filter(|step| step.source == Some(source)).count();
-    assert_eq!((of(Source::Hit), of(Source::Generated)), (1, 2));
+    assert_eq!((of(ResultSource::Hit), of(ResultSource::Generated)), (1, 2));
     assert_eq!(statuses(&world, "stopped").await.len(), 4);
 
     // A job that somebody else waits for is not cancelled.
@@ -148,7 +148,7 @@ async fn in_the_middle_of_a_video(world: &World) {
     let next = world.run(&document, "unused").await;
     assert_eq!(next.status, RunStatus::Succeeded, "{:?}", next.failure);
     let sources: Vec<_> = next.steps.iter().map(|step| step.source).collect();
-    assert_eq!(sources, [Some(Source::Hit), Some(Source::Hit), Some(Source::Generated)]);
+    assert_eq!(sources, [Some(ResultSource::Hit), Some(ResultSource::Hit), Some(ResultSource::Generated)]);
     assert_eq!(next.cost, next.steps[2].price);
     assert_eq!(statuses(world, prompt).await.len(), 3);
 }

@@ -5,7 +5,7 @@
 
 use fresco_engine::wire::RunSummary;
 use fresco_engine::{Manifest, RunFinished};
-use fresco_ledger::rows::{RunStatus, Source};
+use fresco_ledger::records::{ResultSource, RunStatus};
 use fresco_pipeline::ids::RunId;
 use fresco_tests::{Asking, World};
 use serde_json::{Value, json};
@@ -123,7 +123,7 @@ async fn an_event_is_a_request() {
     let body = json!({"pipeline": picture("by event", "{{input}}"), "input": "asked for by an event"});
     world.put_event("fresco.request", "Run Requested", &body).await;
     let manifest = only_run(&world, "by event").await;
-    assert_eq!((manifest.status, manifest.steps[0].source), (RunStatus::Succeeded, Some(Source::Generated)));
+    assert_eq!((manifest.status, manifest.steps[0].source), (RunStatus::Succeeded, Some(ResultSource::Generated)));
 
     // A bad one waits in the queue of failures, with the reason.
     world.put_event("fresco.request", "Run Requested", &json!({"pipeline": "steps: [{ type: poem }]"})).await;

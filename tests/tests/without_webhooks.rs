@@ -1,7 +1,7 @@
 //! A stack that no webhook can reach, as on a laptop with a real provider: the nudge is the poll loop. The state machine's
 //! timeout is the check interval, so this is the nudge's own way through the real state machine.
 
-use fresco_ledger::rows::{RunStatus, Source};
+use fresco_ledger::records::{ResultSource, RunStatus};
 use fresco_tests::{World, document};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -9,7 +9,7 @@ async fn lost_webhooks_are_repaired_by_the_nudge() {
     let world = World::without_webhooks().await;
     let manifest = world.run(&document("imagen4"), "nobody calls back").await;
     assert_eq!(manifest.status, RunStatus::Succeeded, "{:?}", manifest.failure);
-    assert_eq!(manifest.steps[0].source, Some(Source::Generated));
+    assert_eq!(manifest.steps[0].source, Some(ResultSource::Generated));
     let requests = world.requests_for("nobody calls back").await;
     assert_eq!(requests.len(), 1);
     assert_eq!(requests[0]["webhook_url"], serde_json::Value::Null);

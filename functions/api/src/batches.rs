@@ -71,7 +71,7 @@ fn of_ended(failure: Failure) -> Problem {
     match failure.name {
         ErrorName::InputInvalid => {
             let advice = "Look at GET /batches/{id}, and ask again at its end.";
-            Problem::new(StatusCode::CONFLICT, "batch_goes_on", failure.message, advice)
+            Problem::new(StatusCode::CONFLICT, "batch_is_running", failure.message, advice)
         }
         _ => of_batch(failure),
     }

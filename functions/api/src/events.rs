@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use fresco_engine::platform::Platform;
 use fresco_engine::wire::{EventView, Happened};
-use fresco_ledger::rows::{Millis, RunRow, Source, StepRow, StepState};
+use fresco_ledger::records::{Millis, ResultSource, RunRecord, StepRecord, StepState};
 use fresco_ledger::traits::Runs;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
@@ -39,14 +39,14 @@ pub(crate) async fn events(State(app): State<App>, OfRun(run): OfRun, query: Que
 }
 
 /// Everything that has happened so far, in order.
-fn of(run: &RunRow, steps: &[StepRow]) -> Vec<EventView> {
+fn of(run: &RunRecord, steps: &[StepRecord]) -> Vec<EventView> {
     let run_id = run.id.to_string();
     let event = |id: &str, at: Millis, what: Happened| EventView { id: id.to_owned(), at, what };
     let mut events = vec![event("started", run.created_at, Happened::RunStarted { run_id: run_id.clone() })];
     // Rows may be there before the plan is whole; what they say is told after it is.
     if run.bound_at.is_some() || run.status.is_final() {
         let planned_at = steps.iter().filter_map(|step| step.started_at).min().unwrap_or(run.created_at);
-        let hits = steps.iter().filter(|step| step.source == Some(Source::Hit) && step.calls == 0).count();
+        let hits = steps.iter().filter(|step| step.source == Some(ResultSource::Hit) && step.calls == 0).count();
         let planned = Happened::RunPlanned {
             run_id: run_id.clone(),
             steps: run.steps,
@@ -70,7 +70,7 @@ fn of(run: &RunRow, steps: &[StepRow]) -> Vec<EventView> {
     events
 }
 
-fn of_step(run_id: &str, step: &StepRow) -> Vec<EventView> {
+fn of_step(run_id: &str, step: &StepRecord) -> Vec<EventView> {
     let changed = |state: StepState, took_ms: Option<Millis>| Happened::StepChanged {
         run_id: run_id.to_owned(),
         step: step.plan.name.to_string(),

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use fresco_ledger::rows::Millis;
+use fresco_ledger::records::Millis;
 use fresco_ledger::traits::ListPlace;
 use fresco_pipeline::ids::RunId;
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use fresco_engine::platform::Platform;
 use fresco_engine::wire::{RunAccepted, RunPage, RunView, StopView};
 use fresco_engine::{Begun, Once};
-use fresco_ledger::rows::RunRow;
+use fresco_ledger::records::RunRecord;
 use fresco_ledger::traits::{Clock, Runs};
 use fresco_pipeline::ids::{ContentKey, RunId};
 use http::request::Parts;
@@ -57,7 +57,7 @@ pub(crate) fn once(headers: &HeaderMap, body: &Bytes) -> Result<Option<Once>, Pr
 pub(crate) async fn list(State(app): State<App>, query: Query) -> Result<Json<RunPage>, Problem> {
     let wanted = Wanted::read("runs:", query)?;
     let platform = &app.engine.platform;
-    let mut runs: Vec<RunRow> = platform
+    let mut runs: Vec<RunRecord> = platform
         .ledger()
         .list_runs(wanted.to_read(), wanted.behind.as_ref(), platform.clock().now())
         .await

@@ -3,7 +3,7 @@
 use fresco_engine::platform::Platform;
 use fresco_engine::wire::{Cause, ExportView, OutputView, RunLinks, RunSummary, RunView, StepView};
 use fresco_engine::{Manifest, manifest_key, names};
-use fresco_ledger::rows::{Output, RunRow, Source, StepRow, StepState};
+use fresco_ledger::records::{Output, ResultSource, RunRecord, StepRecord, StepState};
 use fresco_ledger::traits::{Clock, Objects, Runs};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::Failure;
@@ -61,7 +61,7 @@ pub(crate) async fn run(app: &App, id: &RunId, from: usize) -> Result<RunView, P
     // One at least: a step's outputs are a few.
     views.truncate(fit.count().max(1));
     let next = Some(from + views.len()).filter(|next| *next < steps.len());
-    let saved = steps.iter().filter(|step| matches!(step.source, Some(Source::Hit | Source::Joined)));
+    let saved = steps.iter().filter(|step| matches!(step.source, Some(ResultSource::Hit | ResultSource::Joined)));
     let saved: Money = saved.filter_map(|step| Some(step.pinned.as_ref()?.cost)).sum();
     Ok(RunView {
         run: summary(&row),
@@ -119,7 +119,7 @@ async fn show(app: &App, file: String, output: Output) -> Result<OutputView, Fai
 }
 
 /// A run in a list.
-pub(crate) fn summary(row: &RunRow) -> RunSummary {
+pub(crate) fn summary(row: &RunRecord) -> RunSummary {
     RunSummary {
         id: row.id.to_string(),
         name: row.name.clone(),
@@ -132,9 +132,9 @@ pub(crate) fn summary(row: &RunRow) -> RunSummary {
     }
 }
 
-fn step(row: &StepRow) -> StepView {
+fn step(row: &StepRecord) -> StepView {
     let ready = row.pinned.as_ref();
-    let own = ready.filter(|_| row.source == Some(Source::Generated));
+    let own = ready.filter(|_| row.source == Some(ResultSource::Generated));
     StepView {
         name: row.plan.name.to_string(),
         of: row.plan.of.to_string(),

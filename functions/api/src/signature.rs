@@ -4,8 +4,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fresco_engine::platform::Platform;
-use fresco_ledger::rows::Millis;
-use fresco_ledger::traits::{Clock, Signing};
+use fresco_ledger::records::Millis;
+use fresco_ledger::traits::{Clock, SigningKeys};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::RunId;
 use http::StatusCode;

@@ -79,7 +79,7 @@ fn main() -> ExitCode {
                 Ok(Output::Planned(engine.plan_batch(&batch_id).await?))
             }
             Input::State { phase: Phase::Finish, batch_id, error, cause } => {
-                let status = engine.finish_batch(&batch_id, cause_of(&error, &cause)).await?;
+                let status = engine.finalize_batch(&batch_id, cause_of(&error, &cause)).await?;
                 Ok(Output::Finished { status })
             }
             Input::Event { detail } => {

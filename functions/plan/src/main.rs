@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use fresco_ledger::rows::ChunkOf;
+use fresco_ledger::records::ChunkOf;
 use fresco_pipeline::ids::RunId;
 use serde::Deserialize;
 

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use fresco_ledger::rows::ChunkOf;
+use fresco_ledger::records::ChunkOf;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 use serde::Deserialize;

@@ -3,6 +3,6 @@
 pub mod api;
 pub mod bench;
 pub mod chaos;
-pub mod storage;
 pub mod stack;
+pub mod storage;
 pub mod view;

@@ -1,7 +1,7 @@
 //! Exports: a run's outputs, named by step, in a bucket that no clean-up touches.
 
 use fresco_engine::{Manifest, RunRequest};
-use fresco_ledger::rows::Source;
+use fresco_ledger::records::ResultSource;
 use fresco_pipeline::error::ErrorName;
 use fresco_tests::{EXPORTS, World};
 
@@ -25,7 +25,7 @@ async fn outputs_are_exported_by_name_with_their_manifest() {
     }
     world.remove_bucket(EXPORTS).await;
     let homeless = run(&world, &one(TO), "exported to nowhere").await;
-    succeeded(&homeless, Source::Generated);
+    succeeded(&homeless, ResultSource::Generated);
     let exported = homeless.exported.as_ref().unwrap();
     let failed: Vec<_> = exported.failed.iter().map(|file| (file.name.as_str(), file.failure.name)).collect();
     assert_eq!((failed, exported.files.len()), (vec![("image.jpg", ErrorName::StorageDenied)], 0));
@@ -41,19 +41,19 @@ steps:
 "#
     );
     let made = run(&world, &document, "two pictures and words").await;
-    succeeded(&made, Source::Generated);
+    succeeded(&made, ResultSource::Generated);
     exported_whole(&world, &made, &["scene_1.jpg", "scene_2.jpg", "words.txt"]).await;
 
     // Where everything is there already, plan exports by itself: one call, and a folder of its own.
     let again = run(&world, &document, "two pictures and words").await;
-    succeeded(&again, Source::Hit);
+    succeeded(&again, ResultSource::Hit);
     assert_eq!((again.function_calls, calls_of_generate(&world, &again.run_id).await), (1, 0));
     exported_whole(&world, &again, &["scene_1.jpg", "scene_2.jpg", "words.txt"]).await;
     assert_ne!(again.exported.unwrap().to, made.exported.unwrap().to);
     // The bucket alone is a place, too.
     let whole = "export: \"s3://fresco-deliverables\"";
     let top = run(&world, &one(whole), "exported to nowhere").await;
-    succeeded(&top, Source::Hit);
+    succeeded(&top, ResultSource::Hit);
     assert_eq!(top.exported.as_ref().unwrap().to, format!("s3://{EXPORTS}/{}", top.run_id));
     exported_whole(&world, &top, &["image.jpg"]).await;
 }

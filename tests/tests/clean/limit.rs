@@ -1,7 +1,7 @@
 //! A limit on what is stored: nothing new is generated beyond it, and what is there is found all the same. The account is
 //! written as if a gigabyte had been stored; that much does not go through the emulator's memory.
 
-use fresco_ledger::rows::Source;
+use fresco_ledger::records::ResultSource;
 use fresco_ledger::traits::{Storage, Usage};
 use fresco_pipeline::error::ErrorName;
 use fresco_tests::World;
@@ -19,20 +19,20 @@ async fn a_full_bucket_takes_nothing_new() {
     assert!(world.usage().await.measured_at.is_some());
     let before = world.usage().await.estimate();
     let first = world.run(&one(""), "there in time").await;
-    succeeded(&first, Source::Generated);
+    succeeded(&first, ResultSource::Generated);
     let bytes = first.steps[0].outputs[0].bytes;
     assert_eq!(world.usage().await.estimate(), before + bytes, "what is stored is added up");
 
     world.ledger().add_usage(GIGABYTE).await.unwrap();
     refused(&world, &one(""), "too late", ErrorName::StorageFull).await;
     refused(&world, &one("cache: refresh"), "there in time", ErrorName::StorageFull).await;
-    succeeded(&world.run(&one(""), "there in time").await, Source::Hit);
+    succeeded(&world.run(&one(""), "there in time").await, ResultSource::Hit);
     // By a byte.
     let over = i64::try_from(world.usage().await.estimate()).unwrap() - GIGABYTE;
     world.ledger().add_usage(-over).await.unwrap();
     refused(&world, &one(""), "too late", ErrorName::StorageFull).await;
     world.ledger().add_usage(-1).await.unwrap();
-    succeeded(&world.run(&one(""), "too late").await, Source::Generated);
+    succeeded(&world.run(&one(""), "too late").await, ResultSource::Generated);
     assert!(world.usage().await.estimate() > GIGABYTE as u64, "what is paid is stored all the same");
 
     // A sweep that measures finds what is there, whatever the account said; and says so, for the alarm.
@@ -45,7 +45,7 @@ async fn a_full_bucket_takes_nothing_new() {
     assert!(listed.len() < 1_000 && there < GIGABYTE as u64 / 2);
     assert_eq!((measured.estimate(), measured.objects, measured.since), (there, listed.len() as u64, 0));
     assert!(measured.measured_at > account.measured_at && measured.pass.is_none(), "{measured:?}");
-    succeeded(&world.run(&one(""), "room again").await, Source::Generated);
+    succeeded(&world.run(&one(""), "room again").await, ResultSource::Generated);
 
     let metric = async || {
         let lines = world.logged("sweep", "StoragePercent").await;

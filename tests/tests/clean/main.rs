@@ -7,9 +7,9 @@ mod export;
 mod limit;
 mod results;
 
-use fresco_engine::{Manifest, RunRequest};
-use fresco_ledger::rows::{RunStatus, Source, StepState};
 use fresco_cli::api::Inputs;
+use fresco_engine::{Manifest, RunRequest};
+use fresco_ledger::records::{ResultSource, RunStatus, StepState};
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::RunId;
 use fresco_tests::World;
@@ -25,7 +25,7 @@ fn one(settings: &str) -> String {
     )
 }
 
-fn succeeded(manifest: &Manifest, source: Source) {
+fn succeeded(manifest: &Manifest, source: ResultSource) {
     assert_eq!(manifest.status, RunStatus::Succeeded, "{:?}", manifest.failure);
     let other = manifest.steps.iter().find(|step| (step.state, step.source) != (StepState::Done, Some(source)));
     assert!(other.is_none(), "{other:?}");

@@ -3,7 +3,7 @@
 //! own table and bucket.
 
 use fresco_engine::{Group, Which, Why, YOUNGEST};
-use fresco_ledger::rows::Source;
+use fresco_ledger::records::ResultSource;
 use fresco_ledger::traits::Entries;
 use fresco_pipeline::ids::Attempt;
 use fresco_tests::World;
@@ -21,7 +21,7 @@ async fn a_result_and_its_object_go_together() {
     // What other tests have left goes first.
     late.clean(OLD, |_| {}).await.unwrap();
     let first = world.run(&document, "to be cleaned up").await;
-    succeeded(&first, Source::Generated);
+    succeeded(&first, ResultSource::Generated);
     let (output, key) = (&first.steps[0].outputs[0], first.steps[0].key.as_ref().unwrap());
     let group = Group { objects: 1, bytes: output.bytes };
 
@@ -35,7 +35,7 @@ async fn a_result_and_its_object_go_together() {
     let dry = late.clean(DRY, |_| {}).await.unwrap();
     assert_eq!((dry.removed, dry.results, dry.in_use), (group, 1, Group::default()));
     assert_eq!((world.entry(key).await, world.head(&output.key).await.is_some()), (entry, true));
-    succeeded(&world.run(&document, "to be cleaned up").await, Source::Hit);
+    succeeded(&world.run(&document, "to be cleaned up").await, ResultSource::Hit);
 
     let used = world.usage().await.estimate();
     let gone = late.clean(OLD, |_| {}).await.unwrap();
@@ -46,9 +46,9 @@ async fn a_result_and_its_object_go_together() {
     let preview = world.preview(&document, "to be cleaned up").await;
     assert_eq!(preview.steps[0].why, Some(Why::Removed));
     let again = world.run(&document, "to be cleaned up").await;
-    succeeded(&again, Source::Generated);
+    succeeded(&again, ResultSource::Generated);
     assert_eq!(again.steps[0].attempt, Some(Attempt(2)));
-    succeeded(&world.run(&document, "to be cleaned up").await, Source::Hit);
+    succeeded(&world.run(&document, "to be cleaned up").await, ResultSource::Hit);
     assert_eq!(world.requests_for("to be cleaned up").await.len(), 2);
 }
 
@@ -70,7 +70,7 @@ steps:
 ";
     let run = world.start(document, "pinned by an open run").await;
     let source = async || world.step(&run, "edit").await.and_then(|step| step.source);
-    world.until("its second step is under way", async || source().await == Some(Source::Generated)).await;
+    world.until("its second step is under way", async || source().await == Some(ResultSource::Generated)).await;
     for which in [DRY, OLD] {
         let cleaned = late.clean(which, |_| {}).await.unwrap();
         assert_eq!((cleaned.in_use.objects, cleaned.in_use.bytes), (1, output.bytes), "{cleaned:?}");
@@ -78,7 +78,7 @@ steps:
     }
     concurrency(&world, 40).await;
     let manifest = world.ended(&run).await;
-    assert_eq!(manifest.steps[0].source, Some(Source::Hit), "{:?}", manifest.failure);
+    assert_eq!(manifest.steps[0].source, Some(ResultSource::Hit), "{:?}", manifest.failure);
 
     // After its end it is nobody's any more, and neither is what the run made.
     let cleaned = late.clean(OLD, |_| {}).await.unwrap();
@@ -86,7 +86,7 @@ steps:
     assert_eq!((world.head(&output.key).await, world.entry(key).await.result), (None, None));
     assert!(world.listed(&world.bucket(), "outputs/").await.is_empty());
     let again = world.run(&one(""), "pinned by an open run").await;
-    succeeded(&again, Source::Generated);
+    succeeded(&again, ResultSource::Generated);
 }
 
 /// The object of an attempt that is not the result's any more is nobody's, and goes without one.
@@ -98,7 +98,7 @@ async fn what_was_refreshed_goes_alone() {
     late.clean(OLD, |_| {}).await.unwrap();
     let first = world.run(&one(""), "refreshed").await;
     let fresh = world.run(&one("cache: refresh"), "refreshed").await;
-    succeeded(&fresh, Source::Generated);
+    succeeded(&fresh, ResultSource::Generated);
     let [old, new] = [&first, &fresh].map(|manifest| &manifest.steps[0].outputs[0]);
     assert_ne!(old.key, new.key);
     let cleaned = late.clean(DRY, |_| {}).await.unwrap();
@@ -109,7 +109,7 @@ async fn what_was_refreshed_goes_alone() {
     world.damage_entry(key, fresco_tests::Damage::Layout(99)).await;
     let cleaned = late.clean(OLD, |_| {}).await.unwrap();
     assert_eq!((cleaned.under_way, cleaned.removed), (both, Group::default()));
-    world.ledger().mend(key, world.now()).await.unwrap();
+    world.ledger().repair(key, world.now()).await.unwrap();
     let cleaned = late.clean(OLD, |_| {}).await.unwrap();
     assert_eq!((cleaned.removed, cleaned.results), (both, 0), "mended, it has no result any more");
 }

@@ -2,7 +2,7 @@
 //! in the end is paid once and kept, what is not costs nothing, and no money stays reserved.
 
 use fresco_engine::platform::Platform;
-use fresco_ledger::rows::{RunStatus, Source};
+use fresco_ledger::records::{ResultSource, RunStatus};
 use fresco_ledger::traits::Waiters;
 use fresco_tests::{World, document};
 use serde_json::json;
@@ -30,7 +30,7 @@ async fn a_cancellation_is_a_request() {
         let run = world.start(&document("flux_schnell"), fault).await;
         world
             .until("the job is submitted", async || {
-                world.step(&run, "image").await.is_some_and(|step| step.source == Some(Source::Generated))
+                world.step(&run, "image").await.is_some_and(|step| step.source == Some(ResultSource::Generated))
             })
             .await;
         world.api.stop(&run).await.unwrap();
@@ -61,7 +61,7 @@ async fn a_cancellation_is_a_request() {
     world.forget_faults().await;
     for (fault, _, kept) in TABLE {
         let manifest = world.run(&document("flux_schnell"), fault).await;
-        let source = if *kept { Source::Hit } else { Source::Generated };
+        let source = if *kept { ResultSource::Hit } else { ResultSource::Generated };
         assert_eq!(manifest.steps[0].source, Some(source), "{fault}");
     }
 }

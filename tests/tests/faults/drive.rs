@@ -4,12 +4,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use fresco_cli::api::{Inputs, gather};
 use fresco_engine::platform::Platform;
 use fresco_engine::{Manifest, RunRequest};
 use fresco_ledger::dynamo::Dynamo;
-use fresco_ledger::rows::{Entry, Millis, RunRow, RunStatus, Source, Stage, StepState};
+use fresco_ledger::records::{AttemptStage, Entry, Millis, ResultSource, RunRecord, RunStatus, StepState};
 use fresco_ledger::traits::{Entries, Wait, Waiters};
-use fresco_cli::api::{Inputs, gather};
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::money::Money;
@@ -114,7 +114,7 @@ impl Driver<'_> {
     }
 
     /// What is still to come after the run's end.
-    async fn unsettled(&self, case: &Case, run: &RunRow, entry: &Entry) -> Option<String> {
+    async fn unsettled(&self, case: &Case, run: &RunRecord, entry: &Entry) -> Option<String> {
         let waiters = self.ledger().waiters(&entry.key).await.unwrap();
         if !waiters.is_empty() {
             return Some(format!("somebody waits still: {}", waiters.len()));
@@ -122,7 +122,7 @@ impl Driver<'_> {
         if (run.held != Money::ZERO) != case.row.goes_on {
             return Some(format!("{} are held", run.held));
         }
-        if entry.untold {
+        if entry.notify_pending {
             return Some("what was decided is marked as not told".to_owned());
         }
         if entry.result.is_some() != (case.row.cached == Cached::Yes) {
@@ -143,7 +143,7 @@ impl Driver<'_> {
         }
         if let Some(pending) = &entry.pending {
             let report = self.ledger().report(&entry.key, pending.attempt).await.unwrap();
-            if pending.stage == Stage::Submitting && report.is_none() {
+            if pending.stage == AttemptStage::Submitting && report.is_none() {
                 return;
             }
             // By no timeout of its own.
@@ -151,7 +151,7 @@ impl Driver<'_> {
                 self.wait_since(&entry.key, run).await;
             }
         }
-        if entry.due.is_some() {
+        if entry.next_check_at.is_some() {
             self.world.age(&entry.key, MINUTES).await;
             self.world.admin.sweep().await.unwrap();
         }
@@ -162,20 +162,20 @@ impl Driver<'_> {
         let ledger = self.ledger();
         for waiter in ledger.waiters(key).await.unwrap() {
             let long_ago = waiter.since - QUEUED;
-            let (asker, token) = (&waiter.asker, &waiter.token);
-            if asker.run != *run
+            let (step_id, token) = (&waiter.step_id, &waiter.token);
+            if step_id.run != *run
                 || waiter.since < self.world.now() - QUEUED / 2
-                || !ledger.unwait(key, asker, token).await.unwrap()
+                || !ledger.unwait(key, step_id, token).await.unwrap()
             {
                 continue;
             }
             let (base, timeout_ms) = (waiter.base, waiter.timeout_ms);
-            let wait = Wait { asker: asker.clone(), token: token.clone(), base, now: long_ago, timeout_ms };
+            let wait = Wait { step_id: step_id.clone(), token: token.clone(), base, now: long_ago, timeout_ms };
             ledger.wait(key, &wait).await.unwrap();
-            ledger.join(key, asker, waiter.joined).await.unwrap();
+            ledger.join(key, step_id, waiter.joined).await.unwrap();
             // Whoever decided meanwhile found no row to remove; whoever decides from here on does.
-            if self.world.admin.step(asker).await.unwrap().is_some_and(|step| step.state != StepState::Running) {
-                ledger.unwait(key, asker, token).await.unwrap();
+            if self.world.admin.step(step_id).await.unwrap().is_some_and(|step| step.state != StepState::Running) {
+                ledger.unwait(key, step_id, token).await.unwrap();
             }
         }
     }
@@ -220,8 +220,8 @@ impl Driver<'_> {
         let more = self.world.requests_for(&case.prompt).await.len() - before;
         let is = (manifest.status, manifest.steps[0].source, more);
         let should = match case.row.cached {
-            Cached::Yes => (RunStatus::Succeeded, Some(Source::Hit), 0),
-            Cached::No => (RunStatus::Succeeded, Some(Source::Generated), 1),
+            Cached::Yes => (RunStatus::Succeeded, Some(ResultSource::Hit), 0),
+            Cached::No => (RunStatus::Succeeded, Some(ResultSource::Generated), 1),
         };
         if is == should { Vec::new() } else { vec![format!("again: {is:?}, not {should:?}")] }
     }

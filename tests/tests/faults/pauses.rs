@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fresco_ledger::rows::{RunStatus, Source};
+use fresco_ledger::records::{ResultSource, RunStatus};
 use fresco_pipeline::error::ErrorName;
 use fresco_tests::World;
 use serde_json::json;
@@ -59,7 +59,7 @@ async fn what_passes_is_told_to_the_leader_only() {
     let manifest = world.run(&document, "unused").await;
     assert_eq!(manifest.status, RunStatus::Succeeded, "{:?}", manifest.failure);
     let of = |source| manifest.steps.iter().filter(|step| step.source == Some(source)).count();
-    assert_eq!((of(Source::Generated), manifest.steps.len()), (1, STEPS));
+    assert_eq!((of(ResultSource::Generated), manifest.steps.len()), (1, STEPS));
     assert_eq!(world.control_state("faults").await[0]["seen"], 3, "two were refused, one was accepted");
     assert_eq!(world.requests_for(prompt).await.len(), 1);
     world.forget_faults().await;

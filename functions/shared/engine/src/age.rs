@@ -1,7 +1,7 @@
 //! How old a result may be. Objects expire by S3's lifecycle, counted from their upload; a result is given up before its
 //! object can go, and one that is near its end is written anew when it is used, so that it lives on.
 
-use fresco_ledger::rows::Millis;
+use fresco_ledger::records::Millis;
 
 use crate::settings::Settings;
 

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use fresco_ledger::aws::{Aws, EventBus, EventTimers, LambdaHandOver, S3Objects, SfnRuns, SfnTokens, SsmSecrets};
+use fresco_ledger::aws::{
+    Aws, EventBridgeScheduler, EventBus, LambdaInvoker, S3Objects, SfnCallbacks, SfnRuns, SsmSecrets,
+};
 use fresco_ledger::clock::SystemClock;
 use fresco_ledger::dynamo::Dynamo;
 use fresco_pipeline::catalogue::ProviderName;
@@ -24,11 +26,11 @@ use crate::transfer::Transfer;
 pub struct AwsPlatform {
     dynamo: Dynamo,
     objects: S3Objects,
-    tokens: SfnTokens,
+    tokens: SfnCallbacks,
     executions: SfnRuns,
     bus: EventBus,
-    timers: EventTimers,
-    hand_over: LambdaHandOver,
+    timers: EventBridgeScheduler,
+    hand_over: LambdaInvoker,
     media: Transfer<S3Objects>,
     clock: SystemClock,
     random: SystemRandom,
@@ -65,11 +67,11 @@ impl AwsPlatform {
             dynamo: aws.dynamo(&settings.table),
             media: Transfer::new(downloader, objects.clone()),
             objects,
-            tokens: aws.tokens(),
+            tokens: aws.callbacks(),
             executions: aws.runs(&settings.run_machine, &settings.batch_machine),
             bus: aws.bus(),
-            timers: aws.timers(settings.timers.clone()),
-            hand_over: aws.hand_over(&settings.collect_function, &settings.batch_function),
+            timers: aws.scheduler(settings.timers.clone()),
+            hand_over: aws.invoker(&settings.collect_function, &settings.batch_function),
             clock: SystemClock,
             random: SystemRandom::new(),
             fal: Arc::new(Fal::new(fal, secrets.clone())?),
@@ -82,11 +84,11 @@ impl AwsPlatform {
 impl Platform for AwsPlatform {
     type Ledger = Dynamo;
     type Objects = S3Objects;
-    type Tokens = SfnTokens;
+    type TaskCallbacks = SfnCallbacks;
     type Executions = SfnRuns;
-    type Announcements = EventBus;
-    type Timers = EventTimers;
-    type HandOver = LambdaHandOver;
+    type EventPublisher = EventBus;
+    type Scheduler = EventBridgeScheduler;
+    type Invoker = LambdaInvoker;
     type Media = Transfer<S3Objects>;
     type Clock = SystemClock;
 
@@ -98,7 +100,7 @@ impl Platform for AwsPlatform {
         &self.objects
     }
 
-    fn tokens(&self) -> &SfnTokens {
+    fn callbacks(&self) -> &SfnCallbacks {
         &self.tokens
     }
 
@@ -106,15 +108,15 @@ impl Platform for AwsPlatform {
         &self.executions
     }
 
-    fn announcements(&self) -> &EventBus {
+    fn publisher(&self) -> &EventBus {
         &self.bus
     }
 
-    fn timers(&self) -> &EventTimers {
+    fn scheduler(&self) -> &EventBridgeScheduler {
         &self.timers
     }
 
-    fn hand_over(&self) -> &LambdaHandOver {
+    fn invoker(&self) -> &LambdaInvoker {
         &self.hand_over
     }
 

@@ -1,8 +1,8 @@
 //! How much the bucket may hold. The guide checks the free disk space before it generates; here the stack's own limit is
 //! checked before money is spent. What is paid for is stored all the same.
 
-use fresco_ledger::rows::{Millis, Output};
-use fresco_ledger::traits::{Clock, Objects, Pass, Storage, Usage};
+use fresco_ledger::records::{Millis, Output};
+use fresco_ledger::traits::{Clock, Objects, Pass, Usage, UsageCounter};
 use fresco_pipeline::error::{ErrorName, Failure};
 
 use crate::Engine;

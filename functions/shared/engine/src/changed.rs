@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fresco_ledger::rows::{Output, StepRow};
+use fresco_ledger::records::{Output, StepRecord};
 use fresco_pipeline::document::{CachePolicy, Piece};
 use fresco_pipeline::ids::{ContentKey, StepName};
-use fresco_pipeline::plan::{PlannedStep, Source};
+use fresco_pipeline::plan::{InputSource, PlannedStep};
 use serde::{Deserialize, Serialize};
 
 use crate::survey::Why;
@@ -58,13 +58,13 @@ pub(crate) type Results<'a> = BTreeMap<&'a StepName, &'a [Output]>;
 
 /// The last run of a pipeline.
 pub(crate) struct Before<'a> {
-    rows: BTreeMap<&'a StepName, &'a StepRow>,
+    rows: BTreeMap<&'a StepName, &'a StepRecord>,
     made: Results<'a>,
 }
 
 impl<'a> Before<'a> {
     /// Of these steps.
-    pub(crate) fn new(rows: &'a [StepRow]) -> Self {
+    pub(crate) fn new(rows: &'a [StepRecord]) -> Self {
         let made = rows.iter().filter_map(|row| Some((&row.plan.name, row.pinned.as_ref()?.outputs.as_slice())));
         Before { rows: rows.iter().map(|row| (&row.plan.name, row)).collect(), made: made.collect() }
     }
@@ -140,8 +140,10 @@ fn taken<'a>(step: &'a PlannedStep, made: &Results<'a>) -> Vec<(&'a str, Option<
     let media = step.media.iter().flat_map(|slot| {
         slot.from.iter().map(move |source| {
             let hash = match source {
-                Source::Given(media) => Some(media.sha256.as_str()),
-                Source::Output { step, index } => usize::try_from(*index).ok().and_then(|index| output(step, index)),
+                InputSource::Given(media) => Some(media.sha256.as_str()),
+                InputSource::Output { step, index } => {
+                    usize::try_from(*index).ok().and_then(|index| output(step, index))
+                }
             };
             (slot.to.as_str(), hash)
         })
@@ -158,14 +160,14 @@ fn taken<'a>(step: &'a PlannedStep, made: &Results<'a>) -> Vec<(&'a str, Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fresco_ledger::rows::{Ready, StepState};
-    use fresco_pipeline::document::{Given, check};
+    use fresco_ledger::records::{CachedResult, StepState};
+    use fresco_pipeline::document::{RunInputs, check};
     use fresco_pipeline::ids::{Attempt, RunId};
     use fresco_pipeline::money::Money;
     use fresco_pipeline::plan::{Plan, compile};
 
     fn plan(document: &str) -> Plan {
-        compile(&check(document, &Given::default()).unwrap_or_else(|problems| panic!("{problems}")))
+        compile(&check(document, &RunInputs::default()).unwrap_or_else(|problems| panic!("{problems}")))
     }
 
     fn output(of: &str) -> Output {
@@ -182,15 +184,15 @@ mod tests {
     }
 
     /// The steps of a run in which every step made something of its own.
-    fn rows(plan: &Plan) -> Vec<StepRow> {
+    fn rows(plan: &Plan) -> Vec<StepRecord> {
         let run = RunId::parse("run-00000001").unwrap();
-        let row = |step: &PlannedStep| StepRow {
+        let row = |step: &PlannedStep| StepRecord {
             run: run.clone(),
             plan: step.clone(),
             key: Some(ContentKey::digest(step.name.as_str().as_bytes())),
             state: StepState::Done,
             source: None,
-            pinned: Some(Ready {
+            pinned: Some(CachedResult {
                 attempt: Attempt(1),
                 outputs: vec![output(step.name.as_str())],
                 created_at: 0,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fresco_ledger::rows::{Entry, Millis, Ready};
+use fresco_ledger::records::{CachedResult, Entry, Millis};
 use fresco_ledger::traits::{Clock, Entries, ListedObject, Objects, Runs};
 use fresco_ledger::transition::expire;
 use fresco_pipeline::error::Failure;
@@ -66,7 +66,7 @@ pub struct Cleaned {
 
 /// The objects of one attempt.
 #[derive(Debug, Clone)]
-struct Made {
+struct StepOutputs {
     key: ContentKey,
     attempt: Attempt,
     objects: Vec<ListedObject>,
@@ -82,7 +82,7 @@ struct InUse {
 }
 
 impl InUse {
-    fn has(&self, made: &Made) -> bool {
+    fn has(&self, made: &StepOutputs) -> bool {
         self.anything
             || self.keys.contains(&made.key)
             || made.objects.iter().any(|object| self.objects.contains(&object.key))
@@ -96,7 +96,7 @@ impl<P: Platform> Engine<P> {
         // What is in use now need not be looked at closely. Who comes to use something later is seen before it goes.
         let in_use = self.in_use().await?;
         let mut cleaned = Cleaned::default();
-        let (mut after, mut batch): (String, Vec<Made>) = (String::new(), Vec::new());
+        let (mut after, mut batch): (String, Vec<StepOutputs>) = (String::new(), Vec::new());
         loop {
             let page = self.platform.objects().list(OUTPUTS, &after).await.map_err(failure)?;
             let Some(last) = page.last() else { break };
@@ -105,7 +105,7 @@ impl<P: Platform> Engine<P> {
                 let Some((key, attempt)) = place_of(&object.key) else { continue };
                 match batch.last_mut().filter(|made| made.key == key && made.attempt == attempt) {
                     Some(made) => made.objects.push(object),
-                    None => batch.push(Made { key, attempt, objects: vec![object] }),
+                    None => batch.push(StepOutputs { key, attempt, objects: vec![object] }),
                 }
             }
             // The last attempt may go on in the next page.
@@ -126,27 +126,29 @@ impl<P: Platform> Engine<P> {
 
     async fn clean_batch(
         &self,
-        made: &[Made],
+        made: &[StepOutputs],
         written_before: Millis,
         dry_run: bool,
         in_use: &InUse,
         cleaned: &mut Cleaned,
     ) -> Result<(), Failure> {
-        let is_old = |made: &&Made| made.objects.iter().all(|object| object.modified_at < written_before);
-        let old: Vec<&Made> = made.iter().filter(is_old).collect();
+        let is_old = |made: &&StepOutputs| made.objects.iter().all(|object| object.modified_at < written_before);
+        let old: Vec<&StepOutputs> = made.iter().filter(is_old).collect();
         if old.is_empty() {
             return Ok(());
         }
-        let (kept, free): (Vec<&Made>, Vec<&Made>) = old.into_iter().partition(|made| in_use.has(made));
+        let (kept, free): (Vec<&StepOutputs>, Vec<&StepOutputs>) = old.into_iter().partition(|made| in_use.has(made));
         kept.iter().for_each(|made| cleaned.in_use.add(&made.objects));
         let entries = self.entries_of(&free).await?;
-        let (busy, free): (Vec<&Made>, Vec<&Made>) = free.into_iter().partition(|made| is_busy(made, &entries));
+        let (busy, free): (Vec<&StepOutputs>, Vec<&StepOutputs>) =
+            free.into_iter().partition(|made| is_busy(made, &entries));
         busy.iter().for_each(|made| cleaned.under_way.add(&made.objects));
-        let is_old = |ready: &Ready| ready.created_at < written_before;
-        let (young, free): (Vec<&Made>, Vec<&Made>) =
+        let is_old = |ready: &CachedResult| ready.created_at < written_before;
+        let (young, free): (Vec<&StepOutputs>, Vec<&StepOutputs>) =
             free.into_iter().partition(|made| result_of(made, &entries).is_some_and(|ready| !is_old(ready)));
         young.iter().for_each(|made| cleaned.under_way.add(&made.objects));
-        let results: Vec<&Made> = free.iter().copied().filter(|made| result_of(made, &entries).is_some()).collect();
+        let results: Vec<&StepOutputs> =
+            free.iter().copied().filter(|made| result_of(made, &entries).is_some()).collect();
         if dry_run {
             free.iter().for_each(|made| cleaned.removed.add(&made.objects));
             cleaned.results += results.len() as u64;
@@ -189,7 +191,7 @@ impl<P: Platform> Engine<P> {
     }
 
     /// The entries of these attempts; `None` where one cannot be read.
-    async fn entries_of(&self, made: &[&Made]) -> Result<BTreeMap<ContentKey, Option<Entry>>, Failure> {
+    async fn entries_of(&self, made: &[&StepOutputs]) -> Result<BTreeMap<ContentKey, Option<Entry>>, Failure> {
         let keys: Vec<ContentKey> = made.iter().map(|made| made.key.clone()).collect();
         let looked = self.platform.ledger().entries(&keys).await.map_err(failure)?;
         let read = looked.entries.into_iter().map(|entry| (entry.key.clone(), Some(entry)));
@@ -230,17 +232,17 @@ fn place_of(key: &str) -> Option<(ContentKey, Attempt)> {
 }
 
 /// The result that these objects are.
-fn result_of<'a>(made: &Made, entries: &'a BTreeMap<ContentKey, Option<Entry>>) -> Option<&'a Ready> {
+fn result_of<'a>(made: &StepOutputs, entries: &'a BTreeMap<ContentKey, Option<Entry>>) -> Option<&'a CachedResult> {
     let entry = entries.get(&made.key).and_then(Option::as_ref)?;
     entry.result.as_ref().filter(|ready| ready.attempt == made.attempt)
 }
 
 /// Whether the attempt may still become a result, or that cannot be told.
-fn is_busy(made: &Made, entries: &BTreeMap<ContentKey, Option<Entry>>) -> bool {
+fn is_busy(made: &StepOutputs, entries: &BTreeMap<ContentKey, Option<Entry>>) -> bool {
     match entries.get(&made.key) {
         Some(Some(entry)) => {
             entry.pending.as_ref().is_some_and(|pending| pending.attempt == made.attempt)
-                || entry.late.as_ref().is_some_and(|late| late.attempt == made.attempt)
+                || entry.late_completion.as_ref().is_some_and(|late| late.attempt == made.attempt)
         }
         Some(None) => true,
         None => false,

@@ -2,7 +2,7 @@
 //! the only place that stores media. Calling it again, for any attempt at any time, changes nothing that it should not.
 
 use bytes::Bytes;
-use fresco_ledger::rows::{AttemptRow, AttemptState, Output};
+use fresco_ledger::records::{AttemptRecord, AttemptState, Output};
 use fresco_ledger::traits::{Clock, Entries, Objects, Upload};
 use fresco_ledger::transition::{Completion, Outcome, complete, failed, fetch_failed};
 use fresco_pipeline::catalogue::{self, MediaKind, PriceUnit};
@@ -26,7 +26,7 @@ impl<P: Platform> Engine<P> {
                 Some(JobReport::Succeeded { media, billable_units, .. }) => {
                     self.take_in(&row, &media, billable_units).await?
                 }
-                Some(JobReport::Wrote { text, input_tokens, output_tokens, .. }) => {
+                Some(JobReport::TextOutput { text, input_tokens, output_tokens, .. }) => {
                     let cost = cost_of_text(&row, input_tokens.zip(output_tokens));
                     self.take_text_in(&row, &text, cost).await?
                 }
@@ -42,7 +42,7 @@ impl<P: Platform> Engine<P> {
                     };
                     self.take_failure(&row, cause, billed).await?;
                 }
-                Some(JobReport::Unread) | None => {}
+                Some(JobReport::NotIncluded) | None => {}
             }
             crash::point(Point::CollectDecided);
         }
@@ -52,7 +52,7 @@ impl<P: Platform> Engine<P> {
     }
 
     /// The recorded report, or what the provider says now; `None` while the job goes on.
-    async fn report_of(&self, row: &AttemptRow) -> Result<Option<JobReport>, Failure> {
+    async fn report_of(&self, row: &AttemptRecord) -> Result<Option<JobReport>, Failure> {
         let recorded = self.platform.ledger().report(&row.key, row.attempt).await.map_err(failure)?;
         if let Some(json) = recorded {
             // One that cannot be read was written by another version: the provider still has the original.
@@ -69,18 +69,18 @@ impl<P: Platform> Engine<P> {
         }
     }
 
-    async fn take_in(&self, row: &AttemptRow, media: &[RemoteMedia], units: Option<f64>) -> Result<(), Failure> {
+    async fn take_in(&self, row: &AttemptRecord, media: &[RemoteMedia], units: Option<f64>) -> Result<(), Failure> {
         self.take(row, cost_of(row, units), async || self.fetch_all(row, media).await).await
     }
 
-    async fn take_text_in(&self, row: &AttemptRow, text: &str, cost: Money) -> Result<(), Failure> {
+    async fn take_text_in(&self, row: &AttemptRecord, text: &str, cost: Money) -> Result<(), Failure> {
         self.take(row, cost, async || Ok(vec![self.store_text(row, text).await?])).await
     }
 
     /// Completes the attempt with what `store` stores, or notes that it could not be.
     async fn take(
         &self,
-        row: &AttemptRow,
+        row: &AttemptRecord,
         cost: Money,
         store: impl AsyncFnOnce() -> Result<Vec<Output>, Failure>,
     ) -> Result<(), Failure> {
@@ -114,7 +114,7 @@ impl<P: Platform> Engine<P> {
         Ok(())
     }
 
-    async fn fetch_all(&self, row: &AttemptRow, media: &[RemoteMedia]) -> Result<Vec<Output>, Failure> {
+    async fn fetch_all(&self, row: &AttemptRecord, media: &[RemoteMedia]) -> Result<Vec<Output>, Failure> {
         if media.is_empty() {
             return Err(Failure::new(ErrorName::OutputInvalid, "the provider reports success without any output"));
         }
@@ -128,7 +128,7 @@ impl<P: Platform> Engine<P> {
     }
 
     /// The text as an object, like every other output: under its key only when it is whole. Storing it again is no error.
-    async fn store_text(&self, row: &AttemptRow, text: &str) -> Result<Output, Failure> {
+    async fn store_text(&self, row: &AttemptRecord, text: &str) -> Result<Output, Failure> {
         let bytes = Bytes::copy_from_slice(text.as_bytes());
         if text.trim().is_empty() || bytes.len() as u64 > MediaKind::Text.max_bytes() {
             return Err(Failure::new(ErrorName::OutputInvalid, "the provider's text is empty or far too long"));
@@ -153,7 +153,7 @@ impl<P: Platform> Engine<P> {
         Ok(output)
     }
 
-    async fn take_failure(&self, row: &AttemptRow, cause: Failure, billed: bool) -> Result<(), Failure> {
+    async fn take_failure(&self, row: &AttemptRecord, cause: Failure, billed: bool) -> Result<(), Failure> {
         let outcome =
             Outcome { failure: cause, hint: None, billed: if billed { row.hold.amount } else { Money::ZERO } };
         let now = self.platform.clock().now();
@@ -162,7 +162,7 @@ impl<P: Platform> Engine<P> {
 }
 
 /// What the attempt cost: the provider's own units where it says them, the upper-bound price where not.
-fn cost_of(row: &AttemptRow, units: Option<f64>) -> Money {
+fn cost_of(row: &AttemptRecord, units: Option<f64>) -> Money {
     let model = catalogue::find(row.request.step, &row.request.model);
     let Some((model, units)) = model.zip(units.filter(|units| units.is_finite() && *units >= 0.0)) else {
         return row.hold.amount;
@@ -178,7 +178,7 @@ fn cost_of(row: &AttemptRow, units: Option<f64>) -> Money {
 }
 
 /// What a text cost: by the tokens that the provider counted, the upper-bound price where it says nothing.
-fn cost_of_text(row: &AttemptRow, tokens: Option<(u64, u64)>) -> Money {
+fn cost_of_text(row: &AttemptRecord, tokens: Option<(u64, u64)>) -> Money {
     let model = catalogue::find(row.request.step, &row.request.model);
     let Some((model, (input, output))) = model.zip(tokens) else { return row.hold.amount };
     match model.price.unit {

@@ -25,7 +25,7 @@ macro_rules! points {
 }
 
 points! {
-    PlanLookedUp = "plan.looked_up", "Every key is looked up, and no row of a step is written.";
+    PlanLookedUp = "plan.record_lookup", "Every key is looked up, and no row of a step is written.";
     PlanRowsWritten = "plan.rows_written", "The rows of the steps are written, and the state machine has no list of work.";
     GenerateBegun = "generate.begun", "The call is counted on the step, and the step does not wait for its entry.";
     GenerateWaiting = "generate.waiting", "The step waits, and the entry is not read.";
@@ -51,7 +51,7 @@ points! {
     TellAnswered = "tell.answered", "The step's token is answered with success, and the step waits still.";
     TellMarked = "tell.marked", "The step is marked failed by who tells it, and its token is not answered.";
     TellRefused = "tell.refused", "The step's token is answered with the failure, and the step waits still.";
-    TellDelivered = "tell.delivered", "Every waiter is told, and the entry is marked untold still.";
+    TellDelivered = "tell.delivered", "Every waiter is told, and the entry is marked notify_pending still.";
     ExamineUnknown = "examine.unknown", "The attempt is marked as of unknown fate, and the provider's list is not searched.";
     ExamineAdopted = "examine.adopted", "The job is found in the provider's list and registered.";
     ExamineLost = "examine.lost", "The attempt is given up as lost, and nobody is told.";

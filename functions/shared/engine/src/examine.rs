@@ -1,10 +1,11 @@
 //! Looking at the attempt under way: by a nudge of a step that waits for it, and by sweep. The provider is asked once; what
 //! has ended is handed over to collect, what is unknown is looked for.
 
-use fresco_ledger::rows::{AttemptRow, Entry, Pending, Stage, Waiter};
-use fresco_ledger::traits::{Clock, Entries, HandOver, Waiters};
+use fresco_ledger::records::{AttemptRecord, AttemptStage, Entry, PendingAttempt, Waiter};
+use fresco_ledger::traits::{Clock, Entries, Invoker, Waiters};
 use fresco_ledger::transition::{
-    LookUp, Outcome, late_later, look_later, looked_up, missed, submitted, told_later, unknown,
+    LookupResult, Outcome, postpone_check, postpone_late_completion, postpone_notification, record_lookup,
+    record_unknown_job, submitted, unknown,
 };
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::ContentKey;
@@ -34,27 +35,27 @@ impl<P: Platform> Engine<P> {
         };
         if ledger.report(key, pending.attempt).await.map_err(failure)?.is_some() {
             // A webhook brought the report and collect has not finished: once more.
-            return self.platform.hand_over().collect(key, pending.attempt).await.map_err(failure);
+            return self.platform.invoker().collect(key, pending.attempt).await.map_err(failure);
         }
         let now = self.platform.clock().now();
         match pending.stage {
-            Stage::Submitting if now < pending.lease_until => Ok(()),
-            Stage::Submitting => {
+            AttemptStage::Submitting if now < pending.lease_until => Ok(()),
+            AttemptStage::Submitting => {
                 let attempt = pending.attempt;
                 self.transact(key, attempt, |entry, _| unknown(entry, attempt, now)).await?;
                 crash::point(Point::ExamineUnknown);
                 self.find(key, &row, waiter).await
             }
-            Stage::Unknown => self.find(key, &row, waiter).await,
-            Stage::Submitted => self.check(key, pending, &row, waiter).await,
+            AttemptStage::Unknown => self.find(key, &row, waiter).await,
+            AttemptStage::Submitted => self.check(key, pending, &row, waiter).await,
         }
     }
 
     async fn check(
         &self,
         key: &ContentKey,
-        pending: &Pending,
-        row: &AttemptRow,
+        pending: &PendingAttempt,
+        row: &AttemptRecord,
         waiter: Option<&Waiter>,
     ) -> Result<(), Failure> {
         let Some(request_id) = pending.request_id.as_deref().or(row.request_id.as_deref()) else {
@@ -73,7 +74,9 @@ impl<P: Platform> Engine<P> {
             JobState::Ended(report) => self.record_done(key, pending.attempt, &report).await,
             JobState::Missing => {
                 let now = self.platform.clock().now();
-                let slip = self.transact(key, pending.attempt, |entry, row| missed(entry, row.attempt, now)).await?;
+                let slip = self
+                    .transact(key, pending.attempt, |entry, row| record_unknown_job(entry, row.attempt, now))
+                    .await?;
                 if matches!(slip, Transacted::Changed(_)) {
                     return Ok(());
                 }
@@ -91,7 +94,7 @@ impl<P: Platform> Engine<P> {
     async fn keep_deadlines(
         &self,
         key: &ContentKey,
-        row: &AttemptRow,
+        row: &AttemptRecord,
         waiter: Option<&Waiter>,
         running: bool,
     ) -> Result<(), Failure> {
@@ -101,7 +104,7 @@ impl<P: Platform> Engine<P> {
             Some(since) => (now - since > waiter.timeout_ms)
                 .then(|| format!("running for more than {} s", waiter.timeout_ms / 1_000)),
             None if running => {
-                self.platform.ledger().seen_running(key, &waiter.asker, now).await.map_err(failure)?;
+                self.platform.ledger().record_running(key, &waiter.step_id, now).await.map_err(failure)?;
                 None
             }
             None => (now - waiter.since > QUEUE_BOUND_MS).then(|| "queued for more than an hour".to_owned()),
@@ -117,7 +120,7 @@ impl<P: Platform> Engine<P> {
 
     /// Where the provider does not say what became of the job, one bad answer must not end a step; but it waits no longer than
     /// it could at the most, queued and running.
-    fn keep_last_deadline(&self, row: &AttemptRow, waiter: Option<&Waiter>) -> Result<(), Failure> {
+    fn keep_last_deadline(&self, row: &AttemptRecord, waiter: Option<&Waiter>) -> Result<(), Failure> {
         let Some(waiter) = waiter else { return Ok(()) };
         let longest = QUEUE_BOUND_MS + waiter.timeout_ms;
         if self.platform.clock().now() - waiter.since <= longest {
@@ -134,10 +137,10 @@ impl<P: Platform> Engine<P> {
     }
 
     /// Looks for a job of unknown fate in the provider's list, and adopts it.
-    async fn find(&self, key: &ContentKey, row: &AttemptRow, waiter: Option<&Waiter>) -> Result<(), Failure> {
+    async fn find(&self, key: &ContentKey, row: &AttemptRecord, waiter: Option<&Waiter>) -> Result<(), Failure> {
         let provider = self.platform.provider(row.request.provider);
         let attempt = row.attempt;
-        let mut look_up = LookUp::Impossible;
+        let mut look_up = LookupResult::Impossible;
         if provider.can_find() {
             let lookup = Lookup {
                 endpoint: row.request.endpoint.clone(),
@@ -169,7 +172,7 @@ impl<P: Platform> Engine<P> {
                 let now = self.platform.clock().now();
                 // Only the attempt under way adopts: one that was given up while the list was read would take the job of
                 // the attempt that followed it, which asks for the same.
-                let adopt = |entry: &Entry, row: &AttemptRow| {
+                let adopt = |entry: &Entry, row: &AttemptRecord| {
                     entry.pending.as_ref().filter(|pending| pending.attempt == attempt)?;
                     submitted(entry, row, &job.request_id, now)
                 };
@@ -183,12 +186,12 @@ impl<P: Platform> Engine<P> {
                     Transacted::Unchanged | Transacted::Gone => return Ok(()),
                 }
             }
-            look_up = LookUp::Empty;
+            look_up = LookupResult::Empty;
         }
         let now = self.platform.clock().now();
         let policy = self.settings.unknown_policy(provider.can_find(), row.request.price);
-        let outcome = self.transact(key, attempt, |entry, row| looked_up(entry, row, look_up, policy, now)).await?;
-        if matches!(&outcome, Transacted::Changed(entry) if entry.untold) {
+        let outcome = self.transact(key, attempt, |entry, row| record_lookup(entry, row, look_up, policy, now)).await?;
+        if matches!(&outcome, Transacted::Changed(entry) if entry.notify_pending) {
             tracing::warn!(entry.key = %key, entry.attempt = %attempt, "attempt lost");
             crash::point(Point::ExamineLost);
             self.tell(key).await?;
@@ -200,7 +203,7 @@ impl<P: Platform> Engine<P> {
     /// were.
     pub async fn sweep(&self) -> Result<usize, Failure> {
         let ledger = self.platform.ledger();
-        let due = ledger.due(self.platform.clock().now(), SWEEP_AT_MOST).await.map_err(failure)?;
+        let due = ledger.entries_to_check(self.platform.clock().now(), SWEEP_AT_MOST).await.map_err(failure)?;
         for key in &due {
             // One entry that cannot be looked at must not keep the others waiting.
             if let Err(cause) = self.sweep_entry(key).await {
@@ -213,26 +216,30 @@ impl<P: Platform> Engine<P> {
     async fn sweep_entry(&self, key: &ContentKey) -> Result<(), Failure> {
         if let Err(cause) = self.tell(key).await {
             let now = self.platform.clock().now();
-            self.transact_entry(key, |entry| told_later(entry, now)).await?;
+            self.transact_entry(key, |entry| postpone_notification(entry, now)).await?;
             return Err(cause);
         }
         crash::point(Point::SweepTold);
         let Some(entry) = self.entry(key).await? else { return Ok(()) };
         let now = self.platform.clock().now();
-        if let Some(late) = entry.late.as_ref().filter(|late| late.look_at <= now) {
-            self.platform.hand_over().collect(key, late.attempt).await.map_err(failure)?;
+        if let Some(late) = entry.late_completion.as_ref().filter(|late| late.next_check_at <= now) {
+            self.platform.invoker().collect(key, late.attempt).await.map_err(failure)?;
             crash::point(Point::SweepHandedOver);
-            self.transact_entry(key, |entry| late_later(entry, now)).await?;
+            self.transact_entry(key, |entry| postpone_late_completion(entry, now)).await?;
         }
-        let Some(pending) = entry.pending.as_ref().filter(|pending| pending.look_at <= now) else { return Ok(()) };
+        let Some(pending) = entry.pending.as_ref().filter(|pending| pending.next_check_at <= now) else {
+            return Ok(());
+        };
         let attempt = pending.attempt;
         let outcome = self.examine(&entry, None).await;
         crash::point(Point::SweepExamined);
         // Where nothing was decided, the entry must not stay at the head of the index.
         self.transact(key, attempt, |entry, _| {
-            let still =
-                entry.pending.as_ref().is_some_and(|pending| pending.attempt == attempt && pending.look_at <= now);
-            if still { look_later(entry, attempt, now) } else { None }
+            let still = entry
+                .pending
+                .as_ref()
+                .is_some_and(|pending| pending.attempt == attempt && pending.next_check_at <= now);
+            if still { postpone_check(entry, attempt, now) } else { None }
         })
         .await?;
         outcome

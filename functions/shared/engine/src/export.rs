@@ -1,7 +1,7 @@
 //! Outputs expire, deliverables do not: where a document says so, a run's outputs are copied at its end to a bucket that no
 //! clean-up of Fresco's touches, named by step. S3 copies them; nothing passes through the function.
 
-use fresco_ledger::rows::StepRow;
+use fresco_ledger::records::StepRecord;
 use fresco_ledger::traits::Objects;
 use fresco_pipeline::document::Export;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -58,7 +58,7 @@ impl<P: Platform> Engine<P> {
     }
 
     /// Whether what there is to export is so little that plan can do it.
-    pub(crate) fn exports_little(&self, plan: &Plan, rows: &[StepRow]) -> bool {
+    pub(crate) fn exports_little(&self, plan: &Plan, rows: &[StepRecord]) -> bool {
         let outputs = || rows.iter().filter_map(|row| row.pinned.as_ref()).flat_map(|ready| &ready.outputs);
         plan.export.is_none()
             || (outputs().count() <= LITTLE_FILES && outputs().map(|output| output.bytes).sum::<u64>() <= LITTLE_BYTES)

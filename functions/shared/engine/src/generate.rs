@@ -1,8 +1,8 @@
 //! What generate does: it ensures a step. It finds the result, joins the attempt under way, or claims and submits; then it
 //! returns, and nothing runs while the provider works. It answers its task token itself, with the result or with a failure.
 
-use fresco_ledger::rows::{Asker, Entry, Millis, Request, Source, StepRow, StepState, Waiter};
-use fresco_ledger::traits::{Clock, CommitError, Entries, HandOver, Runs, StoreError, Tokens, Wait, Waiters};
+use fresco_ledger::records::{Entry, Millis, Request, ResultSource, StepId, StepRecord, StepState, Waiter};
+use fresco_ledger::traits::{Clock, CommitError, Entries, Invoker, Runs, StoreError, TaskCallbacks, Wait, Waiters};
 use fresco_ledger::transition::{Answer, Ask, Outcome, ask, expire, failed, submitted, unknown};
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -34,8 +34,8 @@ pub struct Call {
 }
 
 impl Call {
-    fn asker(&self) -> Asker {
-        Asker { run: self.run_id.clone(), step: self.step.clone() }
+    fn step_id(&self) -> StepId {
+        StepId { run: self.run_id.clone(), step: self.step.clone() }
     }
 }
 
@@ -47,20 +47,20 @@ impl<P: Platform> Engine<P> {
         if !cause.name.is_retryable() {
             self.platform
                 .ledger()
-                .fail_step(&call.asker(), &cause, self.platform.clock().now())
+                .fail_step(&call.step_id(), &cause, self.platform.clock().now())
                 .await
                 .map_err(failure)?;
             crash::point(Point::GenerateFailed);
         }
-        self.platform.tokens().fail(&call.token, &cause).await.map_err(failure)?;
+        self.platform.callbacks().fail(&call.token, &cause).await.map_err(failure)?;
         Ok(())
     }
 
     /// The errors that it returns have not been told yet.
     async fn ensure(&self, call: &Call) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
-        let asker = call.asker();
-        let row = ledger.begin_step(&asker, self.platform.clock().now()).await.map_err(failure)?;
+        let step_id = call.step_id();
+        let row = ledger.start_step(&step_id, self.platform.clock().now()).await.map_err(failure)?;
         crash::point(Point::GenerateBegun);
         let Some(row) = row else {
             return Err(Failure::new(ErrorName::RunNotFound, "there is no record of this run and step"));
@@ -73,17 +73,17 @@ impl<P: Platform> Engine<P> {
             return Err(Failure::new(ErrorName::RunStopped, "the run is stopped; nothing was submitted for this step"));
         };
         let run_left = run.bound_at.map_or(0, |bound_at| bound_at - self.platform.clock().now());
-        let plan = self.ready(&asker, &row).await?;
+        let plan = self.ready(&step_id, &row).await?;
         let (key, waiter) = (&plan.key, self.wait(call, &plan).await?);
         crash::point(Point::GenerateWaiting);
         if row.calls > 1 && waiter.joined == Attempt::NONE {
             // A new row for a step that asked before: whoever told an earlier call may have removed the old one since the
             // step was read, and with it that the step shares a failure. The step itself was marked before that.
-            let again = ledger.step(&asker).await.map_err(failure)?;
+            let again = ledger.step(&step_id).await.map_err(failure)?;
             if let Some(row) = again
                 && let Some(decided) = self.decided(call, &row).await
             {
-                ledger.unwait(key, &asker, &call.token).await.map_err(failure)?;
+                ledger.unwait(key, &step_id, &call.token).await.map_err(failure)?;
                 return decided;
             }
         }
@@ -105,7 +105,7 @@ impl<P: Platform> Engine<P> {
     }
 
     /// Answers a step that is decided; `None` where it is not.
-    async fn decided(&self, call: &Call, row: &StepRow) -> Option<Result<(), Failure>> {
+    async fn decided(&self, call: &Call, row: &StepRecord) -> Option<Result<(), Failure>> {
         if row.pinned.is_some() {
             return Some(self.answer_done(&call.token).await);
         }
@@ -119,10 +119,10 @@ impl<P: Platform> Engine<P> {
         let base = match plan.cache {
             CachePolicy::Use | CachePolicy::Off => Attempt::NONE,
             // Only an attempt begun after this counts. A nudge finds the row and keeps its base.
-            CachePolicy::Refresh => self.entry(&plan.key).await?.map_or(Attempt::NONE, |entry| entry.last),
+            CachePolicy::Refresh => self.entry(&plan.key).await?.map_or(Attempt::NONE, |entry| entry.last_attempt),
         };
         let wait = Wait {
-            asker: call.asker(),
+            step_id: call.step_id(),
             token: call.token.clone(),
             base,
             now: self.platform.clock().now(),
@@ -167,7 +167,7 @@ impl<P: Platform> Engine<P> {
                 Answer::Hit(ready) => {
                     // As it was written anew, if it was.
                     let ready = fit.unwrap_or(ready);
-                    return self.succeed(&plan.key, &waiter, &ready, Source::Hit).await;
+                    return self.succeed(&plan.key, &waiter, &ready, ResultSource::Hit).await;
                 }
                 Answer::Shared(cause) => return Err(cause),
                 Answer::NotYet(last) => return Err(last.failure),
@@ -176,18 +176,18 @@ impl<P: Platform> Engine<P> {
                 Answer::Join(attempt) if fresh == Some(attempt) && !overdue(&entry, now) => return Ok(()),
                 Answer::Join(attempt) if waiter.joined == attempt => return self.examine(&entry, Some(&waiter)).await,
                 Answer::Join(attempt) => {
-                    let own = entry.pending.as_ref().is_some_and(|pending| pending.leader == waiter.asker);
-                    let source = if own { Source::Generated } else { Source::Joined };
-                    ledger.note_source(&waiter.asker, source).await.map_err(failure)?;
+                    let own = entry.pending.as_ref().is_some_and(|pending| pending.leader == waiter.step_id);
+                    let source = if own { ResultSource::Generated } else { ResultSource::Joined };
+                    ledger.record_source(&waiter.step_id, source).await.map_err(failure)?;
                     crash::point(Point::GenerateSourceNoted);
-                    ledger.join(&plan.key, &waiter.asker, attempt).await.map_err(failure)?;
+                    ledger.join(&plan.key, &waiter.step_id, attempt).await.map_err(failure)?;
                     crash::point(Point::GenerateJoined);
                     // Read once more: a failure decided before `joined` was written was not told to us.
                     waiter.joined = attempt;
                     fresh = Some(attempt);
                 }
                 Answer::Claim(change) => {
-                    let attempt = change.entry.last;
+                    let attempt = change.entry.last_attempt;
                     self.require_room().await?;
                     // What could still fail is done before the claim: behind it nothing may fail the step but its outcome.
                     let inputs = match media.take() {
@@ -195,7 +195,7 @@ impl<P: Platform> Engine<P> {
                         None => self.submitted_inputs(plan).await?,
                     };
                     match ledger.commit(&change).await {
-                        Ok(()) => return self.submit(plan, inputs, &waiter.asker, attempt, &token).await,
+                        Ok(()) => return self.submit(plan, inputs, &waiter.step_id, attempt, &token).await,
                         Err(CommitError::Conflict) => media = Some(inputs),
                         Err(CommitError::OverBudget) => {
                             let message = format!("{} are needed and the run's budget does not cover them", plan.price);
@@ -218,7 +218,7 @@ impl<P: Platform> Engine<P> {
                             let ours =
                                 entry.and_then(|entry| entry.pending).is_some_and(|p| p.token_hash == token_hash);
                             return if ours {
-                                self.submit(plan, inputs, &waiter.asker, attempt, &token).await
+                                self.submit(plan, inputs, &waiter.step_id, attempt, &token).await
                             } else {
                                 Err(cause)
                             };
@@ -236,7 +236,7 @@ impl<P: Platform> Engine<P> {
         &self,
         plan: &ReadyStep,
         inputs: Vec<SubmittedInput>,
-        asker: &Asker,
+        step_id: &StepId,
         attempt: Attempt,
         token: &str,
     ) -> Result<(), Failure> {
@@ -271,8 +271,8 @@ impl<P: Platform> Engine<P> {
             tracing::warn!(entry.key = %plan.key, entry.attempt = %attempt, error.name = %cause.name, error.message = cause.message, "attempt not recorded");
             return Ok(());
         }
-        if !refused && let Err(error) = self.platform.ledger().note_source(asker, Source::Generated).await {
-            tracing::warn!(run.id = %asker.run, step.name = %asker.step, error.message = %error, "source not noted");
+        if !refused && let Err(error) = self.platform.ledger().record_source(step_id, ResultSource::Generated).await {
+            tracing::warn!(run.id = %step_id.run, step.name = %step_id.step, error.message = %error, "source not noted");
         }
         Ok(())
     }
@@ -287,7 +287,7 @@ impl<P: Platform> Engine<P> {
         self.transact(key, attempt, |entry, row| submitted(entry, row, request_id, now)).await.map(drop)
     }
 
-    /// Records a failure and tells whom it concerns.
+    /// Records a failure and tells recipients it concerns.
     pub(crate) async fn record_failed(
         &self,
         key: &ContentKey,
@@ -311,13 +311,13 @@ impl<P: Platform> Engine<P> {
             serde_json::to_string(report).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
         self.platform.ledger().record_report(key, attempt, &json).await.map_err(failure)?;
         crash::point(Point::AttemptReported);
-        self.platform.hand_over().collect(key, attempt).await.map_err(failure)
+        self.platform.invoker().collect(key, attempt).await.map_err(failure)
     }
 }
 
 /// Whether the attempt under way should have been looked at by now.
 fn overdue(entry: &Entry, now: Millis) -> bool {
-    entry.pending.as_ref().is_some_and(|pending| pending.look_at <= now)
+    entry.pending.as_ref().is_some_and(|pending| pending.next_check_at <= now)
 }
 
 fn log_failure(call: &Call, cause: &Failure) {

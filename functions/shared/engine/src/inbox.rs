@@ -4,10 +4,10 @@
 use std::future::ready;
 
 use bytes::Bytes;
-use fresco_ledger::rows::Millis;
-use fresco_ledger::traits::{Clock, Matching, Objects};
+use fresco_ledger::records::Millis;
+use fresco_ledger::traits::{Clock, ConditionalGet, Objects};
 use fresco_pipeline::document::Problems;
-use fresco_pipeline::error::{ErrorName, Failure, Mender};
+use fresco_pipeline::error::{ErrorName, ErrorOwner, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::rows::Format;
 use serde::{Deserialize, Serialize};
@@ -116,8 +116,8 @@ impl Unstarted {
 
 impl From<Failure> for Unstarted {
     fn from(failure: Failure) -> Self {
-        match failure.name.mender() {
-            Mender::Author | Mender::Operator => {
+        match failure.name.owner() {
+            ErrorOwner::Author | ErrorOwner::Operator => {
                 Unstarted::bad(failure.name.as_str(), failure.message, failure.name.advice())
             }
             _ => Unstarted::Failed(failure),
@@ -264,9 +264,11 @@ impl<P: Platform> Engine<P> {
         }
         let (bytes, metadata) =
             match self.platform.objects().get_matching(&arrival.key, &arrival.tag).await.map_err(failure)? {
-                Matching::There { bytes, metadata } => (bytes, metadata),
-                Matching::Another => return Err(Unstarted::Passed("it was replaced, which has an event of its own")),
-                Matching::Gone => return Err(Unstarted::Passed("it was removed before it was read")),
+                ConditionalGet::Found { bytes, metadata } => (bytes, metadata),
+                ConditionalGet::Changed => {
+                    return Err(Unstarted::Passed("it was replaced, which has an event of its own"));
+                }
+                ConditionalGet::Missing => return Err(Unstarted::Passed("it was removed before it was read")),
             };
         let text = utf8(&arrival.key, &bytes)?;
         match kind {
@@ -329,7 +331,7 @@ pub(crate) fn folder(key: &str) -> &str {
     key.rfind('/').map_or("", |slash| &key[..=slash])
 }
 
-/// A `pipeline.yaml` that lacks nothing but a text, or vars, waits for what comes beside it.
+/// A `pipeline.yaml` that missing_input nothing but a text, or vars, waits for what comes beside it.
 fn is_for_texts(key: &str, problems: &[DocumentProblem]) -> bool {
     key.rsplit('/').next() == Some(PIPELINE)
         && !problems.is_empty()

@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fresco_ledger::rows::{Asker, Ready, StepRow, StepState};
+use fresco_ledger::records::{CachedResult, StepId, StepRecord, StepState};
 use fresco_ledger::traits::{Objects, Runs};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::StepName;
 use fresco_pipeline::media::InputMedia;
-use fresco_pipeline::plan::{Made, ReadyStep};
+use fresco_pipeline::plan::{ReadyStep, StepOutputs};
 use fresco_providers::{InputData, InputForm, SubmittedInput};
 use futures::{StreamExt, TryStreamExt};
 
@@ -25,13 +25,13 @@ const INPUT_LINK_SECONDS: u64 = 6 * 3_600;
 impl<P: Platform> Engine<P> {
     /// The step with everything that it reads, and its key noted. A step before it that has no result is the end of this
     /// one: the state machine begins a step only when those before it are decided.
-    pub(crate) async fn ready(&self, asker: &Asker, row: &StepRow) -> Result<ReadyStep, Failure> {
+    pub(crate) async fn ready(&self, step_id: &StepId, row: &StepRecord) -> Result<ReadyStep, Failure> {
         let ledger = self.platform.ledger();
         let texts: BTreeSet<&StepName> = row.plan.reads_text_of().collect();
-        let of = |step: &StepName| Asker { run: asker.run.clone(), step: step.clone() };
-        let reads: Vec<(Asker, bool)> =
+        let of = |step: &StepName| StepId { run: step_id.run.clone(), step: step.clone() };
+        let reads: Vec<(StepId, bool)> =
             row.plan.reads().into_iter().map(|step| (of(step), texts.contains(step))).collect();
-        let made: BTreeMap<StepName, Made> = futures::stream::iter(reads)
+        let made: BTreeMap<StepName, StepOutputs> = futures::stream::iter(reads)
             .map(|(read, text)| async move {
                 let before = ledger.step(&read).await.map_err(failure)?;
                 let pinned = before.filter(|before| before.state == StepState::Done).and_then(|before| before.pinned);
@@ -44,27 +44,27 @@ impl<P: Platform> Engine<P> {
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await?;
-        let ready = row.plan.resolve(&asker.run, &made)?;
+        let ready = row.plan.resolve(&step_id.run, &made)?;
         let ready = ready.ok_or_else(|| Failure::new(ErrorName::Internal, "a step that was read is not there"))?;
         match &row.key {
             // What it reads is pinned, so the key cannot shift; but a new version of the functions may make other keys, and the
             // job that is under way stands under this one.
             Some(noted) => Ok(ReadyStep { key: noted.clone(), ..ready }),
             None => {
-                ledger.note_key(asker, &ready.key).await.map_err(failure)?;
+                ledger.record_key(step_id, &ready.key).await.map_err(failure)?;
                 Ok(ready)
             }
         }
     }
 
     /// What stands in a result; its text too, where that is asked for.
-    pub(crate) async fn made(&self, ready: &Ready, text: bool) -> Result<Made, Failure> {
+    pub(crate) async fn made(&self, ready: &CachedResult, text: bool) -> Result<StepOutputs, Failure> {
         let media: Vec<InputMedia> = ready.outputs.iter().map(InputMedia::from).collect();
         let text = match media.iter().find(|media| text && media.kind == MediaKind::Text) {
             Some(media) => Some(self.text_of(media).await?),
             None => None,
         };
-        Ok(Made { media, text })
+        Ok(StepOutputs { media, text })
     }
 
     async fn text_of(&self, media: &InputMedia) -> Result<String, Failure> {

@@ -1,6 +1,6 @@
 //! Metrics, as lines of a function's log: that needs no call and no permission.
 
-use fresco_ledger::rows::Millis;
+use fresco_ledger::records::Millis;
 use serde_json::{Map, Value, json};
 
 /// A metric's name, its unit, and its value.

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fresco_ledger::traits::Objects;
-use fresco_pipeline::document::Mention;
+use fresco_pipeline::document::MediaReference;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::media::{InputMedia, MediaProblem};
 use fresco_providers::media::{Downloader, HostList};
@@ -89,17 +89,17 @@ impl<P: Platform> Engine<P> {
             parallel: body.parallel,
             ..RunRequest::default()
         };
-        let mentions = request.mentions();
-        let given = uploads(&body.media, &mentions)?;
+        let media_references = request.media_references();
+        let given = uploads(&body.media, &media_references)?;
         let until = Instant::now() + FETCHES;
-        for mention in mentions {
-            let found = match given.get(mention.text.as_str()) {
-                Some(upload) => self.take_upload(upload, mention.kind).await?,
-                None => self.find_medium(&mention, beside, fetcher, until).await?,
+        for reference in media_references {
+            let found = match given.get(reference.text.as_str()) {
+                Some(upload) => self.take_upload(upload, reference.kind).await?,
+                None => self.find_medium(&reference, beside, fetcher, until).await?,
             };
             match found {
-                Ok(media) => drop(request.media.insert(mention.text, media)),
-                Err(problem) => drop(request.refused.insert(mention.text, problem)),
+                Ok(media) => drop(request.media.insert(reference.text, media)),
+                Err(problem) => drop(request.refused.insert(reference.text, problem)),
             }
         }
         Ok(request)
@@ -108,17 +108,17 @@ impl<P: Platform> Engine<P> {
     /// A medium behind an https URL, or beside a document or a file of rows.
     pub(crate) async fn find_medium(
         &self,
-        mention: &Mention,
+        reference: &MediaReference,
         beside: Option<&str>,
         fetcher: &Fetcher,
         until: Instant,
     ) -> Result<Result<InputMedia, MediaProblem>, Failure> {
         match beside {
-            _ if mention.text.contains("://") => self.fetch(fetcher, mention, until).await,
-            Some(folder) => self.take_beside(folder, mention).await,
+            _ if reference.text.contains("://") => self.fetch(fetcher, reference, until).await,
+            Some(folder) => self.take_beside(folder, reference).await,
             None => Ok(Err(input_problem(
                 "input_unread",
-                format!("`{}` is not among the request's media", mention.text),
+                format!("`{}` is not among the request's media", reference.text),
                 "Ask POST /uploads for a place to put it, and name that upload in `media` under this name.",
             ))),
         }
@@ -151,13 +151,13 @@ impl<P: Platform> Engine<P> {
     async fn fetch(
         &self,
         fetcher: &Fetcher,
-        mention: &Mention,
+        reference: &MediaReference,
         until: Instant,
     ) -> Result<Result<InputMedia, MediaProblem>, Failure> {
         let Some(downloader) = fetcher.downloader() else {
             return Ok(Err(input_problem("input_fetch", "URLs cannot be fetched here", "Upload it instead.")));
         };
-        let bytes = match timeout_at(until, fetch_input(downloader, mention.kind, &mention.text)).await {
+        let bytes = match timeout_at(until, fetch_input(downloader, reference.kind, &reference.text)).await {
             Ok(Ok(bytes)) => bytes,
             Ok(Err(problem)) => return Ok(Err(problem)),
             Err(_) => {
@@ -165,7 +165,7 @@ impl<P: Platform> Engine<P> {
                 return Ok(Err(input_problem("input_fetch", message, "Upload it instead.")));
             }
         };
-        match describe_input(mention.kind, &bytes) {
+        match describe_input(reference.kind, &bytes) {
             Ok(media) => {
                 self.store_input(&media, bytes).await?;
                 Ok(Ok(media))
@@ -175,18 +175,22 @@ impl<P: Platform> Engine<P> {
     }
 
     /// A file that lies beside the document in the bucket, or beneath its folder.
-    async fn take_beside(&self, folder: &str, mention: &Mention) -> Result<Result<InputMedia, MediaProblem>, Failure> {
+    async fn take_beside(
+        &self,
+        folder: &str,
+        reference: &MediaReference,
+    ) -> Result<Result<InputMedia, MediaProblem>, Failure> {
         let advice = "Put it beside the document, and name it relative to that.";
-        let name = mention.text.strip_prefix("./").unwrap_or(&mention.text);
+        let name = reference.text.strip_prefix("./").unwrap_or(&reference.text);
         if name.starts_with('/') || !is_plain(name) {
-            let message = format!("`{}` is not beneath the document's folder", mention.text);
+            let message = format!("`{}` is not beneath the document's folder", reference.text);
             return Ok(Err(input_problem("input_unread", message, advice)));
         }
         let key = format!("{folder}{name}");
         match self.platform.objects().head(&key).await.map_err(failure)? {
-            Some(head) => self.take_object(&key, head.bytes, mention.kind, advice).await,
+            Some(head) => self.take_object(&key, head.bytes, reference.kind, advice).await,
             None => {
-                let message = format!("`{}` is not beside the document", mention.text);
+                let message = format!("`{}` is not beside the document", reference.text);
                 Ok(Err(input_problem("input_unread", message, advice)))
             }
         }
@@ -194,10 +198,13 @@ impl<P: Platform> Engine<P> {
 }
 
 /// The uploads by the names that the document gives them. A name that it does not give is a mistake of the order.
-fn uploads(given: &BTreeMap<String, String>, mentions: &[Mention]) -> Result<BTreeMap<String, UploadId>, OrderError> {
+fn uploads(
+    given: &BTreeMap<String, String>,
+    media_references: &[MediaReference],
+) -> Result<BTreeMap<String, UploadId>, OrderError> {
     let mut uploads = BTreeMap::new();
     for (name, id) in given {
-        if !mentions.iter().any(|mention| mention.text == *name) {
+        if !media_references.iter().any(|reference| reference.text == *name) {
             return Err(OrderError::Bad(BadOrder {
                 code: "unused_media",
                 detail: format!("`media` has `{name}`, which the document does not name"),

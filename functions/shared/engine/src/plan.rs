@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fresco_ledger::rows::{ChunkOf, Millis, Ready, Source, StepRow, StepState};
+use fresco_ledger::records::{CachedResult, ChunkOf, Millis, ResultSource, StepRecord, StepState};
 use fresco_ledger::traits::{Clock, Objects, Runs, StoreError};
 use fresco_pipeline::catalogue::{ProviderName, StepType};
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -99,7 +99,7 @@ impl<P: Platform> Engine<P> {
         }
         crash::point(Point::PlanLookedUp);
         let now = self.platform.clock().now();
-        let rows: Vec<StepRow> =
+        let rows: Vec<StepRecord> =
             plan.steps.iter().zip(&found).map(|(step, found)| row_of(run, step, found, now)).collect();
         // A chunk is nothing that the next run of its pipeline is compared with.
         let pipeline = if chunk.is_some() { format!("batch {}", plan.name) } else { plan.name.clone() };
@@ -142,7 +142,7 @@ impl<P: Platform> Engine<P> {
                 Found::Hit { key, ready } => Some((place, key.clone(), (**ready).clone())),
                 Found::Miss { .. } => None,
             });
-            let lasting: Vec<(usize, Option<Ready>)> = futures::stream::iter(hits.collect::<Vec<_>>())
+            let lasting: Vec<(usize, Option<CachedResult>)> = futures::stream::iter(hits.collect::<Vec<_>>())
                 .map(|(place, key, ready)| async move {
                     Ok::<_, Failure>((place, self.lasting(&key, ready, needed).await?))
                 })
@@ -170,7 +170,7 @@ impl<P: Platform> Engine<P> {
             .map_err(|error| Failure::new(ErrorName::Internal, format!("the run's document cannot be read: {error}")))
     }
 
-    fn left(&self, plan: &Plan, rows: &[StepRow]) -> WorkList {
+    fn left(&self, plan: &Plan, rows: &[StepRecord]) -> WorkList {
         let done: BTreeSet<&StepName> =
             rows.iter().filter(|row| row.state == StepState::Done).map(|row| &row.plan.name).collect();
         self.work(plan, |step| !done.contains(&step.name))
@@ -266,17 +266,17 @@ fn steps(work: &WorkList) -> impl Iterator<Item = &WorkStep> {
     work.stages.iter().flat_map(|stage| &stage.lanes).flat_map(|lane| &lane.steps)
 }
 
-fn row_of(run: &RunId, step: &PlannedStep, found: &Found, now: i64) -> StepRow {
+fn row_of(run: &RunId, step: &PlannedStep, found: &Found, now: i64) -> StepRecord {
     let (key, hit) = match found {
         Found::Hit { key, ready } => (Some(key.clone()), Some((**ready).clone())),
         Found::Miss { key, .. } => (key.clone(), None),
     };
-    StepRow {
+    StepRecord {
         run: run.clone(),
         plan: step.clone(),
         key,
         state: if hit.is_some() { StepState::Done } else { StepState::Waiting },
-        source: hit.as_ref().map(|_| Source::Hit),
+        source: hit.as_ref().map(|_| ResultSource::Hit),
         failure: None,
         started_at: hit.as_ref().map(|_| now),
         ended_at: hit.as_ref().map(|_| now),

@@ -4,10 +4,10 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use fresco_ledger::rows::Output;
+use fresco_ledger::records::Output;
 use fresco_ledger::traits::{
-    Announcements, Batches, Clock, Entries, Executions, Firings, HandOver, Objects, Runs, Signing, Storage, Timers,
-    Tokens, Waiters,
+    Batches, Clock, Entries, EventPublisher, Executions, Firings, Invoker, Objects, Runs, Scheduler, SigningKeys,
+    TaskCallbacks, UsageCounter, Waiters,
 };
 use fresco_pipeline::catalogue::{MediaKind, ProviderName};
 use fresco_pipeline::error::Failure;
@@ -44,19 +44,19 @@ pub trait MediaStore: Send + Sync {
 /// Every capability that the engine uses.
 pub trait Platform: Send + Sync + 'static {
     /// Entries, waiters, runs, batches, firings, the account of what is stored, and the stack's own secret.
-    type Ledger: Entries + Waiters + Runs + Batches + Firings + Storage + Signing;
+    type Ledger: Entries + Waiters + Runs + Batches + Firings + UsageCounter + SigningKeys;
     /// The bucket.
     type Objects: Objects;
     /// Task tokens.
-    type Tokens: Tokens;
+    type TaskCallbacks: TaskCallbacks;
     /// Starting executions.
     type Executions: Executions;
     /// Telling the world.
-    type Announcements: Announcements;
+    type EventPublisher: EventPublisher;
     /// What fires when it is due.
-    type Timers: Timers;
+    type Scheduler: Scheduler;
     /// Starting collect.
-    type HandOver: HandOver;
+    type Invoker: Invoker;
     /// Fetching media.
     type Media: MediaStore;
     /// The time.
@@ -67,15 +67,15 @@ pub trait Platform: Send + Sync + 'static {
     /// The bucket.
     fn objects(&self) -> &Self::Objects;
     /// Task tokens.
-    fn tokens(&self) -> &Self::Tokens;
+    fn callbacks(&self) -> &Self::TaskCallbacks;
     /// Starting executions.
     fn executions(&self) -> &Self::Executions;
     /// Telling the world.
-    fn announcements(&self) -> &Self::Announcements;
+    fn publisher(&self) -> &Self::EventPublisher;
     /// What fires when it is due.
-    fn timers(&self) -> &Self::Timers;
+    fn scheduler(&self) -> &Self::Scheduler;
     /// Starting collect.
-    fn hand_over(&self) -> &Self::HandOver;
+    fn invoker(&self) -> &Self::Invoker;
     /// Fetching media.
     fn media(&self) -> &Self::Media;
     /// The time.

@@ -2,8 +2,10 @@
 //! of an execution that was aborted or timed out; the first call that closes the run decides how it ended.
 
 use bytes::Bytes;
-use fresco_ledger::rows::{Asker, ChunkOf, Millis, Output, RunRow, RunStatus, Source, StepRow, StepState};
-use fresco_ledger::traits::{Announcements, Clock, Objects, Runs, Waiters};
+use fresco_ledger::records::{
+    ChunkOf, Millis, Output, ResultSource, RunRecord, RunStatus, StepId, StepRecord, StepState,
+};
+use fresco_ledger::traits::{Clock, EventPublisher, Objects, Runs, Waiters};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName};
 use fresco_pipeline::money::Money;
@@ -73,7 +75,7 @@ pub struct ManifestStep {
     /// Where it is.
     pub state: StepState,
     /// Where its result came from.
-    pub source: Option<Source>,
+    pub source: Option<ResultSource>,
     /// How long it took; the time to find it for a hit.
     pub took_ms: Option<Millis>,
     /// What this run paid for it.
@@ -167,8 +169,8 @@ impl<P: Platform> Engine<P> {
         let now = self.platform.clock().now();
         let steps = ledger.steps(run).await.map_err(failure)?;
         for step in steps.iter().filter(|step| !matches!(step.state, StepState::Done | StepState::Failed)) {
-            let asker = Asker { run: run.clone(), step: step.plan.name.clone() };
-            ledger.fail_step(&asker, &undecided(step, &record, cause.as_ref()), now).await.map_err(failure)?;
+            let step_id = StepId { run: run.clone(), step: step.plan.name.clone() };
+            ledger.fail_step(&step_id, &undecided(step, &record, cause.as_ref()), now).await.map_err(failure)?;
             crash::point(Point::ReportStepMarked);
         }
         // Read once more: a result may have come between the reading and the marking, and it counts.
@@ -237,20 +239,20 @@ impl<P: Platform> Engine<P> {
         };
         let detail =
             serde_json::to_string(&ended).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
-        self.platform.announcements().announce(RUN_FINISHED, &detail).await.map_err(failure)
+        self.platform.publisher().publish(RUN_FINISHED, &detail).await.map_err(failure)
     }
 
     /// Nobody hears under the tokens of a run that ends. A row that stayed would keep a job from being cancelled that only
     /// the dead wait for.
-    async fn leave_all(&self, steps: &[StepRow]) -> Result<(), Failure> {
+    async fn leave_all(&self, steps: &[StepRecord]) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
         let asked = steps.iter().filter(|step| step.calls > 0);
         let rows = asked.filter_map(|step| {
-            let asker = Asker { run: step.run.clone(), step: step.plan.name.clone() };
-            Some((step.key.clone()?, asker))
+            let step_id = StepId { run: step.run.clone(), step: step.plan.name.clone() };
+            Some((step.key.clone()?, step_id))
         });
         futures::stream::iter(rows.collect::<Vec<_>>())
-            .map(|(key, asker)| async move { ledger.leave(&key, &asker).await.map_err(failure) })
+            .map(|(key, step_id)| async move { ledger.leave(&key, &step_id).await.map_err(failure) })
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await
@@ -264,7 +266,7 @@ fn closed(status: RunStatus, failure: Option<Failure>) -> Closed {
 }
 
 /// Why a step that is not decided has no result.
-fn undecided(step: &StepRow, record: &RunRow, cause: Option<&Failure>) -> Failure {
+fn undecided(step: &StepRecord, record: &RunRecord, cause: Option<&Failure>) -> Failure {
     let timed_out = cause.is_none_or(|cause| cause.name == ErrorName::StepTimedOut);
     match step.state {
         _ if record.stop => Failure::new(
@@ -283,7 +285,7 @@ fn undecided(step: &StepRow, record: &RunRow, cause: Option<&Failure>) -> Failur
     }
 }
 
-fn status_of(record: &RunRow, steps: &[StepRow]) -> RunStatus {
+fn status_of(record: &RunRecord, steps: &[StepRecord]) -> RunStatus {
     let done = steps.iter().filter(|step| step.state == StepState::Done).count();
     if done == steps.len() && done > 0 {
         RunStatus::Succeeded
@@ -296,7 +298,7 @@ fn status_of(record: &RunRow, steps: &[StepRow]) -> RunStatus {
     }
 }
 
-fn first_failure(steps: &[StepRow]) -> Option<Failure> {
+fn first_failure(steps: &[StepRecord]) -> Option<Failure> {
     let failed =
         steps.iter().filter(|step| step.failure.is_some()).min_by_key(|step| (step.ended_at, step.plan.index))?;
     let cause = failed.failure.as_ref()?;
@@ -304,17 +306,17 @@ fn first_failure(steps: &[StepRow]) -> Option<Failure> {
 }
 
 fn manifest_of(
-    record: &RunRow,
+    record: &RunRecord,
     status: RunStatus,
     failure: Option<&Failure>,
-    steps: &[StepRow],
+    steps: &[StepRecord],
     now: Millis,
 ) -> Manifest {
     let took_ms = (now - record.created_at).max(1);
     let entries: Vec<ManifestStep> = steps.iter().map(entry_of).collect();
-    let generated = || entries.iter().filter(|step| step.source == Some(Source::Generated));
+    let generated = || entries.iter().filter(|step| step.source == Some(ResultSource::Generated));
     let sequential_ms = generated().filter_map(|step| step.took_ms).sum::<Millis>();
-    let worked = entries.iter().any(|step| step.source != Some(Source::Hit));
+    let worked = entries.iter().any(|step| step.source != Some(ResultSource::Hit));
     // A result that this run paid for came by webhook and collect.
     let calls = 1
         + steps.iter().map(|step| step.calls).sum::<u32>()
@@ -333,7 +335,9 @@ fn manifest_of(
         cost: record.settled,
         saved: steps
             .iter()
-            .filter(|step| matches!(step.source, Some(Source::Hit | Source::Joined)) && step.state == StepState::Done)
+            .filter(|step| {
+                matches!(step.source, Some(ResultSource::Hit | ResultSource::Joined)) && step.state == StepState::Done
+            })
             .filter_map(|step| Some(step.pinned.as_ref()?.cost))
             .sum(),
         function_calls: calls,
@@ -343,7 +347,7 @@ fn manifest_of(
     }
 }
 
-fn entry_of(step: &StepRow) -> ManifestStep {
+fn entry_of(step: &StepRecord) -> ManifestStep {
     let ready = step.pinned.as_ref();
     ManifestStep {
         name: step.plan.name.clone(),
@@ -353,7 +357,7 @@ fn entry_of(step: &StepRow) -> ManifestStep {
         state: step.state,
         source: step.source,
         took_ms: step.started_at.zip(step.ended_at).map(|(from, to)| (to - from).max(0)),
-        cost: ready.filter(|_| step.source == Some(Source::Generated)).map_or(Money::ZERO, |ready| ready.cost),
+        cost: ready.filter(|_| step.source == Some(ResultSource::Generated)).map_or(Money::ZERO, |ready| ready.cost),
         price: step.plan.price,
         key: step.key.clone(),
         reads: step.plan.reads().into_iter().cloned().collect(),
@@ -364,11 +368,11 @@ fn entry_of(step: &StepRow) -> ManifestStep {
     }
 }
 
-fn given(step: &StepRow) -> Vec<String> {
+fn given(step: &StepRecord) -> Vec<String> {
     let sources = step.plan.media.iter().flat_map(|slot| &slot.from);
     let hashes = sources.filter_map(|source| match source {
-        fresco_pipeline::plan::Source::Given(media) => Some(media.sha256.clone()),
-        fresco_pipeline::plan::Source::Output { .. } => None,
+        fresco_pipeline::plan::InputSource::Given(media) => Some(media.sha256.clone()),
+        fresco_pipeline::plan::InputSource::Output { .. } => None,
     });
     hashes.collect()
 }

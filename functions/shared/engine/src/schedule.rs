@@ -1,8 +1,10 @@
 //! Schedules: a document under `schedules/` in the bucket is kept in step with a timer, and each firing of the timer is one run.
 
 use fresco_ledger::batch::BatchStatus;
-use fresco_ledger::rows::{Millis, RunRow, RunStatus};
-use fresco_ledger::traits::{Batches, Clock, Executions, Fired, Firing, Firings, Objects, Runs, Timer, Timers};
+use fresco_ledger::records::{Millis, RunRecord, RunStatus};
+use fresco_ledger::traits::{
+    Batches, Clock, Executions, Firing, FiringOutcome, Firings, Objects, Runs, Scheduler, Timer,
+};
 use fresco_pipeline::document::{Overlap, Scheduled, ScheduledPipeline, scheduled};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
@@ -102,16 +104,16 @@ impl<P: Platform> Engine<P> {
         let once = Once::event(&["schedule", &self.settings.bucket, &due.schedule, &at.to_string()]);
         let run = once.run()?;
         let last = self.platform.ledger().last_firing(&due.schedule).await.map_err(failure)?;
-        let note = async |fired: Fired, run| {
+        let note = async |fired: FiringOutcome, run| {
             let firing = Firing { at, fired, run };
-            self.platform.ledger().note_firing(&due.schedule, &firing).await.map_err(failure).map(drop)
+            self.platform.ledger().record_firing(&due.schedule, &firing).await.map_err(failure).map(drop)
         };
         let before = last.and_then(|firing| firing.run);
         let scheduled = match self.scheduled(&due.schedule, &bytes, None).map_err(Failure::from) {
             Ok(scheduled) if !scheduled.enabled => return Ok(Taken::Passed { why: "the schedule is not enabled" }),
             Ok(scheduled) => scheduled,
             Err(cause) => {
-                note(Fired::Failed { failure: cause.clone() }, before).await?;
+                note(FiringOutcome::Failed { failure: cause.clone() }, before).await?;
                 return Err(cause);
             }
         };
@@ -120,16 +122,16 @@ impl<P: Platform> Engine<P> {
             && let Some(before) = before.as_ref().filter(|before| **before != run)
             && let Some((_, true, _)) = self.state_of(before).await?
         {
-            note(Fired::Skipped, Some(before.clone())).await?;
+            note(FiringOutcome::Skipped, Some(before.clone())).await?;
             return Ok(Taken::Passed { why: "the run of the firing before goes on" });
         }
         // Before it is started: the next firing has to know of it.
-        note(Fired::Started, Some(run.clone())).await?;
+        note(FiringOutcome::Started, Some(run.clone())).await?;
         match self.start_scheduled(&once, due, at, &scheduled, fetcher).await {
             Ok(Begun { run, existing }) => Ok(Taken::Started { run_id: run, existing }),
             Err(unstarted) => {
                 let cause = Failure::from(unstarted);
-                note(Fired::Failed { failure: cause.clone() }, before).await?;
+                note(FiringOutcome::Failed { failure: cause.clone() }, before).await?;
                 Err(cause)
             }
         }
@@ -174,7 +176,7 @@ impl<P: Platform> Engine<P> {
         };
         // One whose execution ended without closing it is not waited for for ever.
         let goes_on = !batch.status.is_final()
-            && self.platform.executions().batch_goes_on(run, batch.generation).await.map_err(failure)?;
+            && self.platform.executions().batch_is_running(run, batch.generation).await.map_err(failure)?;
         Ok(Some((status, goes_on, batch.failure)))
     }
 
@@ -206,9 +208,9 @@ impl<P: Platform> Engine<P> {
                 };
                 let (status, why) = state.map_or((None, None), |(status, _, why)| (Some(status), why));
                 let (outcome, cause) = match fired {
-                    Fired::Started => ("started", why),
-                    Fired::Skipped => ("skipped", None),
-                    Fired::Failed { failure } => ("failed", Some(failure)),
+                    FiringOutcome::Started => ("started", why),
+                    FiringOutcome::Skipped => ("skipped", None),
+                    FiringOutcome::Failed { failure } => ("failed", Some(failure)),
                 };
                 let run_id = run.map(|run| run.to_string());
                 Some(FiringView { at, outcome: outcome.to_owned(), run_id, status, failure: cause })
@@ -259,7 +261,7 @@ impl<P: Platform> Engine<P> {
     }
 
     async fn apply(&self, key: &str, seen: Option<&(String, Vec<u8>)>, fetcher: &Fetcher) -> Result<Kept, Failure> {
-        let (timers, name, report) = (self.platform.timers(), timer_name(key), report_key(key));
+        let (timers, name, report) = (self.platform.scheduler(), timer_name(key), report_key(key));
         let Some((tag, bytes)) = seen else {
             timers.clear(&name).await.map_err(failure)?;
             self.platform.objects().remove(&[report]).await.map_err(failure)?;
@@ -321,7 +323,7 @@ impl<P: Platform> Engine<P> {
             Unstarted::Passed(why) => return Ok(Kept::Passed { why }),
             bad @ Unstarted::Bad { .. } => self.write_report(&report, key, tag.trim_matches('"'), bad).await?,
         };
-        self.platform.timers().clear(&timer_name(key)).await.map_err(failure)?;
+        self.platform.scheduler().clear(&timer_name(key)).await.map_err(failure)?;
         Ok(Kept::Reported { report, code })
     }
 
@@ -340,7 +342,7 @@ impl<P: Platform> Engine<P> {
         Ok(RunBody { pipeline: Some(Value::String(pipeline)), input, vars, ..RunBody::default() })
     }
 
-    fn goes_on(&self, row: &RunRow) -> bool {
+    fn goes_on(&self, row: &RunRecord) -> bool {
         let until = row.bound_at.unwrap_or(row.created_at + UNPLANNED);
         !row.status.is_final() && self.platform.clock().now() < until
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use fresco_ledger::aws::TimerTarget;
-use fresco_ledger::rows::Millis;
+use fresco_ledger::records::Millis;
 use fresco_ledger::transition::UnknownPolicy;
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -73,8 +73,9 @@ impl Settings {
     pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, Failure> {
         let given = |name: &str| get(name).filter(|value| !value.is_empty());
         let needed = |name: &str| {
-            given(name)
-                .ok_or_else(|| Failure::new(ErrorName::Internal, format!("the function's environment lacks {name}")))
+            given(name).ok_or_else(|| {
+                Failure::new(ErrorName::Internal, format!("the function's environment missing_input {name}"))
+            })
         };
         let max_age_days = needed("FRESCO_MAX_AGE_DAYS")?;
         let max_age_days = max_age_days.parse().ok().filter(|days| AGES.contains(days)).ok_or_else(|| {

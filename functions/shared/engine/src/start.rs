@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use fresco_ledger::rows::{Millis, RunRow, RunStatus};
+use fresco_ledger::records::{Millis, RunRecord, RunStatus};
 use fresco_ledger::traits::{Clock, Executions, Objects, Put, Runs, Upload};
-use fresco_pipeline::document::{Checked, Given, Mention, Problems, check, mentions};
+use fresco_pipeline::document::{Checked, MediaReference, Problems, RunInputs, check, media_references};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::media::{InputMedia, MediaProblem};
@@ -56,8 +56,8 @@ impl RunRequest {
     }
 
     /// The files and URLs that the document names: what has to be in `media` before it checks.
-    pub fn mentions(&self) -> Vec<Mention> {
-        mentions(&self.document, &self.given())
+    pub fn media_references(&self) -> Vec<MediaReference> {
+        media_references(&self.document, &self.given())
     }
 
     /// The request with `{{timestamp}}` and `{{random}}` fixed.
@@ -68,10 +68,10 @@ impl RunRequest {
         Ok(RunRequest { timestamp: at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), random, ..self.clone() })
     }
 
-    pub(crate) fn given(&self) -> Given {
+    pub(crate) fn given(&self) -> RunInputs {
         let kept = self.media.iter().map(|(text, media)| (text.clone(), Ok(media.clone())));
         let refused = self.refused.iter().map(|(text, problem)| (text.clone(), Err(problem.clone())));
-        Given {
+        RunInputs {
             input: self.input.clone(),
             image: self.image.clone(),
             vars: self.vars.clone(),
@@ -217,7 +217,7 @@ impl<P: Platform> Engine<P> {
     }
 
     /// Whoever recorded the run may have ended before it was started; starting twice is starting once.
-    async fn start_recorded(&self, row: &RunRow) -> Result<(), Failure> {
+    async fn start_recorded(&self, row: &RunRecord) -> Result<(), Failure> {
         if !row.status.is_final() && row.bound_at.is_none() {
             self.platform.executions().start(&row.id).await.map_err(failure)?;
         }
@@ -255,7 +255,7 @@ impl<P: Platform> Engine<P> {
         } else {
             objects.put(&key, body, "application/json").await.map_err(failure)?;
         }
-        let row = RunRow {
+        let row = RunRecord {
             id: run.clone(),
             name: checked.name,
             status: RunStatus::Running,

@@ -1,7 +1,7 @@
 //! Stopping a run: nothing new is submitted, its steps are told at once, and jobs that wait in a provider's queue for nobody
 //! are cancelled. What a provider works on already is paid: it goes on into the ledger.
 
-use fresco_ledger::rows::{Asker, Pending, Stage, StepRow, StepState};
+use fresco_ledger::records::{AttemptStage, PendingAttempt, StepId, StepRecord, StepState};
 use fresco_ledger::traits::{Clock, Runs, Waiters};
 use fresco_ledger::transition::cancelling;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -65,7 +65,7 @@ impl<P: Platform> Engine<P> {
     }
 
     /// Lets every step go that is at work, of a run that is told to stop.
-    pub(crate) async fn let_all_go(&self, run: &RunId) -> Result<(Vec<StepRow>, Vec<Cancelled>), Failure> {
+    pub(crate) async fn let_all_go(&self, run: &RunId) -> Result<(Vec<StepRecord>, Vec<Cancelled>), Failure> {
         let steps = self.platform.ledger().steps(run).await.map_err(failure)?;
         let running = steps.iter().filter(|step| step.state == StepState::Running);
         // A list of what is to be done: a stream that borrows from each would not be `Send`.
@@ -74,18 +74,18 @@ impl<P: Platform> Engine<P> {
         Ok((steps, ends))
     }
 
-    async fn let_go(&self, run: &RunId, step: &StepRow, key: &ContentKey) -> Result<Cancelled, Failure> {
+    async fn let_go(&self, run: &RunId, step: &StepRecord, key: &ContentKey) -> Result<Cancelled, Failure> {
         self.release(run, step, key).await?;
         crash::point(Point::StopReleased);
         self.cancel_unwanted(key).await
     }
 
     /// A step that waits is told; it does not hear of what becomes of the job.
-    async fn release(&self, run: &RunId, step: &StepRow, key: &ContentKey) -> Result<(), Failure> {
-        let asker = Asker { run: run.clone(), step: step.plan.name.clone() };
+    async fn release(&self, run: &RunId, step: &StepRecord, key: &ContentKey) -> Result<(), Failure> {
+        let step_id = StepId { run: run.clone(), step: step.plan.name.clone() };
         let waiters = self.platform.ledger().waiters(key).await.map_err(failure)?;
         let cause = Failure::new(ErrorName::RunStopped, "the run was stopped; a result that is paid is kept");
-        match waiters.iter().find(|waiter| waiter.asker == asker) {
+        match waiters.iter().find(|waiter| waiter.step_id == step_id) {
             Some(waiter) => self.fail(key, waiter, &cause).await,
             // Its call has not come so far, or is over: generate finds the flag.
             None => Ok(()),
@@ -99,7 +99,8 @@ impl<P: Platform> Engine<P> {
         let ledger = self.platform.ledger();
         let entry = self.entry(key).await?;
         let Some(pending) = entry.and_then(|entry| entry.pending) else { return Ok(Cancelled::Nothing) };
-        let Pending { attempt, stage: Stage::Submitted, request_id: Some(request_id), .. } = &pending else {
+        let PendingAttempt { attempt, stage: AttemptStage::Submitted, request_id: Some(request_id), .. } = &pending
+        else {
             return Ok(Cancelled::GoesOn);
         };
         let Some(row) = self.attempt(key, *attempt).await? else { return Ok(Cancelled::Nothing) };

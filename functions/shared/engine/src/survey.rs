@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fresco_ledger::rows::{Entry, Millis, Ready};
+use fresco_ledger::records::{CachedResult, Entry, Millis};
 use fresco_ledger::traits::{Clock, Entries, Objects};
 use fresco_ledger::transition::renewed;
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{ContentKey, RunId, StepName};
-use fresco_pipeline::plan::{Made, Plan, ReadyStep};
+use fresco_pipeline::plan::{Plan, ReadyStep, StepOutputs};
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
@@ -95,7 +95,7 @@ impl std::fmt::Display for Why {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Found {
     /// It is there.
-    Hit { key: ContentKey, ready: Box<Ready> },
+    Hit { key: ContentKey, ready: Box<CachedResult> },
     /// It is not, and its key is known unless it waits for others.
     Miss { key: Option<ContentKey>, why: Why },
 }
@@ -105,7 +105,7 @@ impl<P: Platform> Engine<P> {
     pub(crate) async fn survey(&self, run: &RunId, plan: &Plan) -> Result<Vec<Found>, Failure> {
         let texts: BTreeSet<&StepName> = plan.steps.iter().flat_map(|step| step.reads_text_of()).collect();
         let mut found: Vec<Option<Found>> = vec![None; plan.steps.len()];
-        let mut made: BTreeMap<StepName, Made> = BTreeMap::new();
+        let mut made: BTreeMap<StepName, StepOutputs> = BTreeMap::new();
         loop {
             let mut level: Vec<(usize, ReadyStep)> = Vec::new();
             for (place, step) in plan.steps.iter().enumerate() {
@@ -121,11 +121,12 @@ impl<P: Platform> Engine<P> {
             if level.is_empty() {
                 break;
             }
-            let sought = |place: &usize| plan.steps[*place].cache == CachePolicy::Use && !plan.steps[*place].fleeting;
+            let sought =
+                |place: &usize| plan.steps[*place].cache == CachePolicy::Use && !plan.steps[*place].uncacheable;
             let keys = level.iter().filter(|(place, _)| sought(place)).map(|(_, ready)| ready.key.clone());
             let results = self.results(&keys.collect::<Vec<_>>()).await?;
             for (place, step) in level {
-                let policy = match (plan.steps[place].cache, plan.steps[place].fleeting) {
+                let policy = match (plan.steps[place].cache, plan.steps[place].uncacheable) {
                     (CachePolicy::Refresh, _) => Some(Why::Refresh),
                     (CachePolicy::Off, _) => Some(Why::Off),
                     (CachePolicy::Use, true) => Some(Why::Fleeting),
@@ -154,7 +155,7 @@ impl<P: Platform> Engine<P> {
     }
 
     /// What stands under each key that anything is known of.
-    async fn results(&self, keys: &[ContentKey]) -> Result<BTreeMap<ContentKey, Result<Ready, Why>>, Failure> {
+    async fn results(&self, keys: &[ContentKey]) -> Result<BTreeMap<ContentKey, Result<CachedResult, Why>>, Failure> {
         let looked = self.platform.ledger().entries(keys).await.map_err(failure)?;
         let unreadable = looked.unreadable.into_iter().map(|(key, cause)| {
             // Mended by generate, which needs it; nothing is written here.
@@ -170,7 +171,7 @@ impl<P: Platform> Engine<P> {
         Ok(read.into_iter().chain(unreadable).collect())
     }
 
-    async fn result_of(&self, entry: Entry) -> Result<Result<Ready, Why>, Failure> {
+    async fn result_of(&self, entry: Entry) -> Result<Result<CachedResult, Why>, Failure> {
         let without = match (&entry.pending, entry.failure) {
             (Some(_), _) => Why::Pending,
             (None, Some(failed)) => Why::Failed { failure: failed.failure },
@@ -187,7 +188,12 @@ impl<P: Platform> Engine<P> {
 
     /// The result as one that may be handed out and lives for so long: every object there with its length, written anew if
     /// it is near its end. `None`: it is gone or about to go, and is a miss.
-    pub(crate) async fn fit(&self, key: &ContentKey, ready: &Ready, needed: Millis) -> Result<Option<Ready>, Failure> {
+    pub(crate) async fn fit(
+        &self,
+        key: &ContentKey,
+        ready: &CachedResult,
+        needed: Millis,
+    ) -> Result<Option<CachedResult>, Failure> {
         match self.there(ready).await? {
             Some(ready) => self.lasting(key, ready, needed).await,
             None => Ok(None),
@@ -198,9 +204,9 @@ impl<P: Platform> Engine<P> {
     pub(crate) async fn lasting(
         &self,
         key: &ContentKey,
-        mut ready: Ready,
+        mut ready: CachedResult,
         needed: Millis,
-    ) -> Result<Option<Ready>, Failure> {
+    ) -> Result<Option<CachedResult>, Failure> {
         let now = self.platform.clock().now();
         let enough = match age(self.settings.object_life(), ready.created_at, now, needed) {
             Age::Young => return Ok(Some(ready)),
@@ -222,7 +228,7 @@ impl<P: Platform> Engine<P> {
     }
 
     /// Whether a result that stands in an entry may be handed out still. What was made just now is there.
-    pub(crate) async fn still_holds(&self, ready: &Ready) -> Result<bool, Failure> {
+    pub(crate) async fn still_holds(&self, ready: &CachedResult) -> Result<bool, Failure> {
         let now = self.platform.clock().now();
         if now - ready.created_at < YOUNGEST {
             return Ok(true);
@@ -233,7 +239,7 @@ impl<P: Platform> Engine<P> {
 
     /// Writes a result's objects over themselves, then moves the entry: after a crash between the two the entry takes them
     /// for older than they are. Whether they were all there.
-    async fn renew(&self, key: &ContentKey, ready: &Ready, now: Millis) -> Result<bool, Failure> {
+    async fn renew(&self, key: &ContentKey, ready: &CachedResult, now: Millis) -> Result<bool, Failure> {
         for output in &ready.outputs {
             if !self.platform.objects().renew(&output.key, &output.content_type).await.map_err(failure)? {
                 return Ok(false);
@@ -247,7 +253,7 @@ impl<P: Platform> Engine<P> {
 
     /// The result, if every object of it is there with its length. What S3 says of an object's age counts where the entry says
     /// that it is younger: whoever wrote the entry may have had a clock that was off.
-    async fn there(&self, ready: &Ready) -> Result<Option<Ready>, Failure> {
+    async fn there(&self, ready: &CachedResult) -> Result<Option<CachedResult>, Failure> {
         let mut ready = ready.clone();
         for output in &ready.outputs {
             match self.platform.objects().head(&output.key).await.map_err(failure)? {

@@ -1,9 +1,9 @@
 //! Telling waiters what was decided. It may be done by whoever decided, by collect, or by sweep, and more than once: a
 //! step's result is pinned before its token is answered, and the row goes when the token is answered or gone.
 
-use fresco_ledger::rows::{Ready, Source, Waiter};
-use fresco_ledger::traits::{Clock, Entries, Runs, Tokens, Waiters};
-use fresco_ledger::transition::{Message, expire, told, whom};
+use fresco_ledger::records::{CachedResult, ResultSource, Waiter};
+use fresco_ledger::traits::{Clock, Entries, Runs, TaskCallbacks, Waiters};
+use fresco_ledger::transition::{Message, expire, recipients, told};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::ContentKey;
 use futures::StreamExt;
@@ -24,7 +24,7 @@ impl<P: Platform> Engine<P> {
         let ledger = self.platform.ledger();
         for _ in 0..ROUNDS {
             let Some(entry) = self.entry(key).await? else { return Ok(()) };
-            if !entry.untold {
+            if !entry.notify_pending {
                 return Ok(());
             }
             if let Some(ready) = &entry.result
@@ -36,7 +36,7 @@ impl<P: Platform> Engine<P> {
                 continue;
             }
             let waiters = ledger.waiters(key).await.map_err(failure)?;
-            let messages = whom(&entry, &waiters);
+            let messages = recipients(&entry, &waiters);
             // One that cannot be told must not keep the others waiting.
             let told_all: Vec<Result<(), Failure>> = futures::stream::iter(messages)
                 .map(|(waiter, message)| async move { self.deliver(key, &waiter, message).await })
@@ -50,7 +50,7 @@ impl<P: Platform> Engine<P> {
                 Ok(()) => return Ok(()),
                 // Another decision came in between: it has to be told too.
                 Err(fresco_ledger::traits::CommitError::Conflict) => {}
-                // Sweep tells again what is still marked untold.
+                // Sweep tells again what is still marked notify_pending.
                 Err(_) => return Ok(()),
             }
         }
@@ -59,7 +59,7 @@ impl<P: Platform> Engine<P> {
 
     async fn deliver(&self, key: &ContentKey, waiter: &Waiter, message: Message) -> Result<(), Failure> {
         match message {
-            Message::Succeed(ready) => self.succeed(key, waiter, &ready, Source::Joined).await,
+            Message::Succeed(ready) => self.succeed(key, waiter, &ready, ResultSource::Joined).await,
             Message::Fail(failure) => self.fail(key, waiter, &failure).await,
         }
     }
@@ -69,15 +69,15 @@ impl<P: Platform> Engine<P> {
         &self,
         key: &ContentKey,
         waiter: &Waiter,
-        ready: &Ready,
-        source: Source,
+        ready: &CachedResult,
+        source: ResultSource,
     ) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
-        ledger.pin(&waiter.asker, ready, source, self.platform.clock().now()).await.map_err(failure)?;
+        ledger.pin(&waiter.step_id, ready, source, self.platform.clock().now()).await.map_err(failure)?;
         crash::point(Point::TellPinned);
         self.answer_done(&waiter.token).await?;
         crash::point(Point::TellAnswered);
-        ledger.unwait(key, &waiter.asker, &waiter.token).await.map_err(failure)?;
+        ledger.unwait(key, &waiter.step_id, &waiter.token).await.map_err(failure)?;
         Ok(())
     }
 
@@ -87,20 +87,20 @@ impl<P: Platform> Engine<P> {
     pub(crate) async fn fail(&self, key: &ContentKey, waiter: &Waiter, cause: &Failure) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
         if cause.name.is_retryable() {
-            self.platform.tokens().fail(&waiter.token, cause).await.map_err(failure)?;
+            self.platform.callbacks().fail(&waiter.token, cause).await.map_err(failure)?;
             return Ok(());
         }
-        ledger.fail_step(&waiter.asker, cause, self.platform.clock().now()).await.map_err(failure)?;
+        ledger.fail_step(&waiter.step_id, cause, self.platform.clock().now()).await.map_err(failure)?;
         crash::point(Point::TellMarked);
-        self.platform.tokens().fail(&waiter.token, cause).await.map_err(failure)?;
+        self.platform.callbacks().fail(&waiter.token, cause).await.map_err(failure)?;
         crash::point(Point::TellRefused);
-        ledger.unwait(key, &waiter.asker, &waiter.token).await.map_err(failure)?;
+        ledger.unwait(key, &waiter.step_id, &waiter.token).await.map_err(failure)?;
         Ok(())
     }
 
     /// Answers a token with success. Results do not travel through the state machine, so there is nothing to say.
     pub(crate) async fn answer_done(&self, token: &str) -> Result<(), Failure> {
-        self.platform.tokens().succeed(token, "{}").await.map_err(failure)?;
+        self.platform.callbacks().succeed(token, "{}").await.map_err(failure)?;
         Ok(())
     }
 }

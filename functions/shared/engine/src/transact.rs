@@ -1,7 +1,7 @@
 //! Read, decide, commit, and again if something else was quicker. Every change of an entry that is not a claim goes this
 //! way.
 
-use fresco_ledger::rows::{AttemptRow, Entry};
+use fresco_ledger::records::{AttemptRecord, Entry};
 use fresco_ledger::traits::{Change, Clock, CommitError, Entries, StoreError};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey};
@@ -21,7 +21,7 @@ impl<P: Platform> Engine<P> {
         match ledger.entry(key).await {
             Err(error) if error.is_unreadable() => {
                 tracing::error!(entry.key = %key, error.name = %error.0.name, error.message = error.0.message, "entry not readable; mended");
-                ledger.mend(key, self.platform.clock().now()).await.map_err(failure)?;
+                ledger.repair(key, self.platform.clock().now()).await.map_err(failure)?;
                 ledger.entry(key).await.map_err(failure)
             }
             read => read.map_err(failure),
@@ -29,12 +29,12 @@ impl<P: Platform> Engine<P> {
     }
 
     /// An attempt. One that cannot be read is reported, and is none: its entry stops waiting for it.
-    pub(crate) async fn attempt(&self, key: &ContentKey, attempt: Attempt) -> Result<Option<AttemptRow>, Failure> {
+    pub(crate) async fn attempt(&self, key: &ContentKey, attempt: Attempt) -> Result<Option<AttemptRecord>, Failure> {
         let ledger = self.platform.ledger();
         match ledger.attempt(key, attempt).await {
             Err(error) if error.is_unreadable() => {
                 tracing::error!(entry.key = %key, entry.attempt = %attempt, error.name = %error.0.name, error.message = error.0.message, "attempt not readable");
-                ledger.mend(key, self.platform.clock().now()).await.map_err(failure)?;
+                ledger.repair(key, self.platform.clock().now()).await.map_err(failure)?;
                 Ok(None)
             }
             read => read.map_err(failure),
@@ -47,7 +47,7 @@ impl<P: Platform> Engine<P> {
         &self,
         key: &ContentKey,
         attempt: Attempt,
-        decide: impl Fn(&Entry, &AttemptRow) -> Option<Change> + Send + Sync,
+        decide: impl Fn(&Entry, &AttemptRecord) -> Option<Change> + Send + Sync,
     ) -> Result<Transacted, Failure> {
         let ledger = self.platform.ledger();
         for _ in 0..ROUNDS {

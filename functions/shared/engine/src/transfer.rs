@@ -2,7 +2,7 @@
 //! should be. Memory is a chunk and two parts, whatever the size.
 
 use bytes::Bytes;
-use fresco_ledger::rows::Output;
+use fresco_ledger::records::Output;
 use fresco_ledger::traits::{Objects, Put, Upload};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_providers::RemoteMedia;

@@ -12,8 +12,8 @@ use crate::Engine;
 use crate::crash::{self, Point};
 use crate::platform::Platform;
 use crate::transact::{Transacted, failure};
-use fresco_ledger::rows::{AttemptRow, AttemptState};
-use fresco_ledger::transition::{ended_late, submitted};
+use fresco_ledger::records::{AttemptRecord, AttemptState};
+use fresco_ledger::transition::{record_late_completion, submitted};
 
 /// What a webhook's path says: `/webhooks/{provider}/{key}/{attempt}/{token}`.
 #[derive(Clone, PartialEq, Eq)]
@@ -125,12 +125,12 @@ impl<P: Platform> Engine<P> {
         if row.state != AttemptState::Open {
             // It had been given up. Sweep looks after it from here on, whatever becomes of the hand-over.
             let now = self.platform.clock().now();
-            self.transact(&route.key, route.attempt, |entry, row| ended_late(entry, row, now)).await?;
+            self.transact(&route.key, route.attempt, |entry, row| record_late_completion(entry, row, now)).await?;
             crash::point(Point::WebhookLate);
         }
         match &message.report {
             // The body does not hold the result: collect asks the provider for it.
-            JobReport::Unread => self.hand_over(route).await?,
+            JobReport::NotIncluded => self.hand_over_to_collect(route).await?,
             report => self.record_done(&route.key, route.attempt, report).await?,
         }
         crash::point(Point::WebhookHandedOver);
@@ -139,7 +139,7 @@ impl<P: Platform> Engine<P> {
 
     /// No id is stored yet: the webhook was quicker than the record of the submission, or that was lost. The signature
     /// proves the account, not the URL; so the job has to be known to the provider under our key before it is believed.
-    async fn adopt(&self, route: &Route, row: &AttemptRow, request_id: &str) -> Result<(), Refused> {
+    async fn adopt(&self, route: &Route, row: &AttemptRecord, request_id: &str) -> Result<(), Refused> {
         let provider = self.platform.provider(route.provider);
         match provider.check(&row.request.endpoint, request_id).await {
             Ok(JobState::Missing) => return Err(Refused::WrongJob),
@@ -153,9 +153,9 @@ impl<P: Platform> Engine<P> {
         }
     }
 
-    async fn hand_over(&self, route: &Route) -> Result<(), Failure> {
-        use fresco_ledger::traits::HandOver;
-        self.platform.hand_over().collect(&route.key, route.attempt).await.map_err(failure)
+    async fn hand_over_to_collect(&self, route: &Route) -> Result<(), Failure> {
+        use fresco_ledger::traits::Invoker;
+        self.platform.invoker().collect(&route.key, route.attempt).await.map_err(failure)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 pub use crate::batch::wire::*;
 
-use fresco_ledger::rows::{RunStatus, Source, StepState};
+use fresco_ledger::records::{ResultSource, RunStatus, StepState};
 use fresco_pipeline::document::Overlap;
 use fresco_pipeline::error::Failure;
 use schemars::JsonSchema;
@@ -150,7 +150,7 @@ pub struct StepView {
     /// Where it is.
     pub state: StepState,
     /// Where its result comes from, once that is known.
-    pub source: Option<Source>,
+    pub source: Option<ResultSource>,
     /// When it was begun.
     pub started_at: Option<i64>,
     /// When it was decided.
@@ -297,7 +297,7 @@ pub enum Happened {
         /// Where it is.
         state: StepState,
         /// Where its result comes from, when that is known.
-        source: Option<Source>,
+        source: Option<ResultSource>,
         /// How long it took in milliseconds, when it is decided.
         took_ms: Option<i64>,
         /// Why it failed.

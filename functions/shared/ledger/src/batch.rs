@@ -9,7 +9,7 @@ use fresco_pipeline::rows::RowProblem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::rows::Millis;
+use crate::records::Millis;
 
 /// Where a batch is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -98,7 +98,7 @@ pub struct BatchCounts {
 
 /// `B#batch`: one batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BatchRow {
+pub struct BatchRecord {
     /// Its id, a run's in form.
     pub id: RunId,
     /// The pipeline's name.
@@ -126,7 +126,7 @@ pub struct BatchRow {
     /// How often it was driven anew.
     pub generation: u32,
     /// When it is looked at whether its execution goes on; as long as it has not ended.
-    pub due: Option<Millis>,
+    pub next_check_at: Option<Millis>,
     /// Why it failed as a whole.
     pub failure: Option<Failure>,
 }

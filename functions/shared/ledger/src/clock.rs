@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::rows::Millis;
+use crate::records::Millis;
 use crate::traits::Clock;
 
 /// The machine's clock.

@@ -10,6 +10,6 @@ pub mod contract;
 pub mod dynamo;
 pub mod memory;
 mod month;
-pub mod rows;
+pub mod records;
 pub mod traits;
 pub mod transition;

@@ -1,7 +1,7 @@
 //! Months in UTC: runs are listed by the month they were written in. Nothing else of a calendar is needed here, so there is
 //! no calendar crate in the functions.
 
-use crate::rows::Millis;
+use crate::records::Millis;
 
 const DAY: Millis = 86_400_000;
 /// Records of runs are kept for 90 days: the month of now and so many before it.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use fresco_ledger::aws::{Aws, connect_local};
 use fresco_ledger::contract::sample;
 use fresco_ledger::traits::{
-    BudgetChange, Change, CommitError, Entries, HandOver, Objects, Put, Runs, Tokens, Told, Upload,
+    BudgetChange, Change, CommitError, Delivery, Entries, Invoker, Objects, Put, Runs, TaskCallbacks, Upload,
 };
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::Attempt;
@@ -231,12 +231,12 @@ async fn an_upload_that_lost_a_part_cannot_be_finished() {
 async fn tokens_are_not_repeated() {
     for name in ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"] {
         let (aws, _) = scripted([error(400, name, "secret-token"), error(400, name, "secret-token")]).await;
-        assert_eq!(aws.tokens().succeed("secret-token", "{}").await, Ok(Told::Gone));
+        assert_eq!(aws.callbacks().succeed("secret-token", "{}").await, Ok(Delivery::Expired));
         let failure = Failure::new(ErrorName::Internal, "no");
-        assert_eq!(aws.tokens().fail("secret-token", &failure).await, Ok(Told::Gone));
+        assert_eq!(aws.callbacks().fail("secret-token", &failure).await, Ok(Delivery::Expired));
     }
     let (aws, _) = scripted([error(400, "ValidationException", "Value 'secret-token' at 'taskToken'")]).await;
-    let error = aws.tokens().succeed("secret-token", "{}").await.unwrap_err();
+    let error = aws.callbacks().succeed("secret-token", "{}").await.unwrap_err();
     assert!(!error.to_string().contains("secret"), "{error}");
     assert!(error.to_string().contains("ValidationException (HTTP 400)"), "{error}");
 }
@@ -245,7 +245,7 @@ async fn tokens_are_not_repeated() {
 #[tokio::test]
 async fn collect_is_invoked_as_an_event() {
     let (aws, log) = scripted([Say(202, String::new())]).await;
-    aws.hand_over("collect", "batch").collect(&sample::key("a"), Attempt(3)).await.unwrap();
+    aws.invoker("collect", "batch").collect(&sample::key("a"), Attempt(3)).await.unwrap();
     let asked = log.lock().unwrap()[0].clone();
     assert!(asked.line.starts_with("POST /2015-03-31/functions/collect/invocations"), "{}", asked.line);
     assert!(asked.headers.contains("x-amz-invocation-type: event"), "{}", asked.headers);

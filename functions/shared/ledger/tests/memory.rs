@@ -2,7 +2,7 @@
 
 use fresco_ledger::contract::tokens::OpensTokens;
 use fresco_ledger::memory::Memory;
-use fresco_ledger::traits::{HandOver, StoreError, Tokens, Told};
+use fresco_ledger::traits::{Delivery, Invoker, StoreError, TaskCallbacks};
 use fresco_ledger::{objects_contract, table_contract, tokens_contract};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey};
@@ -17,12 +17,12 @@ tokens_contract!(async { Opened(Memory::new()) });
 
 struct Opened(Memory);
 
-impl Tokens for Opened {
-    async fn succeed(&self, token: &str, output: &str) -> Result<Told, StoreError> {
+impl TaskCallbacks for Opened {
+    async fn succeed(&self, token: &str, output: &str) -> Result<Delivery, StoreError> {
         self.0.succeed(token, output).await
     }
 
-    async fn fail(&self, token: &str, failure: &Failure) -> Result<Told, StoreError> {
+    async fn fail(&self, token: &str, failure: &Failure) -> Result<Delivery, StoreError> {
         self.0.fail(token, failure).await
     }
 }
@@ -43,8 +43,8 @@ async fn what_was_told_and_handed_over_can_be_asked_for() {
     memory.open_token("two");
     memory.close_token("two");
     assert!(memory.is_open("one") && !memory.is_open("two") && !memory.is_open("three"));
-    assert_eq!(memory.succeed("one", "{}").await, Ok(Told::Heard));
-    assert_eq!(memory.succeed("two", "{}").await, Ok(Told::Gone));
+    assert_eq!(memory.succeed("one", "{}").await, Ok(Delivery::Delivered));
+    assert_eq!(memory.succeed("two", "{}").await, Ok(Delivery::Expired));
     assert_eq!(memory.told(), [("one".to_owned(), Ok("{}".to_owned()))]);
 
     let key = ContentKey::digest(b"a");

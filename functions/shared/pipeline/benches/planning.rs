@@ -9,10 +9,10 @@ use std::fmt::{self, Write};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use fresco_pipeline::catalogue::MediaKind;
-use fresco_pipeline::document::{Checked, Given, check};
+use fresco_pipeline::document::{Checked, RunInputs, check};
 use fresco_pipeline::ids::{RunId, StepName};
 use fresco_pipeline::media::InputMedia;
-use fresco_pipeline::plan::{Made, Plan, compile};
+use fresco_pipeline::plan::{Plan, StepOutputs, compile};
 
 /// Chains that begin together.
 const BATCH: usize = 10;
@@ -164,9 +164,9 @@ fn medium(n: usize) -> InputMedia {
     }
 }
 
-fn given() -> Given {
+fn given() -> RunInputs {
     let media = BTreeMap::from([("photo.png".to_owned(), Ok(medium(0)))]);
-    Given { input: Some("in the rain".to_owned()), media, ..Given::default() }
+    RunInputs { input: Some("in the rain".to_owned()), media, ..RunInputs::default() }
 }
 
 #[divan::bench(args = cases())]
@@ -186,8 +186,8 @@ fn compile_plan(bencher: Bencher<'_, '_>, case: Case) {
 fn resolve_steps(bencher: Bencher<'_, '_>, case: Case) {
     let plan = case.plan();
     let run = RunId::parse("01k0000000-bench").unwrap();
-    let made: BTreeMap<StepName, Made> = (plan.steps.iter().zip(0..))
-        .map(|(step, n)| (step.name.clone(), Made { media: vec![medium(n)], text: Some("A fox.".to_owned()) }))
+    let made: BTreeMap<StepName, StepOutputs> = (plan.steps.iter().zip(0..))
+        .map(|(step, n)| (step.name.clone(), StepOutputs { media: vec![medium(n)], text: Some("A fox.".to_owned()) }))
         .collect();
     bencher.counter(ItemsCount::new(case.steps)).bench(|| {
         for step in &plan.steps {

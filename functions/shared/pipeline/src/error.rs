@@ -20,7 +20,7 @@ pub enum Class {
 /// Who can mend it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Mender {
+pub enum ErrorOwner {
     /// Nobody needs to: it is tried again.
     Itself,
     /// Whoever writes the pipeline and starts the run.
@@ -68,8 +68,8 @@ macro_rules! error_names {
             }
 
             /// Who can mend it.
-            pub const fn mender(self) -> Mender {
-                match self { $(ErrorName::$variant => Mender::$mender,)* }
+            pub const fn owner(self) -> ErrorOwner {
+                match self { $(ErrorName::$variant => ErrorOwner::$mender,)* }
             }
 
             /// Whether it has cost money.
@@ -174,12 +174,12 @@ mod tests {
                 Class::Terminal => "final",
                 Class::Unknown => "not known: found out, never guessed",
             };
-            let mender = match name.mender() {
-                Mender::Itself => "nobody needs to",
-                Mender::Author => "whoever writes the pipeline and starts the run",
-                Mender::Operator => "whoever runs the stack and its accounts",
-                Mender::Provider => "the provider",
-                Mender::Fresco => "those who make Fresco",
+            let mender = match name.owner() {
+                ErrorOwner::Itself => "nobody needs to",
+                ErrorOwner::Author => "whoever writes the pipeline and starts the run",
+                ErrorOwner::Operator => "whoever runs the stack and its accounts",
+                ErrorOwner::Provider => "the provider",
+                ErrorOwner::Fresco => "those who make Fresco",
             };
             let spent = match name.spent() {
                 Spent::No => "no",
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn what_is_tried_again_by_itself_needs_nobody() {
         for name in ErrorName::ALL {
-            assert_eq!(name.is_retryable(), name.mender() == Mender::Itself, "{name}");
+            assert_eq!(name.is_retryable(), name.owner() == ErrorOwner::Itself, "{name}");
         }
     }
 

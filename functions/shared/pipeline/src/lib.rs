@@ -2,13 +2,13 @@
 //! Pure functions over values: no I/O, no AWS, no async. Everything that costs money is decided on what stands here.
 
 pub mod catalogue;
+pub mod content_key;
 pub mod document;
 pub mod error;
 pub mod ids;
-pub mod key;
 pub mod media;
 pub mod money;
-pub mod nearest;
 pub mod plan;
 pub mod rows;
-pub mod when;
+pub mod schedule_expression;
+pub mod suggest;

@@ -1,7 +1,7 @@
 //! What may become of a question to the API.
 
 use fresco_engine::wire::ProblemView;
-use fresco_pipeline::document::{Place, Problem, Problems};
+use fresco_pipeline::document::{Position, Problem, Problems};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -79,12 +79,12 @@ impl ApiError {
         match serde_json::from_slice::<ProblemView>(body) {
             Ok(problem) if !problem.problems.is_empty() => {
                 let problems = problem.problems.into_iter().map(|problem| Problem {
-                    place: Place { line: problem.line, column: problem.column },
+                    place: Position { line: problem.line, column: problem.column },
                     code: problem.code,
                     path: problem.path,
                     message: problem.message,
                     advice: problem.advice,
-                    lacks: None,
+                    missing_input: None,
                 });
                 ApiError::Document(Problems(problems.collect()))
             }

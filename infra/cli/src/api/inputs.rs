@@ -38,23 +38,23 @@ impl Inputs {
 pub async fn gather(request: &mut RunRequest, folder: &Path) -> Result<Inputs, Failure> {
     let mut inputs = Inputs::default();
     let mut downloader = None;
-    for mention in request.mentions() {
-        let looked_at = if mention.text.contains("://") {
+    for reference in request.media_references() {
+        let looked_at = if reference.text.contains("://") {
             let downloader = match &downloader {
                 Some(downloader) => downloader,
                 None => downloader.insert(Downloader::for_inputs(HostList::anywhere())?),
             };
-            fetch_input(downloader, mention.kind, &mention.text).await
+            fetch_input(downloader, reference.kind, &reference.text).await
         } else {
-            let own = request.image.as_ref() == Some(&mention.text);
-            read(mention.kind, &if own { PathBuf::from(&mention.text) } else { folder.join(&mention.text) })
+            let own = request.image.as_ref() == Some(&reference.text);
+            read(reference.kind, &if own { PathBuf::from(&reference.text) } else { folder.join(&reference.text) })
         };
-        match looked_at.and_then(|bytes| Ok((describe_input(mention.kind, &bytes)?, bytes))) {
+        match looked_at.and_then(|bytes| Ok((describe_input(reference.kind, &bytes)?, bytes))) {
             Ok((media, bytes)) => {
-                request.media.insert(mention.text.clone(), media.clone());
-                inputs.0.insert(mention.text, (media, bytes));
+                request.media.insert(reference.text.clone(), media.clone());
+                inputs.0.insert(reference.text, (media, bytes));
             }
-            Err(problem) => drop(request.refused.insert(mention.text, problem)),
+            Err(problem) => drop(request.refused.insert(reference.text, problem)),
         }
     }
     Ok(inputs)

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use fresco_engine::Manifest;
 use fresco_engine::names::{self, MANIFEST, SHEET};
 use fresco_engine::wire::RunView;
-use fresco_ledger::rows::Output;
+use fresco_ledger::records::Output;
 use fresco_pipeline::catalogue::MediaKind;
 use serde::Serialize;
 use sha2::{Digest, Sha256};

@@ -1,4 +1,4 @@
-//! Signing requests as AWS has it (Signature Version 4, for the service execute-api), with the usual credentials.
+//! SigningKeys requests as AWS has it (Signature Version 4, for the service execute-api), with the usual credentials.
 
 use std::time::SystemTime;
 

@@ -60,7 +60,7 @@ pub struct Counts {
 /// What had been counted at some moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// By whom: the functions and the providers' webhooks.
+    /// By recipients: the functions and the providers' webhooks.
     pub(crate) stack: Counts,
     /// By clients, the bench among them.
     pub(crate) clients: Counts,

@@ -19,15 +19,15 @@ use fresco_engine::{RunRequest, StartError};
 use fresco_ledger::aws::Aws;
 use fresco_ledger::batch::BatchStatus;
 use fresco_ledger::dynamo::Dynamo;
-use fresco_ledger::rows::{RunRow, RunStatus};
+use fresco_ledger::records::{RunRecord, RunStatus};
 use fresco_ledger::traits::{CommitError, Runs, StoreError};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::RunId;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::storage::{StackAdmin, Parts};
 use crate::stack::{self, Layout, Progress, Stack};
+use crate::storage::{Parts, StackAdmin};
 
 pub use batches::{BatchCall, BatchEnds, Batches, RowCosts, Throughput, WallTime};
 pub use counts::{Calls, Counts, Kind, Tally};
@@ -326,7 +326,7 @@ impl Bench {
     }
 
     /// Waits for the end of a run, which has to be a success.
-    async fn ended(&self, run: &RunId) -> Result<RunRow, BenchError> {
+    async fn ended(&self, run: &RunId) -> Result<RunRecord, BenchError> {
         let row =
             until("the end of a run", async || Ok(self.ledger.run(run).await?.filter(|row| row.status.is_final())))
                 .await?;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use fresco_engine::RunRequest;
 use fresco_engine::platform::{Place, Platform};
-use fresco_ledger::rows::{Entry, Output, Ready};
+use fresco_ledger::records::{CachedResult, Entry, Output};
 use fresco_ledger::traits::{Change, Entries, Objects};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::ids::{Attempt, ContentKey};
@@ -74,14 +74,14 @@ impl Bench {
         };
         let objects = self.admin.engine().platform.objects();
         objects.put(&output.key, Bytes::from_static(OBJECT), &output.content_type).await?;
-        let ready = Ready {
+        let ready = CachedResult {
             attempt,
             outputs: vec![output],
             created_at: self.now(),
             cost: Money::micros(3_000),
             took_ms: 2_500,
         };
-        let entry = Entry { result: Some(ready), last: attempt, ..Entry::new(key) };
+        let entry = Entry { result: Some(ready), last_attempt: attempt, ..Entry::new(key) };
         Ok(self.ledger.commit(&Change::of(entry)).await?)
     }
 }

@@ -3,7 +3,7 @@
 //! a run whose steps go one after the other: side by side on a few cores, functions mostly wait for each other.
 
 use fresco_engine::RunRequest;
-use fresco_ledger::rows::Source;
+use fresco_ledger::records::ResultSource;
 use fresco_pipeline::ids::RunId;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -94,7 +94,7 @@ impl Bench {
     /// What the stack is asked for by a run whose steps are all generated.
     async fn miss(&self, request: &RunRequest) -> Result<Counts, BenchError> {
         let before = self.quiet().await?.stack;
-        let (run, steps) = self.waiting(request, Source::Generated).await?;
+        let (run, steps) = self.waiting(request, ResultSource::Generated).await?;
         self.release(steps).await?;
         self.ended(&run).await?;
         Ok(self.quiet().await?.stack.minus(&before).without_start_up())
@@ -103,8 +103,8 @@ impl Bench {
     /// The same by two runs of which the second joins every step of the first.
     async fn join(&self, request: &RunRequest) -> Result<Counts, BenchError> {
         let before = self.quiet().await?.stack;
-        let (leader, steps) = self.waiting(request, Source::Generated).await?;
-        let (joiner, _) = self.waiting(request, Source::Joined).await?;
+        let (leader, steps) = self.waiting(request, ResultSource::Generated).await?;
+        let (joiner, _) = self.waiting(request, ResultSource::Joined).await?;
         self.release(steps).await?;
         self.ended(&leader).await?;
         self.ended(&joiner).await?;
@@ -129,14 +129,14 @@ impl Bench {
     }
 
     /// Starts a run and waits until all of its steps wait: the run, and how many they are.
-    async fn waiting(&self, request: &RunRequest, source: Source) -> Result<(RunId, usize), BenchError> {
+    async fn waiting(&self, request: &RunRequest, source: ResultSource) -> Result<(RunId, usize), BenchError> {
         let run = self.begin(request).await?;
         let steps = self.all_wait(&run, source).await?;
         Ok((run, steps))
     }
 
     /// Waits until all steps of a run wait: how many they are.
-    pub(super) async fn all_wait(&self, run: &RunId, source: Source) -> Result<usize, BenchError> {
+    pub(super) async fn all_wait(&self, run: &RunId, source: ResultSource) -> Result<usize, BenchError> {
         let steps = until("steps that wait", async || {
             let (row, steps) = self.admin.status(run).await?;
             let waiting = steps.iter().filter(|step| step.source == Some(source)).count();

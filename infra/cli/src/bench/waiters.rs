@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use fresco_ledger::rows::{Asker, Entry, Request, Source, StepRow, StepState};
-use fresco_ledger::traits::{Entries, HandOver, Runs, Wait, Waiters};
+use fresco_ledger::records::{Entry, Request, ResultSource, StepId, StepRecord, StepState};
+use fresco_ledger::traits::{Entries, Invoker, Runs, Wait, Waiters};
 use fresco_ledger::transition::{Answer, Ask, ask, submitted};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, TokenHash};
 use fresco_pipeline::plan::compile;
@@ -51,11 +51,11 @@ impl Bench {
         let waiting = self.let_wait(waiters).await?;
         let before = self.quiet().await?.stack;
         self.progress.step(format!("telling {waiters} waiters"));
-        let collect = self.aws.hand_over(self.stack.output("CollectFunctionName"), "");
+        let collect = self.aws.invoker(self.stack.output("CollectFunctionName"), "");
         collect.collect(&waiting.key, waiting.attempt).await?;
         let ready = until("the end of telling", async || {
             let entry = self.ledger.entry(&waiting.key).await?;
-            Ok(entry.filter(|entry| !entry.untold).and_then(|entry| entry.result))
+            Ok(entry.filter(|entry| !entry.notify_pending).and_then(|entry| entry.result))
         })
         .await?;
         let requests = self.quiet().await?.stack.minus(&before).without_start_up();
@@ -91,15 +91,15 @@ impl Bench {
             let first = plan.steps.first().and_then(|step| step.resolve(&run, &BTreeMap::new()).ok().flatten());
             let ready = first.ok_or(BenchError::Unexpected("a step that reads no other cannot be resolved"))?;
             let now = self.now();
-            let rows: Vec<StepRow> = plan
+            let rows: Vec<StepRecord> = plan
                 .steps
                 .into_iter()
-                .map(|plan| StepRow {
+                .map(|plan| StepRecord {
                     run: run.clone(),
                     plan,
                     key: Some(ready.key.clone()),
                     state: StepState::Running,
-                    source: Some(Source::Joined),
+                    source: Some(ResultSource::Joined),
                     pinned: None,
                     failure: None,
                     started_at: Some(now),
@@ -108,8 +108,8 @@ impl Bench {
                 })
                 .collect();
             self.ledger.plan_run(&run, "waiting", &rows, now + HOUR).await?;
-            let askers = rows.iter().map(|row| Asker { run: run.clone(), step: row.plan.name.clone() });
-            let waits: Vec<Wait> = askers.map(|asker| waits(asker, now)).collect();
+            let askers = rows.iter().map(|row| StepId { run: run.clone(), step: row.plan.name.clone() });
+            let waits: Vec<Wait> = askers.map(|step_id| waits(step_id, now)).collect();
             let writes = waits.iter().map(|wait| self.ledger.wait(&ready.key, wait));
             futures::stream::iter(writes).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await?;
             if let (None, Some(leader)) = (&key, waits.first()) {
@@ -140,7 +140,7 @@ impl Bench {
             return Err(BenchError::Unexpected("a new entry cannot be claimed"));
         };
         self.ledger.commit(&claim).await?;
-        let attempt = claim.entry.last;
+        let attempt = claim.entry.last_attempt;
         let rows = (self.ledger.entry(key).await?, self.ledger.attempt(key, attempt).await?);
         let (Some(entry), Some(row)) = rows else {
             return Err(BenchError::Unexpected("a claim has left no rows"));
@@ -149,13 +149,13 @@ impl Bench {
             self.ledger.commit(&change).await?;
         }
         let text = "A lighthouse on a cliff.".to_owned();
-        let report = JobReport::Wrote { text, input_tokens: None, output_tokens: None, seconds: None };
+        let report = JobReport::TextOutput { text, input_tokens: None, output_tokens: None, seconds: None };
         self.ledger.record_report(key, attempt, &serde_json::to_string(&report)?).await?;
         Ok(attempt)
     }
 }
 
-fn waits(asker: Asker, now: i64) -> Wait {
-    let token = format!("{:x<TOKEN_LENGTH$}", format!("bench-{}-{}", asker.run, asker.step));
-    Wait { asker, token, base: Attempt::NONE, now, timeout_ms: HOUR }
+fn waits(step_id: StepId, now: i64) -> Wait {
+    let token = format!("{:x<TOKEN_LENGTH$}", format!("bench-{}-{}", step_id.run, step_id.step));
+    Wait { step_id, token, base: Attempt::NONE, now, timeout_ms: HOUR }
 }

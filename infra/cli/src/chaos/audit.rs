@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fresco_engine::platform::Platform;
 use fresco_ledger::dynamo::Everything;
-use fresco_ledger::rows::{AttemptState, RunRow};
+use fresco_ledger::records::{AttemptState, RunRecord};
 use fresco_ledger::traits::Objects;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::money::Money;
@@ -25,11 +25,11 @@ pub(super) async fn violations(
         run_is_closed(run, &mut found);
     }
     for (key, waiter) in &everything.waiters {
-        found.push(format!("{}/{} still waits for {key}", waiter.asker.run, waiter.asker.step));
+        found.push(format!("{}/{} still waits for {key}", waiter.step_id.run, waiter.step_id.step));
     }
     for entry in &everything.entries {
         let key = &entry.key;
-        if entry.pending.is_some() || entry.untold || entry.late.is_some() {
+        if entry.pending.is_some() || entry.notify_pending || entry.late_completion.is_some() {
             found.push(format!("{key} is not decided or not told: {entry:?}"));
         }
         for output in entry.result.iter().flat_map(|ready| &ready.outputs) {
@@ -46,7 +46,7 @@ pub(super) async fn violations(
     Ok(found)
 }
 
-fn run_is_closed(run: &RunRow, found: &mut Vec<String>) {
+fn run_is_closed(run: &RunRecord, found: &mut Vec<String>) {
     if !run.status.is_final() {
         found.push(format!("run {} has not ended", run.id));
     }

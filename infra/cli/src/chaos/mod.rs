@@ -15,7 +15,7 @@ use fresco_engine::RunRequest;
 use fresco_engine::crash::Point;
 use fresco_engine::platform::Platform;
 use fresco_ledger::dynamo::{Dynamo, Everything};
-use fresco_ledger::rows::Stage;
+use fresco_ledger::records::AttemptStage;
 use fresco_ledger::traits::{Change, Clock, CommitError, Entries};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::RunId;
@@ -23,8 +23,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::api::{Api, ApiError, Inputs};
-use crate::storage::{StackAdmin, Parts};
 use crate::stack::{self, Layout, Progress, Stack};
+use crate::storage::{Parts, StackAdmin};
 use chance::Chance;
 
 /// So many runs go on at a time.
@@ -277,7 +277,10 @@ impl Chaos {
             let quiet = self.open.is_empty()
                 && self.stops.is_empty()
                 && everything.runs.iter().all(|run| run.status.is_final())
-                && everything.entries.iter().all(|e| e.pending.is_none() && !e.untold && e.late.is_none())
+                && everything
+                    .entries
+                    .iter()
+                    .all(|e| e.pending.is_none() && !e.notify_pending && e.late_completion.is_none())
                 && everything.waiters.is_empty();
             if quiet || Instant::now() > until {
                 return Ok(everything);
@@ -293,21 +296,22 @@ impl Chaos {
         for entry in &everything.entries {
             let Some(pending) = &entry.pending else { continue };
             let row = everything.attempts.iter().find(|row| row.key == entry.key && row.attempt == pending.attempt);
-            let Some(row) = row.filter(|row| pending.stage == Stage::Submitted || now - row.claimed_at > dead) else {
+            let Some(row) = row.filter(|row| pending.stage == AttemptStage::Submitted || now - row.claimed_at > dead)
+            else {
                 continue;
             };
-            let due = pending.look_at <= now && row.submitter_dead_at <= now;
+            let due = pending.next_check_at <= now && row.submitter_dead_at <= now;
             if due {
                 continue;
             }
             let (mut entry, mut row) = (entry.clone(), row.clone());
             if let Some(pending) = &mut entry.pending {
-                pending.look_at = pending.look_at.min(now);
+                pending.next_check_at = pending.next_check_at.min(now);
             }
             if now - row.claimed_at > dead {
                 row.submitter_dead_at = row.submitter_dead_at.min(now);
             }
-            entry.due = Some(entry.due.unwrap_or(now).min(now));
+            entry.next_check_at = Some(entry.next_check_at.unwrap_or(now).min(now));
             match self.dynamo.commit(&Change { attempt: Some(row), ..Change::of(entry) }).await {
                 // Somebody was quicker: it moves by itself.
                 Ok(()) | Err(CommitError::Conflict) => {}

@@ -6,9 +6,9 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
-use fresco_engine::{Cleaned, Which};
-use fresco_cli::storage::{StackAdmin, OldFolders, OutFolder};
+use fresco_cli::storage::{OldFolders, OutFolder, StackAdmin};
 use fresco_cli::view;
+use fresco_engine::{Cleaned, Which};
 use serde_json::json;
 
 use super::age::Age;

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use fresco_ledger::rows::RunStatus;
 use fresco_cli::api::{Saved, check_folder, save_in};
 use fresco_cli::view::plural;
+use fresco_ledger::records::RunStatus;
 use serde_json::{Value, json};
 
 use super::output::Output;

@@ -5,8 +5,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use fresco_engine::RunRequest;
 use fresco_cli::api::{Inputs, gather};
+use fresco_engine::RunRequest;
 use fresco_pipeline::document::{MAX_BYTES, Problems};
 use serde_json::json;
 

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use fresco_engine::wire::Happened;
-use fresco_ledger::rows::RunStatus;
 use fresco_cli::api::{Api, ApiError, save};
 use fresco_cli::view::{progress, table};
+use fresco_engine::wire::Happened;
+use fresco_ledger::records::RunStatus;
 use fresco_pipeline::ids::RunId;
 use serde_json::json;
 

@@ -1,8 +1,8 @@
 //! `fresco schedules`: what runs by itself, when it did, and when it will.
 
+use fresco_cli::view;
 use fresco_ledger::clock::SystemClock;
 use fresco_ledger::traits::Clock;
-use fresco_cli::view;
 use serde_json::json;
 
 use super::output::Output;

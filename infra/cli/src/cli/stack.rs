@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use fresco_cli::api::Api;
-use fresco_cli::storage::{StackAdmin, Parts};
 use fresco_cli::stack::{self, Layout, Notice, Options, Progress, Stack};
+use fresco_cli::storage::{Parts, StackAdmin};
 use fresco_cli::view::{duration, table};
 use serde_json::json;
 

@@ -1,8 +1,8 @@
 //! `fresco status`, `fresco stop` and `fresco open`.
 
+use fresco_cli::view::{progress, table};
 use fresco_ledger::clock::SystemClock;
 use fresco_ledger::traits::Clock;
-use fresco_cli::view::{progress, table};
 use fresco_pipeline::ids::RunId;
 use serde_json::json;
 

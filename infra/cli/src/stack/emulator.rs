@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use super::child::ChildProcess;
 use super::error::Error;
 use super::http;
 use super::layout::{Instance, Layout};
-use super::child::ChildProcess;
 use super::progress::Progress;
 
 const READY_WITHIN: Duration = Duration::from_secs(60);

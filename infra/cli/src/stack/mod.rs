@@ -3,10 +3,10 @@
 
 mod aws;
 mod build;
+mod child;
 mod cloudformation;
 mod command;
 mod cors;
-mod template_parameters;
 mod deploy;
 mod emulator;
 mod error;
@@ -16,16 +16,16 @@ mod http;
 mod layout;
 pub(crate) mod lifecycle;
 mod lock;
-mod child;
 mod package;
 mod parameters;
 mod process;
 mod progress;
-mod state_file;
 mod simulator;
 mod start;
+mod state_file;
 mod stop;
 mod template;
+mod template_parameters;
 #[cfg(test)]
 mod template_tests;
 mod venv;
@@ -36,7 +36,7 @@ use std::path::{Path, PathBuf};
 
 use aws_config::SdkConfig;
 use fresco_ledger::clock::SystemClock;
-use fresco_ledger::rows::Millis;
+use fresco_ledger::records::Millis;
 use fresco_ledger::traits::Clock;
 
 pub use aws::REGION;
@@ -49,10 +49,10 @@ pub use progress::{Notice, Progress};
 pub use state_file::{Status, status};
 pub use stop::{purge, stop};
 
-use template_parameters::TemplateParameters;
 use deploy::Deployed;
 use lock::Lock;
 use start::Begun;
+use template_parameters::TemplateParameters;
 
 /// The name of the CloudFormation stack in every instance.
 pub const STACK_NAME: &str = "fresco";

@@ -1,13 +1,13 @@
 //! The template's parameters as somebody sets them for a local stack: each value is held against its declaration before
 //! anything is built or started, and what the local start decides itself is refused.
 
-use fresco_pipeline::nearest::nearest;
+use fresco_pipeline::suggest::suggest;
 use regex_lite::Regex;
 
-use super::template_parameters::{TemplateParameters, Parameter, Values};
 use super::error::Error;
 use super::exports;
 use super::layout::Layout;
+use super::template_parameters::{Parameter, TemplateParameters, Values};
 
 const PROVIDERS_ADDRESS: &str = "it is the address of the simulated provider";
 
@@ -112,7 +112,7 @@ fn unknown(declared: &TemplateParameters, name: &str) -> ParameterProblem {
     let known: Vec<&str> = declared.parameters.keys().map(String::as_str).filter(|name| !own(name)).collect();
     ParameterProblem::Unknown {
         name: name.to_owned(),
-        meant: nearest(name, known.iter().copied()).map(str::to_owned),
+        meant: suggest(name, known.iter().copied()).map(str::to_owned),
         known: known.join(", "),
     }
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use fresco_pipeline::catalogue::ProviderName;
 use serde::Deserialize;
 
+use super::child::ChildProcess;
 use super::error::Error;
 use super::files;
 use super::http;
 use super::layout::Instance;
-use super::child::ChildProcess;
 use super::process::Identity;
 use super::progress::Progress;
 

@@ -8,7 +8,6 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 
 use super::build::{self, Built};
-use super::template_parameters::TemplateParameters;
 use super::deploy::Deployment;
 use super::emulator::{self, Emulator, Wanted};
 use super::error::Error;
@@ -18,8 +17,9 @@ use super::layout::Instance;
 use super::lock::Lock;
 use super::package;
 use super::parameters;
-use super::state_file::{self, Process, Running, Settings};
 use super::simulator::{self, Simulator};
+use super::state_file::{self, Process, Running, Settings};
+use super::template_parameters::TemplateParameters;
 use super::{Options, STACK_NAME, url, venv, version};
 
 /// The message of a second command.

@@ -7,8 +7,8 @@ use super::error::Error;
 use super::layout::Instance;
 use super::lock::Lock;
 use super::progress::Progress;
-use super::state_file::Running;
 use super::start::BUSY;
+use super::state_file::Running;
 
 /// Ends what runs of the instance in that folder; `true` if something did. Its state stays. Where a command uses the stack
 /// for itself, this waits for it.

@@ -1,4 +1,4 @@
-//! The pinned Python environment that the emulator runs in. Made on first use, shared by all instances. It cannot be made
+//! The pinned Python environment that the emulator runs in. StepOutputs on first use, shared by all instances. It cannot be made
 //! aside and moved, so it is made in place, and a marker with the hash of its requirements is written last.
 
 use std::fs;

@@ -86,7 +86,7 @@ impl OutFolder {
     pub fn remove_old(&self, before: SystemTime, dry_run: bool) -> OldFolders {
         let mut old = OldFolders::default();
         for path in &self.0 {
-            match look_at(path, before) {
+            match next_check_at(path, before) {
                 Child::Old { files, bytes } => match if dry_run { Ok(()) } else { remove(path, &files) } {
                     Ok(()) => {
                         old.removed += 1;
@@ -105,7 +105,7 @@ impl OutFolder {
     }
 }
 
-fn look_at(path: &Path, before: SystemTime) -> Child {
+fn next_check_at(path: &Path, before: SystemTime) -> Child {
     let Some(manifest) = manifest_of(path) else { return Child::Other };
     match manifest.about.modified() {
         Ok(modified) if modified < before => {}

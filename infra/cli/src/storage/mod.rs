@@ -1,8 +1,8 @@
 //! Keeping a stack: what is stored, what is removed, and what audits and tests look at, straight in the table and the bucket of
 //! a stack. It stands on the same engine as the functions. Runs are asked for through the API, see [`crate::api`].
 
-mod report;
 mod local_outputs;
+mod report;
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use fresco_engine::aws::AwsPlatform;
 use fresco_engine::settings::Settings;
 use fresco_engine::{Engine, Manifest, manifest_key};
 use fresco_ledger::aws::{Aws, LambdaCall};
-use fresco_ledger::rows::{Asker, RunRow, StepRow};
+use fresco_ledger::records::{RunRecord, StepId, StepRecord};
 use fresco_ledger::traits::{Objects, Runs};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 
-pub use report::{AGE_EDGES, AGES, Expiry, Inventory, Kind, KindUsage, Limit};
 pub use local_outputs::{FolderLeft, OldFolders, OutError, OutFolder};
+pub use report::{AGE_EDGES, AGES, Expiry, Inventory, Kind, KindUsage, Limit};
 
 /// A stack's table, bucket and sweep.
 pub struct StackAdmin {
@@ -80,7 +80,7 @@ impl StackAdmin {
     }
 
     /// A run's record and its steps in the document's order.
-    pub async fn status(&self, run: &RunId) -> Result<(RunRow, Vec<StepRow>), Failure> {
+    pub async fn status(&self, run: &RunId) -> Result<(RunRecord, Vec<StepRecord>), Failure> {
         use fresco_engine::platform::Platform;
         let ledger = self.engine.platform.ledger();
         let row = ledger.run(run).await.map_err(|error| error.0)?;
@@ -109,9 +109,9 @@ impl StackAdmin {
     }
 
     /// A step of a run.
-    pub async fn step(&self, asker: &Asker) -> Result<Option<StepRow>, Failure> {
+    pub async fn step(&self, step_id: &StepId) -> Result<Option<StepRecord>, Failure> {
         use fresco_engine::platform::Platform;
-        self.engine.platform.ledger().step(asker).await.map_err(|error| error.0)
+        self.engine.platform.ledger().step(step_id).await.map_err(|error| error.0)
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use fresco_engine::platform::Platform;
 use fresco_engine::{Group, Stored};
-use fresco_ledger::rows::Millis;
-use fresco_ledger::traits::{Clock, ListedObject, Objects, Storage};
+use fresco_ledger::records::Millis;
+use fresco_ledger::traits::{Clock, ListedObject, Objects, UsageCounter};
 use fresco_pipeline::error::{ErrorName, Failure};
 use serde::Serialize;
 

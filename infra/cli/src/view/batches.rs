@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fresco_engine::wire::{BatchManifest, BatchView};
 use fresco_ledger::batch::{BatchPlan, BatchStatus};
-use fresco_ledger::rows::Millis;
+use fresco_ledger::records::Millis;
 use fresco_pipeline::money::Money;
 use fresco_pipeline::rows::RowProblem;
 

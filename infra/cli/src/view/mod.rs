@@ -3,15 +3,15 @@
 pub mod batches;
 pub mod bench;
 pub mod clean;
-pub mod progress;
+pub mod contact_sheet;
 pub mod models;
 pub mod plan;
+pub mod progress;
 pub mod schedules;
-pub mod contact_sheet;
 pub mod storage;
 pub mod table;
 
-use fresco_ledger::rows::{Millis, Source};
+use fresco_ledger::records::{Millis, ResultSource};
 
 /// A duration as people read it: `850 ms`, `3.2 s`, `2 min 05 s`.
 pub fn duration(millis: i64) -> String {
@@ -49,11 +49,11 @@ pub fn plural(count: usize, noun: &str) -> String {
 }
 
 /// Where a result came from, in a word.
-pub const fn source(source: Option<Source>) -> &'static str {
+pub const fn source(source: Option<ResultSource>) -> &'static str {
     match source {
-        Some(Source::Hit) => "cache",
-        Some(Source::Joined) => "joined",
-        Some(Source::Generated) => "generated",
+        Some(ResultSource::Hit) => "cache",
+        Some(ResultSource::Joined) => "joined",
+        Some(ResultSource::Generated) => "generated",
         None => "-",
     }
 }

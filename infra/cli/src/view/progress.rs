@@ -2,7 +2,7 @@
 
 use fresco_engine::wire::{Cause, Happened, StopView};
 use fresco_engine::{Exported, NotExported};
-use fresco_ledger::rows::{RunStatus, Source, StepState};
+use fresco_ledger::records::{ResultSource, RunStatus, StepState};
 use fresco_pipeline::money::Money;
 
 use super::{duration, plural, source};
@@ -34,9 +34,9 @@ pub fn line(event: &Happened) -> Option<String> {
     })
 }
 
-fn verb(source: Option<Source>) -> &'static str {
+fn verb(source: Option<ResultSource>) -> &'static str {
     match source {
-        Some(Source::Joined) => "waiting for what another step generates",
+        Some(ResultSource::Joined) => "waiting for what another step generates",
         _ => "generating",
     }
 }

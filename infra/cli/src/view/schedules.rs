@@ -1,8 +1,8 @@
 //! The table of schedules.
 
 use fresco_engine::wire::{FiringView, ScheduleView};
-use fresco_ledger::rows::{Millis, RunStatus};
-use fresco_pipeline::when::time_zone;
+use fresco_ledger::records::{Millis, RunStatus};
+use fresco_pipeline::schedule_expression::time_zone;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 

@@ -2,7 +2,7 @@
 
 use fresco_engine::Manifest;
 use fresco_engine::wire::{RunSummary, RunView};
-use fresco_ledger::rows::{Source, StepState};
+use fresco_ledger::records::{ResultSource, StepState};
 use fresco_pipeline::money::Money;
 
 use super::progress::status_text;
@@ -67,7 +67,8 @@ pub fn of_run(manifest: &Manifest) -> String {
         manifest.saved,
         if calls == 1 { "" } else { "s" },
     ));
-    let all_hits = !manifest.steps.is_empty() && manifest.steps.iter().all(|step| step.source == Some(Source::Hit));
+    let all_hits =
+        !manifest.steps.is_empty() && manifest.steps.iter().all(|step| step.source == Some(ResultSource::Hit));
     if all_hits {
         text.push_str(". Everything was there already: nothing was submitted");
     } else if manifest.speed_up > 1.05 {

@@ -3,7 +3,7 @@
 use std::future::ready;
 
 use bytes::Bytes;
-use fresco_ledger::batch::{BatchCounts, BatchRow, BatchStatus};
+use fresco_ledger::batch::{BatchCounts, BatchRecord, BatchStatus};
 use fresco_ledger::traits::{Batches, Clock, Executions, Objects, Put};
 use fresco_pipeline::document::{MAX_WORKERS, prepare};
 use fresco_pipeline::error::Failure;
@@ -93,7 +93,7 @@ impl<P: Platform> Engine<P> {
         {
             return Err(StartError::OtherRequest);
         }
-        let row = BatchRow {
+        let row = BatchRecord {
             id: batch.clone(),
             name,
             status: BatchStatus::Planning,
@@ -107,7 +107,7 @@ impl<P: Platform> Engine<P> {
             counts: BatchCounts::default(),
             open: Default::default(),
             generation: 0,
-            due: Some(now + LOOK_EVERY),
+            next_check_at: Some(now + LOOK_EVERY),
             failure: None,
         };
         let existing = !self.platform.ledger().create_batch(&row).await.map_err(failure)?;

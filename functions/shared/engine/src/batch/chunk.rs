@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
 use fresco_ledger::batch::BatchCounts;
-use fresco_ledger::rows::{ChunkOf, Millis, RunRow, RunStatus, Source, StepRow, StepState};
+use fresco_ledger::records::{ChunkOf, Millis, ResultSource, RunRecord, RunStatus, StepRecord, StepState};
 use fresco_ledger::traits::{Batches, ChunkEnd, Clock, Objects};
 use fresco_pipeline::document::{Export, Prepared, prepare};
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -74,9 +74,9 @@ impl<P: Platform> Engine<P> {
         until: Instant,
     ) -> Result<Result<Plan, RowProblem>, Failure> {
         let mut given = given(request, row);
-        for mention in document.mentions(&given) {
-            if let Entry::Vacant(free) = given.media.entry(mention.text.clone()) {
-                free.insert(self.find_medium(&mention, request.beside.as_deref(), fetcher, until).await?);
+        for reference in document.media_references(&given) {
+            if let Entry::Vacant(free) = given.media.entry(reference.text.clone()) {
+                free.insert(self.find_medium(&reference, request.beside.as_deref(), fetcher, until).await?);
             }
         }
         let checked = document.check(&given);
@@ -91,7 +91,7 @@ impl<P: Platform> Engine<P> {
         plan: &Plan,
         created_at: Millis,
         wanted: Money,
-    ) -> Result<RunRow, Failure> {
+    ) -> Result<RunRecord, Failure> {
         let row = chunk_row(run, chunk, plan.name.clone(), created_at, plan.export.clone());
         let opened = self.platform.ledger().open_chunk(&chunk.batch, chunk.number, &row, wanted).await;
         opened
@@ -135,9 +135,9 @@ impl<P: Platform> Engine<P> {
     pub(crate) async fn end_chunk(
         &self,
         chunk: &ChunkOf,
-        record: &RunRow,
+        record: &RunRecord,
         (status, why): (RunStatus, Option<Failure>),
-        steps: &[StepRow],
+        steps: &[StepRecord],
     ) -> Result<(), Failure> {
         let file = self.chunk_file(&chunk.batch, chunk.number).await?;
         let mut results = results_of(&file.rows, steps, why.as_ref());
@@ -203,9 +203,9 @@ impl<P: Platform> Engine<P> {
 
 /// What the results that a row did not pay for cost when they were made, by the row's number. It counts once the row is done,
 /// so that driving it anew does not count it anew.
-fn saved_of(steps: &[StepRow]) -> BTreeMap<u64, Money> {
+fn saved_of(steps: &[StepRecord]) -> BTreeMap<u64, Money> {
     let mut saved = BTreeMap::new();
-    for step in steps.iter().filter(|step| matches!(step.source, Some(Source::Hit | Source::Joined))) {
+    for step in steps.iter().filter(|step| matches!(step.source, Some(ResultSource::Hit | ResultSource::Joined))) {
         if let (Some((row, _)), Some(ready)) = (row_and_name(&step.plan.name), &step.pinned) {
             *saved.entry(row).or_insert(Money::ZERO) += ready.cost;
         }
@@ -228,7 +228,7 @@ fn carry_over(
             *result = before;
             continue;
         }
-        if before.status == RowStatus::Done && result.source == Some(Source::Hit) {
+        if before.status == RowStatus::Done && result.source == Some(ResultSource::Hit) {
             result.source = before.source;
             result.took_ms = before.took_ms;
         }
@@ -242,8 +242,8 @@ fn carry_over(
 }
 
 /// The run of a chunk as it begins.
-fn chunk_row(run: &RunId, chunk: &ChunkOf, name: String, created_at: Millis, export: Option<Export>) -> RunRow {
-    RunRow {
+fn chunk_row(run: &RunId, chunk: &ChunkOf, name: String, created_at: Millis, export: Option<Export>) -> RunRecord {
+    RunRecord {
         id: run.clone(),
         name,
         status: RunStatus::Running,
@@ -269,7 +269,7 @@ pub(super) fn counts_of(results: &[RowResult]) -> BatchCounts {
     let count = |is: fn(&RowResult) -> bool| results.iter().filter(|result| is(result)).count() as u64;
     let done = count(|result| result.status == RowStatus::Done);
     let bad = count(|result| result.status == RowStatus::Bad);
-    let hits = count(|result| result.status == RowStatus::Done && result.source != Some(Source::Generated));
+    let hits = count(|result| result.status == RowStatus::Done && result.source != Some(ResultSource::Generated));
     BatchCounts { done, failed: results.len() as u64 - done - bad, bad, hits, ..BatchCounts::default() }
 }
 
@@ -304,8 +304,8 @@ fn label(row: &Row) -> String {
 }
 
 /// `why` is the reason of a chunk whose steps were not begun.
-fn results_of(rows: &[Row], steps: &[StepRow], why: Option<&Failure>) -> Vec<RowResult> {
-    let mut of_rows: BTreeMap<u64, Vec<(&str, &StepRow)>> = BTreeMap::new();
+fn results_of(rows: &[Row], steps: &[StepRecord], why: Option<&Failure>) -> Vec<RowResult> {
+    let mut of_rows: BTreeMap<u64, Vec<(&str, &StepRecord)>> = BTreeMap::new();
     for step in steps {
         if let Some((row, name)) = row_and_name(&step.plan.name) {
             of_rows.entry(row).or_default().push((name, step));
@@ -314,7 +314,7 @@ fn results_of(rows: &[Row], steps: &[StepRow], why: Option<&Failure>) -> Vec<Row
     rows.iter().map(|row| result_of(row, of_rows.get(&row.number).map_or(&[][..], Vec::as_slice), why)).collect()
 }
 
-fn result_of(row: &Row, steps: &[(&str, &StepRow)], why: Option<&Failure>) -> RowResult {
+fn result_of(row: &Row, steps: &[(&str, &StepRecord)], why: Option<&Failure>) -> RowResult {
     // A chunk that was never planned has no steps.
     if steps.is_empty() {
         let failure = why.map(|why| RowFailure { name: why.name.as_str().to_owned(), message: why.message.clone() });
@@ -325,12 +325,14 @@ fn result_of(row: &Row, steps: &[(&str, &StepRow)], why: Option<&Failure>) -> Ro
     let failed = steps.iter().filter_map(|(_, step)| step.failure.as_ref().filter(|_| step.state == StepState::Failed));
     let reason = failed.min_by_key(|failure| failure.name == ErrorName::StepSkipped);
     let reason = reason.map(|reason| why.filter(|_| reason.name == ErrorName::StepSkipped).unwrap_or(reason));
-    let source = |wanted: Source| steps.iter().any(|(_, step)| step.source == Some(wanted)).then_some(wanted);
-    let times = |time: fn(&StepRow) -> Option<i64>| steps.iter().filter_map(move |(_, step)| time(step));
+    let source = |wanted: ResultSource| steps.iter().any(|(_, step)| step.source == Some(wanted)).then_some(wanted);
+    let times = |time: fn(&StepRecord) -> Option<i64>| steps.iter().filter_map(move |(_, step)| time(step));
     let took = times(|step| step.started_at).min().zip(times(|step| step.ended_at).max());
-    let own = steps.iter().filter(|(_, step)| step.source == Some(Source::Generated));
+    let own = steps.iter().filter(|(_, step)| step.source == Some(ResultSource::Generated));
     RowResult {
-        source: source(Source::Generated).or_else(|| source(Source::Joined)).or_else(|| source(Source::Hit)),
+        source: source(ResultSource::Generated)
+            .or_else(|| source(ResultSource::Joined))
+            .or_else(|| source(ResultSource::Hit)),
         took_ms: took.map(|(from, to)| (to - from).max(0)),
         cost: own.filter_map(|(_, step)| step.pinned.as_ref()).map(|ready| ready.cost.as_micros()).sum(),
         outputs: steps.iter().flat_map(|(name, step)| outputs_of(name, step)).collect(),
@@ -341,7 +343,7 @@ fn result_of(row: &Row, steps: &[(&str, &StepRow)], why: Option<&Failure>) -> Ro
     }
 }
 
-fn outputs_of(name: &str, step: &StepRow) -> Vec<RowOutput> {
+fn outputs_of(name: &str, step: &StepRecord) -> Vec<RowOutput> {
     let outputs = step.pinned.iter().flat_map(|ready| &ready.outputs);
     let shown = outputs.map(|output| RowOutput {
         step: name.to_owned(),
@@ -362,23 +364,23 @@ mod tests {
         let row =
             |row, status, source, cost| RowResult { source, cost, took_ms: Some(cost), ..of_row(row, None, status) };
         let before = [
-            row(1, RowStatus::Done, Some(Source::Generated), 30),
-            row(2, RowStatus::Done, Some(Source::Hit), 0),
-            row(3, RowStatus::Failed, Some(Source::Generated), 30),
-            row(5, RowStatus::Done, Some(Source::Generated), 30),
+            row(1, RowStatus::Done, Some(ResultSource::Generated), 30),
+            row(2, RowStatus::Done, Some(ResultSource::Hit), 0),
+            row(3, RowStatus::Failed, Some(ResultSource::Generated), 30),
+            row(5, RowStatus::Done, Some(ResultSource::Generated), 30),
         ];
         let mut results = [
-            row(1, RowStatus::Done, Some(Source::Hit), 0),
-            row(2, RowStatus::Done, Some(Source::Hit), 0),
-            row(3, RowStatus::Done, Some(Source::Generated), 7),
-            row(4, RowStatus::Done, Some(Source::Hit), 0),
+            row(1, RowStatus::Done, Some(ResultSource::Hit), 0),
+            row(2, RowStatus::Done, Some(ResultSource::Hit), 0),
+            row(3, RowStatus::Done, Some(ResultSource::Generated), 7),
+            row(4, RowStatus::Done, Some(ResultSource::Hit), 0),
             row(5, RowStatus::NotRun, None, 0),
         ];
         let mut saved = [(1, 30), (2, 30), (3, 30), (4, 30)].map(|(row, cost)| (row, Money::micros(cost))).into();
         carry_over(before.into(), &mut results, &mut saved, |row| row != 5);
         assert_eq!(results[4].status, RowStatus::Done, "it was not tried");
         let costs = results.iter().map(|result| (result.source, result.cost)).collect::<Vec<_>>();
-        let (paid, hit) = (Some(Source::Generated), Some(Source::Hit));
+        let (paid, hit) = (Some(ResultSource::Generated), Some(ResultSource::Hit));
         assert_eq!(costs, [(paid, 30), (hit, 0), (paid, 37), (hit, 0), (paid, 30)]);
         assert_eq!(saved, [(3, Money::ZERO), (4, Money::micros(30))].into());
     }

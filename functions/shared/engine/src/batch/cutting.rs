@@ -2,7 +2,7 @@
 //! one plan. Nothing here asks for anything: what it is given is a row, and what it gives is a chunk that is full.
 
 use fresco_ledger::batch::BatchPlan;
-use fresco_pipeline::document::{Export, Given, Mention, Prepared, Problems};
+use fresco_pipeline::document::{Export, MediaReference, Prepared, Problems, RunInputs};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::media::InputMedia;
@@ -122,7 +122,7 @@ impl<'r> Cutting<'r> {
     pub(super) fn take(&mut self, row: Result<Row, RowProblem>) -> Result<Option<Chunk>, Failure> {
         self.plan.rows += 1;
         if let Ok(row) = &row {
-            self.look_at(row);
+            self.next_check_at(row);
         }
         match row.and_then(|row| self.planned(row)) {
             Ok(mut planned) => {
@@ -133,7 +133,8 @@ impl<'r> Cutting<'r> {
                 }
                 let hash = short(&serde_json::to_vec(&planned.plan.steps).map_err(internal)?);
                 // Steps that are generated however often they were are no duplicates of anything.
-                let shared = planned.plan.steps.iter().all(|step| step.cache == Default::default() && !step.fleeting);
+                let shared =
+                    planned.plan.steps.iter().all(|step| step.cache == Default::default() && !step.uncacheable);
                 planned.duplicate = shared && !self.seen.insert(hash);
                 self.plan.duplicates += u64::from(planned.duplicate);
                 self.held += size_of_row(&planned.row);
@@ -160,7 +161,7 @@ impl<'r> Cutting<'r> {
     }
 
     /// What of a row should be looked at, though it can be run.
-    fn look_at(&mut self, row: &Row) {
+    fn next_check_at(&mut self, row: &Row) {
         if let Some(id) = &row.id
             && !self.ids.insert(short(id.as_bytes()))
         {
@@ -218,9 +219,9 @@ impl<'r> Cutting<'r> {
         let mut given = given(self.request, &row);
         let mut checked = self.document.check(&given);
         if checked.as_ref().is_err_and(|problems| problems.0.iter().any(|problem| problem.code == "input_unread")) {
-            for mention in self.document.mentions(&given) {
-                if mention.text.contains("://") || self.request.beside.is_some() {
-                    given.media.entry(mention.text.clone()).or_insert_with(|| Ok(presumed(&mention)));
+            for reference in self.document.media_references(&given) {
+                if reference.text.contains("://") || self.request.beside.is_some() {
+                    given.media.entry(reference.text.clone()).or_insert_with(|| Ok(presumed(&reference)));
                 }
             }
             checked = self.document.check(&given);
@@ -308,13 +309,13 @@ fn short(content: &[u8]) -> u64 {
 }
 
 /// A medium that a row names is looked at when its chunk is planned, not before: it is taken for one that fits.
-fn presumed(mention: &Mention) -> InputMedia {
+fn presumed(reference: &MediaReference) -> InputMedia {
     InputMedia {
         key: String::new(),
-        kind: mention.kind,
+        kind: reference.kind,
         content_type: String::new(),
         bytes: 1,
-        sha256: ContentKey::digest(mention.text.as_bytes()).to_string(),
+        sha256: ContentKey::digest(reference.text.as_bytes()).to_string(),
         width: None,
         height: None,
     }
@@ -323,13 +324,13 @@ fn presumed(mention: &Mention) -> InputMedia {
 /// The first problem that the document has with a row's cells.
 pub(super) fn problem_of(row: &Row, problems: Problems) -> RowProblem {
     let first = problems.0.into_iter().next();
-    let (code, message, advice, lacks) = first.map_or_else(Default::default, |first| {
-        (first.code, format!("{}: {}", first.path, first.message), first.advice, first.lacks)
+    let (code, message, advice, missing_input) = first.map_or_else(Default::default, |first| {
+        (first.code, format!("{}: {}", first.path, first.message), first.advice, first.missing_input)
     });
     RowProblem {
         row: row.number,
         id: row.id.as_deref().map(Into::into),
-        column: lacks.map(String::from).unwrap_or_default(),
+        column: missing_input.map(String::from).unwrap_or_default(),
         code,
         message,
         advice,
@@ -352,7 +353,7 @@ fn size_of_row(row: &Row) -> usize {
 }
 
 /// What a row gives to the document, over what is given with the batch.
-pub(super) fn given(request: &BatchRequest, row: &Row) -> Given {
+pub(super) fn given(request: &BatchRequest, row: &Row) -> RunInputs {
     let mut given = request.run.given();
     given.input = row.input.clone().or(given.input);
     given.vars.extend(row.vars.clone());

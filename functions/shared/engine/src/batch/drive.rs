@@ -1,8 +1,8 @@
 //! Batches that go on and are to end, or have ended and are to go on: stopping, driving anew, and looking after those whose
 //! execution is gone.
 
-use fresco_ledger::batch::{BatchRow, BatchStatus};
-use fresco_ledger::traits::{Batches, Clock, Executions, HandOver, Runs};
+use fresco_ledger::batch::{BatchRecord, BatchStatus};
+use fresco_ledger::traits::{Batches, Clock, Executions, Invoker, Runs};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -39,10 +39,10 @@ impl<P: Platform> Engine<P> {
                     tracing::warn!(run.id = %run, error.name = %cause.name, error.message = cause.message, "not let go");
                 }
             }
-            match self.platform.executions().batch_goes_on(id, row.generation).await.map_err(failure)? {
+            match self.platform.executions().batch_is_running(id, row.generation).await.map_err(failure)? {
                 true => self.end_stopped(id).await?,
                 // Its results are put together, for which nobody here has the time.
-                false => self.platform.hand_over().finish_batch(id, row.generation).await.map_err(failure)?,
+                false => self.platform.invoker().finalize_batch(id, row.generation).await.map_err(failure)?,
             }
         }
         self.batch(id).await
@@ -56,9 +56,9 @@ impl<P: Platform> Engine<P> {
         if row.status.is_final() || !row.stop || !row.open.is_empty() {
             return Ok(());
         }
-        if !executions.end_batch(id, row.generation).await.map_err(failure)? {
+        if !executions.stop_batch_execution(id, row.generation).await.map_err(failure)? {
             // It ended without the batch.
-            self.platform.hand_over().finish_batch(id, row.generation).await.map_err(failure)?;
+            self.platform.invoker().finalize_batch(id, row.generation).await.map_err(failure)?;
         }
         Ok(())
     }
@@ -67,7 +67,7 @@ impl<P: Platform> Engine<P> {
     /// budgets have left goes back.
     pub(super) async fn close_open_chunks(
         &self,
-        row: &BatchRow,
+        row: &BatchRecord,
         generation: u32,
         cause: &Failure,
     ) -> Result<(), Failure> {
@@ -89,7 +89,7 @@ impl<P: Platform> Engine<P> {
     pub async fn redrive_batch(&self, id: &RunId) -> Result<BatchView, Failure> {
         let (record, now) = (self.batch_row(id).await?, self.platform.clock().now());
         if !record.status.is_final() {
-            if self.platform.executions().batch_goes_on(id, record.generation).await.map_err(failure)? {
+            if self.platform.executions().batch_is_running(id, record.generation).await.map_err(failure)? {
                 return Err(Failure::new(ErrorName::InputInvalid, "the batch goes on; stop it, or wait for its end"));
             }
             let cause = Failure::new(ErrorName::RunStopped, "the batch's execution ended without it");
@@ -107,13 +107,13 @@ impl<P: Platform> Engine<P> {
     /// closed. How many there were.
     pub(crate) async fn sweep_batches(&self) -> Result<usize, Failure> {
         let (ledger, now) = (self.platform.ledger(), self.platform.clock().now());
-        let due = ledger.due_batches(now, LOOKED_AT).await.map_err(failure)?;
+        let due = ledger.batches_to_check(now, LOOKED_AT).await.map_err(failure)?;
         for id in &due {
             // One that cannot be looked at must not keep the others waiting, nor stay at their head.
             if let Err(cause) = self.sweep_batch(id).await {
                 tracing::warn!(batch.id = %id, error.name = %cause.name, error.message = cause.message, "batch not swept");
             }
-            ledger.look_at_batch(id, now + LOOK_EVERY).await.map_err(failure)?;
+            ledger.schedule_batch_check(id, now + LOOK_EVERY).await.map_err(failure)?;
         }
         Ok(due.len())
     }
@@ -121,9 +121,9 @@ impl<P: Platform> Engine<P> {
     async fn sweep_batch(&self, id: &RunId) -> Result<(), Failure> {
         let row = self.batch_row(id).await?;
         if !row.status.is_final()
-            && !self.platform.executions().batch_goes_on(id, row.generation).await.map_err(failure)?
+            && !self.platform.executions().batch_is_running(id, row.generation).await.map_err(failure)?
         {
-            self.platform.hand_over().finish_batch(id, row.generation).await.map_err(failure)?;
+            self.platform.invoker().finalize_batch(id, row.generation).await.map_err(failure)?;
         }
         Ok(())
     }

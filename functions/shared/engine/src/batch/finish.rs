@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use fresco_ledger::batch::{BatchRow, BatchStatus};
-use fresco_ledger::rows::Source;
-use fresco_ledger::traits::{Announcements, Batches, Clock, Objects, Upload};
+use fresco_ledger::batch::{BatchRecord, BatchStatus};
+use fresco_ledger::records::ResultSource;
+use fresco_ledger::traits::{Batches, Clock, EventPublisher, Objects, Upload};
 use fresco_pipeline::document::Export;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
@@ -63,7 +63,7 @@ struct Totals {
 
 impl<P: Platform> Engine<P> {
     /// Closes a batch. `cause` is why its execution ended, where it did not end by itself. It may be called more than once.
-    pub async fn finish_batch(&self, batch: &RunId, cause: Option<Failure>) -> Result<BatchStatus, Failure> {
+    pub async fn finalize_batch(&self, batch: &RunId, cause: Option<Failure>) -> Result<BatchStatus, Failure> {
         self.finish(self.batch_row(batch).await?, cause).await
     }
 
@@ -82,7 +82,7 @@ impl<P: Platform> Engine<P> {
         self.finish(record, Some(cause)).await
     }
 
-    async fn finish(&self, record: BatchRow, cause: Option<Failure>) -> Result<BatchStatus, Failure> {
+    async fn finish(&self, record: BatchRecord, cause: Option<Failure>) -> Result<BatchStatus, Failure> {
         if record.status.is_final() {
             return Ok(record.status);
         }
@@ -131,14 +131,14 @@ impl<P: Platform> Engine<P> {
         };
         let detail = serde_json::to_string(&finished).map_err(super::internal)?;
         // Before it is closed, so that it is told at least once: where it cannot be told, all of this is tried again.
-        self.platform.announcements().announce(BATCH_FINISHED, &detail).await.map_err(failure)?;
+        self.platform.publisher().publish(BATCH_FINISHED, &detail).await.map_err(failure)?;
         let ledger = self.platform.ledger();
         ledger.close_batch(batch, record.generation, status, cause.as_ref(), now).await.map_err(failure)?;
         Ok(status)
     }
 
     /// Writes the results of every chunk one behind the other. `None`: the batch was driven anew meanwhile.
-    async fn put_together(&self, record: &BatchRow, chunks: u32) -> Result<Option<Totals>, Failure> {
+    async fn put_together(&self, record: &BatchRecord, chunks: u32) -> Result<Option<Totals>, Failure> {
         let (objects, batch) = (self.platform.objects(), &record.id);
         // Of an earlier generation, or of a call that did not come to the end: an upload replaces nothing.
         objects.remove(&[results_key(batch)]).await.map_err(failure)?;
@@ -187,7 +187,7 @@ impl<P: Platform> Engine<P> {
 }
 
 /// Why a batch was stopped, if it was.
-fn why_stopped(record: &BatchRow) -> Option<Failure> {
+fn why_stopped(record: &BatchRecord) -> Option<Failure> {
     let failed = record.counts.failed;
     let borne = record.plan.as_ref().and_then(|plan| plan.tolerated).filter(|borne| failed > *borne);
     let message = match borne {
@@ -213,8 +213,8 @@ impl Totals {
             *self.by_status.entry(word(result.status)).or_default() += 1;
             if result.status == RowStatus::Done {
                 self.done += 1;
-                *self.by_source.entry(word(result.source.unwrap_or(Source::Hit))).or_default() += 1;
-                self.took.extend(result.took_ms.filter(|_| result.source == Some(Source::Generated)));
+                *self.by_source.entry(word(result.source.unwrap_or(ResultSource::Hit))).or_default() += 1;
+                self.took.extend(result.took_ms.filter(|_| result.source == Some(ResultSource::Generated)));
             }
             if let Some(failure) = result.failure {
                 *self.by_failure.entry(failure.name).or_default() += 1;
@@ -236,7 +236,7 @@ impl Totals {
     }
 }
 
-fn status_of(record: &BatchRow, totals: &Totals) -> BatchStatus {
+fn status_of(record: &BatchRecord, totals: &Totals) -> BatchStatus {
     if totals.rows > 0 && totals.done == totals.rows {
         BatchStatus::Succeeded
     } else if record.stop {
@@ -249,7 +249,7 @@ fn status_of(record: &BatchRow, totals: &Totals) -> BatchStatus {
 }
 
 fn manifest_of(
-    record: &BatchRow,
+    record: &BatchRecord,
     status: BatchStatus,
     mut totals: Totals,
     failure: Option<Failure>,

@@ -9,8 +9,8 @@ mod finish;
 mod plan;
 pub(crate) mod wire;
 
-use fresco_ledger::batch::BatchRow;
-use fresco_ledger::rows::Millis;
+use fresco_ledger::batch::BatchRecord;
+use fresco_ledger::records::Millis;
 use fresco_ledger::traits::{Batches, Clock, ListPlace, Objects};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
@@ -188,7 +188,7 @@ impl<P: Platform> Engine<P> {
         })
     }
 
-    async fn batch_row(&self, id: &RunId) -> Result<BatchRow, Failure> {
+    async fn batch_row(&self, id: &RunId) -> Result<BatchRecord, Failure> {
         let row = self.platform.ledger().batch(id).await.map_err(failure)?;
         row.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "there is no record of this batch"))
     }
@@ -199,7 +199,7 @@ impl<P: Platform> Engine<P> {
         serde_json::from_slice(&bytes).map_err(internal)
     }
 
-    fn view_of(&self, row: BatchRow) -> BatchView {
+    fn view_of(&self, row: BatchRecord) -> BatchView {
         let until = row.ended_at.unwrap_or_else(|| self.platform.clock().now());
         let took = (until - row.began_at).max(1);
         let decided = row.counts.done + row.counts.failed + row.counts.bad;

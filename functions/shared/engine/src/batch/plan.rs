@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use fresco_ledger::batch::{BatchCounts, BatchPlan, BatchRow};
+use fresco_ledger::batch::{BatchCounts, BatchPlan, BatchRecord};
 use fresco_ledger::traits::{Batches, Clock, Entries, Objects};
 use fresco_pipeline::document::prepare;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -76,7 +76,7 @@ impl<P: Platform> Engine<P> {
     }
 
     /// Of a batch that is driven anew only the chunks with rows that may still come to something.
-    async fn replan(&self, record: &BatchRow, plan: BatchPlan) -> Result<BatchWork, Failure> {
+    async fn replan(&self, record: &BatchRecord, plan: BatchPlan) -> Result<BatchWork, Failure> {
         let (batch, generation) = (&record.id, record.generation);
         // Those that the execution before left behind.
         let cause = Failure::new(ErrorName::RunStopped, "the batch is driven anew");
@@ -210,7 +210,7 @@ impl<P: Platform> Engine<P> {
                     price = if *duplicate { price } else { price + step.price };
                     if step.reads().is_empty()
                         && step.cache == Default::default()
-                        && !step.fleeting
+                        && !step.uncacheable
                         && let Ok(Some(ready)) = step.resolve(&run, &BTreeMap::new())
                     {
                         firsts.insert(ready.key.clone(), ready.price);

@@ -148,7 +148,7 @@ pub struct RowResult {
     pub status: RowStatus,
     /// Where its results came from: `generated` if any was, else `joined`, else `hit`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<fresco_ledger::rows::Source>,
+    pub source: Option<fresco_ledger::records::ResultSource>,
     /// From its first step's beginning to its last one's end, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<i64>,

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use fresco_engine::{Cleaned, Closed, Received, Refused, Stopped, WorkList};
-use fresco_ledger::rows::{Asker, Millis};
+use fresco_ledger::records::{Millis, StepId};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
 
@@ -19,10 +19,10 @@ const REDELIVERIES: u32 = 10;
 /// How often the state machine calls plan again.
 const PLAN_RETRIES: u32 = 5;
 
-/// What a function is doing, and for whom.
+/// What a function is doing, and for recipients.
 pub(crate) enum What {
     Plan { execution: usize },
-    Generate { execution: usize, asker: Asker, token: String },
+    Generate { execution: usize, step_id: StepId, token: String },
     Collect { key: ContentKey, attempt: Attempt, tries: u32 },
     Webhook { job: usize, tries: u32 },
     Sweep,
@@ -35,7 +35,7 @@ impl std::fmt::Display for What {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             What::Plan { execution } => write!(f, "plan of run {execution}"),
-            What::Generate { asker, token, .. } => write!(f, "generate {} under {token}", short(asker)),
+            What::Generate { step_id, token, .. } => write!(f, "generate {} under {token}", short(step_id)),
             What::Collect { key, attempt, tries } => write!(f, "collect {} {attempt}, call {tries}", brief(key)),
             What::Webhook { job, tries } => write!(f, "webhook of job-{job}, delivery {tries}"),
             What::Sweep => write!(f, "sweep"),

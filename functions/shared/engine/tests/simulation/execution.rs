@@ -2,7 +2,7 @@
 //! does to them, and when the run is over. The numbers are those of `run.asl.json`.
 
 use fresco_engine::{Call, WorkList};
-use fresco_ledger::rows::{Asker, Millis};
+use fresco_ledger::records::{Millis, StepId};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{RunId, StepName};
 use fresco_pipeline::plan::{NUDGES, check_interval};
@@ -109,8 +109,8 @@ impl Execution {
         }
     }
 
-    pub(crate) fn asker(&self, task: usize) -> Asker {
-        Asker { run: self.run.clone(), step: self.tasks[task].step.clone() }
+    pub(crate) fn step_id(&self, task: usize) -> StepId {
+        StepId { run: self.run.clone(), step: self.tasks[task].step.clone() }
     }
 
     pub(crate) fn task_of(&self, token: &str) -> Option<usize> {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use fresco_engine::{Engine, Received, Route};
-use fresco_ledger::rows::AttemptState;
+use fresco_ledger::records::AttemptState;
 use fresco_ledger::traits::Entries;
 use fresco_pipeline::catalogue::ProviderName;
 use futures::FutureExt;

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use fresco_engine::Refused;
-use fresco_ledger::rows::{
-    Asker, AttemptRow, AttemptState, Entry, HoldState, Ready, Stage, StepRow, StepState, Waiter,
+use fresco_ledger::records::{
+    AttemptRecord, AttemptStage, AttemptState, CachedResult, Entry, HoldState, StepId, StepRecord, StepState, Waiter,
 };
 use fresco_ledger::traits::{BudgetChange, Change, Joining};
-use fresco_ledger::transition::{Message, whom};
+use fresco_ledger::transition::{Message, recipients};
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
@@ -23,11 +23,11 @@ pub(crate) fn describe(change: &Change) -> String {
     let pending = entry.pending.as_ref().map(|p| format!("{} {:?}", p.attempt, p.stage));
     let failure = entry.failure.as_ref().map(|f| format!("{} {} retryable {}", f.attempt, f.failure.name, f.retryable));
     format!(
-        "{} rev {} result {:?} pending {pending:?} failure {failure:?} untold {} attempt {:?} job {:?} budget {:?}",
+        "{} rev {} result {:?} pending {pending:?} failure {failure:?} notify_pending {} attempt {:?} job {:?} budget {:?}",
         brief(&entry.key),
         entry.rev,
         entry.result.as_ref().map(|ready| ready.attempt.0),
-        entry.untold,
+        entry.notify_pending,
         change.attempt.as_ref().map(|row| (row.attempt.0, row.state)),
         change.job.as_ref().map(|job| &job.request_id),
         change.budget,
@@ -38,7 +38,7 @@ pub(crate) fn describe(change: &Change) -> String {
 pub(crate) fn committed(
     world: &World,
     before: Option<&Entry>,
-    row: Option<&AttemptRow>,
+    row: Option<&AttemptRecord>,
     waiters: &[Waiter],
     change: &Change,
 ) {
@@ -56,7 +56,7 @@ pub(crate) fn committed(
         *world.state().expired.entry(key.clone()).or_default() += 1;
     }
     let stage = before.and_then(|entry| entry.pending.as_ref()).map(|pending| pending.stage);
-    if change.job.is_some() && stage == Some(Stage::Unknown) {
+    if change.job.is_some() && stage == Some(AttemptStage::Unknown) {
         world.count("adopted");
     }
     match (row.map(|row| row.state), change.attempt.as_ref().map(|row| row.state)) {
@@ -74,17 +74,17 @@ pub(crate) fn committed(
 /// (b) Nobody who shared an attempt's final failure submits for it again: under policy `fail` that is what keeps an attempt
 /// of unknown fate from being paid twice.
 fn claimed(world: &World, before: Option<&Entry>, waiters: &[Waiter], change: &Change) {
-    let Some(Joining { asker, to: attempt, .. }) = &change.joined else { return };
-    let waiter = waiters.iter().find(|waiter| waiter.asker == *asker);
+    let Some(Joining { step_id, to: attempt, .. }) = &change.joined else { return };
+    let waiter = waiters.iter().find(|waiter| waiter.step_id == *step_id);
     let joined = waiter.map(|waiter| Waiter { joined: *attempt, ..waiter.clone() });
-    let known = joined.and_then(|waiter| world.state().joined.insert(asker.clone(), waiter));
+    let known = joined.and_then(|waiter| world.state().joined.insert(step_id.clone(), waiter));
     if let Some(failed) = before.and_then(|entry| entry.failure.as_ref()).filter(|failed| !failed.retryable) {
         let wanted = |waiter: &Waiter| waiter.joined > Attempt::NONE && failed.attempt > waiter.base;
         // As its row says, and as it was whatever became of the row.
         let shared = waiter.is_some_and(|waiter| wanted(waiter) && waiter.joined <= failed.attempt);
         let forgotten = known.is_some_and(|waiter| wanted(&waiter) && waiter.joined == failed.attempt);
         world.require(!shared && !forgotten, || {
-            format!("(b) {} shared {} and submits again", short(asker), failed.failure)
+            format!("(b) {} shared {} and submits again", short(step_id), failed.failure)
         });
     }
     if before.is_some_and(|entry| entry.pending.is_some()) {
@@ -111,7 +111,7 @@ fn money(world: &World) {
 }
 
 /// (g) A result that is handed out is there, and will be while links to it live.
-pub(crate) fn pinned(world: &World, asker: &Asker, ready: &Ready, row: Option<&StepRow>) {
+pub(crate) fn pinned(world: &World, step_id: &StepId, ready: &CachedResult, row: Option<&StepRecord>) {
     let objects = world.memory.all_objects();
     for output in &ready.outputs {
         let object = objects.get(&output.key);
@@ -128,7 +128,7 @@ pub(crate) fn pinned(world: &World, asker: &Asker, ready: &Ready, row: Option<&S
         let claimed = |key: &ContentKey| world.state().claimed.get(&(key.clone(), ready.attempt)).copied();
         let made = row.key.as_ref().and_then(claimed);
         world.require(made >= row.started_at, || {
-            format!("(g) {} asked for a new result and got an old one", short(asker))
+            format!("(g) {} asked for a new result and got an old one", short(step_id))
         });
         world.count("refreshed");
     }
@@ -138,7 +138,7 @@ pub(crate) fn pinned(world: &World, asker: &Asker, ready: &Ready, row: Option<&S
 pub(crate) fn removed(world: &World, keys: &[String]) {
     let open: Vec<RunId> =
         world.memory.all_runs().into_iter().filter(|run| !run.status.is_final()).map(|run| run.id).collect();
-    let has = |ready: &Ready| ready.outputs.iter().any(|output| keys.contains(&output.key));
+    let has = |ready: &CachedResult| ready.outputs.iter().any(|output| keys.contains(&output.key));
     for step in world.memory.all_steps() {
         let taken = open.contains(&step.run) && step.pinned.as_ref().is_some_and(has);
         world.require(!taken, || format!("(g) what {}/{} has pinned is cleaned away", step.run, step.plan.name));
@@ -173,28 +173,29 @@ pub(crate) fn at_idle(world: &World, executions: &[Execution]) {
             if !task.returned || task.overlapped {
                 continue;
             }
-            let asker = execution.asker(n);
-            let Some(step) = steps.iter().find(|step| step.run == asker.run && step.plan.name == asker.step) else {
+            let step_id = execution.step_id(n);
+            let Some(step) = steps.iter().find(|step| step.run == step_id.run && step.plan.name == step_id.step) else {
                 continue;
             };
-            let waits = waiters
-                .iter()
-                .any(|(key, waiter)| Some(key) == step.key.as_ref() && waiter.asker == asker && waiter.token == *token);
-            world.require(waits, || format!("(d) {} waits and has no row", short(&asker)));
-            let Some(entry) = entries.iter().find(|entry| Some(&entry.key) == step.key.as_ref() && !entry.untold)
+            let waits = waiters.iter().any(|(key, waiter)| {
+                Some(key) == step.key.as_ref() && waiter.step_id == step_id && waiter.token == *token
+            });
+            world.require(waits, || format!("(d) {} waits and has no row", short(&step_id)));
+            let Some(entry) =
+                entries.iter().find(|entry| Some(&entry.key) == step.key.as_ref() && !entry.notify_pending)
             else {
                 continue;
             };
             let here: Vec<Waiter> =
                 waiters.iter().filter(|(key, _)| *key == entry.key).map(|(_, waiter)| waiter.clone()).collect();
-            let decided = whom(entry, &here).into_iter().any(|(waiter, message)| {
+            let decided = recipients(entry, &here).into_iter().any(|(waiter, message)| {
                 let last = match &message {
                     Message::Succeed(_) => true,
                     Message::Fail(cause) => !cause.name.is_retryable(),
                 };
-                waiter.asker == asker && last
+                waiter.step_id == step_id && last
             });
-            world.require(!decided, || format!("(d) {} was not told what is decided", short(&asker)));
+            world.require(!decided, || format!("(d) {} was not told what is decided", short(&step_id)));
         }
     }
 }
@@ -249,10 +250,10 @@ pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
     for (key, waiter) in world.memory.all_waiters() {
         world.count("row left behind");
         let open = world.memory.is_open(&waiter.token);
-        world.require(!open, || format!("(d) {} still waits for {}", short(&waiter.asker), brief(&key)));
+        world.require(!open, || format!("(d) {} still waits for {}", short(&waiter.step_id), brief(&key)));
     }
     for entry in world.memory.all_entries() {
-        world.require(entry.pending.is_none() && !entry.untold, || {
+        world.require(entry.pending.is_none() && !entry.notify_pending, || {
             format!("(d) {} is not decided or not told", brief(&entry.key))
         });
     }
@@ -262,7 +263,7 @@ pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
 }
 
 /// (b) Jobs that are paid, by key.
-fn paid_once(world: &World, jobs: &[Job], attempts: &[AttemptRow]) {
+fn paid_once(world: &World, jobs: &[Job], attempts: &[AttemptRecord]) {
     let mut paid: BTreeMap<_, usize> = BTreeMap::new();
     for job in jobs.iter().filter(|job| job.paid()) {
         *paid.entry(&job.key).or_default() += 1;
@@ -283,12 +284,12 @@ fn paid_once(world: &World, jobs: &[Job], attempts: &[AttemptRow]) {
     }
 }
 
-fn was_lost(world: &World, row: &AttemptRow) -> bool {
+fn was_lost(world: &World, row: &AttemptRecord) -> bool {
     world.state().lost.contains(&(row.key.clone(), row.attempt))
 }
 
 /// What an attempt has cost, by the provider's own book.
-fn spent(world: &World, row: &AttemptRow, jobs: &[Job]) -> Money {
+fn spent(world: &World, row: &AttemptRecord, jobs: &[Job]) -> Money {
     let of = |job: &&Job| match &row.request_id {
         Some(id) => job.id == *id,
         None => job.sync && (&job.key, job.attempt) == (&row.key, row.attempt),
@@ -320,7 +321,7 @@ fn spent(world: &World, row: &AttemptRow, jobs: &[Job]) -> Money {
 }
 
 /// (e) What is paid is kept: unless nobody ever told us of the job.
-fn kept(world: &World, job: &Job, attempts: &[AttemptRow]) {
+fn kept(world: &World, job: &Job, attempts: &[AttemptRecord]) {
     let by_id = attempts.iter().find(|row| row.request_id.as_ref() == Some(&job.id));
     let own = || attempts.iter().find(|row| (&row.key, row.attempt) == (&job.key, job.attempt));
     let Some(row) = by_id.or_else(own) else {

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fresco_engine::platform::{MediaStore, Place, Platform};
-use fresco_ledger::batch::{BatchCounts, BatchPlan, BatchRow, BatchStatus};
+use fresco_ledger::batch::{BatchCounts, BatchPlan, BatchRecord, BatchStatus};
 use fresco_ledger::memory::{ManualClock, MemoryUpload};
-use fresco_ledger::rows::{
-    Asker, AttemptRow, Entry, Millis, Output, Ready, RunRow, RunStatus, Source, StepRow, Waiter,
+use fresco_ledger::records::{
+    AttemptRecord, CachedResult, Entry, Millis, Output, ResultSource, RunRecord, RunStatus, StepId, StepRecord, Waiter,
 };
 use fresco_ledger::traits::{
-    Announcements, Batches, BudgetChange, Change, ChunkEnd, CommitError, Entries, Executions, Firing, Firings,
-    HandOver, ListPlace, ListedObject, Looked, Matching, ObjectHead, Objects, PutLink, Runs, Signing, Storage,
-    StoreError, Timer, Timers, Tokens, Told, Usage, Wait, Waiters,
+    Batches, BudgetChange, Change, ChunkEnd, CommitError, ConditionalGet, Delivery, Entries, EventPublisher,
+    Executions, Firing, Firings, FoundEntries, Invoker, ListPlace, ListedObject, ObjectHead, Objects, PutLink, Runs,
+    Scheduler, SigningKeys, StoreError, TaskCallbacks, Timer, Usage, UsageCounter, Wait, Waiters,
 };
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -32,11 +32,11 @@ pub(crate) struct Sim(pub(crate) Arc<World>);
 impl Platform for Sim {
     type Ledger = Sim;
     type Objects = Sim;
-    type Tokens = Sim;
+    type TaskCallbacks = Sim;
     type Executions = Sim;
-    type Announcements = Sim;
-    type Timers = Sim;
-    type HandOver = Sim;
+    type EventPublisher = Sim;
+    type Scheduler = Sim;
+    type Invoker = Sim;
     type Media = Sim;
     type Clock = ManualClock;
 
@@ -46,19 +46,19 @@ impl Platform for Sim {
     fn objects(&self) -> &Sim {
         self
     }
-    fn tokens(&self) -> &Sim {
+    fn callbacks(&self) -> &Sim {
         self
     }
     fn executions(&self) -> &Sim {
         self
     }
-    fn announcements(&self) -> &Sim {
+    fn publisher(&self) -> &Sim {
         self
     }
-    fn timers(&self) -> &Sim {
+    fn scheduler(&self) -> &Sim {
         self
     }
-    fn hand_over(&self) -> &Sim {
+    fn invoker(&self) -> &Sim {
         self
     }
     fn media(&self) -> &Sim {
@@ -131,13 +131,13 @@ impl Entries for Sim {
     async fn entry(&self, key: &ContentKey) -> Result<Option<Entry>, StoreError> {
         self.ledger("entry", || brief(key).to_owned(), self.0.memory.entry(key)).await
     }
-    async fn entries(&self, keys: &[ContentKey]) -> Result<Looked, StoreError> {
+    async fn entries(&self, keys: &[ContentKey]) -> Result<FoundEntries, StoreError> {
         self.ledger("entries", String::new, self.0.memory.entries(keys)).await
     }
-    async fn mend(&self, key: &ContentKey, now: Millis) -> Result<(), StoreError> {
-        self.ledger("mend", || brief(key).to_owned(), self.0.memory.mend(key, now)).await
+    async fn repair(&self, key: &ContentKey, now: Millis) -> Result<(), StoreError> {
+        self.ledger("repair", || brief(key).to_owned(), self.0.memory.repair(key, now)).await
     }
-    async fn attempt(&self, key: &ContentKey, attempt: Attempt) -> Result<Option<AttemptRow>, StoreError> {
+    async fn attempt(&self, key: &ContentKey, attempt: Attempt) -> Result<Option<AttemptRecord>, StoreError> {
         self.ledger("attempt", || format!("{} {attempt}", brief(key)), self.0.memory.attempt(key, attempt)).await
     }
     async fn commit(&self, change: &Change) -> Result<(), CommitError> {
@@ -156,9 +156,9 @@ impl Entries for Sim {
     async fn job(&self, provider: ProviderName, id: &str) -> Result<Option<(ContentKey, Attempt)>, StoreError> {
         self.ledger("job", || id.to_owned(), self.0.memory.job(provider, id)).await
     }
-    async fn due(&self, now: Millis, limit: u32) -> Result<Vec<ContentKey>, StoreError> {
+    async fn entries_to_check(&self, now: Millis, limit: u32) -> Result<Vec<ContentKey>, StoreError> {
         let effect = async {
-            let mut due = self.0.memory.due(now, limit).await?;
+            let mut due = self.0.memory.entries_to_check(now, limit).await?;
             // An index lags: what it does not show yet is due a minute later still.
             if !due.is_empty() && self.0.harm(20) {
                 due.pop();
@@ -173,60 +173,65 @@ impl Waiters for Sim {
     async fn wait(&self, key: &ContentKey, wait: &Wait) -> Result<Waiter, StoreError> {
         let effect = async {
             let waiter = self.0.memory.wait(key, wait).await;
-            self.0.written(&wait.asker);
+            self.0.written(&wait.step_id);
             waiter
         };
-        let about = || format!("{} {} base {} {}", brief(key), short(&wait.asker), wait.base, wait.token);
+        let about = || format!("{} {} base {} {}", brief(key), short(&wait.step_id), wait.base, wait.token);
         self.ledger("wait", about, effect).await
     }
-    async fn join(&self, key: &ContentKey, asker: &Asker, attempt: Attempt) -> Result<(), StoreError> {
+    async fn join(&self, key: &ContentKey, step_id: &StepId, attempt: Attempt) -> Result<(), StoreError> {
         let effect = async {
-            self.0.memory.join(key, asker, attempt).await?;
-            let row = self.0.memory.waiters(key).await?.into_iter().find(|waiter| waiter.asker == *asker);
-            self.0.state().joined.extend(row.map(|row| (asker.clone(), row)));
+            self.0.memory.join(key, step_id, attempt).await?;
+            let row = self.0.memory.waiters(key).await?.into_iter().find(|waiter| waiter.step_id == *step_id);
+            self.0.state().joined.extend(row.map(|row| (step_id.clone(), row)));
             Ok(())
         };
-        self.ledger("join", || format!("{} {} {attempt}", brief(key), short(asker)), effect).await
+        self.ledger("join", || format!("{} {} {attempt}", brief(key), short(step_id)), effect).await
     }
-    async fn seen_running(&self, key: &ContentKey, asker: &Asker, now: Millis) -> Result<(), StoreError> {
-        self.ledger("seen running", || short(asker), self.0.memory.seen_running(key, asker, now)).await
+    async fn record_running(&self, key: &ContentKey, step_id: &StepId, now: Millis) -> Result<(), StoreError> {
+        self.ledger("seen running", || short(step_id), self.0.memory.record_running(key, step_id, now)).await
     }
     async fn waiters(&self, key: &ContentKey) -> Result<Vec<Waiter>, StoreError> {
         let effect = async {
             let mut waiters = self.0.memory.waiters(key).await?;
             match self.0.mutant {
                 Some(Mutant::MissedWaiter) => drop(waiters.pop()),
-                Some(Mutant::LateWaiter) => waiters.retain(|waiter| self.0.seen_by_now(&waiter.asker)),
+                Some(Mutant::LateWaiter) => waiters.retain(|waiter| self.0.seen_by_now(&waiter.step_id)),
                 _ => {}
             }
             Ok(waiters)
         };
         self.ledger("waiters", || brief(key).to_owned(), effect).await
     }
-    async fn leave(&self, key: &ContentKey, asker: &Asker) -> Result<(), StoreError> {
-        self.ledger("leave", || short(asker), self.0.memory.leave(key, asker)).await
+    async fn leave(&self, key: &ContentKey, step_id: &StepId) -> Result<(), StoreError> {
+        self.ledger("leave", || short(step_id), self.0.memory.leave(key, step_id)).await
     }
-    async fn unwait(&self, key: &ContentKey, asker: &Asker, token: &str) -> Result<bool, StoreError> {
+    async fn unwait(&self, key: &ContentKey, step_id: &StepId, token: &str) -> Result<bool, StoreError> {
         self.ledger(
             "unwait",
-            || format!("{} {} {token}", brief(key), short(asker)),
-            self.0.memory.unwait(key, asker, token),
+            || format!("{} {} {token}", brief(key), short(step_id)),
+            self.0.memory.unwait(key, step_id, token),
         )
         .await
     }
 }
 
 impl Runs for Sim {
-    async fn create_run(&self, run: &RunRow) -> Result<bool, StoreError> {
+    async fn create_run(&self, run: &RunRecord) -> Result<bool, StoreError> {
         self.ledger("create run", || run.id.to_string(), self.0.memory.create_run(run)).await
     }
-    async fn run(&self, id: &RunId) -> Result<Option<RunRow>, StoreError> {
+    async fn run(&self, id: &RunId) -> Result<Option<RunRecord>, StoreError> {
         self.ledger("run", String::new, self.0.memory.run(id)).await
     }
-    async fn list_runs(&self, limit: u32, behind: Option<&ListPlace>, now: Millis) -> Result<Vec<RunRow>, StoreError> {
+    async fn list_runs(
+        &self,
+        limit: u32,
+        behind: Option<&ListPlace>,
+        now: Millis,
+    ) -> Result<Vec<RunRecord>, StoreError> {
         self.ledger("list runs", String::new, self.0.memory.list_runs(limit, behind, now)).await
     }
-    async fn open_runs(&self, now: Millis) -> Result<Vec<RunRow>, StoreError> {
+    async fn open_runs(&self, now: Millis) -> Result<Vec<RunRecord>, StoreError> {
         self.ledger("open runs", String::new, self.0.memory.open_runs(now)).await
     }
     async fn last_planned(&self, pipeline: &str) -> Result<Option<RunId>, StoreError> {
@@ -236,43 +241,47 @@ impl Runs for Sim {
         &self,
         id: &RunId,
         pipeline: &str,
-        steps: &[StepRow],
+        steps: &[StepRecord],
         bound_at: Millis,
     ) -> Result<(), StoreError> {
         self.ledger("plan run", || id.to_string(), self.0.memory.plan_run(id, pipeline, steps, bound_at)).await
     }
-    async fn step(&self, asker: &Asker) -> Result<Option<StepRow>, StoreError> {
-        self.ledger("step", || short(asker), self.0.memory.step(asker)).await
+    async fn step(&self, step_id: &StepId) -> Result<Option<StepRecord>, StoreError> {
+        self.ledger("step", || short(step_id), self.0.memory.step(step_id)).await
     }
-    async fn steps(&self, run: &RunId) -> Result<Vec<StepRow>, StoreError> {
+    async fn steps(&self, run: &RunId) -> Result<Vec<StepRecord>, StoreError> {
         self.ledger("steps", String::new, self.0.memory.steps(run)).await
     }
-    async fn begin_step(&self, asker: &Asker, now: Millis) -> Result<Option<StepRow>, StoreError> {
-        self.ledger("begin step", || short(asker), self.0.memory.begin_step(asker, now)).await
+    async fn start_step(&self, step_id: &StepId, now: Millis) -> Result<Option<StepRecord>, StoreError> {
+        self.ledger("begin step", || short(step_id), self.0.memory.start_step(step_id, now)).await
     }
-    async fn note_key(&self, asker: &Asker, key: &ContentKey) -> Result<(), StoreError> {
-        self.ledger("note key", || short(asker), self.0.memory.note_key(asker, key)).await
+    async fn record_key(&self, step_id: &StepId, key: &ContentKey) -> Result<(), StoreError> {
+        self.ledger("note key", || short(step_id), self.0.memory.record_key(step_id, key)).await
     }
-    async fn note_source(&self, asker: &Asker, source: Source) -> Result<(), StoreError> {
-        self.ledger("note source", || format!("{} {source:?}", short(asker)), self.0.memory.note_source(asker, source))
-            .await
+    async fn record_source(&self, step_id: &StepId, source: ResultSource) -> Result<(), StoreError> {
+        self.ledger(
+            "note source",
+            || format!("{} {source:?}", short(step_id)),
+            self.0.memory.record_source(step_id, source),
+        )
+        .await
     }
     async fn pin(
         &self,
-        asker: &Asker,
-        ready: &Ready,
-        source: Source,
+        step_id: &StepId,
+        ready: &CachedResult,
+        source: ResultSource,
         now: Millis,
-    ) -> Result<Option<StepRow>, StoreError> {
+    ) -> Result<Option<StepRecord>, StoreError> {
         let effect = async {
-            let row = self.0.memory.pin(asker, ready, source, now).await?;
-            invariants::pinned(&self.0, asker, ready, row.as_ref());
+            let row = self.0.memory.pin(step_id, ready, source, now).await?;
+            invariants::pinned(&self.0, step_id, ready, row.as_ref());
             Ok(row)
         };
-        self.ledger("pin", || format!("{} {}", short(asker), ready.attempt), effect).await
+        self.ledger("pin", || format!("{} {}", short(step_id), ready.attempt), effect).await
     }
-    async fn fail_step(&self, asker: &Asker, cause: &Failure, now: Millis) -> Result<(), StoreError> {
-        self.ledger("fail step", || format!("{} {cause}", short(asker)), self.0.memory.fail_step(asker, cause, now))
+    async fn fail_step(&self, step_id: &StepId, cause: &Failure, now: Millis) -> Result<(), StoreError> {
+        self.ledger("fail step", || format!("{} {cause}", short(step_id)), self.0.memory.fail_step(step_id, cause, now))
             .await
     }
     async fn stop_run(&self, id: &RunId) -> Result<bool, StoreError> {
@@ -299,7 +308,7 @@ impl Objects for Sim {
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         self.storage("get", key, self.0.memory.get(key)).await
     }
-    async fn get_matching(&self, key: &str, tag: &str) -> Result<Matching, StoreError> {
+    async fn get_matching(&self, key: &str, tag: &str) -> Result<ConditionalGet, StoreError> {
         self.storage("get matching", key, self.0.memory.get_matching(key, tag)).await
     }
     async fn scan(&self, key: &str, sink: &mut (dyn FnMut(&[u8]) + Send)) -> Result<Option<String>, StoreError> {
@@ -358,7 +367,7 @@ impl Objects for Sim {
     }
 }
 
-impl Storage for Sim {
+impl UsageCounter for Sim {
     async fn usage(&self) -> Result<Usage, StoreError> {
         self.ledger("usage", String::new, self.0.memory.usage()).await
     }
@@ -377,15 +386,15 @@ impl Executions for Sim {
     async fn start_batch(&self, batch: &RunId, generation: u32) -> Result<(), StoreError> {
         self.ledger("start batch", || batch.to_string(), self.0.memory.start_batch(batch, generation)).await
     }
-    async fn batch_goes_on(&self, batch: &RunId, generation: u32) -> Result<bool, StoreError> {
-        self.ledger("batch goes on", || batch.to_string(), self.0.memory.batch_goes_on(batch, generation)).await
+    async fn batch_is_running(&self, batch: &RunId, generation: u32) -> Result<bool, StoreError> {
+        self.ledger("batch goes on", || batch.to_string(), self.0.memory.batch_is_running(batch, generation)).await
     }
-    async fn end_batch(&self, batch: &RunId, generation: u32) -> Result<bool, StoreError> {
-        self.ledger("end batch", || batch.to_string(), self.0.memory.end_batch(batch, generation)).await
+    async fn stop_batch_execution(&self, batch: &RunId, generation: u32) -> Result<bool, StoreError> {
+        self.ledger("end batch", || batch.to_string(), self.0.memory.stop_batch_execution(batch, generation)).await
     }
 }
 
-impl Timers for Sim {
+impl Scheduler for Sim {
     async fn set(&self, timer: &Timer) -> Result<(), StoreError> {
         self.ledger("set timer", || timer.name.clone(), self.0.memory.set(timer)).await
     }
@@ -398,16 +407,16 @@ impl Firings for Sim {
     async fn last_firing(&self, schedule: &str) -> Result<Option<Firing>, StoreError> {
         self.ledger("last firing", || schedule.to_owned(), self.0.memory.last_firing(schedule)).await
     }
-    async fn note_firing(&self, schedule: &str, firing: &Firing) -> Result<bool, StoreError> {
-        self.ledger("note firing", || schedule.to_owned(), self.0.memory.note_firing(schedule, firing)).await
+    async fn record_firing(&self, schedule: &str, firing: &Firing) -> Result<bool, StoreError> {
+        self.ledger("note firing", || schedule.to_owned(), self.0.memory.record_firing(schedule, firing)).await
     }
 }
 
 impl Batches for Sim {
-    async fn create_batch(&self, batch: &BatchRow) -> Result<bool, StoreError> {
+    async fn create_batch(&self, batch: &BatchRecord) -> Result<bool, StoreError> {
         self.ledger("create batch", || batch.id.to_string(), self.0.memory.create_batch(batch)).await
     }
-    async fn batch(&self, id: &RunId) -> Result<Option<BatchRow>, StoreError> {
+    async fn batch(&self, id: &RunId) -> Result<Option<BatchRecord>, StoreError> {
         self.ledger("batch", || id.to_string(), self.0.memory.batch(id)).await
     }
     async fn list_batches(
@@ -415,35 +424,35 @@ impl Batches for Sim {
         limit: u32,
         behind: Option<&ListPlace>,
         now: Millis,
-    ) -> Result<Vec<BatchRow>, StoreError> {
+    ) -> Result<Vec<BatchRecord>, StoreError> {
         self.ledger("list batches", String::new, self.0.memory.list_batches(limit, behind, now)).await
     }
     async fn plan_batch(&self, id: &RunId, plan: &BatchPlan) -> Result<bool, StoreError> {
         self.ledger("plan batch", || id.to_string(), self.0.memory.plan_batch(id, plan)).await
     }
-    async fn stop_batch(&self, id: &RunId) -> Result<Option<BatchRow>, StoreError> {
+    async fn stop_batch(&self, id: &RunId) -> Result<Option<BatchRecord>, StoreError> {
         self.ledger("stop batch", || id.to_string(), self.0.memory.stop_batch(id)).await
     }
     async fn open_chunk(
         &self,
         batch: &RunId,
         chunk: u32,
-        run: &RunRow,
+        run: &RunRecord,
         wanted: Money,
-    ) -> Result<Option<RunRow>, StoreError> {
+    ) -> Result<Option<RunRecord>, StoreError> {
         self.ledger("open chunk", || run.id.to_string(), self.0.memory.open_chunk(batch, chunk, run, wanted)).await
     }
     async fn close_chunk(&self, end: &ChunkEnd, now: Millis) -> Result<bool, StoreError> {
         self.ledger("close chunk", || end.run.to_string(), self.0.memory.close_chunk(end, now)).await
     }
-    async fn reopen_batch(&self, id: &RunId, now: Millis, due: Millis) -> Result<Option<BatchRow>, StoreError> {
+    async fn reopen_batch(&self, id: &RunId, now: Millis, due: Millis) -> Result<Option<BatchRecord>, StoreError> {
         self.ledger("reopen batch", || id.to_string(), self.0.memory.reopen_batch(id, now, due)).await
     }
-    async fn due_batches(&self, now: Millis, limit: u32) -> Result<Vec<RunId>, StoreError> {
-        self.ledger("due batches", String::new, self.0.memory.due_batches(now, limit)).await
+    async fn batches_to_check(&self, now: Millis, limit: u32) -> Result<Vec<RunId>, StoreError> {
+        self.ledger("due batches", String::new, self.0.memory.batches_to_check(now, limit)).await
     }
-    async fn look_at_batch(&self, id: &RunId, due: Millis) -> Result<bool, StoreError> {
-        self.ledger("look at batch", || id.to_string(), self.0.memory.look_at_batch(id, due)).await
+    async fn schedule_batch_check(&self, id: &RunId, due: Millis) -> Result<bool, StoreError> {
+        self.ledger("look at batch", || id.to_string(), self.0.memory.schedule_batch_check(id, due)).await
     }
     async fn recount_batch(&self, id: &RunId, counts: &BatchCounts) -> Result<bool, StoreError> {
         self.ledger("recount batch", || id.to_string(), self.0.memory.recount_batch(id, counts)).await
@@ -461,33 +470,33 @@ impl Batches for Sim {
     }
 }
 
-impl Announcements for Sim {
-    async fn announce(&self, kind: &str, detail: &str) -> Result<(), StoreError> {
-        self.ledger("announce", || kind.to_owned(), self.0.memory.announce(kind, detail)).await
+impl EventPublisher for Sim {
+    async fn publish(&self, kind: &str, detail: &str) -> Result<(), StoreError> {
+        self.ledger("announce", || kind.to_owned(), self.0.memory.publish(kind, detail)).await
     }
 }
 
-impl Signing for Sim {
+impl SigningKeys for Sim {
     async fn signing_key(&self, fresh: &str) -> Result<String, StoreError> {
         self.ledger("signing key", String::new, self.0.memory.signing_key(fresh)).await
     }
 }
 
-impl Tokens for Sim {
-    async fn succeed(&self, token: &str, output: &str) -> Result<Told, StoreError> {
+impl TaskCallbacks for Sim {
+    async fn succeed(&self, token: &str, output: &str) -> Result<Delivery, StoreError> {
         let effect = async {
             let told = self.0.memory.succeed(token, output).await?;
-            if told == Told::Heard {
+            if told == Delivery::Delivered {
                 self.0.state().answers.push((token.to_owned(), Ok(())));
             }
             Ok(told)
         };
         self.ledger("answer", || token.to_owned(), effect).await
     }
-    async fn fail(&self, token: &str, cause: &Failure) -> Result<Told, StoreError> {
+    async fn fail(&self, token: &str, cause: &Failure) -> Result<Delivery, StoreError> {
         let effect = async {
             let told = self.0.memory.fail(token, cause).await?;
-            if told == Told::Heard {
+            if told == Delivery::Delivered {
                 self.0.state().answers.push((token.to_owned(), Err(cause.clone())));
             }
             Ok(told)
@@ -496,12 +505,12 @@ impl Tokens for Sim {
     }
 }
 
-impl HandOver for Sim {
+impl Invoker for Sim {
     async fn collect(&self, key: &ContentKey, attempt: Attempt) -> Result<(), StoreError> {
         self.ledger("hand over", || format!("{} {attempt}", brief(key)), self.0.memory.collect(key, attempt)).await
     }
-    async fn finish_batch(&self, batch: &RunId, generation: u32) -> Result<(), StoreError> {
-        self.ledger("hand over", || batch.to_string(), self.0.memory.finish_batch(batch, generation)).await
+    async fn finalize_batch(&self, batch: &RunId, generation: u32) -> Result<(), StoreError> {
+        self.ledger("hand over", || batch.to_string(), self.0.memory.finalize_batch(batch, generation)).await
     }
 }
 

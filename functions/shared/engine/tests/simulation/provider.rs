@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fresco_ledger::rows::Millis;
+use fresco_ledger::records::Millis;
 use fresco_pipeline::catalogue::{ProviderName, StepType, find};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
@@ -23,7 +23,7 @@ use crate::world::{Pause, World, brief};
 #[derive(Debug, Clone)]
 pub(crate) struct Job {
     pub(crate) id: String,
-    /// For whom it was submitted.
+    /// For recipients it was submitted.
     pub(crate) key: ContentKey,
     pub(crate) attempt: Attempt,
     pub(crate) endpoint: String,
@@ -97,7 +97,7 @@ impl Job {
 
     /// The body of its webhook: the result, or only that there is one.
     pub(crate) fn webhook_body(&self, unread: bool) -> Bytes {
-        let report = if unread { JobReport::Unread } else { self.report() };
+        let report = if unread { JobReport::NotIncluded } else { self.report() };
         Bytes::from(serde_json::to_vec(&(&self.id, report)).expect("serialises"))
     }
 }

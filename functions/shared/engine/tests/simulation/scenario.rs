@@ -2,7 +2,7 @@
 
 use fresco_engine::RunRequest;
 use fresco_engine::settings::Settings;
-use fresco_ledger::rows::Millis;
+use fresco_ledger::records::Millis;
 use fresco_ledger::transition::UnknownPolicy;
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use fresco_engine::{Engine, StartError, Which};
-use fresco_ledger::rows::Millis;
+use fresco_ledger::records::Millis;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 
@@ -139,7 +139,7 @@ impl Scheduler {
         self.hooked = self.world.state().jobs.len();
         self.timers.extend(hooks.into_iter().map(|(job, at)| (at, Timer::Deliver { job, tries: 0 })));
         if !self.timers.iter().any(|(_, timer)| matches!(timer, Timer::Sweep))
-            && let Some(due) = self.world.memory.all_entries().iter().filter_map(|entry| entry.due).min()
+            && let Some(due) = self.world.memory.all_entries().iter().filter_map(|entry| entry.next_check_at).min()
         {
             // A sweep that would find nothing is left out.
             self.timers.push((due.max(self.swept_at + 60_000), Timer::Sweep));
@@ -348,14 +348,13 @@ impl Scheduler {
         for step in steps {
             match step {
                 Step::Begin { task, call, timeout } => {
-                    let asker = self.executions[execution].asker(task);
-                    let same =
-                        |actor: &Actor| matches!(&actor.what, What::Generate { asker: other, .. } if *other == asker);
+                    let step_id = self.executions[execution].step_id(task);
+                    let same = |actor: &Actor| matches!(&actor.what, What::Generate { step_id: other, .. } if *other == step_id);
                     let overlapped = self.actors.iter().any(same);
                     self.executions[execution].tasks[task].overlapped = overlapped;
                     self.world.memory.open_token(&call.token);
                     self.at(timeout, Timer::Nudge { execution, token: call.token.clone() });
-                    let what = What::Generate { execution, asker, token: call.token.clone() };
+                    let what = What::Generate { execution, step_id, token: call.token.clone() };
                     let engine = self.engine.clone();
                     self.spawn(what, async move { End::Worked(engine.generate(&call).await) });
                 }

@@ -10,7 +10,7 @@ use crate::provider::Job;
 use crate::rng::Rng;
 use crate::scenario::Knobs;
 use fresco_ledger::memory::{ManualClock, Memory};
-use fresco_ledger::rows::{Asker, Millis, Waiter};
+use fresco_ledger::records::{Millis, StepId, Waiter};
 use fresco_ledger::traits::Clock;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
@@ -72,12 +72,12 @@ pub(crate) struct State {
     /// Results that were removed, since they were too old, were cleaned or could not be read any more, by key.
     pub(crate) expired: BTreeMap<ContentKey, usize>,
     /// The row of a step as it was when it joined or claimed last, whatever became of the row.
-    pub(crate) joined: BTreeMap<Asker, Waiter>,
+    pub(crate) joined: BTreeMap<StepId, Waiter>,
     /// Attempts that were once declared lost.
     pub(crate) lost: BTreeSet<(ContentKey, Attempt)>,
     /// Calls so far, and at which of them a step's row was first written.
     pub(crate) calls: u64,
-    pub(crate) written: BTreeMap<Asker, u64>,
+    pub(crate) written: BTreeMap<StepId, u64>,
     pub(crate) tokens: Vec<String>,
     pub(crate) counts: BTreeMap<&'static str, u64>,
     /// The first broken guarantee.
@@ -141,16 +141,16 @@ impl World {
     }
 
     /// A step's row was written.
-    pub(crate) fn written(&self, asker: &Asker) {
+    pub(crate) fn written(&self, step_id: &StepId) {
         let mut state = self.state();
         let calls = state.calls;
-        state.written.entry(asker.clone()).or_insert(calls);
+        state.written.entry(step_id.clone()).or_insert(calls);
     }
 
     /// [`Mutant::LateWaiter`]: whether a step's row was written long enough ago.
-    pub(crate) fn seen_by_now(&self, asker: &Asker) -> bool {
+    pub(crate) fn seen_by_now(&self, step_id: &StepId) -> bool {
         let state = self.state();
-        state.written.get(asker).is_some_and(|written| state.calls > written + LATE)
+        state.written.get(step_id).is_some_and(|written| state.calls > written + LATE)
     }
 
     /// A guarantee is broken. The first one counts: what follows from it says nothing more.
@@ -234,8 +234,8 @@ impl Future for Pause {
 }
 
 /// `run/step`, short enough for a trace.
-pub(crate) fn short(asker: &Asker) -> String {
-    format!("{}/{}", &asker.run.as_str()[asker.run.as_str().len() - 4..], asker.step)
+pub(crate) fn short(step_id: &StepId) -> String {
+    format!("{}/{}", &step_id.run.as_str()[step_id.run.as_str().len() - 4..], step_id.step)
 }
 
 /// The first digits of a key.

@@ -4,7 +4,7 @@ use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 
 use super::describe;
-use crate::traits::{Announcements, StoreError};
+use crate::traits::{EventPublisher, StoreError};
 
 /// What the stack's events name as their source.
 const SOURCE: &str = "fresco";
@@ -22,8 +22,8 @@ impl EventBus {
     }
 }
 
-impl Announcements for EventBus {
-    async fn announce(&self, kind: &str, detail: &str) -> Result<(), StoreError> {
+impl EventPublisher for EventBus {
+    async fn publish(&self, kind: &str, detail: &str) -> Result<(), StoreError> {
         let event = PutEventsRequestEntry::builder().source(SOURCE).detail_type(kind).detail(detail).build();
         match self.client.put_events().entries(event).send().await {
             Ok(answer) if answer.failed_entry_count() == 0 => Ok(()),

@@ -9,20 +9,20 @@ use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 use serde_json::Value;
 
 use super::describe;
-use crate::traits::{HandOver, StoreError};
+use crate::traits::{Invoker, StoreError};
 
 /// The functions that work is handed over to.
 #[derive(Debug, Clone)]
-pub struct LambdaHandOver {
+pub struct LambdaInvoker {
     client: Client,
     collect: String,
     batch: String,
 }
 
-impl LambdaHandOver {
+impl LambdaInvoker {
     /// The functions by their names or ARNs; empty where nothing is handed over to them.
     pub fn new(client: Client, collect: impl Into<String>, batch: impl Into<String>) -> Self {
-        LambdaHandOver { client, collect: collect.into(), batch: batch.into() }
+        LambdaInvoker { client, collect: collect.into(), batch: batch.into() }
     }
 
     async fn start(&self, function: &str, input: &Value) -> Result<(), StoreError> {
@@ -34,12 +34,12 @@ impl LambdaHandOver {
     }
 }
 
-impl HandOver for LambdaHandOver {
+impl Invoker for LambdaInvoker {
     async fn collect(&self, key: &ContentKey, attempt: Attempt) -> Result<(), StoreError> {
         self.start(&self.collect, &serde_json::json!({ "key": key, "attempt": attempt })).await
     }
 
-    async fn finish_batch(&self, batch: &RunId, generation: u32) -> Result<(), StoreError> {
+    async fn finalize_batch(&self, batch: &RunId, generation: u32) -> Result<(), StoreError> {
         self.start(&self.batch, &serde_json::json!({ "batch_id": batch, "left_in": generation })).await
     }
 }

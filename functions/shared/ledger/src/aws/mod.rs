@@ -25,13 +25,13 @@ use aws_smithy_types::timeout::TimeoutConfig;
 
 pub use bus::EventBus;
 pub(crate) use errors::{SdkError, code, describe, status};
-pub use hand_over::{LambdaCall, LambdaHandOver};
+pub use hand_over::{LambdaCall, LambdaInvoker};
 pub use objects::S3Objects;
 pub(crate) use request_token::request_token;
 pub use runs::SfnRuns;
 pub use secrets::SsmSecrets;
-pub use timers::{EventTimers, TimerTarget};
-pub use tokens::SfnTokens;
+pub use timers::{EventBridgeScheduler, TimerTarget};
+pub use tokens::SfnCallbacks;
 pub use upload::S3Upload;
 
 use crate::dynamo::Dynamo;
@@ -117,8 +117,8 @@ impl Aws {
     }
 
     /// Task tokens.
-    pub fn tokens(&self) -> SfnTokens {
-        SfnTokens::new(aws_sdk_sfn::Client::new(&self.config))
+    pub fn callbacks(&self) -> SfnCallbacks {
+        SfnCallbacks::new(aws_sdk_sfn::Client::new(&self.config))
     }
 
     /// Executions of the state machines of runs and of batches.
@@ -132,13 +132,13 @@ impl Aws {
     }
 
     /// The timers of a stack.
-    pub fn timers(&self, target: TimerTarget) -> EventTimers {
-        EventTimers::new(aws_sdk_scheduler::Client::new(&self.config), target)
+    pub fn scheduler(&self, target: TimerTarget) -> EventBridgeScheduler {
+        EventBridgeScheduler::new(aws_sdk_scheduler::Client::new(&self.config), target)
     }
 
     /// Collect, by its name or ARN.
-    pub fn hand_over(&self, collect: impl Into<String>, batch: impl Into<String>) -> LambdaHandOver {
-        LambdaHandOver::new(aws_sdk_lambda::Client::new(&self.config), collect, batch)
+    pub fn invoker(&self, collect: impl Into<String>, batch: impl Into<String>) -> LambdaInvoker {
+        LambdaInvoker::new(aws_sdk_lambda::Client::new(&self.config), collect, batch)
     }
 
     /// A function to ask, by its name or ARN.

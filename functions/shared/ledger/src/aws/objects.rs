@@ -14,7 +14,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{S3Upload, SdkError, code, describe, status};
-use crate::traits::{ListedObject, Matching, ObjectHead, Objects, PutLink, StoreError};
+use crate::traits::{ConditionalGet, ListedObject, ObjectHead, Objects, PutLink, StoreError};
 
 /// What one DeleteObjects takes.
 const REMOVED_AT_ONCE: usize = 1_000;
@@ -105,18 +105,20 @@ impl Objects for S3Objects {
         }
     }
 
-    async fn get_matching(&self, key: &str, tag: &str) -> Result<Matching, StoreError> {
+    async fn get_matching(&self, key: &str, tag: &str) -> Result<ConditionalGet, StoreError> {
         let get = self.client.get_object().bucket(&self.bucket).key(key).if_match(format!("\"{tag}\""));
         match get.send().await {
             Ok(object) => {
                 let metadata = object.metadata.unwrap_or_default().into_iter().collect();
                 match object.body.collect().await {
-                    Ok(body) => Ok(Matching::There { bytes: body.into_bytes(), metadata }),
+                    Ok(body) => Ok(ConditionalGet::Found { bytes: body.into_bytes(), metadata }),
                     Err(_) => Err(StoreError::storage("S3 GetObject: the object broke off")),
                 }
             }
-            Err(error) if error.as_service_error().is_some_and(|reason| reason.is_no_such_key()) => Ok(Matching::Gone),
-            Err(error) if status(&error) == Some(412) => Ok(Matching::Another),
+            Err(error) if error.as_service_error().is_some_and(|reason| reason.is_no_such_key()) => {
+                Ok(ConditionalGet::Missing)
+            }
+            Err(error) if status(&error) == Some(412) => Ok(ConditionalGet::Changed),
             Err(error) => Err(failed("GetObject", &error)),
         }
     }

@@ -54,7 +54,7 @@ impl Executions for SfnRuns {
         self.begin(&self.batch_machine_arn, &batch_execution(batch, generation), input).await
     }
 
-    async fn batch_goes_on(&self, batch: &RunId, generation: u32) -> Result<bool, StoreError> {
+    async fn batch_is_running(&self, batch: &RunId, generation: u32) -> Result<bool, StoreError> {
         let arn = self.batch_execution_arn(batch, generation);
         match self.client.describe_execution().execution_arn(arn).send().await {
             Ok(execution) => Ok(execution.status() == &aws_sdk_sfn::types::ExecutionStatus::Running),
@@ -63,9 +63,9 @@ impl Executions for SfnRuns {
         }
     }
 
-    async fn end_batch(&self, batch: &RunId, generation: u32) -> Result<bool, StoreError> {
+    async fn stop_batch_execution(&self, batch: &RunId, generation: u32) -> Result<bool, StoreError> {
         // Stopping what has ended is no error of Step Functions', so that it is asked first.
-        if !self.batch_goes_on(batch, generation).await? {
+        if !self.batch_is_running(batch, generation).await? {
             return Ok(false);
         }
         let stop = self.client.stop_execution().execution_arn(self.batch_execution_arn(batch, generation));

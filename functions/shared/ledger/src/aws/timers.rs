@@ -1,4 +1,4 @@
-//! Timers in EventBridge Scheduler.
+//! Scheduler in EventBridge Scheduler.
 
 use aws_sdk_scheduler::Client;
 use aws_sdk_scheduler::types::{
@@ -8,13 +8,13 @@ use aws_sdk_scheduler::types::{
 use fresco_pipeline::error::{ErrorName, Failure};
 
 use super::{code, describe, request_token};
-use crate::traits::{StoreError, Timer, Timers};
+use crate::traits::{Scheduler, StoreError, Timer};
 
 /// For how long Scheduler tries to reach the function: a firing that is later than that is of no use.
 const RETRY_SECONDS: i32 = 3_600;
 const RETRIES: i32 = 10;
 
-/// What timers fire at, and as whom.
+/// What timers fire at, and as recipients.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TimerTarget {
     /// The group of schedules.
@@ -29,15 +29,15 @@ pub struct TimerTarget {
 
 /// The timers of one group.
 #[derive(Debug, Clone)]
-pub struct EventTimers {
+pub struct EventBridgeScheduler {
     client: Client,
     target: TimerTarget,
 }
 
-impl EventTimers {
+impl EventBridgeScheduler {
     /// By this client.
     pub fn new(client: Client, target: TimerTarget) -> Self {
-        EventTimers { client, target }
+        EventBridgeScheduler { client, target }
     }
 
     fn fires(&self, timer: &Timer) -> Result<Target, StoreError> {
@@ -91,7 +91,7 @@ macro_rules! described {
     };
 }
 
-impl Timers for EventTimers {
+impl Scheduler for EventBridgeScheduler {
     async fn set(&self, timer: &Timer) -> Result<(), StoreError> {
         let error = match described!(self.client.update_schedule(), self, timer) {
             Ok(_) => return Ok(()),

@@ -6,7 +6,7 @@ use fresco_pipeline::error::Failure;
 
 use super::errors::describe_code;
 use super::{SdkError, code};
-use crate::traits::{StoreError, Tokens, Told};
+use crate::traits::{Delivery, StoreError, TaskCallbacks};
 
 /// The longest error name that SendTaskFailure takes, in characters.
 const ERROR_CHARS: usize = 256;
@@ -15,37 +15,37 @@ const CAUSE_CHARS: usize = 32_768;
 
 /// Task tokens.
 #[derive(Debug, Clone)]
-pub struct SfnTokens {
+pub struct SfnCallbacks {
     client: Client,
 }
 
-impl SfnTokens {
+impl SfnCallbacks {
     /// By this client.
     pub fn new(client: Client) -> Self {
-        SfnTokens { client }
+        SfnCallbacks { client }
     }
 }
 
-fn told<T, E>(operation: &str, outcome: Result<T, SdkError<E>>) -> Result<Told, StoreError>
+fn told<T, E>(operation: &str, outcome: Result<T, SdkError<E>>) -> Result<Delivery, StoreError>
 where
     E: aws_smithy_types::error::metadata::ProvideErrorMetadata,
 {
     match outcome {
-        Ok(_) => Ok(Told::Heard),
+        Ok(_) => Ok(Delivery::Delivered),
         Err(error) => match code(&error) {
-            Some("TaskTimedOut" | "TaskDoesNotExist" | "InvalidToken") => Ok(Told::Gone),
+            Some("TaskTimedOut" | "TaskDoesNotExist" | "InvalidToken") => Ok(Delivery::Expired),
             _ => Err(StoreError::ledger(describe_code(operation, &error))),
         },
     }
 }
 
-impl Tokens for SfnTokens {
-    async fn succeed(&self, token: &str, output: &str) -> Result<Told, StoreError> {
+impl TaskCallbacks for SfnCallbacks {
+    async fn succeed(&self, token: &str, output: &str) -> Result<Delivery, StoreError> {
         let outcome = self.client.send_task_success().task_token(token).output(output).send().await;
         told("Step Functions SendTaskSuccess", outcome)
     }
 
-    async fn fail(&self, token: &str, failure: &Failure) -> Result<Told, StoreError> {
+    async fn fail(&self, token: &str, failure: &Failure) -> Result<Delivery, StoreError> {
         let error: String = failure.name.as_str().chars().take(ERROR_CHARS).collect();
         let cause: String = failure.message.chars().take(CAUSE_CHARS).collect();
         let outcome = self.client.send_task_failure().task_token(token).error(error).cause(cause).send().await;

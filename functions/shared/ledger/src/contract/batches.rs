@@ -3,12 +3,12 @@
 use fresco_pipeline::money::Money;
 
 use super::sample::{NOW, failure, run, run_id};
-use crate::batch::{BatchCounts, BatchPlan, BatchRow, BatchStatus};
-use crate::rows::{ChunkOf, RunRow, RunStatus};
+use crate::batch::{BatchCounts, BatchPlan, BatchRecord, BatchStatus};
+use crate::records::{ChunkOf, RunRecord, RunStatus};
 use crate::traits::{Batches, ChunkEnd, ListPlace, Runs};
 
-fn batch(name: &str, remaining: i64) -> BatchRow {
-    BatchRow {
+fn batch(name: &str, remaining: i64) -> BatchRecord {
+    BatchRecord {
         id: run_id(name),
         name: "posters".to_owned(),
         status: BatchStatus::Planning,
@@ -22,14 +22,14 @@ fn batch(name: &str, remaining: i64) -> BatchRow {
         counts: BatchCounts::default(),
         open: Default::default(),
         generation: 0,
-        due: Some(NOW + 5),
+        next_check_at: Some(NOW + 5),
         failure: None,
     }
 }
 
-fn chunk(of: &str, number: u32) -> RunRow {
+fn chunk(of: &str, number: u32) -> RunRecord {
     let chunk = Some(ChunkOf { batch: run_id(of), number });
-    RunRow { chunk, ..run(&format!("{of}-{number}"), 0) }
+    RunRecord { chunk, ..run(&format!("{of}-{number}"), 0) }
 }
 
 fn end(of: &str, number: u32, spent: i64, unspent: Option<i64>) -> ChunkEnd {
@@ -51,7 +51,7 @@ pub async fn a_batch_from_its_beginning_to_its_end(store: &impl Batches) {
     assert!(store.create_batch(&batch("one", 100)).await.unwrap());
     assert!(!store.create_batch(&batch("one", 5)).await.unwrap());
     assert_eq!(store.batch(&run_id("one")).await.unwrap(), Some(batch("one", 100)));
-    store.create_batch(&BatchRow { created_at: NOW - 40 * 86_400_000, ..batch("old", 1) }).await.unwrap();
+    store.create_batch(&BatchRecord { created_at: NOW - 40 * 86_400_000, ..batch("old", 1) }).await.unwrap();
     let listed = store.list_batches(10, None, NOW).await.unwrap();
     assert_eq!(listed.iter().map(|batch| &batch.id).collect::<Vec<_>>(), [&run_id("one"), &run_id("old")]);
     let behind = ListPlace { created_at: NOW, run: run_id("one") };
@@ -77,27 +77,30 @@ pub async fn a_batch_from_its_beginning_to_its_end(store: &impl Batches) {
 /// Those that go on are looked at, whoever is due first; the index may lag behind.
 pub async fn due_batches_in_order(store: &impl Batches) {
     for (name, due) in [("one", NOW + 7), ("two", NOW + 5), ("three", NOW + 9)] {
-        store.create_batch(&BatchRow { due: Some(due), ..batch(name, 1) }).await.unwrap();
+        store.create_batch(&BatchRecord { next_check_at: Some(due), ..batch(name, 1) }).await.unwrap();
     }
     let until = async |now, expected: &[&str]| {
         let expected: Vec<_> = expected.iter().map(|name| run_id(name)).collect();
         for _ in 0..200 {
-            if store.due_batches(now, 10).await.unwrap() == expected {
+            if store.batches_to_check(now, 10).await.unwrap() == expected {
                 return;
             }
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
-        assert_eq!(store.due_batches(now, 10).await.unwrap(), expected);
+        assert_eq!(store.batches_to_check(now, 10).await.unwrap(), expected);
     };
     until(NOW + 4, &[]).await;
     until(NOW + 7, &["two", "one"]).await;
-    assert_eq!(store.due_batches(NOW + 9, 1).await.unwrap(), [run_id("two")]);
-    assert!(store.look_at_batch(&run_id("two"), NOW + 20).await.unwrap());
+    assert_eq!(store.batches_to_check(NOW + 9, 1).await.unwrap(), [run_id("two")]);
+    assert!(store.schedule_batch_check(&run_id("two"), NOW + 20).await.unwrap());
     assert!(store.close_batch(&run_id("one"), 0, BatchStatus::Failed, None, NOW).await.unwrap());
     until(NOW + 20, &["three", "two"]).await;
-    assert!(!store.look_at_batch(&run_id("one"), NOW).await.unwrap(), "it has ended");
-    assert!(!store.look_at_batch(&run_id("none"), NOW).await.unwrap());
-    assert_eq!(store.reopen_batch(&run_id("one"), NOW + 3, NOW + 6).await.unwrap().unwrap().due, Some(NOW + 6));
+    assert!(!store.schedule_batch_check(&run_id("one"), NOW).await.unwrap(), "it has ended");
+    assert!(!store.schedule_batch_check(&run_id("none"), NOW).await.unwrap());
+    assert_eq!(
+        store.reopen_batch(&run_id("one"), NOW + 3, NOW + 6).await.unwrap().unwrap().next_check_at,
+        Some(NOW + 6)
+    );
     until(NOW + 20, &["one", "three", "two"]).await;
 }
 

@@ -7,8 +7,8 @@ use fresco_pipeline::ids::Attempt;
 use fresco_pipeline::money::Money;
 use futures::future::join_all;
 
-use super::sample::{NOW, asker, attempt, creation, full_entry, key, run, run_id, wait};
-use crate::rows::RunStatus;
+use super::sample::{NOW, attempt, creation, full_entry, key, run, run_id, step_id, wait};
+use crate::records::RunStatus;
 use crate::traits::{BudgetChange, Change, CommitError, Entries, JobOf, Joining, Runs, Waiters};
 
 fn hold(run: &str, amount: i64) -> Option<BudgetChange> {
@@ -120,8 +120,8 @@ pub async fn a_hundred_holds_and_money_for_ten(store: &(impl Entries + Runs)) {
 /// The waiter's row says which attempt it joined; where there is none, or it says something else than was read, nothing is
 /// written.
 pub async fn joining_needs_the_waiter(store: &(impl Entries + Runs + Waiters)) {
-    let who = asker("one", "image");
-    let joining = |from, to| Joining { asker: who.clone(), from: Attempt(from), to: Attempt(to) };
+    let who = step_id("one", "image");
+    let joining = |from, to| Joining { step_id: who.clone(), from: Attempt(from), to: Attempt(to) };
     let claim = |from, to| Change { joined: Some(joining(from, to)), ..creation("a") };
     assert_eq!(store.commit(&claim(0, 1)).await, Err(CommitError::Moved));
     assert_eq!(store.entry(&key("a")).await.unwrap(), None);
@@ -142,12 +142,12 @@ pub async fn a_refused_commit_changes_nothing(store: &(impl Entries + Runs + Wai
     let job =
         |attempt| JobOf { provider: ProviderName::Fal, request_id: "request-1".to_owned(), attempt: Attempt(attempt) };
     store.commit(&Change { job: Some(job(9)), ..creation("owner") }).await.unwrap();
-    let who = asker("one", "image");
+    let who = step_id("one", "image");
     let mut change = Change {
         attempt: Some(attempt("a", 2, "one")),
         job: Some(job(2)),
         budget: hold("one", 100),
-        joined: Some(Joining { asker: who.clone(), from: Attempt::NONE, to: Attempt(2) }),
+        joined: Some(Joining { step_id: who.clone(), from: Attempt::NONE, to: Attempt(2) }),
         ..Change::of(full_entry("a"))
     };
     change.entry.rev = 1;

@@ -8,7 +8,7 @@ use fresco_pipeline::ids::{Attempt, ContentKey};
 use futures::future::join_all;
 
 use super::sample::{NOW, attempt, creation, full_entry, key};
-use crate::rows::{AttemptState, Entry, HoldState, Millis};
+use crate::records::{AttemptState, Entry, HoldState, Millis};
 use crate::traits::{Change, CommitError, Entries, JobOf};
 
 /// Every part comes back, `rev` counts the writes, and what is taken out is gone.
@@ -75,7 +75,7 @@ pub async fn an_attempt_is_what_was_committed(store: &impl Entries) {
     assert_eq!(store.attempt(&key("b"), Attempt(1)).await.unwrap(), None);
 }
 
-async fn commit_attempt(store: &impl Entries, row: &crate::rows::AttemptRow) {
+async fn commit_attempt(store: &impl Entries, row: &crate::records::AttemptRecord) {
     let entry = store.entry(&row.key).await.unwrap().unwrap();
     store.commit(&Change { attempt: Some(row.clone()), ..Change::of(entry) }).await.unwrap();
 }
@@ -147,7 +147,7 @@ pub async fn many_entries_at_once(store: &impl Entries) {
 
 /// The longest due first, none that is not due yet, and none that no longer is.
 pub async fn due_entries_in_order(store: &impl Entries) {
-    assert_eq!(store.due(NOW, 10).await.unwrap(), []);
+    assert_eq!(store.entries_to_check(NOW, 10).await.unwrap(), []);
     let due: [(&str, Option<Millis>); 5] = [
         ("third", Some(NOW)),
         ("first", Some(NOW - 9)),
@@ -156,7 +156,7 @@ pub async fn due_entries_in_order(store: &impl Entries) {
         ("second", Some(7)),
     ];
     for (name, due) in due {
-        store.commit(&Change::of(Entry { due, ..Entry::new(key(name)) })).await.unwrap();
+        store.commit(&Change::of(Entry { next_check_at: due, ..Entry::new(key(name)) })).await.unwrap();
     }
     let keys = |names: &[&str]| names.iter().map(|name| key(name)).collect::<Vec<_>>();
     until_due(store, NOW, 10, &keys(&["second", "first", "third"])).await;
@@ -165,9 +165,9 @@ pub async fn due_entries_in_order(store: &impl Entries) {
     until_due(store, NOW, 0, &[]).await;
 
     let done = store.entry(&key("first")).await.unwrap().unwrap();
-    store.commit(&Change::of(Entry { due: None, ..done })).await.unwrap();
+    store.commit(&Change::of(Entry { next_check_at: None, ..done })).await.unwrap();
     let moved = store.entry(&key("second")).await.unwrap().unwrap();
-    store.commit(&Change::of(Entry { due: Some(NOW + 5), ..moved })).await.unwrap();
+    store.commit(&Change::of(Entry { next_check_at: Some(NOW + 5), ..moved })).await.unwrap();
     until_due(store, NOW, 10, &keys(&["third"])).await;
     until_due(store, NOW + 5, 10, &keys(&["third", "later", "second"])).await;
 }
@@ -175,10 +175,10 @@ pub async fn due_entries_in_order(store: &impl Entries) {
 /// An index may lag behind, so what it shows is waited for, five seconds at most.
 async fn until_due(store: &impl Entries, now: Millis, limit: u32, expected: &[ContentKey]) {
     for _ in 0..100 {
-        if store.due(now, limit).await.unwrap() == expected {
+        if store.entries_to_check(now, limit).await.unwrap() == expected {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(store.due(now, limit).await.unwrap(), expected);
+    assert_eq!(store.entries_to_check(now, limit).await.unwrap(), expected);
 }

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use crate::traits::{Matching, Objects, Put, Upload};
+use crate::traits::{ConditionalGet, Objects, Put, Upload};
 
 const PART: usize = 8 << 20;
 
@@ -34,8 +34,8 @@ async fn is(store: &impl Objects, key: &str, bytes: &Bytes) {
     assert_eq!(store.head(key).await.unwrap().unwrap().bytes, bytes.len() as u64);
     assert!(store.get(key).await.unwrap().as_ref() == Some(bytes), "the content differs");
     let matching = store.get_matching(key, tag.trim_matches('"')).await.unwrap();
-    assert!(matches!(matching, Matching::There { bytes: found, .. } if found == *bytes), "the tag is another");
-    assert_eq!(store.get_matching(key, "another").await.unwrap(), Matching::Another);
+    assert!(matches!(matching, ConditionalGet::Found { bytes: found, .. } if found == *bytes), "the tag is another");
+    assert_eq!(store.get_matching(key, "another").await.unwrap(), ConditionalGet::Changed);
 }
 
 /// Neither a head nor a content.
@@ -44,7 +44,7 @@ pub async fn what_is_missing_is_missing(store: &impl Objects) {
     assert_eq!(store.head(&key).await.unwrap(), None);
     assert_eq!(store.get(&key).await.unwrap(), None);
     assert_eq!(store.scan(&key, &mut |_| {}).await.unwrap(), None);
-    assert_eq!(store.get_matching(&key, "any").await.unwrap(), Matching::Gone);
+    assert_eq!(store.get_matching(&key, "any").await.unwrap(), ConditionalGet::Missing);
 }
 
 /// What was put is there; putting again replaces it.

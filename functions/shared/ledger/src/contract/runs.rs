@@ -6,14 +6,14 @@ use fresco_pipeline::ids::RunId;
 use fresco_pipeline::money::Money;
 use serde_json::Value;
 
-use super::sample::{NOW, asker, failure, ready, run, run_id, step};
-use crate::rows::{RunRow, RunStatus, Source, StepRow};
+use super::sample::{NOW, failure, ready, run, run_id, step, step_id};
+use crate::records::{ResultSource, RunRecord, RunStatus, StepRecord};
 use crate::traits::{ListPlace, Runs};
 
 /// Every part comes back.
 pub async fn a_run_is_what_was_created(store: &impl Runs) {
     assert_eq!(store.run(&run_id("one")).await.unwrap(), None);
-    let full = RunRow {
+    let full = RunRecord {
         status: RunStatus::Failed,
         stop: true,
         fail_fast: false,
@@ -36,7 +36,7 @@ pub async fn a_run_is_what_was_created(store: &impl Runs) {
 /// A second run with the same id is refused, and the first one stays.
 pub async fn a_run_is_created_once(store: &impl Runs) {
     assert!(store.create_run(&run("one", 100)).await.unwrap());
-    let other = RunRow { created_at: NOW + 1, ..run("one", 200) };
+    let other = RunRecord { created_at: NOW + 1, ..run("one", 200) };
     assert!(!store.create_run(&other).await.unwrap());
     assert_eq!(store.run(&run_id("one")).await.unwrap(), Some(run("one", 100)));
     assert_eq!(store.list_runs(10, None, NOW).await.unwrap(), [run("one", 100)]);
@@ -48,9 +48,9 @@ pub async fn runs_are_listed_newest_first(store: &impl Runs) {
     assert_eq!(store.list_runs(10, None, NOW).await.unwrap(), []);
     let ages = [("today", 0), ("month", 30 * DAY), ("yesterday", DAY), ("minute", 60_000), ("ancient", 180 * DAY)];
     for (name, age) in ages {
-        store.create_run(&RunRow { created_at: NOW - age, ..run(name, 1) }).await.unwrap();
+        store.create_run(&RunRecord { created_at: NOW - age, ..run(name, 1) }).await.unwrap();
     }
-    let names = |runs: Vec<RunRow>| runs.into_iter().map(|run| run.id).collect::<Vec<_>>();
+    let names = |runs: Vec<RunRecord>| runs.into_iter().map(|run| run.id).collect::<Vec<_>>();
     let ids = |names: &[&str]| names.iter().map(|name| run_id(name)).collect::<Vec<_>>();
     let all = names(store.list_runs(10, None, NOW).await.unwrap());
     assert_eq!(all, ids(&["today", "minute", "yesterday", "month"]), "what is older than the list is not in it");
@@ -81,12 +81,12 @@ pub async fn planning_twice_keeps_the_steps(store: &impl Runs) {
 
     store.create_run(&run("one", 100)).await.unwrap();
     store.plan_run(&run_id("one"), "a pipeline", &steps, NOW + 1).await.unwrap();
-    let planned = RunRow { steps: 2, bound_at: Some(NOW + 1), ..run("one", 100) };
+    let planned = RunRecord { steps: 2, bound_at: Some(NOW + 1), ..run("one", 100) };
     assert_eq!(store.run(&run_id("one")).await.unwrap(), Some(planned));
     assert_eq!(store.steps(&run_id("one")).await.unwrap(), steps);
 
-    let pinned = store.pin(&asker("one", "a"), &ready(1), Source::Hit, NOW).await.unwrap().unwrap();
-    let begun = store.begin_step(&asker("one", "b"), NOW).await.unwrap().unwrap();
+    let pinned = store.pin(&step_id("one", "a"), &ready(1), ResultSource::Hit, NOW).await.unwrap().unwrap();
+    let begun = store.start_step(&step_id("one", "b"), NOW).await.unwrap().unwrap();
     store.plan_run(&run_id("one"), "a pipeline", &steps, NOW + 1).await.unwrap();
     assert_eq!(store.steps(&run_id("one")).await.unwrap(), [pinned, begun]);
 }
@@ -95,7 +95,7 @@ pub async fn planning_twice_keeps_the_steps(store: &impl Runs) {
 pub async fn steps_in_the_order_of_the_document(store: &impl Runs) {
     store.create_run(&run("many", 100)).await.unwrap();
     store.create_run(&run("few", 100)).await.unwrap();
-    let mut many: Vec<StepRow> = (0..400).map(|n| step("many", &format!("step_{n}"), n)).collect();
+    let mut many: Vec<StepRecord> = (0..400).map(|n| step("many", &format!("step_{n}"), n)).collect();
     for row in &mut many {
         row.plan.params.insert("prompt".to_owned(), Value::from("a long prompt. ".repeat(300)));
     }
@@ -109,8 +109,8 @@ pub async fn steps_in_the_order_of_the_document(store: &impl Runs) {
     assert!(found == many);
     assert_eq!(store.steps(&run_id("few")).await.unwrap(), [step("few", "b", 0), step("few", "a", 1)]);
     assert_eq!(store.steps(&run_id("none")).await.unwrap(), []);
-    assert_eq!(store.step(&asker("few", "a")).await.unwrap(), Some(step("few", "a", 1)));
-    assert_eq!(store.step(&asker("few", "c")).await.unwrap(), None);
+    assert_eq!(store.step(&step_id("few", "a")).await.unwrap(), Some(step("few", "a", 1)));
+    assert_eq!(store.step(&step_id("few", "c")).await.unwrap(), None);
 }
 
 /// A run that has ended, or is not there, cannot be stopped.
@@ -120,7 +120,7 @@ pub async fn a_run_is_stopped_while_it_runs(store: &impl Runs) {
     store.create_run(&run("one", 100)).await.unwrap();
     assert!(store.stop_run(&run_id("one")).await.unwrap());
     assert!(store.stop_run(&run_id("one")).await.unwrap());
-    let stopped = RunRow { stop: true, ..run("one", 100) };
+    let stopped = RunRecord { stop: true, ..run("one", 100) };
     assert_eq!(store.run(&run_id("one")).await.unwrap(), Some(stopped));
 
     store.create_run(&run("two", 100)).await.unwrap();
@@ -140,14 +140,17 @@ pub async fn a_run_is_closed_once(store: &impl Runs) {
     let closed = store.run(&run_id("one")).await.unwrap().unwrap();
     assert!(closed.unannounced);
     let (failure, ended_at) = (Some(why), Some(NOW + 1));
-    assert_eq!(closed, RunRow { status: RunStatus::Failed, failure, ended_at, unannounced: true, ..run("one", 100) });
+    assert_eq!(
+        closed,
+        RunRecord { status: RunStatus::Failed, failure, ended_at, unannounced: true, ..run("one", 100) }
+    );
 }
 
 /// Those that have not ended, whenever within the life of records they were written.
 pub async fn open_runs_are_those_that_have_not_ended(store: &impl Runs) {
     let old = NOW - 70 * 86_400_000;
     for (name, created_at) in [("old", old), ("new", NOW), ("over", NOW), ("stopping", NOW)] {
-        store.create_run(&RunRow { created_at, ..run(name, 0) }).await.unwrap();
+        store.create_run(&RunRecord { created_at, ..run(name, 0) }).await.unwrap();
     }
     store.close_run(&run_id("over"), RunStatus::Failed, None, false, NOW).await.unwrap();
     store.stop_run(&run_id("stopping")).await.unwrap();

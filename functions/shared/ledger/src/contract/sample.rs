@@ -6,12 +6,12 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
 use fresco_pipeline::media::InputMedia;
 use fresco_pipeline::money::Money;
-use fresco_pipeline::plan::{PlannedMedia, PlannedStep, ReadyMedia, Source};
+use fresco_pipeline::plan::{InputSource, PlannedMedia, PlannedStep, ReadyMedia};
 use serde_json::{Map, Value, json};
 
-use crate::rows::{
-    Asker, AttemptRow, AttemptState, Entry, Failed, Hold, HoldState, Late, Millis, Output, Pending, Ready, Request,
-    RunRow, RunStatus, Stage, StepRow, StepState,
+use crate::records::{
+    AttemptRecord, AttemptStage, AttemptState, CachedResult, Entry, Failed, Hold, HoldState, LateCompletion, Millis,
+    Output, PendingAttempt, Request, RunRecord, RunStatus, StepId, StepRecord, StepState,
 };
 use crate::traits::{Change, Wait};
 
@@ -29,13 +29,13 @@ pub fn run_id(name: &str) -> RunId {
 }
 
 /// A step of a run.
-pub fn asker(run: &str, step: &str) -> Asker {
-    Asker { run: run_id(run), step: StepName::parse(step).unwrap() }
+pub fn step_id(run: &str, step: &str) -> StepId {
+    StepId { run: run_id(run), step: StepName::parse(step).unwrap() }
 }
 
 /// A result with one output.
-pub fn ready(attempt: u32) -> Ready {
-    Ready {
+pub fn ready(attempt: u32) -> CachedResult {
+    CachedResult {
         attempt: Attempt(attempt),
         outputs: vec![Output {
             key: format!("outputs/image/k/{attempt}/0.png"),
@@ -64,16 +64,16 @@ pub fn full_entry(name: &str) -> Entry {
         key: key(name),
         rev: 0,
         result: Some(ready(1)),
-        pending: Some(Pending {
+        pending: Some(PendingAttempt {
             attempt: Attempt(2),
-            stage: Stage::Submitted,
+            stage: AttemptStage::Submitted,
             token_hash: TokenHash::of("token"),
             lease_until: NOW + 60_000,
             request_id: Some("request-1".to_owned()),
-            leader: asker("leader", "image"),
+            leader: step_id("leader", "image"),
             lookups: 1,
             checks: 2,
-            look_at: NOW + 2_000,
+            next_check_at: NOW + 2_000,
             cancelling: true,
         }),
         failure: Some(Failed {
@@ -81,24 +81,24 @@ pub fn full_entry(name: &str) -> Entry {
             failure: failure("no \"such\" size \u{1f308}"),
             retryable: true,
             not_before: NOW + 1_000,
-            leader: asker("leader", "image"),
+            leader: step_id("leader", "image"),
         }),
-        late: Some(Late { attempt: Attempt(1), look_at: NOW + 3_000 }),
-        last: Attempt(2),
+        late_completion: Some(LateCompletion { attempt: Attempt(1), next_check_at: NOW + 3_000 }),
+        last_attempt: Attempt(2),
         tries: 3,
         lost: 4,
-        untold: true,
-        due: Some(NOW),
+        notify_pending: true,
+        next_check_at: Some(NOW),
     }
 }
 
 /// An attempt whose hold is on this run.
-pub fn attempt(name: &str, number: u32, run: &str) -> AttemptRow {
+pub fn attempt(name: &str, number: u32, run: &str) -> AttemptRecord {
     let mut params = Map::new();
     params.insert("prompt".to_owned(), Value::from("a fox in the snow, \"oil on canvas\"\n\u{1f98a}"));
     params.insert("image_size".to_owned(), json!({ "width": 1024, "height": 768 }));
     params.insert("guidance_scale".to_owned(), json!(3.5));
-    AttemptRow {
+    AttemptRecord {
         key: key(name),
         attempt: Attempt(number),
         token_hash: TokenHash::of("token"),
@@ -126,8 +126,8 @@ pub fn attempt(name: &str, number: u32, run: &str) -> AttemptRow {
 }
 
 /// A run that has begun, with this much left to spend.
-pub fn run(name: &str, remaining: i64) -> RunRow {
-    RunRow {
+pub fn run(name: &str, remaining: i64) -> RunRecord {
+    RunRecord {
         id: run_id(name),
         name: "a pipeline of \"mine\"".to_owned(),
         status: RunStatus::Running,
@@ -149,9 +149,9 @@ pub fn run(name: &str, remaining: i64) -> RunRow {
 }
 
 /// A step that waits, at this place of the document.
-pub fn step(run: &str, name: &str, index: u32) -> StepRow {
+pub fn step(run: &str, name: &str, index: u32) -> StepRecord {
     let request = attempt(name, 1, run).request;
-    StepRow {
+    StepRecord {
         run: run_id(run),
         plan: PlannedStep {
             name: StepName::parse(name).unwrap(),
@@ -170,7 +170,7 @@ pub fn step(run: &str, name: &str, index: u32) -> StepRow {
             media: vec![PlannedMedia {
                 to: "image_url".to_owned(),
                 list: false,
-                from: vec![Source::Output { step: StepName::parse("before").unwrap(), index: 1 }],
+                from: vec![InputSource::Output { step: StepName::parse("before").unwrap(), index: 1 }],
             }],
             take: 1,
             cache: CachePolicy::Use,
@@ -180,7 +180,7 @@ pub fn step(run: &str, name: &str, index: u32) -> StepRow {
             timeout: 30,
             typical: 8,
             fail_fast: true,
-            fleeting: false,
+            uncacheable: false,
         },
         key: Some(key(name)),
         state: StepState::Waiting,
@@ -194,8 +194,8 @@ pub fn step(run: &str, name: &str, index: u32) -> StepRow {
 }
 
 /// A wait with this token.
-pub fn wait(asker: &Asker, token: &str, base: u32, now: Millis) -> Wait {
-    Wait { asker: asker.clone(), token: token.to_owned(), base: Attempt(base), now, timeout_ms: 30_000 }
+pub fn wait(step_id: &StepId, token: &str, base: u32, now: Millis) -> Wait {
+    Wait { step_id: step_id.clone(), token: token.to_owned(), base: Attempt(base), now, timeout_ms: 30_000 }
 }
 
 /// A change of a new entry about which nothing else is known.

@@ -1,9 +1,9 @@
 //! The account of what the bucket holds.
 
-use crate::traits::{Pass, Storage, Usage};
+use crate::traits::{Pass, Usage, UsageCounter};
 
 /// Nothing is known.
-pub async fn an_account_is_empty_at_first(store: &impl Storage) {
+pub async fn an_account_is_empty_at_first(store: &impl UsageCounter) {
     assert_eq!(store.usage().await.unwrap(), Usage::default());
     store.add_usage(5).await.unwrap();
     let usage = store.usage().await.unwrap();
@@ -11,7 +11,7 @@ pub async fn an_account_is_empty_at_first(store: &impl Storage) {
 }
 
 /// What came while it was measured is not lost.
-pub async fn what_is_added_stays_when_it_is_measured(store: &impl Storage) {
+pub async fn what_is_added_stays_when_it_is_measured(store: &impl UsageCounter) {
     store.add_usage(100).await.unwrap();
     let begun = Pass { since: 100, after: "outputs/a".to_owned(), bytes: 40, objects: 2 };
     let usage = Usage { pass: Some(begun.clone()), ..store.usage().await.unwrap() };
@@ -29,7 +29,7 @@ pub async fn what_is_added_stays_when_it_is_measured(store: &impl Storage) {
 }
 
 /// The other has measured in vain.
-pub async fn one_of_two_measurements_counts(store: &impl Storage) {
+pub async fn one_of_two_measurements_counts(store: &impl UsageCounter) {
     let read = store.usage().await.unwrap();
     assert!(store.measure(&Usage { bytes: 1, ..read.clone() }, 0).await.unwrap());
     assert!(!store.measure(&Usage { bytes: 2, ..read }, 0).await.unwrap());

@@ -2,16 +2,16 @@
 
 use fresco_pipeline::ids::Attempt;
 
-use super::sample::{NOW, asker, attempt, creation, key, wait};
-use crate::rows::Waiter;
+use super::sample::{NOW, attempt, creation, key, step_id, wait};
+use crate::records::Waiter;
 use crate::traits::{Change, Entries, Wait, Waiters};
 
 /// A nudge brings a new token; what the step joined and since when it waits stays.
 pub async fn waiting_again_overwrites_the_token_only(store: &impl Waiters) {
-    let who = asker("one", "image");
+    let who = step_id("one", "image");
     let first = store.wait(&key("a"), &wait(&who, "token 1", 3, NOW)).await.unwrap();
     let expected = Waiter {
-        asker: who.clone(),
+        step_id: who.clone(),
         token: "token 1".to_owned(),
         joined: Attempt::NONE,
         base: Attempt(3),
@@ -22,7 +22,7 @@ pub async fn waiting_again_overwrites_the_token_only(store: &impl Waiters) {
     assert_eq!(first, expected);
 
     store.join(&key("a"), &who, Attempt(4)).await.unwrap();
-    store.seen_running(&key("a"), &who, NOW + 1).await.unwrap();
+    store.record_running(&key("a"), &who, NOW + 1).await.unwrap();
     let nudged = Wait { timeout_ms: 40_000, ..wait(&who, "token 2", 9, NOW + 5_000) };
     let expected = Waiter {
         token: "token 2".to_owned(),
@@ -37,16 +37,16 @@ pub async fn waiting_again_overwrites_the_token_only(store: &impl Waiters) {
 
 /// Noted where the row is, and nowhere else; the first sight of the provider running stays.
 pub async fn joining_and_running_are_noted(store: &impl Waiters) {
-    let who = asker("one", "image");
+    let who = step_id("one", "image");
     store.join(&key("a"), &who, Attempt(1)).await.unwrap();
-    store.seen_running(&key("a"), &who, NOW).await.unwrap();
+    store.record_running(&key("a"), &who, NOW).await.unwrap();
     assert_eq!(store.waiters(&key("a")).await.unwrap(), []);
 
     store.wait(&key("a"), &wait(&who, "token", 0, NOW)).await.unwrap();
     store.join(&key("a"), &who, Attempt(1)).await.unwrap();
     store.join(&key("a"), &who, Attempt(2)).await.unwrap();
-    store.seen_running(&key("a"), &who, NOW + 10).await.unwrap();
-    store.seen_running(&key("a"), &who, NOW + 20).await.unwrap();
+    store.record_running(&key("a"), &who, NOW + 10).await.unwrap();
+    store.record_running(&key("a"), &who, NOW + 20).await.unwrap();
     let waiters = store.waiters(&key("a")).await.unwrap();
     assert_eq!((waiters[0].joined, waiters[0].running_since), (Attempt(2), Some(NOW + 10)));
 }
@@ -54,12 +54,13 @@ pub async fn joining_and_running_are_noted(store: &impl Waiters) {
 /// All steps of all runs that wait for it; not its other rows, nor who waits for another.
 pub async fn every_waiter_of_the_entry_and_no_other(store: &(impl Entries + Waiters)) {
     store.commit(&Change { attempt: Some(attempt("a", 1, "one")), ..creation("a") }).await.unwrap();
-    let mut askers = vec![asker("one", "image"), asker("one", "image-2"), asker("two", "image"), asker("two", "_x")];
+    let mut askers =
+        vec![step_id("one", "image"), step_id("one", "image-2"), step_id("two", "image"), step_id("two", "_x")];
     for who in &askers {
         store.wait(&key("a"), &wait(who, who.step.as_str(), 0, NOW)).await.unwrap();
     }
-    store.wait(&key("b"), &wait(&asker("one", "other"), "token", 0, NOW)).await.unwrap();
-    let mut found: Vec<_> = store.waiters(&key("a")).await.unwrap().into_iter().map(|waiter| waiter.asker).collect();
+    store.wait(&key("b"), &wait(&step_id("one", "other"), "token", 0, NOW)).await.unwrap();
+    let mut found: Vec<_> = store.waiters(&key("a")).await.unwrap().into_iter().map(|waiter| waiter.step_id).collect();
     found.sort();
     askers.sort();
     assert_eq!(found, askers);
@@ -69,7 +70,7 @@ pub async fn every_waiter_of_the_entry_and_no_other(store: &(impl Entries + Wait
 
 /// Whoever told an old token must not remove the wait under the new one.
 pub async fn only_the_latest_token_ends_a_wait(store: &impl Waiters) {
-    let who = asker("one", "image");
+    let who = step_id("one", "image");
     assert!(!store.unwait(&key("a"), &who, "token 1").await.unwrap());
     store.wait(&key("a"), &wait(&who, "token 1", 0, NOW)).await.unwrap();
     store.wait(&key("a"), &wait(&who, "token 2", 0, NOW)).await.unwrap();
@@ -85,12 +86,12 @@ pub async fn only_the_latest_token_ends_a_wait(store: &impl Waiters) {
 
 /// Whatever the token; and it is no error that there is none.
 pub async fn a_row_is_left_whatever_its_token(store: &(impl Entries + Waiters)) {
-    let (who, other) = (asker("one", "image"), asker("two", "image"));
-    for asker in [&who, &other] {
-        store.wait(&key("a"), &wait(asker, "token", 0, NOW)).await.unwrap();
+    let (who, other) = (step_id("one", "image"), step_id("two", "image"));
+    for step_id in [&who, &other] {
+        store.wait(&key("a"), &wait(step_id, "token", 0, NOW)).await.unwrap();
     }
     store.leave(&key("a"), &who).await.unwrap();
     store.leave(&key("a"), &who).await.unwrap();
     let left = store.waiters(&key("a")).await.unwrap();
-    assert_eq!(left.iter().map(|waiter| &waiter.asker).collect::<Vec<_>>(), [&other]);
+    assert_eq!(left.iter().map(|waiter| &waiter.step_id).collect::<Vec<_>>(), [&other]);
 }

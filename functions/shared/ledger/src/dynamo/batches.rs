@@ -12,9 +12,9 @@ use super::expression::Expression;
 use super::item::{Reader, VERSION, count, flag, json, number, text, word};
 use super::{DUE, DUE_SHARD, Dynamo, EXPIRES_AT, Item, PK, encode, failed};
 use crate::aws::SdkError;
-use crate::batch::{BatchCounts, BatchPlan, BatchRow, BatchStatus};
+use crate::batch::{BatchCounts, BatchPlan, BatchRecord, BatchStatus};
 use crate::month::Month;
-use crate::rows::{Millis, RunRow, RunStatus};
+use crate::records::{Millis, RunRecord, RunStatus};
 use crate::traits::{Batches, ChunkEnd, ListPlace, Runs, StoreError};
 
 const BATCH: &str = "B";
@@ -79,7 +79,7 @@ impl Dynamo {
 }
 
 impl Batches for Dynamo {
-    async fn create_batch(&self, batch: &BatchRow) -> Result<bool, StoreError> {
+    async fn create_batch(&self, batch: &BatchRecord) -> Result<bool, StoreError> {
         let new = Expression::new().only_if("attribute_not_exists(#pk)");
         let mut listed =
             encode::listed_at(&encode::batches_pk(Month::of(batch.created_at)), batch.created_at, &batch.id);
@@ -88,7 +88,7 @@ impl Batches for Dynamo {
         Ok(write.is_none())
     }
 
-    async fn batch(&self, id: &RunId) -> Result<Option<BatchRow>, StoreError> {
+    async fn batch(&self, id: &RunId) -> Result<Option<BatchRecord>, StoreError> {
         self.get(&batch_pk(id), BATCH).await?.as_ref().map(row).transpose()
     }
 
@@ -97,10 +97,11 @@ impl Batches for Dynamo {
         limit: u32,
         behind: Option<&ListPlace>,
         now: Millis,
-    ) -> Result<Vec<BatchRow>, StoreError> {
+    ) -> Result<Vec<BatchRecord>, StoreError> {
         let ids = self.latest(encode::batches_pk, limit, behind, now).await?;
         let keys = ids.iter().map(|id| (batch_pk(id), BATCH.to_owned())).collect();
-        let mut rows: Vec<BatchRow> = self.batch_get(keys).await?.iter().map(row).collect::<Result<_, StoreError>>()?;
+        let mut rows: Vec<BatchRecord> =
+            self.batch_get(keys).await?.iter().map(row).collect::<Result<_, StoreError>>()?;
         rows.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
         Ok(rows)
     }
@@ -111,7 +112,7 @@ impl Batches for Dynamo {
         Ok(self.update(&batch_pk(id), BATCH, write).await?.is_some())
     }
 
-    async fn stop_batch(&self, id: &RunId) -> Result<Option<BatchRow>, StoreError> {
+    async fn stop_batch(&self, id: &RunId) -> Result<Option<BatchRecord>, StoreError> {
         let write = going_on(Expression::new().set("stop", flag(true)))?;
         self.update(&batch_pk(id), BATCH, write).await?.as_ref().map(row).transpose()
     }
@@ -120,9 +121,9 @@ impl Batches for Dynamo {
         &self,
         batch: &RunId,
         chunk: u32,
-        run: &RunRow,
+        run: &RunRecord,
         wanted: Money,
-    ) -> Result<Option<RunRow>, StoreError> {
+    ) -> Result<Option<RunRecord>, StoreError> {
         for _ in 0..LOOKS {
             if let Some(there) = self.run(&run.id).await? {
                 return Ok(Some(there));
@@ -132,7 +133,7 @@ impl Batches for Dynamo {
                 return Ok(None);
             }
             let granted = (record.remaining != Money::UNLIMITED).then(|| wanted.min(record.remaining));
-            let run = RunRow { remaining: granted.unwrap_or(Money::UNLIMITED), granted, ..run.clone() };
+            let run = RunRecord { remaining: granted.unwrap_or(Money::UNLIMITED), granted, ..run.clone() };
             let take = going_on(Expression::new().add("open", AttributeValue::Ns(vec![chunk.to_string()])))?;
             let mut take = take.with("no", flag(false)).only_if(&format!("{GOES_ON} AND #stop = :no"));
             if let Some(granted) = granted {
@@ -206,7 +207,7 @@ impl Batches for Dynamo {
         Err(StoreError::ledger(format!("batch {} is written all the time", end.batch)))
     }
 
-    async fn reopen_batch(&self, id: &RunId, now: Millis, due: Millis) -> Result<Option<BatchRow>, StoreError> {
+    async fn reopen_batch(&self, id: &RunId, now: Millis, due: Millis) -> Result<Option<BatchRecord>, StoreError> {
         let write = Expression::new()
             .set("status", word(BatchStatus::Planning)?)
             .set("stop", flag(false))
@@ -222,12 +223,12 @@ impl Batches for Dynamo {
         self.update(&batch_pk(id), BATCH, write).await?.as_ref().map(row).transpose()
     }
 
-    async fn due_batches(&self, now: Millis, limit: u32) -> Result<Vec<RunId>, StoreError> {
+    async fn batches_to_check(&self, now: Millis, limit: u32) -> Result<Vec<RunId>, StoreError> {
         let id = |item: &Item| RunId::parse(item.get(PK)?.as_s().ok()?.strip_prefix(PREFIX)?).ok();
         self.due_of(SHARD, now, limit, id).await
     }
 
-    async fn look_at_batch(&self, id: &RunId, due: Millis) -> Result<bool, StoreError> {
+    async fn schedule_batch_check(&self, id: &RunId, due: Millis) -> Result<bool, StoreError> {
         let write = going_on(Expression::new().set(DUE, number(due)))?;
         Ok(self.update(&batch_pk(id), BATCH, write).await?.is_some())
     }
@@ -275,7 +276,7 @@ fn going_on(write: Expression) -> Result<Expression, StoreError> {
         .with("running", word(BatchStatus::Running)?))
 }
 
-fn item(batch: &BatchRow) -> Result<Item, StoreError> {
+fn item(batch: &BatchRecord) -> Result<Item, StoreError> {
     let mut item = Item::from([
         (PK.to_owned(), text(batch_pk(&batch.id))),
         (super::SK.to_owned(), text(BATCH)),
@@ -287,7 +288,7 @@ fn item(batch: &BatchRow) -> Result<Item, StoreError> {
         ("remaining".to_owned(), number(batch.remaining.as_micros())),
         (EXPIRES_AT.to_owned(), encode::run_expiry()),
     ]);
-    if let Some(due) = batch.due {
+    if let Some(due) = batch.next_check_at {
         item.insert(DUE_SHARD.to_owned(), text(SHARD));
         item.insert(DUE.to_owned(), number(due));
     }
@@ -297,14 +298,14 @@ fn item(batch: &BatchRow) -> Result<Item, StoreError> {
     Ok(item)
 }
 
-fn row(item: &Item) -> Result<BatchRow, StoreError> {
+fn row(item: &Item) -> Result<BatchRecord, StoreError> {
     let open = match item.get("open") {
         Some(AttributeValue::Ns(numbers)) => numbers.iter().filter_map(|number| number.parse().ok()).collect(),
         _ => Default::default(),
     };
     let item = Reader::new(item)?;
     let money = |name: &str| Ok::<_, StoreError>(Money::micros(item.maybe_number(name)?.unwrap_or(0)));
-    Ok(BatchRow {
+    Ok(BatchRecord {
         id: item.id(PK, item.after(PK, PREFIX)?)?,
         name: item.text("name")?.to_owned(),
         status: item.word("status")?,
@@ -326,7 +327,7 @@ fn row(item: &Item) -> Result<BatchRow, StoreError> {
         },
         open,
         generation: item.maybe_number("generation")?.unwrap_or(0),
-        due: item.maybe_number(DUE)?,
+        next_check_at: item.maybe_number(DUE)?,
         failure: item.maybe_json("failure")?,
     })
 }

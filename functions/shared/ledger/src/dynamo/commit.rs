@@ -15,7 +15,7 @@ use super::expression::Expression;
 use super::item::{count, flag, number, text, word};
 use super::{Dynamo, Item, encode, failed};
 use crate::aws::{SdkError, request_token};
-use crate::rows::RunStatus;
+use crate::records::RunStatus;
 use crate::traits::{BudgetChange, Change, CommitError, JobOf, StoreError};
 
 /// What a part of the transaction is about; cancellation reasons come in the order of the parts.
@@ -74,7 +74,7 @@ impl Dynamo {
                 .set("joined", number(joining.to.0))
                 .only_if("attribute_exists(#pk) AND #joined = :from")
                 .with("from", number(joining.from.0));
-            let sk = encode::waiter_sk(&joining.asker);
+            let sk = encode::waiter_sk(&joining.step_id);
             parts.push((Part::Waiter, update(write.in_transaction(&self.table, &pk, &sk))?));
         }
         Ok(parts)

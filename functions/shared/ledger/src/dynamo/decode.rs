@@ -6,7 +6,7 @@ use fresco_pipeline::money::Money;
 use super::encode::{ATTEMPT_PREFIX, KEY_PREFIX, RUN_PREFIX, WAITER_PREFIX};
 use super::item::Reader;
 use super::{DUE, Item, PK, SK};
-use crate::rows::{Asker, AttemptRow, ChunkOf, Entry, RunRow, StepRow, StepState, Waiter};
+use crate::records::{AttemptRecord, ChunkOf, Entry, RunRecord, StepId, StepRecord, StepState, Waiter};
 use crate::traits::StoreError;
 
 pub(super) fn entry(item: &Item) -> Result<Entry, StoreError> {
@@ -17,12 +17,12 @@ pub(super) fn entry(item: &Item) -> Result<Entry, StoreError> {
         result: item.maybe_json("result")?,
         pending: item.maybe_json("pending")?,
         failure: item.maybe_json("failure")?,
-        late: item.maybe_json("late")?,
-        last: Attempt(item.number("last")?),
+        late_completion: item.maybe_json("late")?,
+        last_attempt: Attempt(item.number("last")?),
         tries: item.number("tries")?,
         lost: item.number("lost")?,
-        untold: item.flag("untold")?,
-        due: item.maybe_number(DUE)?,
+        notify_pending: item.flag("notify_pending")?,
+        next_check_at: item.maybe_number(DUE)?,
     })
 }
 
@@ -32,10 +32,10 @@ pub(super) fn entry_key(item: &Item) -> Option<ContentKey> {
     ContentKey::parse(pk.strip_prefix(KEY_PREFIX)?).ok()
 }
 
-pub(super) fn attempt(item: &Item) -> Result<AttemptRow, StoreError> {
+pub(super) fn attempt(item: &Item) -> Result<AttemptRecord, StoreError> {
     let item = Reader::new(item)?;
     let number = item.after(SK, ATTEMPT_PREFIX)?.parse();
-    Ok(AttemptRow {
+    Ok(AttemptRecord {
         key: item.id(PK, item.after(PK, KEY_PREFIX)?)?,
         attempt: Attempt(number.map_err(|_| item.bad(SK))?),
         token_hash: item.id("token_hash", item.text("token_hash")?)?,
@@ -59,7 +59,7 @@ pub(super) fn waiter(item: &Item) -> Result<Waiter, StoreError> {
     let item = Reader::new(item)?;
     let (run, step) = item.after(SK, WAITER_PREFIX)?.split_once('#').ok_or_else(|| item.bad(SK))?;
     Ok(Waiter {
-        asker: Asker { run: item.id(SK, run)?, step: item.id(SK, step)? },
+        step_id: StepId { run: item.id(SK, run)?, step: item.id(SK, step)? },
         token: item.text("token")?.to_owned(),
         joined: Attempt(item.number("joined")?),
         base: Attempt(item.number("base")?),
@@ -69,9 +69,9 @@ pub(super) fn waiter(item: &Item) -> Result<Waiter, StoreError> {
     })
 }
 
-pub(super) fn run(item: &Item) -> Result<RunRow, StoreError> {
+pub(super) fn run(item: &Item) -> Result<RunRecord, StoreError> {
     let item = Reader::new(item)?;
-    Ok(RunRow {
+    Ok(RunRecord {
         id: item.id(PK, item.after(PK, RUN_PREFIX)?)?,
         name: item.text("name")?.to_owned(),
         status: item.word("status")?,
@@ -95,9 +95,9 @@ pub(super) fn run(item: &Item) -> Result<RunRow, StoreError> {
     })
 }
 
-pub(super) fn step(item: &Item) -> Result<StepRow, StoreError> {
+pub(super) fn step(item: &Item) -> Result<StepRecord, StoreError> {
     let item = Reader::new(item)?;
-    Ok(StepRow {
+    Ok(StepRecord {
         run: item.id(PK, item.after(PK, RUN_PREFIX)?)?,
         plan: item.json("plan")?,
         key: item.maybe_text("key")?.map(|key| item.id("key", key)).transpose()?,

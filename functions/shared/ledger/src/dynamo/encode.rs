@@ -8,7 +8,7 @@ use super::expression::Expression;
 use super::item::{VERSION, count, flag, json, number, text, word};
 use super::{DUE, DUE_SHARD, DUE_SHARD_VALUE, EXPIRES_AT, Item, PK, SK, expiry, written_at};
 use crate::month::Month;
-use crate::rows::{Asker, AttemptRow, Entry, Millis, RunRow, StepRow, StepState};
+use crate::records::{AttemptRecord, Entry, Millis, RunRecord, StepId, StepRecord, StepState};
 use crate::traits::{JobOf, StoreError};
 
 pub(super) const ENTRY: &str = "E";
@@ -35,8 +35,8 @@ pub(super) fn attempt_sk(attempt: Attempt) -> String {
     format!("{ATTEMPT_PREFIX}{:06}", attempt.0)
 }
 
-pub(super) fn waiter_sk(asker: &Asker) -> String {
-    format!("{WAITER_PREFIX}{}#{}", asker.run, asker.step)
+pub(super) fn waiter_sk(step_id: &StepId) -> String {
+    format!("{WAITER_PREFIX}{}#{}", step_id.run, step_id.step)
 }
 
 pub(super) fn job_pk(provider: ProviderName, request_id: &str) -> String {
@@ -88,10 +88,10 @@ pub(super) fn entry(entry: &Entry) -> Result<Item, StoreError> {
     let mut item = keyed(entry_pk(&entry.key), ENTRY);
     let mut put = |name: &str, value| item.insert(name.to_owned(), value);
     put("rev", count(entry.rev.saturating_add(1)));
-    put("last", number(entry.last.0));
+    put("last", number(entry.last_attempt.0));
     put("tries", number(entry.tries));
     put("lost", number(entry.lost));
-    put("untold", flag(entry.untold));
+    put("notify_pending", flag(entry.notify_pending));
     if let Some(result) = &entry.result {
         put("result", json(result)?);
     }
@@ -101,21 +101,21 @@ pub(super) fn entry(entry: &Entry) -> Result<Item, StoreError> {
     if let Some(failure) = &entry.failure {
         put("failure", json(failure)?);
     }
-    if let Some(late) = &entry.late {
+    if let Some(late) = &entry.late_completion {
         put("late", json(late)?);
     }
-    if let Some(due) = entry.due {
+    if let Some(due) = entry.next_check_at {
         put(DUE_SHARD, text(DUE_SHARD_VALUE));
         put(DUE, number(due));
     }
-    if entry.pending.is_none() && entry.due.is_none() && !entry.untold {
+    if entry.pending.is_none() && entry.next_check_at.is_none() && !entry.notify_pending {
         put(EXPIRES_AT, expiry(written_at(), ENTRY_DAYS));
     }
     Ok(item)
 }
 
 /// The attempt as an update: its stored report is an attribute of the same item and stays.
-pub(super) fn attempt(attempt: &AttemptRow) -> Result<Expression, StoreError> {
+pub(super) fn attempt(attempt: &AttemptRecord) -> Result<Expression, StoreError> {
     Ok(Expression::new()
         .set("v", number(VERSION))
         .set("token_hash", text(attempt.token_hash.as_str()))
@@ -137,7 +137,7 @@ pub(super) fn job(key: &ContentKey, job: &JobOf) -> Item {
     item
 }
 
-pub(super) fn run(run: &RunRow) -> Result<Item, StoreError> {
+pub(super) fn run(run: &RunRecord) -> Result<Item, StoreError> {
     let mut item = keyed(run_pk(&run.id), RUN);
     let mut put = |name: &str, value| item.insert(name.to_owned(), value);
     put("name", text(&run.name));
@@ -176,7 +176,7 @@ pub(super) fn run(run: &RunRow) -> Result<Item, StoreError> {
 }
 
 /// The run in the list of its month; runs of chunks have a list of their own.
-pub(super) fn listed(run: &RunRow) -> Item {
+pub(super) fn listed(run: &RunRecord) -> Item {
     let month = Month::of(run.created_at);
     let pk = if run.chunk.is_some() { chunks_pk(month) } else { list_pk(month) };
     let mut item = listed_at(&pk, run.created_at, &run.id);
@@ -190,7 +190,7 @@ pub(super) fn listed_at(pk: &str, created_at: Millis, id: &RunId) -> Item {
 }
 
 /// A step. `waiting` is the absence of a state, so that beginning a step is one unconditional `if_not_exists`.
-pub(super) fn step(run: &RunId, step: &StepRow) -> Result<Item, StoreError> {
+pub(super) fn step(run: &RunId, step: &StepRecord) -> Result<Item, StoreError> {
     let mut item = keyed(run_pk(run), step_sk(&step.plan.name));
     let mut put = |name: &str, value| item.insert(name.to_owned(), value);
     put("plan", json(&step.plan)?);

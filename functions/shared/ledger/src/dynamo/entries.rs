@@ -8,8 +8,8 @@ use fresco_pipeline::ids::{Attempt, ContentKey};
 use super::expression::Expression;
 use super::item::{number, text};
 use super::{DUE_INDEX, DUE_SHARD_VALUE, Dynamo, Item, decode, encode, failed};
-use crate::rows::{AttemptRow, Entry, Millis};
-use crate::traits::{Change, CommitError, Entries, Looked, StoreError};
+use crate::records::{AttemptRecord, Entry, Millis};
+use crate::traits::{Change, CommitError, Entries, FoundEntries, StoreError};
 
 /// The attribute of a provider's report on its attempt. Only [`Entries::record_report`] writes it.
 pub(super) const REPORT: &str = "report";
@@ -19,10 +19,10 @@ impl Entries for Dynamo {
         self.get(&encode::entry_pk(key), encode::ENTRY).await?.as_ref().map(decode::entry).transpose()
     }
 
-    async fn entries(&self, keys: &[ContentKey]) -> Result<Looked, StoreError> {
+    async fn entries(&self, keys: &[ContentKey]) -> Result<FoundEntries, StoreError> {
         let unique: BTreeSet<&ContentKey> = keys.iter().collect();
         let keys = unique.into_iter().map(|key| (encode::entry_pk(key), encode::ENTRY.to_owned())).collect();
-        let mut looked = Looked::default();
+        let mut looked = FoundEntries::default();
         for item in self.batch_get(keys).await? {
             match decode::entry(&item) {
                 Ok(entry) => looked.entries.push(entry),
@@ -33,11 +33,11 @@ impl Entries for Dynamo {
         Ok(looked)
     }
 
-    async fn mend(&self, key: &ContentKey, now: Millis) -> Result<(), StoreError> {
-        self.mend_entry(key, now).await
+    async fn repair(&self, key: &ContentKey, now: Millis) -> Result<(), StoreError> {
+        self.repair_entry(key, now).await
     }
 
-    async fn attempt(&self, key: &ContentKey, attempt: Attempt) -> Result<Option<AttemptRow>, StoreError> {
+    async fn attempt(&self, key: &ContentKey, attempt: Attempt) -> Result<Option<AttemptRecord>, StoreError> {
         let item = self.get(&encode::entry_pk(key), &encode::attempt_sk(attempt)).await?;
         item.as_ref().map(decode::attempt).transpose()
     }
@@ -61,7 +61,7 @@ impl Entries for Dynamo {
         item.as_ref().map(decode::job).transpose()
     }
 
-    async fn due(&self, now: Millis, limit: u32) -> Result<Vec<ContentKey>, StoreError> {
+    async fn entries_to_check(&self, now: Millis, limit: u32) -> Result<Vec<ContentKey>, StoreError> {
         // An item that has no entry's key cannot be worked on; it must not keep the others from being seen.
         self.due_of(DUE_SHARD_VALUE, now, limit, decode::entry_key).await
     }

@@ -19,7 +19,7 @@ impl Firings for Dynamo {
         item.as_ref().map(|item| Reader::new(item)?.json("firing")).transpose()
     }
 
-    async fn note_firing(&self, schedule: &str, firing: &Firing) -> Result<bool, StoreError> {
+    async fn record_firing(&self, schedule: &str, firing: &Firing) -> Result<bool, StoreError> {
         let write = Expression::new()
             .set("v", number(VERSION))
             .set("at", number(firing.at))

@@ -32,7 +32,7 @@ mod entries;
 mod expression;
 mod firings;
 mod item;
-mod mend;
+mod repair;
 mod runs;
 mod steps;
 mod storage;
@@ -48,7 +48,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 
 use crate::aws::{SdkError, describe};
 use crate::clock::SystemClock;
-use crate::rows::Millis;
+use crate::records::Millis;
 use crate::traits::{Clock, StoreError};
 
 /// The partition key.

@@ -10,8 +10,8 @@ use super::expression::Expression;
 use super::item::{VERSION, flag, json, number, text, word};
 use super::{Dynamo, EXPIRES_AT, Item, SK, decode, encode, failed};
 use crate::month::{Month, RECORD_MONTHS};
-use crate::rows::{Asker, Millis, Ready, RunRow, RunStatus, Source, StepRow};
-use crate::traits::{ListPlace, Runs, Signing, StoreError};
+use crate::records::{CachedResult, Millis, ResultSource, RunRecord, RunStatus, StepId, StepRecord};
+use crate::traits::{ListPlace, Runs, SigningKeys, StoreError};
 
 /// The attribute of a pipeline's row that names its last run.
 const RUN_OF: &str = "run";
@@ -19,7 +19,7 @@ const RUN_OF: &str = "run";
 const RUNNING: &str = "attribute_exists(#pk) AND #status = :running";
 
 impl Runs for Dynamo {
-    async fn create_run(&self, run: &RunRow) -> Result<bool, StoreError> {
+    async fn create_run(&self, run: &RunRecord) -> Result<bool, StoreError> {
         let new = Expression::new().only_if("attribute_not_exists(#pk)");
         let put = new.guard(&self.table, encode::run(run)?).build().map_err(unbuilt)?;
         let list = Put::builder().table_name(&self.table).set_item(Some(encode::listed(run))).build();
@@ -43,11 +43,11 @@ impl Runs for Dynamo {
         }
     }
 
-    async fn run(&self, id: &RunId) -> Result<Option<RunRow>, StoreError> {
+    async fn run(&self, id: &RunId) -> Result<Option<RunRecord>, StoreError> {
         self.get(&encode::run_pk(id), encode::RUN).await?.as_ref().map(decode::run).transpose()
     }
 
-    async fn open_runs(&self, now: Millis) -> Result<Vec<RunRow>, StoreError> {
+    async fn open_runs(&self, now: Millis) -> Result<Vec<RunRecord>, StoreError> {
         let mut month = Month::of(now);
         let mut ids = Vec::new();
         for _ in 0..=RECORD_MONTHS {
@@ -69,10 +69,15 @@ impl Runs for Dynamo {
         Ok(run.and_then(|run| RunId::parse(run).ok()))
     }
 
-    async fn list_runs(&self, limit: u32, behind: Option<&ListPlace>, now: Millis) -> Result<Vec<RunRow>, StoreError> {
+    async fn list_runs(
+        &self,
+        limit: u32,
+        behind: Option<&ListPlace>,
+        now: Millis,
+    ) -> Result<Vec<RunRecord>, StoreError> {
         let ids = self.latest(encode::list_pk, limit, behind, now).await?;
         let keys = ids.iter().map(|id| (encode::run_pk(id), encode::RUN.to_owned())).collect();
-        let mut runs: Vec<RunRow> =
+        let mut runs: Vec<RunRecord> =
             self.batch_get(keys).await?.iter().map(decode::run).collect::<Result<_, StoreError>>()?;
         runs.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
         Ok(runs)
@@ -82,7 +87,7 @@ impl Runs for Dynamo {
         &self,
         id: &RunId,
         pipeline: &str,
-        steps: &[StepRow],
+        steps: &[StepRecord],
         bound_at: Millis,
     ) -> Result<(), StoreError> {
         // The steps first: where the run says how many there are, they are there.
@@ -106,42 +111,42 @@ impl Runs for Dynamo {
         }
     }
 
-    async fn step(&self, asker: &Asker) -> Result<Option<StepRow>, StoreError> {
-        let item = self.get(&encode::run_pk(&asker.run), &encode::step_sk(&asker.step)).await?;
+    async fn step(&self, step_id: &StepId) -> Result<Option<StepRecord>, StoreError> {
+        let item = self.get(&encode::run_pk(&step_id.run), &encode::step_sk(&step_id.step)).await?;
         item.as_ref().map(decode::step).transpose()
     }
 
-    async fn steps(&self, run: &RunId) -> Result<Vec<StepRow>, StoreError> {
+    async fn steps(&self, run: &RunId) -> Result<Vec<StepRecord>, StoreError> {
         let items = self.query(&encode::run_pk(run), encode::STEP_PREFIX).await?;
-        let mut steps: Vec<StepRow> = items.iter().map(decode::step).collect::<Result<_, StoreError>>()?;
+        let mut steps: Vec<StepRecord> = items.iter().map(decode::step).collect::<Result<_, StoreError>>()?;
         steps.sort_by_key(|step| step.plan.index);
         Ok(steps)
     }
 
-    async fn begin_step(&self, asker: &Asker, now: Millis) -> Result<Option<StepRow>, StoreError> {
-        self.begin(asker, now).await
+    async fn start_step(&self, step_id: &StepId, now: Millis) -> Result<Option<StepRecord>, StoreError> {
+        self.begin(step_id, now).await
     }
 
-    async fn note_key(&self, asker: &Asker, key: &ContentKey) -> Result<(), StoreError> {
-        self.know(asker, key).await
+    async fn record_key(&self, step_id: &StepId, key: &ContentKey) -> Result<(), StoreError> {
+        self.know(step_id, key).await
     }
 
-    async fn note_source(&self, asker: &Asker, source: Source) -> Result<(), StoreError> {
-        self.note(asker, source).await
+    async fn record_source(&self, step_id: &StepId, source: ResultSource) -> Result<(), StoreError> {
+        self.note(step_id, source).await
     }
 
     async fn pin(
         &self,
-        asker: &Asker,
-        ready: &Ready,
-        source: Source,
+        step_id: &StepId,
+        ready: &CachedResult,
+        source: ResultSource,
         now: Millis,
-    ) -> Result<Option<StepRow>, StoreError> {
-        self.pin_once(asker, ready, source, now).await
+    ) -> Result<Option<StepRecord>, StoreError> {
+        self.pin_once(step_id, ready, source, now).await
     }
 
-    async fn fail_step(&self, asker: &Asker, failure: &Failure, now: Millis) -> Result<(), StoreError> {
-        self.give_up(asker, failure, now).await
+    async fn fail_step(&self, step_id: &StepId, failure: &Failure, now: Millis) -> Result<(), StoreError> {
+        self.give_up(step_id, failure, now).await
     }
 
     async fn stop_run(&self, id: &RunId) -> Result<bool, StoreError> {
@@ -241,7 +246,7 @@ impl Dynamo {
 /// The attribute of the secret.
 const SECRET: &str = "secret";
 
-impl Signing for Dynamo {
+impl SigningKeys for Dynamo {
     async fn signing_key(&self, fresh: &str) -> Result<String, StoreError> {
         let stored = |item: &Item| item.get(SECRET).and_then(|secret| secret.as_s().ok()).cloned();
         if let Some(secret) = self.get(encode::SIGNING, encode::SIGNING).await?.as_ref().and_then(stored) {

@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::expression::Expression;
 use super::item::{json, number, text, word};
 use super::{Dynamo, Item, PK, SK, decode, encode, failed};
-use crate::rows::{Asker, Millis, Ready, Source, StepRow, StepState};
+use crate::records::{CachedResult, Millis, ResultSource, StepId, StepRecord, StepState};
 use crate::traits::StoreError;
 
 /// How many steps are written side by side.
@@ -55,12 +55,12 @@ impl Dynamo {
     }
 
     /// Writes the steps that are not there yet.
-    pub(super) async fn put_steps(&self, run: &RunId, steps: &[StepRow]) -> Result<(), StoreError> {
+    pub(super) async fn put_steps(&self, run: &RunId, steps: &[StepRecord]) -> Result<(), StoreError> {
         let puts: Vec<_> = steps.iter().map(|step| self.put_step(run, step)).collect();
         stream::iter(puts).buffer_unordered(WRITES).try_collect().await
     }
 
-    async fn put_step(&self, run: &RunId, step: &StepRow) -> Result<(), StoreError> {
+    async fn put_step(&self, run: &RunId, step: &StepRecord) -> Result<(), StoreError> {
         let put = self
             .client
             .put_item()
@@ -78,11 +78,11 @@ impl Dynamo {
         }
     }
 
-    async fn update_step(&self, asker: &Asker, write: Expression) -> Result<Result<Item, Option<Item>>, StoreError> {
-        self.update_or_see(&encode::run_pk(&asker.run), &encode::step_sk(&asker.step), write).await
+    async fn update_step(&self, step_id: &StepId, write: Expression) -> Result<Result<Item, Option<Item>>, StoreError> {
+        self.update_or_see(&encode::run_pk(&step_id.run), &encode::step_sk(&step_id.step), write).await
     }
 
-    pub(super) async fn begin(&self, asker: &Asker, now: Millis) -> Result<Option<StepRow>, StoreError> {
+    pub(super) async fn begin(&self, step_id: &StepId, now: Millis) -> Result<Option<StepRecord>, StoreError> {
         let write = Expression::new()
             .assign("#calls = #calls + :one")
             .with("one", number(1))
@@ -90,33 +90,33 @@ impl Dynamo {
             // Waiting is the absence of a state; every other one stays.
             .set_once("state", word(StepState::Running)?)
             .only_if("attribute_exists(#pk)");
-        match self.update_step(asker, write).await? {
+        match self.update_step(step_id, write).await? {
             Ok(item) => decode::step(&item).map(Some),
             Err(_) => Ok(None),
         }
     }
 
-    pub(super) async fn know(&self, asker: &Asker, key: &ContentKey) -> Result<(), StoreError> {
+    pub(super) async fn know(&self, step_id: &StepId, key: &ContentKey) -> Result<(), StoreError> {
         let write = Expression::new().set("key", text(key.as_str())).only_if("attribute_exists(#pk)");
-        self.update_step(asker, write).await.map(drop)
+        self.update_step(step_id, write).await.map(drop)
     }
 
-    pub(super) async fn note(&self, asker: &Asker, source: Source) -> Result<(), StoreError> {
+    pub(super) async fn note(&self, step_id: &StepId, source: ResultSource) -> Result<(), StoreError> {
         let write = Expression::new()
             .set("source", word(source)?)
             .only_if(&format!("{UNDECIDED} AND (attribute_not_exists(#source) OR #source <> :generated)"))
             .with("running", word(StepState::Running)?)
-            .with("generated", word(Source::Generated)?);
-        self.update_step(asker, write).await.map(drop)
+            .with("generated", word(ResultSource::Generated)?);
+        self.update_step(step_id, write).await.map(drop)
     }
 
     pub(super) async fn pin_once(
         &self,
-        asker: &Asker,
-        ready: &Ready,
-        source: Source,
+        step_id: &StepId,
+        ready: &CachedResult,
+        source: ResultSource,
         now: Millis,
-    ) -> Result<Option<StepRow>, StoreError> {
+    ) -> Result<Option<StepRecord>, StoreError> {
         let write = Expression::new()
             .set("pinned", json(ready)?)
             .set("state", word(StepState::Done)?)
@@ -124,19 +124,19 @@ impl Dynamo {
             .set_once("source", word(source)?)
             .remove("failure")
             .only_if("attribute_exists(#pk) AND attribute_not_exists(#pinned)");
-        match self.update_step(asker, write).await? {
+        match self.update_step(step_id, write).await? {
             Ok(item) | Err(Some(item)) => decode::step(&item).map(Some),
             Err(None) => Ok(None),
         }
     }
 
-    pub(super) async fn give_up(&self, asker: &Asker, failure: &Failure, now: Millis) -> Result<(), StoreError> {
+    pub(super) async fn give_up(&self, step_id: &StepId, failure: &Failure, now: Millis) -> Result<(), StoreError> {
         let write = Expression::new()
             .set("state", word(StepState::Failed)?)
             .set("failure", json(failure)?)
             .set("ended_at", number(now))
             .only_if(UNDECIDED)
             .with("running", word(StepState::Running)?);
-        self.update_step(asker, write).await.map(drop)
+        self.update_step(step_id, write).await.map(drop)
     }
 }

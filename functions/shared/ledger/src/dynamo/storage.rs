@@ -4,11 +4,11 @@
 use super::expression::Expression;
 use super::item::{Reader, VERSION, count, json, number};
 use super::{Dynamo, Item};
-use crate::traits::{Storage, StoreError, Usage};
+use crate::traits::{StoreError, Usage, UsageCounter};
 
 const USAGE: &str = "U";
 
-impl Storage for Dynamo {
+impl UsageCounter for Dynamo {
     async fn usage(&self) -> Result<Usage, StoreError> {
         self.get(USAGE, USAGE).await?.as_ref().map_or_else(|| Ok(Usage::default()), usage)
     }

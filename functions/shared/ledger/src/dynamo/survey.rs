@@ -2,7 +2,7 @@
 //! functions.
 
 use super::{Dynamo, Item, PK, SK, decode, encode, failed};
-use crate::rows::{AttemptRow, Entry, RunRow, Waiter};
+use crate::records::{AttemptRecord, Entry, RunRecord, Waiter};
 use crate::traits::StoreError;
 use fresco_pipeline::ids::ContentKey;
 
@@ -12,11 +12,11 @@ pub struct Everything {
     /// Every entry.
     pub entries: Vec<Entry>,
     /// Every attempt.
-    pub attempts: Vec<AttemptRow>,
+    pub attempts: Vec<AttemptRecord>,
     /// Who waits, and for what.
     pub waiters: Vec<(ContentKey, Waiter)>,
     /// Every run.
-    pub runs: Vec<RunRow>,
+    pub runs: Vec<RunRecord>,
 }
 
 impl Dynamo {

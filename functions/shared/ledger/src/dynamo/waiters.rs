@@ -5,7 +5,7 @@ use fresco_pipeline::ids::{Attempt, ContentKey};
 use super::expression::Expression;
 use super::item::{VERSION, number, text};
 use super::{Dynamo, EXPIRES_AT, PK, SK, decode, encode, expiry, failed};
-use crate::rows::{Asker, Millis, Waiter};
+use crate::records::{Millis, StepId, Waiter};
 use crate::traits::{StoreError, Wait, Waiters};
 
 const WAITER_DAYS: Millis = 14;
@@ -20,18 +20,18 @@ impl Waiters for Dynamo {
             .set_once("base", number(wait.base.0))
             .set_once("since", number(wait.now))
             .set(EXPIRES_AT, expiry(wait.now, WAITER_DAYS));
-        let item = self.update(&encode::entry_pk(key), &encode::waiter_sk(&wait.asker), write).await?;
+        let item = self.update(&encode::entry_pk(key), &encode::waiter_sk(&wait.step_id), write).await?;
         decode::waiter(&item.ok_or_else(|| StoreError::ledger("DynamoDB UpdateItem: an answer without the item"))?)
     }
 
-    async fn join(&self, key: &ContentKey, asker: &Asker, attempt: Attempt) -> Result<(), StoreError> {
+    async fn join(&self, key: &ContentKey, step_id: &StepId, attempt: Attempt) -> Result<(), StoreError> {
         let write = Expression::new().set("joined", number(attempt.0)).only_if("attribute_exists(#pk)");
-        self.update(&encode::entry_pk(key), &encode::waiter_sk(asker), write).await.map(drop)
+        self.update(&encode::entry_pk(key), &encode::waiter_sk(step_id), write).await.map(drop)
     }
 
-    async fn seen_running(&self, key: &ContentKey, asker: &Asker, now: Millis) -> Result<(), StoreError> {
+    async fn record_running(&self, key: &ContentKey, step_id: &StepId, now: Millis) -> Result<(), StoreError> {
         let write = Expression::new().set_once("running_since", number(now)).only_if("attribute_exists(#pk)");
-        self.update(&encode::entry_pk(key), &encode::waiter_sk(asker), write).await.map(drop)
+        self.update(&encode::entry_pk(key), &encode::waiter_sk(step_id), write).await.map(drop)
     }
 
     async fn waiters(&self, key: &ContentKey) -> Result<Vec<Waiter>, StoreError> {
@@ -47,23 +47,23 @@ impl Waiters for Dynamo {
         Ok(read.collect())
     }
 
-    async fn leave(&self, key: &ContentKey, asker: &Asker) -> Result<(), StoreError> {
+    async fn leave(&self, key: &ContentKey, step_id: &StepId) -> Result<(), StoreError> {
         let delete = self
             .client
             .delete_item()
             .table_name(&self.table)
             .key(PK, text(encode::entry_pk(key)))
-            .key(SK, text(encode::waiter_sk(asker)));
+            .key(SK, text(encode::waiter_sk(step_id)));
         delete.send().await.map(drop).map_err(|error| failed("DeleteItem", &error))
     }
 
-    async fn unwait(&self, key: &ContentKey, asker: &Asker, token: &str) -> Result<bool, StoreError> {
+    async fn unwait(&self, key: &ContentKey, step_id: &StepId, token: &str) -> Result<bool, StoreError> {
         let delete = self
             .client
             .delete_item()
             .table_name(&self.table)
             .key(PK, text(encode::entry_pk(key)))
-            .key(SK, text(encode::waiter_sk(asker)))
+            .key(SK, text(encode::waiter_sk(step_id)))
             .condition_expression("#token = :token")
             .expression_attribute_names("#token", "token")
             .expression_attribute_values(":token", text(token));

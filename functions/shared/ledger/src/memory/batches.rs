@@ -5,13 +5,13 @@ use fresco_pipeline::ids::RunId;
 use fresco_pipeline::money::Money;
 
 use super::Memory;
-use crate::batch::{BatchCounts, BatchPlan, BatchRow, BatchStatus};
+use crate::batch::{BatchCounts, BatchPlan, BatchRecord, BatchStatus};
 use crate::month::{Month, RECORD_MONTHS};
-use crate::rows::{Millis, RunRow};
+use crate::records::{Millis, RunRecord};
 use crate::traits::{Batches, ChunkEnd, ListPlace, StoreError};
 
 impl Batches for Memory {
-    async fn create_batch(&self, batch: &BatchRow) -> Result<bool, StoreError> {
+    async fn create_batch(&self, batch: &BatchRecord) -> Result<bool, StoreError> {
         let mut state = self.lock();
         let free = !state.batches.contains_key(&batch.id);
         if free {
@@ -20,7 +20,7 @@ impl Batches for Memory {
         Ok(free)
     }
 
-    async fn batch(&self, id: &RunId) -> Result<Option<BatchRow>, StoreError> {
+    async fn batch(&self, id: &RunId) -> Result<Option<BatchRecord>, StoreError> {
         Ok(self.lock().batches.get(id).cloned())
     }
 
@@ -29,14 +29,14 @@ impl Batches for Memory {
         limit: u32,
         behind: Option<&ListPlace>,
         now: Millis,
-    ) -> Result<Vec<BatchRow>, StoreError> {
+    ) -> Result<Vec<BatchRecord>, StoreError> {
         let first = Month::of(now).back(RECORD_MONTHS);
-        let is_listed = |batch: &&BatchRow| {
+        let is_listed = |batch: &&BatchRecord| {
             let place = ListPlace { created_at: batch.created_at, run: batch.id.clone() };
             Month::of(batch.created_at) >= first && behind.is_none_or(|behind| place < *behind)
         };
         let state = self.lock();
-        let mut batches: Vec<BatchRow> = state.batches.values().filter(is_listed).cloned().collect();
+        let mut batches: Vec<BatchRecord> = state.batches.values().filter(is_listed).cloned().collect();
         batches.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
         batches.truncate(limit as usize);
         Ok(batches)
@@ -44,14 +44,14 @@ impl Batches for Memory {
 
     async fn plan_batch(&self, id: &RunId, plan: &BatchPlan) -> Result<bool, StoreError> {
         let mut state = self.lock();
-        let goes_on = |batch: &&mut BatchRow| !batch.status.is_final() && !batch.stop;
+        let goes_on = |batch: &&mut BatchRecord| !batch.status.is_final() && !batch.stop;
         let Some(batch) = state.batches.get_mut(id).filter(goes_on) else { return Ok(false) };
         batch.plan = Some(plan.clone());
         batch.status = BatchStatus::Running;
         Ok(true)
     }
 
-    async fn stop_batch(&self, id: &RunId) -> Result<Option<BatchRow>, StoreError> {
+    async fn stop_batch(&self, id: &RunId) -> Result<Option<BatchRecord>, StoreError> {
         let mut state = self.lock();
         let Some(batch) = state.batches.get_mut(id).filter(|batch| !batch.status.is_final()) else { return Ok(None) };
         batch.stop = true;
@@ -62,9 +62,9 @@ impl Batches for Memory {
         &self,
         batch: &RunId,
         chunk: u32,
-        run: &RunRow,
+        run: &RunRecord,
         wanted: Money,
-    ) -> Result<Option<RunRow>, StoreError> {
+    ) -> Result<Option<RunRecord>, StoreError> {
         let mut state = self.lock();
         if let Some(there) = state.runs.get(&run.id) {
             return Ok(Some(there.clone()));
@@ -75,7 +75,7 @@ impl Batches for Memory {
         record.open.insert(chunk);
         let granted = (record.remaining != Money::UNLIMITED).then(|| wanted.min(record.remaining));
         record.remaining = record.remaining - granted.unwrap_or(Money::ZERO);
-        let run = RunRow { remaining: granted.unwrap_or(Money::UNLIMITED), granted, ..run.clone() };
+        let run = RunRecord { remaining: granted.unwrap_or(Money::UNLIMITED), granted, ..run.clone() };
         state.runs.insert(run.id.clone(), run.clone());
         Ok(Some(run))
     }
@@ -107,7 +107,7 @@ impl Batches for Memory {
         Ok(true)
     }
 
-    async fn reopen_batch(&self, id: &RunId, now: Millis, due: Millis) -> Result<Option<BatchRow>, StoreError> {
+    async fn reopen_batch(&self, id: &RunId, now: Millis, due: Millis) -> Result<Option<BatchRecord>, StoreError> {
         let mut state = self.lock();
         let Some(batch) = state.batches.get_mut(id).filter(|batch| batch.status.is_final()) else { return Ok(None) };
         batch.status = BatchStatus::Planning;
@@ -116,28 +116,31 @@ impl Batches for Memory {
         batch.ended_at = None;
         batch.failure = None;
         batch.began_at = now;
-        batch.due = Some(due);
+        batch.next_check_at = Some(due);
         Ok(Some(batch.clone()))
     }
 
-    async fn due_batches(&self, now: Millis, limit: u32) -> Result<Vec<RunId>, StoreError> {
+    async fn batches_to_check(&self, now: Millis, limit: u32) -> Result<Vec<RunId>, StoreError> {
         let state = self.lock();
-        let due = state.batches.values().filter_map(|batch| Some((batch.due.filter(|due| *due <= now)?, &batch.id)));
+        let due = state
+            .batches
+            .values()
+            .filter_map(|batch| Some((batch.next_check_at.filter(|due| *due <= now)?, &batch.id)));
         let mut due: Vec<(Millis, &RunId)> = due.collect();
         due.sort();
         Ok(due.into_iter().take(limit as usize).map(|(_, id)| id.clone()).collect())
     }
 
-    async fn look_at_batch(&self, id: &RunId, due: Millis) -> Result<bool, StoreError> {
+    async fn schedule_batch_check(&self, id: &RunId, due: Millis) -> Result<bool, StoreError> {
         let mut state = self.lock();
         let Some(batch) = state.batches.get_mut(id).filter(|batch| !batch.status.is_final()) else { return Ok(false) };
-        batch.due = Some(due);
+        batch.next_check_at = Some(due);
         Ok(true)
     }
 
     async fn recount_batch(&self, id: &RunId, counts: &BatchCounts) -> Result<bool, StoreError> {
         let mut state = self.lock();
-        let planning = |batch: &&mut BatchRow| batch.status == BatchStatus::Planning;
+        let planning = |batch: &&mut BatchRecord| batch.status == BatchStatus::Planning;
         let Some(batch) = state.batches.get_mut(id).filter(planning) else { return Ok(false) };
         batch.kept = counts.done + counts.failed + counts.bad;
         batch.counts = BatchCounts { spent: batch.counts.spent, saved: batch.counts.saved, ..*counts };
@@ -153,12 +156,12 @@ impl Batches for Memory {
         now: Millis,
     ) -> Result<bool, StoreError> {
         let mut state = self.lock();
-        let goes_on = |batch: &&mut BatchRow| !batch.status.is_final() && batch.generation == generation;
+        let goes_on = |batch: &&mut BatchRecord| !batch.status.is_final() && batch.generation == generation;
         let Some(batch) = state.batches.get_mut(id).filter(goes_on) else { return Ok(false) };
         batch.status = status;
         batch.failure = failure.cloned();
         batch.ended_at = Some(now);
-        batch.due = None;
+        batch.next_check_at = None;
         Ok(true)
     }
 }

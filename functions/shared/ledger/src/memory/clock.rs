@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use crate::rows::Millis;
+use crate::records::Millis;
 use crate::traits::Clock;
 
 /// A clock that is set by hand. Clones share their time.

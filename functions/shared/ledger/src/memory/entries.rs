@@ -7,9 +7,9 @@ use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::ids::{Attempt, ContentKey};
 
 use super::{Memory, State};
-use crate::rows::{Asker, AttemptRow, Entry, Millis, Waiter};
-use crate::traits::{BudgetChange, Change, CommitError, Entries, Looked, StoreError, Wait, Waiters};
-use crate::transition::{Remains, Remnant, mended};
+use crate::records::{AttemptRecord, Entry, Millis, StepId, Waiter};
+use crate::traits::{BudgetChange, Change, CommitError, Entries, FoundEntries, StoreError, Wait, Waiters};
+use crate::transition::{SurvivingAttempt, Survivors, repaired};
 
 impl Entries for Memory {
     async fn entry(&self, key: &ContentKey) -> Result<Option<Entry>, StoreError> {
@@ -17,28 +17,28 @@ impl Entries for Memory {
         if state.damaged.contains(key) { Err(damaged(key)) } else { Ok(state.entries.get(key).cloned()) }
     }
 
-    async fn entries(&self, keys: &[ContentKey]) -> Result<Looked, StoreError> {
+    async fn entries(&self, keys: &[ContentKey]) -> Result<FoundEntries, StoreError> {
         let unique: BTreeSet<&ContentKey> = keys.iter().collect();
         let state = self.lock();
         let (unreadable, read): (Vec<_>, Vec<_>) = unique.into_iter().partition(|key| state.damaged.contains(key));
-        Ok(Looked {
+        Ok(FoundEntries {
             entries: read.into_iter().filter_map(|key| state.entries.get(key).cloned()).collect(),
             unreadable: unreadable.into_iter().map(|key| (key.clone(), damaged(key).0)).collect(),
         })
     }
 
-    async fn mend(&self, key: &ContentKey, now: Millis) -> Result<(), StoreError> {
+    async fn repair(&self, key: &ContentKey, now: Millis) -> Result<(), StoreError> {
         let mut state = self.lock();
         let Some(entry) = state.entries.get(key).cloned() else { return Ok(()) };
-        let remains = Remains {
+        let survivors = Survivors {
             entry: (!state.damaged.contains(key)).then_some(&entry),
             rev: entry.rev,
-            last: Some(entry.last),
+            last: Some(entry.last_attempt),
             attempts: state
                 .attempts
                 .iter()
                 .filter(|((of, _), _)| of == key)
-                .map(|(id, row)| Remnant {
+                .map(|(id, row)| SurvivingAttempt {
                     attempt: id.1,
                     row: Some(row.clone()),
                     reported: state.reports.contains_key(id),
@@ -46,7 +46,7 @@ impl Entries for Memory {
                 .collect(),
             waiters: state.waiters.iter().filter(|((of, _), _)| of == key).map(|(_, waiter)| waiter.clone()).collect(),
         };
-        if let Some(mended) = mended(key, &remains, now) {
+        if let Some(mended) = repaired(key, &survivors, now) {
             let mended = Entry { rev: mended.rev + 1, ..mended };
             state.entries.insert(key.clone(), mended);
             state.damaged.remove(key);
@@ -54,7 +54,7 @@ impl Entries for Memory {
         Ok(())
     }
 
-    async fn attempt(&self, key: &ContentKey, attempt: Attempt) -> Result<Option<AttemptRow>, StoreError> {
+    async fn attempt(&self, key: &ContentKey, attempt: Attempt) -> Result<Option<AttemptRecord>, StoreError> {
         Ok(self.lock().attempts.get(&(key.clone(), attempt)).cloned())
     }
 
@@ -82,12 +82,12 @@ impl Entries for Memory {
         Ok(self.lock().jobs.get(&(provider, request_id.to_owned())).cloned())
     }
 
-    async fn due(&self, now: Millis, limit: u32) -> Result<Vec<ContentKey>, StoreError> {
+    async fn entries_to_check(&self, now: Millis, limit: u32) -> Result<Vec<ContentKey>, StoreError> {
         let state = self.lock();
         let mut due: Vec<(Millis, &ContentKey)> = state
             .entries
             .values()
-            .filter_map(|entry| entry.due.filter(|due| *due <= now).map(|due| (due, &entry.key)))
+            .filter_map(|entry| entry.next_check_at.filter(|due| *due <= now).map(|due| (due, &entry.key)))
             .collect();
         due.sort();
         Ok(due.into_iter().take(limit as usize).map(|(_, key)| key.clone()).collect())
@@ -122,7 +122,7 @@ fn check(state: &State, change: &Change) -> Result<(), CommitError> {
         }
     }
     match &change.joined {
-        Some(joining) => match state.waiters.get(&(key.clone(), joining.asker.clone())) {
+        Some(joining) => match state.waiters.get(&(key.clone(), joining.step_id.clone())) {
             Some(waiter) if waiter.joined == joining.from => Ok(()),
             _ => Err(CommitError::Moved),
         },
@@ -156,7 +156,7 @@ fn apply(state: &mut State, change: &Change) {
         }
     }
     if let Some(joining) = &change.joined
-        && let Some(waiter) = state.waiters.get_mut(&(key.clone(), joining.asker.clone()))
+        && let Some(waiter) = state.waiters.get_mut(&(key.clone(), joining.step_id.clone()))
     {
         waiter.joined = joining.to;
     }
@@ -165,8 +165,8 @@ fn apply(state: &mut State, change: &Change) {
 impl Waiters for Memory {
     async fn wait(&self, key: &ContentKey, wait: &Wait) -> Result<Waiter, StoreError> {
         let mut state = self.lock();
-        let waiter = state.waiters.entry((key.clone(), wait.asker.clone())).or_insert_with(|| Waiter {
-            asker: wait.asker.clone(),
+        let waiter = state.waiters.entry((key.clone(), wait.step_id.clone())).or_insert_with(|| Waiter {
+            step_id: wait.step_id.clone(),
             token: String::new(),
             joined: Attempt::NONE,
             base: wait.base,
@@ -179,20 +179,20 @@ impl Waiters for Memory {
         Ok(waiter.clone())
     }
 
-    async fn join(&self, key: &ContentKey, asker: &Asker, attempt: Attempt) -> Result<(), StoreError> {
-        if let Some(waiter) = self.lock().waiters.get_mut(&(key.clone(), asker.clone())) {
+    async fn join(&self, key: &ContentKey, step_id: &StepId, attempt: Attempt) -> Result<(), StoreError> {
+        if let Some(waiter) = self.lock().waiters.get_mut(&(key.clone(), step_id.clone())) {
             waiter.joined = attempt;
         }
         Ok(())
     }
 
-    async fn leave(&self, key: &ContentKey, asker: &Asker) -> Result<(), StoreError> {
-        self.lock().waiters.remove(&(key.clone(), asker.clone()));
+    async fn leave(&self, key: &ContentKey, step_id: &StepId) -> Result<(), StoreError> {
+        self.lock().waiters.remove(&(key.clone(), step_id.clone()));
         Ok(())
     }
 
-    async fn seen_running(&self, key: &ContentKey, asker: &Asker, now: Millis) -> Result<(), StoreError> {
-        if let Some(waiter) = self.lock().waiters.get_mut(&(key.clone(), asker.clone())) {
+    async fn record_running(&self, key: &ContentKey, step_id: &StepId, now: Millis) -> Result<(), StoreError> {
+        if let Some(waiter) = self.lock().waiters.get_mut(&(key.clone(), step_id.clone())) {
             waiter.running_since.get_or_insert(now);
         }
         Ok(())
@@ -203,9 +203,9 @@ impl Waiters for Memory {
         Ok(state.waiters.iter().filter(|((of, _), _)| of == key).map(|(_, waiter)| waiter.clone()).collect())
     }
 
-    async fn unwait(&self, key: &ContentKey, asker: &Asker, token: &str) -> Result<bool, StoreError> {
+    async fn unwait(&self, key: &ContentKey, step_id: &StepId, token: &str) -> Result<bool, StoreError> {
         let mut state = self.lock();
-        let id = (key.clone(), asker.clone());
+        let id = (key.clone(), step_id.clone());
         let same = state.waiters.get(&id).is_some_and(|waiter| waiter.token == token);
         if same {
             state.waiters.remove(&id);

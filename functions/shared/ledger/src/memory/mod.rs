@@ -19,8 +19,8 @@ use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 pub use clock::ManualClock;
 pub use outside::MemoryUpload;
 
-use crate::batch::BatchRow;
-use crate::rows::{Asker, AttemptRow, Entry, Millis, RunRow, StepRow, Waiter};
+use crate::batch::BatchRecord;
+use crate::records::{AttemptRecord, Entry, Millis, RunRecord, StepId, StepRecord, Waiter};
 use crate::traits::{Firing, Timer, Usage};
 
 /// What a token was told: the output of a success, or the failure.
@@ -47,13 +47,13 @@ pub struct Memory {
 #[derive(Debug, Default)]
 struct State {
     entries: BTreeMap<ContentKey, Entry>,
-    attempts: BTreeMap<(ContentKey, Attempt), AttemptRow>,
+    attempts: BTreeMap<(ContentKey, Attempt), AttemptRecord>,
     reports: BTreeMap<(ContentKey, Attempt), String>,
     jobs: HashMap<(ProviderName, String), (ContentKey, Attempt)>,
-    waiters: BTreeMap<(ContentKey, Asker), Waiter>,
-    runs: BTreeMap<RunId, RunRow>,
-    batches: BTreeMap<RunId, BatchRow>,
-    steps: BTreeMap<Asker, StepRow>,
+    waiters: BTreeMap<(ContentKey, StepId), Waiter>,
+    runs: BTreeMap<RunId, RunRecord>,
+    batches: BTreeMap<RunId, BatchRecord>,
+    steps: BTreeMap<StepId, StepRecord>,
     objects: BTreeMap<String, StoredObject>,
     /// What was copied into other buckets, by bucket and key.
     exported: BTreeMap<String, StoredObject>,
@@ -61,7 +61,7 @@ struct State {
     /// Runs whose execution was started.
     started: BTreeSet<RunId>,
     signing_key: Option<String>,
-    /// Timers by name.
+    /// Scheduler by name.
     timers: BTreeMap<String, Timer>,
     /// The last firings, by their schedules.
     firings: BTreeMap<String, Firing>,
@@ -100,7 +100,7 @@ impl Memory {
     }
 
     /// Every attempt, by key and number.
-    pub fn all_attempts(&self) -> Vec<AttemptRow> {
+    pub fn all_attempts(&self) -> Vec<AttemptRecord> {
         self.lock().attempts.values().cloned().collect()
     }
 
@@ -110,26 +110,26 @@ impl Memory {
     }
 
     /// Every run, by id.
-    pub fn all_runs(&self) -> Vec<RunRow> {
+    pub fn all_runs(&self) -> Vec<RunRecord> {
         self.lock().runs.values().cloned().collect()
     }
 
     /// Every step of every run, by run and name.
-    pub fn all_steps(&self) -> Vec<StepRow> {
+    pub fn all_steps(&self) -> Vec<StepRecord> {
         self.lock().steps.values().cloned().collect()
     }
 
     /// Writes a run as it is, whatever is there.
-    pub fn put_run(&self, run: RunRow) {
+    pub fn put_run(&self, run: RunRecord) {
         self.lock().runs.insert(run.id.clone(), run);
     }
 
     /// Removes a run, as its expiry would. Its steps stay.
-    pub fn remove_run(&self, id: &RunId) -> Option<RunRow> {
+    pub fn remove_run(&self, id: &RunId) -> Option<RunRecord> {
         self.lock().runs.remove(id)
     }
 
-    /// Makes a token valid: the next message to it is heard. Tokens that were never opened answer `Gone`.
+    /// Makes a token valid: the next message to it is heard. TaskCallbacks that were never opened answer `Gone`.
     pub fn open_token(&self, token: impl Into<String>) {
         self.lock().tokens.insert(token.into(), true);
     }

@@ -6,8 +6,8 @@ use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 
 use super::{Memory, Message, StoredObject};
 use crate::traits::{
-    Announcements, Executions, Firing, Firings, HandOver, ListedObject, Matching, ObjectHead, Objects, Put, PutLink,
-    Signing, Storage, StoreError, Timer, Timers, Tokens, Told, Upload, Usage,
+    ConditionalGet, Delivery, EventPublisher, Executions, Firing, Firings, Invoker, ListedObject, ObjectHead, Objects,
+    Put, PutLink, Scheduler, SigningKeys, StoreError, TaskCallbacks, Timer, Upload, Usage, UsageCounter,
 };
 
 /// As S3's.
@@ -60,11 +60,11 @@ impl Objects for Memory {
         Ok(self.lock().objects.get(key).map(|object| object.bytes.clone()))
     }
 
-    async fn get_matching(&self, key: &str, tag: &str) -> Result<Matching, StoreError> {
+    async fn get_matching(&self, key: &str, tag: &str) -> Result<ConditionalGet, StoreError> {
         Ok(match self.get(key).await? {
-            None => Matching::Gone,
-            Some(bytes) if tag_of(&bytes) != tag => Matching::Another,
-            Some(bytes) => Matching::There { bytes, metadata: Default::default() },
+            None => ConditionalGet::Missing,
+            Some(bytes) if tag_of(&bytes) != tag => ConditionalGet::Changed,
+            Some(bytes) => ConditionalGet::Found { bytes, metadata: Default::default() },
         })
     }
 
@@ -163,40 +163,40 @@ impl Objects for Memory {
 }
 
 impl Memory {
-    fn tell(&self, token: &str, message: Message) -> Told {
+    fn tell(&self, token: &str, message: Message) -> Delivery {
         let mut state = self.lock();
         match state.tokens.get_mut(token) {
             Some(open) if *open => *open = false,
-            _ => return Told::Gone,
+            _ => return Delivery::Expired,
         }
         state.told.push((token.to_owned(), message));
-        Told::Heard
+        Delivery::Delivered
     }
 }
 
-impl Tokens for Memory {
-    async fn succeed(&self, token: &str, output: &str) -> Result<Told, StoreError> {
+impl TaskCallbacks for Memory {
+    async fn succeed(&self, token: &str, output: &str) -> Result<Delivery, StoreError> {
         Ok(self.tell(token, Ok(output.to_owned())))
     }
 
-    async fn fail(&self, token: &str, failure: &Failure) -> Result<Told, StoreError> {
+    async fn fail(&self, token: &str, failure: &Failure) -> Result<Delivery, StoreError> {
         Ok(self.tell(token, Err(failure.clone())))
     }
 }
 
-impl HandOver for Memory {
+impl Invoker for Memory {
     async fn collect(&self, key: &ContentKey, attempt: Attempt) -> Result<(), StoreError> {
         self.lock().handed_over.push_back((key.clone(), attempt));
         Ok(())
     }
 
-    async fn finish_batch(&self, batch: &RunId, generation: u32) -> Result<(), StoreError> {
+    async fn finalize_batch(&self, batch: &RunId, generation: u32) -> Result<(), StoreError> {
         self.lock().finishing.push_back((batch.clone(), generation));
         Ok(())
     }
 }
 
-impl Storage for Memory {
+impl UsageCounter for Memory {
     async fn usage(&self) -> Result<Usage, StoreError> {
         Ok(self.lock().usage.clone())
     }
@@ -227,29 +227,29 @@ impl Executions for Memory {
         self.start(batch).await
     }
 
-    async fn batch_goes_on(&self, batch: &RunId, _generation: u32) -> Result<bool, StoreError> {
+    async fn batch_is_running(&self, batch: &RunId, _generation: u32) -> Result<bool, StoreError> {
         Ok(self.lock().batches.get(batch).is_some_and(|batch| !batch.status.is_final()))
     }
 
-    async fn end_batch(&self, batch: &RunId, generation: u32) -> Result<bool, StoreError> {
-        self.batch_goes_on(batch, generation).await
+    async fn stop_batch_execution(&self, batch: &RunId, generation: u32) -> Result<bool, StoreError> {
+        self.batch_is_running(batch, generation).await
     }
 }
 
-impl Signing for Memory {
+impl SigningKeys for Memory {
     async fn signing_key(&self, fresh: &str) -> Result<String, StoreError> {
         Ok(self.lock().signing_key.get_or_insert_with(|| fresh.to_owned()).clone())
     }
 }
 
-impl Announcements for Memory {
-    async fn announce(&self, kind: &str, detail: &str) -> Result<(), StoreError> {
+impl EventPublisher for Memory {
+    async fn publish(&self, kind: &str, detail: &str) -> Result<(), StoreError> {
         self.lock().announced.push((kind.to_owned(), detail.to_owned()));
         Ok(())
     }
 }
 
-impl Timers for Memory {
+impl Scheduler for Memory {
     async fn set(&self, timer: &Timer) -> Result<(), StoreError> {
         self.lock().timers.insert(timer.name.clone(), timer.clone());
         Ok(())
@@ -266,7 +266,7 @@ impl Firings for Memory {
         Ok(self.lock().firings.get(schedule).cloned())
     }
 
-    async fn note_firing(&self, schedule: &str, firing: &Firing) -> Result<bool, StoreError> {
+    async fn record_firing(&self, schedule: &str, firing: &Firing) -> Result<bool, StoreError> {
         let mut state = self.lock();
         let newer = state.firings.get(schedule).is_none_or(|noted| noted.at <= firing.at);
         if newer {

@@ -5,11 +5,11 @@ use fresco_pipeline::ids::{ContentKey, RunId};
 
 use super::Memory;
 use crate::month::{Month, RECORD_MONTHS};
-use crate::rows::{Asker, Millis, Ready, RunRow, RunStatus, Source, StepRow, StepState};
+use crate::records::{CachedResult, Millis, ResultSource, RunRecord, RunStatus, StepId, StepRecord, StepState};
 use crate::traits::{ListPlace, Runs, StoreError};
 
 impl Runs for Memory {
-    async fn create_run(&self, run: &RunRow) -> Result<bool, StoreError> {
+    async fn create_run(&self, run: &RunRecord) -> Result<bool, StoreError> {
         let mut state = self.lock();
         let free = !state.runs.contains_key(&run.id);
         if free {
@@ -18,26 +18,31 @@ impl Runs for Memory {
         Ok(free)
     }
 
-    async fn run(&self, id: &RunId) -> Result<Option<RunRow>, StoreError> {
+    async fn run(&self, id: &RunId) -> Result<Option<RunRecord>, StoreError> {
         Ok(self.lock().runs.get(id).cloned())
     }
 
-    async fn list_runs(&self, limit: u32, behind: Option<&ListPlace>, now: Millis) -> Result<Vec<RunRow>, StoreError> {
+    async fn list_runs(
+        &self,
+        limit: u32,
+        behind: Option<&ListPlace>,
+        now: Millis,
+    ) -> Result<Vec<RunRecord>, StoreError> {
         let first = Month::of(now).back(RECORD_MONTHS);
-        let is_listed = |run: &&RunRow| {
+        let is_listed = |run: &&RunRecord| {
             let place = ListPlace { created_at: run.created_at, run: run.id.clone() };
             run.chunk.is_none()
                 && (first..=Month::of(now)).contains(&Month::of(run.created_at))
                 && behind.is_none_or(|behind| place < *behind)
         };
         let state = self.lock();
-        let mut runs: Vec<RunRow> = state.runs.values().filter(is_listed).cloned().collect();
+        let mut runs: Vec<RunRecord> = state.runs.values().filter(is_listed).cloned().collect();
         runs.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
         runs.truncate(limit as usize);
         Ok(runs)
     }
 
-    async fn open_runs(&self, _now: Millis) -> Result<Vec<RunRow>, StoreError> {
+    async fn open_runs(&self, _now: Millis) -> Result<Vec<RunRecord>, StoreError> {
         Ok(self.lock().runs.values().filter(|run| !run.status.is_final()).cloned().collect())
     }
 
@@ -49,7 +54,7 @@ impl Runs for Memory {
         &self,
         id: &RunId,
         pipeline: &str,
-        steps: &[StepRow],
+        steps: &[StepRecord],
         bound_at: Millis,
     ) -> Result<(), StoreError> {
         let mut state = self.lock();
@@ -59,27 +64,27 @@ impl Runs for Memory {
         run.steps = u32::try_from(steps.len()).unwrap_or(u32::MAX);
         run.bound_at = Some(bound_at);
         for step in steps {
-            let asker = Asker { run: id.clone(), step: step.plan.name.clone() };
-            state.steps.entry(asker).or_insert_with(|| step.clone());
+            let step_id = StepId { run: id.clone(), step: step.plan.name.clone() };
+            state.steps.entry(step_id).or_insert_with(|| step.clone());
         }
         state.planned.insert(pipeline.to_owned(), id.clone());
         Ok(())
     }
 
-    async fn step(&self, asker: &Asker) -> Result<Option<StepRow>, StoreError> {
-        Ok(self.lock().steps.get(asker).cloned())
+    async fn step(&self, step_id: &StepId) -> Result<Option<StepRecord>, StoreError> {
+        Ok(self.lock().steps.get(step_id).cloned())
     }
 
-    async fn steps(&self, run: &RunId) -> Result<Vec<StepRow>, StoreError> {
+    async fn steps(&self, run: &RunId) -> Result<Vec<StepRecord>, StoreError> {
         let state = self.lock();
-        let mut steps: Vec<StepRow> = state.steps.values().filter(|step| step.run == *run).cloned().collect();
+        let mut steps: Vec<StepRecord> = state.steps.values().filter(|step| step.run == *run).cloned().collect();
         steps.sort_by_key(|step| step.plan.index);
         Ok(steps)
     }
 
-    async fn begin_step(&self, asker: &Asker, now: Millis) -> Result<Option<StepRow>, StoreError> {
+    async fn start_step(&self, step_id: &StepId, now: Millis) -> Result<Option<StepRecord>, StoreError> {
         let mut state = self.lock();
-        let Some(step) = state.steps.get_mut(asker) else { return Ok(None) };
+        let Some(step) = state.steps.get_mut(step_id) else { return Ok(None) };
         step.calls += 1;
         step.started_at.get_or_insert(now);
         if step.state == StepState::Waiting {
@@ -88,17 +93,17 @@ impl Runs for Memory {
         Ok(Some(step.clone()))
     }
 
-    async fn note_key(&self, asker: &Asker, key: &ContentKey) -> Result<(), StoreError> {
-        if let Some(step) = self.lock().steps.get_mut(asker) {
+    async fn record_key(&self, step_id: &StepId, key: &ContentKey) -> Result<(), StoreError> {
+        if let Some(step) = self.lock().steps.get_mut(step_id) {
             step.key = Some(key.clone());
         }
         Ok(())
     }
 
-    async fn note_source(&self, asker: &Asker, source: Source) -> Result<(), StoreError> {
-        if let Some(step) = self.lock().steps.get_mut(asker)
+    async fn record_source(&self, step_id: &StepId, source: ResultSource) -> Result<(), StoreError> {
+        if let Some(step) = self.lock().steps.get_mut(step_id)
             && !decided(step)
-            && step.source != Some(Source::Generated)
+            && step.source != Some(ResultSource::Generated)
         {
             step.source = Some(source);
         }
@@ -107,13 +112,13 @@ impl Runs for Memory {
 
     async fn pin(
         &self,
-        asker: &Asker,
-        ready: &Ready,
-        source: Source,
+        step_id: &StepId,
+        ready: &CachedResult,
+        source: ResultSource,
         now: Millis,
-    ) -> Result<Option<StepRow>, StoreError> {
+    ) -> Result<Option<StepRecord>, StoreError> {
         let mut state = self.lock();
-        let Some(step) = state.steps.get_mut(asker) else { return Ok(None) };
+        let Some(step) = state.steps.get_mut(step_id) else { return Ok(None) };
         if step.pinned.is_none() {
             step.pinned = Some(ready.clone());
             step.source.get_or_insert(source);
@@ -124,8 +129,8 @@ impl Runs for Memory {
         Ok(Some(step.clone()))
     }
 
-    async fn fail_step(&self, asker: &Asker, failure: &Failure, now: Millis) -> Result<(), StoreError> {
-        if let Some(step) = self.lock().steps.get_mut(asker)
+    async fn fail_step(&self, step_id: &StepId, failure: &Failure, now: Millis) -> Result<(), StoreError> {
+        if let Some(step) = self.lock().steps.get_mut(step_id)
             && !decided(step)
         {
             step.state = StepState::Failed;
@@ -160,6 +165,6 @@ impl Runs for Memory {
     }
 }
 
-fn decided(step: &StepRow) -> bool {
+fn decided(step: &StepRecord) -> bool {
     matches!(step.state, StepState::Done | StepState::Failed)
 }

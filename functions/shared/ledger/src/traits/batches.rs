@@ -7,8 +7,8 @@ use fresco_pipeline::ids::RunId;
 use fresco_pipeline::money::Money;
 
 use super::{ListPlace, StoreError};
-use crate::batch::{BatchCounts, BatchPlan, BatchRow, BatchStatus};
-use crate::rows::{Millis, RunRow, RunStatus};
+use crate::batch::{BatchCounts, BatchPlan, BatchRecord, BatchStatus};
+use crate::records::{Millis, RunRecord, RunStatus};
 
 /// How a chunk's run ended, and what it adds to its batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,29 +32,29 @@ pub struct ChunkEnd {
 /// Batches.
 pub trait Batches: Send + Sync {
     /// Writes a new batch and lists it. `Ok(false)`: there is one with this id; it is left as it is.
-    fn create_batch(&self, batch: &BatchRow) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    fn create_batch(&self, batch: &BatchRecord) -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// A batch.
-    fn batch(&self, id: &RunId) -> impl Future<Output = Result<Option<BatchRow>, StoreError>> + Send;
+    fn batch(&self, id: &RunId) -> impl Future<Output = Result<Option<BatchRecord>, StoreError>> + Send;
     /// So many batches, newest first, behind this place in the list, of the last ninety days.
     fn list_batches(
         &self,
         limit: u32,
         behind: Option<&ListPlace>,
         now: Millis,
-    ) -> impl Future<Output = Result<Vec<BatchRow>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<BatchRecord>, StoreError>> + Send;
     /// Notes the plan, and that the chunks run; whether the batch goes on and is not told to stop. Planning again is no error.
     fn plan_batch(&self, id: &RunId, plan: &BatchPlan) -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// Sets the stop flag; the batch as it then is, if it was there and going on.
-    fn stop_batch(&self, id: &RunId) -> impl Future<Output = Result<Option<BatchRow>, StoreError>> + Send;
+    fn stop_batch(&self, id: &RunId) -> impl Future<Output = Result<Option<BatchRecord>, StoreError>> + Send;
     /// Writes the run of a chunk, once, with as much of the batch's budget as it wants and is left; and notes it as open. `None`:
     /// the batch has ended, or was stopped. The run as it is, whoever wrote it.
     fn open_chunk(
         &self,
         batch: &RunId,
         chunk: u32,
-        run: &RunRow,
+        run: &RunRecord,
         wanted: Money,
-    ) -> impl Future<Output = Result<Option<RunRow>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<RunRecord>, StoreError>> + Send;
     /// Closes the run of a chunk, and adds what it came to; once. Whether it was this call that did. An error, where more was
     /// reserved or paid since the run was read: what it gives back would be reserved twice.
     fn close_chunk(&self, end: &ChunkEnd, now: Millis) -> impl Future<Output = Result<bool, StoreError>> + Send;
@@ -65,11 +65,11 @@ pub trait Batches: Send + Sync {
         id: &RunId,
         now: Millis,
         due: Millis,
-    ) -> impl Future<Output = Result<Option<BatchRow>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<BatchRecord>, StoreError>> + Send;
     /// At most so many batches that go on and are due to be looked at, those first that have been so for longest.
-    fn due_batches(&self, now: Millis, limit: u32) -> impl Future<Output = Result<Vec<RunId>, StoreError>> + Send;
+    fn batches_to_check(&self, now: Millis, limit: u32) -> impl Future<Output = Result<Vec<RunId>, StoreError>> + Send;
     /// Puts off the next look at a batch; whether it goes on.
-    fn look_at_batch(&self, id: &RunId, due: Millis) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    fn schedule_batch_check(&self, id: &RunId, due: Millis) -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// Notes what the rows came to that are not driven anew; money stays as it is. Whether the batch is being planned.
     fn recount_batch(&self, id: &RunId, counts: &BatchCounts) -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// Closes the batch; whether it was going on in this generation: what is late of an earlier one closes nothing.

@@ -15,11 +15,13 @@ use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 use fresco_pipeline::money::Money;
 
 pub use batches::{Batches, ChunkEnd};
-pub use objects::{ListedObject, Matching, ObjectHead, Objects, Put, PutLink, Upload};
-pub use schedules::{Fired, Firing, Firings, Timer, Timers};
-pub use storage::{Pass, Storage, Usage};
+pub use objects::{ConditionalGet, ListedObject, ObjectHead, Objects, Put, PutLink, Upload};
+pub use schedules::{Firing, FiringOutcome, Firings, Scheduler, Timer};
+pub use storage::{Pass, Usage, UsageCounter};
 
-use crate::rows::{Asker, AttemptRow, Entry, Millis, Ready, RunRow, RunStatus, Source, StepRow, Waiter};
+use crate::records::{
+    AttemptRecord, CachedResult, Entry, Millis, ResultSource, RunRecord, RunStatus, StepId, StepRecord, Waiter,
+};
 
 /// A read or an idempotent write that did not work. It may be tried again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -111,7 +113,7 @@ pub struct Change {
     /// The entry as it shall be. Its `rev` is the one it was read at; the commit stores `rev + 1`.
     pub entry: Entry,
     /// An attempt as it shall be (created or overwritten; its stored provider report stays).
-    pub attempt: Option<AttemptRow>,
+    pub attempt: Option<AttemptRecord>,
     /// A job to register for (the entry's key, this attempt). Registering it again for the same attempt is no error;
     /// for another it is [`CommitError::JobTaken`].
     pub job: Option<JobOf>,
@@ -133,7 +135,7 @@ impl Change {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Joining {
     /// Whose row.
-    pub asker: Asker,
+    pub step_id: StepId,
     /// What the row has to say.
     pub from: Attempt,
     /// What it says then.
@@ -153,7 +155,7 @@ pub struct JobOf {
 
 /// Entries that were looked for together.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Looked {
+pub struct FoundEntries {
     /// Those that are there, in any order.
     pub entries: Vec<Entry>,
     /// Those that are there and cannot be read, and why.
@@ -165,17 +167,17 @@ pub trait Entries: Send + Sync {
     /// The entry as of now (strongly consistent). One that cannot be read is an error: see [`Entries::mend`].
     fn entry(&self, key: &ContentKey) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
     /// Those of the entries that exist, in any order; any number of keys, repeated ones once (strongly consistent).
-    fn entries(&self, keys: &[ContentKey]) -> impl Future<Output = Result<Looked, StoreError>> + Send;
+    fn entries(&self, keys: &[ContentKey]) -> impl Future<Output = Result<FoundEntries, StoreError>> + Send;
     /// Makes an entry usable again that cannot be read, or whose pending attempt cannot: what can be read of it and of its
-    /// attempts is kept ([`crate::transition::mended`]), and the row as it was is put aside, for who wants to look. An entry
+    /// attempts is kept ([`crate::transition::repaired`]), and the row as it was is put aside, for who wants to look. An entry
     /// that is well is left alone.
-    fn mend(&self, key: &ContentKey, now: Millis) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn repair(&self, key: &ContentKey, now: Millis) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// An attempt.
     fn attempt(
         &self,
         key: &ContentKey,
         attempt: Attempt,
-    ) -> impl Future<Output = Result<Option<AttemptRow>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<AttemptRecord>, StoreError>> + Send;
     /// Commits a change.
     fn commit(&self, change: &Change) -> impl Future<Output = Result<(), CommitError>> + Send;
     /// Records the provider's report (JSON) on an attempt that exists; the first one stays.
@@ -198,14 +200,18 @@ pub trait Entries: Send + Sync {
         request_id: &str,
     ) -> impl Future<Output = Result<Option<(ContentKey, Attempt)>, StoreError>> + Send;
     /// Keys of entries that are due, the longest due first. An index: it may lag behind.
-    fn due(&self, now: Millis, limit: u32) -> impl Future<Output = Result<Vec<ContentKey>, StoreError>> + Send;
+    fn entries_to_check(
+        &self,
+        now: Millis,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<ContentKey>, StoreError>> + Send;
 }
 
 /// What a step says when it begins or goes on waiting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wait {
     /// Who.
-    pub asker: Asker,
+    pub step_id: StepId,
     /// The token of this try.
     pub token: String,
     /// See [`Waiter::base`]; only the first one given counts.
@@ -224,25 +230,25 @@ pub trait Waiters: Send + Sync {
     fn join(
         &self,
         key: &ContentKey,
-        asker: &Asker,
+        step_id: &StepId,
         attempt: Attempt,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Notes that the provider was seen running, if the row is there and nothing is noted.
-    fn seen_running(
+    fn record_running(
         &self,
         key: &ContentKey,
-        asker: &Asker,
+        step_id: &StepId,
         now: Millis,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Every waiter of the entry (strongly consistent).
     fn waiters(&self, key: &ContentKey) -> impl Future<Output = Result<Vec<Waiter>, StoreError>> + Send;
     /// Removes the row, whatever its token: the run has ended, and nobody hears under it.
-    fn leave(&self, key: &ContentKey, asker: &Asker) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn leave(&self, key: &ContentKey, step_id: &StepId) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Removes the row if it still has this token; whether it did.
     fn unwait(
         &self,
         key: &ContentKey,
-        asker: &Asker,
+        step_id: &StepId,
         token: &str,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
@@ -259,11 +265,11 @@ pub struct ListPlace {
 /// Runs and their steps.
 pub trait Runs: Send + Sync {
     /// Writes a new run and lists it. `Ok(false)`: there is one with this id; it is left as it is.
-    fn create_run(&self, run: &RunRow) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    fn create_run(&self, run: &RunRecord) -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// A run.
-    fn run(&self, id: &RunId) -> impl Future<Output = Result<Option<RunRow>, StoreError>> + Send;
+    fn run(&self, id: &RunId) -> impl Future<Output = Result<Option<RunRecord>, StoreError>> + Send;
     /// Every run that has not ended and was written within the last ninety days, in any order (strongly consistent).
-    fn open_runs(&self, now: Millis) -> impl Future<Output = Result<Vec<RunRow>, StoreError>> + Send;
+    fn open_runs(&self, now: Millis) -> impl Future<Output = Result<Vec<RunRecord>, StoreError>> + Send;
     /// The run of a pipeline of this name that was planned last.
     fn last_planned(&self, pipeline: &str) -> impl Future<Output = Result<Option<RunId>, StoreError>> + Send;
     /// So many runs, newest first, behind this place in the list; from the newest on where it is `None`.
@@ -272,43 +278,47 @@ pub trait Runs: Send + Sync {
         limit: u32,
         behind: Option<&ListPlace>,
         now: Millis,
-    ) -> impl Future<Output = Result<Vec<RunRow>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<RunRecord>, StoreError>> + Send;
     /// Writes the steps (those that are there already stay as they are: plan may be called twice), their number and the bound,
     /// and notes the run as the last one of the pipeline of this name.
     fn plan_run(
         &self,
         id: &RunId,
         pipeline: &str,
-        steps: &[StepRow],
+        steps: &[StepRecord],
         bound_at: Millis,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// A step.
-    fn step(&self, asker: &Asker) -> impl Future<Output = Result<Option<StepRow>, StoreError>> + Send;
+    fn step(&self, step_id: &StepId) -> impl Future<Output = Result<Option<StepRecord>, StoreError>> + Send;
     /// Every step of a run, in the document's order.
-    fn steps(&self, run: &RunId) -> impl Future<Output = Result<Vec<StepRow>, StoreError>> + Send;
+    fn steps(&self, run: &RunId) -> impl Future<Output = Result<Vec<StepRecord>, StoreError>> + Send;
     /// Counts a call, notes the first, moves `waiting` to `running`; the row as it then is.
-    fn begin_step(
+    fn start_step(
         &self,
-        asker: &Asker,
+        step_id: &StepId,
         now: Millis,
-    ) -> impl Future<Output = Result<Option<StepRow>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<StepRecord>, StoreError>> + Send;
     /// Notes the step's content key, if the step is there.
-    fn note_key(&self, asker: &Asker, key: &ContentKey) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn record_key(&self, step_id: &StepId, key: &ContentKey) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Notes where the result will come from, unless the step is decided; `Generated` is never overwritten.
-    fn note_source(&self, asker: &Asker, source: Source) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn record_source(
+        &self,
+        step_id: &StepId,
+        source: ResultSource,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Pins the step's result and marks it done; one that is pinned stays. A step that had failed becomes done: the result
     /// counts, whenever it comes. `source` is used where none was noted. The row as it then is.
     fn pin(
         &self,
-        asker: &Asker,
-        ready: &Ready,
-        source: Source,
+        step_id: &StepId,
+        ready: &CachedResult,
+        source: ResultSource,
         now: Millis,
-    ) -> impl Future<Output = Result<Option<StepRow>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<StepRecord>, StoreError>> + Send;
     /// Marks the step failed, unless it is done; the first failure stays.
     fn fail_step(
         &self,
-        asker: &Asker,
+        step_id: &StepId,
         failure: &Failure,
         now: Millis,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -327,19 +337,19 @@ pub trait Runs: Send + Sync {
 
 /// What became of a message to a task token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
+pub enum Delivery {
     /// The state machine has it.
-    Heard,
+    Delivered,
     /// Nobody waits under this token any more (`TaskTimedOut`, `TaskDoesNotExist`, `InvalidToken`).
-    Gone,
+    Expired,
 }
 
 /// Task tokens of the state machine.
-pub trait Tokens: Send + Sync {
+pub trait TaskCallbacks: Send + Sync {
     /// Ends the task well. `output` is JSON.
-    fn succeed(&self, token: &str, output: &str) -> impl Future<Output = Result<Told, StoreError>> + Send;
+    fn succeed(&self, token: &str, output: &str) -> impl Future<Output = Result<Delivery, StoreError>> + Send;
     /// Ends the task with a stable error name and its message.
-    fn fail(&self, token: &str, failure: &Failure) -> impl Future<Output = Result<Told, StoreError>> + Send;
+    fn fail(&self, token: &str, failure: &Failure) -> impl Future<Output = Result<Delivery, StoreError>> + Send;
 }
 
 /// Executions of the state machine.
@@ -349,29 +359,34 @@ pub trait Executions: Send + Sync {
     /// Starts the execution of a batch, in this generation; likewise.
     fn start_batch(&self, batch: &RunId, generation: u32) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Whether that execution goes on.
-    fn batch_goes_on(&self, batch: &RunId, generation: u32) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    fn batch_is_running(&self, batch: &RunId, generation: u32)
+    -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// Ends that execution; whether it went on.
-    fn end_batch(&self, batch: &RunId, generation: u32) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    fn stop_batch_execution(
+        &self,
+        batch: &RunId,
+        generation: u32,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
 /// Telling the world what happened.
-pub trait Announcements: Send + Sync {
+pub trait EventPublisher: Send + Sync {
     /// Puts an event on the account's bus: `source: fresco`, this kind, this detail (JSON).
-    fn announce(&self, kind: &str, detail: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn publish(&self, kind: &str, detail: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// The stack's own secret, with which it signs links of its own.
-pub trait Signing: Send + Sync {
+pub trait SigningKeys: Send + Sync {
     /// The secret; `fresh` where there was none before. It is never logged.
     fn signing_key(&self, fresh: &str) -> impl Future<Output = Result<String, StoreError>> + Send;
 }
 
 /// Handing work over to functions that run by themselves.
-pub trait HandOver: Send + Sync {
+pub trait Invoker: Send + Sync {
     /// Starts collect for it; returns as soon as that is accepted.
     fn collect(&self, key: &ContentKey, attempt: Attempt) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Starts the closing of a batch, if it is still in this generation; returns as soon as that is accepted.
-    fn finish_batch(&self, batch: &RunId, generation: u32) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn finalize_batch(&self, batch: &RunId, generation: u32) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// The time.

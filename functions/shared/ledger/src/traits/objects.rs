@@ -6,7 +6,7 @@ use std::future::Future;
 use bytes::Bytes;
 
 use super::StoreError;
-use crate::rows::Millis;
+use crate::records::Millis;
 
 /// An object in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,18 +48,18 @@ pub struct PutLink {
 
 /// What is there under a key that shall have a certain entity tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Matching {
+pub enum ConditionalGet {
     /// The object, with the metadata that its writer gave it.
-    There {
+    Found {
         /// Its content.
         bytes: Bytes,
         /// Its metadata, by names in lower case.
         metadata: BTreeMap<String, String>,
     },
     /// Another one.
-    Another,
+    Changed,
     /// None.
-    Gone,
+    Missing,
 }
 
 /// An upload that becomes visible only when it is finished.
@@ -82,7 +82,7 @@ pub trait Objects: Send + Sync {
     /// The whole object, for small ones (documents, manifests).
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<Bytes>, StoreError>> + Send;
     /// The whole object, a small one, if its entity tag is this one.
-    fn get_matching(&self, key: &str, tag: &str) -> impl Future<Output = Result<Matching, StoreError>> + Send;
+    fn get_matching(&self, key: &str, tag: &str) -> impl Future<Output = Result<ConditionalGet, StoreError>> + Send;
     /// Reads the whole object piece by piece, whatever its size: its entity tag, `None` if there is none.
     fn scan(
         &self,

@@ -7,7 +7,7 @@ use fresco_pipeline::ids::RunId;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use crate::rows::Millis;
+use crate::records::Millis;
 
 /// What fires when it is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Timer {
 }
 
 /// The timers of a stack.
-pub trait Timers: Send + Sync {
+pub trait Scheduler: Send + Sync {
     /// Makes the timer, or makes it as this one is. One that cannot be is refused as [`ErrorName::InputInvalid`].
     ///
     /// [`ErrorName::InputInvalid`]: fresco_pipeline::error::ErrorName::InputInvalid
@@ -37,7 +37,7 @@ pub trait Timers: Send + Sync {
 /// What became of a firing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
-pub enum Fired {
+pub enum FiringOutcome {
     /// It began a run.
     Started,
     /// It was left out: the run before goes on.
@@ -56,7 +56,7 @@ pub struct Firing {
     pub at: Millis,
     /// What became of it.
     #[serde(flatten)]
-    pub fired: Fired,
+    pub fired: FiringOutcome,
     /// The last run that the schedule began, by this firing or one before.
     pub run: Option<RunId>,
 }
@@ -66,5 +66,5 @@ pub trait Firings: Send + Sync {
     /// The last firing of a schedule, by the key of its document.
     fn last_firing(&self, schedule: &str) -> impl Future<Output = Result<Option<Firing>, StoreError>> + Send;
     /// Notes a firing, unless a later one is noted; whether it was.
-    fn note_firing(&self, schedule: &str, firing: &Firing) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    fn record_firing(&self, schedule: &str, firing: &Firing) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }

@@ -5,7 +5,7 @@ use std::future::Future;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use crate::rows::Millis;
+use crate::records::Millis;
 
 /// How much the bucket holds. It is measured by listing it, a part at a time; between two measurements what is stored and
 /// removed is added up.
@@ -47,7 +47,7 @@ pub struct Pass {
 }
 
 /// The account of what the bucket holds.
-pub trait Storage: Send + Sync {
+pub trait UsageCounter: Send + Sync {
     /// The account; an empty one before the first measurement.
     fn usage(&self) -> impl Future<Output = Result<Usage, StoreError>> + Send;
     /// Bytes were stored, or removed (negative).

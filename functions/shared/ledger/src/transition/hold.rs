@@ -2,7 +2,7 @@
 
 use fresco_pipeline::money::Money;
 
-use crate::rows::{Hold, HoldState};
+use crate::records::{Hold, HoldState};
 use crate::traits::BudgetChange;
 
 /// The attempt cost so much.

@@ -2,23 +2,27 @@
 //! implementation commits a change only if the entry is still as it was read, so a condition checked here holds at the
 //! commit. The order and conditions are those of the exhaustive model behind the design: keep them, or run that model.
 
-mod ask;
-mod end;
+mod acquire;
+mod complete;
 mod hold;
-mod mend;
+mod notify;
+mod repair;
 mod submit;
-mod tell;
 
 #[cfg(test)]
 mod tests;
 
-pub use ask::{Answer, Ask, ask, expire, renewed};
-pub use end::{Completion, Outcome, complete, ended_late, failed, fetch_failed, late_later};
-pub use mend::{Remains, Remnant, mended};
-pub use submit::{LookUp, UnknownPolicy, cancelling, look_later, looked_up, missed, submitted, unknown};
-pub use tell::{Message, told, told_later, whom};
+pub use acquire::{Answer, Ask, ask, expire, renewed};
+pub use complete::{
+    Completion, Outcome, complete, failed, fetch_failed, postpone_late_completion, record_late_completion,
+};
+pub use notify::{Message, postpone_notification, recipients, told};
+pub use repair::{SurvivingAttempt, Survivors, repaired};
+pub use submit::{
+    LookupResult, UnknownPolicy, cancelling, postpone_check, record_lookup, record_unknown_job, submitted, unknown,
+};
 
-use crate::rows::{Entry, Millis};
+use crate::records::{Entry, Millis};
 
 /// Retryable failures in a row before an entry gives up for everybody.
 pub const MAX_TRIES: u32 = 6;
@@ -27,11 +31,11 @@ pub const MAX_FETCHES: u32 = 6;
 /// Empty look-ups, made when the submitter is surely dead, before an attempt is lost.
 pub const EMPTY_LOOKUPS: u32 = 2;
 /// How long sweep waits before it hands an attempt that ended late over again.
-pub const LATE_PAUSE: Millis = 300_000;
+pub const LATE_COMPLETION_PAUSE: Millis = 300_000;
 /// How often a provider has to say that it does not know a job before it is believed.
-pub const MISSES: u32 = 3;
+pub const MAX_UNKNOWN_JOBS: u32 = 3;
 /// How long the one who decided has to tell the waiters before sweep does.
-pub const TELL_GRACE: Millis = 30_000;
+pub const NOTIFY_GRACE: Millis = 30_000;
 /// How long after we asked for a cancellation sweep looks whether it has come to anything.
 pub const CANCEL_GRACE: Millis = 5_000;
 /// The most that a provider's hint may delay the next attempt.
@@ -43,14 +47,14 @@ pub fn back_off(tries: u32) -> Millis {
 }
 
 /// The pause before sweep looks at a submitted attempt again: 1 minute growing to 15.
-pub fn look_interval(checks: u32) -> Millis {
+pub fn recheck_interval(checks: u32) -> Millis {
     60_000_i64.saturating_mul(i64::from(checks) + 1).min(900_000)
 }
 
 /// When sweep has to look: at a decision that was not told, at the pending attempt, or at one that ended late.
 fn due_of(entry: &Entry, untold_due: Millis) -> Option<Millis> {
-    let told = entry.untold.then_some(untold_due);
-    let look = entry.pending.as_ref().map(|pending| pending.look_at);
-    let late = entry.late.as_ref().map(|late| late.look_at);
+    let told = entry.notify_pending.then_some(untold_due);
+    let look = entry.pending.as_ref().map(|pending| pending.next_check_at);
+    let late = entry.late_completion.as_ref().map(|late| late.next_check_at);
     [told, look, late].into_iter().flatten().min()
 }

@@ -5,8 +5,8 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::Attempt;
 use serde::{Deserialize, Serialize};
 
-use super::{CANCEL_GRACE, EMPTY_LOOKUPS, MISSES, TELL_GRACE, due_of, hold, look_interval};
-use crate::rows::{AttemptRow, AttemptState, Entry, Failed, Late, Millis, Stage};
+use super::{CANCEL_GRACE, EMPTY_LOOKUPS, MAX_UNKNOWN_JOBS, NOTIFY_GRACE, due_of, hold, recheck_interval};
+use crate::records::{AttemptRecord, AttemptStage, AttemptState, Entry, Failed, LateCompletion, Millis};
 use crate::traits::{Change, JobOf};
 
 /// What happens to a job of which nobody can say whether it exists.
@@ -22,7 +22,7 @@ pub enum UnknownPolicy {
 
 /// The provider has the job under this id: after the POST, by its list (adopt), or by a webhook that came first. `None`:
 /// that was known.
-pub fn submitted(entry: &Entry, row: &AttemptRow, request_id: &str, now: Millis) -> Option<Change> {
+pub fn submitted(entry: &Entry, row: &AttemptRecord, request_id: &str, now: Millis) -> Option<Change> {
     let mut entry = entry.clone();
     let mut row = row.clone();
     let job = JobOf { provider: row.request.provider, request_id: request_id.to_owned(), attempt: row.attempt };
@@ -31,34 +31,36 @@ pub fn submitted(entry: &Entry, row: &AttemptRow, request_id: &str, now: Millis)
         row.request_id = Some(request_id.to_owned());
         news = true;
     }
-    if let Some(pending) = entry.pending.as_mut().filter(|p| p.attempt == row.attempt && p.stage != Stage::Submitted) {
-        pending.stage = Stage::Submitted;
+    if let Some(pending) =
+        entry.pending.as_mut().filter(|p| p.attempt == row.attempt && p.stage != AttemptStage::Submitted)
+    {
+        pending.stage = AttemptStage::Submitted;
         pending.lookups = 0;
         pending.request_id = Some(request_id.to_owned());
-        pending.look_at = now + look_interval(0);
+        pending.next_check_at = now + recheck_interval(0);
         news = true;
     }
-    if news && row.state == AttemptState::Lost && entry.late.is_none() {
+    if news && row.state == AttemptState::Lost && entry.late_completion.is_none() {
         // It had been given up, and here it is: from now on somebody looks after it, whatever becomes of who found it.
-        entry.late = Some(Late { attempt: row.attempt, look_at: now + TELL_GRACE });
+        entry.late_completion = Some(LateCompletion { attempt: row.attempt, next_check_at: now + NOTIFY_GRACE });
     }
-    entry.due = due_of(&entry, entry.due.unwrap_or(now));
+    entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
     news.then(|| Change { attempt: Some(row), job: Some(job), ..Change::of(entry) })
 }
 
 /// It is not known whether the provider has the job: the reply was broken, or its submitter's lease has ended. Due now.
 pub fn unknown(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
     let mut entry = entry.clone();
-    let pending = entry.pending.as_mut().filter(|p| p.attempt == attempt && p.stage == Stage::Submitting)?;
-    pending.stage = Stage::Unknown;
-    pending.look_at = now;
-    entry.due = due_of(&entry, entry.due.unwrap_or(now));
+    let pending = entry.pending.as_mut().filter(|p| p.attempt == attempt && p.stage == AttemptStage::Submitting)?;
+    pending.stage = AttemptStage::Unknown;
+    pending.next_check_at = now;
+    entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
     Some(Change::of(entry))
 }
 
 /// A search of the provider's list, or the lack of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LookUp {
+pub enum LookupResult {
     /// The list was searched and the job is not in it.
     Empty,
     /// The provider has no list to search.
@@ -67,27 +69,27 @@ pub enum LookUp {
 
 /// The job was not found. When its submitter is surely dead and the list was searched in vain often enough, it is lost:
 /// its hold counts as spent, since it may have been accepted, and the policy decides whether to submit once more.
-pub fn looked_up(
+pub fn record_lookup(
     entry: &Entry,
-    row: &AttemptRow,
-    look_up: LookUp,
+    row: &AttemptRecord,
+    look_up: LookupResult,
     policy: UnknownPolicy,
     now: Millis,
 ) -> Option<Change> {
     let mut entry = entry.clone();
     let mut row = row.clone();
-    let pending = entry.pending.as_mut().filter(|p| p.attempt == row.attempt && p.stage == Stage::Unknown)?;
+    let pending = entry.pending.as_mut().filter(|p| p.attempt == row.attempt && p.stage == AttemptStage::Unknown)?;
     if now >= row.submitter_dead_at {
         // Earlier look-ups prove nothing: the POST may still be on its way.
         pending.lookups += 1;
     }
     let enough = match look_up {
-        LookUp::Empty => pending.lookups >= EMPTY_LOOKUPS,
-        LookUp::Impossible => pending.lookups >= 1,
+        LookupResult::Empty => pending.lookups >= EMPTY_LOOKUPS,
+        LookupResult::Impossible => pending.lookups >= 1,
     };
     if !enough {
-        pending.look_at = if now < row.submitter_dead_at { row.submitter_dead_at } else { now + 60_000 };
-        entry.due = due_of(&entry, entry.due.unwrap_or(now));
+        pending.next_check_at = if now < row.submitter_dead_at { row.submitter_dead_at } else { now + 60_000 };
+        entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
         return Some(Change::of(entry));
     }
     let again = policy == UnknownPolicy::ResubmitOnce && entry.lost == 0;
@@ -107,8 +109,8 @@ pub fn looked_up(
     });
     entry.pending = None;
     entry.lost += 1;
-    entry.untold = true;
-    entry.due = due_of(&entry, now + TELL_GRACE);
+    entry.notify_pending = true;
+    entry.next_check_at = due_of(&entry, now + NOTIFY_GRACE);
     row.state = AttemptState::Lost;
     let amount = row.hold.amount;
     let budget = hold::settle(&mut row.hold, amount);
@@ -119,34 +121,34 @@ pub fn looked_up(
 /// says that it has ended: a cancellation is a request.
 pub fn cancelling(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
     let mut entry = entry.clone();
-    let pending = entry.pending.as_mut().filter(|p| p.attempt == attempt && p.stage == Stage::Submitted)?;
+    let pending = entry.pending.as_mut().filter(|p| p.attempt == attempt && p.stage == AttemptStage::Submitted)?;
     pending.cancelling = true;
-    pending.look_at = pending.look_at.min(now + CANCEL_GRACE);
-    entry.due = due_of(&entry, entry.due.unwrap_or(now));
+    pending.next_check_at = pending.next_check_at.min(now + CANCEL_GRACE);
+    entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
     Some(Change::of(entry))
 }
 
 /// The provider says that it does not know a job which it has accepted. Once may be a slip of its; `None`: it has said so
 /// often enough, and the attempt has failed.
-pub fn missed(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
+pub fn record_unknown_job(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
     let mut entry = entry.clone();
-    let pending = entry.pending.as_mut().filter(|p| p.attempt == attempt && p.stage == Stage::Submitted)?;
-    if pending.lookups + 1 >= MISSES {
+    let pending = entry.pending.as_mut().filter(|p| p.attempt == attempt && p.stage == AttemptStage::Submitted)?;
+    if pending.lookups + 1 >= MAX_UNKNOWN_JOBS {
         return None;
     }
     pending.lookups += 1;
-    pending.look_at = now + look_interval(0);
-    entry.due = due_of(&entry, entry.due.unwrap_or(now));
+    pending.next_check_at = now + recheck_interval(0);
+    entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
     Some(Change::of(entry))
 }
 
 /// The attempt is still under way, or could not be asked about: sweep looks again later.
-pub fn look_later(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
+pub fn postpone_check(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
     let mut entry = entry.clone();
     let pending = entry.pending.as_mut().filter(|p| p.attempt == attempt)?;
     pending.checks += 1;
-    pending.look_at = now + look_interval(pending.checks);
-    entry.due = due_of(&entry, entry.due.unwrap_or(now));
+    pending.next_check_at = now + recheck_interval(pending.checks);
+    entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
     Some(Change::of(entry))
 }
 

@@ -14,7 +14,7 @@ use fresco_pipeline::money::Money;
 use serde_json::Map;
 
 use super::{Answer, Ask, Completion, Outcome, ask};
-use crate::rows::{Asker, AttemptRow, Entry, Millis, Ready, Request, Waiter};
+use crate::records::{AttemptRecord, CachedResult, Entry, Millis, Request, StepId, Waiter};
 use crate::traits::Change;
 
 /// When everything begins.
@@ -23,13 +23,13 @@ const NOW: Millis = 1_800_000_000_000;
 const DEAD_AFTER: Millis = 390_000;
 const PRICE: Money = Money::micros(3_000);
 
-fn asker(step: &str) -> Asker {
-    Asker { run: RunId::parse("run-00000001").unwrap(), step: StepName::parse(step).unwrap() }
+fn step_id(step: &str) -> StepId {
+    StepId { run: RunId::parse("run-00000001").unwrap(), step: StepName::parse(step).unwrap() }
 }
 
 fn waiter(step: &str, joined: u32, base: u32) -> Waiter {
     Waiter {
-        asker: asker(step),
+        step_id: step_id(step),
         token: format!("token of {step}"),
         joined: Attempt(joined),
         base: Attempt(base),
@@ -39,8 +39,8 @@ fn waiter(step: &str, joined: u32, base: u32) -> Waiter {
     }
 }
 
-fn ready(attempt: u32) -> Ready {
-    Ready { attempt: Attempt(attempt), outputs: Vec::new(), created_at: NOW, cost: PRICE, took_ms: 1 }
+fn ready(attempt: u32) -> CachedResult {
+    CachedResult { attempt: Attempt(attempt), outputs: Vec::new(), created_at: NOW, cost: PRICE, took_ms: 1 }
 }
 
 fn entry() -> Entry {
@@ -80,20 +80,23 @@ fn claim(entry: &Entry, waiter: &Waiter, now: Millis) -> Change {
 }
 
 /// The rows after a change.
-fn after(change: Change, row: &AttemptRow) -> (Entry, AttemptRow) {
+fn after(change: Change, row: &AttemptRecord) -> (Entry, AttemptRecord) {
     let entry = Entry { rev: change.entry.rev + 1, ..change.entry };
-    // Whatever happens, sweep looks where something is pending, late or untold, and only there.
-    assert_eq!(entry.due.is_some(), entry.pending.is_some() || entry.late.is_some() || entry.untold);
+    // Whatever happens, sweep looks where something is pending, late or notify_pending, and only there.
+    assert_eq!(
+        entry.next_check_at.is_some(),
+        entry.pending.is_some() || entry.late_completion.is_some() || entry.notify_pending
+    );
     (entry, change.attempt.unwrap_or_else(|| row.clone()))
 }
 
 /// An entry with its first attempt claimed by `leader`.
-fn claimed() -> (Entry, AttemptRow) {
+fn claimed() -> (Entry, AttemptRecord) {
     next_claim(&entry())
 }
 
 /// The entry with its next attempt claimed by `leader`, as soon as it may be.
-fn next_claim(entry: &Entry) -> (Entry, AttemptRow) {
+fn next_claim(entry: &Entry) -> (Entry, AttemptRecord) {
     let now = entry.failure.as_ref().map_or(NOW, |failure| failure.not_before);
     let change = claim(entry, &waiter("leader", 0, 0), now);
     let row = change.attempt.clone().unwrap();

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::nearest::nearest;
+use crate::suggest::suggest;
 
 /// The sizes that fal's flux endpoints name, with their pixels.
 const IMAGE_SIZES: &[(&str, u64, u64)] = &[
@@ -191,7 +191,7 @@ impl Param {
                     _ => return Err(bad_type("text")),
                 };
                 if !values.contains(&text) {
-                    let near = nearest(&text, values.iter().map(String::as_str));
+                    let near = suggest(&text, values.iter().map(String::as_str));
                     let advice = near.map_or_else(
                         || format!("Use one of {}.", values.join(", ")),
                         |near| format!("Did you mean `{near}`? Allowed: {}.", values.join(", ")),
@@ -252,7 +252,7 @@ pub(super) fn resolve(
         let Some(param) = params.get(name) else {
             let media = model.inputs.iter().map(|input| input.param.as_str());
             let known = || params.keys().map(String::as_str).chain(media.clone());
-            let advice = nearest(name, known()).map_or_else(
+            let advice = suggest(name, known()).map_or_else(
                 || format!("Known: {}.", known().collect::<Vec<_>>().join(", ")),
                 |near| format!("Did you mean `{near}`?"),
             );

@@ -1,12 +1,12 @@
 //! The media of a step: from other steps, from params, from the run; how many they are, and into how many parts they make
 //! the step fall. Whatever a document names has to be given with the run, so nothing is read here.
 
-use super::check::Checker;
+use super::diagnostics::{Location, join, shown};
 use super::params::MediaParam;
-use super::report::{Spot, join, shown};
 use super::template::Filling;
-use super::tree::{Content, Node};
-use super::{MAX_STEPS, MediaSlot, MediaSource, address};
+use super::validate::Checker;
+use super::yaml::{Content, Node};
+use super::{MAX_STEPS, MediaSlot, MediaSource, media_url};
 use crate::catalogue::{MediaInput, MediaKind};
 use crate::media::InputMedia;
 
@@ -18,7 +18,7 @@ pub(super) struct StepMedia {
     pub(super) slots: Vec<MediaSlot>,
     /// `None` where problems hide how many there are.
     pub(super) parts: Option<u64>,
-    pub(super) fleeting: bool,
+    pub(super) uncacheable: bool,
 }
 
 /// Media for one slot.
@@ -46,7 +46,7 @@ impl<'n> Checker<'_, 'n> {
     pub(super) fn media(&mut self, number: usize, params: Vec<MediaParam<'n>>) -> StepMedia {
         let draft = &self.outline.steps[number];
         let input_from = draft.input_from.clone();
-        let mut media = StepMedia { slots: Vec::new(), parts: Some(1), fleeting: false };
+        let mut media = StepMedia { slots: Vec::new(), parts: Some(1), uncacheable: false };
         let Some(model) = draft.likely_model() else {
             // Whatever the type was meant to be, its references have to lead somewhere.
             if let Some((node, spot)) = &input_from {
@@ -74,10 +74,12 @@ impl<'n> Checker<'_, 'n> {
                     }
                     (self.named(number, node, spot, Some(input)), spot.clone())
                 }
-                (_, _, Some(param)) => (self.given_by(number, param, input, &mut media.fleeting), param.spot.clone()),
+                (_, _, Some(param)) => {
+                    (self.given_by(number, param, input, &mut media.uncacheable), param.spot.clone())
+                }
                 (0, None, None) if input.required => {
                     let spot = &self.outline.steps[number].spot;
-                    let spot = Spot::new(spot.place, join(&spot.path, "input_from"));
+                    let spot = Location::new(spot.place, join(&spot.path, "input_from"));
                     (self.before(number, input, &spot), spot)
                 }
                 _ => continue,
@@ -101,7 +103,7 @@ impl<'n> Checker<'_, 'n> {
     }
 
     /// What `input_from` names.
-    fn named(&mut self, number: usize, node: &Node, spot: &Spot, input: Option<&MediaInput>) -> Sources {
+    fn named(&mut self, number: usize, node: &Node, spot: &Location, input: Option<&MediaInput>) -> Sources {
         let mut sources = Sources::new();
         let entries = match &node.content {
             Content::Text(_) => std::slice::from_ref(node),
@@ -118,7 +120,7 @@ impl<'n> Checker<'_, 'n> {
         }
         for (n, entry) in entries.iter().enumerate() {
             let path = if entries.len() == 1 { spot.path.clone() } else { format!("{}[{n}]", spot.path) };
-            let here = Spot::new(entry.place, path);
+            let here = Location::new(entry.place, path);
             let Some(name) = self.report.text(entry, &here) else {
                 sources.count = None;
                 continue;
@@ -133,7 +135,13 @@ impl<'n> Checker<'_, 'n> {
     }
 
     /// Takes every output of the steps that are enabled.
-    fn take(&mut self, steps: std::ops::Range<usize>, input: Option<&MediaInput>, spot: &Spot, sources: &mut Sources) {
+    fn take(
+        &mut self,
+        steps: std::ops::Range<usize>,
+        input: Option<&MediaInput>,
+        spot: &Location,
+        sources: &mut Sources,
+    ) {
         for step in steps {
             let draft = &self.outline.steps[step];
             if !draft.enabled {
@@ -166,7 +174,7 @@ impl<'n> Checker<'_, 'n> {
     }
 
     /// What a step takes that names nothing: the item before it, or the run's image.
-    fn before(&mut self, number: usize, input: &MediaInput, spot: &Spot) -> Sources {
+    fn before(&mut self, number: usize, input: &MediaInput, spot: &Location) -> Sources {
         let mut sources = Sources::new();
         let item = self.outline.steps[number].item;
         if let Some(before) = self.outline.items[..item].iter().rev().find(|item| item.enabled > 0) {
@@ -191,7 +199,13 @@ impl<'n> Checker<'_, 'n> {
     }
 
     /// What a param names: a file, a URL or a step, or a list of them.
-    fn given_by(&mut self, number: usize, param: &MediaParam<'_>, input: &MediaInput, fleeting: &mut bool) -> Sources {
+    fn given_by(
+        &mut self,
+        number: usize,
+        param: &MediaParam<'_>,
+        input: &MediaInput,
+        uncacheable: &mut bool,
+    ) -> Sources {
         let mut sources = Sources::new();
         let entries = match &param.node.content {
             Content::Text(_) => std::slice::from_ref(param.node),
@@ -209,9 +223,9 @@ impl<'n> Checker<'_, 'n> {
         for (n, entry) in entries.iter().enumerate() {
             let is_list = matches!(param.node.content, Content::List(_));
             let path = if is_list { format!("{}[{n}]", param.spot.path) } else { param.spot.path.clone() };
-            let here = Spot::new(entry.place, path);
+            let here = Location::new(entry.place, path);
             match &entry.content {
-                Content::Text(text) => self.medium(number, text, input, &here, fleeting, &mut sources),
+                Content::Text(text) => self.medium(number, text, input, &here, uncacheable, &mut sources),
                 _ => {
                     let message = format!("this is {}, not a file or a URL", entry.kind());
                     let advice = "Give a file, an https URL, or {{step_NAME.output}}.";
@@ -228,15 +242,15 @@ impl<'n> Checker<'_, 'n> {
         number: usize,
         text: &str,
         input: &MediaInput,
-        spot: &Spot,
-        fleeting: &mut bool,
+        spot: &Location,
+        uncacheable: &mut bool,
         sources: &mut Sources,
     ) {
         let Some(filled) = self.values.fill(&mut self.report, text, MAX_FILLED_PATH, spot) else {
             sources.count = None;
             return;
         };
-        *fleeting |= filled.fleeting;
+        *uncacheable |= filled.uncacheable;
         if let [Filling::Step(name)] = filled.pieces.as_slice() {
             match self.placeholder_step(number, name, input.kind, spot) {
                 Some(step) => self.take(step..step + 1, Some(input), spot, sources),
@@ -247,7 +261,7 @@ impl<'n> Checker<'_, 'n> {
         let media = match filled.text() {
             Some(text) if !filled.cut => self.given_media(text, input.kind, spot),
             Some(_) => {
-                let message = format!("the path is longer than {} bytes", address::MAX_LENGTH);
+                let message = format!("the path is longer than {} bytes", media_url::MAX_LENGTH);
                 self.report.add(spot, "input_path", message, "Use a shorter one.");
                 None
             }
@@ -262,12 +276,12 @@ impl<'n> Checker<'_, 'n> {
     }
 
     /// A medium that was given with the run under this text.
-    fn given_media(&mut self, text: &str, kind: MediaKind, spot: &Spot) -> Option<InputMedia> {
-        if let Err(problem) = address::check(text) {
+    fn given_media(&mut self, text: &str, kind: MediaKind, spot: &Location) -> Option<InputMedia> {
+        if let Err(problem) = media_url::check(text) {
             self.report.add(spot, problem.code, problem.message, problem.advice);
             return None;
         }
-        self.mention(text, kind);
+        self.reference(text, kind);
         match self.given.media.get(text) {
             Some(Ok(media)) if media.kind == kind => return Some(media.clone()),
             Some(Ok(media)) => {

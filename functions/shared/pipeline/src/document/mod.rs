@@ -2,21 +2,21 @@
 //! every problem is reported at once, before anything is started or spent. What this version does not carry out is refused
 //! by name, never ignored.
 
-mod address;
-mod check;
+mod diagnostics;
 mod export;
-mod keys;
+mod key_specs;
 mod media;
-mod outline;
+mod media_url;
 mod params;
+mod parse;
 mod problem;
-mod references;
-mod report;
-mod scheduled;
+mod reference_graph;
+mod schedule;
 mod schema;
 mod settings;
 mod template;
-mod tree;
+mod validate;
+mod yaml;
 
 #[cfg(test)]
 mod tests;
@@ -32,10 +32,10 @@ use crate::media::{InputMedia, MediaProblem};
 use crate::money::Money;
 
 pub use export::Export;
-pub use problem::{MAX_PROBLEMS, Place, Problem, Problems};
-pub use scheduled::{Overlap, Scheduled, ScheduledPipeline, scheduled};
+pub use problem::{MAX_PROBLEMS, Position, Problem, Problems};
+pub use schedule::{Overlap, Scheduled, ScheduledPipeline, scheduled};
 pub use schema::schema;
-pub use tree::MAX_BYTES;
+pub use yaml::MAX_BYTES;
 
 /// The most steps of one run.
 pub const MAX_STEPS: usize = 1_000;
@@ -65,7 +65,7 @@ impl CachePolicy {
 /// How the items of a document follow each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Schedule {
+pub enum ExecutionOrder {
     /// An item waits for the whole item before it, as the performance guide says.
     #[default]
     Groups,
@@ -75,7 +75,7 @@ pub enum Schedule {
 
 /// What a run gives to its document.
 #[derive(Debug, Clone, Default)]
-pub struct Given {
+pub struct RunInputs {
     /// The input text: `{{input}}`, and the prompt of steps without one.
     pub input: Option<String>,
     /// The input image, as it was named: for the first steps that need an image and name none.
@@ -90,13 +90,13 @@ pub struct Given {
     pub timestamp: String,
     /// `{{random}}`, fixed for the run.
     pub random: String,
-    /// What became of the media that the document names, by the text that names them; see [`mentions`].
+    /// What became of the media that the document names, by the text that names them; see [`media_references`].
     pub media: BTreeMap<String, Result<InputMedia, MediaProblem>>,
 }
 
 /// A file or a URL that a document, or its run, names as a medium.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mention {
+pub struct MediaReference {
     /// As it is named, with its placeholders filled.
     pub text: String,
     /// What it has to be.
@@ -168,7 +168,7 @@ pub struct CheckedStep {
     /// Whether its failure stops what has not started.
     pub fail_fast: bool,
     /// Whether `{{timestamp}}` or `{{random}}` stands in it: it is never found in the cache.
-    pub fleeting: bool,
+    pub uncacheable: bool,
 }
 
 impl CheckedStep {
@@ -205,7 +205,7 @@ pub struct Checked {
     /// Whether steps run side by side at all; otherwise strictly one after the other, in the document's order.
     pub parallel: bool,
     /// How items follow each other.
-    pub schedule: Schedule,
+    pub schedule: ExecutionOrder,
     /// Whether the first failure stops what has not started.
     pub fail_fast: bool,
     /// The budget.
@@ -216,25 +216,25 @@ pub struct Checked {
     pub groups: Vec<CheckedGroup>,
 }
 
-/// Parses and checks a document for a run. Every file and URL that it names has to be in [`Given::media`].
-pub fn check(text: &str, given: &Given) -> Result<Checked, Problems> {
-    let root = tree::parse(text).map_err(|problem| Problems(vec![problem]))?;
-    check::examine(&root, given).0
+/// Parses and checks a document for a run. Every file and URL that it names has to be in [`RunInputs::media`].
+pub fn check(text: &str, given: &RunInputs) -> Result<Checked, Problems> {
+    let root = yaml::parse(text).map_err(|problem| Problems(vec![problem]))?;
+    validate::examine(&root, given).0
 }
 
 /// A document that is checked for one row after the other.
 #[derive(Debug, Clone)]
-pub struct Prepared(tree::Node);
+pub struct Prepared(yaml::Node);
 
 /// Parses a document once for all rows.
 pub fn prepare(text: &str) -> Result<Prepared, Problems> {
-    tree::parse(text).map(Prepared).map_err(|problem| Problems(vec![problem]))
+    yaml::parse(text).map(Prepared).map_err(|problem| Problems(vec![problem]))
 }
 
 impl Prepared {
-    /// As [`mentions`].
-    pub fn mentions(&self, given: &Given) -> Vec<Mention> {
-        check::examine(&self.0, given).1
+    /// As [`media_references`].
+    pub fn media_references(&self, given: &RunInputs) -> Vec<MediaReference> {
+        validate::examine(&self.0, given).1
     }
 
     /// The pipeline's name, where it gives a text for one.
@@ -244,14 +244,14 @@ impl Prepared {
     }
 
     /// As [`check`].
-    pub fn check(&self, given: &Given) -> Result<Checked, Problems> {
-        check::examine(&self.0, given).0
+    pub fn check(&self, given: &RunInputs) -> Result<Checked, Problems> {
+        validate::examine(&self.0, given).0
     }
 }
 
 /// The files and URLs that the enabled steps of a document name, and the run's image if a step takes it; each once, in order.
 /// What cannot be one (a URL on a private address) is left to [`check`] to report. Of a document that cannot be read there
 /// are none, of one with problems those that are found all the same.
-pub fn mentions(text: &str, given: &Given) -> Vec<Mention> {
-    tree::parse(text).map(|root| check::examine(&root, given).1).unwrap_or_default()
+pub fn media_references(text: &str, given: &RunInputs) -> Vec<MediaReference> {
+    yaml::parse(text).map(|root| validate::examine(&root, given).1).unwrap_or_default()
 }

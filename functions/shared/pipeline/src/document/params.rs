@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization;
 
-use super::check::Checker;
-use super::keys::{self, STEP};
-use super::outline::Target;
-use super::report::{Spot, join, list, shown};
+use super::diagnostics::{Location, join, list, shown};
+use super::key_specs::{self, STEP};
+use super::parse::Target;
 use super::template::{Filled, Filling, MAX_FILLED, Part, parts};
-use super::tree::{Content, Node};
+use super::validate::Checker;
+use super::yaml::{Content, Node};
 use super::{MAX_STEPS, Piece, TextSlot};
 use crate::catalogue::{self, BYTES_A_CHAR, Kind, MediaKind, Model, Param};
 use crate::ids::StepName;
@@ -24,7 +24,7 @@ pub(super) struct MediaParam<'n> {
     pub(super) input: usize,
     pub(super) name: &'n str,
     pub(super) node: &'n Node,
-    pub(super) spot: Spot,
+    pub(super) spot: Location,
 }
 
 /// The params of a step.
@@ -34,15 +34,15 @@ pub(super) struct StepParams<'n> {
     pub(super) resolved: Option<Map<String, Value>>,
     pub(super) texts: Vec<TextSlot>,
     pub(super) media: Vec<MediaParam<'n>>,
-    pub(super) fleeting: bool,
+    pub(super) uncacheable: bool,
 }
 
 /// What a document enters for a step.
 #[derive(Default)]
 struct Entered<'n> {
-    spot: Spot,
+    spot: Location,
     given: Map<String, Value>,
-    spots: BTreeMap<&'n str, Spot>,
+    spots: BTreeMap<&'n str, Location>,
     /// Texts that read steps, for which stand-ins are given.
     pieces: Vec<(&'n str, Vec<Piece>)>,
     /// The provider's fields of what could not be filled: it has its problem and must not be missed again.
@@ -62,7 +62,7 @@ impl<'n> Checker<'_, 'n> {
     pub(super) fn params(&mut self, number: usize) -> StepParams<'n> {
         let draft = &self.outline.steps[number];
         let (model, likely) = (draft.model, draft.likely_model());
-        let mut spot = Spot::new(draft.spot.place, join(&draft.spot.path, "params"));
+        let mut spot = Location::new(draft.spot.place, join(&draft.spot.path, "params"));
         let mut read = StepParams::default();
         let mut entries: &'n [_] = &[];
         if let Some((node, own)) = &draft.params {
@@ -72,7 +72,7 @@ impl<'n> Checker<'_, 'n> {
         }
         let mut entered = Entered { spot, ..Entered::default() };
         for (key, node) in entries {
-            let here = Spot::new(node.place, join(&entered.spot.path, &key.text));
+            let here = Location::new(node.place, join(&entered.spot.path, &key.text));
             let input = likely.and_then(|model| {
                 let named = model.media_input(&key.text)?;
                 model.inputs.iter().position(|input| input.to == named.to)
@@ -83,11 +83,11 @@ impl<'n> Checker<'_, 'n> {
             }
             let param = model.and_then(|model| model.params.get(&key.text));
             if let (Some(model), None) = (model, param) {
-                self.unknown_param(model, &key.text, &Spot::new(key.place, here.path));
+                self.unknown_param(model, &key.text, &Location::new(key.place, here.path));
                 entered.unknown = true;
                 continue;
             }
-            match self.value(number, node, &here, param.map(|param| &param.kind), &mut read.fleeting) {
+            match self.value(number, node, &here, param.map(|param| &param.kind), &mut read.uncacheable) {
                 Some(Written::Value(value)) => {
                     entered.given.insert(key.text.clone(), value);
                 }
@@ -136,7 +136,8 @@ impl<'n> Checker<'_, 'n> {
                 continue;
             }
             let own = entered.spots.get(problem.param.as_str()).cloned();
-            let spot = own.unwrap_or_else(|| Spot::new(entered.spot.place, join(&entered.spot.path, &problem.param)));
+            let spot =
+                own.unwrap_or_else(|| Location::new(entered.spot.place, join(&entered.spot.path, &problem.param)));
             let advice = if missing && problem.param == "prompt" {
                 "Add `prompt:` under `params`, or give the run an input text (--input \"…\").".to_owned()
             } else {
@@ -146,17 +147,17 @@ impl<'n> Checker<'_, 'n> {
         }
     }
 
-    fn unknown_param(&mut self, model: &Model, key: &str, spot: &Spot) {
+    fn unknown_param(&mut self, model: &Model, key: &str, spot: &Location) {
         let known = || {
             let media = model.inputs.iter().map(|input| input.param.as_str());
             model.params.keys().map(String::as_str).chain(media)
         };
         let names_media = catalogue::models().iter().any(|model| model.media_input(key).is_some());
-        let advice = if keys::find(STEP, key).is_some() {
+        let advice = if key_specs::find(STEP, key).is_some() {
             format!("`{key}` belongs to the step itself: move it out of `params`.")
         } else if names_media && model.inputs.is_empty() {
             format!("{} takes no media.", model.step.as_str())
-        } else if let Some(near) = self.report.nearest(key, known()) {
+        } else if let Some(near) = self.report.suggest(key, known()) {
             format!("Did you mean `{near}`?")
         } else {
             format!("Known: {}.", list(known()))
@@ -170,29 +171,29 @@ impl<'n> Checker<'_, 'n> {
         &mut self,
         number: usize,
         node: &Node,
-        spot: &Spot,
+        spot: &Location,
         kind: Option<&Kind>,
-        fleeting: &mut bool,
+        uncacheable: &mut bool,
     ) -> Option<Written> {
         let whole = |filling| match filling {
             Written::Value(value) => Some(value),
             Written::Pieces(_) => None,
         };
         let value = match &node.content {
-            Content::Text(text) => return self.text_value(number, text, spot, kind, fleeting),
+            Content::Text(text) => return self.text_value(number, text, spot, kind, uncacheable),
             Content::List(nodes) => {
                 let mut values = Vec::new();
                 for (n, node) in nodes.iter().enumerate() {
-                    let here = Spot::new(node.place, format!("{}[{n}]", spot.path));
-                    values.push(self.value(number, node, &here, None, fleeting).and_then(whole));
+                    let here = Location::new(node.place, format!("{}[{n}]", spot.path));
+                    values.push(self.value(number, node, &here, None, uncacheable).and_then(whole));
                 }
                 Value::Array(values.into_iter().collect::<Option<_>>()?)
             }
             Content::Table(entries) => {
                 let mut values = Vec::new();
                 for (key, node) in entries {
-                    let here = Spot::new(node.place, join(&spot.path, &key.text));
-                    let value = self.value(number, node, &here, None, fleeting).and_then(whole);
+                    let here = Location::new(node.place, join(&spot.path, &key.text));
+                    let value = self.value(number, node, &here, None, uncacheable).and_then(whole);
                     values.push(value.map(|value| (key.text.clone(), value)));
                 }
                 Value::Object(values.into_iter().collect::<Option<_>>()?)
@@ -206,9 +207,9 @@ impl<'n> Checker<'_, 'n> {
         &mut self,
         number: usize,
         text: &str,
-        spot: &Spot,
+        spot: &Location,
         kind: Option<&Kind>,
-        fleeting: &mut bool,
+        uncacheable: &mut bool,
     ) -> Option<Written> {
         let limit = match kind {
             Some(Kind::Text { max_chars, .. }) => max_chars.saturating_mul(BYTES_A_CHAR).min(MAX_FILLED),
@@ -224,7 +225,7 @@ impl<'n> Checker<'_, 'n> {
             self.report.add(spot, "param_too_long", message, "Shorten it.");
             return None;
         }
-        *fleeting |= filled.fleeting;
+        *uncacheable |= filled.uncacheable;
         let Some(plain) = filled.text() else {
             if !matches!(kind, Some(Kind::Text { .. }) | None) {
                 let message = "what a step gives can only be part of a text";
@@ -245,7 +246,7 @@ impl<'n> Checker<'_, 'n> {
     }
 
     /// The pieces of a text that reads steps, each of which gives a text.
-    fn pieces(&mut self, number: usize, filled: &Filled, spot: &Spot) -> Option<Vec<Piece>> {
+    fn pieces(&mut self, number: usize, filled: &Filled, spot: &Location) -> Option<Vec<Piece>> {
         let read = filled.pieces.iter().filter(|piece| matches!(piece, Filling::Step(_))).count();
         if read > MAX_STEPS {
             // Every part of the step holds all of them: a small document would fill the memory.
@@ -281,7 +282,7 @@ impl<'n> Checker<'_, 'n> {
         reader: usize,
         name: &str,
         kind: MediaKind,
-        spot: &Spot,
+        spot: &Location,
     ) -> Option<usize> {
         let target = self.outline.of_placeholder(name);
         if let Some(Target::Group(_)) = target {
@@ -322,7 +323,7 @@ fn stand_in(pieces: &[Piece]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::document::{Given, MAX_STEPS, check};
+    use crate::document::{MAX_STEPS, RunInputs, check};
     use crate::media::{InputMedia, input_key};
 
     use super::*;
@@ -338,7 +339,7 @@ mod tests {
             width: None,
             height: None,
         };
-        let given = Given { media: BTreeMap::from([("a.png".to_owned(), Ok(media))]), ..Given::default() };
+        let given = RunInputs { media: BTreeMap::from([("a.png".to_owned(), Ok(media))]), ..RunInputs::default() };
         let analysis = "{name: a, type: analyze_image, params: {image: a.png}}";
         for (times, problem) in [(MAX_STEPS, None), (MAX_STEPS + 1, Some("param_too_long"))] {
             let prompt = "{{step_a.output}} ".repeat(times);

@@ -6,22 +6,22 @@ use serde::{Deserialize, Serialize};
 
 /// A place in a document; both count from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Place {
+pub struct Position {
     /// The line.
     pub line: u32,
     /// The column.
     pub column: u32,
 }
 
-impl Default for Place {
+impl Default for Position {
     fn default() -> Self {
-        Place::START
+        Position::START
     }
 }
 
-impl Place {
+impl Position {
     /// The beginning.
-    pub const START: Place = Place { line: 1, column: 1 };
+    pub const START: Position = Position { line: 1, column: 1 };
 }
 
 /// One problem.
@@ -29,7 +29,7 @@ impl Place {
 pub struct Problem {
     /// Where.
     #[serde(flatten)]
-    pub place: Place,
+    pub place: Position,
     /// A stable code.
     pub code: String,
     /// Where in the tree, as `steps[0].params.prompt`.
@@ -40,20 +40,20 @@ pub struct Problem {
     pub advice: String,
     /// What is missing of what is given with the run: `input`, or the name of a var.
     #[serde(skip)]
-    pub lacks: Option<Box<str>>,
+    pub missing_input: Option<Box<str>>,
 }
 
 impl Problem {
     /// A problem at a place.
     pub fn at(
-        place: Place,
+        place: Position,
         code: &str,
         path: impl Into<String>,
         message: impl Into<String>,
         advice: impl Into<String>,
     ) -> Self {
         let (code, path) = (code.to_owned(), path.into());
-        Problem { place, code, path, message: message.into(), advice: advice.into(), lacks: None }
+        Problem { place, code, path, message: message.into(), advice: advice.into(), missing_input: None }
     }
 }
 
@@ -70,7 +70,7 @@ impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (n, problem) in self.0.iter().enumerate() {
             let separator = if n == 0 { "" } else { "; " };
-            let Place { line, column } = problem.place;
+            let Position { line, column } = problem.place;
             write!(f, "{separator}{line}:{column} {}: {}", problem.code, problem.message)?;
         }
         Ok(())
@@ -99,7 +99,7 @@ impl Problems {
                 report.push_str(&format!("{}\n\n", problem.message));
                 continue;
             }
-            let Place { line, column } = problem.place;
+            let Position { line, column } = problem.place;
             report.push_str(&format!("error[{}]: {}\n  --> {file}:{line}:{column}", problem.code, problem.message));
             if !problem.path.is_empty() {
                 report.push_str(&format!(" ({})", problem.path));

@@ -1,9 +1,9 @@
 //! The settings of a document, with their defaults.
 
-use super::keys::{SCHEDULES, SETTINGS, WORKLOADS};
-use super::report::{Report, Spot, Table};
-use super::tree::{Content, Node};
-use super::{CachePolicy, DEFAULT_WORKERS, Export, Given, Schedule};
+use super::diagnostics::{Location, Report, Table};
+use super::key_specs::{SCHEDULES, SETTINGS, WORKLOADS};
+use super::yaml::{Content, Node};
+use super::{CachePolicy, DEFAULT_WORKERS, ExecutionOrder, Export, RunInputs};
 use crate::money::Money;
 
 /// The settings.
@@ -12,25 +12,25 @@ pub(super) struct Settings {
     pub(super) parallel: bool,
     pub(super) workers: u32,
     pub(super) fail_fast: bool,
-    pub(super) schedule: Schedule,
+    pub(super) schedule: ExecutionOrder,
     pub(super) cache: CachePolicy,
     pub(super) max_cost: Option<Money>,
     pub(super) export: Option<Export>,
 }
 
 /// Reads the settings; what is silent or wrong has its default.
-pub(super) fn read(report: &mut Report, node: Option<&Node>, given: &Given) -> Settings {
+pub(super) fn read(report: &mut Report, node: Option<&Node>, given: &RunInputs) -> Settings {
     let mut settings = Settings {
         parallel: given.parallel.unwrap_or(true),
         workers: DEFAULT_WORKERS,
         fail_fast: true,
-        schedule: Schedule::default(),
+        schedule: ExecutionOrder::default(),
         cache: CachePolicy::default(),
         max_cost: None,
         export: None,
     };
     let Some(node) = node.filter(|node| node.content != Content::Null) else { return settings };
-    let Some(table) = report.table(node, Spot::new(node.place, "settings"), SETTINGS, |_| None) else {
+    let Some(table) = report.table(node, Location::new(node.place, "settings"), SETTINGS, |_| None) else {
         return settings;
     };
     if let Some(parallel) = report.flag(&table, "parallel") {

@@ -4,8 +4,8 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Given;
-use super::report::{Report, Spot, list, shown};
+use super::RunInputs;
+use super::diagnostics::{Location, Report, list, shown};
 
 /// The most bytes of a filled text, whatever it is for.
 pub(super) const MAX_FILLED: usize = 1024 * 1024;
@@ -69,7 +69,7 @@ pub(super) struct Filled {
     /// Adjacent pieces are not both text.
     pub(super) pieces: Vec<Filling>,
     /// Whether a value of this run alone stands in it.
-    pub(super) fleeting: bool,
+    pub(super) uncacheable: bool,
     /// Whether it would be longer than the limit; the pieces are then not all there.
     pub(super) cut: bool,
 }
@@ -95,7 +95,7 @@ impl Filled {
 /// What placeholders stand for.
 #[derive(Debug)]
 pub(super) struct Values<'g> {
-    given: &'g Given,
+    given: &'g RunInputs,
     /// The document's own and the run's; `None` for texts that may not use them.
     vars: Option<BTreeMap<String, String>>,
     /// How many bytes may still be filled.
@@ -105,17 +105,17 @@ pub(super) struct Values<'g> {
 impl<'g> Values<'g> {
     /// What the document's own vars may use: nothing that is worked out later than they are. Together they are as long as
     /// one text may be.
-    pub(super) fn for_vars(given: &'g Given) -> Self {
+    pub(super) fn for_vars(given: &'g RunInputs) -> Self {
         Values { given, vars: None, left: Cell::new(MAX_FILLED) }
     }
 
     /// What params may use.
-    pub(super) fn new(given: &'g Given, vars: BTreeMap<String, String>) -> Self {
+    pub(super) fn new(given: &'g RunInputs, vars: BTreeMap<String, String>) -> Self {
         Values { given, vars: Some(vars), left: Cell::new(MAX_FILLED_TOGETHER) }
     }
 
     /// Fills a text up to so many bytes. Every placeholder without a value is reported; then there is no text.
-    pub(super) fn fill(&self, report: &mut Report, text: &str, limit: usize, spot: &Spot) -> Option<Filled> {
+    pub(super) fn fill(&self, report: &mut Report, text: &str, limit: usize, spot: &Location) -> Option<Filled> {
         let mut filled = Filled::default();
         let limit = limit.min(MAX_FILLED).min(self.left.get());
         let mut length = 0;
@@ -155,7 +155,7 @@ impl<'g> Values<'g> {
             None if name == "input" => self.given.input.as_deref(),
             None if name == "timestamp" || name == "random" => {
                 self.vars.as_ref()?;
-                filled.fleeting = true;
+                filled.uncacheable = true;
                 Some(if name == "random" { &self.given.random } else { &self.given.timestamp })
             }
             Some(("vars", var)) => self.vars.as_ref()?.get(var).map(String::as_str),
@@ -164,12 +164,12 @@ impl<'g> Values<'g> {
         }
     }
 
-    fn missing(&self, report: &mut Report, name: &str, spot: &Spot) {
+    fn missing(&self, report: &mut Report, name: &str, spot: &Location) {
         let written = format!("`{{{{{}}}}}`", shown(name));
         match (name.split_once('.'), &self.vars) {
             (None, _) if name == "input" => {
                 let message = "`{{input}}` is used and the run has no input text";
-                report.lacks(spot, "input_missing", name, message, "Give it one (--input \"…\").");
+                report.missing_input(spot, "input_missing", name, message, "Give it one (--input \"…\").");
             }
             (Some(("env", _)), _) => {
                 let message = format!("{written} was not given with the run");
@@ -178,13 +178,13 @@ impl<'g> Values<'g> {
                 report.add(spot, "unknown_env", message, advice);
             }
             (Some(("vars", var)), Some(vars)) => {
-                let near = report.nearest(var, vars.keys().map(String::as_str));
+                let near = report.suggest(var, vars.keys().map(String::as_str));
                 let advice = match near {
                     Some(near) => format!("Did you mean `{{{{vars.{near}}}}}`?"),
                     None if vars.is_empty() => "Add it under `vars:`, or give it with the run.".to_owned(),
                     None => format!("There are {}.", list(vars.keys().map(String::as_str).take(20))),
                 };
-                report.lacks(spot, "unknown_var", var, format!("there is no var for {written}"), advice);
+                report.missing_input(spot, "unknown_var", var, format!("there is no var for {written}"), advice);
             }
             (_, None) => {
                 let message = format!("{written} is not filled within `vars`");
@@ -198,11 +198,11 @@ impl<'g> Values<'g> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::problem::Place;
+    use crate::document::problem::Position;
 
-    fn filled(text: &str, given: &Given) -> Option<String> {
+    fn filled(text: &str, given: &RunInputs) -> Option<String> {
         let values = Values::new(given, BTreeMap::new());
-        let filled = values.fill(&mut Report::new(), text, MAX_FILLED, &Spot::new(Place::START, ""))?;
+        let filled = values.fill(&mut Report::new(), text, MAX_FILLED, &Location::new(Position::START, ""))?;
         filled.text().map(str::to_owned)
     }
 
@@ -216,20 +216,20 @@ mod tests {
             ("\"quotes\"\nand 🦊", "x", "\"quotes\"\nand 🦊"),
             ("", "x", ""),
         ] {
-            let given = Given { input: Some(input.to_owned()), ..Given::default() };
+            let given = RunInputs { input: Some(input.to_owned()), ..RunInputs::default() };
             assert_eq!(filled(text, &given).as_deref(), Some(expected));
         }
         for unknown in ["{{env.KEY}}", "{{input}}", "{{}}", "{{vars.x}}", "{{step_a.text}}", "{{ {{input}} }}"] {
-            assert_eq!(filled(unknown, &Given::default()), None, "{unknown}");
+            assert_eq!(filled(unknown, &RunInputs::default()), None, "{unknown}");
         }
     }
 
     #[test]
     fn a_text_is_not_filled_beyond_its_limit() {
-        let given = Given { input: Some("x".repeat(1_000)), ..Given::default() };
+        let given = RunInputs { input: Some("x".repeat(1_000)), ..RunInputs::default() };
         let values = Values::new(&given, BTreeMap::new());
         let text = "{{input}}".repeat(100_000);
-        let filled = values.fill(&mut Report::new(), &text, MAX_FILLED, &Spot::new(Place::START, "")).unwrap();
+        let filled = values.fill(&mut Report::new(), &text, MAX_FILLED, &Location::new(Position::START, "")).unwrap();
         assert!(filled.cut && filled.text().unwrap().len() <= MAX_FILLED);
     }
 }

@@ -1,12 +1,12 @@
 //! A chunk of a batch as one plan: each row's plan beside the others. A step is named by its row, `r17-image`.
 
-use super::{Lane, Plan, PlannedStep, Source, Stage};
+use super::{InputSource, Lane, Plan, PlannedStep, Stage};
 use crate::catalogue::StepType;
 use crate::document::Piece;
 use crate::ids::StepName;
 use crate::money::Money;
 
-/// How many rows a chunk has: where nothing is said, what is recommended, and the most. Source: the performance guide,
+/// How many rows a chunk has: where nothing is said, what is recommended, and the most. InputSource: the performance guide,
 /// "Batch Size Guidelines".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkSizes {
@@ -91,7 +91,7 @@ fn renamed(mut step: PlannedStep, row: u64, offset: usize) -> Option<PlannedStep
     step.index = step.index.saturating_add(u32::try_from(offset).unwrap_or(u32::MAX));
     step.fail_fast = false;
     for source in step.media.iter_mut().flat_map(|slot| &mut slot.from) {
-        if let Source::Output { step, .. } = source {
+        if let InputSource::Output { step, .. } = source {
             *step = name_in_chunk(row, step)?;
         }
     }
@@ -106,11 +106,11 @@ fn renamed(mut step: PlannedStep, row: u64, offset: usize) -> Option<PlannedStep
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{Given, check};
+    use crate::document::{RunInputs, check};
     use crate::plan::compile;
 
     fn plan(document: &str) -> Plan {
-        let given = Given { input: Some("a cat".to_owned()), ..Given::default() };
+        let given = RunInputs { input: Some("a cat".to_owned()), ..RunInputs::default() };
         compile(&check(document, &given).unwrap_or_else(|problems| panic!("{problems}")))
     }
 

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::catalogue::MediaKind;
-use crate::document::{Given, check};
+use crate::document::{RunInputs, check};
 use crate::error::ErrorName;
 use crate::ids::{ContentKey, RunId};
 use crate::media::InputMedia;
 
 fn plan(text: &str) -> Plan {
-    let given = Given { input: Some("a fox".to_owned()), ..Given::default() };
+    let given = RunInputs { input: Some("a fox".to_owned()), ..RunInputs::default() };
     compile(&check(text, &given).unwrap_or_else(|problems| panic!("{problems}\n{text}")))
 }
 
@@ -39,10 +39,10 @@ fn picture(content: &str) -> InputMedia {
     }
 }
 
-fn made(of: &[(&str, &[&str], Option<&str>)]) -> BTreeMap<StepName, Made> {
+fn made(of: &[(&str, &[&str], Option<&str>)]) -> BTreeMap<StepName, StepOutputs> {
     let one = |(step, content, text): &(&str, &[&str], Option<&str>)| {
         let media = content.iter().map(|content| picture(content)).collect();
-        (name(step), Made { media, text: text.map(str::to_owned) })
+        (name(step), StepOutputs { media, text: text.map(str::to_owned) })
     };
     of.iter().map(one).collect()
 }
@@ -65,7 +65,7 @@ fn a_step_over_several_media_becomes_its_parts() {
     let plan = plan(text);
     assert_eq!(names(&plan), ["two", "one", "video_1", "video_2", "video_3", "all", "again"]);
     let from = |n: usize| plan.steps[n].media[0].from.clone();
-    let output = |step: &str, index| Source::Output { step: name(step), index };
+    let output = |step: &str, index| InputSource::Output { step: name(step), index };
     assert_eq!(from(3), [output("two", 1)]);
     assert_eq!(from(5), [output("two", 0), output("two", 1), output("one", 0)]);
     assert!(plan.steps[3].of == name("video") && plan.steps[6].of == name("again"));

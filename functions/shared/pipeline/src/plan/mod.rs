@@ -22,7 +22,7 @@ pub use bounds::{
 };
 pub use chunk::{ChunkSizes, merge, name_in_chunk, row_and_name};
 pub use stages::{Group, Lane, Reads, Stage, arrange, critical_path, wall};
-pub use step::{Made, PlannedMedia, PlannedStep, ReadyMedia, ReadyStep, Source};
+pub use step::{InputSource, PlannedMedia, PlannedStep, ReadyMedia, ReadyStep, StepOutputs};
 
 /// What a text that another step will give is taken for in an estimate, in bytes.
 const USUAL_TEXT: usize = 2_000;
@@ -103,7 +103,7 @@ fn expand(step: &CheckedStep, index: usize, parts: &Parts) -> Vec<PlannedStep> {
     }
     // Taken out, so that no part copies what the others take.
     let from = media.first_mut().map(|first| std::mem::take(&mut first.from)).unwrap_or_default();
-    let part = |(n, source): (usize, Source)| {
+    let part = |(n, source): (usize, InputSource)| {
         // A name that is too long is a problem of the document; see `document`.
         let name = StepName::parse(format!("{}_{}", step.name, n + 1)).unwrap_or_else(|_| step.name.clone());
         let mut own = media.clone();
@@ -117,11 +117,13 @@ fn expand(step: &CheckedStep, index: usize, parts: &Parts) -> Vec<PlannedStep> {
 
 fn sources(slot: &MediaSlot, parts: &Parts) -> PlannedMedia {
     let of = |source: &MediaSource| match source {
-        MediaSource::Given(media) => vec![Source::Given(media.clone())],
+        MediaSource::Given(media) => vec![InputSource::Given(media.clone())],
         MediaSource::Step(name) => {
             let parts = parts.get(name).map_or(&[][..], Vec::as_slice).iter();
             parts
-                .flat_map(|(step, outputs)| (0..*outputs).map(|index| Source::Output { step: step.clone(), index }))
+                .flat_map(|(step, outputs)| {
+                    (0..*outputs).map(|index| InputSource::Output { step: step.clone(), index })
+                })
                 .collect()
         }
     };
@@ -149,9 +151,9 @@ fn texts(slot: &TextSlot, parts: &Parts) -> TextSlot {
 
 fn planned(step: &CheckedStep, name: StepName, index: usize, media: Vec<PlannedMedia>, parts: &Parts) -> PlannedStep {
     let model = step.model;
-    let size = |source: &Source| match source {
-        Source::Given(media) => media.width.zip(media.height),
-        Source::Output { .. } => None,
+    let size = |source: &InputSource| match source {
+        InputSource::Given(media) => media.width.zip(media.height),
+        InputSource::Output { .. } => None,
     };
     let sizes: Vec<_> = media.iter().flat_map(|slot| &slot.from).map(size).collect();
     let mut likely = step.params.clone();
@@ -185,6 +187,6 @@ fn planned(step: &CheckedStep, name: StepName, index: usize, media: Vec<PlannedM
         timeout: step.timeout.unwrap_or_else(|| model.timeout_seconds()),
         typical: model.seconds.max,
         fail_fast: step.fail_fast,
-        fleeting: step.fleeting,
+        uncacheable: step.uncacheable,
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::document::Schedule;
+use crate::document::ExecutionOrder;
 
 /// Steps in a row, each the only reader of the one before.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,14 +35,14 @@ pub struct Group {
 pub type Reads = [BTreeSet<usize>];
 
 /// The order of work. Every step of `groups` is in it once, behind everything that it reads.
-pub fn arrange(groups: &[Group], reads: &Reads, schedule: Schedule) -> Vec<Stage> {
+pub fn arrange(groups: &[Group], reads: &Reads, schedule: ExecutionOrder) -> Vec<Stage> {
     let readers = readers(reads);
     let places = vec![None; reads.len()];
     let mut order = Order { reads, readers: &readers, stages: Vec::new(), places, own: BTreeSet::new() };
     for group in groups {
         order.own.clear();
         for stage in within(group, reads, &readers) {
-            let lanes = if schedule == Schedule::Eager { order.followed(&stage, group) } else { None };
+            let lanes = if schedule == ExecutionOrder::Eager { order.followed(&stage, group) } else { None };
             match lanes {
                 Some(lanes) => order.append(stage, lanes),
                 None => order.push(stage),

@@ -8,17 +8,17 @@ use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::catalogue::{self, MediaKind, ProviderName, StepType};
+use crate::content_key::{Salt, content_key};
 use crate::document::{CachePolicy, Piece, TextSlot};
 use crate::error::{ErrorName, Failure};
 use crate::ids::{ContentKey, RunId, StepName};
-use crate::key::{Salt, content_key};
 use crate::media::InputMedia;
 use crate::money::Money;
 
 /// Where one medium of a planned step comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Source {
+pub enum InputSource {
     /// It was given with the run.
     Given(InputMedia),
     /// It is made in the run.
@@ -38,7 +38,7 @@ pub struct PlannedMedia {
     /// Whether the field is a list.
     pub list: bool,
     /// The media, in order.
-    pub from: Vec<Source>,
+    pub from: Vec<InputSource>,
 }
 
 /// A step of a plan; a part of a step that fans out is a step of its own.
@@ -85,7 +85,7 @@ pub struct PlannedStep {
     pub fail_fast: bool,
     /// Whether it differs at every run (`{{timestamp}}`, `{{random}}`) and is never found in the cache.
     #[serde(default)]
-    pub fleeting: bool,
+    pub uncacheable: bool,
 }
 
 /// The media for one of the provider's fields, found.
@@ -128,7 +128,7 @@ pub struct ReadyStep {
 
 /// What a step has made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Made {
+pub struct StepOutputs {
     /// Its outputs, in order.
     pub media: Vec<InputMedia>,
     /// The text, where that is what it gives and it has been read.
@@ -139,8 +139,8 @@ impl PlannedStep {
     /// The steps that it reads.
     pub fn reads(&self) -> BTreeSet<&StepName> {
         let media = self.media.iter().flat_map(|slot| &slot.from).filter_map(|source| match source {
-            Source::Output { step, .. } => Some(step),
-            Source::Given(_) => None,
+            InputSource::Output { step, .. } => Some(step),
+            InputSource::Given(_) => None,
         });
         media.chain(self.reads_text_of()).collect()
     }
@@ -155,7 +155,7 @@ impl PlannedStep {
 
     /// The request, if everything that the step reads has been made; `None` if not. An error is a text or a medium that
     /// cannot be sent.
-    pub fn resolve(&self, run: &RunId, made: &BTreeMap<StepName, Made>) -> Result<Option<ReadyStep>, Failure> {
+    pub fn resolve(&self, run: &RunId, made: &BTreeMap<StepName, StepOutputs>) -> Result<Option<ReadyStep>, Failure> {
         let Some(model) = catalogue::find(self.step, &self.model) else {
             // The plan was made by another version of the functions.
             return Err(Failure::new(ErrorName::Internal, format!("there is no model {} any more", self.model)));
@@ -170,8 +170,8 @@ impl PlannedStep {
             let mut media = Vec::with_capacity(slot.from.len());
             for source in &slot.from {
                 match source {
-                    Source::Given(given) => media.push(given.clone()),
-                    Source::Output { step, index } => {
+                    InputSource::Given(given) => media.push(given.clone()),
+                    InputSource::Output { step, index } => {
                         let Some(there) = made.get(step) else { return Ok(None) };
                         let output = usize::try_from(*index).ok().and_then(|index| there.media.get(index));
                         media.push(output.cloned().ok_or_else(|| {
@@ -211,7 +211,7 @@ impl PlannedStep {
 }
 
 /// The text with what the steps gave. It is not read again: what a model writes is never a placeholder.
-fn filled(slot: &TextSlot, made: &BTreeMap<StepName, Made>) -> Option<String> {
+fn filled(slot: &TextSlot, made: &BTreeMap<StepName, StepOutputs>) -> Option<String> {
     let mut text = String::new();
     for piece in &slot.pieces {
         match piece {

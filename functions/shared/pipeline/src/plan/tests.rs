@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::document::Schedule;
+use crate::document::ExecutionOrder;
 
 fn group(workers: u32, steps: &[usize]) -> Group {
     Group { workers, steps: steps.to_vec() }
@@ -25,7 +25,7 @@ fn shape(stages: &[Stage]) -> String {
 
 #[test]
 fn stages_by_table() {
-    use Schedule::{Eager, Groups};
+    use ExecutionOrder::{Eager, Groups};
     // The guide's example: one picture, then a video and a thumbnail of it, then what reads the thumbnail.
     let guide = ([group(4, &[0]), group(4, &[1, 2]), group(4, &[3])], reads(&[&[], &[0], &[0], &[2]]));
     assert_eq!(shape(&arrange(&guide.0, &guide.1, Groups)), "4:0 | 4:1 2 | 4:3");
@@ -123,7 +123,7 @@ proptest! {
 
     #[test]
     fn every_step_runs_once_behind_its_inputs_and_within_its_workers((groups, reads, lengths) in documents()) {
-        for schedule in [Schedule::Groups, Schedule::Eager] {
+        for schedule in [ExecutionOrder::Groups, ExecutionOrder::Eager] {
             let stages = arrange(&groups, &reads, schedule);
             let length = |step: usize| lengths[step];
             let times = times(&stages, length);
@@ -151,7 +151,7 @@ proptest! {
 
     #[test]
     fn eager_is_never_later((groups, reads, lengths) in documents()) {
-        let [groups, eager] = [Schedule::Groups, Schedule::Eager].map(|schedule| arrange(&groups, &reads, schedule));
+        let [groups, eager] = [ExecutionOrder::Groups, ExecutionOrder::Eager].map(|schedule| arrange(&groups, &reads, schedule));
         let length = |step: usize| lengths[step];
         prop_assert!(wall(&eager, length) <= wall(&groups, length), "{} later than {}", shape(&eager), shape(&groups));
     }
@@ -163,7 +163,7 @@ fn eager_is_worth_it_where_it_may_be() {
     let groups = [group(4, &[0, 1, 2]), group(4, &[3, 4, 5])];
     let edges = reads(&[&[], &[], &[], &[0], &[1], &[2]]);
     let length = |step: usize| [5, 10, 15, 60, 30, 10][step];
-    assert_eq!(wall(&arrange(&groups, &edges, Schedule::Groups), length), 75);
-    assert_eq!(wall(&arrange(&groups, &edges, Schedule::Eager), length), 65);
+    assert_eq!(wall(&arrange(&groups, &edges, ExecutionOrder::Groups), length), 75);
+    assert_eq!(wall(&arrange(&groups, &edges, ExecutionOrder::Eager), length), 65);
     assert_eq!(critical_path(&edges, length), 65);
 }

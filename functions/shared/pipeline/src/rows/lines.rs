@@ -59,7 +59,7 @@ impl Lines {
 
 fn text(line: &str) -> Result<Row, Fault> {
     let input = line.trim_end_matches('\r');
-    // Looked at before it is copied.
+    // FoundEntries at before it is copied.
     if input.len() > MAX_CELL {
         return Err(Fault::cell_too_long("input"));
     }

@@ -12,10 +12,10 @@ use url::Url;
 
 use super::FalConfig;
 use super::errors::{ErrorReply, call_error};
+use crate::api_key::Key;
 use crate::http::{self, Answer, BodyError, MAX_ANSWER, base_url};
-use crate::key::Key;
+use crate::provider::CheckError;
 use crate::secret::SecretSource;
-use crate::types::CheckError;
 
 /// From the start of a request to the end of its answer.
 const TOTAL: Duration = Duration::from_secs(60);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::client::unavailable;
 use crate::http::retry_after;
 use crate::message::{clean, cut, word};
-use crate::types::{CheckError, JobReport, SubmitError};
+use crate::provider::{CheckError, JobReport, SubmitError};
 
 /// An error answer, taken apart.
 #[derive(Debug, Default)]

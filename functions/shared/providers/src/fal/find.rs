@@ -5,9 +5,9 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use serde_json::Value;
 
 use super::client::{Client, bad_id, is_request_id, json, refused, terminal, unavailable};
-use super::input::{Alike, compare};
+use super::input::{JobMatch, compare};
+use crate::provider::{CheckError, FoundJob};
 use crate::submission::Lookup;
-use crate::types::{CheckError, FoundJob};
 
 /// How many pages of 100 are read.
 const PAGES: usize = 5;
@@ -100,10 +100,10 @@ fn entry(item: &Value, lookup: &Lookup) -> Entry {
         return Entry::Other;
     }
     let media = || media.iter().filter_map(|field| Some(compare(field, input.get(&field.to)?)));
-    if media().any(|alike| alike == Alike::No) {
+    if media().any(|alike| alike == JobMatch::No) {
         return Entry::Other;
     }
-    if media().any(|alike| alike == Alike::Unreadable) {
+    if media().any(|alike| alike == JobMatch::Unreadable) {
         return Entry::Unreadable;
     }
     let ended = item.get("ended_at").is_some_and(|instant| !instant.is_null());
@@ -143,8 +143,8 @@ mod tests {
     use serde_json::json;
 
     use super::{Entry, conclude, entry, same};
+    use crate::provider::FoundJob;
     use crate::submission::{Lookup, LookupInput};
-    use crate::types::FoundJob;
 
     fn lookup() -> Lookup {
         let params = json!({"prompt": "a fox", "num_images": 1, "scale": 3.5, "size": {"width": 512}});

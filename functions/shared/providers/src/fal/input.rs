@@ -41,7 +41,7 @@ fn url(data: &InputData) -> Value {
 
 /// What a field of an entry of the list is to the media that were submitted there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Alike {
+pub(super) enum JobMatch {
     /// It points to the same objects in the same order.
     Yes,
     /// It points elsewhere.
@@ -51,21 +51,21 @@ pub(super) enum Alike {
 }
 
 /// Compares by the objects' keys: the path of each URL ends with one, whatever the host, the signature and its time are.
-pub(super) fn compare(input: &LookupInput, value: &Value) -> Alike {
+pub(super) fn compare(input: &LookupInput, value: &Value) -> JobMatch {
     let values = match (input.list, value) {
         (true, Value::Array(values)) => values.as_slice(),
         (false, Value::String(_)) => std::slice::from_ref(value),
-        _ => return Alike::Unreadable,
+        _ => return JobMatch::Unreadable,
     };
     if values.len() != input.keys.len() {
-        return Alike::No;
+        return JobMatch::No;
     }
-    let mut alike = Alike::Yes;
+    let mut alike = JobMatch::Yes;
     for (value, key) in values.iter().zip(&input.keys) {
         match value.as_str().and_then(path) {
             Some(path) if ends_with(&path, key) => {}
-            Some(_) => return Alike::No,
-            None => alike = Alike::Unreadable,
+            Some(_) => return JobMatch::No,
+            None => alike = JobMatch::Unreadable,
         }
     }
     alike
@@ -118,8 +118,8 @@ mod tests {
             "https://s3.eu-west-1.amazonaws.com/bucket/inputs/a%20b/%c3%bc%2b%25.png?X-Amz-Signature=2&X-Amz-Date=3#x",
             "http://127.0.0.1:9000/bucket/inputs/a b/ü+%25.png",
         ] {
-            assert_eq!(compare(&image(&[key], false), &json!(url)), Alike::Yes, "{url}");
-            assert_eq!(compare(&image(&[key], true), &json!([url])), Alike::Yes, "{url}");
+            assert_eq!(compare(&image(&[key], false), &json!(url)), JobMatch::Yes, "{url}");
+            assert_eq!(compare(&image(&[key], true), &json!([url])), JobMatch::Yes, "{url}");
         }
         for url in [
             "https://bucket.example/other.png",
@@ -128,9 +128,9 @@ mod tests {
             "https://bucket.example/inputs/a%20b/%C3%BC%2B%25.png/more",
             "https://bucket.example/inputs/a%20b/%C3%BC%2B%25.png%",
         ] {
-            assert_eq!(compare(&image(&[key], false), &json!(url)), Alike::No, "{url}");
+            assert_eq!(compare(&image(&[key], false), &json!(url)), JobMatch::No, "{url}");
         }
-        assert_eq!(compare(&image(&[""], false), &json!("https://bucket.example/")), Alike::No);
+        assert_eq!(compare(&image(&[""], false), &json!("https://bucket.example/")), JobMatch::No);
     }
 
     #[test]
@@ -138,21 +138,21 @@ mod tests {
         let (a, b) = ("https://x.example/in/a.png?s=1", "https://x.example/in/b.png?s=1");
         let input = image(&["in/a.png", "in/b.png"], true);
         for (value, alike) in [
-            (json!([a, b]), Alike::Yes),
-            (json!([b, a]), Alike::No),
-            (json!([a]), Alike::No),
-            (json!([a, b, b]), Alike::No),
-            (json!([]), Alike::No),
-            (json!(a), Alike::Unreadable),
-            (json!(null), Alike::Unreadable),
-            (json!([a, null]), Alike::Unreadable),
-            (json!([a, "data:image/png;base64,AAAA"]), Alike::Unreadable),
+            (json!([a, b]), JobMatch::Yes),
+            (json!([b, a]), JobMatch::No),
+            (json!([a]), JobMatch::No),
+            (json!([a, b, b]), JobMatch::No),
+            (json!([]), JobMatch::No),
+            (json!(a), JobMatch::Unreadable),
+            (json!(null), JobMatch::Unreadable),
+            (json!([a, null]), JobMatch::Unreadable),
+            (json!([a, "data:image/png;base64,AAAA"]), JobMatch::Unreadable),
             // What is surely another object decides.
-            (json!([null, a]), Alike::No),
+            (json!([null, a]), JobMatch::No),
         ] {
             assert_eq!(compare(&input, &value), alike, "{value}");
         }
-        assert_eq!(compare(&image(&["in/a.png"], false), &json!([a])), Alike::Unreadable);
-        assert_eq!(compare(&image(&["in/a.png"], false), &json!("not a url")), Alike::Unreadable);
+        assert_eq!(compare(&image(&["in/a.png"], false), &json!([a])), JobMatch::Unreadable);
+        assert_eq!(compare(&image(&["in/a.png"], false), &json!("not a url")), JobMatch::Unreadable);
     }
 }

@@ -9,7 +9,7 @@ use super::client::{Client, bad_id, error_in, json, refused, terminal, unavailab
 use super::errors::{is_infrastructure, job_error, status_error};
 use super::output;
 use crate::http::{Answer, BodyError, MAX_ANSWER};
-use crate::types::{CancelAnswer, CheckError, JobReport, JobState};
+use crate::provider::{CancelAnswer, CheckError, JobReport, JobState};
 
 /// `GET …/requests/{id}/status`, and when the job is over `GET …/requests/{id}` (fal's Python client, `_parse_status` and
 /// `get`). The status comes as 202 while it is not over and as 200 when it is; the body says the same.

@@ -17,12 +17,12 @@ use async_trait::async_trait;
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::Failure;
 
-use crate::secret::SecretSource;
-use crate::submission::{InputForm, Lookup, Submission};
-use crate::types::{
+use crate::provider::{
     Accepted, CancelAnswer, CheckError, FoundJob, JobState, Provider, SubmitError, WebhookError, WebhookReport,
     WebhookRequest,
 };
+use crate::secret::SecretSource;
+use crate::submission::{InputForm, Lookup, Submission};
 use client::Client;
 use jwks::Jwks;
 

@@ -4,7 +4,7 @@
 use fresco_pipeline::error::{ErrorName, Failure};
 use serde_json::Value;
 
-use crate::types::{JobReport, RemoteMedia};
+use crate::provider::{JobReport, RemoteMedia};
 
 /// Lists first: a model with `images` may name its first one `image` as well.
 const FIELDS: [&str; 6] = ["images", "videos", "audios", "image", "video", "audio"];

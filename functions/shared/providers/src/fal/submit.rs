@@ -9,8 +9,8 @@ use super::client::{Client, error_in, is_request_id};
 use super::errors::{submit_error, throttled_in_disguise};
 use super::input;
 use crate::http::{self, Answer, BodyError};
+use crate::provider::{Accepted, SubmitError};
 use crate::submission::Submission;
-use crate::types::{Accepted, SubmitError};
 
 /// `POST {queue}/{endpoint}?fal_webhook=…` with the model's input as the body (fal's JS client, `queue.submit`).
 pub(super) async fn submit(client: &Client, submission: &Submission) -> Result<Accepted, SubmitError> {

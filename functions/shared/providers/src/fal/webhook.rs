@@ -9,7 +9,7 @@ use super::client::is_request_id;
 use super::errors::{ErrorReply, job_error, status_in};
 use super::jwks::Jwks;
 use super::output;
-use crate::types::{JobReport, WebhookError, WebhookReport, WebhookRequest};
+use crate::provider::{JobReport, WebhookError, WebhookReport, WebhookRequest};
 
 /// How far the signed time may be from ours (fal docs, webhooks: 300 seconds).
 const TOLERANCE_S: i64 = 300;
@@ -91,10 +91,10 @@ fn parse(body: &[u8]) -> Result<WebhookReport, WebhookError> {
     let request_id = text("request_id").filter(|id| is_request_id(id)).ok_or(WebhookError::Malformed)?;
     let payload = body.get("payload").filter(|payload| !payload.is_null());
     let report = match (text("status"), payload) {
-        (Some("OK" | "ERROR"), _) if text("payload_error").is_some() => JobReport::Unread,
+        (Some("OK" | "ERROR"), _) if text("payload_error").is_some() => JobReport::NotIncluded,
         (Some("OK"), Some(payload)) => output::report(payload, None, None),
         (Some("ERROR"), Some(payload)) => failed(text("error"), payload),
-        (Some("OK" | "ERROR"), None) => JobReport::Unread,
+        (Some("OK" | "ERROR"), None) => JobReport::NotIncluded,
         _ => return Err(WebhookError::Malformed),
     };
     Ok(WebhookReport {
@@ -112,9 +112,9 @@ fn failed(error: Option<&str>, payload: &Value) -> JobReport {
     let status = error.and_then(status_in);
     let reply = ErrorReply::payload(status.unwrap_or(500), payload);
     if status.is_none() && !reply.names_job_error() {
-        return JobReport::Unread;
+        return JobReport::NotIncluded;
     }
-    job_error(&reply).unwrap_or(JobReport::Unread)
+    job_error(&reply).unwrap_or(JobReport::NotIncluded)
 }
 
 #[cfg(test)]

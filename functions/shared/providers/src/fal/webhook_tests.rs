@@ -224,7 +224,7 @@ fn bodies_are_read() {
     let detail = |kind: &str| json!({"detail": [{"loc": ["body", "prompt"], "msg": "no", "type": kind}]});
     let failed = |name, billed| move |report: &JobReport| matches!(report, JobReport::Failed { failure, billed: b } if failure.name == name && *b == billed);
     type Check = Box<dyn Fn(&JobReport) -> bool>;
-    let unread = || Box::new(|report: &JobReport| *report == JobReport::Unread) as Check;
+    let unread = || Box::new(|report: &JobReport| *report == JobReport::NotIncluded) as Check;
     let mut with_payload_error = body("OK", Value::Null, Value::Null);
     with_payload_error["payload_error"] = json!("Response payload is not JSON serializable.");
     let rows: Vec<(Value, Check)> = vec![

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::http::{Answer, BodyError, MAX_ANSWER};
 use crate::message::word;
-use crate::types::{JobReport, SubmitError};
+use crate::provider::{JobReport, SubmitError};
 
 /// The longest text, in bytes: it is stored in a row of the ledger.
 const MAX_TEXT: usize = 64 * 1024;
@@ -62,7 +62,7 @@ fn read(body: &Value, took: Duration) -> JobReport {
         (text, thoughts) => Some(text.unwrap_or(0).saturating_add(thoughts.unwrap_or(0))),
     };
     // A text that ended at its limit (`MAX_TOKENS`) is kept as far as it goes: it is paid, and its length was asked for.
-    JobReport::Wrote {
+    JobReport::TextOutput {
         text,
         input_tokens: tokens("promptTokenCount"),
         output_tokens,
@@ -95,7 +95,7 @@ mod tests {
         for reason in ["STOP", "MAX_TOKENS"] {
             let body = json!({"candidates": [{"content": {"parts": parts}, "finishReason": reason}, {}],
                 "usageMetadata": usage});
-            let expected = JobReport::Wrote {
+            let expected = JobReport::TextOutput {
                 text: "A fox in snow.\n".to_owned(),
                 input_tokens: Some(264),
                 output_tokens: Some(60),
@@ -115,7 +115,7 @@ mod tests {
             (json!({"promptTokenCount": -1, "candidatesTokenCount": "4"}), None, None),
         ] {
             let body = json!({"candidates": [{"content": {"parts": [{"text": "x"}]}}], "usageMetadata": usage});
-            let JobReport::Wrote { input_tokens, output_tokens, .. } = read(&body) else { panic!("{body}") };
+            let JobReport::TextOutput { input_tokens, output_tokens, .. } = read(&body) else { panic!("{body}") };
             assert_eq!((input_tokens, output_tokens), (input, output), "{usage}");
         }
     }
@@ -148,7 +148,7 @@ mod tests {
             }
         }
         let longest = candidate("STOP", json!([{"text": "x".repeat(MAX_TEXT)}]));
-        assert!(matches!(read(&longest), JobReport::Wrote { .. }));
+        assert!(matches!(read(&longest), JobReport::TextOutput { .. }));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::http::{Answer, bounded_pause, retry_after};
 use crate::message::{clean, word};
-use crate::types::SubmitError;
+use crate::provider::SubmitError;
 
 /// An error answer, taken apart.
 struct ErrorReply {

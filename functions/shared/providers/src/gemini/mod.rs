@@ -14,14 +14,14 @@ use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};
 use reqwest::header::CONTENT_TYPE;
 
+use crate::api_key::Key;
 use crate::http::{self, Answer};
-use crate::key::Key;
-use crate::secret::SecretSource;
-use crate::submission::{InputForm, Lookup, Submission};
-use crate::types::{
+use crate::provider::{
     Accepted, CancelAnswer, CheckError, FoundJob, JobState, Provider, SubmitError, WebhookError, WebhookReport,
     WebhookRequest,
 };
+use crate::secret::SecretSource;
+use crate::submission::{InputForm, Lookup, Submission};
 
 /// From the start of a request to the end of its answer. The model works in silence, so this bounds the silence as well.
 const TOTAL: Duration = Duration::from_secs(60);

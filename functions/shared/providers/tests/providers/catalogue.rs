@@ -164,7 +164,7 @@ async fn every_model_of_gemini_goes_the_whole_way() {
             let mut submission = submission(model, &minimal(model), &medium);
             submission.inputs[0].media = vec![medium.clone(); count];
             let answer = gemini.submit(&submission).await.unwrap();
-            let Accepted::Done(JobReport::Wrote { text, input_tokens, output_tokens, .. }) = answer else {
+            let Accepted::Done(JobReport::TextOutput { text, input_tokens, output_tokens, .. }) = answer else {
                 panic!("{name}: {answer:?}")
             };
             assert_eq!(text.matches("320x192").count(), count, "{name}: {text}");
@@ -230,7 +230,7 @@ async fn every_allowed_value_is_taken() {
                 },
             };
             match report {
-                JobReport::Succeeded { .. } | JobReport::Wrote { .. } => {}
+                JobReport::Succeeded { .. } | JobReport::TextOutput { .. } => {}
                 other => refused.push(format!("{}: {:.200}: {other:?}", model.name, Value::Object(given).to_string())),
             }
         }

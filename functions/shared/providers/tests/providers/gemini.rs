@@ -58,7 +58,7 @@ async fn a_question_is_one_post_with_the_pictures_in_it() {
         "max_output_tokens": 1024});
     let media = vec![picture("image/png", &[1, 2]), picture("image/jpeg", &[3])];
     let accepted = gemini(&script.base).submit(&submission(input, media)).await.unwrap();
-    let Accepted::Done(JobReport::Wrote { text, input_tokens, output_tokens, seconds }) = accepted else {
+    let Accepted::Done(JobReport::TextOutput { text, input_tokens, output_tokens, seconds }) = accepted else {
         panic!("{accepted:?}")
     };
     assert_eq!((text.as_str(), input_tokens, output_tokens), ("A fox.", Some(264), Some(51)));

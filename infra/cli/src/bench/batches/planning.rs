@@ -13,7 +13,7 @@ use super::super::seed::prompt;
 use super::super::{Bench, BenchError};
 use super::call::BatchCall;
 use super::pipeline;
-use crate::storage::{StackAdmin, Parts};
+use crate::storage::{Parts, StackAdmin};
 
 /// So many rows are written to the bucket at a time.
 const PIECE: usize = 10_000;

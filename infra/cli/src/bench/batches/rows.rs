@@ -3,7 +3,7 @@
 //! every row of a chunk waits, so that every miss goes the same way.
 
 use fresco_engine::wire::BatchBody;
-use fresco_ledger::rows::Source;
+use fresco_ledger::records::ResultSource;
 use fresco_ledger::traits::Runs;
 use fresco_pipeline::ids::RunId;
 use serde::Serialize;
@@ -74,7 +74,7 @@ impl Bench {
             let run = RunId::parse(format!("{batch}-{chunk}"));
             let run = run.map_err(|_| BenchError::Unexpected("the run of a chunk has no name"))?;
             until("the run of a chunk", async || Ok(self.ledger.run(&run).await?.map(drop))).await?;
-            let steps = self.all_wait(&run, Source::Generated).await?;
+            let steps = self.all_wait(&run, ResultSource::Generated).await?;
             self.release(steps).await?;
         }
         self.batch_ended(&batch).await?;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use fresco_engine::wire::BatchBody;
-use fresco_pipeline::document::{Given, prepare};
+use fresco_pipeline::document::{RunInputs, prepare};
 use fresco_pipeline::plan::{Plan, compile, merge, wall};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -124,7 +124,7 @@ fn chunk_plan(rows: std::ops::Range<usize>) -> Result<Plan, BenchError> {
     let document = prepare(&pipeline().to_string()).map_err(wrong)?;
     let mut plans = Vec::with_capacity(rows.len());
     for row in rows {
-        let given = Given { input: Some(prompt(SET, row)), ..Given::default() };
+        let given = RunInputs { input: Some(prompt(SET, row)), ..RunInputs::default() };
         plans.push((row as u64, compile(&document.check(&given).map_err(wrong)?)));
     }
     merge(plans, None).ok_or(BenchError::Unexpected("the rows of a chunk have no plan"))

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use fresco_engine::batch_manifest_key;
 use fresco_engine::platform::{Place, Platform};
 use fresco_engine::wire::{BatchManifest, RowOutput, RowResult, RowStatus};
-use fresco_ledger::rows::Source;
+use fresco_ledger::records::ResultSource;
 use fresco_ledger::traits::Objects;
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
@@ -97,7 +97,7 @@ fn result(set: usize, number: usize) -> RowResult {
         row: number as u64,
         id: Some(id(number)),
         status: RowStatus::Done,
-        source: Some(Source::Generated),
+        source: Some(ResultSource::Generated),
         // Not all alike: the percentiles are of their order.
         took_ms: Some(TOOK + number as i64 * 7 % 1_000),
         cost: COST,

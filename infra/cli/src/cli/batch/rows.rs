@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use fresco_engine::RunRequest;
-use fresco_engine::wire::BatchBody;
 use fresco_cli::api::{Api, RowsUploadError};
 use fresco_cli::view::{batches, plural};
+use fresco_engine::RunRequest;
+use fresco_engine::wire::BatchBody;
 use fresco_pipeline::document::Problems;
 use fresco_pipeline::media::InputMedia;
 use fresco_pipeline::rows::{Format, Row, RowProblem, Rows, RowsError};
@@ -174,10 +174,10 @@ fn checked(with: &mut RunRequest) -> Result<(), Problems> {
     if !problems.0.iter().any(|problem| problem.code == UNREAD) {
         return Err(problems);
     }
-    for mention in with.mentions().into_iter().filter(|mention| mention.text.contains("://")) {
-        with.media.entry(mention.text).or_insert_with(|| InputMedia {
+    for reference in with.media_references().into_iter().filter(|reference| reference.text.contains("://")) {
+        with.media.entry(reference.text).or_insert_with(|| InputMedia {
             key: String::new(),
-            kind: mention.kind,
+            kind: reference.kind,
             content_type: String::new(),
             bytes: 1,
             sha256: String::new(),

@@ -8,13 +8,13 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{BucketLifecycleConfiguration, Delete, LifecycleRule, ObjectIdentifier};
-use fresco_ledger::rows::Millis;
+use fresco_ledger::records::Millis;
 
 use super::STACK_NAME;
 use super::cloudformation;
-use super::template_parameters::{TemplateParameters, Values};
 use super::error::Error;
 use super::progress::Progress;
+use super::template_parameters::{TemplateParameters, Values};
 use crate::view::{plural, size};
 use rule::{Rule, ends_at};
 

@@ -1,16 +1,19 @@
 //! How an attempt ends: complete, rejected, failed, not fetched.
 
 use super::*;
-use crate::rows::{AttemptState, HoldState, Stage};
+use crate::records::{AttemptStage, AttemptState, HoldState};
 use crate::transition::{
-    MAX_FETCHES, MAX_HINT, MAX_TRIES, TELL_GRACE, back_off, complete, failed, fetch_failed, submitted,
+    MAX_FETCHES, MAX_HINT, MAX_TRIES, NOTIFY_GRACE, back_off, complete, failed, fetch_failed, submitted,
 };
 
 #[test]
 fn a_success_is_the_result() {
     let (entry, row) = claimed();
     let (entry, row) = after(complete(&entry, &row, completion(PRICE), NOW + 2_500).unwrap(), &row);
-    assert_eq!((entry.pending.as_ref(), entry.untold, entry.due), (None, true, Some(NOW + 2_500 + TELL_GRACE)));
+    assert_eq!(
+        (entry.pending.as_ref(), entry.notify_pending, entry.next_check_at),
+        (None, true, Some(NOW + 2_500 + NOTIFY_GRACE))
+    );
     let result = entry.result.as_ref().unwrap();
     assert_eq!((result.attempt, result.took_ms), (Attempt(1), 2_500));
     assert_eq!((row.state, row.hold.state), (AttemptState::Won, HoldState::Settled(PRICE)));
@@ -58,8 +61,8 @@ fn a_refusal_for_the_moment_pauses_and_counts() {
     for (hint, pause) in [(None, 2_000), (Some(1), 2_000), (Some(45_000), 45_000), (Some(i64::MAX), MAX_HINT)] {
         let (entry, row) = after(failed(&entry, &row, &cause(hint), NOW).unwrap(), &row);
         let failure = entry.failure.unwrap();
-        assert_eq!((failure.retryable, failure.not_before, failure.leader), (true, NOW + pause, asker("leader")));
-        assert_eq!((entry.tries, entry.untold, entry.pending), (1, true, None));
+        assert_eq!((failure.retryable, failure.not_before, failure.leader), (true, NOW + pause, step_id("leader")));
+        assert_eq!((entry.tries, entry.notify_pending, entry.pending), (1, true, None));
         assert_eq!((row.state, row.hold.state), (AttemptState::Failed, HoldState::Released));
     }
 }
@@ -69,7 +72,7 @@ fn retryable_failures_in_a_row_end() {
     let mut entry = entry();
     for n in 1..=MAX_TRIES {
         let row = entry.failure.as_ref().map_or(NOW, |failure| failure.not_before);
-        let change = claim(&entry, &waiter("leader", entry.last.0, 0), row);
+        let change = claim(&entry, &waiter("leader", entry.last_attempt.0, 0), row);
         let row = change.attempt.clone().unwrap();
         (entry, _) = after(change, &row);
         let cause = outcome(ErrorName::ProviderUnavailable, Money::ZERO);
@@ -98,7 +101,7 @@ fn a_final_failure_is_final_and_may_be_billed() {
 #[test]
 fn a_failure_acts_on_the_current_attempt_only() {
     let (entry, first) = claimed();
-    let other = Entry { pending: None, last: Attempt(1), ..entry.clone() };
+    let other = Entry { pending: None, last_attempt: Attempt(1), ..entry.clone() };
     let (second, _) = next_claim(&other);
     let change = failed(&second, &first, &outcome(ErrorName::ProviderFailed, Money::ZERO), NOW).unwrap();
     assert_eq!((&change.entry.pending, &change.entry.failure), (&second.pending, &None));
@@ -113,8 +116,8 @@ fn outputs_are_fetched_again_and_never_generated_again() {
     for n in 1..MAX_FETCHES {
         (entry, row) = after(fetch_failed(&entry, &row, &cause, PRICE, NOW).unwrap(), &row);
         let pending = entry.pending.as_ref().unwrap();
-        assert_eq!((row.fetches, row.state, pending.stage), (n, AttemptState::Open, Stage::Submitted));
-        assert_eq!(entry.due, Some(NOW + back_off(n)));
+        assert_eq!((row.fetches, row.state, pending.stage), (n, AttemptState::Open, AttemptStage::Submitted));
+        assert_eq!(entry.next_check_at, Some(NOW + back_off(n)));
     }
     let (hopeless, row) = after(fetch_failed(&entry, &row, &cause, PRICE, NOW).unwrap(), &row);
     let failure = hopeless.failure.unwrap();

@@ -4,12 +4,13 @@ use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::Attempt;
 
 use super::*;
-use crate::rows::{AttemptState, Stage};
-use crate::transition::{Remains, Remnant, mended, renewed};
+use crate::records::{AttemptStage, AttemptState};
+use crate::transition::{SurvivingAttempt, Survivors, renewed, repaired};
 
-fn remains(attempts: Vec<(Attempt, Option<AttemptRow>)>, waiters: Vec<Waiter>) -> Remains<'static> {
-    let attempts = attempts.into_iter().map(|(attempt, row)| Remnant { attempt, row, reported: false }).collect();
-    Remains { entry: None, rev: 4, last: Some(Attempt(1)), attempts, waiters }
+fn survivors(attempts: Vec<(Attempt, Option<AttemptRecord>)>, waiters: Vec<Waiter>) -> Survivors<'static> {
+    let attempts =
+        attempts.into_iter().map(|(attempt, row)| SurvivingAttempt { attempt, row, reported: false }).collect();
+    Survivors { entry: None, rev: 4, last: Some(Attempt(1)), attempts, waiters }
 }
 
 #[test]
@@ -25,13 +26,16 @@ fn a_renewed_result_is_younger_and_nothing_else() {
 #[test]
 fn what_is_under_way_stays_under_way() {
     let (claimed, row) = claimed();
-    for (request_id, stage) in [(None, Stage::Unknown), (Some("job".to_owned()), Stage::Submitted)] {
-        let row = AttemptRow { request_id: request_id.clone(), ..row.clone() };
+    for (request_id, stage) in [(None, AttemptStage::Unknown), (Some("job".to_owned()), AttemptStage::Submitted)] {
+        let row = AttemptRecord { request_id: request_id.clone(), ..row.clone() };
         let waiters = vec![waiter("other", 1, 0), waiter("leader", 1, 0)];
-        let entry = mended(&claimed.key, &remains(vec![(Attempt(1), Some(row))], waiters), NOW).unwrap();
+        let entry = repaired(&claimed.key, &survivors(vec![(Attempt(1), Some(row))], waiters), NOW).unwrap();
         let pending = entry.pending.as_ref().unwrap();
         assert_eq!((pending.attempt, pending.stage, &pending.request_id), (Attempt(1), stage, &request_id));
-        assert_eq!((entry.rev, entry.last, entry.due, entry.untold), (4, Attempt(1), Some(NOW), false));
+        assert_eq!(
+            (entry.rev, entry.last_attempt, entry.next_check_at, entry.notify_pending),
+            (4, Attempt(1), Some(NOW), false)
+        );
         // Nobody claims a second one beside it.
         assert_eq!(answer(&entry, &waiter("late", 0, 0), false, NOW), Answer::Join(Attempt(1)));
     }
@@ -40,27 +44,27 @@ fn what_is_under_way_stays_under_way() {
 #[test]
 fn a_result_that_cannot_be_read_is_a_miss_with_a_new_number() {
     let (claimed, row) = claimed();
-    let row = AttemptRow { state: AttemptState::Won, ..row };
-    let waiting = remains(vec![(Attempt(3), Some(row))], vec![waiter("step", 3, 0)]);
-    let entry = mended(&claimed.key, &waiting, NOW).unwrap();
-    assert_eq!((entry.result.is_none(), entry.pending.is_none(), entry.last), (true, true, Attempt(3)));
-    assert!(entry.untold, "whoever waits asks again");
+    let row = AttemptRecord { state: AttemptState::Won, ..row };
+    let waiting = survivors(vec![(Attempt(3), Some(row))], vec![waiter("step", 3, 0)]);
+    let entry = repaired(&claimed.key, &waiting, NOW).unwrap();
+    assert_eq!((entry.result.is_none(), entry.pending.is_none(), entry.last_attempt), (true, true, Attempt(3)));
+    assert!(entry.notify_pending, "whoever waits asks again");
     assert!(
-        matches!(answer(&entry, &waiter("step", 3, 0), false, NOW), Answer::Claim(change) if change.entry.last == Attempt(4))
+        matches!(answer(&entry, &waiter("step", 3, 0), false, NOW), Answer::Claim(change) if change.entry.last_attempt == Attempt(4))
     );
     // Where not even the highest number is known, those that may have been given out are passed over.
-    let unknown = Remains { last: None, ..remains(Vec::new(), Vec::new()) };
-    assert!(mended(&claimed.key, &unknown, NOW).unwrap().last > Attempt(100));
+    let unknown = Survivors { last: None, ..survivors(Vec::new(), Vec::new()) };
+    assert!(repaired(&claimed.key, &unknown, NOW).unwrap().last_attempt > Attempt(100));
 }
 
 #[test]
 fn a_pending_attempt_without_its_row_is_not_paid_again_unasked() {
     let (claimed, row) = claimed();
-    let with = |rows| Remains { entry: Some(&claimed), ..remains(rows, Vec::new()) };
-    assert_eq!(mended(&claimed.key, &with(vec![(Attempt(1), Some(row))]), NOW), None, "nothing is wrong");
+    let with = |rows| Survivors { entry: Some(&claimed), ..survivors(rows, Vec::new()) };
+    assert_eq!(repaired(&claimed.key, &with(vec![(Attempt(1), Some(row))]), NOW), None, "nothing is wrong");
     for rows in [vec![(Attempt(1), None)], Vec::new()] {
-        let entry = mended(&claimed.key, &with(rows), NOW).unwrap();
-        assert!(entry.pending.is_none() && entry.untold);
+        let entry = repaired(&claimed.key, &with(rows), NOW).unwrap();
+        assert!(entry.pending.is_none() && entry.notify_pending);
         let shared = answer(&entry, &waiter("leader", 1, 0), false, NOW);
         assert!(matches!(shared, Answer::Shared(failure) if failure.name == ErrorName::StepUnknown));
     }
@@ -69,9 +73,9 @@ fn a_pending_attempt_without_its_row_is_not_paid_again_unasked() {
 #[test]
 fn where_neither_entry_nor_attempt_can_be_read_nobody_pays_again_unasked() {
     let (claimed, _) = claimed();
-    let remains = remains(vec![(Attempt(1), None)], vec![waiter("leader", 1, 0)]);
-    let entry = mended(&claimed.key, &remains, NOW).unwrap();
-    assert!(entry.pending.is_none() && entry.untold);
+    let survivors = survivors(vec![(Attempt(1), None)], vec![waiter("leader", 1, 0)]);
+    let entry = repaired(&claimed.key, &survivors, NOW).unwrap();
+    assert!(entry.pending.is_none() && entry.notify_pending);
     let shared = answer(&entry, &waiter("leader", 1, 0), false, NOW);
     assert!(matches!(shared, Answer::Shared(failure) if failure.name == ErrorName::StepUnknown));
     // Who comes later asks.
@@ -87,10 +91,10 @@ fn what_ended_late_is_looked_at_again() {
         (AttemptState::Lost, false, None),
         (AttemptState::Won, true, None),
     ] {
-        let row = AttemptRow { state, ..row.clone() };
-        let remnant = Remnant { attempt: Attempt(1), row: Some(row), reported };
-        let remains = Remains { attempts: vec![remnant], ..remains(Vec::new(), Vec::new()) };
-        let entry = mended(&claimed.key, &remains, NOW).unwrap();
-        assert_eq!(entry.late.map(|late| late.attempt), late, "{state:?}");
+        let row = AttemptRecord { state, ..row.clone() };
+        let remnant = SurvivingAttempt { attempt: Attempt(1), row: Some(row), reported };
+        let survivors = Survivors { attempts: vec![remnant], ..survivors(Vec::new(), Vec::new()) };
+        let entry = repaired(&claimed.key, &survivors, NOW).unwrap();
+        assert_eq!(entry.late_completion.map(|late| late.attempt), late, "{state:?}");
     }
 }

@@ -4,9 +4,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::rows::{AttemptState, HoldState};
+use crate::records::{AttemptState, HoldState};
 use crate::traits::BudgetChange;
-use crate::transition::{LookUp, UnknownPolicy, complete, failed, fetch_failed, looked_up, submitted, unknown};
+use crate::transition::{
+    LookupResult, UnknownPolicy, complete, failed, fetch_failed, record_lookup, submitted, unknown,
+};
 
 #[derive(Debug, Clone)]
 enum Event {
@@ -14,7 +16,7 @@ enum Event {
     Unknown,
     LookedUp {
         policy: UnknownPolicy,
-        look_up: LookUp,
+        look_up: LookupResult,
         after: Millis,
     },
     Completed {
@@ -35,7 +37,7 @@ enum Event {
 fn event() -> impl Strategy<Value = Event> {
     let cost = 0..=PRICE.as_micros();
     let policy = prop_oneof![Just(UnknownPolicy::Fail), Just(UnknownPolicy::ResubmitOnce)];
-    let look_up = prop_oneof![Just(LookUp::Empty), Just(LookUp::Impossible)];
+    let look_up = prop_oneof![Just(LookupResult::Empty), Just(LookupResult::Impossible)];
     let name = prop_oneof![
         Just(ErrorName::ProviderThrottled),
         Just(ErrorName::ProviderFailed),
@@ -54,11 +56,13 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 /// What the event makes of the rows, and what the attempt costs by it if it decides that.
-fn happen(entry: &Entry, row: &AttemptRow, event: &Event) -> (Option<Change>, Money) {
+fn happen(entry: &Entry, row: &AttemptRecord, event: &Event) -> (Option<Change>, Money) {
     match event {
         Event::Submitted => (submitted(entry, row, "job", NOW), Money::ZERO),
         Event::Unknown => (unknown(entry, row.attempt, NOW), Money::ZERO),
-        Event::LookedUp { policy, look_up, after } => (looked_up(entry, row, *look_up, *policy, NOW + after), PRICE),
+        Event::LookedUp { policy, look_up, after } => {
+            (record_lookup(entry, row, *look_up, *policy, NOW + after), PRICE)
+        }
         Event::Completed { cost } => {
             let cost = Money::micros(*cost);
             (complete(entry, row, completion(cost), NOW), cost)
@@ -85,7 +89,7 @@ proptest! {
         for event in &events {
             if matches!(event, Event::Superseded) && entry.pending.is_none() {
                 let late = entry.failure.as_ref().map_or(NOW, |failure| failure.not_before);
-                let next = claim(&entry, &waiter("next", 0, entry.last.0), late);
+                let next = claim(&entry, &waiter("next", 0, entry.last_attempt.0), late);
                 (entry, _) = after(next, &row);
                 continue;
             }

@@ -5,17 +5,19 @@ use fresco_pipeline::ids::Attempt;
 use fresco_pipeline::money::Money;
 
 use super::*;
-use crate::rows::{AttemptState, Failed, HoldState, Stage};
+use crate::records::{AttemptStage, AttemptState, Failed, HoldState};
 use crate::traits::{BudgetChange, Joining};
-use crate::transition::{LookUp, UnknownPolicy, expire, failed, look_later, looked_up, submitted, unknown};
+use crate::transition::{
+    LookupResult, UnknownPolicy, expire, failed, postpone_check, record_lookup, submitted, unknown,
+};
 
 fn failed_entry(retryable: bool, not_before: Millis) -> Entry {
     let name = if retryable { ErrorName::ProviderThrottled } else { ErrorName::ProviderRejected };
     let failure = Failure::new(name, "what happened");
     Entry {
-        last: Attempt(2),
+        last_attempt: Attempt(2),
         tries: 3,
-        failure: Some(Failed { attempt: Attempt(2), failure, retryable, not_before, leader: asker("leader") }),
+        failure: Some(Failed { attempt: Attempt(2), failure, retryable, not_before, leader: step_id("leader") }),
         ..entry()
     }
 }
@@ -25,12 +27,15 @@ fn a_claim_is_one_transaction() {
     let leader = waiter("leader", 0, 0);
     let change = claim(&entry(), &leader, NOW);
     let pending = change.entry.pending.as_ref().unwrap();
-    assert_eq!((pending.attempt, pending.stage, &pending.leader), (Attempt(1), Stage::Submitting, &leader.asker));
-    assert_eq!(change.entry.due, Some(pending.lease_until));
+    assert_eq!(
+        (pending.attempt, pending.stage, &pending.leader),
+        (Attempt(1), AttemptStage::Submitting, &leader.step_id)
+    );
+    assert_eq!(change.entry.next_check_at, Some(pending.lease_until));
     let row = change.attempt.unwrap();
     assert_eq!((row.state, row.hold.state, row.hold.amount), (AttemptState::Open, HoldState::Held, PRICE));
-    assert_eq!(change.budget, Some(BudgetChange::Hold { run: leader.asker.run.clone(), amount: PRICE }));
-    let joining = Joining { asker: leader.asker, from: Attempt::NONE, to: Attempt(1) };
+    assert_eq!(change.budget, Some(BudgetChange::Hold { run: leader.step_id.run.clone(), amount: PRICE }));
+    let joining = Joining { step_id: leader.step_id, from: Attempt::NONE, to: Attempt(1) };
     assert_eq!(change.joined, Some(joining));
 }
 
@@ -45,13 +50,17 @@ fn what_is_pending_is_joined() {
 
 #[test]
 fn a_result_is_used_where_it_can_be_and_is_wanted() {
-    let there = Entry { result: Some(ready(3)), last: Attempt(3), ..entry() };
+    let there = Entry { result: Some(ready(3)), last_attempt: Attempt(3), ..entry() };
     assert_eq!(answer(&there, &waiter("a", 0, 0), true, NOW), Answer::Hit(ready(3)));
     assert_eq!(answer(&there, &waiter("a", 0, 2), true, NOW), Answer::Hit(ready(3)));
     // Its objects are gone, or the refresh began after it.
     for (usable, base) in [(false, 0), (true, 3)] {
         let Answer::Claim(change) = answer(&there, &waiter("a", 0, base), usable, NOW) else { panic!("not a claim") };
-        assert_eq!((change.entry.last, change.entry.result), (Attempt(4), Some(ready(3))), "it stays until replaced");
+        assert_eq!(
+            (change.entry.last_attempt, change.entry.result),
+            (Attempt(4), Some(ready(3))),
+            "it stays until replaced"
+        );
     }
     // Who does not refresh uses it while a refresh is under way.
     let (refreshing, _) = next_claim(&there);
@@ -63,7 +72,7 @@ fn a_retryable_failure_is_waited_out() {
     let entry = failed_entry(true, NOW);
     assert!(matches!(answer(&entry, &waiter("leader", 2, 0), false, NOW - 1), Answer::NotYet(_)));
     let change = claim(&entry, &waiter("leader", 2, 0), NOW);
-    assert_eq!((change.entry.last, change.entry.tries), (Attempt(3), 3), "the row of failures goes on");
+    assert_eq!((change.entry.last_attempt, change.entry.tries), (Attempt(3), 3), "the row of failures goes on");
     assert_eq!(change.entry.failure, None);
 }
 
@@ -77,7 +86,7 @@ fn a_terminal_failure_is_shared_by_who_joined_and_by_nobody_else() {
     // Who had not joined, or waits for an attempt begun later, may try anew, at once and from the beginning.
     for (joined, base) in [(0, 0), (2, 2)] {
         let change = claim(&entry, &waiter("a", joined, base), NOW);
-        assert_eq!((change.entry.last, change.entry.tries, change.entry.lost), (Attempt(3), 0, 0));
+        assert_eq!((change.entry.last_attempt, change.entry.tries, change.entry.lost), (Attempt(3), 0, 0));
     }
 }
 
@@ -88,7 +97,7 @@ fn a_submission_is_recorded_once() {
     assert_eq!(change.job.as_ref().map(|job| (job.request_id.as_str(), job.attempt)), Some(("job", Attempt(1))));
     let (entry, row) = after(change, &row);
     let pending = entry.pending.as_ref().unwrap();
-    assert_eq!((pending.stage, pending.request_id.as_deref()), (Stage::Submitted, Some("job")));
+    assert_eq!((pending.stage, pending.request_id.as_deref()), (AttemptStage::Submitted, Some("job")));
     assert_eq!(row.request_id.as_deref(), Some("job"));
     assert_eq!(submitted(&entry, &row, "job", NOW + 9), None);
 }
@@ -98,9 +107,9 @@ fn a_job_of_unknown_fate_is_adopted() {
     let (entry, row) = claimed();
     let (entry, row) = after(unknown(&entry, Attempt(1), NOW + 5).unwrap(), &row);
     let pending = entry.pending.as_ref().unwrap();
-    assert_eq!((pending.stage, entry.due), (Stage::Unknown, Some(NOW + 5)), "it is due at once");
+    assert_eq!((pending.stage, entry.next_check_at), (AttemptStage::Unknown, Some(NOW + 5)), "it is due at once");
     let (entry, row) = after(submitted(&entry, &row, "job", NOW + 9).unwrap(), &row);
-    assert_eq!(entry.pending.unwrap().stage, Stage::Submitted);
+    assert_eq!(entry.pending.unwrap().stage, AttemptStage::Submitted);
     assert_eq!(row.state, AttemptState::Open);
 }
 
@@ -117,24 +126,28 @@ fn only_a_submission_under_way_becomes_unknown() {
 
 #[test]
 fn a_job_that_shows_up_late_is_recorded_beside_what_is_pending() {
-    let (entry, row) = lost(UnknownPolicy::ResubmitOnce, LookUp::Empty);
+    let (entry, row) = lost(UnknownPolicy::ResubmitOnce, LookupResult::Empty);
     let (entry, _) = next_claim(&entry);
     let change = submitted(&entry, &row, "job", NOW).unwrap();
     assert_eq!(change.entry.pending, entry.pending);
-    assert_eq!(change.entry.late.as_ref().map(|late| late.attempt), Some(Attempt(1)), "somebody looks after it");
+    assert_eq!(
+        change.entry.late_completion.as_ref().map(|late| late.attempt),
+        Some(Attempt(1)),
+        "somebody looks after it"
+    );
     assert_eq!((change.job.unwrap().attempt, change.attempt.unwrap().state), (Attempt(1), AttemptState::Lost));
 }
 
 /// The first attempt, given up.
-fn lost(policy: UnknownPolicy, look_up: LookUp) -> (Entry, AttemptRow) {
+fn lost(policy: UnknownPolicy, look_up: LookupResult) -> (Entry, AttemptRecord) {
     let (entry, row) = claimed();
     lose(&entry, &row, policy, look_up)
 }
 
-fn lose(entry: &Entry, row: &AttemptRow, policy: UnknownPolicy, look_up: LookUp) -> (Entry, AttemptRow) {
+fn lose(entry: &Entry, row: &AttemptRecord, policy: UnknownPolicy, look_up: LookupResult) -> (Entry, AttemptRecord) {
     let (mut entry, mut row) = after(unknown(entry, row.attempt, NOW).unwrap(), row);
     while row.state == AttemptState::Open {
-        (entry, row) = after(looked_up(&entry, &row, look_up, policy, row.submitter_dead_at).unwrap(), &row);
+        (entry, row) = after(record_lookup(&entry, &row, look_up, policy, row.submitter_dead_at).unwrap(), &row);
     }
     (entry, row)
 }
@@ -146,17 +159,19 @@ fn look_ups_count_only_when_the_submitter_is_surely_dead() {
     let dead = row.submitter_dead_at;
     assert_eq!(dead, NOW + DEAD_AFTER);
     for _ in 0..5 {
-        (entry, _) = after(looked_up(&entry, &row, LookUp::Empty, UnknownPolicy::Fail, dead - 1).unwrap(), &row);
-        assert_eq!((entry.pending.as_ref().unwrap().lookups, entry.due), (0, Some(dead)));
+        (entry, _) =
+            after(record_lookup(&entry, &row, LookupResult::Empty, UnknownPolicy::Fail, dead - 1).unwrap(), &row);
+        assert_eq!((entry.pending.as_ref().unwrap().lookups, entry.next_check_at), (0, Some(dead)));
     }
-    let (once, row) = after(looked_up(&entry, &row, LookUp::Empty, UnknownPolicy::Fail, dead).unwrap(), &row);
+    let (once, row) = after(record_lookup(&entry, &row, LookupResult::Empty, UnknownPolicy::Fail, dead).unwrap(), &row);
     assert_eq!((once.pending.as_ref().unwrap().lookups, row.state), (1, AttemptState::Open));
-    let (twice, row) = after(looked_up(&once, &row, LookUp::Empty, UnknownPolicy::Fail, dead + 60_000).unwrap(), &row);
+    let (twice, row) =
+        after(record_lookup(&once, &row, LookupResult::Empty, UnknownPolicy::Fail, dead + 60_000).unwrap(), &row);
     assert_eq!((twice.pending, row.state), (None, AttemptState::Lost));
     // Where there is no list to search, one look has to do, but no earlier.
-    let early = looked_up(&entry, &claimed().1, LookUp::Impossible, UnknownPolicy::Fail, dead - 1).unwrap();
+    let early = record_lookup(&entry, &claimed().1, LookupResult::Impossible, UnknownPolicy::Fail, dead - 1).unwrap();
     assert!(early.entry.pending.is_some());
-    let late = looked_up(&entry, &claimed().1, LookUp::Impossible, UnknownPolicy::Fail, dead).unwrap();
+    let late = record_lookup(&entry, &claimed().1, LookupResult::Impossible, UnknownPolicy::Fail, dead).unwrap();
     assert_eq!(late.entry.pending, None);
 }
 
@@ -165,30 +180,30 @@ fn only_what_is_unknown_is_lost() {
     let (entry, row) = claimed();
     let late = row.submitter_dead_at;
     assert_eq!(
-        looked_up(&entry, &row, LookUp::Impossible, UnknownPolicy::Fail, late),
+        record_lookup(&entry, &row, LookupResult::Impossible, UnknownPolicy::Fail, late),
         None,
         "a lease alone says nothing"
     );
     let (sent, sent_row) = after(submitted(&entry, &row, "job", NOW).unwrap(), &row);
-    assert_eq!(looked_up(&sent, &sent_row, LookUp::Impossible, UnknownPolicy::Fail, late), None);
+    assert_eq!(record_lookup(&sent, &sent_row, LookupResult::Impossible, UnknownPolicy::Fail, late), None);
     let done = after(failed(&entry, &row, &outcome(ErrorName::ProviderRejected, Money::ZERO), NOW).unwrap(), &row);
-    assert_eq!(looked_up(&done.0, &done.1, LookUp::Impossible, UnknownPolicy::Fail, late), None);
+    assert_eq!(record_lookup(&done.0, &done.1, LookupResult::Impossible, UnknownPolicy::Fail, late), None);
 }
 
 #[test]
 fn what_is_lost_is_spent_and_submitted_again_at_most_once() {
-    for look_up in [LookUp::Empty, LookUp::Impossible] {
+    for look_up in [LookupResult::Empty, LookupResult::Impossible] {
         let (entry, row) = lost(UnknownPolicy::Fail, look_up);
         let failure = entry.failure.as_ref().unwrap();
         assert_eq!((failure.failure.name, failure.retryable), (ErrorName::StepUnknown, false));
         assert_eq!((row.state, row.hold.state), (AttemptState::Lost, HoldState::Settled(PRICE)));
-        assert!(entry.untold);
+        assert!(entry.notify_pending);
 
         let (entry, _) = lost(UnknownPolicy::ResubmitOnce, look_up);
         let failure = entry.failure.as_ref().unwrap();
         assert_eq!((failure.failure.name, failure.retryable), (ErrorName::StepAgain, true));
         let (second, row) = next_claim(&entry);
-        assert_eq!(second.last, Attempt(2));
+        assert_eq!(second.last_attempt, Attempt(2));
         let (entry, _) = lose(&second, &row, UnknownPolicy::ResubmitOnce, look_up);
         assert_eq!(entry.failure.unwrap().failure.name, ErrorName::StepUnknown);
     }
@@ -197,19 +212,19 @@ fn what_is_lost_is_spent_and_submitted_again_at_most_once() {
 #[test]
 fn looking_later_is_spaced_out() {
     let (entry, row) = claimed();
-    assert_eq!(look_later(&entry, Attempt(2), NOW), None);
+    assert_eq!(postpone_check(&entry, Attempt(2), NOW), None);
     let mut entry = entry;
     let mut pauses = Vec::new();
     for _ in 0..20 {
-        (entry, _) = after(look_later(&entry, Attempt(1), NOW).unwrap(), &row);
-        pauses.push(entry.due.unwrap() - NOW);
+        (entry, _) = after(postpone_check(&entry, Attempt(1), NOW).unwrap(), &row);
+        pauses.push(entry.next_check_at.unwrap() - NOW);
     }
     assert!(pauses.is_sorted() && pauses.first() >= Some(&60_000) && pauses.last() == Some(&900_000), "{pauses:?}");
 }
 
 #[test]
 fn a_result_expires_by_its_number() {
-    let there = Entry { result: Some(ready(3)), last: Attempt(3), ..entry() };
+    let there = Entry { result: Some(ready(3)), last_attempt: Attempt(3), ..entry() };
     assert_eq!(expire(&there, Attempt(2)), None);
     assert_eq!(expire(&there, Attempt(3)).unwrap().entry.result, None);
     assert_eq!(expire(&entry(), Attempt(3)), None);

@@ -1,23 +1,23 @@
 //! Who is told what.
 
 use super::*;
-use crate::rows::Failed;
-use crate::transition::{Message, told, whom};
+use crate::records::Failed;
+use crate::transition::{Message, recipients, told};
 
 fn failing(retryable: bool) -> Entry {
     let name = if retryable { ErrorName::ProviderThrottled } else { ErrorName::ProviderFailed };
     let failure = Failure::new(name, "what happened");
-    let failure = Failed { attempt: Attempt(2), failure, retryable, not_before: NOW, leader: asker("leader") };
-    Entry { last: Attempt(2), failure: Some(failure), untold: true, ..entry() }
+    let failure = Failed { attempt: Attempt(2), failure, retryable, not_before: NOW, leader: step_id("leader") };
+    Entry { last_attempt: Attempt(2), failure: Some(failure), notify_pending: true, ..entry() }
 }
 
 /// Names and what they are told: a result's attempt, or the failure's name.
 fn messages(entry: &Entry, waiters: &[Waiter]) -> Vec<(String, Result<u32, ErrorName>)> {
-    let mut messages: Vec<_> = whom(entry, waiters)
+    let mut messages: Vec<_> = recipients(entry, waiters)
         .into_iter()
         .map(|(waiter, message)| match message {
-            Message::Succeed(ready) => (waiter.asker.step.to_string(), Ok(ready.attempt.0)),
-            Message::Fail(cause) => (waiter.asker.step.to_string(), Err(cause.name)),
+            Message::Succeed(ready) => (waiter.step_id.step.to_string(), Ok(ready.attempt.0)),
+            Message::Fail(cause) => (waiter.step_id.step.to_string(), Err(cause.name)),
         })
         .collect();
     messages.sort();
@@ -30,7 +30,7 @@ fn all(names: &[&str], told: Result<u32, ErrorName>) -> Vec<(String, Result<u32,
 
 #[test]
 fn a_result_goes_to_everybody_who_wants_it() {
-    let there = Entry { result: Some(ready(2)), last: Attempt(2), untold: true, ..entry() };
+    let there = Entry { result: Some(ready(2)), last_attempt: Attempt(2), notify_pending: true, ..entry() };
     // Joined or not, whichever attempt was joined; but not to a refresh that began after it.
     let waiters = [waiter("a", 2, 0), waiter("b", 0, 0), waiter("c", 1, 1), waiter("later", 0, 2)];
     assert_eq!(messages(&there, &waiters), all(&["a", "b", "c"], Ok(2)));
@@ -38,14 +38,15 @@ fn a_result_goes_to_everybody_who_wants_it() {
 
 #[test]
 fn a_refresh_that_joined_an_older_attempt_asks_again() {
-    let there = Entry { result: Some(ready(2)), last: Attempt(2), untold: true, ..entry() };
+    let there = Entry { result: Some(ready(2)), last_attempt: Attempt(2), notify_pending: true, ..entry() };
     let waiters = [waiter("refresh", 2, 2), waiter("starting", 0, 2)];
     assert_eq!(messages(&there, &waiters), all(&["refresh"], Err(ErrorName::StepAgain)));
 }
 
 #[test]
 fn nobody_is_told_of_a_failure_while_an_attempt_is_pending() {
-    let (second, _) = next_claim(&Entry { result: Some(ready(1)), last: Attempt(1), untold: true, ..entry() });
+    let (second, _) =
+        next_claim(&Entry { result: Some(ready(1)), last_attempt: Attempt(1), notify_pending: true, ..entry() });
     let waiters = [waiter("a", 1, 0), waiter("refresh", 2, 1)];
     assert_eq!(messages(&second, &waiters), all(&["a"], Ok(1)));
 }
@@ -84,10 +85,11 @@ fn a_result_and_a_later_failure_are_told_apart() {
 #[test]
 fn that_everybody_was_told_is_noted_once() {
     let (noted, _) = after(told(&failing(true), NOW).unwrap(), &claimed().1);
-    assert!(!noted.untold && noted.due.is_none());
+    assert!(!noted.notify_pending && noted.next_check_at.is_none());
     assert_eq!(told(&noted, NOW), None);
     // What is pending is due all the same.
-    let (pending, row) = next_claim(&Entry { result: Some(ready(1)), last: Attempt(1), untold: true, ..entry() });
+    let (pending, row) =
+        next_claim(&Entry { result: Some(ready(1)), last_attempt: Attempt(1), notify_pending: true, ..entry() });
     let (noted, _) = after(told(&pending, NOW).unwrap(), &row);
-    assert_eq!(noted.due, noted.pending.map(|pending| pending.look_at));
+    assert_eq!(noted.next_check_at, noted.pending.map(|pending| pending.next_check_at));
 }

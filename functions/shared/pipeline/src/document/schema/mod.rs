@@ -7,7 +7,7 @@ mod words;
 use serde_json::{Map, Value, json};
 
 use super::export::{EXPORT, MAX_EXPORT, NOT_EXPORT};
-use super::keys::{DOCUMENT, GROUP, GROUP_KEYS, MAX_NAME, SETTINGS, STEP, Shape, Spec};
+use super::key_specs::{DOCUMENT, GROUP, GROUP_KEYS, MAX_NAME, SETTINGS, STEP, Shape, Spec};
 use crate::catalogue::{self, Model, PriceUnit, StepType};
 use crate::money::Money;
 

@@ -15,12 +15,15 @@ fn the_smallest_documents() {
     let checked = accepted("steps: [{type: text_to_image}]", &given());
     assert_eq!(checked.name, "pipeline");
     assert!(
-        checked.parallel && checked.fail_fast && checked.schedule == Schedule::Groups && checked.max_cost.is_none()
+        checked.parallel
+            && checked.fail_fast
+            && checked.schedule == ExecutionOrder::Groups
+            && checked.max_cost.is_none()
     );
     assert_eq!(checked.export, None);
     let step = step(&checked, "step_1");
     assert_eq!((step.model.name.as_str(), step.take, step.cache), ("flux_dev", 1, CachePolicy::Use));
-    assert_eq!((step.timeout, step.fail_fast, step.fleeting), (None, true, false));
+    assert_eq!((step.timeout, step.fail_fast, step.uncacheable), (None, true, false));
     assert_eq!(step.params["prompt"], "a fox");
 }
 
@@ -40,7 +43,7 @@ steps:
   - {type: text_to_image, name: c, timeout: 10}
 ";
     let checked = accepted(text, &given());
-    assert_eq!((checked.schedule, checked.fail_fast), (Schedule::Eager, false));
+    assert_eq!((checked.schedule, checked.fail_fast), (ExecutionOrder::Eager, false));
     assert_eq!(checked.max_cost, Some(Money::micros(2_500_000)));
     let export = Export { bucket: "our-media".to_owned(), prefix: "runs".to_owned() };
     assert_eq!(checked.export, Some(export.clone()));
@@ -71,7 +74,7 @@ fn workers() {
         ("workers: standard", None, true, 6),
     ] {
         let text = format!("settings: {{{settings}}}\nsteps: [{{type: text_to_image}}]");
-        let checked = accepted(&text, &Given { parallel: given_parallel, ..given() });
+        let checked = accepted(&text, &RunInputs { parallel: given_parallel, ..given() });
         assert_eq!((checked.parallel, checked.groups[0].workers), (parallel, workers), "{settings}");
     }
 }
@@ -104,7 +107,7 @@ fn hostile_prompts_go_through_unchanged() {
         "🦊 日本語",
         "$(rm -rf /) `x` ${y}",
     ] {
-        let checked = accepted(&text, &Given { input: Some(prompt.to_owned()), ..given() });
+        let checked = accepted(&text, &RunInputs { input: Some(prompt.to_owned()), ..given() });
         assert_eq!(checked.groups[0].steps[0].params["prompt"], prompt);
     }
 }

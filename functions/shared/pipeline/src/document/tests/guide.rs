@@ -122,6 +122,6 @@ fn what_the_short_samples_ask_for() {
     }
     for model in ["flux_schnell", "flux_dev", "imagen4", "nano_banana_pro", "nano_banana"] {
         let text = format!(r#"{{"steps": [{{"type": "text_to_image", "model": "{model}"}}]}}"#);
-        accepted(&text, &Given { input: Some("a beautiful sunset".into()), ..Given::default() });
+        accepted(&text, &RunInputs { input: Some("a beautiful sunset".into()), ..RunInputs::default() });
     }
 }

@@ -144,7 +144,7 @@ fn types_and_models() {
             ),
         ],
     );
-    for later in super::super::keys::LATER_TYPES {
+    for later in super::super::key_specs::LATER_TYPES {
         let problem = problem(&format!("steps:\n- type: {later}"), &given());
         assert_eq!((problem.place.line, problem.code.as_str()), (2, "not_supported"));
         assert!(problem.message.contains("this version does not carry out"), "{}", problem.message);

@@ -13,7 +13,7 @@ fn quickly(what: &str, text: &str) -> Vec<(u32, String)> {
             problems.0.into_iter().map(|problem| (problem.place.line, problem.code)).collect()
         }
     };
-    mentions(text, &given());
+    media_references(text, &given());
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(4), "{what}: {took:?}");
     codes
@@ -71,7 +71,7 @@ fn four_mebibytes() {
 
 #[test]
 fn a_long_input_filled_in_often() {
-    let input = Given { input: Some("ä".repeat(500_000)), ..given() };
+    let input = RunInputs { input: Some("ä".repeat(500_000)), ..given() };
     let begun = Instant::now();
     for (text, code) in [
         (

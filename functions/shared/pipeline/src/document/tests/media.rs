@@ -63,7 +63,7 @@ steps:
   - {type: image_to_video, name: b}
 - {type: analyze_image, name: c, input_from: a}
 ";
-    let with = |image: &str| Given { image: Some(image.to_owned()), ..given() };
+    let with = |image: &str| RunInputs { image: Some(image.to_owned()), ..given() };
     let checked = accepted(text, &with("cat.png"));
     assert_eq!(
         (takes(&checked, "a"), takes(&checked, "b")),
@@ -196,11 +196,11 @@ steps:
 - {type: image_to_video, input_from: first, params: {end_image: f.png}}
 - {type: text_to_image, model: nope, params: {prompt: 7}}
 ";
-    let given = Given { image: Some("run.png".into()), ..Given::default() };
-    let mentions = mentions(text, &given);
-    let names: Vec<_> = mentions.iter().map(|mention| mention.text.as_str()).collect();
+    let given = RunInputs { image: Some("run.png".into()), ..RunInputs::default() };
+    let media_references = media_references(text, &given);
+    let names: Vec<_> = media_references.iter().map(|reference| reference.text.as_str()).collect();
     assert_eq!(names, ["run.png", "pictures/a.png", "b.png", "https://example.com/c.png", "f.png"]);
-    assert!(mentions.iter().all(|mention| mention.kind == MediaKind::Image));
-    assert_eq!(super::super::mentions("steps: [", &given), []);
-    assert_eq!(super::super::mentions("steps: [{type: text_to_image}]", &given), []);
+    assert!(media_references.iter().all(|reference| reference.kind == MediaKind::Image));
+    assert_eq!(super::super::media_references("steps: [", &given), []);
+    assert_eq!(super::super::media_references("steps: [{type: text_to_image}]", &given), []);
 }

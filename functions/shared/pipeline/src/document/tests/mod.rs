@@ -16,7 +16,7 @@ mod schema;
 use super::*;
 
 /// A run with an input text, and with media under a few names.
-fn given() -> Given {
+fn given() -> RunInputs {
     let ok = |kind: MediaKind, n: usize| {
         Ok(InputMedia {
             key: format!("inputs/{}/{n}.bin", kind.as_str()),
@@ -37,21 +37,21 @@ fn given() -> Given {
         ("clip.mp4", ok(MediaKind::Video, 3)),
         ("notes.txt", Err(not_media)),
     ];
-    Given {
+    RunInputs {
         input: Some("a fox".to_owned()),
         timestamp: "2026-01-02T03:04:05Z".to_owned(),
         random: "f00d".to_owned(),
         media: media.into_iter().map(|(name, media)| (name.to_owned(), media)).collect(),
-        ..Given::default()
+        ..RunInputs::default()
     }
 }
 
-fn no_input() -> Given {
-    Given { input: None, ..given() }
+fn no_input() -> RunInputs {
+    RunInputs { input: None, ..given() }
 }
 
 /// Lines and codes of what a document is refused for.
-fn codes(text: &str, given: &Given) -> Vec<(u32, String)> {
+fn codes(text: &str, given: &RunInputs) -> Vec<(u32, String)> {
     match check(text, given) {
         Ok(_) => vec![],
         Err(problems) => problems.0.into_iter().map(|problem| (problem.place.line, problem.code)).collect(),
@@ -59,7 +59,7 @@ fn codes(text: &str, given: &Given) -> Vec<(u32, String)> {
 }
 
 /// Each document is refused for exactly these codes at these lines; for none of them it is accepted.
-fn refused(given: &Given, table: &[(&str, &[(u32, &str)])]) {
+fn refused(given: &RunInputs, table: &[(&str, &[(u32, &str)])]) {
     for (text, expected) in table {
         let expected: Vec<(u32, String)> = expected.iter().map(|(line, code)| (*line, (*code).to_owned())).collect();
         assert_eq!(codes(text, given), expected, "{text}");
@@ -67,13 +67,13 @@ fn refused(given: &Given, table: &[(&str, &[(u32, &str)])]) {
 }
 
 /// The only problem of a document.
-fn problem(text: &str, given: &Given) -> Problem {
+fn problem(text: &str, given: &RunInputs) -> Problem {
     let Problems(mut problems) = check(text, given).unwrap_err();
     assert_eq!(problems.len(), 1, "{problems:?}");
     problems.remove(0)
 }
 
-fn accepted(text: &str, given: &Given) -> Checked {
+fn accepted(text: &str, given: &RunInputs) -> Checked {
     check(text, given).unwrap_or_else(|problems| panic!("{problems}\n{text}"))
 }
 

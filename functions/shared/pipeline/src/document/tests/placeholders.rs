@@ -8,7 +8,7 @@ fn what_they_are_filled_with() {
     given.vars.insert("style".into(), "{{input}} as ink".into());
     given.vars.insert("extra".into(), "7".into());
     given.env.insert("CITY".into(), "Kraków".into());
-    for (prompt, filled, fleeting) in [
+    for (prompt, filled, uncacheable) in [
         ("{{input}}", "a fox", false),
         ("{{ input }} in {{vars.place}}", "a fox in Kraków", false),
         // The run's vars go before the document's, and are not filled again.
@@ -25,7 +25,7 @@ fn what_they_are_filled_with() {
         );
         let checked = accepted(&text, &given);
         let step = &checked.groups[0].steps[0];
-        assert_eq!((step.params["prompt"].as_str(), step.fleeting), (Some(filled), fleeting), "{prompt}");
+        assert_eq!((step.params["prompt"].as_str(), step.uncacheable), (Some(filled), uncacheable), "{prompt}");
     }
 }
 
@@ -132,7 +132,7 @@ fn what_a_text_must_not_read() {
 #[test]
 fn long_texts() {
     let text = one_image("{prompt: \"{{input}}\"}");
-    let with = |input: String| Given { input: Some(input), ..given() };
+    let with = |input: String| RunInputs { input: Some(input), ..given() };
     assert_eq!(codes(&text, &with("ä".repeat(20_000))), []);
     // In two characters each, which are sent as one.
     assert_eq!(codes(&text, &with("a\u{308}".repeat(20_000))), []);

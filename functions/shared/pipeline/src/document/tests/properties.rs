@@ -112,7 +112,7 @@ proptest! {
             prop_assert!(!problems.0.is_empty());
             problems.report("p.yaml", &text);
         }
-        mentions(&text, &given());
+        media_references(&text, &given());
     }
 
     #[test]

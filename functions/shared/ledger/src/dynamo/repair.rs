@@ -9,9 +9,9 @@ use super::entries::REPORT;
 use super::expression::Expression;
 use super::item::{json, text};
 use super::{Dynamo, EXPIRES_AT, Item, SK, decode, encode, expiry, failed};
-use crate::rows::{Hold, HoldState, Millis};
+use crate::records::{Hold, HoldState, Millis};
 use crate::traits::{BudgetChange, StoreError};
-use crate::transition::{Remains, Remnant, mended};
+use crate::transition::{SurvivingAttempt, Survivors, repaired};
 
 /// How long an entry that was put aside is kept.
 const ASIDE_DAYS: Millis = 90;
@@ -19,21 +19,21 @@ const ASIDE_DAYS: Millis = 90;
 const HOLD: &str = "hold";
 
 impl Dynamo {
-    pub(super) async fn mend_entry(&self, key: &ContentKey, now: Millis) -> Result<(), StoreError> {
+    pub(super) async fn repair_entry(&self, key: &ContentKey, now: Millis) -> Result<(), StoreError> {
         let pk = encode::entry_pk(key);
         let Some(item) = self.get(&pk, encode::ENTRY).await? else { return Ok(()) };
         let entry = decode::entry(&item).ok();
         let attempts = self.query(&pk, encode::ATTEMPT_PREFIX).await?;
         let waiters = self.query(&pk, encode::WAITER_PREFIX).await?;
         let number = |name: &str| item.get(name)?.as_n().ok()?.parse::<u64>().ok();
-        let remains = Remains {
+        let survivors = Survivors {
             entry: entry.as_ref(),
             rev: number("rev").unwrap_or(0),
             last: number("last").and_then(|last| u32::try_from(last).ok()).map(Attempt),
             attempts: attempts.iter().filter_map(remnant).collect(),
             waiters: waiters.iter().filter_map(|item| decode::waiter(item).ok()).collect(),
         };
-        let Some(entry) = mended(key, &remains, now) else { return Ok(()) };
+        let Some(entry) = repaired(key, &survivors, now) else { return Ok(()) };
         let put = unchanged(&item).guard(&self.table, encode::entry(&entry)?).build().map_err(unbuilt)?;
         let mut aside = item;
         aside.insert(SK.to_owned(), text(format!("X#{now:015}")));
@@ -57,10 +57,10 @@ impl Dynamo {
     }
 }
 
-fn remnant(item: &Item) -> Option<Remnant> {
+fn remnant(item: &Item) -> Option<SurvivingAttempt> {
     let number = item.get(SK)?.as_s().ok()?.strip_prefix(encode::ATTEMPT_PREFIX)?.parse().ok()?;
     let (row, reported) = (decode::attempt(item).ok(), item.contains_key(REPORT));
-    Some(Remnant { attempt: Attempt(number), row, reported })
+    Some(SurvivingAttempt { attempt: Attempt(number), row, reported })
 }
 
 impl Dynamo {

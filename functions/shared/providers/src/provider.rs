@@ -27,7 +27,7 @@ pub trait Provider: Send + Sync {
     /// Asks for one job: exactly one POST. On [`SubmitError::Unknown`] the job may exist.
     async fn submit(&self, submission: &Submission) -> Result<Accepted, SubmitError>;
 
-    /// Where the job stands; with its report when it has ended. Never gives [`JobReport::Unread`].
+    /// Where the job stands; with its report when it has ended. Never gives [`JobReport::NotIncluded`].
     async fn check(&self, endpoint: &str, request_id: &str) -> Result<JobState, CheckError>;
 
     /// Jobs of ours that could be the one looked for, oldest first. Empty only if the whole span was seen.
@@ -106,7 +106,7 @@ pub enum JobReport {
         seconds: Option<f64>,
     },
     /// The answer is a text, and this is the whole of it.
-    Wrote {
+    TextOutput {
         /// The text. It fits into a row: what is longer is a failure.
         text: String,
         /// How many tokens the question was, where the provider says so.
@@ -132,7 +132,7 @@ pub enum JobReport {
         billed: bool,
     },
     /// The provider says that it ended, and its message does not hold the result: fetch it with [`Provider::check`].
-    Unread,
+    NotIncluded,
 }
 
 impl std::fmt::Debug for JobReport {
@@ -144,8 +144,8 @@ impl std::fmt::Debug for JobReport {
                 .field("billable_units", billable_units)
                 .field("seconds", seconds)
                 .finish(),
-            JobReport::Wrote { text, input_tokens, output_tokens, seconds } => f
-                .debug_struct("Wrote")
+            JobReport::TextOutput { text, input_tokens, output_tokens, seconds } => f
+                .debug_struct("TextOutput")
                 .field("bytes", &text.len())
                 .field("input_tokens", input_tokens)
                 .field("output_tokens", output_tokens)
@@ -155,7 +155,7 @@ impl std::fmt::Debug for JobReport {
                 f.debug_struct("Failed").field("failure", failure).field("billed", billed).finish()
             }
             JobReport::Cancelled { billed } => f.debug_struct("Cancelled").field("billed", billed).finish(),
-            JobReport::Unread => f.write_str("Unread"),
+            JobReport::NotIncluded => f.write_str("NotIncluded"),
         }
     }
 }

@@ -4,12 +4,12 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::check::Checker;
-use super::outline::{Outline, Target};
+use super::diagnostics::{Location, shown};
+use super::parse::{ParsedDocument, Target};
 use super::problem::MAX_PROBLEMS;
-use super::report::{Spot, shown};
 use super::template::{Part, parts, step_of};
-use super::tree::{Content, Node};
+use super::validate::Checker;
+use super::yaml::{Content, Node};
 
 /// The most names of a circle that a message tells.
 const SHOWN_WAY: usize = 8;
@@ -19,7 +19,7 @@ const SHOWN_WAY: usize = 8;
 pub(super) struct Graph(Vec<Vec<usize>>);
 
 impl Graph {
-    fn of(outline: &Outline<'_>) -> Graph {
+    fn of(outline: &ParsedDocument<'_>) -> Graph {
         let count = outline.steps.len();
         let mut edges: Vec<Vec<usize>> = vec![Vec::new(); count + outline.items.len()];
         for (number, item) in outline.items.iter().enumerate() {
@@ -100,7 +100,7 @@ fn each_text(node: Option<&Node>, see: &mut impl FnMut(&str)) {
     }
 }
 
-impl Outline<'_> {
+impl ParsedDocument<'_> {
     /// What `{{step_NAME.output}}` reads: the step `NAME` or else the step `step_NAME`, so that `{{step_1.output}}` finds
     /// the first step if it has no name.
     pub(super) fn of_placeholder(&self, name: &str) -> Option<Target> {
@@ -127,11 +127,11 @@ impl Checker<'_, '_> {
         reader: usize,
         target: Option<Target>,
         called: &str,
-        spot: &Spot,
+        spot: &Location,
     ) -> Option<Range<usize>> {
         let Some(target) = target else {
             let names = self.outline.names.keys().map(String::as_str);
-            let near = self.report.nearest(called, names);
+            let near = self.report.suggest(called, names);
             let advice = near.map_or_else(
                 || "Name a step or a group of this document that stands before it.".to_owned(),
                 |near| format!("Did you mean `{near}`?"),
@@ -171,7 +171,7 @@ impl Checker<'_, '_> {
     }
 
     /// A reference to what stands behind. Beyond what is shown, nobody needs the way of a circle.
-    fn forward(&mut self, reader: usize, target: Target, called: &str, spot: &Spot) {
+    fn forward(&mut self, reader: usize, target: Target, called: &str, spot: &Location) {
         let from = self.outline.node(target);
         let outline = &self.outline;
         self.ways += 1;

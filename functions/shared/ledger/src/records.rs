@@ -53,7 +53,7 @@ impl From<&Output> for InputMedia {
 
 /// The step of a run that waits for an entry, or asked for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Asker {
+pub struct StepId {
     /// The run.
     pub run: RunId,
     /// The step.
@@ -62,7 +62,7 @@ pub struct Asker {
 
 /// A result that can be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ready {
+pub struct CachedResult {
     /// The attempt that made it.
     pub attempt: Attempt,
     /// What it made, in order.
@@ -78,7 +78,7 @@ pub struct Ready {
 /// How far a pending attempt is known to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Stage {
+pub enum AttemptStage {
     /// Claimed; the POST may be on its way.
     Submitting,
     /// The provider has it, and we have its id.
@@ -89,11 +89,11 @@ pub enum Stage {
 
 /// The attempt under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pending {
+pub struct PendingAttempt {
     /// Its number.
     pub attempt: Attempt,
     /// How far it is.
-    pub stage: Stage,
+    pub stage: AttemptStage,
     /// The hash of its token; tells a claimant whose reply was lost that the claim is its own.
     pub token_hash: TokenHash,
     /// Until when its submitter may be between claim and record.
@@ -101,13 +101,13 @@ pub struct Pending {
     /// The provider's id of the job.
     pub request_id: Option<String>,
     /// Who claimed it; a retryable failure is told to it alone.
-    pub leader: Asker,
+    pub leader: StepId,
     /// How often the provider's list was searched in vain; once it is submitted, how often the provider did not know it.
     pub lookups: u32,
     /// How often sweep looked at it since it was submitted; spaces out the looks.
     pub checks: u32,
     /// When sweep looks at it next.
-    pub look_at: Millis,
+    pub next_check_at: Millis,
     /// We have asked the provider to cancel it, since nobody waited. If it ends cancelled, whoever waits now asks again.
     #[serde(default)]
     pub cancelling: bool,
@@ -115,11 +115,11 @@ pub struct Pending {
 
 /// An attempt that is not pending and whose end has been reported: its success is still to be taken in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Late {
+pub struct LateCompletion {
     /// Which attempt.
     pub attempt: Attempt,
     /// When sweep looks at it next.
-    pub look_at: Millis,
+    pub next_check_at: Millis,
 }
 
 /// Why the latest attempt gave nothing.
@@ -134,7 +134,7 @@ pub struct Failed {
     /// Not before this.
     pub not_before: Millis,
     /// Who had claimed it.
-    pub leader: Asker,
+    pub leader: StepId,
 }
 
 /// `E`: one content key. A result and a pending attempt can be there together (refresh).
@@ -145,23 +145,23 @@ pub struct Entry {
     /// How often it was written; every write is conditional on it. 0: not stored yet.
     pub rev: u64,
     /// The result.
-    pub result: Option<Ready>,
+    pub result: Option<CachedResult>,
     /// The attempt under way.
-    pub pending: Option<Pending>,
+    pub pending: Option<PendingAttempt>,
     /// Why the latest attempt failed.
     pub failure: Option<Failed>,
     /// An attempt that had been given up and has ended after all.
-    pub late: Option<Late>,
+    pub late_completion: Option<LateCompletion>,
     /// The highest attempt number given out.
-    pub last: Attempt,
+    pub last_attempt: Attempt,
     /// Retryable failures in a row.
     pub tries: u32,
     /// Attempts given up as lost in a row.
     pub lost: u32,
     /// A decision has been written and not yet told to every waiter.
-    pub untold: bool,
+    pub notify_pending: bool,
     /// When sweep has to look at it.
-    pub due: Option<Millis>,
+    pub next_check_at: Option<Millis>,
 }
 
 impl Entry {
@@ -173,12 +173,12 @@ impl Entry {
             result: None,
             pending: None,
             failure: None,
-            late: None,
-            last: Attempt::NONE,
+            late_completion: None,
+            last_attempt: Attempt::NONE,
             tries: 0,
             lost: 0,
-            untold: false,
-            due: None,
+            notify_pending: false,
+            next_check_at: None,
         }
     }
 }
@@ -262,7 +262,7 @@ impl From<&ReadyStep> for Request {
 
 /// `A#n`: one attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AttemptRow {
+pub struct AttemptRecord {
     /// The content key.
     pub key: ContentKey,
     /// Its number.
@@ -289,7 +289,7 @@ pub struct AttemptRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiter {
     /// Who waits.
-    pub asker: Asker,
+    pub step_id: StepId,
     /// The task token of the latest try; a nudge overwrites it.
     pub token: String,
     /// The attempt it joined or claimed; 0 before.
@@ -338,7 +338,7 @@ pub struct ChunkOf {
 
 /// `R#run`: one run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunRow {
+pub struct RunRecord {
     /// Its id.
     pub id: RunId,
     /// The pipeline's name.
@@ -392,7 +392,7 @@ pub enum StepState {
 /// Where a step's result came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Source {
+pub enum ResultSource {
     /// It was there already: nothing was paid.
     Hit,
     /// Another step's job was joined: this run paid nothing.
@@ -403,7 +403,7 @@ pub enum Source {
 
 /// A step's row: its plan, and its pinned result once there is one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StepRow {
+pub struct StepRecord {
     /// The run.
     pub run: RunId,
     /// The plan of it.
@@ -413,9 +413,9 @@ pub struct StepRow {
     /// Where it is.
     pub state: StepState,
     /// Where its result came from.
-    pub source: Option<Source>,
+    pub source: Option<ResultSource>,
     /// The result it was given. Never changed once set, so that keys downstream cannot shift.
-    pub pinned: Option<Ready>,
+    pub pinned: Option<CachedResult>,
     /// Why it failed.
     pub failure: Option<Failure>,
     /// When generate first saw it.

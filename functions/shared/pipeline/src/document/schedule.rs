@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::Place;
-use super::keys::SCHEDULED;
+use super::Position;
+use super::diagnostics::{Location, Report, Table, join, shown};
+use super::key_specs::SCHEDULED;
 use super::problem::Problems;
-use super::report::{Report, Spot, Table, join, shown};
-use super::tree::{self, Content};
-use crate::when::{When, time_zone};
+use super::yaml::{self, Content};
+use crate::schedule_expression::{When, time_zone};
 
 /// What happens to a firing while the last one's run goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
@@ -64,9 +64,9 @@ pub struct Scheduled {
 
 /// Reads a schedule. `now` is in milliseconds since the Unix epoch: one that is never due behind it is a mistake.
 pub fn scheduled(text: &str, now: Option<i64>) -> Result<Scheduled, Problems> {
-    let root = tree::parse(text).map_err(|problem| Problems(vec![problem]))?;
+    let root = yaml::parse(text).map_err(|problem| Problems(vec![problem]))?;
     let mut report = Report::new();
-    let table = report.table(&root, Spot::new(Place::START, ""), SCHEDULED, |_| None);
+    let table = report.table(&root, Location::new(Position::START, ""), SCHEDULED, |_| None);
     let read = table.and_then(|table| read(&mut report, &table, now));
     match read {
         Some(scheduled) if report.is_empty() => Ok(scheduled),
@@ -167,7 +167,7 @@ fn text(report: &mut Report, table: &Table<'_>, key: &str) -> Option<String> {
     report.text(node, &spot).map(str::to_owned)
 }
 
-fn needed(report: &mut Report, table: &Table<'_>, key: &str, advice: &str) -> Option<(String, Spot)> {
+fn needed(report: &mut Report, table: &Table<'_>, key: &str, advice: &str) -> Option<(String, Location)> {
     match table.at(key) {
         Some((node, spot)) => report.text(node, &spot).map(|text| (text.to_owned(), spot)),
         None => {
@@ -191,7 +191,7 @@ fn vars(report: &mut Report, table: &Table<'_>) -> BTreeMap<String, String> {
             Content::Number(number) => number.to_string(),
             Content::Bool(flag) => flag.to_string(),
             _ => {
-                let spot = Spot::new(node.place, join(&spot.path, &key.text));
+                let spot = Location::new(node.place, join(&spot.path, &key.text));
                 report.wrong_type(node, &spot, "text, a number, or true or false");
                 continue;
             }

@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use serde_saphyr::{Location, Spanned};
 
-use super::problem::{Place, Problem};
+use super::problem::{Position, Problem};
 
 /// The largest document, in bytes.
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -19,7 +19,7 @@ const MAX_NODES: usize = 100_000;
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Node {
-    pub(super) place: Place,
+    pub(super) place: Position,
     pub(super) content: Content,
 }
 
@@ -41,7 +41,7 @@ pub(super) enum Content {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Key {
     pub(super) text: String,
-    pub(super) place: Place,
+    pub(super) place: Position,
 }
 
 impl Node {
@@ -78,7 +78,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Problem> {
     if text.len() > MAX_BYTES {
         let message = format!("the document has {} bytes; at most {MAX_BYTES} are read", text.len());
         return Err(Problem::at(
-            Place::START,
+            Position::START,
             "document_too_large",
             "",
             message,
@@ -108,7 +108,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Problem> {
         budget.max_total_scalar_bytes = MAX_BYTES;
     }
     let root: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let place = error.location().map_or(Place::START, place);
+        let place = error.location().map_or(Position::START, place);
         let full = error.to_string();
         let message = full.lines().next().unwrap_or("the document cannot be read").to_owned();
         Problem::at(
@@ -122,16 +122,16 @@ pub(super) fn parse(text: &str) -> Result<Node, Problem> {
     Ok(node(root))
 }
 
-fn place(location: Location) -> Place {
+fn place(location: Location) -> Position {
     let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX).max(1);
-    Place { line: small(location.line()), column: small(location.column()) }
+    Position { line: small(location.line()), column: small(location.column()) }
 }
 
-fn place_of(text: &str, at: usize) -> Place {
+fn place_of(text: &str, at: usize) -> Position {
     let before = text.get(..at).unwrap_or("");
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
-    Place { line: u32::try_from(line).unwrap_or(u32::MAX), column: u32::try_from(column).unwrap_or(u32::MAX) }
+    Position { line: u32::try_from(line).unwrap_or(u32::MAX), column: u32::try_from(column).unwrap_or(u32::MAX) }
 }
 
 fn node(raw: Spanned<Raw>) -> Node {

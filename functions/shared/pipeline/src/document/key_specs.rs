@@ -1,8 +1,8 @@
 //! The keys of the language as tables: what each may hold and what it says. The checker reads them to find unknown keys and
 //! to bound values, and the JSON Schema is made of them, so that an editor and the checker cannot disagree.
 
-use super::scheduled::OVERLAP_WORDS;
-use super::{CachePolicy, DEFAULT_WORKERS, MAX_WORKERS, Schedule};
+use super::schedule::OVERLAP_WORDS;
+use super::{CachePolicy, DEFAULT_WORKERS, ExecutionOrder, MAX_WORKERS};
 
 /// The type of a group.
 pub(super) const GROUP: &str = "parallel_group";
@@ -80,7 +80,8 @@ pub(super) const WORKLOADS: [(&str, u32); 4] =
     [("limited", 2), ("light", DEFAULT_WORKERS), ("standard", 6), ("heavy", 8)];
 const WORKLOAD_WORDS: [&str; 4] = [WORKLOADS[0].0, WORKLOADS[1].0, WORKLOADS[2].0, WORKLOADS[3].0];
 /// What `schedule` stands for.
-pub(super) const SCHEDULES: [(&str, Schedule); 2] = [("groups", Schedule::Groups), ("eager", Schedule::Eager)];
+pub(super) const SCHEDULES: [(&str, ExecutionOrder); 2] =
+    [("groups", ExecutionOrder::Groups), ("eager", ExecutionOrder::Eager)];
 const SCHEDULE_WORDS: [&str; 2] = [SCHEDULES[0].0, SCHEDULES[1].0];
 
 /// The keys of a document.

@@ -14,7 +14,7 @@ use crate::catalogue::{Kind, default_model};
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) text: String,
-    pub(super) given: Given,
+    pub(super) given: RunInputs,
     /// What the steps of the sketch are called.
     pub(super) names: Vec<String>,
 }

@@ -17,9 +17,9 @@ use serde_json::json;
 
 use super::*;
 use crate::catalogue::{MediaKind, StepType, find};
-use crate::document::{Given, check};
+use crate::document::{RunInputs, check};
 use crate::media::InputMedia;
-use crate::plan::{Made, compile};
+use crate::plan::{StepOutputs, compile};
 
 /// A medium with this content. Where it lies and what it says of itself follow from a name: they are no part of a request.
 fn medium(kind: MediaKind, content: &str, name: &str) -> InputMedia {
@@ -36,25 +36,29 @@ fn medium(kind: MediaKind, content: &str, name: &str) -> InputMedia {
 }
 
 /// A run with these pictures, each by its name and its content.
-fn with_pictures(pictures: &[(&str, &str)]) -> Given {
+fn with_pictures(pictures: &[(&str, &str)]) -> RunInputs {
     let picture = |(name, content): &(&str, &str)| ((*name).to_owned(), Ok(medium(MediaKind::Image, content, name)));
-    Given {
+    RunInputs {
         input: Some("a fox".to_owned()),
         media: pictures.iter().map(picture).collect(),
         timestamp: "2026-01-02T03:04:05Z".to_owned(),
         random: "f00d".to_owned(),
-        ..Given::default()
+        ..RunInputs::default()
     }
 }
 
 /// The keys of a document's steps, the parts of a step in their order, by the step's name. Every step is done as soon as it
 /// can be; what it gives follows from its key, so that another key is another input of those who read it.
-fn keys(text: &str, given: &Given) -> BTreeMap<String, Vec<ContentKey>> {
+fn keys(text: &str, given: &RunInputs) -> BTreeMap<String, Vec<ContentKey>> {
     keys_where(text, given, |key| key.to_string())
 }
 
 /// As [`keys`], with the text that a step of this key gives.
-fn keys_where(text: &str, given: &Given, says: impl Fn(&ContentKey) -> String) -> BTreeMap<String, Vec<ContentKey>> {
+fn keys_where(
+    text: &str,
+    given: &RunInputs,
+    says: impl Fn(&ContentKey) -> String,
+) -> BTreeMap<String, Vec<ContentKey>> {
     let checked = check(text, given).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
     let run = RunId::parse("run-00001").unwrap();
     let mut made = BTreeMap::new();
@@ -63,14 +67,14 @@ fn keys_where(text: &str, given: &Given, says: impl Fn(&ContentKey) -> String) -
         let ready = step.resolve(&run, &made).unwrap().unwrap_or_else(|| panic!("{} waits\n{text}", step.name));
         let output = |n| medium(step.kind, &format!("{} {n}", ready.key), step.name.as_str());
         let media = (0..step.outputs).map(output).collect();
-        made.insert(step.name, Made { media, text: (step.kind == MediaKind::Text).then(|| says(&ready.key)) });
+        made.insert(step.name, StepOutputs { media, text: (step.kind == MediaKind::Text).then(|| says(&ready.key)) });
         keys.entry(step.of.to_string()).or_default().push(ready.key);
     }
     keys
 }
 
 /// The key of the only request of a document with one step.
-fn only(text: &str, given: &Given) -> ContentKey {
+fn only(text: &str, given: &RunInputs) -> ContentKey {
     let mut keys: Vec<ContentKey> = keys(text, given).into_values().flatten().collect();
     assert_eq!(keys.len(), 1, "{text}");
     keys.remove(0)

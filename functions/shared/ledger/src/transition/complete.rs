@@ -4,8 +4,8 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::Attempt;
 use fresco_pipeline::money::Money;
 
-use super::{LATE_PAUSE, MAX_FETCHES, MAX_HINT, MAX_TRIES, TELL_GRACE, back_off, due_of, hold};
-use crate::rows::{AttemptRow, AttemptState, Entry, Failed, Late, Millis, Output, Ready};
+use super::{LATE_COMPLETION_PAUSE, MAX_FETCHES, MAX_HINT, MAX_TRIES, NOTIFY_GRACE, back_off, due_of, hold};
+use crate::records::{AttemptRecord, AttemptState, CachedResult, Entry, Failed, LateCompletion, Millis, Output};
 use crate::traits::Change;
 
 /// What a successful attempt made.
@@ -21,7 +21,7 @@ pub struct Completion {
 
 /// Takes a success in. `None`: it was taken before. A success behind a result of this or a later attempt is a duplicate:
 /// it is settled, since it is paid, and kept out.
-pub fn complete(entry: &Entry, row: &AttemptRow, completion: Completion, now: Millis) -> Option<Change> {
+pub fn complete(entry: &Entry, row: &AttemptRecord, completion: Completion, now: Millis) -> Option<Change> {
     if matches!(row.state, AttemptState::Won | AttemptState::Duplicate) {
         return None;
     }
@@ -36,7 +36,7 @@ pub fn complete(entry: &Entry, row: &AttemptRow, completion: Completion, now: Mi
         row.state = AttemptState::Duplicate;
     } else {
         row.state = AttemptState::Won;
-        entry.result = Some(Ready {
+        entry.result = Some(CachedResult {
             attempt: row.attempt,
             outputs: completion.outputs,
             created_at: completion.created_at,
@@ -48,37 +48,37 @@ pub fn complete(entry: &Entry, row: &AttemptRow, completion: Completion, now: Mi
         }
         entry.tries = 0;
         entry.lost = 0;
-        entry.untold = true;
+        entry.notify_pending = true;
     }
-    entry.due = due_of(&entry, now + TELL_GRACE);
+    entry.next_check_at = due_of(&entry, now + NOTIFY_GRACE);
     Some(Change { attempt: Some(row), budget, ..Change::of(entry) })
 }
 
 /// The end of an attempt that is not pending any more is on record: it was given up, or had been said to have failed. Until
 /// it is taken in, sweep looks after it.
-pub fn ended_late(entry: &Entry, row: &AttemptRow, now: Millis) -> Option<Change> {
+pub fn record_late_completion(entry: &Entry, row: &AttemptRecord, now: Millis) -> Option<Change> {
     let pending = entry.pending.as_ref().is_some_and(|pending| pending.attempt == row.attempt);
-    if pending || entry.late.is_some() || matches!(row.state, AttemptState::Won | AttemptState::Duplicate) {
+    if pending || entry.late_completion.is_some() || matches!(row.state, AttemptState::Won | AttemptState::Duplicate) {
         return None;
     }
     let mut entry = entry.clone();
-    entry.late = Some(Late { attempt: row.attempt, look_at: now + TELL_GRACE });
-    entry.due = due_of(&entry, entry.due.unwrap_or(now));
+    entry.late_completion = Some(LateCompletion { attempt: row.attempt, next_check_at: now + NOTIFY_GRACE });
+    entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
     Some(Change::of(entry))
 }
 
 /// An attempt that ended late was handed over once more: sweep looks at it again later.
-pub fn late_later(entry: &Entry, now: Millis) -> Option<Change> {
+pub fn postpone_late_completion(entry: &Entry, now: Millis) -> Option<Change> {
     let mut entry = entry.clone();
-    let late = entry.late.as_mut()?;
-    late.look_at = now + LATE_PAUSE;
-    entry.due = due_of(&entry, entry.due.unwrap_or(now));
+    let late = entry.late_completion.as_mut()?;
+    late.next_check_at = now + LATE_COMPLETION_PAUSE;
+    entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
     Some(Change::of(entry))
 }
 
 fn settle_late(entry: &mut Entry, attempt: Attempt) {
-    if entry.late.as_ref().is_some_and(|late| late.attempt == attempt) {
-        entry.late = None;
+    if entry.late_completion.as_ref().is_some_and(|late| late.attempt == attempt) {
+        entry.late_completion = None;
     }
 }
 
@@ -94,13 +94,13 @@ pub struct Outcome {
 }
 
 /// Takes a failure in: the request was surely not accepted, or the job ended badly. `None`: the attempt is decided already.
-pub fn failed(entry: &Entry, row: &AttemptRow, outcome: &Outcome, now: Millis) -> Option<Change> {
+pub fn failed(entry: &Entry, row: &AttemptRecord, outcome: &Outcome, now: Millis) -> Option<Change> {
     if row.state != AttemptState::Open && row.state != AttemptState::Lost {
         // It is decided; that it has ended once more changes nothing else.
-        let late = entry.late.as_ref().is_some_and(|late| late.attempt == row.attempt);
+        let late = entry.late_completion.as_ref().is_some_and(|late| late.attempt == row.attempt);
         return late.then(|| {
-            let mut entry = Entry { late: None, ..entry.clone() };
-            entry.due = due_of(&entry, entry.due.unwrap_or(now));
+            let mut entry = Entry { late_completion: None, ..entry.clone() };
+            entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
             Change::of(entry)
         });
     }
@@ -112,7 +112,7 @@ pub fn failed(entry: &Entry, row: &AttemptRow, outcome: &Outcome, now: Millis) -
         // It was given up as spent; now it is known that it was not.
         row.state = AttemptState::Failed;
         let budget = hold::settle(&mut row.hold, Money::ZERO);
-        entry.due = due_of(&entry, entry.due.unwrap_or(now));
+        entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
         return Some(Change { attempt: Some(row), budget, ..Change::of(entry) });
     }
     row.state = AttemptState::Failed;
@@ -139,24 +139,24 @@ pub fn failed(entry: &Entry, row: &AttemptRow, outcome: &Outcome, now: Millis) -
         entry.failure =
             Some(Failed { attempt: row.attempt, failure, retryable, not_before: now + pause, leader: pending.leader });
         entry.pending = None;
-        entry.untold = true;
+        entry.notify_pending = true;
     }
-    entry.due = due_of(&entry, now + TELL_GRACE);
+    entry.next_check_at = due_of(&entry, now + NOTIFY_GRACE);
     Some(Change { attempt: Some(row), budget, ..Change::of(entry) })
 }
 
 /// The outputs of a successful job could not be fetched. They are fetched again, never generated again, until that is
 /// hopeless: then the attempt has failed, and is paid.
-pub fn fetch_failed(entry: &Entry, row: &AttemptRow, failure: &Failure, cost: Money, now: Millis) -> Option<Change> {
+pub fn fetch_failed(entry: &Entry, row: &AttemptRecord, failure: &Failure, cost: Money, now: Millis) -> Option<Change> {
     let tries = row.fetches + 1;
     if tries < MAX_FETCHES && failure.name.is_retryable() {
         let mut entry = entry.clone();
         let mut row = row.clone();
         row.fetches = tries;
         if let Some(pending) = entry.pending.as_mut().filter(|pending| pending.attempt == row.attempt) {
-            pending.look_at = now + back_off(tries);
+            pending.next_check_at = now + back_off(tries);
         }
-        entry.due = due_of(&entry, entry.due.unwrap_or(now));
+        entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
         return Some(Change { attempt: Some(row), ..Change::of(entry) });
     }
     let message = format!("the output could not be fetched: {}", failure.message);

@@ -12,7 +12,7 @@ const FORMS: [(&str, &str); 4] = [
 ];
 
 /// The keys of the step that is called `b`, for both forms.
-fn of_forms(document: &dyn Fn(&str) -> (String, Given, String)) -> Vec<[ContentKey; 2]> {
+fn of_forms(document: &dyn Fn(&str) -> (String, RunInputs, String)) -> Vec<[ContentKey; 2]> {
     let key = |form: &str| {
         let (text, given, said) = document(form);
         keys_where(&text, &given, |_| said.clone())["b"][0].clone()
@@ -28,8 +28,8 @@ fn both_forms_of_a_prompt_are_one_request() {
             "steps:\n- {{type: text_to_image, name: a, params: {{prompt: x}}}}\n- {{type: analyze_image, name: t, params: {{prompt: x}}}}\n- {{type: text_to_image, name: b, params: {{prompt: \"{prompt}\"}}}}"
         )
     };
-    let given = |input: &str| Given { input: Some(input.to_owned()), ..with_pictures(&[]) };
-    type Way<'a> = (&'a str, &'a dyn Fn(&str) -> (String, Given, String));
+    let given = |input: &str| RunInputs { input: Some(input.to_owned()), ..with_pictures(&[]) };
+    type Way<'a> = (&'a str, &'a dyn Fn(&str) -> (String, RunInputs, String));
     let ways: [Way<'_>; 9] = [
         ("a literal", &|form| (one(&format!("prompt: \"{form}\"")), given("x"), String::new())),
         ("{{input}}", &|form| (one("prompt: \"{{input}}, {{input}}\""), given(form), String::new())),
@@ -39,14 +39,14 @@ fn both_forms_of_a_prompt_are_one_request() {
         }),
         ("a var of the run", &|form| {
             let vars = BTreeMap::from([("x".to_owned(), form.to_owned())]);
-            (one("prompt: \"{{vars.x}}\""), Given { vars, ..given("x") }, String::new())
+            (one("prompt: \"{{vars.x}}\""), RunInputs { vars, ..given("x") }, String::new())
         }),
         ("a var with {{input}}", &|form| {
             (format!("vars: {{x: \"{{{{input}}}}\"}}\n{}", one("prompt: \"{{vars.x}}\"")), given(form), String::new())
         }),
         ("{{env.X}}", &|form| {
             let env = BTreeMap::from([("X".to_owned(), form.to_owned())]);
-            (one("prompt: \"{{env.X}}\""), Given { env, ..given("x") }, String::new())
+            (one("prompt: \"{{env.X}}\""), RunInputs { env, ..given("x") }, String::new())
         }),
         ("a step's text", &|form| (reads("{{step_t.output}}"), given("x"), form.to_owned())),
         ("all of them", &|form| {
@@ -67,7 +67,7 @@ fn both_forms_of_a_prompt_are_one_request() {
 fn forms_meet_where_texts_do() {
     let filled = "steps:\n- {type: text_to_image, name: a, params: {prompt: x}}\n- {type: analyze_image, name: t}\n- {type: text_to_image, name: b, params: {prompt: \"caf{{step_t.output}}{{input}} noir\"}}";
     let plain = "steps: [{type: text_to_image, name: b, params: {prompt: \"caf\u{e9} noir\"}}]";
-    let with = |input: &str| Given { input: Some(input.to_owned()), ..with_pictures(&[]) };
+    let with = |input: &str| RunInputs { input: Some(input.to_owned()), ..with_pictures(&[]) };
     let key = |text: &str, said: &str, input: &str| keys_where(text, &with(input), |_| said.to_owned())["b"][0].clone();
     let expected = key(plain, "", "x");
     // A NUL is left out of what a step gives, also where it stands between the two.
@@ -97,7 +97,7 @@ fn one_picture_under_several_names_is_one_input() {
     ] {
         assert_eq!(only(&step(same), &given), cat, "{same}");
     }
-    let named = Given { image: Some("other/name.jpg".to_owned()), ..given.clone() };
+    let named = RunInputs { image: Some("other/name.jpg".to_owned()), ..given.clone() };
     assert_eq!(only("steps: [{type: image_to_image, params: {prompt: x}}]", &named), cat);
     assert_ne!(only(&step("image: dog.png"), &given), cat);
     // The first name for another content: it is the content that counts.

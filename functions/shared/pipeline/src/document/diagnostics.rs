@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::keys::{self, LATER_KEYS, Shape, Spec};
-use super::problem::{Place, Problem, Problems};
-use super::tree::{Content, Node};
-use crate::nearest::nearest;
+use super::key_specs::{self, LATER_KEYS, Shape, Spec};
+use super::problem::{Position, Problem, Problems};
+use super::yaml::{Content, Node};
+use crate::suggest::suggest;
 
 /// How many characters may be compared with each other in search of nearest names, in one document. A handful of mistyped
 /// names needs a thousandth of it; a document of nothing else would take seconds.
@@ -16,14 +16,14 @@ const MAX_SENTENCE: usize = 600;
 
 /// A place in the document and its path in the tree.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Spot {
-    pub(super) place: Place,
+pub(super) struct Location {
+    pub(super) place: Position,
     pub(super) path: String,
 }
 
-impl Spot {
-    pub(super) fn new(place: Place, path: impl Into<String>) -> Self {
-        Spot { place, path: path.into() }
+impl Location {
+    pub(super) fn new(place: Position, path: impl Into<String>) -> Self {
+        Location { place, path: path.into() }
     }
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Report {
 /// A table whose keys are known.
 #[derive(Debug)]
 pub(super) struct Table<'n> {
-    pub(super) spot: Spot,
+    pub(super) spot: Location,
     specs: &'static [Spec],
     entries: BTreeMap<&'n str, &'n Node>,
 }
@@ -49,8 +49,8 @@ impl<'n> Table<'n> {
     }
 
     /// The value of a key with its spot.
-    pub(super) fn at(&self, key: &str) -> Option<(&'n Node, Spot)> {
-        self.get(key).map(|node| (node, Spot::new(node.place, join(&self.spot.path, key))))
+    pub(super) fn at(&self, key: &str) -> Option<(&'n Node, Location)> {
+        self.get(key).map(|node| (node, Location::new(node.place, join(&self.spot.path, key))))
     }
 }
 
@@ -68,9 +68,9 @@ impl Report {
     }
 
     /// A problem with what is given with the run.
-    pub(super) fn lacks(
+    pub(super) fn missing_input(
         &mut self,
-        spot: &Spot,
+        spot: &Location,
         code: &str,
         name: &str,
         message: impl AsRef<str>,
@@ -78,11 +78,11 @@ impl Report {
     ) {
         self.add(spot, code, message, advice);
         if let Some(problem) = self.problems.last_mut() {
-            problem.lacks = Some(name.into());
+            problem.missing_input = Some(name.into());
         }
     }
 
-    pub(super) fn add(&mut self, spot: &Spot, code: &str, message: impl AsRef<str>, advice: impl AsRef<str>) {
+    pub(super) fn add(&mut self, spot: &Location, code: &str, message: impl AsRef<str>, advice: impl AsRef<str>) {
         let sentence = |text: &str| shorten(text, MAX_SENTENCE);
         let problem = Problem::at(
             spot.place,
@@ -94,18 +94,18 @@ impl Report {
         self.problems.push(problem);
     }
 
-    pub(super) fn wrong_type(&mut self, node: &Node, spot: &Spot, wanted: &str) {
+    pub(super) fn wrong_type(&mut self, node: &Node, spot: &Location, wanted: &str) {
         let path = if spot.path.is_empty() { "the document" } else { &format!("`{}`", spot.path) };
         self.add(spot, "wrong_type", format!("{path} is {}, not {wanted}", node.kind()), format!("Write {wanted}."));
     }
 
     /// The nearest of the candidates, as long as the effort lasts.
-    pub(super) fn nearest<'a>(&mut self, word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    pub(super) fn suggest<'a>(&mut self, word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
         if word.len() > 256 {
             return None;
         }
         let effort = &mut self.effort;
-        nearest(
+        suggest(
             word,
             candidates.take_while(|candidate| {
                 let cost = (word.len() + 1) * (candidate.len() + 1);
@@ -120,7 +120,7 @@ impl Report {
     pub(super) fn table<'n>(
         &mut self,
         node: &'n Node,
-        spot: Spot,
+        spot: Location,
         specs: &'static [Spec],
         advise: impl Fn(&str) -> Option<String>,
     ) -> Option<Table<'n>> {
@@ -129,10 +129,10 @@ impl Report {
             return None;
         };
         for (key, _) in entries {
-            if keys::find(specs, &key.text).is_some() {
+            if key_specs::find(specs, &key.text).is_some() {
                 continue;
             }
-            let here = Spot::new(key.place, join(&spot.path, &key.text));
+            let here = Location::new(key.place, join(&spot.path, &key.text));
             if let Some((_, advice)) = LATER_KEYS.iter().find(|(later, _)| *later == key.text) {
                 let message = format!("this version does not carry out `{}`", key.text);
                 self.add(&here, "not_supported", message, advice);
@@ -140,7 +140,7 @@ impl Report {
             }
             let advice = advise(&key.text)
                 .or_else(|| {
-                    let near = self.nearest(&key.text, specs.iter().map(|spec| spec.key))?;
+                    let near = self.suggest(&key.text, specs.iter().map(|spec| spec.key))?;
                     Some(format!("Did you mean `{near}`?"))
                 })
                 .unwrap_or_else(|| format!("Known here: {}.", list(specs.iter().map(|spec| spec.key))));
@@ -150,7 +150,7 @@ impl Report {
         Some(Table { spot, specs, entries })
     }
 
-    pub(super) fn text<'n>(&mut self, node: &'n Node, spot: &Spot) -> Option<&'n str> {
+    pub(super) fn text<'n>(&mut self, node: &'n Node, spot: &Location) -> Option<&'n str> {
         match &node.content {
             Content::Text(text) => Some(text),
             _ => {
@@ -174,7 +174,9 @@ impl Report {
     /// A whole number within the bounds that the table of keys has.
     pub(super) fn whole(&mut self, table: &Table<'_>, key: &str) -> Option<u32> {
         let (node, spot) = table.at(key)?;
-        let Some(Shape::Whole { min, max }) = keys::find(table.specs, key).map(|spec| spec.shape) else { return None };
+        let Some(Shape::Whole { min, max }) = key_specs::find(table.specs, key).map(|spec| spec.shape) else {
+            return None;
+        };
         let Content::Number(number) = &node.content else {
             self.wrong_type(node, &spot, "a whole number");
             return None;
@@ -199,7 +201,7 @@ impl Report {
         };
         let found = words.iter().find(|(word, _)| *word == written).map(|(_, meaning)| *meaning);
         if found.is_none() {
-            let near = self.nearest(written, words.iter().map(|(word, _)| *word));
+            let near = self.suggest(written, words.iter().map(|(word, _)| *word));
             let hint = near.map_or_else(String::new, |near| format!("Did you mean `{near}`? "));
             let advice = format!("{hint}Use one of {}.", list(words.iter().map(|(word, _)| *word)));
             let what = match &node.content {

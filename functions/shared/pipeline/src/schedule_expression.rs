@@ -1,5 +1,5 @@
 //! When a schedule is due: the expressions of EventBridge Scheduler, `cron(…)`, `rate(…)` and `at(…)`, in a time zone.
-//! Source: EventBridge Scheduler User Guide, "Schedule types".
+//! Source: EventBridge Scheduler User Guide, "ExecutionOrder types".
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};

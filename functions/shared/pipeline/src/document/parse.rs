@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::keys::{DOCUMENT, GROUP, GROUP_KEYS, LATER_TYPES, MAX_NAME, SETTINGS, STEP, find};
-use super::report::{Report, Spot, Table, join, list, shown};
+use super::diagnostics::{Location, Report, Table, join, list, shown};
+use super::key_specs::{DOCUMENT, GROUP, GROUP_KEYS, LATER_TYPES, MAX_NAME, SETTINGS, STEP, find};
 use super::settings::{self, Settings};
-use super::tree::{Content, Node};
-use super::{CachePolicy, Given, MAX_STEPS};
+use super::yaml::{Content, Node};
+use super::{CachePolicy, MAX_STEPS, RunInputs};
 use crate::catalogue::{self, Model, StepType};
 use crate::ids::StepName;
 
@@ -23,8 +23,8 @@ pub(super) enum Target {
 
 /// A step as far as it is read.
 #[derive(Debug)]
-pub(super) struct Draft<'n> {
-    pub(super) spot: Spot,
+pub(super) struct RawStep<'n> {
+    pub(super) spot: Location,
     /// `None` where the name that it has cannot be used.
     pub(super) name: Option<StepName>,
     /// The number of its item.
@@ -32,15 +32,15 @@ pub(super) struct Draft<'n> {
     pub(super) step: Option<StepType>,
     pub(super) model: Option<&'static Model>,
     pub(super) enabled: bool,
-    pub(super) params: Option<(&'n Node, Spot)>,
-    pub(super) input_from: Option<(&'n Node, Spot)>,
+    pub(super) params: Option<(&'n Node, Location)>,
+    pub(super) input_from: Option<(&'n Node, Location)>,
     pub(super) take: u32,
     pub(super) cache: CachePolicy,
     pub(super) timeout: Option<u32>,
     pub(super) fail_fast: bool,
 }
 
-impl Draft<'_> {
+impl RawStep<'_> {
     /// Its name for messages.
     pub(super) fn called(&self) -> &str {
         self.name.as_ref().map_or("?", StepName::as_str)
@@ -65,20 +65,20 @@ pub(super) struct Item {
 
 /// A document after the first reading.
 #[derive(Debug)]
-pub(super) struct Outline<'n> {
+pub(super) struct ParsedDocument<'n> {
     pub(super) name: String,
     pub(super) settings: Settings,
     pub(super) vars: Option<&'n Node>,
     pub(super) items: Vec<Item>,
-    pub(super) steps: Vec<Draft<'n>>,
+    pub(super) steps: Vec<RawStep<'n>>,
     pub(super) names: BTreeMap<String, Target>,
     /// How many steps are written, also those that are not read because they are too many.
     pub(super) written: usize,
 }
 
 /// Reads the whole document once.
-pub(super) fn read<'n>(report: &mut Report, root: &'n Node, given: &Given) -> Option<Outline<'n>> {
-    let whole = Spot::new(root.place, "");
+pub(super) fn read<'n>(report: &mut Report, root: &'n Node, given: &RunInputs) -> Option<ParsedDocument<'n>> {
+    let whole = Location::new(root.place, "");
     let table = report.table(root, whole, DOCUMENT, advise_document)?;
     let name = title(report, &table).unwrap_or_else(|| "pipeline".to_owned());
     if let Some((node, spot)) = table.at("description") {
@@ -90,7 +90,7 @@ pub(super) fn read<'n>(report: &mut Report, root: &'n Node, given: &Given) -> Op
         report.wrong_type(node, &spot, "a version");
     }
     let settings = settings::read(report, table.get("settings"), given);
-    let outline = Outline {
+    let outline = ParsedDocument {
         name,
         settings,
         vars: table.get("vars"),
@@ -127,9 +127,9 @@ fn title(report: &mut Report, table: &Table<'_>) -> Option<String> {
 
 struct Reader<'r, 'n> {
     report: &'r mut Report,
-    outline: Outline<'n>,
+    outline: ParsedDocument<'n>,
     /// Where names were given.
-    lines: BTreeMap<String, Spot>,
+    lines: BTreeMap<String, Location>,
     unnamed: Vec<usize>,
 }
 
@@ -143,10 +143,10 @@ struct Inherited {
 
 impl<'n> Reader<'_, 'n> {
     /// The list under `steps` of a document or a group.
-    fn steps_of(&mut self, table: &Table<'n>) -> Option<(&'n [Node], Spot)> {
+    fn steps_of(&mut self, table: &Table<'n>) -> Option<(&'n [Node], Location)> {
         let what = if table.spot.path.is_empty() { "the document" } else { "the group" };
         let Some((node, spot)) = table.at("steps") else {
-            let spot = Spot::new(table.spot.place, join(&table.spot.path, "steps"));
+            let spot = Location::new(table.spot.place, join(&table.spot.path, "steps"));
             let advice = "Add a list `steps:` with at least one step.";
             self.report.add(&spot, "no_steps", format!("{what} has no steps"), advice);
             return None;
@@ -173,7 +173,7 @@ impl<'n> Reader<'_, 'n> {
         let mut own = None;
         let mut name = None;
         if is_group(node) {
-            let Some(table) = self.report.table(node, Spot::new(node.place, path), GROUP_KEYS, advise_group) else {
+            let Some(table) = self.report.table(node, Location::new(node.place, path), GROUP_KEYS, advise_group) else {
                 return;
             };
             own = self.report.whole(&table, "max_workers");
@@ -205,8 +205,8 @@ impl<'n> Reader<'_, 'n> {
             return;
         }
         let number = self.outline.steps.len();
-        let spot = Spot::new(node.place, path());
-        let empty = Draft {
+        let spot = Location::new(node.place, path());
+        let empty = RawStep {
             spot: spot.clone(),
             name: None,
             item: self.outline.items.len(),
@@ -236,7 +236,7 @@ impl<'n> Reader<'_, 'n> {
             self.unnamed.push(number);
         }
         let step = self.step_type(&table);
-        let draft = Draft {
+        let draft = RawStep {
             name,
             step,
             model: step.and_then(|step| self.model(&table, step)),
@@ -292,7 +292,7 @@ impl<'n> Reader<'_, 'n> {
     fn step_type(&mut self, table: &Table<'_>) -> Option<StepType> {
         let types = || StepType::ALL.iter().map(|step| step.as_str());
         let Some((node, spot)) = table.at("type") else {
-            let spot = Spot::new(table.spot.place, join(&table.spot.path, "type"));
+            let spot = Location::new(table.spot.place, join(&table.spot.path, "type"));
             let advice = format!("Add `type:`, one of {}.", list(types()));
             self.report.add(&spot, "type_missing", "the step has no type", advice);
             return None;
@@ -307,7 +307,7 @@ impl<'n> Reader<'_, 'n> {
             let message = format!("this version does not carry out `{text}`");
             self.report.add(&spot, "not_supported", message, all);
         } else {
-            let near = self.report.nearest(text, types().chain([GROUP]));
+            let near = self.report.suggest(text, types().chain([GROUP]));
             let advice = near.map_or(all, |near| format!("Did you mean `{near}`?"));
             self.report.add(&spot, "unknown_type", format!("there is no step type `{}`", shown(text)), advice);
         }
@@ -323,7 +323,7 @@ impl<'n> Reader<'_, 'n> {
             let names: Vec<&str> = of_type().flat_map(Model::names).collect();
             let all = format!("Models for {}: {}.", step.as_str(), list(names.iter().copied()));
             let other = StepType::ALL.iter().find(|other| catalogue::find(**other, name).is_some());
-            let advice = match (other, self.report.nearest(name, names.iter().copied())) {
+            let advice = match (other, self.report.suggest(name, names.iter().copied())) {
                 (Some(other), _) => format!("It is a model for {}. {all}", other.as_str()),
                 (None, Some(near)) => format!("Did you mean `{near}`? {all}"),
                 (None, None) => all,

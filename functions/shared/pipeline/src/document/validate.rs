@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::outline::{Draft, Outline, Target, read};
+use super::diagnostics::{Location, Report, join};
+use super::parse::{ParsedDocument, RawStep, Target, read};
 use super::problem::Problems;
-use super::references::Graph;
-use super::report::{Report, Spot, join};
+use super::reference_graph::Graph;
 use super::template::{MAX_FILLED, Values};
-use super::tree::{Content, Node};
-use super::{Checked, CheckedGroup, CheckedStep, Given, MAX_STEPS, Mention};
+use super::yaml::{Content, Node};
+use super::{Checked, CheckedGroup, CheckedStep, MAX_STEPS, MediaReference, RunInputs};
 use crate::catalogue::{MediaKind, Model};
 use crate::ids::StepName;
 
@@ -23,9 +23,9 @@ pub(super) struct Fact {
 
 /// Everything there is while steps are checked.
 pub(super) struct Checker<'a, 'n> {
-    pub(super) given: &'a Given,
+    pub(super) given: &'a RunInputs,
     pub(super) values: Values<'a>,
-    pub(super) outline: Outline<'n>,
+    pub(super) outline: ParsedDocument<'n>,
     pub(super) report: Report,
     /// Of the steps so far.
     pub(super) facts: Vec<Fact>,
@@ -35,7 +35,7 @@ pub(super) struct Checker<'a, 'n> {
     pub(super) graph: Option<Graph>,
     /// How often a circle was looked for.
     pub(super) ways: usize,
-    pub(super) mentions: Vec<Mention>,
+    pub(super) media_references: Vec<MediaReference>,
     mentioned: BTreeSet<(String, MediaKind)>,
     /// Whether a problem of the run's own image is reported: it is one, however many steps take the image.
     pub(super) image_reported: bool,
@@ -43,8 +43,8 @@ pub(super) struct Checker<'a, 'n> {
     parts: u64,
 }
 
-/// Checks a document and lists what it mentions, whether or not it has problems.
-pub(super) fn examine(root: &Node, given: &Given) -> (Result<Checked, Problems>, Vec<Mention>) {
+/// Checks a document and lists what it media_references, whether or not it has problems.
+pub(super) fn examine(root: &Node, given: &RunInputs) -> (Result<Checked, Problems>, Vec<MediaReference>) {
     let mut report = Report::new();
     let Some(outline) = read(&mut report, root, given) else {
         return (Err(report.into_problems()), Vec::new());
@@ -59,16 +59,16 @@ pub(super) fn examine(root: &Node, given: &Given) -> (Result<Checked, Problems>,
         latest: BTreeMap::new(),
         graph: None,
         ways: 0,
-        mentions: Vec::new(),
+        media_references: Vec::new(),
         mentioned: BTreeSet::new(),
         image_reported: false,
         parts: 0,
     };
     // Too many steps are reported already, and would take their time.
     let groups = if checker.outline.written > MAX_STEPS { Vec::new() } else { checker.groups() };
-    let Checker { outline: Outline { name, settings, .. }, report, mentions, .. } = checker;
+    let Checker { outline: ParsedDocument { name, settings, .. }, report, media_references, .. } = checker;
     if !report.is_empty() {
-        return (Err(report.into_problems()), mentions);
+        return (Err(report.into_problems()), media_references);
     }
     let checked = Checked {
         name,
@@ -79,23 +79,23 @@ pub(super) fn examine(root: &Node, given: &Given) -> (Result<Checked, Problems>,
         export: settings.export,
         groups,
     };
-    (Ok(checked), mentions)
+    (Ok(checked), media_references)
 }
 
 /// The document's vars, and over them the run's.
-fn vars(report: &mut Report, node: Option<&Node>, given: &Given) -> BTreeMap<String, String> {
+fn vars(report: &mut Report, node: Option<&Node>, given: &RunInputs) -> BTreeMap<String, String> {
     let mut vars = BTreeMap::new();
     let entries: &[_] = match node.map(|node| (&node.content, node)) {
         None | Some((Content::Null, _)) => &[],
         Some((Content::Table(entries), _)) => entries,
         Some((_, node)) => {
-            report.wrong_type(node, &Spot::new(node.place, "vars"), "a table (`name: value` lines)");
+            report.wrong_type(node, &Location::new(node.place, "vars"), "a table (`name: value` lines)");
             &[]
         }
     };
     let values = Values::for_vars(given);
     for (key, node) in entries {
-        let spot = Spot::new(node.place, join("vars", &key.text));
+        let spot = Location::new(node.place, join("vars", &key.text));
         let value = match &node.content {
             Content::Text(_) if given.vars.contains_key(&key.text) => Some(String::new()),
             Content::Text(text) => values.fill(report, text, MAX_FILLED, &spot).and_then(|filled| {
@@ -150,7 +150,7 @@ impl Checker<'_, '_> {
         let parts = media.parts;
         self.count_parts(number, parts);
         let draft = &self.outline.steps[number];
-        let Draft { name: Some(name), model: Some(model), .. } = draft else {
+        let RawStep { name: Some(name), model: Some(model), .. } = draft else {
             return (None, Fact { kind, outputs: None });
         };
         let model: &'static Model = model;
@@ -166,7 +166,7 @@ impl Checker<'_, '_> {
             cache: draft.cache,
             timeout: draft.timeout,
             fail_fast: draft.fail_fast,
-            fleeting: params.fleeting || media.fleeting,
+            uncacheable: params.uncacheable || media.uncacheable,
         };
         (Some(checked), Fact { kind, outputs })
     }
@@ -213,9 +213,9 @@ impl Checker<'_, '_> {
     }
 
     /// Notes a file or URL that is named.
-    pub(super) fn mention(&mut self, text: &str, kind: MediaKind) {
+    pub(super) fn reference(&mut self, text: &str, kind: MediaKind) {
         if self.mentioned.insert((text.to_owned(), kind)) {
-            self.mentions.push(Mention { text: text.to_owned(), kind });
+            self.media_references.push(MediaReference { text: text.to_owned(), kind });
         }
     }
 }

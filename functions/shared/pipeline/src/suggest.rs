@@ -1,7 +1,7 @@
 //! "Did you mean": the known name nearest to a mistyped one.
 
 /// The candidate with the smallest edit distance, if it is near enough to be what was meant (a third of the length).
-pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn suggest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // Beyond this nobody mistyped a name, and the table would cost time on hostile input.
     if word.chars().count() > 64 {
         return None;
@@ -37,8 +37,8 @@ mod tests {
     #[test]
     fn finds_the_near_and_leaves_the_far() {
         let known = ["flux_schnell", "flux_dev", "imagen4"];
-        assert_eq!(nearest("flux_schnel", known.into_iter()), Some("flux_schnell"));
-        assert_eq!(nearest("fluxdev", known.into_iter()), Some("flux_dev"));
-        assert_eq!(nearest("midjourney", known.into_iter()), None);
+        assert_eq!(suggest("flux_schnel", known.into_iter()), Some("flux_schnell"));
+        assert_eq!(suggest("fluxdev", known.into_iter()), Some("flux_dev"));
+        assert_eq!(suggest("midjourney", known.into_iter()), None);
     }
 }

@@ -37,7 +37,7 @@ fn named(kind: MediaKind, content: usize) -> String {
     format!("{}-{content}.bin", kind.as_str())
 }
 
-fn given() -> Given {
+fn given() -> RunInputs {
     let mut given = with_pictures(&[]);
     for kind in [MediaKind::Image, MediaKind::Video, MediaKind::Text] {
         for content in 0..20 {
@@ -48,7 +48,7 @@ fn given() -> Given {
 }
 
 /// The keys of a document with one step of every model, one request each.
-fn keys_of_each(text: &str, given: &Given) -> Vec<ContentKey> {
+fn keys_of_each(text: &str, given: &RunInputs) -> Vec<ContentKey> {
     let keys = keys(text, given);
     (0..models().len())
         .map(|place| {

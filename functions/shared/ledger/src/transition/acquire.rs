@@ -4,8 +4,9 @@ use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, TokenHash};
 
 use super::due_of;
-use crate::rows::{
-    AttemptRow, AttemptState, Entry, Failed, Hold, HoldState, Millis, Pending, Ready, Request, Stage, Waiter,
+use crate::records::{
+    AttemptRecord, AttemptStage, AttemptState, CachedResult, Entry, Failed, Hold, HoldState, Millis, PendingAttempt,
+    Request, Waiter,
 };
 use crate::traits::{BudgetChange, Change, Joining};
 
@@ -33,7 +34,7 @@ pub struct Ask<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     /// Use this.
-    Hit(Ready),
+    Hit(CachedResult),
     /// Wait for this attempt.
     Join(Attempt),
     /// The attempt it shared has failed for good.
@@ -69,28 +70,28 @@ pub fn ask(entry: &Entry, ask: &Ask<'_>) -> Answer {
 
 fn claim(entry: &Entry, ask: &Ask<'_>) -> Change {
     let mut entry = entry.clone();
-    let attempt = entry.last.next();
+    let attempt = entry.last_attempt.next();
     if entry.failure.as_ref().is_none_or(|failed| !failed.retryable) {
         entry.tries = 0;
         entry.lost = 0;
     }
     entry.failure = None;
-    entry.last = attempt;
-    entry.pending = Some(Pending {
+    entry.last_attempt = attempt;
+    entry.pending = Some(PendingAttempt {
         attempt,
-        stage: Stage::Submitting,
+        stage: AttemptStage::Submitting,
         token_hash: ask.token_hash.clone(),
         lease_until: ask.lease_until,
         request_id: None,
-        leader: ask.waiter.asker.clone(),
+        leader: ask.waiter.step_id.clone(),
         lookups: 0,
         checks: 0,
         cancelling: false,
-        look_at: ask.lease_until,
+        next_check_at: ask.lease_until,
     });
-    entry.due = due_of(&entry, ask.now);
-    let run = ask.waiter.asker.run.clone();
-    let row = AttemptRow {
+    entry.next_check_at = due_of(&entry, ask.now);
+    let run = ask.waiter.step_id.run.clone();
+    let row = AttemptRecord {
         key: entry.key.clone(),
         attempt,
         token_hash: ask.token_hash.clone(),
@@ -107,7 +108,7 @@ fn claim(entry: &Entry, ask: &Ask<'_>) -> Change {
         attempt: Some(row),
         job: None,
         budget: Some(BudgetChange::Hold { run, amount: ask.request.price }),
-        joined: Some(Joining { asker: ask.waiter.asker.clone(), from: ask.waiter.joined, to: attempt }),
+        joined: Some(Joining { step_id: ask.waiter.step_id.clone(), from: ask.waiter.joined, to: attempt }),
     }
 }
 

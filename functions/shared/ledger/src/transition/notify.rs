@@ -1,25 +1,25 @@
 //! Who is told what, once a decision stands in the entry. Telling is repeatable: a waiter goes when its token is answered or
-//! gone, and `untold` is cleared last, on the revision whose decision was told.
+//! gone, and `notify_pending` is cleared last, on the revision whose decision was told.
 
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::Attempt;
 
-use super::{TELL_GRACE, due_of};
-use crate::rows::{Entry, Failed, Millis, Ready, Waiter};
+use super::{NOTIFY_GRACE, due_of};
+use crate::records::{CachedResult, Entry, Failed, Millis, Waiter};
 use crate::traits::Change;
 
 /// What a waiter is told.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Message {
     /// Its result.
-    Succeed(Ready),
+    Succeed(CachedResult),
     /// Its failure.
     Fail(Failure),
 }
 
 /// Whom to tell what. A result goes to everybody who wants it; a terminal failure to everybody who joined; a retryable one
 /// to the leader alone (or, if it is gone, to the one that has waited longest), so that one step asks again and not all.
-pub fn whom(entry: &Entry, waiters: &[Waiter]) -> Vec<(Waiter, Message)> {
+pub fn recipients(entry: &Entry, waiters: &[Waiter]) -> Vec<(Waiter, Message)> {
     let wants = |waiter: &Waiter| entry.result.as_ref().filter(|ready| ready.attempt > waiter.base);
     let mut messages: Vec<(Waiter, Message)> =
         waiters.iter().filter_map(|w| wants(w).map(|ready| (w.clone(), Message::Succeed(ready.clone())))).collect();
@@ -43,10 +43,10 @@ pub fn whom(entry: &Entry, waiters: &[Waiter]) -> Vec<(Waiter, Message)> {
 }
 
 fn leader_of(failed: &Failed, left: &[&Waiter]) -> Option<(Waiter, Message)> {
-    if let Some(leader) = left.iter().find(|waiter| waiter.asker == failed.leader) {
+    if let Some(leader) = left.iter().find(|waiter| waiter.step_id == failed.leader) {
         return Some(((*leader).clone(), Message::Fail(failed.failure.clone())));
     }
-    let eldest = left.iter().min_by_key(|waiter| (waiter.since, &waiter.asker))?;
+    let eldest = left.iter().min_by_key(|waiter| (waiter.since, &waiter.step_id))?;
     Some(((*eldest).clone(), again("the step that submitted is gone; this one takes over")))
 }
 
@@ -55,22 +55,22 @@ fn again(message: &str) -> Message {
 }
 
 /// Telling did not work: sweep tries again later, and does not keep others waiting for it.
-pub fn told_later(entry: &Entry, now: Millis) -> Option<Change> {
-    if !entry.untold {
+pub fn postpone_notification(entry: &Entry, now: Millis) -> Option<Change> {
+    if !entry.notify_pending {
         return None;
     }
     let mut entry = entry.clone();
-    entry.due = due_of(&entry, now + TELL_GRACE);
+    entry.next_check_at = due_of(&entry, now + NOTIFY_GRACE);
     Some(Change::of(entry))
 }
 
 /// Every waiter has been told. `None`: that was known.
 pub fn told(entry: &Entry, now: Millis) -> Option<Change> {
-    if !entry.untold {
+    if !entry.notify_pending {
         return None;
     }
     let mut entry = entry.clone();
-    entry.untold = false;
-    entry.due = due_of(&entry, now);
+    entry.notify_pending = false;
+    entry.next_check_at = due_of(&entry, now);
     Some(Change::of(entry))
 }
