@@ -219,7 +219,10 @@ async fn index_and_expiry_are_sparse() {
     store.commit(&Change::of(sample::full_entry("busy"))).await.unwrap();
     assert_eq!(raw("busy").await, [true, true, false]);
     let entry = store.entry(&sample::key("busy")).await.unwrap().unwrap();
-    store.commit(&Change::of(Entry { pending: None, due: None, notify_pending: false, ..entry })).await.unwrap();
+    store
+        .commit(&Change::of(Entry { pending: None, next_check_at: None, notify_pending: false, ..entry }))
+        .await
+        .unwrap();
     assert_eq!(raw("busy").await, [false, false, true]);
 }
 
@@ -278,7 +281,7 @@ fn damages() -> [(&'static str, Option<AttributeValue>); 6] {
 /// An entry with an attempt under way and a step that waits for it.
 async fn under_way(store: &Dynamo, name: &str) -> Entry {
     let key = sample::key(name);
-    let entry = Entry { result: None, failure: None, late: None, ..sample::full_entry(name) };
+    let entry = Entry { result: None, failure: None, late_completion: None, ..sample::full_entry(name) };
     let attempt = Some(sample::attempt(name, 2, "leader"));
     store.commit(&Change { attempt, ..Change::of(entry) }).await.unwrap();
     store.wait(&key, &sample::wait(&sample::step_id("leader", "image"), "token", 0, sample::NOW)).await.unwrap();
@@ -304,7 +307,7 @@ async fn what_is_under_way_survives_a_damaged_entry() {
             (Some("request-1"), &sample::step_id("leader", "image"))
         );
         assert_eq!((mended.next_check_at, mended.notify_pending, &mended.result), (Some(sample::NOW), false, &None));
-        assert!(mended.last >= Attempt(2), "a number is not given out twice");
+        assert!(mended.last_attempt >= Attempt(2), "a number is not given out twice");
         assert_eq!(store.entries_to_check(sample::NOW, 100).await.unwrap().iter().filter(|due| *due == key).count(), 1);
 
         // Beside it is what was there, out of the index.
@@ -335,7 +338,7 @@ async fn an_attempt_that_cannot_be_read_is_of_unknown_fate() {
         store.repair(&entry.key, sample::NOW).await.unwrap();
         let mended = store.entry(&entry.key).await.unwrap().unwrap();
         let failed = mended.failure.as_ref().unwrap();
-        assert_eq!((mended.pending.as_ref(), mended.last, mended.notify_pending), (None, Attempt(2), true));
+        assert_eq!((mended.pending.as_ref(), mended.last_attempt, mended.notify_pending), (None, Attempt(2), true));
         assert_eq!((failed.failure.name, failed.retryable), (ErrorName::StepUnknown, false));
         assert_eq!(rows(&store, &entry.key, "X#").await.len(), 1);
     }

@@ -37,7 +37,7 @@ async fn once(world: &World, name: &str, what: &str, is: impl Fn(&ScheduleView) 
 }
 
 /// The timers of a schedule in the emulator's scheduler.
-async fn scheduler(world: &World, name: &str) -> Vec<Value> {
+async fn timers(world: &World, name: &str) -> Vec<Value> {
     let listed = world.timers().await;
     listed.into_iter().filter(|timer| timer["Name"].as_str().is_some_and(|found| found.starts_with(name))).collect()
 }
@@ -54,7 +54,7 @@ async fn concurrency(world: &World, most: usize) {
     world.control("settings", &json!({"concurrency": most})).await;
 }
 
-fn entries_to_check(name: &str, time: &str) -> Value {
+fn due(name: &str, time: &str) -> Value {
     json!({"source": "fresco.schedule", "schedule": format!("schedules/{name}.yaml"), "scheduled_time": time})
 }
 

@@ -2,7 +2,7 @@
 //! written as if a gigabyte had been stored; that much does not go through the emulator's memory.
 
 use fresco_ledger::records::ResultSource;
-use fresco_ledger::traits::{Storage, Usage};
+use fresco_ledger::traits::{Usage, UsageCounter};
 use fresco_pipeline::error::ErrorName;
 use fresco_tests::World;
 

@@ -157,7 +157,7 @@ mod tests {
         let shown = format!("{report:?} {report:#?}");
         assert!(shown.contains("bytes: 10") && !shown.contains("fox"), "{shown}");
         let stored = serde_json::to_value(&report).unwrap();
-        assert_eq!(stored, json!({"report": "wrote", "text": "secret fox", "seconds": 1.5}));
+        assert_eq!(stored, json!({"report": "text_output", "text": "secret fox", "seconds": 1.5}));
         assert_eq!(serde_json::from_value::<JobReport>(stored).unwrap(), report);
     }
 }
