@@ -1,57 +1,16 @@
-//! Why a step is not what the step of its name was in the last run of the same pipeline. It is for people: what is generated
+//! MissReason a step is not what the step of its name was in the last run of the same pipeline. It is for people: what is generated
 //! is decided by content keys alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fresco_api_types::{MissReason, StepChange};
 use fresco_ledger::records::{Output, StepRecord};
 use fresco_pipeline::document::{CachePolicy, Piece};
 use fresco_pipeline::ids::{ContentKey, StepName};
 use fresco_pipeline::plan::{InputSource, PlannedStep};
-use serde::{Deserialize, Serialize};
-
-use crate::survey::Why;
 
 /// The provider's name of the param that is the prompt, in every model that has one.
 const PROMPT: &str = "prompt";
-
-/// A difference.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(tag = "change", rename_all = "snake_case")]
-pub enum Change {
-    /// The model, or the step's type.
-    Model,
-    /// The prompt.
-    Prompt,
-    /// Other params, by the provider's names.
-    Params {
-        /// Which.
-        names: Vec<String>,
-    },
-    /// What it takes: files that were given, or what other steps made.
-    Input,
-    /// `take`.
-    Take,
-    /// Nothing that the document says: this version of Fresco makes other keys.
-    KeyVersion,
-}
-
-/// `prompt changed`, `model, prompt and input changed`.
-pub(crate) fn in_words(what: &[Change]) -> String {
-    let word = |change: &Change| match change {
-        Change::Model => "model".to_owned(),
-        Change::Prompt => "prompt".to_owned(),
-        Change::Params { names } => names.join(", "),
-        Change::Input => "input".to_owned(),
-        Change::Take => "take".to_owned(),
-        Change::KeyVersion => "key version".to_owned(),
-    };
-    let words: Vec<String> = what.iter().map(word).collect();
-    match words.split_last() {
-        Some((last, [])) => format!("{last} changed"),
-        Some((last, before)) => format!("{} and {last} changed", before.join(", ")),
-        None => "new".to_owned(),
-    }
-}
 
 /// What the steps of a run have made, by name.
 pub(crate) type Results<'a> = BTreeMap<&'a StepName, &'a [Output]>;
@@ -69,18 +28,18 @@ impl<'a> Before<'a> {
         Before { rows: rows.iter().map(|row| (&row.plan.name, row)).collect(), made: made.collect() }
     }
 
-    /// Why nothing is known of the step under this key.
-    pub(crate) fn why(&self, step: &PlannedStep, key: &ContentKey, made: &Results<'_>) -> Why {
-        let Some(row) = self.rows.get(&step.name) else { return Why::New };
+    /// MissReason nothing is known of the step under this key.
+    pub(crate) fn why(&self, step: &PlannedStep, key: &ContentKey, made: &Results<'_>) -> MissReason {
+        let Some(row) = self.rows.get(&step.name) else { return MissReason::New };
         if row.key.as_ref() == Some(key) {
-            return if row.pinned.is_some() { Why::Removed } else { Why::New };
+            return if row.pinned.is_some() { MissReason::Removed } else { MissReason::New };
         }
         let what = differences(&row.plan, &self.made, step, made);
         match what.is_empty() {
-            false => Why::Changed { what },
+            false => MissReason::Changed { what },
             // A result that was salted was never to be found, and one that never came has no key to compare with.
-            true if row.plan.cache == CachePolicy::Off || row.key.is_none() => Why::New,
-            true => Why::Changed { what: vec![Change::KeyVersion] },
+            true if row.plan.cache == CachePolicy::Off || row.key.is_none() => MissReason::New,
+            true => MissReason::Changed { what: vec![StepChange::KeyVersion] },
         }
     }
 }
@@ -90,11 +49,11 @@ fn differences(
     made_before: &Results<'_>,
     now: &PlannedStep,
     made_now: &Results<'_>,
-) -> Vec<Change> {
+) -> Vec<StepChange> {
     let mut what = Vec::new();
     let model = (before.step, &before.model, &before.endpoint) != (now.step, &now.model, &now.endpoint);
     if model {
-        what.push(Change::Model);
+        what.push(StepChange::Model);
     }
     let words = |step: &PlannedStep| {
         let literal = step.params.get(PROMPT).cloned();
@@ -112,18 +71,18 @@ fn differences(
         (literal, texts)
     };
     if words(before) != words(now) {
-        what.push(Change::Prompt);
+        what.push(StepChange::Prompt);
     }
     // Another model has other params; naming them all says nothing.
     let names = if model { Vec::new() } else { params_that_differ(before, now) };
     if !names.is_empty() {
-        what.push(Change::Params { names });
+        what.push(StepChange::Params { names });
     }
     if taken(before, made_before) != taken(now, made_now) {
-        what.push(Change::Input);
+        what.push(StepChange::Input);
     }
     if before.take != now.take {
-        what.push(Change::Take);
+        what.push(StepChange::Take);
     }
     what
 }
@@ -214,7 +173,7 @@ steps:
   - { name: b, type: image_to_image, params: { prompt: two } }
 ";
 
-    /// Why step `name` of this document is not what it was, where the steps made this.
+    /// MissReason step `name` of this document is not what it was, where the steps made this.
     fn why(document: &str, name: &str, first_made: &str) -> String {
         let before = plan(BEFORE);
         let rows = rows(&before);
@@ -256,8 +215,8 @@ steps:
         let now = plan(BEFORE);
         let mut rows = rows(&now);
         let key = rows[0].key.clone().unwrap();
-        assert_eq!(Before::new(&rows).why(&now.steps[0], &key, &Results::new()), Why::Removed);
+        assert_eq!(Before::new(&rows).why(&now.steps[0], &key, &Results::new()), MissReason::Removed);
         rows[0].pinned = None;
-        assert_eq!(Before::new(&rows).why(&now.steps[0], &key, &Results::new()), Why::New);
+        assert_eq!(Before::new(&rows).why(&now.steps[0], &key, &Results::new()), MissReason::New);
     }
 }

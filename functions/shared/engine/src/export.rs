@@ -1,6 +1,8 @@
 //! Outputs expire, deliverables do not: where a document says so, a run's outputs are copied at its end to a bucket that no
 //! clean-up of Fresco's touches, named by step. S3 copies them; nothing passes through the function.
 
+use fresco_api_types::filenames::{self, NamedOutput};
+use fresco_api_types::{Exported, Manifest, NotExported};
 use fresco_ledger::records::StepRecord;
 use fresco_ledger::traits::Objects;
 use fresco_pipeline::document::Export;
@@ -8,39 +10,15 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::plan::Plan;
 use futures::{StreamExt, stream};
-use serde::{Deserialize, Serialize};
 
 use crate::Engine;
-use crate::names::{self, Named};
 use crate::platform::Platform;
-use crate::report::Manifest;
 
 /// How many objects are copied side by side.
 const AT_ONCE: usize = 16;
 /// What plan copies itself, where nothing else is left to do. S3 copies a gigabyte in some ten seconds; plan has a minute.
 const LITTLE_BYTES: u64 = 1_000_000_000;
 const LITTLE_FILES: usize = 200;
-
-/// What became of a run's export.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exported {
-    /// Where: everything is beneath it.
-    pub to: String,
-    /// The files that are there, by name.
-    pub files: Vec<String>,
-    /// The files that are not, and why. `cargo fresco fetch` brings them as long as the outputs live.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub failed: Vec<NotExported>,
-}
-
-/// A file that was not exported.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NotExported {
-    /// Its name.
-    pub name: String,
-    /// Why.
-    pub failure: Failure,
-}
 
 impl<P: Platform> Engine<P> {
     /// Refuses an export that the stack has no right to, before anything is spent.
@@ -67,11 +45,11 @@ impl<P: Platform> Engine<P> {
     /// Copies what the run has made. It may be done again. A file that cannot be copied is said, and fails nothing: the run's
     /// results are what they are.
     pub(crate) async fn export(&self, export: &Export, manifest: &Manifest) -> Exported {
-        self.export_named(export, &manifest.run_id, names::of_run(manifest)).await
+        self.export_named(export, &manifest.run_id, filenames::of_run(manifest)).await
     }
 
     /// Copies these files into the folder of a run, or of a batch.
-    pub(crate) async fn export_named(&self, export: &Export, run: &RunId, files: Vec<Named>) -> Exported {
+    pub(crate) async fn export_named(&self, export: &Export, run: &RunId, files: Vec<NamedOutput>) -> Exported {
         let folder = folder(export, run);
         let to = format!("s3://{}/{folder}", export.bucket);
         let copied: Vec<(String, Result<(), Failure>)> = stream::iter(files)
@@ -97,7 +75,7 @@ impl<P: Platform> Engine<P> {
 
     /// The manifest beside the files, by way of the stack's bucket, where it is written first.
     pub(crate) async fn export_manifest(&self, export: &Export, run: &RunId, key: &str) -> Result<(), Failure> {
-        self.export_file(export, run, key, names::MANIFEST).await
+        self.export_file(export, run, key, filenames::MANIFEST).await
     }
 
     /// A file beside them, likewise.
@@ -118,13 +96,6 @@ impl<P: Platform> Engine<P> {
 fn folder(export: &Export, run: &RunId) -> String {
     let slash = if export.prefix.is_empty() { "" } else { "/" };
     format!("{}{slash}{run}", export.prefix)
-}
-
-impl Exported {
-    /// Whether everything is there.
-    pub fn is_whole(&self) -> bool {
-        self.failed.is_empty()
-    }
 }
 
 #[cfg(test)]

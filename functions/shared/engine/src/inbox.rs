@@ -4,6 +4,7 @@
 use std::future::ready;
 
 use bytes::Bytes;
+use fresco_api_types::{BatchBody, DocumentProblem, FIX_PROBLEMS, FileReport, RunBody};
 use fresco_ledger::records::Millis;
 use fresco_ledger::traits::{Clock, ConditionalGet, Objects};
 use fresco_pipeline::document::Problems;
@@ -14,12 +15,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::batch::RowsFrom;
-use crate::batch::wire::BatchBody;
 use crate::order::Fetcher;
 use crate::platform::Platform;
 use crate::start::{Begun, Once, StartError};
 use crate::transact::failure;
-use crate::wire::{DocumentProblem, MEND_PROBLEMS, RunBody};
 use crate::{Engine, MAX_DOCUMENT, metric};
 
 /// Where the inbox is.
@@ -78,26 +77,6 @@ pub enum Taken {
     },
 }
 
-/// Why an object of the inbox cannot be run, or a schedule not be kept, as it is written beneath `inbox-errors/` and
-/// `schedule-errors/`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileReport {
-    /// The object's key.
-    pub key: String,
-    /// Its entity tag: a later object under the key has another.
-    pub etag: String,
-    /// When this was written.
-    pub at: Millis,
-    /// A stable code.
-    pub code: String,
-    /// What is wrong.
-    pub detail: String,
-    /// What to do.
-    pub advice: String,
-    /// The problems of the document, each with its place.
-    pub problems: Vec<DocumentProblem>,
-}
-
 /// Why nothing was started.
 pub(crate) enum Unstarted {
     /// There is nothing to start.
@@ -130,7 +109,7 @@ impl From<Problems> for Unstarted {
         Unstarted::Bad {
             code: "document_invalid".to_owned(),
             detail: problems.to_string(),
-            advice: MEND_PROBLEMS.to_owned(),
+            advice: FIX_PROBLEMS.to_owned(),
             problems: problems.0.into_iter().map(DocumentProblem::from).collect(),
         }
     }

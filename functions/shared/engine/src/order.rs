@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use fresco_api_types::RunBody;
 use fresco_ledger::traits::Objects;
 use fresco_pipeline::document::MediaReference;
 use fresco_pipeline::error::Failure;
@@ -20,7 +21,6 @@ use crate::platform::Platform;
 use crate::start::RunRequest;
 use crate::transact::failure;
 use crate::uploads::UploadId;
-use crate::wire::RunBody;
 
 /// How long an order may take to fetch what it names by URL, all of it together; API Gateway waits for 30 seconds.
 pub(crate) const FETCHES: Duration = Duration::from_secs(20);

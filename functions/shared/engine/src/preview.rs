@@ -3,93 +3,21 @@
 
 use std::collections::BTreeSet;
 
+use fresco_api_types::{MissReason, Preview, PreviewStage, PreviewStep};
 use fresco_ledger::traits::{Clock, Runs};
-use fresco_pipeline::catalogue::{self, ProviderName, StepType};
+use fresco_pipeline::catalogue;
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::{ContentKey, RunId, StepName};
+use fresco_pipeline::ids::{RunId, StepName};
 use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::{Plan, PlannedStep, compile, critical_path, wall};
-use serde::{Deserialize, Serialize};
 
 use crate::Engine;
 use crate::changed::{Before, Results};
 use crate::plan::{WorkList, events, providers};
 use crate::platform::Platform;
 use crate::start::{RunRequest, StartError};
-use crate::survey::{Found, Why};
+use crate::survey::Found;
 use crate::transact::failure;
-
-/// A plan, with what is known of every step. Money is in micro-dollars at list prices, times in milliseconds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Preview {
-    /// The pipeline's name.
-    pub name: String,
-    /// The order of work, with what is there already left in.
-    pub stages: Vec<PreviewStage>,
-    /// Every step.
-    pub steps: Vec<PreviewStep>,
-    /// What all of it would cost.
-    pub price: Money,
-    /// What is left to pay, at upper-bound prices.
-    pub net: Money,
-    /// What the results that are there cost when they were made.
-    pub saved: Money,
-    /// The run that the reasons compare with: the last one of a pipeline of this name.
-    pub compared_with: Option<RunId>,
-    /// Why a run would be refused before anything is spent, as things are.
-    pub refused: Option<Failure>,
-    /// The budget, if there is one.
-    pub max_cost: Option<Money>,
-    /// What is left, one step after the other.
-    pub sequential_ms: u64,
-    /// What is left, in the plan's order.
-    pub wall_ms: u64,
-    /// The longest way through what is left; no order is quicker.
-    pub critical_path_ms: u64,
-    /// Providers whose key the stack does not have, and whose steps are left.
-    pub missing_keys: Vec<ProviderName>,
-    /// The events of the state machine that it can come to.
-    pub events: u64,
-}
-
-/// A stage.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct PreviewStage {
-    /// The most lanes at a time.
-    pub workers: u32,
-    /// Lanes of steps in a row.
-    pub lanes: Vec<Vec<StepName>>,
-}
-
-/// A step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct PreviewStep {
-    /// Its name.
-    pub name: StepName,
-    /// Its type.
-    #[serde(rename = "type")]
-    pub kind: StepType,
-    /// Its model.
-    pub model: String,
-    /// Who runs it.
-    pub provider: ProviderName,
-    /// What it costs at list prices; an estimate where that depends on what it reads.
-    pub price: Money,
-    /// The performance guide's figure for it, for comparison.
-    pub guide_price: Money,
-    /// What it is expected to take: the middle of the model's typical range.
-    pub expected_ms: u64,
-    /// Whether its result is there.
-    pub hit: bool,
-    /// What that result cost when it was made.
-    pub saves: Money,
-    /// Why not.
-    pub why: Option<Why>,
-    /// The content key, if it is known.
-    pub key: Option<ContentKey>,
-    /// The steps that it reads.
-    pub reads: Vec<StepName>,
-}
 
 impl<P: Platform> Engine<P> {
     /// Looks at what a run would do.
@@ -135,7 +63,7 @@ impl<P: Platform> Engine<P> {
 
     /// The reasons of steps that nothing is known of, compared with the last run of the pipeline; and that run.
     async fn compared(&self, plan: &Plan, mut found: Vec<Found>) -> Result<(Vec<Found>, Option<RunId>), Failure> {
-        let unknown = |found: &Found| matches!(found, Found::Miss { key: Some(_), why: Why::New });
+        let unknown = |found: &Found| matches!(found, Found::Miss { key: Some(_), why: MissReason::New });
         if !found.iter().any(unknown) {
             return Ok((found, None));
         }
@@ -155,7 +83,7 @@ impl<P: Platform> Engine<P> {
         let made: Results<'_> = hits.iter().map(|(name, outputs)| (*name, outputs.as_slice())).collect();
         for (step, found) in plan.steps.iter().zip(&mut found) {
             if let Found::Miss { key: Some(key), why } = found
-                && *why == Why::New
+                && *why == MissReason::New
             {
                 *why = before.why(step, key, &made);
             }
@@ -163,7 +91,7 @@ impl<P: Platform> Engine<P> {
         Ok((found, Some(run)))
     }
 
-    /// Why the plan function would refuse the run, apart from missing keys.
+    /// MissReason the plan function would refuse the run, apart from missing keys.
     async fn refusal(&self, plan: &Plan, work: &WorkList) -> Result<Option<Failure>, Failure> {
         match self.require(plan, work).await {
             Ok(()) => Ok(None),

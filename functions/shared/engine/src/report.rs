@@ -2,6 +2,7 @@
 //! of an execution that was aborted or timed out; the first call that closes the run decides how it ended.
 
 use bytes::Bytes;
+use fresco_api_types::{MANIFEST_VERSION, Manifest, ManifestStep, RunFinished};
 use fresco_ledger::records::{
     ChunkOf, Millis, Output, ResultSource, RunRecord, RunStatus, StepId, StepRecord, StepState,
 };
@@ -14,88 +15,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::Engine;
 use crate::crash::{self, Point};
-use crate::export::Exported;
 use crate::platform::Platform;
 use crate::start::manifest_key;
 use crate::transact::failure;
 
 /// How many rows are removed side by side.
 const AT_ONCE: usize = 16;
-/// The manifest's format. Raised when a reader of the old one would misread it.
-pub const MANIFEST_VERSION: u32 = 2;
-
-/// `runs/<id>/manifest.json`: what a run came to. Money is in micro-dollars, times in milliseconds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Manifest {
-    /// The format.
-    pub version: u32,
-    /// The run.
-    pub run_id: RunId,
-    /// The pipeline's name.
-    pub name: String,
-    /// How it ended.
-    pub status: RunStatus,
-    /// When it was asked for.
-    pub created_at: Millis,
-    /// When it ended.
-    pub ended_at: Millis,
-    /// From asked to ended.
-    pub took_ms: Millis,
-    /// What its generated steps took one after the other.
-    pub sequential_ms: Millis,
-    /// How many times quicker that was; 1 where nothing was generated.
-    pub speed_up: f64,
-    /// What this run paid.
-    pub cost: Money,
-    /// What the results that it did not pay for cost when they were made.
-    pub saved: Money,
-    /// Calls of functions that the run's record knows of: plan, generate, and for each result webhook and collect, and report.
-    pub function_calls: u32,
-    /// Why it failed as a whole.
-    pub failure: Option<Failure>,
-    /// What was copied to the place that the document names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exported: Option<Exported>,
-    /// Its steps, in the document's order.
-    pub steps: Vec<ManifestStep>,
-}
-
-/// A step in the manifest.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ManifestStep {
-    /// Its name.
-    pub name: StepName,
-    /// The step of the document that it is, or is a part of.
-    pub of: StepName,
-    /// Its type.
-    #[serde(rename = "type")]
-    pub kind: fresco_pipeline::catalogue::StepType,
-    /// Its model.
-    pub model: String,
-    /// Where it is.
-    pub state: StepState,
-    /// Where its result came from.
-    pub source: Option<ResultSource>,
-    /// How long it took; the time to find it for a hit.
-    pub took_ms: Option<Millis>,
-    /// What this run paid for it.
-    pub cost: Money,
-    /// What it would have cost.
-    pub price: Money,
-    /// The content key, if it became known.
-    pub key: Option<ContentKey>,
-    /// The steps that it takes something from: its lineage.
-    pub reads: Vec<StepName>,
-    /// Files and URLs that were given with the run and that it takes, by hash.
-    pub given: Vec<String>,
-    /// The attempt that made the result.
-    pub attempt: Option<Attempt>,
-    /// What it made.
-    pub outputs: Vec<Output>,
-    /// Why it failed.
-    pub failure: Option<Failure>,
-}
-
 /// What the state machine learns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Closed {
@@ -109,25 +34,6 @@ pub struct Closed {
 
 /// The kind of the event that tells of a run's end; its source is `fresco`.
 const RUN_FINISHED: &str = "Run Finished";
-
-/// What the event [`RUN_FINISHED`] says, its `detail`. It is told at least once: `run_id` tells one that was seen before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunFinished {
-    /// The run.
-    pub run_id: RunId,
-    /// The pipeline's name.
-    pub pipeline: String,
-    /// How it ended.
-    pub status: RunStatus,
-    /// What it has paid, in micro-dollars.
-    pub cost: Money,
-    /// What the results that it did not pay for cost when they were made.
-    pub saved: Money,
-    /// The stack's bucket.
-    pub bucket: String,
-    /// The key of the run's manifest in it, which names the outputs.
-    pub manifest: String,
-}
 
 impl<P: Platform> Engine<P> {
     /// Closes the run of a chunk, which may have ended before it was recorded: its rows then say why.

@@ -1,5 +1,6 @@
 //! Schedules: a document under `schedules/` in the bucket is kept in step with a timer, and each firing of the timer is one run.
 
+use fresco_api_types::{BatchBody, DocumentProblem, FileReport, FiringView, RunBody, ScheduleView};
 use fresco_ledger::batch::BatchStatus;
 use fresco_ledger::records::{Millis, RunRecord, RunStatus};
 use fresco_ledger::traits::{
@@ -13,15 +14,13 @@ use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::batch::wire::BatchBody;
 use crate::batch::{ROWS, RowsFrom};
 use crate::inbox::{INBOX, Unstarted, folder, is_plain, utf8};
 use crate::order::Fetcher;
 use crate::platform::Platform;
 use crate::start::{Begun, Once, StartError};
 use crate::transact::failure;
-use crate::wire::{FiringView, RunBody, ScheduleView};
-use crate::{Engine, FileReport, MAX_DOCUMENT, Taken};
+use crate::{Engine, MAX_DOCUMENT, Taken};
 
 /// Where schedules are.
 pub const SCHEDULES: &str = "schedules/";
@@ -306,7 +305,7 @@ impl<P: Platform> Engine<P> {
     }
 
     /// An event about a schedule may be told again after its one time has come.
-    async fn has_fired(&self, key: &str, problems: &[crate::wire::DocumentProblem]) -> Result<bool, Failure> {
+    async fn has_fired(&self, key: &str, problems: &[DocumentProblem]) -> Result<bool, Failure> {
         match problems {
             [problem] if problem.code == "schedule_past" => {
                 Ok(self.platform.ledger().last_firing(key).await.map_err(failure)?.is_some())

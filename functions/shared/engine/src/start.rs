@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use fresco_api_types::RunBody;
 use fresco_ledger::records::{Millis, RunRecord, RunStatus};
 use fresco_ledger::traits::{Clock, Executions, Objects, Put, Runs, Upload};
 use fresco_pipeline::document::{Checked, MediaReference, Problems, RunInputs, check, media_references};
@@ -17,7 +18,6 @@ use crate::Engine;
 use crate::order::{BadOrder, Fetcher, OrderError};
 use crate::platform::Platform;
 use crate::transact::failure;
-use crate::wire::RunBody;
 
 /// What a run was asked to do. It is kept beside the run's record, as `runs/<id>/request.json`.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

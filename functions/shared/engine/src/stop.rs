@@ -1,6 +1,7 @@
 //! Stopping a run: nothing new is submitted, its steps are told at once, and jobs that wait in a provider's queue for nobody
 //! are cancelled. What a provider works on already is paid: it goes on into the ledger.
 
+use fresco_api_types::StopView;
 use fresco_ledger::records::{AttemptStage, PendingAttempt, StepId, StepRecord, StepState};
 use fresco_ledger::traits::{Clock, Runs, Waiters};
 use fresco_ledger::transition::cancelling;
@@ -9,7 +10,6 @@ use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::money::Money;
 use fresco_providers::{CancelAnswer, JobState};
 use futures::{StreamExt, TryStreamExt, stream};
-use serde::{Deserialize, Serialize};
 
 use crate::Engine;
 use crate::crash::{self, Point};
@@ -19,28 +19,9 @@ use crate::transact::{Transacted, failure};
 /// How many steps are let go side by side: each asks its provider, and API Gateway waits for 30 seconds.
 const AT_ONCE: usize = 16;
 
-/// What stopping a run came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stopped {
-    /// The run.
-    pub run_id: RunId,
-    /// Whether it was going on. Where not, nothing was done.
-    pub was_running: bool,
-    /// Steps that have their results.
-    pub done: u32,
-    /// Jobs that go on at a provider; their results will be kept.
-    pub going_on: u32,
-    /// Jobs that were still queued, for nobody else, and whose cancellation was asked for.
-    pub cancelled: u32,
-    /// What the run has paid so far.
-    pub spent: Money,
-    /// What is reserved for the jobs that go on.
-    pub held: Money,
-}
-
 impl<P: Platform> Engine<P> {
     /// Stops a run. Doing it again is no error.
-    pub async fn stop(&self, run: &RunId) -> Result<Stopped, Failure> {
+    pub async fn stop(&self, run: &RunId) -> Result<StopView, Failure> {
         let ledger = self.platform.ledger();
         let was_running = ledger.stop_run(run).await.map_err(failure)?;
         crash::point(Point::StopFlagged);
@@ -53,14 +34,14 @@ impl<P: Platform> Engine<P> {
         let record = ledger.run(run).await.map_err(failure)?;
         let record = record.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "there is no record of this run"))?;
         let done = steps.iter().filter(|step| step.state == StepState::Done).count();
-        Ok(Stopped {
-            run_id: run.clone(),
+        Ok(StopView {
+            id: run.to_string(),
             was_running,
             done: u32::try_from(done).unwrap_or(u32::MAX),
             going_on: count(Cancelled::GoesOn),
             cancelled: count(Cancelled::Asked),
-            spent: record.settled,
-            held: record.held,
+            spent: record.settled.as_micros(),
+            held: record.held.as_micros(),
         })
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fresco_api_types::MissReason;
 use fresco_ledger::records::{CachedResult, Entry, Millis};
 use fresco_ledger::traits::{Clock, Entries, Objects};
 use fresco_ledger::transition::renewed;
@@ -11,11 +12,9 @@ use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{ContentKey, RunId, StepName};
 use fresco_pipeline::plan::{Plan, ReadyStep, StepOutputs};
 use futures::{StreamExt, TryStreamExt};
-use serde::{Deserialize, Serialize};
 
 use crate::Engine;
 use crate::age::{Age, age};
-use crate::changed::{self, Change};
 use crate::clean::YOUNGEST;
 use crate::crash::{self, Point};
 use crate::platform::Platform;
@@ -24,80 +23,13 @@ use crate::transact::failure;
 /// How many objects are asked about at a time.
 const HEADS_AT_ONCE: usize = 16;
 
-/// Why a step is not found in the cache.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(tag = "why", rename_all = "snake_case")]
-pub enum Why {
-    /// Nobody has asked for it yet, or what was made of it was forgotten.
-    New,
-    /// It asks for something else than the step of this name did in the last run of this pipeline.
-    Changed {
-        /// What differs.
-        what: Vec<Change>,
-    },
-    /// The last run of this pipeline had its result, and it was removed since.
-    Removed,
-    /// Its entry is damaged or of another version; it is made anew.
-    Unreadable,
-    /// There is a result, and it expires too soon.
-    Expired,
-    /// There is a result, and its object is gone.
-    Gone,
-    /// `cache: refresh`.
-    Refresh,
-    /// `cache: off`.
-    Off,
-    /// `{{timestamp}}` or `{{random}}` stands in it.
-    Fleeting,
-    /// It is being generated; the run will join.
-    Pending,
-    /// Its last attempt failed.
-    Failed {
-        /// Why.
-        failure: Failure,
-    },
-    /// It reads steps whose results are not there yet.
-    Waits {
-        /// Those steps.
-        steps: Vec<StepName>,
-    },
-    /// What it takes from the steps before it cannot be sent.
-    Input {
-        /// Why.
-        failure: Failure,
-    },
-}
-
-impl std::fmt::Display for Why {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Why::New => f.write_str("new"),
-            Why::Changed { what } => f.write_str(&changed::in_words(what)),
-            Why::Removed => f.write_str("its result was removed"),
-            Why::Unreadable => f.write_str("its entry cannot be read"),
-            Why::Expired => f.write_str("expired"),
-            Why::Gone => f.write_str("its object is gone"),
-            Why::Refresh => f.write_str("refresh"),
-            Why::Off => f.write_str("cache off"),
-            Why::Fleeting => f.write_str("never cached: timestamp or random"),
-            Why::Pending => f.write_str("being generated, will be joined"),
-            Why::Failed { failure } => write!(f, "failed before ({})", failure.name),
-            Why::Waits { steps } => {
-                let names: Vec<&str> = steps.iter().map(StepName::as_str).collect();
-                write!(f, "needs {}", names.join(", "))
-            }
-            Why::Input { failure } => write!(f, "{failure}"),
-        }
-    }
-}
-
 /// What was found of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Found {
     /// It is there.
     Hit { key: ContentKey, ready: Box<CachedResult> },
     /// It is not, and its key is known unless it waits for others.
-    Miss { key: Option<ContentKey>, why: Why },
+    Miss { key: Option<ContentKey>, why: MissReason },
 }
 
 impl<P: Platform> Engine<P> {
@@ -115,7 +47,7 @@ impl<P: Platform> Engine<P> {
                 match step.resolve(run, &made) {
                     Ok(Some(ready)) => level.push((place, ready)),
                     Ok(None) => {}
-                    Err(failure) => found[place] = Some(Found::Miss { key: None, why: Why::Input { failure } }),
+                    Err(failure) => found[place] = Some(Found::Miss { key: None, why: MissReason::Input { failure } }),
                 }
             }
             if level.is_empty() {
@@ -127,14 +59,14 @@ impl<P: Platform> Engine<P> {
             let results = self.results(&keys.collect::<Vec<_>>()).await?;
             for (place, step) in level {
                 let policy = match (plan.steps[place].cache, plan.steps[place].uncacheable) {
-                    (CachePolicy::Refresh, _) => Some(Why::Refresh),
-                    (CachePolicy::Off, _) => Some(Why::Off),
-                    (CachePolicy::Use, true) => Some(Why::Fleeting),
+                    (CachePolicy::Refresh, _) => Some(MissReason::Refresh),
+                    (CachePolicy::Off, _) => Some(MissReason::Off),
+                    (CachePolicy::Use, true) => Some(MissReason::Fleeting),
                     (CachePolicy::Use, false) => None,
                 };
                 let outcome = match policy {
                     Some(why) => Err(why),
-                    None => results.get(&step.key).cloned().unwrap_or(Err(Why::New)),
+                    None => results.get(&step.key).cloned().unwrap_or(Err(MissReason::New)),
                 };
                 found[place] = Some(match outcome {
                     Ok(ready) => {
@@ -149,18 +81,18 @@ impl<P: Platform> Engine<P> {
         }
         let waits = |place: usize| {
             let missing = plan.steps[place].reads().into_iter().filter(|step| !made.contains_key(*step));
-            Found::Miss { key: None, why: Why::Waits { steps: missing.cloned().collect() } }
+            Found::Miss { key: None, why: MissReason::Waits { steps: missing.cloned().collect() } }
         };
         Ok(found.into_iter().enumerate().map(|(place, found)| found.unwrap_or_else(|| waits(place))).collect())
     }
 
     /// What stands under each key that anything is known of.
-    async fn results(&self, keys: &[ContentKey]) -> Result<BTreeMap<ContentKey, Result<CachedResult, Why>>, Failure> {
+    async fn results(&self, keys: &[ContentKey]) -> Result<BTreeMap<ContentKey, Result<CachedResult, MissReason>>, Failure> {
         let looked = self.platform.ledger().entries(keys).await.map_err(failure)?;
         let unreadable = looked.unreadable.into_iter().map(|(key, cause)| {
             // Mended by generate, which needs it; nothing is written here.
             tracing::error!(entry.key = %key, error.name = %cause.name, error.message = cause.message, "entry not readable");
-            (key, Err(Why::Unreadable))
+            (key, Err(MissReason::Unreadable))
         });
         let unreadable: Vec<_> = unreadable.collect();
         let read: BTreeMap<_, _> = futures::stream::iter(looked.entries)
@@ -171,17 +103,17 @@ impl<P: Platform> Engine<P> {
         Ok(read.into_iter().chain(unreadable).collect())
     }
 
-    async fn result_of(&self, entry: Entry) -> Result<Result<CachedResult, Why>, Failure> {
+    async fn result_of(&self, entry: Entry) -> Result<Result<CachedResult, MissReason>, Failure> {
         let without = match (&entry.pending, entry.failure) {
-            (Some(_), _) => Why::Pending,
-            (None, Some(failed)) => Why::Failed { failure: failed.failure },
-            (None, None) => Why::New,
+            (Some(_), _) => MissReason::Pending,
+            (None, Some(failed)) => MissReason::Failed { failure: failed.failure },
+            (None, None) => MissReason::New,
         };
         let Some(ready) = entry.result else { return Ok(Err(without)) };
-        let Some(ready) = self.there(&ready).await? else { return Ok(Err(Why::Gone)) };
+        let Some(ready) = self.there(&ready).await? else { return Ok(Err(MissReason::Gone)) };
         let life = self.settings.object_life();
         if age(life, ready.created_at, self.platform.clock().now(), 0) == Age::Over {
-            return Ok(Err(if entry.pending.is_some() { Why::Pending } else { Why::Expired }));
+            return Ok(Err(if entry.pending.is_some() { MissReason::Pending } else { MissReason::Expired }));
         }
         Ok(Ok(ready))
     }

@@ -1,6 +1,7 @@
 //! Files that come by a link of their own, since an API takes a few megabytes at most: they are looked at when a run names
 //! them, and kept under the hash of their content like every input.
 
+use fresco_api_types::UploadKind;
 use fresco_ledger::traits::{Objects, PutLink};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -11,7 +12,6 @@ use crate::Engine;
 use crate::inputs::{input_problem, kept_as, too_large};
 use crate::platform::Platform;
 use crate::transact::failure;
-use crate::wire::UploadKind;
 
 /// The longest pipeline document.
 pub const MAX_DOCUMENT: u64 = fresco_pipeline::document::MAX_BYTES as u64;

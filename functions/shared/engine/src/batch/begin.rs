@@ -3,6 +3,9 @@
 use std::future::ready;
 
 use bytes::Bytes;
+use fresco_api_types::{
+    BatchBody, MAX_CHUNK_SIZE, MAX_CONCURRENT_CHUNKS, MAX_RATE_LIMIT_DELAY, RunBody, UploadKind,
+};
 use fresco_ledger::batch::{BatchCounts, BatchRecord, BatchStatus};
 use fresco_ledger::traits::{Batches, Clock, Executions, Objects, Put};
 use fresco_pipeline::document::{MAX_WORKERS, prepare};
@@ -11,9 +14,8 @@ use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::money::Money;
 use fresco_pipeline::rows::Format;
 
-use super::wire::BatchBody;
 use super::{
-    BatchRequest, LOOK_EVERY, MAX_CHUNK, MAX_CHUNKS_AT_ONCE, MAX_PAUSE, ROWS, RowsFrom, Tolerance, internal,
+    BatchRequest, LOOK_EVERY, ROWS, RowsFrom, Tolerance, internal,
     request_key,
 };
 use crate::Engine;
@@ -23,7 +25,6 @@ use crate::platform::Platform;
 use crate::start::{Begun, Once, StartError, new_run_id};
 use crate::transact::failure;
 use crate::uploads::UploadId;
-use crate::wire::{RunBody, UploadKind};
 
 impl<P: Platform> Engine<P> {
     /// Records and starts a batch, once for a key. Its rows are read by its planning.
@@ -138,12 +139,12 @@ impl<P: Platform> Engine<P> {
             )),
             value => Ok(value),
         };
-        let chunk_size = within("chunk_size", body.chunk_size, MAX_CHUNK)?;
-        let at_once = within("max_concurrent_chunks", body.max_concurrent_chunks, MAX_CHUNKS_AT_ONCE)?.unwrap_or(1);
+        let chunk_size = within("chunk_size", body.chunk_size, MAX_CHUNK_SIZE)?;
+        let at_once = within("max_concurrent_chunks", body.max_concurrent_chunks, MAX_CONCURRENT_CHUNKS)?.unwrap_or(1);
         let workers = within("max_workers", body.max_workers, MAX_WORKERS)?;
         let pause = body.rate_limit_delay.unwrap_or(1);
-        if pause > MAX_PAUSE {
-            let detail = format!("`rate_limit_delay` is {pause}; at most {MAX_PAUSE} seconds are taken");
+        if pause > MAX_RATE_LIMIT_DELAY {
+            let detail = format!("`rate_limit_delay` is {pause}; at most {MAX_RATE_LIMIT_DELAY} seconds are taken");
             return Err(bad("bad_setting", detail, "Change it, or leave it out.").into());
         }
         let tolerate = body.tolerate.as_ref().map(|given| {

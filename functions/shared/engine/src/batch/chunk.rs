@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
+use fresco_api_types::{Exported, Manifest, RowFailure, RowOutput, RowResult, RowStatus, filenames};
 use fresco_ledger::batch::BatchCounts;
 use fresco_ledger::records::{ChunkOf, Millis, ResultSource, RunRecord, RunStatus, StepRecord, StepState};
 use fresco_ledger::traits::{Batches, ChunkEnd, Clock, Objects};
@@ -17,14 +18,10 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::time::Instant;
 
 use super::cutting::{given, problem_of};
-use super::wire::{RowFailure, RowOutput, RowResult, RowStatus};
 use super::{BatchRequest, ChunkFile, chunk_key, generation_of, internal, part_key};
 use crate::Engine;
-use crate::export::Exported;
-use crate::names;
 use crate::order::{FETCHES, Fetcher};
 use crate::platform::Platform;
-use crate::report::Manifest;
 use crate::transact::failure;
 
 /// How many rows of a chunk fetch what they name side by side: each may hold a large picture twice.
@@ -127,7 +124,7 @@ impl<P: Platform> Engine<P> {
                 (name, step.outputs.iter().map(|output| output.key.as_str()).collect())
             })
             .collect();
-        let files = names::of_steps(names.iter().map(|(name, keys)| (name.as_str(), keys.clone())));
+        let files = filenames::of_steps(names.iter().map(|(name, keys)| (name.as_str(), keys.clone())));
         Ok(self.export_named(export, &chunk.batch, files).await)
     }
 

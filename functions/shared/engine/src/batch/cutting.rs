@@ -1,6 +1,7 @@
 //! Cutting rows into chunks: each row is checked against the document, counted and priced, and the rows of a chunk are tried as
 //! one plan. Nothing here asks for anything: what it is given is a row, and what it gives is a chunk that is full.
 
+use fresco_api_types::{MAX_CONCURRENT_CHUNKS, OnBadRow};
 use fresco_ledger::batch::BatchPlan;
 use fresco_pipeline::document::{Export, MediaReference, Prepared, Problems, RunInputs};
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -11,8 +12,7 @@ use fresco_pipeline::plan::{ChunkSizes, Plan, compile, merge, wall};
 use fresco_pipeline::rows::{Row, RowProblem};
 use serde::Serialize;
 
-use super::wire::OnBadRow;
-use super::{BatchRequest, ChunkFile, MAX_CHUNKS_AT_ONCE, internal, run_of};
+use super::{BatchRequest, ChunkFile, internal, run_of};
 use crate::plan::WorkList;
 
 /// How many bytes of cells a chunk holds, whatever its number of rows.
@@ -296,7 +296,7 @@ impl<'r> Cutting<'r> {
             // So many rounds fit into an hour; where not even one does, nothing helps.
             let rounds = u32::try_from(HOUR / each.max(1)).unwrap_or(u32::MAX);
             let enough = (rounds > 0).then(|| plan.chunks.div_ceil(rounds));
-            plan.concurrency_for_an_hour = enough.filter(|enough| *enough <= MAX_CHUNKS_AT_ONCE);
+            plan.concurrency_for_an_hour = enough.filter(|enough| *enough <= MAX_CONCURRENT_CHUNKS);
         }
         Ok((list, self.plan))
     }

@@ -1,13 +1,13 @@
 //! Batches that go on and are to end, or have ended and are to go on: stopping, driving anew, and looking after those whose
 //! execution is gone.
 
+use fresco_api_types::BatchView;
 use fresco_ledger::batch::{BatchRecord, BatchStatus};
 use fresco_ledger::traits::{Batches, Clock, Executions, Invoker, Runs};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::wire::BatchView;
 use super::{LOOK_EVERY, run_of};
 use crate::Engine;
 use crate::platform::Platform;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use fresco_api_types::{BatchFinished, BatchManifest, RowResult, RowStatus, filenames};
 use fresco_ledger::batch::{BatchRecord, BatchStatus};
 use fresco_ledger::records::ResultSource;
 use fresco_ledger::traits::{Batches, Clock, EventPublisher, Objects, Upload};
@@ -14,10 +15,8 @@ use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use super::chunk::{left_out, lines_of, of_row};
-use super::wire::{BatchManifest, RowResult, RowStatus};
 use super::{batch_manifest_key, part_key, results_key};
 use crate::Engine;
-use crate::names;
 use crate::platform::Platform;
 use crate::transact::failure;
 
@@ -27,27 +26,6 @@ const READ_AT_ONCE: usize = 64;
 const VERSION: u32 = 1;
 /// The kind of the event that tells of a batch's end; its source is `fresco`.
 const BATCH_FINISHED: &str = "Batch Finished";
-
-/// What the event [`BATCH_FINISHED`] says, its `detail`. It is told at least once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BatchFinished {
-    /// The batch.
-    pub batch_id: RunId,
-    /// The pipeline's name.
-    pub pipeline: String,
-    /// How it ended.
-    pub status: BatchStatus,
-    /// Rows that have all their results.
-    pub done: u64,
-    /// Rows that have not, though they could be run.
-    pub failed: u64,
-    /// What was paid, in micro-dollars.
-    pub cost: Money,
-    /// The stack's bucket.
-    pub bucket: String,
-    /// The key of the batch's manifest.
-    pub manifest: String,
-}
 
 /// What is counted while the results go by.
 #[derive(Default)]
@@ -113,7 +91,7 @@ impl<P: Platform> Engine<P> {
         let key = batch_manifest_key(batch);
         self.platform.objects().put(&key, Bytes::from(json), "application/json").await.map_err(failure)?;
         if let Some(export) = record.plan.as_ref().and_then(|plan| Export::parse(plan.export.as_deref()?).ok()) {
-            for (from, name) in [(results_key(batch), "results.jsonl"), (key.clone(), names::MANIFEST)] {
+            for (from, name) in [(results_key(batch), "results.jsonl"), (key.clone(), filenames::MANIFEST)] {
                 if let Err(cause) = self.export_file(&export, batch, &from, name).await {
                     tracing::warn!(batch.id = %batch, error.name = %cause.name, error.message = cause.message, "{name} not exported");
                 }

@@ -7,8 +7,8 @@ mod cutting;
 mod drive;
 mod finish;
 mod plan;
-pub(crate) mod wire;
 
+use fresco_api_types::{BatchResults, BatchView, OnBadRow};
 use fresco_ledger::batch::BatchRecord;
 use fresco_ledger::records::Millis;
 use fresco_ledger::traits::{Batches, Clock, ListPlace, Objects};
@@ -22,19 +22,11 @@ use crate::Engine;
 use crate::platform::Platform;
 use crate::start::RunRequest;
 use crate::transact::failure;
-use wire::{BatchResults, BatchView, OnBadRow};
 
-pub use finish::BatchFinished;
 pub use plan::BatchWork;
 
 /// Where rows lie that batches name by key.
 pub const ROWS: &str = "rows/";
-/// The most rows of a chunk, whatever the types of its steps.
-const MAX_CHUNK: u32 = 100;
-/// The most chunks side by side.
-const MAX_CHUNKS_AT_ONCE: u32 = 40;
-/// The longest pause behind a chunk, in seconds.
-const MAX_PAUSE: u32 = 3_600;
 /// How often it is looked at whether a batch's execution goes on. One that was recorded is started well within it.
 const LOOK_EVERY: Millis = 300_000;
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use fresco_api_types::RowStatus;
 use fresco_ledger::batch::{BatchCounts, BatchPlan, BatchRecord};
 use fresco_ledger::traits::{Batches, Clock, Entries, Objects};
 use fresco_pipeline::document::prepare;
@@ -17,7 +18,6 @@ use serde::{Deserialize, Serialize};
 
 use super::chunk::counts_of;
 use super::cutting::{Chunk, Cutting, Listed, Planned};
-use super::wire::RowStatus;
 use super::{chunk_key, internal, run_of};
 use crate::Engine;
 use crate::age::{Age, age};
