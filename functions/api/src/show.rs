@@ -2,7 +2,7 @@
 
 use fresco_engine::platform::Platform;
 use fresco_engine::wire::{Cause, ExportView, OutputView, RunLinks, RunSummary, RunView, StepView};
-use fresco_engine::{Manifest, manifest_key, names};
+use fresco_engine::{Manifest, filenames, manifest_key};
 use fresco_ledger::records::{Output, ResultSource, RunRecord, StepRecord, StepState};
 use fresco_ledger::traits::{Clock, Objects, Runs};
 use fresco_pipeline::catalogue::MediaKind;
@@ -33,7 +33,7 @@ pub(crate) async fn run(app: &App, id: &RunId, from: usize) -> Result<RunView, P
         true => manifest(app, id).await?,
         false => None,
     };
-    let names = names::of_steps(steps.iter().map(|step| {
+    let names = filenames::of_steps(steps.iter().map(|step| {
         let outputs = step.pinned.as_ref().map_or(&[][..], |ready| &ready.outputs);
         (step.plan.name.as_str(), outputs.iter().map(|output| output.key.as_str()).collect())
     }));

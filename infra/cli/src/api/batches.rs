@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use fresco_engine::RunRequest;
-use fresco_engine::names::MANIFEST;
+use fresco_engine::filenames::MANIFEST;
 use fresco_engine::wire::{
     BatchAccepted, BatchBody, BatchManifest, BatchPage, BatchResults, BatchView, UploadBody, UploadKind, UploadView,
 };

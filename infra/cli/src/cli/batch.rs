@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use fresco_cli::api::{Api, ApiError, BatchNews, RESULTS, ResultsError, check_batch_folder};
 use fresco_cli::view::batches;
-use fresco_engine::names::MANIFEST;
+use fresco_engine::filenames::MANIFEST;
 use fresco_engine::wire::{BatchBody, BatchView, OnBadRow};
 use fresco_ledger::batch::BatchStatus;
 use fresco_ledger::clock::SystemClock;

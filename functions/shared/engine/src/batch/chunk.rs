@@ -16,16 +16,16 @@ use fresco_pipeline::rows::{Row, RowProblem};
 use futures::{StreamExt, TryStreamExt};
 use tokio::time::Instant;
 
-use super::cutting::{given, problem_of};
+use super::chunker::{given, problem_of};
 use super::wire::{RowFailure, RowOutput, RowResult, RowStatus};
 use super::{BatchRequest, ChunkFile, chunk_key, generation_of, internal, part_key};
 use crate::Engine;
-use crate::export::Exported;
-use crate::names;
-use crate::order::{FETCHES, Fetcher};
+use crate::commit::failure;
+use crate::intake::request::{FETCHES, Fetcher};
 use crate::platform::Platform;
-use crate::report::Manifest;
-use crate::transact::failure;
+use crate::run::close::Manifest;
+use crate::run::export::Exported;
+use crate::run::filenames;
 
 /// How many rows of a chunk fetch what they name side by side: each may hold a large picture twice.
 const FETCHED_AT_ONCE: usize = 4;
@@ -127,7 +127,7 @@ impl<P: Platform> Engine<P> {
                 (name, step.outputs.iter().map(|output| output.key.as_str()).collect())
             })
             .collect();
-        let files = names::of_steps(names.iter().map(|(name, keys)| (name.as_str(), keys.clone())));
+        let files = filenames::of_steps(names.iter().map(|(name, keys)| (name.as_str(), keys.clone())));
         Ok(self.export_named(export, &chunk.batch, files).await)
     }
 

@@ -1,11 +1,11 @@
 //! Batches: one pipeline over many rows. Planning cuts them into chunks, each chunk is a run, and what the rows came to is
 //! put together in their order.
 
-mod begin;
 mod chunk;
-mod cutting;
-mod drive;
-mod finish;
+mod chunker;
+mod control;
+mod create;
+mod finalize;
 mod plan;
 pub(crate) mod wire;
 
@@ -19,12 +19,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Engine;
+use crate::commit::failure;
+use crate::intake::start::RunRequest;
 use crate::platform::Platform;
-use crate::start::RunRequest;
-use crate::transact::failure;
 use wire::{BatchResults, BatchView, OnBadRow};
 
-pub use finish::BatchFinished;
+pub use finalize::BatchFinished;
 pub use plan::BatchWork;
 
 /// Where rows lie that batches name by key.
@@ -233,7 +233,7 @@ fn internal(error: serde_json::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::start::Once;
+    use crate::intake::start::Once;
 
     #[test]
     fn what_is_borne_is_a_number_or_a_part() {

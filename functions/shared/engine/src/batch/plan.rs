@@ -16,13 +16,13 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use super::chunk::counts_of;
-use super::cutting::{Chunk, Cutting, Listed, Planned};
+use super::chunker::{Chunk, Cutting, Listed, Planned};
 use super::wire::RowStatus;
 use super::{chunk_key, internal, run_of};
 use crate::Engine;
-use crate::age::{Age, age};
+use crate::commit::failure;
+use crate::planning::freshness::{Age, age};
 use crate::platform::Platform;
-use crate::transact::failure;
 
 /// How much of the rows is read at a time.
 const PIECE: u64 = 1 << 18;
