@@ -21,10 +21,10 @@ impl<P: Platform> Engine<P> {
         match ledger.entry(key).await {
             Err(error) if error.is_unreadable() => {
                 tracing::error!(entry.key = %key, error.name = %error.0.name, error.message = error.0.message, "entry not readable; mended");
-                ledger.repair(key, self.platform.clock().now()).await.map_err(failure)?;
-                ledger.entry(key).await.map_err(failure)
+                ledger.repair(key, self.platform.clock().now()).await?;
+                Ok(ledger.entry(key).await?)
             }
-            read => read.map_err(failure),
+            read => Ok(read?),
         }
     }
 
@@ -34,10 +34,10 @@ impl<P: Platform> Engine<P> {
         match ledger.attempt(key, attempt).await {
             Err(error) if error.is_unreadable() => {
                 tracing::error!(entry.key = %key, entry.attempt = %attempt, error.name = %error.0.name, error.message = error.0.message, "attempt not readable");
-                ledger.repair(key, self.platform.clock().now()).await.map_err(failure)?;
+                ledger.repair(key, self.platform.clock().now()).await?;
                 Ok(None)
             }
-            read => read.map_err(failure),
+            read => Ok(read?),
         }
     }
 
@@ -106,9 +106,4 @@ pub(crate) enum Transacted {
     JobTaken,
     /// There is no such entry or attempt.
     Gone,
-}
-
-/// The failure of a store.
-pub(crate) fn failure(error: StoreError) -> Failure {
-    error.0
 }

@@ -6,7 +6,6 @@ use fresco_ledger::traits::{Clock, Objects, Pass, Usage, UsageCounter};
 use fresco_pipeline::error::{ErrorName, Failure};
 
 use crate::Engine;
-use crate::commit::failure;
 use crate::metrics;
 use crate::platform::Platform;
 
@@ -47,7 +46,7 @@ impl<P: Platform> Engine<P> {
     /// Refuses what is new when the bucket holds as much as it may. Without a limit nothing is asked.
     pub(crate) async fn require_room(&self) -> Result<(), Failure> {
         let Some(most) = self.settings.max_stored_bytes else { return Ok(()) };
-        let bytes = self.platform.ledger().usage().await.map_err(failure)?.estimate();
+        let bytes = self.platform.ledger().usage().await?.estimate();
         if !(Stored { bytes, most }).is_full() {
             return Ok(());
         }
@@ -84,7 +83,7 @@ impl<P: Platform> Engine<P> {
     pub async fn measure(&self) -> Result<Option<Stored>, Failure> {
         let Some(most) = self.settings.max_stored_bytes else { return Ok(None) };
         let ledger = self.platform.ledger();
-        let mut usage = ledger.usage().await.map_err(failure)?;
+        let mut usage = ledger.usage().await?;
         let now = self.platform.clock().now();
         if usage.pass.is_some() || usage.measured_at.is_none_or(|at| now - at >= PAUSE) {
             usage = self.measure_on(usage, now).await?;
@@ -96,7 +95,7 @@ impl<P: Platform> Engine<P> {
         let mut pass = usage.pass.take().unwrap_or(Pass { since: usage.since, ..Pass::default() });
         let mut over = false;
         for _ in 0..PAGES {
-            let page = self.platform.objects().list("", &pass.after).await.map_err(failure)?;
+            let page = self.platform.objects().list("", &pass.after).await?;
             let Some(last) = page.last() else {
                 over = true;
                 break;
@@ -113,7 +112,7 @@ impl<P: Platform> Engine<P> {
             usage.pass = Some(pass);
         }
         // Whoever was quicker has measured the same.
-        self.platform.ledger().measure(&usage, settled).await.map_err(failure)?;
+        self.platform.ledger().measure(&usage, settled).await?;
         usage.since -= settled;
         Ok(usage)
     }

@@ -10,7 +10,6 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::wire::BatchView;
 use super::{LOOK_EVERY, run_of};
 use crate::Engine;
-use crate::commit::failure;
 use crate::platform::Platform;
 
 /// How many runs of a batch are told to stop side by side.
@@ -25,12 +24,12 @@ impl<P: Platform> Engine<P> {
     /// ended, which closes the batch. Again is no error.
     pub async fn stop_batch(&self, id: &RunId) -> Result<BatchView, Failure> {
         let ledger = self.platform.ledger();
-        if let Some(row) = ledger.stop_batch(id).await.map_err(failure)? {
+        if let Some(row) = ledger.stop_batch(id).await? {
             let runs: Vec<RunId> =
                 row.open.iter().map(|chunk| run_of(id, *chunk, row.generation)).collect::<Result<_, _>>()?;
             // All of them before any is let go, which asks providers and takes its time: nothing is submitted meanwhile.
             let flags: Vec<_> = runs.iter().map(|run| ledger.stop_run(run)).collect();
-            stream::iter(flags).buffer_unordered(STOPPED_AT_ONCE).try_collect::<Vec<_>>().await.map_err(failure)?;
+            stream::iter(flags).buffer_unordered(STOPPED_AT_ONCE).try_collect::<Vec<_>>().await?;
             let ends: Vec<_> = runs.iter().map(|run| async move { (run, self.let_all_go(run).await) }).collect();
             let mut ends = stream::iter(ends).buffer_unordered(LET_GO_AT_ONCE);
             while let Some((run, end)) = ends.next().await {
@@ -39,10 +38,10 @@ impl<P: Platform> Engine<P> {
                     tracing::warn!(run.id = %run, error.name = %cause.name, error.message = cause.message, "not let go");
                 }
             }
-            match self.platform.executions().batch_is_running(id, row.generation).await.map_err(failure)? {
+            match self.platform.executions().batch_is_running(id, row.generation).await? {
                 true => self.end_stopped(id).await?,
                 // Its results are put together, for which nobody here has the time.
-                false => self.platform.invoker().finalize_batch(id, row.generation).await.map_err(failure)?,
+                false => self.platform.invoker().finalize_batch(id, row.generation).await?,
             }
         }
         self.batch(id).await
@@ -56,9 +55,9 @@ impl<P: Platform> Engine<P> {
         if row.status.is_final() || !row.stop || !row.open.is_empty() {
             return Ok(());
         }
-        if !executions.stop_batch_execution(id, row.generation).await.map_err(failure)? {
+        if !executions.stop_batch_execution(id, row.generation).await? {
             // It ended without the batch.
-            self.platform.invoker().finalize_batch(id, row.generation).await.map_err(failure)?;
+            self.platform.invoker().finalize_batch(id, row.generation).await?;
         }
         Ok(())
     }
@@ -74,7 +73,7 @@ impl<P: Platform> Engine<P> {
         for chunk in &row.open {
             let run = run_of(&row.id, *chunk, generation)?;
             // Its own execution may go on still: it is to submit nothing more.
-            self.platform.ledger().stop_run(&run).await.map_err(failure)?;
+            self.platform.ledger().stop_run(&run).await?;
             match self.close(&run, Some(cause.clone())).await {
                 Ok(_) => {}
                 Err(cause) if cause.name == ErrorName::RunNotFound => {}
@@ -89,16 +88,16 @@ impl<P: Platform> Engine<P> {
     pub async fn redrive_batch(&self, id: &RunId) -> Result<BatchView, Failure> {
         let (record, now) = (self.batch_row(id).await?, self.platform.clock().now());
         if !record.status.is_final() {
-            if self.platform.executions().batch_is_running(id, record.generation).await.map_err(failure)? {
+            if self.platform.executions().batch_is_running(id, record.generation).await? {
                 return Err(Failure::new(ErrorName::InputInvalid, "the batch goes on; stop it, or wait for its end"));
             }
             let cause = Failure::new(ErrorName::RunStopped, "the batch's execution ended without it");
             let ledger = self.platform.ledger();
             let closed = ledger.close_batch(id, record.generation, BatchStatus::Stopped, Some(&cause), now).await;
-            closed.map_err(failure)?;
+            closed?;
         }
-        if let Some(opened) = self.platform.ledger().reopen_batch(id, now, now + LOOK_EVERY).await.map_err(failure)? {
-            self.platform.executions().start_batch(id, opened.generation).await.map_err(failure)?;
+        if let Some(opened) = self.platform.ledger().reopen_batch(id, now, now + LOOK_EVERY).await? {
+            self.platform.executions().start_batch(id, opened.generation).await?;
         }
         self.batch(id).await
     }
@@ -107,23 +106,21 @@ impl<P: Platform> Engine<P> {
     /// closed. How many there were.
     pub(crate) async fn sweep_batches(&self) -> Result<usize, Failure> {
         let (ledger, now) = (self.platform.ledger(), self.platform.clock().now());
-        let due = ledger.batches_to_check(now, LOOKED_AT).await.map_err(failure)?;
+        let due = ledger.batches_to_check(now, LOOKED_AT).await?;
         for id in &due {
             // One that cannot be looked at must not keep the others waiting, nor stay at their head.
             if let Err(cause) = self.sweep_batch(id).await {
                 tracing::warn!(batch.id = %id, error.name = %cause.name, error.message = cause.message, "batch not swept");
             }
-            ledger.schedule_batch_check(id, now + LOOK_EVERY).await.map_err(failure)?;
+            ledger.schedule_batch_check(id, now + LOOK_EVERY).await?;
         }
         Ok(due.len())
     }
 
     async fn sweep_batch(&self, id: &RunId) -> Result<(), Failure> {
         let row = self.batch_row(id).await?;
-        if !row.status.is_final()
-            && !self.platform.executions().batch_is_running(id, row.generation).await.map_err(failure)?
-        {
-            self.platform.invoker().finalize_batch(id, row.generation).await.map_err(failure)?;
+        if !row.status.is_final() && !self.platform.executions().batch_is_running(id, row.generation).await? {
+            self.platform.invoker().finalize_batch(id, row.generation).await?;
         }
         Ok(())
     }

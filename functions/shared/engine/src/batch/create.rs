@@ -17,7 +17,6 @@ use super::{
     request_key,
 };
 use crate::Engine;
-use crate::commit::failure;
 use crate::intake::request::{BadOrder, Fetcher, OrderError};
 use crate::intake::start::{Begun, Once, StartError, new_run_id};
 use crate::intake::uploads::UploadId;
@@ -55,12 +54,12 @@ impl<P: Platform> Engine<P> {
 
     async fn batch_begun_before(&self, once: &Once) -> Result<Option<RunId>, StartError> {
         let batch = once.run()?;
-        let Some(row) = self.platform.ledger().batch(&batch).await.map_err(failure)? else { return Ok(None) };
+        let Some(row) = self.platform.ledger().batch(&batch).await? else { return Ok(None) };
         if self.batch_request(&batch).await?.run.asked != once.asked {
             return Err(StartError::OtherRequest);
         }
         if row.status == BatchStatus::Planning {
-            self.platform.executions().start_batch(&batch, row.generation).await.map_err(failure)?;
+            self.platform.executions().start_batch(&batch, row.generation).await?;
         }
         Ok(Some(batch))
     }
@@ -110,13 +109,14 @@ impl<P: Platform> Engine<P> {
             next_check_at: Some(now + LOOK_EVERY),
             failure: None,
         };
-        let existing = !self.platform.ledger().create_batch(&row).await.map_err(failure)?;
-        if let Err(cause) = self.platform.executions().start_batch(&batch, 0).await.map_err(failure) {
+        let existing = !self.platform.ledger().create_batch(&row).await?;
+        if let Err(error) = self.platform.executions().start_batch(&batch, 0).await {
+            let cause = Failure::from(error);
             // Under a key it is begun when it is asked for again; else nobody hears of it, nor is it to be planned for ever.
             if once.is_none() {
                 let ledger = self.platform.ledger();
                 let closed = ledger.close_batch(&batch, 0, BatchStatus::Failed, Some(&cause), now).await;
-                closed.map_err(failure)?;
+                closed?;
             }
             return Err(cause.into());
         }
@@ -165,7 +165,7 @@ impl<P: Platform> Engine<P> {
             ..RunBody::default()
         };
         let run = self.order(order, from.as_ref().map(|from| from.beside), fetcher).await?;
-        if rows.starts_with(ROWS) && self.platform.objects().head(&rows).await.map_err(failure)?.is_none() {
+        if rows.starts_with(ROWS) && self.platform.objects().head(&rows).await?.is_none() {
             return Err(bad("bad_rows", format!("there is no {rows}"), "Put the rows there first.").into());
         }
         let tolerate = tolerate.transpose()?;
@@ -230,7 +230,7 @@ impl<P: Platform> Engine<P> {
         // Named by what they are: who asks for something else under the same key replaces nothing.
         let hash = ContentKey::digest(&bytes);
         let key = format!("batches/{batch}/rows-{}", hash.as_str().get(..16).unwrap_or_default());
-        self.platform.objects().put(&key, bytes, "text/plain").await.map_err(failure)?;
+        self.platform.objects().put(&key, bytes, "text/plain").await?;
         Ok(key)
     }
 }

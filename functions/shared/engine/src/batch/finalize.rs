@@ -17,7 +17,6 @@ use super::chunk::{left_out, lines_of, of_row};
 use super::wire::{BatchManifest, RowResult, RowStatus};
 use super::{batch_manifest_key, part_key, results_key};
 use crate::Engine;
-use crate::commit::failure;
 use crate::platform::Platform;
 use crate::run::filenames;
 
@@ -111,7 +110,7 @@ impl<P: Platform> Engine<P> {
         let manifest = manifest_of(&record, status, totals, cause.clone(), now);
         let json = serde_json::to_vec_pretty(&manifest).map_err(super::internal)?;
         let key = batch_manifest_key(batch);
-        self.platform.objects().put(&key, Bytes::from(json), "application/json").await.map_err(failure)?;
+        self.platform.objects().put(&key, Bytes::from(json), "application/json").await?;
         if let Some(export) = record.plan.as_ref().and_then(|plan| Export::parse(plan.export.as_deref()?).ok()) {
             for (from, name) in [(results_key(batch), "results.jsonl"), (key.clone(), filenames::MANIFEST)] {
                 if let Err(cause) = self.export_file(&export, batch, &from, name).await {
@@ -131,9 +130,9 @@ impl<P: Platform> Engine<P> {
         };
         let detail = serde_json::to_string(&finished).map_err(super::internal)?;
         // Before it is closed, so that it is told at least once: where it cannot be told, all of this is tried again.
-        self.platform.publisher().publish(BATCH_FINISHED, &detail).await.map_err(failure)?;
+        self.platform.publisher().publish(BATCH_FINISHED, &detail).await?;
         let ledger = self.platform.ledger();
-        ledger.close_batch(batch, record.generation, status, cause.as_ref(), now).await.map_err(failure)?;
+        ledger.close_batch(batch, record.generation, status, cause.as_ref(), now).await?;
         Ok(status)
     }
 
@@ -141,21 +140,21 @@ impl<P: Platform> Engine<P> {
     async fn put_together(&self, record: &BatchRecord, chunks: u32) -> Result<Option<Totals>, Failure> {
         let (objects, batch) = (self.platform.objects(), &record.id);
         // Of an earlier generation, or of a call that did not come to the end: an upload replaces nothing.
-        objects.remove(&[results_key(batch)]).await.map_err(failure)?;
-        let mut upload = objects.upload(&results_key(batch), "application/jsonl").await.map_err(failure)?;
+        objects.remove(&[results_key(batch)]).await?;
+        let mut upload = objects.upload(&results_key(batch), "application/jsonl").await?;
         let mut totals = Totals::default();
         let mut parts = futures::stream::iter((0..chunks).map(|chunk| self.part(batch, chunk, record.generation)))
             .buffered(READ_AT_ONCE);
         while let Some(part) = parts.try_next().await? {
             totals.add(&part)?;
-            upload.write(part).await.map_err(failure)?;
+            upload.write(part).await?;
         }
         drop(parts);
         if self.batch_row(batch).await?.generation != record.generation {
             return Ok(None);
         }
         // What another call has written meanwhile is the same.
-        upload.finish().await.map_err(failure)?;
+        upload.finish().await?;
         Ok(Some(totals))
     }
 
@@ -174,7 +173,7 @@ impl<P: Platform> Engine<P> {
     async fn part(&self, batch: &RunId, chunk: u32, last: u32) -> Result<Bytes, Failure> {
         for generation in (0..=last).rev() {
             let key = part_key(batch, chunk, generation);
-            if let Some(part) = self.platform.objects().get(&key).await.map_err(failure)? {
+            if let Some(part) = self.platform.objects().get(&key).await? {
                 return Ok(part);
             }
         }

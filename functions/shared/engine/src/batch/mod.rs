@@ -19,7 +19,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Engine;
-use crate::commit::failure;
 use crate::intake::start::RunRequest;
 use crate::platform::Platform;
 use wire::{BatchResults, BatchView, OnBadRow};
@@ -167,7 +166,7 @@ impl<P: Platform> Engine<P> {
     /// So many batches, newest first, behind this place; without the problems of their rows.
     pub async fn batches(&self, limit: u32, behind: Option<&ListPlace>) -> Result<Vec<BatchView>, Failure> {
         let now = self.platform.clock().now();
-        let rows = self.platform.ledger().list_batches(limit, behind, now).await.map_err(failure)?;
+        let rows = self.platform.ledger().list_batches(limit, behind, now).await?;
         let mut views: Vec<BatchView> = rows.into_iter().map(|row| self.view_of(row)).collect();
         // Each has up to a hundred, and a list many batches.
         views.iter_mut().filter_map(|view| view.plan.as_mut()).for_each(|plan| plan.problems.clear());
@@ -182,19 +181,19 @@ impl<P: Platform> Engine<P> {
         }
         let (objects, seconds) = (self.platform.objects(), self.settings.link_life().as_secs());
         Ok(BatchResults {
-            results: objects.link(&results_key(id), seconds).await.map_err(failure)?,
-            manifest: objects.link(&batch_manifest_key(id), seconds).await.map_err(failure)?,
+            results: objects.link(&results_key(id), seconds).await?,
+            manifest: objects.link(&batch_manifest_key(id), seconds).await?,
             expires_at: self.platform.clock().now() + i64::try_from(seconds).unwrap_or(0) * 1_000,
         })
     }
 
     async fn batch_row(&self, id: &RunId) -> Result<BatchRecord, Failure> {
-        let row = self.platform.ledger().batch(id).await.map_err(failure)?;
+        let row = self.platform.ledger().batch(id).await?;
         row.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "there is no record of this batch"))
     }
 
     async fn batch_request(&self, id: &RunId) -> Result<BatchRequest, Failure> {
-        let bytes = self.platform.objects().get(&request_key(id)).await.map_err(failure)?;
+        let bytes = self.platform.objects().get(&request_key(id)).await?;
         let bytes = bytes.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "the batch's request is gone"))?;
         serde_json::from_slice(&bytes).map_err(internal)
     }

@@ -9,7 +9,6 @@ use fresco_pipeline::media::{InputMedia, MediaProblem, input_key};
 use fresco_providers::media::{Downloader, Inspector, MediaInfo};
 
 use crate::Engine;
-use crate::commit::failure;
 use crate::platform::Platform;
 
 /// A problem of an input, in the words of a document's report.
@@ -62,13 +61,13 @@ impl<P: Platform> Engine<P> {
     /// Keeps an input that [`describe_input`] described.
     pub async fn store_input(&self, media: &InputMedia, bytes: Bytes) -> Result<(), Failure> {
         let objects = self.platform.objects();
-        let mut upload = objects.upload(&media.key, &media.content_type).await.map_err(failure)?;
-        upload.write(bytes).await.map_err(failure)?;
-        match upload.finish().await.map_err(failure)? {
+        let mut upload = objects.upload(&media.key, &media.content_type).await?;
+        upload.write(bytes).await?;
+        match upload.finish().await? {
             Put::Stored => self.note_bytes(i64::try_from(media.bytes).unwrap_or(i64::MAX)).await,
             // One that is there has the same content: the key is its hash. Its age begins anew, so that it is there as long as
             // the run that takes it now.
-            Put::Exists => drop(objects.renew(&media.key, &media.content_type).await.map_err(failure)?),
+            Put::Exists => drop(objects.renew(&media.key, &media.content_type).await?),
         }
         Ok(())
     }

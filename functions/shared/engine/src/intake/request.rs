@@ -14,7 +14,6 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use crate::Engine;
-use crate::commit::failure;
 use crate::intake::input_media::{describe_input, fetch_input, input_problem};
 use crate::intake::start::RunRequest;
 use crate::intake::uploads::UploadId;
@@ -187,7 +186,7 @@ impl<P: Platform> Engine<P> {
             return Ok(Err(input_problem("input_unread", message, advice)));
         }
         let key = format!("{folder}{name}");
-        match self.platform.objects().head(&key).await.map_err(failure)? {
+        match self.platform.objects().head(&key).await? {
             Some(head) => self.take_object(&key, head.bytes, reference.kind, advice).await,
             None => {
                 let message = format!("`{}` is not beside the document", reference.text);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use fresco_ledger::records::{Millis, RunRecord, RunStatus};
-use fresco_ledger::traits::{Clock, Executions, Objects, Put, Runs, Upload};
+use fresco_ledger::traits::{Clock, Executions, Objects, Put, Runs, StoreError, Upload};
 use fresco_pipeline::document::{Checked, MediaReference, Problems, RunInputs, check, media_references};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
@@ -14,7 +14,6 @@ use fresco_pipeline::money::Money;
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
-use crate::commit::failure;
 use crate::intake::request::{BadOrder, Fetcher, OrderError};
 use crate::platform::Platform;
 use crate::wire::RunBody;
@@ -111,6 +110,12 @@ pub enum StartError {
     Failed(#[from] Failure),
 }
 
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        StartError::Failed(error.into())
+    }
+}
+
 impl From<OrderError> for StartError {
     fn from(error: OrderError) -> Self {
         match error {
@@ -180,7 +185,8 @@ impl<P: Platform> Engine<P> {
     /// Checks, records and starts a run.
     pub async fn begin_run(&self, request: &RunRequest) -> Result<RunId, StartError> {
         let run = self.record_run(request).await?;
-        if let Err(cause) = self.platform.executions().start(&run).await.map_err(failure) {
+        if let Err(error) = self.platform.executions().start(&run).await {
+            let cause = Failure::from(error);
             // Nobody hears of this run and nothing will run it: it is not to be listed as running for ever.
             let now = self.platform.clock().now();
             let ledger = self.platform.ledger();
@@ -198,8 +204,8 @@ impl<P: Platform> Engine<P> {
         let request = RunRequest { asked: once.asked.clone(), ..request.clone() };
         let existing = !self.record_as(&run, &request, true).await?;
         if !existing {
-            self.platform.executions().start(&run).await.map_err(failure)?;
-        } else if let Some(row) = self.platform.ledger().run(&run).await.map_err(failure)? {
+            self.platform.executions().start(&run).await?;
+        } else if let Some(row) = self.platform.ledger().run(&run).await? {
             self.start_recorded(&row).await?;
         }
         Ok(Begun { run, existing })
@@ -208,7 +214,7 @@ impl<P: Platform> Engine<P> {
     /// The run that was begun under this key, if there is one.
     async fn begun_before(&self, once: &Once) -> Result<Option<RunId>, StartError> {
         let run = once.run()?;
-        let Some(row) = self.platform.ledger().run(&run).await.map_err(failure)? else { return Ok(None) };
+        let Some(row) = self.platform.ledger().run(&run).await? else { return Ok(None) };
         if self.request_of(&run).await?.asked != once.asked {
             return Err(StartError::OtherRequest);
         }
@@ -219,16 +225,16 @@ impl<P: Platform> Engine<P> {
     /// Whoever recorded the run may have ended before it was started; starting twice is starting once.
     async fn start_recorded(&self, row: &RunRecord) -> Result<(), Failure> {
         if !row.status.is_final() && row.bound_at.is_none() {
-            self.platform.executions().start(&row.id).await.map_err(failure)?;
+            self.platform.executions().start(&row.id).await?;
         }
         Ok(())
     }
 
     /// Writes an object of JSON, unless there is one.
     pub(crate) async fn put_once(&self, key: &str, body: Bytes) -> Result<Put, Failure> {
-        let mut upload = self.platform.objects().upload(key, "application/json").await.map_err(failure)?;
-        upload.write(body).await.map_err(failure)?;
-        upload.finish().await.map_err(failure)
+        let mut upload = self.platform.objects().upload(key, "application/json").await?;
+        upload.write(body).await?;
+        Ok(upload.finish().await?)
     }
 
     /// Checks and records a run. The caller then starts its execution, named by the id.
@@ -253,7 +259,7 @@ impl<P: Platform> Engine<P> {
                 return Err(StartError::OtherRequest);
             }
         } else {
-            objects.put(&key, body, "application/json").await.map_err(failure)?;
+            objects.put(&key, body, "application/json").await?;
         }
         let row = RunRecord {
             id: run.clone(),
@@ -274,7 +280,7 @@ impl<P: Platform> Engine<P> {
             failure: None,
             export: checked.export,
         };
-        Ok(self.platform.ledger().create_run(&row).await.map_err(failure)?)
+        Ok(self.platform.ledger().create_run(&row).await?)
     }
 }
 

@@ -8,7 +8,6 @@ use fresco_pipeline::media::{InputMedia, MediaProblem};
 use fresco_providers::media::Inspector;
 
 use crate::Engine;
-use crate::commit::failure;
 use crate::intake::input_media::{input_problem, kept_as, too_large};
 use crate::platform::Platform;
 use crate::wire::UploadKind;
@@ -112,7 +111,7 @@ impl<P: Platform> Engine<P> {
         };
         let id = UploadId { kind, bytes, digits: digits.get(..32).unwrap_or_default().to_owned() };
         let (objects, key) = (self.platform.objects(), id.object_key());
-        let link = objects.put_link(&key, bytes, id.content_type(), hash, LINK_SECONDS).await.map_err(failure)?;
+        let link = objects.put_link(&key, bytes, id.content_type(), hash, LINK_SECONDS).await?;
         Ok((id, link, LINK_SECONDS))
     }
 
@@ -123,7 +122,7 @@ impl<P: Platform> Engine<P> {
             return Err(bad(format!("the upload {id} is not a document")));
         }
         self.require_uploaded(id).await?;
-        let bytes = self.platform.objects().get(&id.object_key()).await.map_err(failure)?;
+        let bytes = self.platform.objects().get(&id.object_key()).await?;
         let bytes = bytes.ok_or_else(|| bad(format!("the upload {id} is not there")))?;
         String::from_utf8(bytes.to_vec()).map_err(|_| bad(format!("the upload {id} is not UTF-8 text")))
     }
@@ -158,7 +157,7 @@ impl<P: Platform> Engine<P> {
         let objects = self.platform.objects();
         let gone = || input_problem("input_unread", "the file is gone, or became another", advice);
         let mut inspector = Inspector::new();
-        let Some(tag) = objects.scan(key, &mut |piece| inspector.feed(piece)).await.map_err(failure)? else {
+        let Some(tag) = objects.scan(key, &mut |piece| inspector.feed(piece)).await? else {
             return Ok(Err(gone()));
         };
         let media = match inspector.finish(kind) {
@@ -166,7 +165,7 @@ impl<P: Platform> Engine<P> {
             Err(why) => return Ok(Err(input_problem("input_kind", why.message, advice))),
         };
         // Over what is there: it is the same, and its age begins anew. It may have been sent with another media type.
-        if !objects.keep(key, &tag, &media.key, &media.content_type).await.map_err(failure)? {
+        if !objects.keep(key, &tag, &media.key, &media.content_type).await? {
             return Ok(Err(gone()));
         }
         self.note_bytes(i64::try_from(media.bytes).unwrap_or(i64::MAX)).await;
@@ -174,7 +173,7 @@ impl<P: Platform> Engine<P> {
     }
 
     pub(crate) async fn require_uploaded(&self, id: &UploadId) -> Result<(), Failure> {
-        let head = self.platform.objects().head(&id.object_key()).await.map_err(failure)?;
+        let head = self.platform.objects().head(&id.object_key()).await?;
         let wrong = match head {
             None => format!("nothing was uploaded as {id}"),
             Some(head) if head.bytes != id.bytes => {

@@ -14,7 +14,6 @@ use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
-use crate::commit::failure;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::planning::freshness::{Age, age};
 use crate::planning::step_diff::{self, Change};
@@ -156,7 +155,7 @@ impl<P: Platform> Engine<P> {
 
     /// What stands under each key that anything is known of.
     async fn results(&self, keys: &[ContentKey]) -> Result<BTreeMap<ContentKey, Result<CachedResult, Why>>, Failure> {
-        let looked = self.platform.ledger().entries(keys).await.map_err(failure)?;
+        let looked = self.platform.ledger().entries(keys).await?;
         let unreadable = looked.unreadable.into_iter().map(|(key, cause)| {
             // Mended by generate, which needs it; nothing is written here.
             tracing::error!(entry.key = %key, error.name = %cause.name, error.message = cause.message, "entry not readable");
@@ -241,7 +240,7 @@ impl<P: Platform> Engine<P> {
     /// for older than they are. Whether they were all there.
     async fn renew(&self, key: &ContentKey, ready: &CachedResult, now: Millis) -> Result<bool, Failure> {
         for output in &ready.outputs {
-            if !self.platform.objects().renew(&output.key, &output.content_type).await.map_err(failure)? {
+            if !self.platform.objects().renew(&output.key, &output.content_type).await? {
                 return Ok(false);
             }
         }
@@ -256,7 +255,7 @@ impl<P: Platform> Engine<P> {
     async fn there(&self, ready: &CachedResult) -> Result<Option<CachedResult>, Failure> {
         let mut ready = ready.clone();
         for output in &ready.outputs {
-            match self.platform.objects().head(&output.key).await.map_err(failure)? {
+            match self.platform.objects().head(&output.key).await? {
                 Some(head) if head.bytes == output.bytes => ready.created_at = ready.created_at.min(head.modified_at),
                 _ => return Ok(None),
             }

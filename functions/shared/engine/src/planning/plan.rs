@@ -13,7 +13,6 @@ use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
-use crate::commit::failure;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::intake::start::{RunRequest, request_key};
 use crate::planning::cache_lookup::Found;
@@ -73,7 +72,7 @@ impl<P: Platform> Engine<P> {
     /// Plans a run, of a chunk where it is one. Calling it again gives the same, less what has been done meanwhile.
     pub async fn plan(&self, run: &RunId, chunk: Option<&ChunkOf>) -> Result<WorkList, Failure> {
         let ledger = self.platform.ledger();
-        let record = ledger.run(run).await.map_err(failure)?;
+        let record = ledger.run(run).await?;
         if record.as_ref().is_some_and(|record| record.stop || record.status.is_final()) {
             return Err(Failure::new(ErrorName::RunStopped, "the run was stopped before it was planned"));
         }
@@ -103,10 +102,10 @@ impl<P: Platform> Engine<P> {
             plan.steps.iter().zip(&found).map(|(step, found)| row_of(run, step, found, now)).collect();
         // A chunk is nothing that the next run of its pipeline is compared with.
         let pipeline = if chunk.is_some() { format!("batch {}", plan.name) } else { plan.name.clone() };
-        ledger.plan_run(run, &pipeline, &rows, bound_at).await.map_err(failure)?;
+        ledger.plan_run(run, &pipeline, &rows, bound_at).await?;
         failpoint(Failpoint::PlanRowsWritten);
         // Rows of an earlier call of plan stay as they are, and what they say is what is left.
-        let rows = ledger.steps(run).await.map_err(failure)?;
+        let rows = ledger.steps(run).await?;
         let work = self.left(&plan, &rows);
         // Before any of it becomes a task, and so before money is spent.
         self.require(&plan, &work).await?;
@@ -164,7 +163,7 @@ impl<P: Platform> Engine<P> {
     }
 
     pub(crate) async fn request_of(&self, run: &RunId) -> Result<RunRequest, Failure> {
-        let bytes = self.platform.objects().get(&request_key(run)).await.map_err(failure)?;
+        let bytes = self.platform.objects().get(&request_key(run)).await?;
         let bytes = bytes.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "the run's document is gone"))?;
         serde_json::from_slice(&bytes)
             .map_err(|error| Failure::new(ErrorName::Internal, format!("the run's document cannot be read: {error}")))

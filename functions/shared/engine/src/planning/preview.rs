@@ -12,7 +12,6 @@ use fresco_pipeline::plan::{Plan, PlannedStep, compile, critical_path, wall};
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
-use crate::commit::failure;
 use crate::intake::start::{RunRequest, StartError};
 use crate::planning::cache_lookup::{Found, Why};
 use crate::planning::plan::{WorkList, events, providers};
@@ -140,8 +139,8 @@ impl<P: Platform> Engine<P> {
             return Ok((found, None));
         }
         let ledger = self.platform.ledger();
-        let Some(run) = ledger.last_planned(&plan.name).await.map_err(failure)? else { return Ok((found, None)) };
-        let rows = ledger.steps(&run).await.map_err(failure)?;
+        let Some(run) = ledger.last_planned(&plan.name).await? else { return Ok((found, None)) };
+        let rows = ledger.steps(&run).await?;
         let before = Before::new(&rows);
         let hits: Vec<_> = plan
             .steps

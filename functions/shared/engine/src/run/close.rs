@@ -13,7 +13,6 @@ use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
-use crate::commit::failure;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::intake::start::manifest_key;
 use crate::platform::Platform;
@@ -134,7 +133,7 @@ impl<P: Platform> Engine<P> {
     pub async fn report_chunk(&self, run: &RunId, chunk: &ChunkOf, cause: Option<Failure>) -> Result<Closed, Failure> {
         // Only where something went wrong may there be no record.
         if cause.is_some()
-            && self.platform.ledger().run(run).await.map_err(failure)?.is_none()
+            && self.platform.ledger().run(run).await?.is_none()
             && !self.open_unplanned(run, chunk).await?
         {
             return Ok(closed(RunStatus::Stopped, cause));
@@ -158,7 +157,7 @@ impl<P: Platform> Engine<P> {
         cause: Option<Failure>,
     ) -> Result<(Closed, Option<ChunkOf>), Failure> {
         let ledger = self.platform.ledger();
-        let record = ledger.run(run).await.map_err(failure)?;
+        let record = ledger.run(run).await?;
         let record = record.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "there is no record of this run"))?;
         if record.status.is_final() {
             if record.unannounced {
@@ -167,15 +166,15 @@ impl<P: Platform> Engine<P> {
             return Ok((closed(record.status, record.failure), record.chunk));
         }
         let now = self.platform.clock().now();
-        let steps = ledger.steps(run).await.map_err(failure)?;
+        let steps = ledger.steps(run).await?;
         for step in steps.iter().filter(|step| !matches!(step.state, StepState::Done | StepState::Failed)) {
             let step_id = StepId { run: run.clone(), step: step.plan.name.clone() };
-            ledger.fail_step(&step_id, &undecided(step, &record, cause.as_ref()), now).await.map_err(failure)?;
+            ledger.fail_step(&step_id, &undecided(step, &record, cause.as_ref()), now).await?;
             failpoint(Failpoint::ReportStepMarked);
         }
         // Read once more: a result may have come between the reading and the marking, and it counts.
-        let steps = ledger.steps(run).await.map_err(failure)?;
-        let record = ledger.run(run).await.map_err(failure)?.unwrap_or(record);
+        let steps = ledger.steps(run).await?;
+        let record = ledger.run(run).await?.unwrap_or(record);
         let status = status_of(&record, &steps);
         let why = if matches!(status, RunStatus::Succeeded) { None } else { cause.or_else(|| first_failure(&steps)) };
         let mut manifest = manifest_of(&record, status, why.as_ref(), &steps, now);
@@ -190,11 +189,7 @@ impl<P: Platform> Engine<P> {
         }
         let json = serde_json::to_vec_pretty(&manifest)
             .map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
-        self.platform
-            .objects()
-            .put(&manifest_key(run), Bytes::from(json), "application/json")
-            .await
-            .map_err(failure)?;
+        self.platform.objects().put(&manifest_key(run), Bytes::from(json), "application/json").await?;
         if let Some(export) = export.filter(|_| record.chunk.is_none())
             && let Err(cause) = self.export_manifest(export, run, &manifest_key(run)).await
         {
@@ -212,7 +207,7 @@ impl<P: Platform> Engine<P> {
         // Before the record is closed, too, so that it is told at least once. Where it cannot be told the record is closed all
         // the same, and says so to the next call.
         let announced = self.announce_end(&manifest).await;
-        ledger.close_run(run, status, why.as_ref(), announced.is_err(), now).await.map_err(failure)?;
+        ledger.close_run(run, status, why.as_ref(), announced.is_err(), now).await?;
         failpoint(Failpoint::ReportClosed);
         announced?;
         Ok((closed(status, why), None))
@@ -220,7 +215,7 @@ impl<P: Platform> Engine<P> {
 
     /// Tells what was not told when the run was closed.
     async fn announce_closed(&self, run: &RunId) -> Result<(), Failure> {
-        let Some(json) = self.platform.objects().get(&manifest_key(run)).await.map_err(failure)? else { return Ok(()) };
+        let Some(json) = self.platform.objects().get(&manifest_key(run)).await? else { return Ok(()) };
         let manifest =
             serde_json::from_slice(&json).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
         self.announce_end(&manifest).await
@@ -239,7 +234,7 @@ impl<P: Platform> Engine<P> {
         };
         let detail =
             serde_json::to_string(&ended).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
-        self.platform.publisher().publish(RUN_FINISHED, &detail).await.map_err(failure)
+        Ok(self.platform.publisher().publish(RUN_FINISHED, &detail).await?)
     }
 
     /// Nobody hears under the tokens of a run that ends. A row that stayed would keep a job from being cancelled that only
@@ -252,7 +247,7 @@ impl<P: Platform> Engine<P> {
             Some((step.key.clone()?, step_id))
         });
         futures::stream::iter(rows.collect::<Vec<_>>())
-            .map(|(key, step_id)| async move { ledger.leave(&key, &step_id).await.map_err(failure) })
+            .map(|(key, step_id)| async move { Ok(ledger.leave(&key, &step_id).await?) })
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await

@@ -12,7 +12,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
-use crate::commit::{Transacted, failure};
+use crate::commit::Transacted;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::platform::Platform;
 
@@ -42,15 +42,15 @@ impl<P: Platform> Engine<P> {
     /// Stops a run. Doing it again is no error.
     pub async fn stop(&self, run: &RunId) -> Result<Stopped, Failure> {
         let ledger = self.platform.ledger();
-        let was_running = ledger.stop_run(run).await.map_err(failure)?;
+        let was_running = ledger.stop_run(run).await?;
         failpoint(Failpoint::StopFlagged);
         let (steps, ends) = match was_running {
             true => self.let_all_go(run).await?,
-            false => (ledger.steps(run).await.map_err(failure)?, Vec::new()),
+            false => (ledger.steps(run).await?, Vec::new()),
         };
         let count =
             |end: Cancelled| u32::try_from(ends.iter().filter(|found| **found == end).count()).unwrap_or(u32::MAX);
-        let record = ledger.run(run).await.map_err(failure)?;
+        let record = ledger.run(run).await?;
         let record = record.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "there is no record of this run"))?;
         let done = steps.iter().filter(|step| step.state == StepState::Done).count();
         Ok(Stopped {
@@ -66,7 +66,7 @@ impl<P: Platform> Engine<P> {
 
     /// Lets every step go that is at work, of a run that is told to stop.
     pub(crate) async fn let_all_go(&self, run: &RunId) -> Result<(Vec<StepRecord>, Vec<Cancelled>), Failure> {
-        let steps = self.platform.ledger().steps(run).await.map_err(failure)?;
+        let steps = self.platform.ledger().steps(run).await?;
         let running = steps.iter().filter(|step| step.state == StepState::Running);
         // A list of what is to be done: a stream that borrows from each would not be `Send`.
         let ends: Vec<_> = running.filter_map(|step| Some(self.let_go(run, step, step.key.as_ref()?))).collect();
@@ -83,7 +83,7 @@ impl<P: Platform> Engine<P> {
     /// A step that waits is told; it does not hear of what becomes of the job.
     async fn release(&self, run: &RunId, step: &StepRecord, key: &ContentKey) -> Result<(), Failure> {
         let step_id = StepId { run: run.clone(), step: step.plan.name.clone() };
-        let waiters = self.platform.ledger().waiters(key).await.map_err(failure)?;
+        let waiters = self.platform.ledger().waiters(key).await?;
         let cause = Failure::new(ErrorName::RunStopped, "the run was stopped; a result that is paid is kept");
         match waiters.iter().find(|waiter| waiter.step_id == step_id) {
             Some(waiter) => self.fail(key, waiter, &cause).await,
@@ -108,7 +108,7 @@ impl<P: Platform> Engine<P> {
         if !matches!(provider.check(&row.request.endpoint, request_id).await, Ok(JobState::Queued { .. })) {
             return Ok(Cancelled::GoesOn);
         }
-        if !ledger.waiters(key).await.map_err(failure)?.is_empty() {
+        if !ledger.waiters(key).await?.is_empty() {
             return Ok(Cancelled::GoesOn);
         }
         let now = self.platform.clock().now();

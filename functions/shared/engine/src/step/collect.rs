@@ -12,7 +12,6 @@ use fresco_pipeline::money::Money;
 use fresco_providers::{JobReport, JobState, RemoteMedia};
 
 use crate::Engine;
-use crate::commit::failure;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::platform::{MediaStore, Place, Platform};
 
@@ -53,7 +52,7 @@ impl<P: Platform> Engine<P> {
 
     /// The recorded report, or what the provider says now; `None` while the job goes on.
     async fn report_of(&self, row: &AttemptRecord) -> Result<Option<JobReport>, Failure> {
-        let recorded = self.platform.ledger().report(&row.key, row.attempt).await.map_err(failure)?;
+        let recorded = self.platform.ledger().report(&row.key, row.attempt).await?;
         if let Some(json) = recorded {
             // One that cannot be read was written by another version: the provider still has the original.
             if let Ok(report) = serde_json::from_str::<JobReport>(&json) {
@@ -145,10 +144,10 @@ impl<P: Platform> Engine<P> {
             duration_ms: None,
         };
         let objects = self.platform.objects();
-        let mut upload = objects.upload(&output.key, &output.content_type).await.map_err(failure)?;
-        upload.write(bytes.clone()).await.map_err(failure)?;
+        let mut upload = objects.upload(&output.key, &output.content_type).await?;
+        upload.write(bytes.clone()).await?;
         // The report that stands on the attempt is the first one and stays, so what is there already is the same text.
-        upload.finish().await.map_err(failure)?;
+        upload.finish().await?;
         failpoint(Failpoint::CollectStored);
         Ok(output)
     }

@@ -13,7 +13,6 @@ use fresco_providers::{Accepted, Submission, SubmitError, SubmittedInput};
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
-use crate::commit::failure;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::platform::Platform;
 
@@ -45,14 +44,10 @@ impl<P: Platform> Engine<P> {
         let Err(cause) = self.ensure(call).await else { return Ok(()) };
         log_failure(call, &cause);
         if !cause.name.is_retryable() {
-            self.platform
-                .ledger()
-                .fail_step(&call.step_id(), &cause, self.platform.clock().now())
-                .await
-                .map_err(failure)?;
+            self.platform.ledger().fail_step(&call.step_id(), &cause, self.platform.clock().now()).await?;
             failpoint(Failpoint::GenerateFailed);
         }
-        self.platform.callbacks().fail(&call.token, &cause).await.map_err(failure)?;
+        self.platform.callbacks().fail(&call.token, &cause).await?;
         Ok(())
     }
 
@@ -60,7 +55,7 @@ impl<P: Platform> Engine<P> {
     async fn ensure(&self, call: &Call) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
         let step_id = call.step_id();
-        let row = ledger.start_step(&step_id, self.platform.clock().now()).await.map_err(failure)?;
+        let row = ledger.start_step(&step_id, self.platform.clock().now()).await?;
         failpoint(Failpoint::GenerateBegun);
         let Some(row) = row else {
             return Err(Failure::new(ErrorName::RunNotFound, "there is no record of this run and step"));
@@ -68,7 +63,7 @@ impl<P: Platform> Engine<P> {
         if let Some(decided) = self.decided(call, &row).await {
             return decided;
         }
-        let run = ledger.run(&call.run_id).await.map_err(failure)?;
+        let run = ledger.run(&call.run_id).await?;
         let Some(run) = run.filter(|run| !run.stop && !run.status.is_final()) else {
             return Err(Failure::new(ErrorName::RunStopped, "the run is stopped; nothing was submitted for this step"));
         };
@@ -79,11 +74,11 @@ impl<P: Platform> Engine<P> {
         if row.calls > 1 && waiter.joined == Attempt::NONE {
             // A new row for a step that asked before: whoever told an earlier call may have removed the old one since the
             // step was read, and with it that the step shares a failure. The step itself was marked before that.
-            let again = ledger.step(&step_id).await.map_err(failure)?;
+            let again = ledger.step(&step_id).await?;
             if let Some(row) = again
                 && let Some(decided) = self.decided(call, &row).await
             {
-                ledger.unwait(key, &step_id, &call.token).await.map_err(failure)?;
+                ledger.unwait(key, &step_id, &call.token).await?;
                 return decided;
             }
         }
@@ -128,7 +123,7 @@ impl<P: Platform> Engine<P> {
             now: self.platform.clock().now(),
             timeout_ms: i64::from(plan.timeout) * 1_000,
         };
-        ledger.wait(&plan.key, &wait).await.map_err(failure)
+        Ok(ledger.wait(&plan.key, &wait).await?)
     }
 
     /// `needed` is how long a hit has to live from now on.
@@ -178,9 +173,9 @@ impl<P: Platform> Engine<P> {
                 Answer::Join(attempt) => {
                     let own = entry.pending.as_ref().is_some_and(|pending| pending.leader == waiter.step_id);
                     let source = if own { ResultSource::Generated } else { ResultSource::Joined };
-                    ledger.record_source(&waiter.step_id, source).await.map_err(failure)?;
+                    ledger.record_source(&waiter.step_id, source).await?;
                     failpoint(Failpoint::GenerateSourceNoted);
-                    ledger.join(&plan.key, &waiter.step_id, attempt).await.map_err(failure)?;
+                    ledger.join(&plan.key, &waiter.step_id, attempt).await?;
                     failpoint(Failpoint::GenerateJoined);
                     // Read once more: a failure decided before `joined` was written was not told to us.
                     waiter.joined = attempt;
@@ -309,9 +304,9 @@ impl<P: Platform> Engine<P> {
     ) -> Result<(), Failure> {
         let json =
             serde_json::to_string(report).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
-        self.platform.ledger().record_report(key, attempt, &json).await.map_err(failure)?;
+        self.platform.ledger().record_report(key, attempt, &json).await?;
         failpoint(Failpoint::AttemptReported);
-        self.platform.invoker().collect(key, attempt).await.map_err(failure)
+        Ok(self.platform.invoker().collect(key, attempt).await?)
     }
 }
 

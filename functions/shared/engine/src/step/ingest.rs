@@ -8,7 +8,6 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_providers::RemoteMedia;
 use fresco_providers::media::{Downloader, Inspector, MediaInfo, SNIFF_BYTES, sniff_head};
 
-use crate::commit::failure;
 use crate::platform::{MediaStore, Place};
 
 /// Fetches media into a bucket.
@@ -26,12 +25,12 @@ impl<O: Objects> Transfer<O> {
     /// An object is there under the key. It is ours: keys hold the attempt, and only whole objects become visible. Two
     /// calls of collect at once end here; what differs would be a provider that serves two things under one URL.
     async fn same(&self, key: &str, info: &MediaInfo, place: &Place) -> Result<bool, Failure> {
-        let head = self.objects.head(key).await.map_err(failure)?;
+        let head = self.objects.head(key).await?;
         if head.is_none_or(|head| head.bytes != info.bytes) {
             return Ok(false);
         }
         let mut inspector = Inspector::new();
-        if self.objects.scan(key, &mut |piece| inspector.feed(piece)).await.map_err(failure)?.is_none() {
+        if self.objects.scan(key, &mut |piece| inspector.feed(piece)).await?.is_none() {
             return Ok(false);
         }
         Ok(inspector.finish(place.kind)?.sha256 == info.sha256)
@@ -56,13 +55,13 @@ impl<O: Objects> MediaStore for Transfer<O> {
         }
         let format = sniff_head(place.kind, &head).map_err(spoilt)?;
         let key = place.object_key(format.extension());
-        let mut upload = self.objects.upload(&key, format.content_type()).await.map_err(failure)?;
+        let mut upload = self.objects.upload(&key, format.content_type()).await?;
         let mut inspector = Inspector::new();
         let copied = async {
             let mut next = Some(Bytes::from(head));
             while let Some(chunk) = next {
                 inspector.feed(&chunk);
-                upload.write(chunk).await.map_err(failure)?;
+                upload.write(chunk).await?;
                 next = download.chunk().await?;
             }
             inspector.finish(place.kind).map_err(spoilt)
@@ -75,7 +74,7 @@ impl<O: Objects> MediaStore for Transfer<O> {
                 return Err(cause);
             }
         };
-        if upload.finish().await.map_err(failure)? == Put::Exists && !self.same(&key, &info, place).await? {
+        if upload.finish().await? == Put::Exists && !self.same(&key, &info, place).await? {
             let message = "another object stands under the output's key";
             return Err(Failure::new(ErrorName::OutputInvalid, message));
         }

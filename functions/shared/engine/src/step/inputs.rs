@@ -14,7 +14,6 @@ use fresco_providers::{InputData, InputForm, SubmittedInput};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::Engine;
-use crate::commit::failure;
 use crate::platform::Platform;
 
 /// How many rows or objects are read side by side.
@@ -33,7 +32,7 @@ impl<P: Platform> Engine<P> {
             row.plan.reads().into_iter().map(|step| (of(step), texts.contains(step))).collect();
         let made: BTreeMap<StepName, StepOutputs> = futures::stream::iter(reads)
             .map(|(read, text)| async move {
-                let before = ledger.step(&read).await.map_err(failure)?;
+                let before = ledger.step(&read).await?;
                 let pinned = before.filter(|before| before.state == StepState::Done).and_then(|before| before.pinned);
                 let Some(ready) = pinned else {
                     let message = format!("{}, which it needs, has no result", read.step);
@@ -51,7 +50,7 @@ impl<P: Platform> Engine<P> {
             // job that is under way stands under this one.
             Some(noted) => Ok(ReadyStep { key: noted.clone(), ..ready }),
             None => {
-                ledger.record_key(step_id, &ready.key).await.map_err(failure)?;
+                ledger.record_key(step_id, &ready.key).await?;
                 Ok(ready)
             }
         }
@@ -74,7 +73,7 @@ impl<P: Platform> Engine<P> {
     }
 
     async fn bytes_of(&self, media: &InputMedia) -> Result<bytes::Bytes, Failure> {
-        let bytes = self.platform.objects().get(&media.key).await.map_err(failure)?;
+        let bytes = self.platform.objects().get(&media.key).await?;
         bytes.ok_or_else(|| {
             let message = format!("{} that it takes is not in the bucket any more", media.kind.noun());
             Failure::new(ErrorName::StepInput, message)
@@ -89,9 +88,7 @@ impl<P: Platform> Engine<P> {
             let mut media = Vec::with_capacity(slot.media.len());
             for one in &slot.media {
                 media.push(match form {
-                    InputForm::Url => InputData::Url(
-                        self.platform.objects().link(&one.key, INPUT_LINK_SECONDS).await.map_err(failure)?,
-                    ),
+                    InputForm::Url => InputData::Url(self.platform.objects().link(&one.key, INPUT_LINK_SECONDS).await?),
                     InputForm::Bytes => {
                         InputData::Bytes { content_type: one.content_type.clone(), bytes: self.bytes_of(one).await? }
                     }

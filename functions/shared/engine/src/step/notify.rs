@@ -9,7 +9,6 @@ use fresco_pipeline::ids::ContentKey;
 use futures::StreamExt;
 
 use crate::Engine;
-use crate::commit::failure;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::platform::Platform;
 
@@ -35,7 +34,7 @@ impl<P: Platform> Engine<P> {
                 self.transact_entry(key, |entry| expire(entry, attempt)).await?;
                 continue;
             }
-            let waiters = ledger.waiters(key).await.map_err(failure)?;
+            let waiters = ledger.waiters(key).await?;
             let messages = recipients(&entry, &waiters);
             // One that cannot be told must not keep the others waiting.
             let told_all: Vec<Result<(), Failure>> = futures::stream::iter(messages)
@@ -73,11 +72,11 @@ impl<P: Platform> Engine<P> {
         source: ResultSource,
     ) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
-        ledger.pin(&waiter.step_id, ready, source, self.platform.clock().now()).await.map_err(failure)?;
+        ledger.pin(&waiter.step_id, ready, source, self.platform.clock().now()).await?;
         failpoint(Failpoint::TellPinned);
         self.answer_done(&waiter.token).await?;
         failpoint(Failpoint::TellAnswered);
-        ledger.unwait(key, &waiter.step_id, &waiter.token).await.map_err(failure)?;
+        ledger.unwait(key, &waiter.step_id, &waiter.token).await?;
         Ok(())
     }
 
@@ -87,20 +86,20 @@ impl<P: Platform> Engine<P> {
     pub(crate) async fn fail(&self, key: &ContentKey, waiter: &Waiter, cause: &Failure) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
         if cause.name.is_retryable() {
-            self.platform.callbacks().fail(&waiter.token, cause).await.map_err(failure)?;
+            self.platform.callbacks().fail(&waiter.token, cause).await?;
             return Ok(());
         }
-        ledger.fail_step(&waiter.step_id, cause, self.platform.clock().now()).await.map_err(failure)?;
+        ledger.fail_step(&waiter.step_id, cause, self.platform.clock().now()).await?;
         failpoint(Failpoint::TellMarked);
-        self.platform.callbacks().fail(&waiter.token, cause).await.map_err(failure)?;
+        self.platform.callbacks().fail(&waiter.token, cause).await?;
         failpoint(Failpoint::TellRefused);
-        ledger.unwait(key, &waiter.step_id, &waiter.token).await.map_err(failure)?;
+        ledger.unwait(key, &waiter.step_id, &waiter.token).await?;
         Ok(())
     }
 
     /// Answers a token with success. Results do not travel through the state machine, so there is nothing to say.
     pub(crate) async fn answer_done(&self, token: &str) -> Result<(), Failure> {
-        self.platform.callbacks().succeed(token, "{}").await.map_err(failure)?;
+        self.platform.callbacks().succeed(token, "{}").await?;
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use fresco_pipeline::plan::QUEUE_SECONDS;
 use fresco_providers::{JobState, Lookup, LookupInput};
 
 use crate::Engine;
-use crate::commit::{Transacted, failure};
+use crate::commit::Transacted;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::platform::Platform;
 
@@ -33,9 +33,9 @@ impl<P: Platform> Engine<P> {
         let Some(row) = self.attempt(key, pending.attempt).await? else {
             return Err(Failure::new(ErrorName::Internal, "the pending attempt has no row"));
         };
-        if ledger.report(key, pending.attempt).await.map_err(failure)?.is_some() {
+        if ledger.report(key, pending.attempt).await?.is_some() {
             // A webhook brought the report and collect has not finished: once more.
-            return self.platform.invoker().collect(key, pending.attempt).await.map_err(failure);
+            return Ok(self.platform.invoker().collect(key, pending.attempt).await?);
         }
         let now = self.platform.clock().now();
         match pending.stage {
@@ -104,7 +104,7 @@ impl<P: Platform> Engine<P> {
             Some(since) => (now - since > waiter.timeout_ms)
                 .then(|| format!("running for more than {} s", waiter.timeout_ms / 1_000)),
             None if running => {
-                self.platform.ledger().record_running(key, &waiter.step_id, now).await.map_err(failure)?;
+                self.platform.ledger().record_running(key, &waiter.step_id, now).await?;
                 None
             }
             None => (now - waiter.since > QUEUE_BOUND_MS).then(|| "queued for more than an hour".to_owned()),
@@ -165,7 +165,7 @@ impl<P: Platform> Engine<P> {
                 }
             };
             for job in found {
-                let owner = self.platform.ledger().job(row.request.provider, &job.request_id).await.map_err(failure)?;
+                let owner = self.platform.ledger().job(row.request.provider, &job.request_id).await?;
                 if owner.is_some_and(|owner| owner != (key.clone(), attempt)) {
                     continue;
                 }
@@ -203,7 +203,7 @@ impl<P: Platform> Engine<P> {
     /// were.
     pub async fn sweep(&self) -> Result<usize, Failure> {
         let ledger = self.platform.ledger();
-        let due = ledger.entries_to_check(self.platform.clock().now(), SWEEP_AT_MOST).await.map_err(failure)?;
+        let due = ledger.entries_to_check(self.platform.clock().now(), SWEEP_AT_MOST).await?;
         for key in &due {
             // One entry that cannot be looked at must not keep the others waiting.
             if let Err(cause) = self.sweep_entry(key).await {
@@ -223,7 +223,7 @@ impl<P: Platform> Engine<P> {
         let Some(entry) = self.entry(key).await? else { return Ok(()) };
         let now = self.platform.clock().now();
         if let Some(late) = entry.late_completion.as_ref().filter(|late| late.next_check_at <= now) {
-            self.platform.invoker().collect(key, late.attempt).await.map_err(failure)?;
+            self.platform.invoker().collect(key, late.attempt).await?;
             failpoint(Failpoint::SweepHandedOver);
             self.transact_entry(key, |entry| postpone_late_completion(entry, now)).await?;
         }

@@ -2,14 +2,14 @@
 //! changes nothing in the entry itself; collect does, from what was recorded.
 
 use bytes::Bytes;
-use fresco_ledger::traits::Clock;
+use fresco_ledger::traits::{Clock, StoreError};
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey};
 use fresco_providers::{JobReport, JobState, WebhookError, WebhookRequest};
 
 use crate::Engine;
-use crate::commit::{Transacted, failure};
+use crate::commit::Transacted;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::platform::Platform;
 use fresco_ledger::records::{AttemptRecord, AttemptState};
@@ -89,6 +89,12 @@ impl Refused {
     }
 }
 
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Refused::Later(error.into())
+    }
+}
+
 impl From<Failure> for Refused {
     fn from(failure: Failure) -> Self {
         Refused::Later(failure)
@@ -155,7 +161,7 @@ impl<P: Platform> Engine<P> {
 
     async fn hand_over_to_collect(&self, route: &Route) -> Result<(), Failure> {
         use fresco_ledger::traits::Invoker;
-        self.platform.invoker().collect(&route.key, route.attempt).await.map_err(failure)
+        Ok(self.platform.invoker().collect(&route.key, route.attempt).await?)
     }
 }
 

@@ -5,7 +5,7 @@ use std::future::ready;
 
 use bytes::Bytes;
 use fresco_ledger::records::Millis;
-use fresco_ledger::traits::{Clock, ConditionalGet, Objects};
+use fresco_ledger::traits::{Clock, ConditionalGet, Objects, StoreError};
 use fresco_pipeline::document::Problems;
 use fresco_pipeline::error::{ErrorName, ErrorOwner, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
@@ -15,7 +15,6 @@ use serde_json::Value;
 
 use crate::batch::RowsFrom;
 use crate::batch::wire::BatchBody;
-use crate::commit::failure;
 use crate::intake::request::Fetcher;
 use crate::intake::start::{Begun, Once, StartError};
 use crate::platform::Platform;
@@ -125,6 +124,12 @@ impl From<Failure> for Unstarted {
     }
 }
 
+impl From<StoreError> for Unstarted {
+    fn from(error: StoreError) -> Self {
+        Failure::from(error).into()
+    }
+}
+
 impl From<Problems> for Unstarted {
     fn from(problems: Problems) -> Self {
         Unstarted::Bad {
@@ -227,7 +232,7 @@ impl<P: Platform> Engine<P> {
         let written = FileReport { key: key.to_owned(), etag: tag.to_owned(), at, code, detail, advice, problems };
         let json = serde_json::to_vec_pretty(&written)
             .map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
-        self.platform.objects().put(report, Bytes::from(json), "application/json").await.map_err(failure)?;
+        self.platform.objects().put(report, Bytes::from(json), "application/json").await?;
         Ok(written.code)
     }
 
@@ -262,14 +267,13 @@ impl<P: Platform> Engine<P> {
             let detail = format!("the file has {} bytes; {MAX_DOCUMENT} are taken", arrival.bytes);
             return Err(Unstarted::bad("too_large", detail, "Check that it is what its name says."));
         }
-        let (bytes, metadata) =
-            match self.platform.objects().get_matching(&arrival.key, &arrival.tag).await.map_err(failure)? {
-                ConditionalGet::Found { bytes, metadata } => (bytes, metadata),
-                ConditionalGet::Changed => {
-                    return Err(Unstarted::Passed("it was replaced, which has an event of its own"));
-                }
-                ConditionalGet::Missing => return Err(Unstarted::Passed("it was removed before it was read")),
-            };
+        let (bytes, metadata) = match self.platform.objects().get_matching(&arrival.key, &arrival.tag).await? {
+            ConditionalGet::Found { bytes, metadata } => (bytes, metadata),
+            ConditionalGet::Changed => {
+                return Err(Unstarted::Passed("it was replaced, which has an event of its own"));
+            }
+            ConditionalGet::Missing => return Err(Unstarted::Passed("it was removed before it was read")),
+        };
         let text = utf8(&arrival.key, &bytes)?;
         match kind {
             // Rows are read by the batch.
@@ -300,12 +304,12 @@ impl<P: Platform> Engine<P> {
     /// The text of a pipeline that an object is.
     pub(crate) async fn pipeline_at(&self, place: &str, advice: &str) -> Result<String, Unstarted> {
         let missing = || Unstarted::bad("no_pipeline", format!("there is no {place}"), advice);
-        let head = self.platform.objects().head(place).await.map_err(failure)?.ok_or_else(missing)?;
+        let head = self.platform.objects().head(place).await?.ok_or_else(missing)?;
         if head.bytes > MAX_DOCUMENT {
             let detail = format!("{place} has {} bytes; {MAX_DOCUMENT} are taken", head.bytes);
             return Err(Unstarted::bad("too_large", detail, advice));
         }
-        let bytes = self.platform.objects().get(place).await.map_err(failure)?.ok_or_else(missing)?;
+        let bytes = self.platform.objects().get(place).await?.ok_or_else(missing)?;
         utf8(place, &bytes)
     }
 }

@@ -15,7 +15,6 @@ use serde_json::Value;
 
 use crate::batch::wire::BatchBody;
 use crate::batch::{ROWS, RowsFrom};
-use crate::commit::failure;
 use crate::intake::request::Fetcher;
 use crate::intake::start::{Begun, Once, StartError};
 use crate::platform::Platform;
@@ -103,10 +102,11 @@ impl<P: Platform> Engine<P> {
         };
         let once = Once::event(&["schedule", &self.settings.bucket, &due.schedule, &at.to_string()]);
         let run = once.run()?;
-        let last = self.platform.ledger().last_firing(&due.schedule).await.map_err(failure)?;
+        let last = self.platform.ledger().last_firing(&due.schedule).await?;
         let note = async |fired: FiringOutcome, run| {
             let firing = Firing { at, fired, run };
-            self.platform.ledger().record_firing(&due.schedule, &firing).await.map_err(failure).map(drop)
+            self.platform.ledger().record_firing(&due.schedule, &firing).await?;
+            Ok::<_, Failure>(())
         };
         let before = last.and_then(|firing| firing.run);
         let scheduled = match self.scheduled(&due.schedule, &bytes, None).map_err(Failure::from) {
@@ -162,11 +162,11 @@ impl<P: Platform> Engine<P> {
     /// Where the run of a firing is, or its batch.
     async fn state_of(&self, run: &RunId) -> Result<Option<(RunStatus, bool, Option<Failure>)>, Failure> {
         let ledger = self.platform.ledger();
-        if let Some(row) = ledger.run(run).await.map_err(failure)? {
+        if let Some(row) = ledger.run(run).await? {
             let goes_on = self.goes_on(&row);
             return Ok(Some((row.status, goes_on, row.failure)));
         }
-        let Some(batch) = ledger.batch(run).await.map_err(failure)? else { return Ok(None) };
+        let Some(batch) = ledger.batch(run).await? else { return Ok(None) };
         let status = match batch.status {
             BatchStatus::Planning | BatchStatus::Running => RunStatus::Running,
             BatchStatus::Succeeded => RunStatus::Succeeded,
@@ -175,8 +175,8 @@ impl<P: Platform> Engine<P> {
             BatchStatus::Stopped => RunStatus::Stopped,
         };
         // One whose execution ended without closing it is not waited for for ever.
-        let goes_on = !batch.status.is_final()
-            && self.platform.executions().batch_is_running(run, batch.generation).await.map_err(failure)?;
+        let goes_on =
+            !batch.status.is_final() && self.platform.executions().batch_is_running(run, batch.generation).await?;
         Ok(Some((status, goes_on, batch.failure)))
     }
 
@@ -184,7 +184,7 @@ impl<P: Platform> Engine<P> {
     pub async fn schedules(&self) -> Result<Vec<ScheduleView>, Failure> {
         let (mut found, mut after) = (Vec::new(), String::new());
         while found.len() < LISTED {
-            let page = self.platform.objects().list(SCHEDULES, &after).await.map_err(failure)?;
+            let page = self.platform.objects().list(SCHEDULES, &after).await?;
             let Some(last) = page.last() else { break };
             after.clone_from(&last.key);
             found.extend(page.into_iter().filter(|object| is_schedule(&object.key)));
@@ -199,7 +199,7 @@ impl<P: Platform> Engine<P> {
     async fn schedule_view(&self, key: String, made: Millis) -> Result<Option<ScheduleView>, Failure> {
         let Some((tag, bytes)) = self.read_schedule(&key).await? else { return Ok(None) };
         let ledger = self.platform.ledger();
-        let last = match ledger.last_firing(&key).await.map_err(failure)? {
+        let last = match ledger.last_firing(&key).await? {
             None => None,
             Some(Firing { at, fired, run }) => {
                 let state = match &run {
@@ -219,7 +219,7 @@ impl<P: Platform> Engine<P> {
         let name = name_of(&key).to_owned();
         let blank = ScheduleView { name, key: key.clone(), last, ..ScheduleView::default() };
         // What the keeping of it came to counts for more than what it says: its pipeline may have problems.
-        let report = self.platform.objects().get(&report_key(&key)).await.map_err(failure)?;
+        let report = self.platform.objects().get(&report_key(&key)).await?;
         let report = report.and_then(|json| serde_json::from_slice::<FileReport>(&json).ok());
         if let Some(report) = report.filter(|report| report.etag == tag.trim_matches('"')) {
             return Ok(Some(ScheduleView { problem: Some(report.detail), problems: report.problems, ..blank }));
@@ -247,7 +247,7 @@ impl<P: Platform> Engine<P> {
         let most = usize::try_from(MAX_DOCUMENT).unwrap_or(usize::MAX).saturating_add(1);
         let mut bytes = Vec::new();
         let mut sink = |piece: &[u8]| bytes.extend_from_slice(&piece[..piece.len().min(most - bytes.len())]);
-        let tag = self.platform.objects().scan(key, &mut sink).await.map_err(failure)?;
+        let tag = self.platform.objects().scan(key, &mut sink).await?;
         Ok(tag.map(|tag| (tag, bytes)))
     }
 
@@ -263,8 +263,8 @@ impl<P: Platform> Engine<P> {
     async fn apply(&self, key: &str, seen: Option<&(String, Vec<u8>)>, fetcher: &Fetcher) -> Result<Kept, Failure> {
         let (timers, name, report) = (self.platform.scheduler(), timer_name(key), report_key(key));
         let Some((tag, bytes)) = seen else {
-            timers.clear(&name).await.map_err(failure)?;
-            self.platform.objects().remove(&[report]).await.map_err(failure)?;
+            timers.clear(&name).await?;
+            self.platform.objects().remove(&[report]).await?;
             return Ok(Kept::Removed);
         };
         match self.check_schedule(key, bytes, fetcher).await {
@@ -276,12 +276,12 @@ impl<P: Platform> Engine<P> {
                     enabled: scheduled.enabled,
                     schedule: key.to_owned(),
                 };
-                match timers.set(&timer).await.map_err(|error| Unstarted::from(failure(error))) {
+                match timers.set(&timer).await {
                     Ok(()) => {
-                        self.platform.objects().remove(&[report]).await.map_err(failure)?;
+                        self.platform.objects().remove(&[report]).await?;
                         Ok(Kept::Set { timer: name })
                     }
-                    Err(unstarted) => self.report_schedule(key, tag, unstarted).await,
+                    Err(error) => self.report_schedule(key, tag, error.into()).await,
                 }
             }
             Err(Unstarted::Bad { problems, .. }) if self.has_fired(key, &problems).await? => {
@@ -309,7 +309,7 @@ impl<P: Platform> Engine<P> {
     async fn has_fired(&self, key: &str, problems: &[crate::wire::DocumentProblem]) -> Result<bool, Failure> {
         match problems {
             [problem] if problem.code == "schedule_past" => {
-                Ok(self.platform.ledger().last_firing(key).await.map_err(failure)?.is_some())
+                Ok(self.platform.ledger().last_firing(key).await?.is_some())
             }
             _ => Ok(false),
         }
@@ -323,7 +323,7 @@ impl<P: Platform> Engine<P> {
             Unstarted::Passed(why) => return Ok(Kept::Passed { why }),
             bad @ Unstarted::Bad { .. } => self.write_report(&report, key, tag.trim_matches('"'), bad).await?,
         };
-        self.platform.scheduler().clear(&timer_name(key)).await.map_err(failure)?;
+        self.platform.scheduler().clear(&timer_name(key)).await?;
         Ok(Kept::Reported { report, code })
     }
 

@@ -12,7 +12,6 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
-use crate::commit::failure;
 use crate::platform::Platform;
 
 /// Where outputs are.
@@ -98,7 +97,7 @@ impl<P: Platform> Engine<P> {
         let mut cleaned = Cleaned::default();
         let (mut after, mut batch): (String, Vec<StepOutputs>) = (String::new(), Vec::new());
         loop {
-            let page = self.platform.objects().list(OUTPUTS, &after).await.map_err(failure)?;
+            let page = self.platform.objects().list(OUTPUTS, &after).await?;
             let Some(last) = page.last() else { break };
             after.clone_from(&last.key);
             for object in page {
@@ -185,7 +184,7 @@ impl<P: Platform> Engine<P> {
         }
         let bytes: u64 = keys.iter().map(|(_, bytes)| bytes).sum();
         let keys: Vec<String> = keys.into_iter().map(|(key, _)| key).collect();
-        self.platform.objects().remove(&keys).await.map_err(failure)?;
+        self.platform.objects().remove(&keys).await?;
         self.note_bytes(-i64::try_from(bytes).unwrap_or(i64::MAX)).await;
         Ok(())
     }
@@ -193,7 +192,7 @@ impl<P: Platform> Engine<P> {
     /// The entries of these attempts; `None` where one cannot be read.
     async fn entries_of(&self, made: &[&StepOutputs]) -> Result<BTreeMap<ContentKey, Option<Entry>>, Failure> {
         let keys: Vec<ContentKey> = made.iter().map(|made| made.key.clone()).collect();
-        let looked = self.platform.ledger().entries(&keys).await.map_err(failure)?;
+        let looked = self.platform.ledger().entries(&keys).await?;
         let read = looked.entries.into_iter().map(|entry| (entry.key.clone(), Some(entry)));
         Ok(read.chain(looked.unreadable.into_iter().map(|(key, _)| (key, None))).collect())
     }
@@ -202,12 +201,12 @@ impl<P: Platform> Engine<P> {
     async fn in_use(&self) -> Result<InUse, Failure> {
         let ledger = self.platform.ledger();
         let now = self.platform.clock().now();
-        let runs = ledger.open_runs(now).await.map_err(failure)?;
+        let runs = ledger.open_runs(now).await?;
         let mut in_use = InUse::default();
         for run in &runs {
             let planned = run.bound_at.is_some();
             in_use.anything |= !planned && now - run.created_at < NEVER_PLANNED;
-            for step in ledger.steps(&run.id).await.map_err(failure)? {
+            for step in ledger.steps(&run.id).await? {
                 in_use.keys.extend(step.key);
                 let outputs = step.pinned.into_iter().flat_map(|ready| ready.outputs);
                 in_use.objects.extend(outputs.map(|output| output.key));
@@ -219,7 +218,7 @@ impl<P: Platform> Engine<P> {
     /// Whether a run is being planned: as long as one is, a clean-up removes nothing.
     pub async fn is_planning(&self) -> Result<bool, Failure> {
         let now = self.platform.clock().now();
-        let runs = self.platform.ledger().open_runs(now).await.map_err(failure)?;
+        let runs = self.platform.ledger().open_runs(now).await?;
         Ok(runs.iter().any(|run| run.bound_at.is_none() && now - run.created_at < NEVER_PLANNED))
     }
 }
