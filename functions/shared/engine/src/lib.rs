@@ -2,51 +2,36 @@
 //! way of the ledger and a provider, generic over every capability, so that the same code runs on AWS, on the local stack
 //! and in tests that interleave, crash and lose replies at every step.
 
-mod age;
 pub mod aws;
 mod batch;
-mod capacity;
-mod changed;
-mod clean;
-mod collect;
-pub mod crash;
-mod examine;
-mod export;
-mod generate;
-mod inbox;
-mod inputs;
+mod commit;
+pub mod failpoint;
+mod intake;
 pub mod lambda;
-mod made;
-mod metric;
-mod order;
-mod plan;
+mod metrics;
+mod planning;
 pub mod platform;
-mod preview;
-mod report;
-mod schedule;
+mod quota;
+mod run;
 pub mod settings;
-mod start;
-mod stop;
-mod survey;
-mod tell;
-mod transact;
-pub mod transfer;
-mod uploads;
-mod webhook;
+mod step;
+mod triggers;
+mod upkeep;
 
 pub use batch::{BatchWork, ROWS, batch_manifest_key};
-pub use capacity::Stored;
-pub use clean::{Cleaned, Group, Which, YOUNGEST};
-pub use generate::Call;
-pub use inbox::{Arrival, INBOX, INBOX_ERRORS, Taken};
-pub use inputs::{describe_input, fetch_input, input_problem, too_large};
-pub use order::{AS_DESCRIBED, BadOrder, Fetcher, OrderError};
-pub use plan::{WorkLane, WorkList, WorkStage, WorkStep};
-pub use report::Closed;
-pub use schedule::{Due, Kept, PIPELINES, SCHEDULE_ERRORS, SCHEDULES};
-pub use start::{Begun, Once, RunRequest, StartError, manifest_key, request_key};
-pub use uploads::{MAX_DOCUMENT, UploadId};
-pub use webhook::{Received, Refused, Route};
+pub use intake::input_media::{describe_input, fetch_input, input_problem, too_large};
+pub use intake::request::{AS_DESCRIBED, BadOrder, Fetcher, OrderError};
+pub use intake::start::{Begun, Once, RunRequest, StartError, manifest_key, request_key};
+pub use intake::uploads::{MAX_DOCUMENT, UploadId};
+pub use planning::plan::{WorkLane, WorkList, WorkStage, WorkStep};
+pub use quota::Stored;
+pub use run::close::Closed;
+pub use step::generate::Call;
+
+pub use step::webhook::{Received, Refused, Route};
+pub use triggers::inbox::{Arrival, INBOX, INBOX_ERRORS, Taken};
+pub use triggers::schedules::{Due, Kept, PIPELINES, SCHEDULE_ERRORS, SCHEDULES};
+pub use upkeep::prune::{Cleaned, Group, Which, YOUNGEST};
 
 use platform::Platform;
 use settings::Settings;

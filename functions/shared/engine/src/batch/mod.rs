@@ -1,11 +1,11 @@
 //! Batches: one pipeline over many rows. Planning cuts them into chunks, each chunk is a run, and what the rows came to is
 //! put together in their order.
 
-mod begin;
 mod chunk;
-mod cutting;
-mod drive;
-mod finish;
+mod chunker;
+mod control;
+mod create;
+mod finalize;
 mod plan;
 
 use fresco_api_types::{BatchResults, BatchView, OnBadRow};
@@ -19,9 +19,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Engine;
+use crate::intake::start::RunRequest;
 use crate::platform::Platform;
-use crate::start::RunRequest;
-use crate::transact::failure;
 
 pub use plan::BatchWork;
 
@@ -159,7 +158,7 @@ impl<P: Platform> Engine<P> {
     /// So many batches, newest first, behind this place; without the problems of their rows.
     pub async fn batches(&self, limit: u32, behind: Option<&ListPlace>) -> Result<Vec<BatchView>, Failure> {
         let now = self.platform.clock().now();
-        let rows = self.platform.ledger().list_batches(limit, behind, now).await.map_err(failure)?;
+        let rows = self.platform.ledger().list_batches(limit, behind, now).await?;
         let mut views: Vec<BatchView> = rows.into_iter().map(|row| self.view_of(row)).collect();
         // Each has up to a hundred, and a list many batches.
         views.iter_mut().filter_map(|view| view.plan.as_mut()).for_each(|plan| plan.problems.clear());
@@ -174,19 +173,19 @@ impl<P: Platform> Engine<P> {
         }
         let (objects, seconds) = (self.platform.objects(), self.settings.link_life().as_secs());
         Ok(BatchResults {
-            results: objects.link(&results_key(id), seconds).await.map_err(failure)?,
-            manifest: objects.link(&batch_manifest_key(id), seconds).await.map_err(failure)?,
+            results: objects.link(&results_key(id), seconds).await?,
+            manifest: objects.link(&batch_manifest_key(id), seconds).await?,
             expires_at: self.platform.clock().now() + i64::try_from(seconds).unwrap_or(0) * 1_000,
         })
     }
 
     async fn batch_row(&self, id: &RunId) -> Result<BatchRecord, Failure> {
-        let row = self.platform.ledger().batch(id).await.map_err(failure)?;
+        let row = self.platform.ledger().batch(id).await?;
         row.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "there is no record of this batch"))
     }
 
     async fn batch_request(&self, id: &RunId) -> Result<BatchRequest, Failure> {
-        let bytes = self.platform.objects().get(&request_key(id)).await.map_err(failure)?;
+        let bytes = self.platform.objects().get(&request_key(id)).await?;
         let bytes = bytes.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "the batch's request is gone"))?;
         serde_json::from_slice(&bytes).map_err(internal)
     }
@@ -225,7 +224,7 @@ fn internal(error: serde_json::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::start::Once;
+    use crate::intake::start::Once;
 
     #[test]
     fn what_is_borne_is_a_number_or_a_part() {
