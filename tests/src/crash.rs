@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use fresco_engine::crash::Point;
+use fresco_engine::failpoint::Failpoint;
 use fresco_engine::platform::Platform;
 use fresco_ledger::records::{Entry, Millis, RunRecord, StepRecord, Waiter};
 use fresco_ledger::traits::{Change, Clock, CommitError, Entries, Waiters};
@@ -35,7 +35,7 @@ pub enum Function {
 
 impl World {
     /// Makes the next process of the function that passes the point end there; so many times, at most nine.
-    pub fn crash(&self, function: Function, point: Point, times: u8) {
+    pub fn crash(&self, function: Function, point: Failpoint, times: u8) {
         for file in self.crash_files(function, point).into_iter().take(times.into()) {
             std::fs::create_dir_all(file.parent().expect("a folder")).expect("the folder is made");
             std::fs::write(file, "").expect("the file is made");
@@ -49,11 +49,11 @@ impl World {
     }
 
     /// Whether no more of these crashes is to come.
-    pub fn has_crashed(&self, function: Function, point: Point) -> bool {
+    pub fn has_crashed(&self, function: Function, point: Failpoint) -> bool {
         self.crash_files(function, point).iter().all(|file| !file.exists())
     }
 
-    fn crash_files(&self, function: Function, point: Point) -> Vec<PathBuf> {
+    fn crash_files(&self, function: Function, point: Failpoint) -> Vec<PathBuf> {
         let folder = self.crashes().join(self.function(function));
         let name = point.name();
         let further = (2..=9).map(|number| folder.join(format!("{name}.{number}")));

@@ -5,7 +5,7 @@ use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use fresco_engine::Begun;
-use fresco_engine::wire::{BatchAccepted, BatchBody, BatchPage, BatchResults, BatchView};
+use fresco_api_types::{BatchAccepted, BatchBody, BatchPage, BatchResults, BatchView};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 use http::request::Parts;

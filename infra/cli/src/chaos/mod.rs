@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fresco_engine::RunRequest;
-use fresco_engine::crash::Point;
+use fresco_engine::failpoint::Failpoint;
 use fresco_engine::platform::Platform;
 use fresco_ledger::dynamo::{Dynamo, Everything};
 use fresco_ledger::records::AttemptStage;
@@ -111,7 +111,7 @@ struct Chaos {
     /// Runs to stop, and when.
     stops: Vec<(RunId, Instant)>,
     stopped: u32,
-    set: Vec<(PathBuf, Point)>,
+    set: Vec<(PathBuf, Failpoint)>,
     faults: BTreeMap<String, u64>,
     swept: Instant,
 }

@@ -1,7 +1,7 @@
 //! What a chaos run draws from its seed: pipelines whose steps meet under few keys, what goes wrong at the providers, and
 //! where functions end.
 
-use fresco_engine::crash::Point;
+use fresco_engine::failpoint::Failpoint;
 use serde_json::{Value, json};
 
 use super::chance::Chance;
@@ -137,9 +137,9 @@ const FUNCTIONS: [(&str, &[&str]); 8] = [
 ];
 
 /// A crash to come: the function's output name and the point.
-pub(super) fn crash(chance: &mut Chance) -> (&'static str, Point) {
+pub(super) fn crash(chance: &mut Chance) -> (&'static str, Failpoint) {
     let (function, prefixes) = *chance.pick(&FUNCTIONS);
-    let points: Vec<Point> = Point::ALL
+    let points: Vec<Failpoint> = Failpoint::ALL
         .iter()
         .copied()
         .filter(|point| prefixes.iter().any(|prefix| point.name().starts_with(prefix)))

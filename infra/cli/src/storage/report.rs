@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use fresco_engine::platform::Platform;
 use fresco_engine::{Group, Stored};
-use fresco_ledger::records::Millis;
+use fresco_pipeline::time::Millis;
 use fresco_ledger::traits::{Clock, ListedObject, Objects, UsageCounter};
 use fresco_pipeline::error::{ErrorName, Failure};
 use serde::Serialize;

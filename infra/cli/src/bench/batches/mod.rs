@@ -8,7 +8,7 @@ mod throughput;
 mod together;
 
 use fresco_engine::Fetcher;
-use fresco_engine::wire::{BatchBody, BatchView};
+use fresco_api_types::{BatchBody, BatchView};
 use fresco_ledger::batch::BatchStatus;
 use fresco_pipeline::ids::RunId;
 use serde::Serialize;

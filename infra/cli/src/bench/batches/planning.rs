@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use fresco_engine::platform::Platform;
-use fresco_engine::wire::BatchBody;
+use fresco_api_types::BatchBody;
 use fresco_engine::{Fetcher, Once, ROWS, StartError};
 use fresco_ledger::batch::BatchPlan;
 use fresco_ledger::traits::{Objects, Upload};

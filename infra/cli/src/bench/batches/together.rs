@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use bytes::Bytes;
 use fresco_engine::batch_manifest_key;
 use fresco_engine::platform::{Place, Platform};
-use fresco_engine::wire::{BatchManifest, RowOutput, RowResult, RowStatus};
+use fresco_api_types::{BatchManifest, RowOutput, RowResult, RowStatus};
 use fresco_ledger::records::ResultSource;
 use fresco_ledger::traits::Objects;
 use fresco_pipeline::catalogue::MediaKind;
