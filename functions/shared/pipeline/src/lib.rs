@@ -9,6 +9,7 @@ pub mod ids;
 pub mod media;
 pub mod money;
 pub mod plan;
+pub mod request;
 pub mod rows;
 pub mod schedule_expression;
 pub mod suggest;

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use fresco_engine::Manifest;
 use fresco_engine::names::{self, MANIFEST, SHEET};
 use fresco_engine::wire::RunView;
-use fresco_ledger::records::Output;
 use fresco_pipeline::catalogue::MediaKind;
+use fresco_pipeline::media::Media;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -184,7 +184,7 @@ async fn bring(
 
 /// Brings one output; whether it was not there already.
 async fn bring_one(
-    output: &Output,
+    output: &Media,
     path: &Path,
     object_to: &impl AsyncFn(&str, &mut Arriving) -> Result<(), ObjectError>,
 ) -> Result<Result<bool, MissingReason>, SaveError> {
@@ -209,7 +209,7 @@ async fn bring_one(
 }
 
 /// Whether the file is there with the output's content.
-fn holds(path: &Path, output: &Output) -> bool {
+fn holds(path: &Path, output: &Media) -> bool {
     let hash = || -> io::Result<String> {
         let (mut file, mut hash, mut piece) = (File::open(path)?, Sha256::new(), vec![0; 1 << 16]);
         loop {
