@@ -4,7 +4,6 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use fresco_ledger::records::Output;
 use fresco_ledger::traits::{
     Batches, Clock, Entries, EventPublisher, Executions, Firings, Invoker, Objects, Runs, Scheduler, SigningKeys,
     TaskCallbacks, UsageCounter, Waiters,
@@ -12,6 +11,7 @@ use fresco_ledger::traits::{
 use fresco_pipeline::catalogue::{MediaKind, ProviderName};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey};
+use fresco_pipeline::media::Media;
 use fresco_providers::{Provider, RemoteMedia};
 
 /// Where one output of an attempt goes.
@@ -38,7 +38,7 @@ impl Place {
 pub trait MediaStore: Send + Sync {
     /// Fetches, checks and stores one object. It is visible only when it is whole and what it should be. Storing the same
     /// object again is no error.
-    fn store(&self, place: &Place, media: &RemoteMedia) -> impl Future<Output = Result<Output, Failure>> + Send;
+    fn store(&self, place: &Place, media: &RemoteMedia) -> impl Future<Output = Result<Media, Failure>> + Send;
 }
 
 /// Every capability that the engine uses.

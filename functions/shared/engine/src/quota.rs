@@ -1,9 +1,10 @@
 //! How much the bucket may hold. The guide checks the free disk space before it generates; here the stack's own limit is
 //! checked before money is spent. What is paid for is stored all the same.
 
-use fresco_ledger::records::{Millis, Output};
+use fresco_ledger::records::Millis;
 use fresco_ledger::traits::{Clock, Objects, Pass, Usage, UsageCounter};
 use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::media::Media;
 
 use crate::Engine;
 use crate::metrics;
@@ -60,7 +61,7 @@ impl<P: Platform> Engine<P> {
     }
 
     /// So much was stored. Where that cannot be noted, the next measurement finds it.
-    pub(crate) async fn note_stored(&self, outputs: &[Output]) {
+    pub(crate) async fn note_stored(&self, outputs: &[Media]) {
         self.note_bytes(outputs.iter().map(|output| i64::try_from(output.bytes).unwrap_or(i64::MAX)).sum()).await;
     }
 

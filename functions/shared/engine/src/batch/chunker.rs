@@ -6,7 +6,7 @@ use fresco_ledger::batch::BatchPlan;
 use fresco_pipeline::document::{Export, MediaReference, Prepared, Problems, RunInputs};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
-use fresco_pipeline::media::InputMedia;
+use fresco_pipeline::media::Media;
 use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::{ChunkSizes, Plan, compile, merge, wall};
 use fresco_pipeline::rows::{Row, RowProblem};
@@ -309,8 +309,8 @@ fn short(content: &[u8]) -> u64 {
 }
 
 /// A medium that a row names is looked at when its chunk is planned, not before: it is taken for one that fits.
-fn presumed(reference: &MediaReference) -> InputMedia {
-    InputMedia {
+fn presumed(reference: &MediaReference) -> Media {
+    Media {
         key: String::new(),
         kind: reference.kind,
         content_type: String::new(),
@@ -318,6 +318,7 @@ fn presumed(reference: &MediaReference) -> InputMedia {
         sha256: ContentKey::digest(reference.text.as_bytes()).to_string(),
         width: None,
         height: None,
+        duration_ms: None,
     }
 }
 

@@ -10,7 +10,7 @@ use fresco_ledger::traits::{Clock, Executions, Objects, Put, Runs, StoreError, U
 use fresco_pipeline::document::{Checked, MediaReference, Problems, RunInputs, check, media_references};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
-use fresco_pipeline::media::{InputMedia, MediaProblem};
+use fresco_pipeline::media::{Media, MediaProblem};
 use fresco_pipeline::money::Money;
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +35,7 @@ pub struct RunRequest {
     /// Whether groups run side by side where the document does not say.
     pub parallel: Option<bool>,
     /// Files and URLs that the document names, as they were kept; by the text that names them.
-    pub media: BTreeMap<String, InputMedia>,
+    pub media: BTreeMap<String, Media>,
     /// `{{timestamp}}`; fixed when the run is recorded.
     pub timestamp: String,
     /// `{{random}}`; likewise.

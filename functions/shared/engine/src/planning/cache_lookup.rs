@@ -10,7 +10,8 @@ use fresco_ledger::transition::renewed;
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{ContentKey, RunId, StepName};
-use fresco_pipeline::plan::{Plan, ReadyStep, StepOutputs};
+use fresco_pipeline::plan::Plan;
+use fresco_pipeline::request::{KeyedRequest, StepOutputs};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::Engine;
@@ -39,7 +40,7 @@ impl<P: Platform> Engine<P> {
         let mut found: Vec<Option<Found>> = vec![None; plan.steps.len()];
         let mut made: BTreeMap<StepName, StepOutputs> = BTreeMap::new();
         loop {
-            let mut level: Vec<(usize, ReadyStep)> = Vec::new();
+            let mut level: Vec<(usize, KeyedRequest)> = Vec::new();
             for (place, step) in plan.steps.iter().enumerate() {
                 if found[place].is_some() || !step.reads().into_iter().all(|read| made.contains_key(read)) {
                     continue;

@@ -3,12 +3,10 @@
 
 use bytes::Bytes;
 use fresco_api_types::{MANIFEST_VERSION, Manifest, ManifestStep, RunFinished};
-use fresco_ledger::records::{
-    ChunkOf, Millis, Output, ResultSource, RunRecord, RunStatus, StepId, StepRecord, StepState,
-};
+use fresco_ledger::records::{ChunkOf, Millis, ResultSource, RunRecord, RunStatus, StepId, StepRecord, StepState};
 use fresco_ledger::traits::{Clock, EventPublisher, Objects, Runs, Waiters};
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName};
+use fresco_pipeline::ids::RunId;
 use fresco_pipeline::money::Money;
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -270,10 +268,10 @@ fn entry_of(step: &StepRecord) -> ManifestStep {
 }
 
 fn given(step: &StepRecord) -> Vec<String> {
-    let sources = step.plan.media.iter().flat_map(|slot| &slot.from);
+    let sources = step.plan.media.iter().flat_map(|slot| &slot.media);
     let hashes = sources.filter_map(|source| match source {
-        fresco_pipeline::plan::InputSource::Given(media) => Some(media.sha256.clone()),
-        fresco_pipeline::plan::InputSource::Output { .. } => None,
+        fresco_pipeline::media::MediaRef::Input(media) => Some(media.sha256.clone()),
+        fresco_pipeline::media::MediaRef::Output { .. } => None,
     });
     hashes.collect()
 }

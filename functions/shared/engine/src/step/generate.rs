@@ -1,15 +1,18 @@
 //! What generate does: it ensures a step. It finds the result, joins the attempt under way, or claims and submits; then it
 //! returns, and nothing runs while the provider works. It answers its task token itself, with the result or with a failure.
 
-use fresco_ledger::records::{Entry, Millis, Request, ResultSource, StepId, StepRecord, StepState, Waiter};
+use std::collections::BTreeMap;
+
+use fresco_ledger::records::{Entry, Millis, ResultSource, StepId, StepRecord, StepState, Waiter};
 use fresco_ledger::traits::{Clock, CommitError, Entries, Invoker, Runs, StoreError, TaskCallbacks, Wait, Waiters};
 use fresco_ledger::transition::{Answer, Ask, Outcome, ask, expire, failed, submitted, unknown};
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
 use fresco_pipeline::money::Money;
-use fresco_pipeline::plan::ReadyStep;
-use fresco_providers::{Accepted, Submission, SubmitError, SubmittedInput};
+use fresco_pipeline::plan::PlannedStep;
+use fresco_pipeline::request::KeyedRequest;
+use fresco_providers::{Accepted, InputData, Submission, SubmitError};
 use serde::{Deserialize, Serialize};
 
 use crate::Engine;
@@ -68,8 +71,9 @@ impl<P: Platform> Engine<P> {
             return Err(Failure::new(ErrorName::RunStopped, "the run is stopped; nothing was submitted for this step"));
         };
         let run_left = run.bound_at.map_or(0, |bound_at| bound_at - self.platform.clock().now());
-        let plan = self.ready(&step_id, &row).await?;
-        let (key, waiter) = (&plan.key, self.wait(call, &plan).await?);
+        let keyed = self.ready(&step_id, &row).await?;
+        let key = &keyed.key;
+        let waiter = self.wait(call, &row.plan, key).await?;
         failpoint(Failpoint::GenerateWaiting);
         if row.calls > 1 && waiter.joined == Attempt::NONE {
             // A new row for a step that asked before: whoever told an earlier call may have removed the old one since the
@@ -82,7 +86,7 @@ impl<P: Platform> Engine<P> {
                 return decided;
             }
         }
-        match self.decide(&plan, waiter.clone(), self.settings.needed(run_left)).await {
+        match self.decide(&keyed, waiter.clone(), self.settings.needed(run_left)).await {
             // The step is marked first, and its row goes last: a call that ends in between must not leave a step that is
             // undecided and has forgotten which failure it shares.
             Err(cause) if !cause.name.is_retryable() => {
@@ -109,12 +113,12 @@ impl<P: Platform> Engine<P> {
     }
 
     /// Registers as a waiter before the entry is read: so either that read sees a decision, or whoever decides sees us.
-    async fn wait(&self, call: &Call, plan: &ReadyStep) -> Result<Waiter, Failure> {
+    async fn wait(&self, call: &Call, plan: &PlannedStep, key: &ContentKey) -> Result<Waiter, Failure> {
         let ledger = self.platform.ledger();
         let base = match plan.cache {
             CachePolicy::Use | CachePolicy::Off => Attempt::NONE,
             // Only an attempt begun after this counts. A nudge finds the row and keeps its base.
-            CachePolicy::Refresh => self.entry(&plan.key).await?.map_or(Attempt::NONE, |entry| entry.last_attempt),
+            CachePolicy::Refresh => self.entry(key).await?.map_or(Attempt::NONE, |entry| entry.last_attempt),
         };
         let wait = Wait {
             step_id: call.step_id(),
@@ -123,28 +127,27 @@ impl<P: Platform> Engine<P> {
             now: self.platform.clock().now(),
             timeout_ms: i64::from(plan.timeout) * 1_000,
         };
-        Ok(ledger.wait(&plan.key, &wait).await?)
+        Ok(ledger.wait(key, &wait).await?)
     }
 
     /// `needed` is how long a hit has to live from now on.
-    async fn decide(&self, plan: &ReadyStep, mut waiter: Waiter, needed: Millis) -> Result<(), Failure> {
+    async fn decide(&self, keyed: &KeyedRequest, mut waiter: Waiter, needed: Millis) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
-        let request = Request::from(plan);
         let token = self.platform.new_token()?;
         let token_hash = TokenHash::of(&token);
         let mut fresh = None;
         let mut media = None;
         for _ in 0..ROUNDS {
             let now = self.platform.clock().now();
-            let entry = self.entry(&plan.key).await?.unwrap_or_else(|| Entry::new(plan.key.clone()));
+            let entry = self.entry(&keyed.key).await?.unwrap_or_else(|| Entry::new(keyed.key.clone()));
             let wanted = entry.result.as_ref().filter(|ready| ready.attempt > waiter.base);
             let fit = match wanted {
-                Some(ready) => self.fit(&plan.key, ready, needed).await?,
+                Some(ready) => self.fit(&keyed.key, ready, needed).await?,
                 None => None,
             };
             if let (Some(ready), None) = (wanted, &fit) {
                 let attempt = ready.attempt;
-                self.transact_entry(&plan.key, |entry| expire(entry, attempt)).await?;
+                self.transact_entry(&keyed.key, |entry| expire(entry, attempt)).await?;
                 failpoint(Failpoint::GenerateExpired);
                 continue;
             }
@@ -152,7 +155,8 @@ impl<P: Platform> Engine<P> {
             let asked = Ask {
                 waiter: &waiter,
                 usable: fit.is_some(),
-                request: &request,
+                request: &keyed.request,
+                price: keyed.price,
                 token_hash: &token_hash,
                 lease_until,
                 submitter_dead_at: lease_until + SURELY_DEAD,
@@ -162,7 +166,7 @@ impl<P: Platform> Engine<P> {
                 Answer::Hit(ready) => {
                     // As it was written anew, if it was.
                     let ready = fit.unwrap_or(ready);
-                    return self.succeed(&plan.key, &waiter, &ready, ResultSource::Hit).await;
+                    return self.succeed(&keyed.key, &waiter, &ready, ResultSource::Hit).await;
                 }
                 Answer::Shared(cause) => return Err(cause),
                 Answer::NotYet(last) => return Err(last.failure),
@@ -175,7 +179,7 @@ impl<P: Platform> Engine<P> {
                     let source = if own { ResultSource::Generated } else { ResultSource::Joined };
                     ledger.record_source(&waiter.step_id, source).await?;
                     failpoint(Failpoint::GenerateSourceNoted);
-                    ledger.join(&plan.key, &waiter.step_id, attempt).await?;
+                    ledger.join(&keyed.key, &waiter.step_id, attempt).await?;
                     failpoint(Failpoint::GenerateJoined);
                     // Read once more: a failure decided before `joined` was written was not told to us.
                     waiter.joined = attempt;
@@ -187,13 +191,14 @@ impl<P: Platform> Engine<P> {
                     // What could still fail is done before the claim: behind it nothing may fail the step but its outcome.
                     let inputs = match media.take() {
                         Some(inputs) => inputs,
-                        None => self.submitted_inputs(plan).await?,
+                        None => self.submitted_media(&keyed.request).await?,
                     };
                     match ledger.commit(&change).await {
-                        Ok(()) => return self.submit(plan, inputs, &waiter.step_id, attempt, &token).await,
+                        Ok(()) => return self.submit(keyed, inputs, &waiter.step_id, attempt, &token).await,
                         Err(CommitError::Conflict) => media = Some(inputs),
                         Err(CommitError::OverBudget) => {
-                            let message = format!("{} are needed and the run's budget does not cover them", plan.price);
+                            let message =
+                                format!("{} are needed and the run's budget does not cover them", keyed.price);
                             return Err(Failure::new(ErrorName::BudgetExceeded, message));
                         }
                         Err(CommitError::RunStopped | CommitError::RunMissing) => {
@@ -209,11 +214,11 @@ impl<P: Platform> Engine<P> {
                         Err(CommitError::JobTaken) => return Err(StoreError::ledger("a claim registers no job").0),
                         Err(CommitError::Unclear(cause)) => {
                             // The claim may have gone through: its token tells whether it is ours.
-                            let entry = self.entry(&plan.key).await?;
+                            let entry = self.entry(&keyed.key).await?;
                             let ours =
                                 entry.and_then(|entry| entry.pending).is_some_and(|p| p.token_hash == token_hash);
                             return if ours {
-                                self.submit(plan, inputs, &waiter.step_id, attempt, &token).await
+                                self.submit(keyed, inputs, &waiter.step_id, attempt, &token).await
                             } else {
                                 Err(cause)
                             };
@@ -229,41 +234,40 @@ impl<P: Platform> Engine<P> {
     /// the step because of us: the attempt is live, and is found out about by nudge and sweep.
     async fn submit(
         &self,
-        plan: &ReadyStep,
-        inputs: Vec<SubmittedInput>,
+        keyed: &KeyedRequest,
+        media: BTreeMap<String, InputData>,
         step_id: &StepId,
         attempt: Attempt,
         token: &str,
     ) -> Result<(), Failure> {
         failpoint(Failpoint::GenerateClaimed);
-        let provider = self.platform.provider(plan.provider);
+        let provider = self.platform.provider(keyed.request.provider);
         let submission = Submission {
-            endpoint: plan.endpoint.clone(),
-            params: plan.params.clone(),
-            inputs,
-            webhook_url: self.settings.webhook_url(plan.provider, &plan.key, attempt, token),
+            request: keyed.request.clone(),
+            media,
+            webhook_url: self.settings.webhook_url(keyed.request.provider, &keyed.key, attempt, token),
         };
         let answer = provider.submit(&submission).await;
         failpoint(Failpoint::GeneratePosted);
         // Of a refused attempt nothing comes: the step may yet get its result from one that another step makes.
         let refused = matches!(&answer, Err(SubmitError::Rejected { .. }));
         let recorded = match answer {
-            Ok(Accepted::Queued { request_id }) => self.record_submitted(&plan.key, attempt, &request_id).await,
-            Ok(Accepted::Done(report)) => self.record_done(&plan.key, attempt, &report).await,
+            Ok(Accepted::Queued { request_id }) => self.record_submitted(&keyed.key, attempt, &request_id).await,
+            Ok(Accepted::Done(report)) => self.record_done(&keyed.key, attempt, &report).await,
             Err(SubmitError::Rejected { failure: cause, retry_after, billed }) => {
                 let hint = retry_after.map(|pause| i64::try_from(pause.as_millis()).unwrap_or(Millis::MAX));
-                let outcome = Outcome { failure: cause, hint, billed: if billed { plan.price } else { Money::ZERO } };
-                self.record_failed(&plan.key, attempt, &outcome).await
+                let outcome = Outcome { failure: cause, hint, billed: if billed { keyed.price } else { Money::ZERO } };
+                self.record_failed(&keyed.key, attempt, &outcome).await
             }
             Err(SubmitError::Unknown { message }) => {
-                tracing::warn!(entry.key = %plan.key, entry.attempt = %attempt, error.message = message, "submission outcome unknown");
+                tracing::warn!(entry.key = %keyed.key, entry.attempt = %attempt, error.message = message, "submission outcome unknown");
                 let now = self.platform.clock().now();
-                self.transact(&plan.key, attempt, |entry, _| unknown(entry, attempt, now)).await.map(drop)
+                self.transact(&keyed.key, attempt, |entry, _| unknown(entry, attempt, now)).await.map(drop)
             }
         };
         failpoint(Failpoint::GenerateRecorded);
         if let Err(cause) = recorded {
-            tracing::warn!(entry.key = %plan.key, entry.attempt = %attempt, error.name = %cause.name, error.message = cause.message, "attempt not recorded");
+            tracing::warn!(entry.key = %keyed.key, entry.attempt = %attempt, error.name = %cause.name, error.message = cause.message, "attempt not recorded");
             return Ok(());
         }
         if !refused && let Err(error) = self.platform.ledger().record_source(step_id, ResultSource::Generated).await {

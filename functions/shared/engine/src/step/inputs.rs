@@ -8,9 +8,9 @@ use fresco_ledger::traits::{Objects, Runs};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::StepName;
-use fresco_pipeline::media::InputMedia;
-use fresco_pipeline::plan::{ReadyStep, StepOutputs};
-use fresco_providers::{InputData, InputForm, SubmittedInput};
+use fresco_pipeline::media::Media;
+use fresco_pipeline::request::{GenerationRequest, KeyedRequest, StepOutputs};
+use fresco_providers::{InputData, InputForm};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::Engine;
@@ -24,7 +24,7 @@ const INPUT_LINK_SECONDS: u64 = 6 * 3_600;
 impl<P: Platform> Engine<P> {
     /// The step with everything that it reads, and its key noted. A step before it that has no result is the end of this
     /// one: the state machine begins a step only when those before it are decided.
-    pub(crate) async fn ready(&self, step_id: &StepId, row: &StepRecord) -> Result<ReadyStep, Failure> {
+    pub(crate) async fn ready(&self, step_id: &StepId, row: &StepRecord) -> Result<KeyedRequest, Failure> {
         let ledger = self.platform.ledger();
         let texts: BTreeSet<&StepName> = row.plan.reads_text_of().collect();
         let of = |step: &StepName| StepId { run: step_id.run.clone(), step: step.clone() };
@@ -48,7 +48,7 @@ impl<P: Platform> Engine<P> {
         match &row.key {
             // What it reads is pinned, so the key cannot shift; but a new version of the functions may make other keys, and the
             // job that is under way stands under this one.
-            Some(noted) => Ok(ReadyStep { key: noted.clone(), ..ready }),
+            Some(noted) => Ok(KeyedRequest { key: noted.clone(), ..ready }),
             None => {
                 ledger.record_key(step_id, &ready.key).await?;
                 Ok(ready)
@@ -58,7 +58,7 @@ impl<P: Platform> Engine<P> {
 
     /// What stands in a result; its text too, where that is asked for.
     pub(crate) async fn made(&self, ready: &CachedResult, text: bool) -> Result<StepOutputs, Failure> {
-        let media: Vec<InputMedia> = ready.outputs.iter().map(InputMedia::from).collect();
+        let media = ready.outputs.clone();
         let text = match media.iter().find(|media| text && media.kind == MediaKind::Text) {
             Some(media) => Some(self.text_of(media).await?),
             None => None,
@@ -66,13 +66,13 @@ impl<P: Platform> Engine<P> {
         Ok(StepOutputs { media, text })
     }
 
-    async fn text_of(&self, media: &InputMedia) -> Result<String, Failure> {
+    async fn text_of(&self, media: &Media) -> Result<String, Failure> {
         let bytes = self.bytes_of(media).await?;
         String::from_utf8(bytes.to_vec())
             .map_err(|_| Failure::new(ErrorName::StepInput, "the text of a step before it is not UTF-8"))
     }
 
-    async fn bytes_of(&self, media: &InputMedia) -> Result<bytes::Bytes, Failure> {
+    async fn bytes_of(&self, media: &Media) -> Result<bytes::Bytes, Failure> {
         let bytes = self.platform.objects().get(&media.key).await?;
         bytes.ok_or_else(|| {
             let message = format!("{} that it takes is not in the bucket any more", media.kind.noun());
@@ -80,22 +80,27 @@ impl<P: Platform> Engine<P> {
         })
     }
 
-    /// The step's media in the form that its provider takes.
-    pub(crate) async fn submitted_inputs(&self, step: &ReadyStep) -> Result<Vec<SubmittedInput>, Failure> {
-        let form = self.platform.provider(step.provider).input_form();
-        let mut inputs = Vec::with_capacity(step.inputs.len());
-        for slot in &step.inputs {
-            let mut media = Vec::with_capacity(slot.media.len());
-            for one in &slot.media {
-                media.push(match form {
-                    InputForm::Url => InputData::Url(self.platform.objects().link(&one.key, INPUT_LINK_SECONDS).await?),
-                    InputForm::Bytes => {
-                        InputData::Bytes { content_type: one.content_type.clone(), bytes: self.bytes_of(one).await? }
-                    }
-                });
+    /// The request's media, by the keys of their objects, in the form that its provider takes.
+    pub(crate) async fn submitted_media(
+        &self,
+        request: &GenerationRequest,
+    ) -> Result<BTreeMap<String, InputData>, Failure> {
+        let form = self.platform.provider(request.provider).input_form();
+        let mut submitted = BTreeMap::new();
+        for media in request.media() {
+            if submitted.contains_key(&media.key) {
+                continue;
             }
-            inputs.push(SubmittedInput { to: slot.to.clone(), list: slot.list, media });
+            let data = match form {
+                InputForm::Url => {
+                    InputData::Url(self.platform.objects().link(&media.key, INPUT_LINK_SECONDS).await?)
+                }
+                InputForm::Bytes => {
+                    InputData::Bytes { content_type: media.content_type.clone(), bytes: self.bytes_of(media).await? }
+                }
+            };
+            submitted.insert(media.key.clone(), data);
         }
-        Ok(inputs)
+        Ok(submitted)
     }
 }
