@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shape_can_be_drawn() {
+    fn every_aspect_ratio_can_be_drawn() {
         for width in (1..200).step_by(13) {
             for height in (1..200).step_by(17) {
                 for prompt in ["fox", "a red fox in the snow"] {
