@@ -4,9 +4,7 @@
     npm pack @fal-ai/client && tar xzf fal-ai-client-*.tgz && python3 update.py package
     npm pack @google/genai  && tar xzf google-genai-*.tgz  && python3 update.py package
 
-Each JSON file has parts that are written by hand and parts that this script writes anew from the package; README.md
-beside the file says which. For a new endpoint of fal, add a row with `seconds`, `price` and, where the types are not
-enough, `corrections`, then run the script."""
+README.md describes the files: which parts are written by hand, and which parts this script replaces."""
 import json
 import pathlib
 import re
@@ -97,7 +95,7 @@ def update_fal(data, package):
                      for name in FILE_TYPES}
     for id, row in data["endpoints"].items():
         if "source" in row:
-            # Not among the types: the row is written by hand, and says from where.
+            # The package does not describe it: the row is written by hand.
             continue
         if id not in endpoints:
             sys.exit(f"{id} is not in the package: take it out, or write the row by hand with its `source`")

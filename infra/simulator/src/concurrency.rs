@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn admits_in_order_and_never_above_the_limit() {
+    async fn requests_are_admitted_in_order_and_never_above_the_limit() {
         let gate = Concurrency::new(2);
         let tickets: Vec<_> = (0..5).map(|_| gate.enqueue()).collect();
         let numbers: Vec<_> = tickets.iter().map(Ticket::number).collect();

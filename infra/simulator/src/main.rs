@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use fresco_simulator::{Config, DEFAULT_FAL_KEY, DEFAULT_GEMINI_KEY, Simulator, parent_gone, write_port_file};
+use fresco_simulator::{Config, Simulator, parent_gone, write_port_file};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -16,30 +16,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 #[derive(Debug, Parser)]
 #[command(name = "simulator")]
 struct Flags {
-    /// The port on 127.0.0.1; 0 takes a free one.
-    #[arg(long, default_value_t = 0)]
-    port: u16,
+    #[command(flatten)]
+    config: Config,
     /// A file for the port, written when the simulator is ready; it appears whole or not at all.
     #[arg(long, value_name = "PATH")]
     port_file: Option<PathBuf>,
-    /// The factor of typical durations; 0 answers at once.
-    #[arg(long, value_name = "F", default_value_t = 0.2)]
-    scale: f64,
-    /// The number of requests in progress at most.
-    #[arg(long, value_name = "N", default_value_t = 40)]
-    concurrency: usize,
-    /// Repeats the latencies, seeds and ids of a session.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// A JSON file for the signing key, user id and counters; created when absent.
-    #[arg(long, value_name = "FILE")]
-    state: Option<PathBuf>,
-    /// The fal key that is accepted.
-    #[arg(long, value_name = "ID:SECRET", default_value = DEFAULT_FAL_KEY)]
-    fal_key: String,
-    /// The Gemini key that is accepted.
-    #[arg(long, value_name = "KEY", default_value = DEFAULT_GEMINI_KEY)]
-    gemini_key: String,
     /// The id of a process whose end ends the simulator.
     #[arg(long, value_name = "PID")]
     parent_pid: Option<u32>,
@@ -59,16 +40,7 @@ async fn main() -> Result<()> {
         // A reader would take the port of a former session for this one's.
         drop(fs::remove_file(path));
     }
-    let running = Simulator::start(Config {
-        port: flags.port,
-        scale: flags.scale,
-        concurrency: flags.concurrency,
-        seed: flags.seed,
-        state: flags.state,
-        fal_key: flags.fal_key,
-        gemini_key: flags.gemini_key,
-    })
-    .await?;
+    let running = Simulator::start(flags.config).await?;
     if let Some(path) = flags.port_file {
         write_port_file(&path, running.port()).with_context(|| format!("port file {}", path.display()))?;
     }

@@ -14,12 +14,12 @@ impl Shutdown {
     }
 
     /// Ends everything.
-    pub(crate) fn begin(&self) {
+    pub(crate) fn trigger(&self) {
         self.0.send_replace(true);
     }
 
     /// Waits for the end.
-    pub(crate) async fn begun(&self) {
+    pub(crate) async fn triggered(&self) {
         drop(self.0.subscribe().wait_for(|is_over| *is_over).await);
     }
 
@@ -28,7 +28,7 @@ impl Shutdown {
         let shutdown = self.clone();
         tokio::spawn(async move {
             tokio::select! {
-                () = shutdown.begun() => {}
+                () = shutdown.triggered() => {}
                 () = task => {}
             }
         });
@@ -36,6 +36,6 @@ impl Shutdown {
 
     /// Waits for a time; the end of the simulator cuts it short.
     pub(crate) async fn sleep(&self, duration: Duration) {
-        drop(tokio::time::timeout(duration, self.begun()).await);
+        drop(tokio::time::timeout(duration, self.triggered()).await);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use clap::Args;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -35,26 +36,37 @@ pub const DEFAULT_FAL_KEY: &str = "simulated-key-id:simulated-key-secret";
 /// The Gemini key that is accepted by default.
 pub const DEFAULT_GEMINI_KEY: &str = "simulated-gemini-key";
 
+const DEFAULT_SCALE: f64 = 0.2;
+/// The limit of fal for a self-served account.
+const DEFAULT_CONCURRENCY: usize = 40;
 /// The interval at which the state file is updated.
 const SAVE_INTERVAL: Duration = Duration::from_millis(500);
 /// The time that connections get to finish when the simulator stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The configuration of a simulator.
-#[derive(Clone, Debug)]
+/// The configuration of a simulator; also the flags of the binary.
+#[derive(Clone, Debug, Args)]
 pub struct Config {
     /// The port on 127.0.0.1; 0 takes a free one.
+    #[arg(long, value_name = "N", default_value_t = 0)]
     pub port: u16,
     /// The factor of typical durations; 0 answers at once.
+    #[arg(long, value_name = "F", default_value_t = DEFAULT_SCALE)]
     pub scale: f64,
     /// The number of requests in progress at most.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_CONCURRENCY)]
     pub concurrency: usize,
-    /// Repeats the latencies, seeds and ids of a session; `None` draws a seed.
+    /// Repeats the latencies, seeds and ids of a session; without it a seed is drawn.
+    #[arg(long)]
     pub seed: Option<u64>,
-    /// The file for key, user id and counters; `None` keeps them in memory.
+    /// A JSON file for signing key, user id and counters; without it they are kept in memory.
+    #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
-    /// `<id>:<secret>`.
+    /// The fal key that is accepted.
+    #[arg(long, value_name = "ID:SECRET", default_value = DEFAULT_FAL_KEY)]
     pub fal_key: String,
+    /// The Gemini key that is accepted.
+    #[arg(long, value_name = "KEY", default_value = DEFAULT_GEMINI_KEY)]
     pub gemini_key: String,
 }
 
@@ -62,8 +74,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             port: 0,
-            scale: 0.2,
-            concurrency: 40,
+            scale: DEFAULT_SCALE,
+            concurrency: DEFAULT_CONCURRENCY,
             seed: None,
             state: None,
             fal_key: DEFAULT_FAL_KEY.to_owned(),
@@ -134,7 +146,7 @@ fn serve(state: Arc<State>, listener: TcpListener) -> JoinHandle<()> {
     let router = fal::routes::router().merge(gemini::routes::router()).merge(control::router()).with_state(state);
     let service = router.into_make_service_with_connect_info::<ConnectionHandle>();
     tokio::spawn(async move {
-        let stop = async move { shutdown.begun().await };
+        let stop = async move { shutdown.triggered().await };
         if let Err(error) = axum::serve(CuttableListener(listener), service).with_graceful_shutdown(stop).await {
             tracing::error!(error = %error, "the listener failed");
         }
@@ -226,11 +238,6 @@ impl Running {
         self.state.records()
     }
 
-    /// The settings.
-    pub fn settings(&self) -> Settings {
-        self.state.settings()
-    }
-
     /// Changes settings and gives the new ones.
     pub fn change(&self, change: SettingsChange) -> Result<Settings, BadScale> {
         self.state.change(change)
@@ -251,11 +258,6 @@ impl Running {
         self.state.faults.status()
     }
 
-    /// Sends the webhooks that are held and gives their number.
-    pub fn release_webhooks(&self) -> usize {
-        fal::webhook::release(&self.state)
-    }
-
     /// Sends the webhook of a request again, forged if a mutation is given.
     pub async fn resend_webhook(&self, request_id: &str, mutate: Option<Mutation>) -> Result<Resent, ResendError> {
         fal::forged_webhook::resend(&self.state, request_id, mutate).await
@@ -263,14 +265,14 @@ impl Running {
 
     /// Ends the simulator; connections get a second to finish.
     pub async fn stop(mut self) {
-        self.state.shutdown.begin();
+        self.state.shutdown.trigger();
         drop(tokio::time::timeout(STOP_TIMEOUT, &mut self.server).await);
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.state.shutdown.begin();
+        self.state.shutdown.trigger();
         self.server.abort();
         save(&self.state);
     }

@@ -13,7 +13,7 @@ const KLING_PRO: &str = "fal-ai/kling-video/v2.6/pro/image-to-video";
 const SORA: &str = "fal-ai/sora-2/image-to-video";
 const SORA_PRO: &str = "fal-ai/sora-2/image-to-video/pro";
 
-/// The content of the first box of a kind on every level of a path.
+/// The content of the first box of a type on every level of a path.
 fn find<'a>(mut bytes: &'a [u8], path: &[&str]) -> &'a [u8] {
     for kind in path {
         loop {
@@ -33,7 +33,7 @@ fn be(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap())
 }
 
-/// Bits of a unit whose escapes have been taken out.
+/// The bits of a unit without its escape bytes.
 struct Bits(Vec<u8>, usize);
 
 impl Bits {
@@ -78,7 +78,7 @@ impl Bits {
         [mean(0..256), mean(256..320), mean(320..384)]
     }
 
-    /// Whether anything stands before the stop bit.
+    /// Whether bits are left before the stop bit.
     fn more(&self) -> bool {
         let last = self.0.iter().rposition(|byte| *byte != 0).unwrap();
         self.1 < last * 8 + 7 - self.0[last].trailing_zeros() as usize

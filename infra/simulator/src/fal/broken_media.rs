@@ -20,20 +20,7 @@ const SIGN_IN_PAGE: &str =
 
 /// Whether a fault applies to downloads.
 pub(super) fn is_of_download(fault: &Fault) -> bool {
-    matches!(
-        fault,
-        Fault::MediaStatus { .. }
-            | Fault::MediaTruncated
-            | Fault::MediaShort
-            | Fault::MediaEmpty
-            | Fault::MediaWrongType
-            | Fault::MediaMislabelled
-            | Fault::MediaOversized { .. }
-            | Fault::MediaWrongLength { .. }
-            | Fault::MediaNoLength
-            | Fault::MediaRedirect { .. }
-            | Fault::MediaSlow { .. }
-    )
+    fault.name().starts_with("media_") && !matches!(fault, Fault::MediaUrl { .. })
 }
 
 /// The answer that does not need the file; `None` where the fault breaks the file instead.

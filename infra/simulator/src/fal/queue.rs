@@ -158,10 +158,7 @@ pub(super) async fn cancel(
     if request.end.is_some() {
         return Err(too_late());
     }
-    let of_stage = |fault: &Fault| {
-        matches!(fault, Fault::CancelTooLate | Fault::CancelNotFound | Fault::CancelIgnored | Fault::Cancel200)
-    };
-    let cancelled = match state.strike_job(job, of_stage) {
+    let cancelled = match state.strike_job(job, |fault| fault.name().starts_with("cancel_")) {
         Some(Fault::CancelTooLate) => return Err(too_late()),
         Some(Fault::CancelNotFound) => return Err(unknown_request()),
         Some(Fault::CancelIgnored) => return Ok(requested()),

@@ -38,19 +38,7 @@ pub(super) fn dispatch(state: &Arc<State>, job: &Arc<Job>) {
 }
 
 fn is_of_stage(fault: &Fault) -> bool {
-    matches!(
-        fault,
-        Fault::WebhookLost
-            | Fault::WebhookTwice
-            | Fault::WebhookBurst { .. }
-            | Fault::WebhookLate { .. }
-            | Fault::WebhookReordered { .. }
-            | Fault::WebhookForgedSignature { .. }
-            | Fault::WebhookWrongUser { .. }
-            | Fault::WebhookStale { .. }
-            | Fault::WebhookUnknownRequest { .. }
-            | Fault::WebhookWrongToken { .. }
-    )
+    fault.name().starts_with("webhook_") && !matches!(fault, Fault::WebhookBeforeReply { .. })
 }
 
 fn dispatch_with_fault(state: &Arc<State>, job: &Arc<Job>, fault: Fault) {

@@ -1,13 +1,33 @@
 //! The description of an image: its size, format, a hash, and its dominant colour in words.
 
-use image::imageops;
-use image::{ImageFormat, RgbImage};
+use std::collections::BTreeMap;
+
+use image::{ImageFormat, RgbImage, imageops};
 use sha2::{Digest, Sha256};
 
 use crate::input_image::{self, NotAPicture};
 
 /// Colours are counted in a copy of at most this side.
 const SAMPLED_SIDE: u32 = 64;
+/// The colours that have a name; any other has the name of the nearest.
+const COLOURS: [(&str, [u8; 3]); 16] = [
+    ("black", [0, 0, 0]),
+    ("blue", [40, 80, 220]),
+    ("brown", [110, 60, 20]),
+    ("dark blue", [10, 20, 100]),
+    ("dark green", [10, 80, 20]),
+    ("green", [20, 180, 40]),
+    ("grey", [128, 128, 128]),
+    ("light blue", [150, 190, 240]),
+    ("magenta", [230, 20, 200]),
+    ("orange", [240, 140, 20]),
+    ("pink", [250, 170, 190]),
+    ("purple", [120, 40, 170]),
+    ("red", [220, 20, 30]),
+    ("teal", [10, 140, 140]),
+    ("white", [255, 255, 255]),
+    ("yellow", [250, 220, 20]),
+];
 
 /// The description of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,56 +55,20 @@ impl Description {
     }
 }
 
-/// The colour name of most of the pixels.
+/// The name of the colour that most pixels have; among equals the last by name.
 fn dominant(picture: &RgbImage) -> &'static str {
     let (width, height) = (picture.width().min(SAMPLED_SIDE), picture.height().min(SAMPLED_SIDE));
-    let small = imageops::thumbnail(picture, width, height);
-    let mut counts: Vec<(&'static str, usize)> = Vec::new();
-    for pixel in small.pixels() {
-        let name = name(pixel.0);
-        match counts.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((name, 1)),
-        }
+    let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
+    for pixel in imageops::thumbnail(picture, width, height).pixels() {
+        *counts.entry(name(pixel.0)).or_default() += 1;
     }
-    // Among equals the name decides, so that the answer never depends on the order of counting.
-    counts.into_iter().max_by(|a, b| a.1.cmp(&b.1).then(b.0.cmp(a.0))).map_or("black", |(name, _)| name)
+    counts.into_iter().max_by_key(|(_, count)| *count).map_or("black", |(name, _)| name)
 }
 
 fn name(rgb: [u8; 3]) -> &'static str {
-    let [r, g, b] = rgb.map(i32::from);
-    let (most, least) = (r.max(g).max(b), r.min(g).min(b));
-    let chroma = most - least;
-    if chroma < 28 || chroma * 6 < most {
-        return match (most + least) / 2 {
-            0..=45 => "black",
-            46..=105 => "dark grey",
-            106..=180 => "grey",
-            181..=225 => "light grey",
-            _ => "white",
-        };
-    }
-    let sixth = 60
-        * match most {
-            _ if most == r => (g - b).rem_euclid(6 * chroma),
-            _ if most == g => b - r + 2 * chroma,
-            _ => r - g + 4 * chroma,
-        };
-    let shade = |dark, plain, light| match (most + least) / 2 {
-        0..=85 => dark,
-        86..=185 => plain,
-        _ => light,
-    };
-    match sixth / chroma {
-        15..=40 => shade("brown", "orange", "light orange"),
-        41..=68 => shade("olive", "yellow", "light yellow"),
-        69..=160 => shade("dark green", "green", "light green"),
-        161..=198 => shade("dark teal", "teal", "light teal"),
-        199..=255 => shade("dark blue", "blue", "light blue"),
-        256..=290 => shade("dark purple", "purple", "lavender"),
-        291..=340 => shade("plum", "magenta", "pink"),
-        _ => shade("dark red", "red", "pink"),
-    }
+    let distance =
+        |colour: &[u8; 3]| -> u32 { colour.iter().zip(rgb).map(|(a, b)| u32::from(a.abs_diff(b)).pow(2)).sum() };
+    COLOURS.iter().min_by_key(|(_, colour)| distance(colour)).map_or("black", |(name, _)| name)
 }
 
 #[cfg(test)]
@@ -101,7 +85,7 @@ mod tests {
             ([0, 200, 0], "green"),
             ([250, 220, 20], "yellow"),
             ([255, 140, 0], "orange"),
-            ([0, 128, 128], "dark teal"),
+            ([0, 128, 128], "teal"),
             ([110, 60, 20], "brown"),
             ([255, 0, 255], "magenta"),
             ([3, 3, 3], "black"),

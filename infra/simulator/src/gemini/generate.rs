@@ -51,10 +51,7 @@ pub(super) async fn generate(
     }
     let work_fault = state.strike(&endpoint, prompt.as_deref(), fault_responses::is_of_work);
     let id = state.random.uuid();
-    let mut reply = reply::body(model, &id, &request, &images);
-    if let Some(fault) = &work_fault {
-        reply::apply(&mut reply, fault);
-    }
+    let reply = reply::body(model, &id, &request, &images, work_fault.as_ref());
     let faults = [&fault, &work_fault].into_iter().flatten().map(|fault| fault.name().to_owned()).collect();
     let record = RequestRecord {
         request_id: id,

@@ -8,98 +8,67 @@ use super::request::GenerateRequest;
 use crate::faults::Fault;
 
 /// The tokens of an image that needs no tiles, after Google's documentation.
-const PICTURE_TOKENS: usize = 258;
+const IMAGE_TOKENS: usize = 258;
 /// Characters of a token, by Google's rule of thumb.
 const CHARACTERS: usize = 4;
 /// The characters of the prompt that are quoted.
 const QUOTED: usize = 200;
 
-/// The whole body.
-pub(super) fn body(model: &str, id: &str, request: &GenerateRequest, images: &[Description]) -> Value {
-    let mut text = if request.wants_json { as_json(request, images) } else { as_text(request, images) };
-    let mut finish = "STOP";
-    if let Some(most) = request.max_output_tokens
-        && text.chars().count() > most.saturating_mul(CHARACTERS)
-    {
-        text = text.chars().take(most * CHARACTERS).collect();
-        finish = "MAX_TOKENS";
-    }
-    let (pictures, words) = (PICTURE_TOKENS * images.len(), request.characters.div_ceil(CHARACTERS));
-    let candidate = text.chars().count().div_ceil(CHARACTERS);
-    let mut details = vec![json!({ "modality": "TEXT", "tokenCount": words })];
-    if !images.is_empty() {
-        details.push(json!({ "modality": "IMAGE", "tokenCount": pictures }));
-    }
-    json!({
-        "candidates": [{
-            "content": { "parts": [{ "text": text }], "role": "model" },
-            "finishReason": finish,
-            "index": 0,
-        }],
-        "usageMetadata": {
-            "promptTokenCount": pictures + words,
-            "candidatesTokenCount": candidate,
-            "totalTokenCount": pictures + words + candidate,
-            "promptTokensDetails": details,
-            "candidatesTokensDetails": [{ "modality": "TEXT", "tokenCount": candidate }],
-        },
-        "modelVersion": model,
-        "responseId": id,
-    })
-}
-
-/// Applies a fault to a body. The tokens that remain are counted, and Google bills them.
-pub(super) fn apply(body: &mut Value, fault: &Fault) {
-    let candidate = match fault {
-        Fault::Blocked { reason } => {
-            body["promptFeedback"] = json!({ "blockReason": reason, "safetyRatings": [] });
-            if let Some(body) = body.as_object_mut() {
-                body.remove("candidates");
-            }
-            None
-        }
-        Fault::Safety => Some(json!({ "finishReason": "SAFETY", "index": 0, "safetyRatings": [
-            { "category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH", "blocked": true }] })),
-        Fault::Empty => Some(json!({ "content": { "role": "model" }, "finishReason": "STOP", "index": 0 })),
-        Fault::MaxTokens { characters } => {
-            let text = body.pointer("/candidates/0/content/parts/0/text").and_then(Value::as_str).unwrap_or_default();
-            let text: String = text.chars().take(*characters).collect();
-            let content = match text.is_empty() {
-                true => json!({ "role": "model" }),
-                false => json!({ "parts": [{ "text": text }], "role": "model" }),
-            };
-            let tokens = text.chars().count().div_ceil(CHARACTERS);
-            count_tokens(body, tokens);
-            body["candidates"] = json!([{ "content": content, "finishReason": "MAX_TOKENS", "index": 0 }]);
-            return;
-        }
-        _ => return,
+/// The body of the answer. The tokens that a fault leaves are counted, and Google bills them.
+pub(super) fn body(
+    model: &str,
+    id: &str,
+    request: &GenerateRequest,
+    images: &[Description],
+    fault: Option<&Fault>,
+) -> Value {
+    let text = if request.wants_json { as_json(request, images) } else { as_text(request, images) };
+    let limit = match fault {
+        Some(Fault::MaxTokens { characters }) => Some(*characters),
+        Some(Fault::Safety | Fault::Empty | Fault::Blocked { .. }) => Some(0),
+        _ => request.max_output_tokens.map(|tokens| tokens.saturating_mul(CHARACTERS)),
     };
-    if let Some(candidate) = candidate {
-        body["candidates"] = json!([candidate]);
-    }
-    count_tokens(body, 0);
-}
-
-/// Corrects the usage of a shortened answer.
-fn count_tokens(body: &mut Value, candidate: usize) {
-    let prompt = body.pointer("/usageMetadata/promptTokenCount").and_then(Value::as_u64).unwrap_or_default();
-    body["usageMetadata"]["totalTokenCount"] = json!(prompt + candidate as u64);
-    if let Some(usage) = body["usageMetadata"].as_object_mut() {
-        match candidate {
-            0 => {
-                usage.remove("candidatesTokenCount");
-                usage.remove("candidatesTokensDetails");
-            }
-            _ => {
-                usage.insert("candidatesTokenCount".to_owned(), json!(candidate));
-                usage.insert(
-                    "candidatesTokensDetails".to_owned(),
-                    json!([{ "modality": "TEXT", "tokenCount": candidate }]),
-                );
-            }
+    let kept: String = text.chars().take(limit.unwrap_or(usize::MAX)).collect();
+    let is_cut = kept.len() < text.len() || matches!(fault, Some(Fault::MaxTokens { .. }));
+    let mut body = json!({ "usageMetadata": usage(request, images, &kept), "modelVersion": model, "responseId": id });
+    match fault {
+        Some(Fault::Blocked { reason }) => {
+            body["promptFeedback"] = json!({ "blockReason": reason, "safetyRatings": [] });
+        }
+        Some(Fault::Safety) => {
+            let rating =
+                json!({ "category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH", "blocked": true });
+            body["candidates"] = json!([{ "finishReason": "SAFETY", "index": 0, "safetyRatings": [rating] }]);
+        }
+        fault => {
+            let content = match kept.is_empty() {
+                true => json!({ "role": "model" }),
+                false => json!({ "parts": [{ "text": kept }], "role": "model" }),
+            };
+            let reason = if is_cut && fault != Some(&Fault::Empty) { "MAX_TOKENS" } else { "STOP" };
+            body["candidates"] = json!([{ "content": content, "finishReason": reason, "index": 0 }]);
         }
     }
+    body
+}
+
+fn usage(request: &GenerateRequest, images: &[Description], text: &str) -> Value {
+    let (of_images, of_texts) = (IMAGE_TOKENS * images.len(), request.characters.div_ceil(CHARACTERS));
+    let tokens = text.chars().count().div_ceil(CHARACTERS);
+    let mut details = vec![json!({ "modality": "TEXT", "tokenCount": of_texts })];
+    if !images.is_empty() {
+        details.push(json!({ "modality": "IMAGE", "tokenCount": of_images }));
+    }
+    let mut usage = json!({
+        "promptTokenCount": of_images + of_texts,
+        "totalTokenCount": of_images + of_texts + tokens,
+        "promptTokensDetails": details,
+    });
+    if tokens > 0 {
+        usage["candidatesTokenCount"] = json!(tokens);
+        usage["candidatesTokensDetails"] = json!([{ "modality": "TEXT", "tokenCount": tokens }]);
+    }
+    usage
 }
 
 fn quoted(request: &GenerateRequest) -> String {
@@ -114,8 +83,7 @@ fn quoted(request: &GenerateRequest) -> String {
 fn as_text(request: &GenerateRequest, images: &[Description]) -> String {
     let mut sentences: Vec<String> = images
         .iter()
-        .map(|picture| {
-            let Description { width, height, format, colour, hash } = picture;
+        .map(|Description { width, height, format, colour, hash }| {
             format!("A {format} image of {width}x{height} pixels, mostly {colour} (sha256 {hash}).")
         })
         .collect();
@@ -155,7 +123,7 @@ mod tests {
     #[test]
     fn the_text_describes_the_image_and_quotes_the_prompt() {
         let request = request(json!({ "contents": [{ "parts": [{ "text": "What is this?" }] }] }));
-        let body = body("gemini-2.0-flash", "id", &request, &[images()]);
+        let body = body("gemini-2.0-flash", "id", &request, &[images()], None);
         assert_eq!(
             body["candidates"][0]["content"]["parts"][0]["text"],
             "A PNG image of 64x48 pixels, mostly blue (sha256 0123abcd). Asked was: \"What is this?\"."
@@ -167,7 +135,7 @@ mod tests {
     fn a_text_beyond_the_bound_is_cut_and_marked() {
         let request = request(json!({ "contents": [{ "parts": [{ "text": "x".repeat(900) }] }],
             "generationConfig": { "maxOutputTokens": 5 } }));
-        let body = body("gemini-2.0-flash", "id", &request, &[images()]);
+        let body = body("gemini-2.0-flash", "id", &request, &[images()], None);
         assert_eq!(body["candidates"][0]["content"]["parts"][0]["text"], "A PNG image of 64x48");
         assert_eq!(body["candidates"][0]["finishReason"], "MAX_TOKENS");
         assert_eq!(body["usageMetadata"]["candidatesTokenCount"], 5);

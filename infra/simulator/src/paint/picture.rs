@@ -146,7 +146,7 @@ impl Picture {
         // The lowest third of an edit, so that its inputs stay visible.
         let room = if is_edit { bottom.saturating_sub(height * 2 / 3) } else { bottom };
         let margin = width / 20;
-        let Some((font, lines)) = text::fit(&self.prompt, width, height, (width - 2 * margin, room)) else { return };
+        let Some((font, lines)) = text::fit(&self.prompt, width, height, (width - 3 * margin, room)) else { return };
         let text_height = font.line_height() * lines.len() as u32;
         let panel = if is_edit { room } else { room.min(text_height + font.line_height()) };
         let top = if is_edit { bottom - room } else { (bottom - panel) / 2 };
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shape_can_be_drawn() {
+    fn every_aspect_ratio_can_be_drawn() {
         for width in (1..200).step_by(13) {
             for height in (1..200).step_by(17) {
                 for prompt in ["fox", "a red fox in the snow"] {

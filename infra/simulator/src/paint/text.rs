@@ -7,7 +7,7 @@ use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_wid
 const WEIGHT: FontWeight = FontWeight::Regular;
 const REPLACEMENT: char = '\u{FFFD}';
 /// A picture whose shorter side is n times this long shows each pixel of the font n times in both directions.
-const ZOOM_SIDE: u32 = 1080;
+const ZOOM_SIDE: u32 = 768;
 
 /// A raster size of the font.
 #[derive(Clone, Copy, Debug)]
