@@ -35,7 +35,7 @@ pub(crate) async fn start(
     let once = once(&headers, &bytes)?;
     let body = document::read(&headers, query, &bytes)?;
     let body = ready(Ok::<_, Problem>(body));
-    let Begun { run, existing } = app.engine.start_order(once.as_ref(), None, &app.fetcher, body).await?;
+    let Begun { run, existing } = app.engine.intake.start(once.as_ref(), None, &app.fetcher, body).await?;
     let links = show::links(&app, &run).await?;
     Ok((StatusCode::ACCEPTED, Json(RunAccepted { id: run.to_string(), existing, links })).into_response())
 }
@@ -80,7 +80,7 @@ pub(crate) fn first(from: Option<String>) -> Result<usize, Problem> {
 
 /// `DELETE /runs/{id}`.
 pub(crate) async fn stop(State(app): State<App>, OfRun(run): OfRun) -> Result<Json<StopView>, Problem> {
-    let stopped = app.engine.stop(&run).await?;
+    let stopped = app.engine.runs.stop(&run).await?;
     Ok(Json(StopView {
         id: stopped.run_id.to_string(),
         was_running: stopped.was_running,

@@ -6,5 +6,5 @@ use std::process::ExitCode;
 use fresco_engine::Call;
 
 fn main() -> ExitCode {
-    fresco_engine::lambda::run(|engine, call: Call| async move { engine.generate(&call).await })
+    fresco_engine::lambda::run(|engine, call: Call| async move { engine.steps.generate(&call).await })
 }

@@ -64,23 +64,23 @@ fn main() -> ExitCode {
 async fn answer(engine: &Deployed, input: Value, fetcher: &Fetcher) -> Result<Value, Failure> {
     match read(input)? {
         Asked::Arrival(arrival) => {
-            let taken = engine.take_arrival(&arrival, fetcher).await?;
+            let taken = engine.triggers.take_arrival(&arrival, fetcher).await?;
             if let Taken::Reported { report, code } = &taken {
                 tracing::warn!(report, code, "not run");
-                println!("{}", engine.inbox_metric_line());
+                println!("{}", engine.triggers.inbox_metric_line());
             }
             said(&taken)
         }
         Asked::Schedule(key) => {
-            let kept = engine.keep_schedule(&key, fetcher).await?;
+            let kept = engine.triggers.keep_schedule(&key, fetcher).await?;
             if let Kept::Reported { report, code } = &kept {
                 tracing::warn!(report, code, "not scheduled");
-                println!("{}", engine.inbox_metric_line());
+                println!("{}", engine.triggers.inbox_metric_line());
             }
             said(&kept)
         }
-        Asked::Due(due) => said(&engine.fire(&due, fetcher).await?),
-        Asked::Run { event, body } => said(&engine.take_request(&event, *body, fetcher).await?),
+        Asked::Due(due) => said(&engine.triggers.fire(&due, fetcher).await?),
+        Asked::Run { event, body } => said(&engine.triggers.take_request(&event, *body, fetcher).await?),
     }
 }
 

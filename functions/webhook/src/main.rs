@@ -30,7 +30,7 @@ async fn handle(engine: Deployed, request: Request) -> Result<Response<Body>, Er
     if body.len() > MAX_BODY {
         return answer(413, "too large");
     }
-    match engine.receive(&route, headers, body).await {
+    match engine.webhooks.receive(&route, headers, body).await {
         Ok(received) => {
             let news = received == Received::HandedOver;
             tracing::info!(entry.key = %route.key, entry.attempt = %route.attempt, webhook.news = news, "webhook received");

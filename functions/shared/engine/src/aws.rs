@@ -17,7 +17,7 @@ use fresco_providers::media::{Downloader, HostList};
 use fresco_providers::{Provider, Secret, SecretSource};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::Engine;
+use crate::engine::Engine;
 use crate::platform::Platform;
 use crate::settings::Settings;
 use crate::step::ingest::Transfer;

@@ -1,19 +1,25 @@
 //! Read, decide, commit, and again if something else was quicker. Every change of an entry that is not a claim goes this
 //! way.
 
+use std::sync::Arc;
+
 use fresco_ledger::records::{AttemptRecord, Entry};
 use fresco_ledger::traits::{Change, Clock, CommitError, Entries, StoreError};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey};
 
-use crate::Engine;
 use crate::platform::Platform;
 
 /// How often a change is decided anew before the ledger counts as not answering. Each time somebody else's change went
 /// through, so the bound is reached only in a storm.
 const ROUNDS: usize = 16;
 
-impl<P: Platform> Engine<P> {
+/// Reads entries and attempts, and commits changes of them.
+pub(crate) struct Commits<P> {
+    pub(crate) platform: Arc<P>,
+}
+
+impl<P: Platform> Commits<P> {
     /// The entry as of now. One that cannot be read is reported and mended: what can be read of its attempts is kept, its
     /// result is a miss.
     pub(crate) async fn entry(&self, key: &ContentKey) -> Result<Option<Entry>, Failure> {
@@ -43,29 +49,29 @@ impl<P: Platform> Engine<P> {
 
     /// Commits what `decide` makes of the entry as it is. `decide` gives `None` where nothing is to be done. The entry as
     /// it is afterwards, and whether it was this call that changed it.
-    pub(crate) async fn transact(
+    pub(crate) async fn commit(
         &self,
         key: &ContentKey,
         attempt: Attempt,
         decide: impl Fn(&Entry, &AttemptRecord) -> Option<Change> + Send + Sync,
-    ) -> Result<Transacted, Failure> {
+    ) -> Result<Committed, Failure> {
         let ledger = self.platform.ledger();
         for _ in 0..ROUNDS {
             let entry = self.entry(key).await?;
             let row = self.attempt(key, attempt).await?;
-            let (Some(entry), Some(row)) = (entry, row) else { return Ok(Transacted::Gone) };
-            let Some(mut change) = decide(&entry, &row) else { return Ok(Transacted::Unchanged) };
+            let (Some(entry), Some(row)) = (entry, row) else { return Ok(Committed::Gone) };
+            let Some(mut change) = decide(&entry, &row) else { return Ok(Committed::Unchanged) };
             loop {
                 match ledger.commit(&change).await {
                     Ok(()) => {
                         let mut entry = change.entry;
                         entry.rev += 1;
-                        return Ok(Transacted::Changed(Box::new(entry)));
+                        return Ok(Committed::Changed(Box::new(entry)));
                     }
                     Err(CommitError::Conflict | CommitError::Moved) => break,
                     // The run's record has expired; the attempt outlives it, and there is no budget left to keep.
                     Err(CommitError::RunMissing) if change.budget.is_some() => change.budget = None,
-                    Err(CommitError::JobTaken) => return Ok(Transacted::JobTaken),
+                    Err(CommitError::JobTaken) => return Ok(Committed::JobTaken),
                     Err(CommitError::Unclear(failure)) => return Err(failure),
                     Err(other) => return Err(StoreError::ledger(other.to_string()).0),
                 }
@@ -74,8 +80,8 @@ impl<P: Platform> Engine<P> {
         Err(StoreError::ledger("the entry kept changing").0)
     }
 
-    /// As [`Engine::transact`], for changes that concern no attempt.
-    pub(crate) async fn transact_entry(
+    /// As [`Commits::commit`], for changes that concern no attempt.
+    pub(crate) async fn commit_entry(
         &self,
         key: &ContentKey,
         decide: impl Fn(&Entry) -> Option<Change> + Send + Sync,
@@ -97,7 +103,7 @@ impl<P: Platform> Engine<P> {
 
 /// What a transaction came to.
 #[derive(Debug)]
-pub(crate) enum Transacted {
+pub(crate) enum Committed {
     /// It changed the entry, which is now this.
     Changed(Box<Entry>),
     /// There was nothing to do.

@@ -46,26 +46,26 @@ points! {
     CollectRead = "collect.read", "The attempt is read, and nothing is fetched.";
     CollectStored = "collect.stored", "One output stands in the bucket, and the entry is not completed.";
     CollectDecided = "collect.decided", "The attempt's end stands in the entry, and nobody is told.";
-    CollectTold = "collect.told", "Everybody is told, and the function has not returned.";
-    TellPinned = "tell.pinned", "The result is pinned to the step, and its token is not answered.";
-    TellAnswered = "tell.answered", "The step's token is answered with success, and the step waits still.";
-    TellMarked = "tell.marked", "The step is marked failed by who tells it, and its token is not answered.";
-    TellRefused = "tell.refused", "The step's token is answered with the failure, and the step waits still.";
-    TellDelivered = "tell.delivered", "Every waiter is told, and the entry is marked notify_pending still.";
-    ExamineUnknown = "examine.unknown", "The attempt is marked as of unknown fate, and the provider's list is not searched.";
-    ExamineAdopted = "examine.adopted", "The job is found in the provider's list and registered.";
-    ExamineLost = "examine.lost", "The attempt is given up as lost, and nobody is told.";
-    SweepTold = "sweep.told", "The sweep has told the waiters of an entry, and has not looked at its attempt.";
+    CollectNotified = "collect.notified", "Everybody is told, and the function has not returned.";
+    AnswerPinned = "answer.pinned", "The result is pinned to the step, and its token is not answered.";
+    AnswerSucceeded = "answer.succeeded", "The step's token is answered with success, and the step waits still.";
+    AnswerMarked = "answer.marked", "The step is marked failed by who tells it, and its token is not answered.";
+    AnswerFailed = "answer.failed", "The step's token is answered with the failure, and the step waits still.";
+    NotifyDelivered = "notify.delivered", "Every waiter is told, and the entry is marked notify_pending still.";
+    ReconcileUnknown = "reconcile.unknown", "The attempt is marked as of unknown fate, and the provider's list is not searched.";
+    ReconcileAdopted = "reconcile.adopted", "The job is found in the provider's list and registered.";
+    ReconcileLost = "reconcile.lost", "The attempt is given up as lost, and nobody is told.";
+    SweepNotified = "sweep.notified", "The sweep has told the waiters of an entry, and has not looked at its attempt.";
     SweepHandedOver = "sweep.handed_over", "Collect is called once more for a late success, and the next look is not set.";
-    SweepExamined = "sweep.examined", "The sweep has looked at an attempt, and its next look is not set.";
+    SweepReconciled = "sweep.reconciled", "The sweep has looked at an attempt, and its next look is not set.";
     StopFlagged = "stop.flagged", "The run is flagged as stopped, and its steps are not told.";
     StopReleased = "stop.released", "A step of a stopped run is told, and its job is not looked at.";
     StopCancelling = "stop.cancelling", "It is noted that a job shall be cancelled, and the provider is not asked.";
-    ReportStepMarked = "report.step_marked", "A step without an end is marked failed, and the manifest is not written.";
-    ReportExported = "report.exported", "The outputs are copied to where the document says, and the manifest is not written.";
-    ReportManifestWritten = "report.manifest_written", "The manifest is written, and rows of its waiters may be there.";
-    ReportLeft = "report.left", "No step of the run waits any more, and the run is not closed.";
-    ReportClosed = "report.closed", "The run is closed, and the state machine does not know.";
+    CloseStepMarked = "close.step_marked", "A step without an end is marked failed, and the manifest is not written.";
+    CloseExported = "close.exported", "The outputs are copied to where the document says, and the manifest is not written.";
+    CloseManifestWritten = "close.manifest_written", "The manifest is written, and rows of its waiters may be there.";
+    CloseAbandoned = "close.abandoned", "No step of the run waits any more, and the run is not closed.";
+    CloseRecorded = "close.recorded", "The run is closed, and the state machine does not know.";
 }
 
 /// The process ends here if a test wants it to.

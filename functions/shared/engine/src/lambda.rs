@@ -13,8 +13,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::Engine;
 use crate::aws::AwsPlatform;
+use crate::engine::Engine;
 
 /// The engine that is deployed.
 pub type Deployed = Arc<Engine<AwsPlatform>>;

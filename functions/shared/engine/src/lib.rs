@@ -5,6 +5,7 @@
 pub mod aws;
 mod batch;
 mod commit;
+mod engine;
 pub mod failpoint;
 mod intake;
 pub mod lambda;
@@ -19,42 +20,31 @@ mod triggers;
 mod upkeep;
 pub mod wire;
 
-pub use batch::{BatchFinished, BatchWork, ROWS, batch_manifest_key};
+pub use batch::{BatchFinalizer, BatchFinished, BatchPlanner, BatchWork, Batches, Chunks, batch_manifest_key};
+pub use engine::Engine;
+pub use intake::Intake;
 pub use intake::input_media::{describe_input, fetch_input, input_problem, too_large};
+pub use intake::object_keys::{INBOX, INBOX_ERRORS, PIPELINES, ROWS, SCHEDULE_ERRORS, SCHEDULES};
 pub use intake::request::{AS_DESCRIBED, BadOrder, Fetcher, OrderError};
-pub use intake::start::{Begun, Once, RunRequest, StartError, manifest_key, request_key};
+pub use intake::start::{Begun, Once, StartError};
 pub use intake::uploads::{MAX_DOCUMENT, UploadId};
-pub use planning::cache_lookup::Why;
-pub use planning::plan::{WorkLane, WorkList, WorkStage, WorkStep};
+pub use planning::Planner;
+pub use planning::freshness::MIN_PRUNE_AGE;
+pub use planning::miss_reason::{Change, MissReason};
 pub use planning::preview::{Preview, PreviewStage, PreviewStep};
-pub use planning::step_diff::Change;
-pub use quota::Stored;
-pub use run::close::{Closed, MANIFEST_VERSION, Manifest, ManifestStep, RunFinished};
-pub use run::export::{Exported, NotExported};
+pub use planning::work_list::{WorkLane, WorkList, WorkStage, WorkStep};
+pub use quota::{Quota, Stored};
+pub use run::Runs;
+pub use run::close::{Closed, RunFinished};
 pub use run::filenames;
+pub use run::manifest::{Exported, MANIFEST_VERSION, Manifest, ManifestStep, NotExported, manifest_key};
+pub use run::request::{RunRequest, request_key};
 pub use run::stop::Stopped;
-pub use step::generate::Call;
-
-pub use step::webhook::{Received, Refused, Route};
-pub use triggers::inbox::{Arrival, FileReport, INBOX, INBOX_ERRORS, Taken};
-pub use triggers::schedules::{Due, Kept, PIPELINES, SCHEDULE_ERRORS, SCHEDULES};
-pub use upkeep::prune::{Cleaned, Group, Which, YOUNGEST};
-
-use platform::Platform;
-use settings::Settings;
-
-/// A platform and the settings of its stack.
-#[derive(Debug)]
-pub struct Engine<P> {
-    /// The capabilities.
-    pub platform: P,
-    /// The settings.
-    pub settings: Settings,
-}
-
-impl<P: Platform> Engine<P> {
-    /// Puts them together.
-    pub fn new(platform: P, settings: Settings) -> Self {
-        Engine { platform, settings }
-    }
-}
+pub use step::collect::Collector;
+pub use step::generate::{Call, Steps};
+pub use step::webhook::{Received, Refused, Route, Webhooks};
+pub use triggers::Triggers;
+pub use triggers::inbox::{Arrival, FileReport, Taken};
+pub use triggers::schedules::{Due, Kept};
+pub use upkeep::Upkeep;
+pub use upkeep::prune::{Cleaned, Group, Which};

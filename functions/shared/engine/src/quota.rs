@@ -1,13 +1,15 @@
 //! How much the bucket may hold. The guide checks the free disk space before it generates; here the stack's own limit is
 //! checked before money is spent. What is paid for is stored all the same.
 
+use std::sync::Arc;
+
 use fresco_ledger::records::{Millis, Output};
 use fresco_ledger::traits::{Clock, Objects, Pass, Usage, UsageCounter};
 use fresco_pipeline::error::{ErrorName, Failure};
 
-use crate::Engine;
 use crate::metrics;
 use crate::platform::Platform;
+use crate::settings::Settings;
 
 /// How long after a measurement the next one begins.
 const PAUSE: Millis = 15 * 60_000;
@@ -42,7 +44,13 @@ impl Stored {
     }
 }
 
-impl<P: Platform> Engine<P> {
+/// Counts what the bucket holds against the stack's limit.
+pub struct Quota<P> {
+    pub(crate) platform: Arc<P>,
+    pub(crate) settings: Arc<Settings>,
+}
+
+impl<P: Platform> Quota<P> {
     /// Refuses what is new when the bucket holds as much as it may. Without a limit nothing is asked.
     pub(crate) async fn require_room(&self) -> Result<(), Failure> {
         let Some(most) = self.settings.max_stored_bytes else { return Ok(()) };
@@ -60,12 +68,12 @@ impl<P: Platform> Engine<P> {
     }
 
     /// So much was stored. Where that cannot be noted, the next measurement finds it.
-    pub(crate) async fn note_stored(&self, outputs: &[Output]) {
-        self.note_bytes(outputs.iter().map(|output| i64::try_from(output.bytes).unwrap_or(i64::MAX)).sum()).await;
+    pub(crate) async fn record_stored(&self, outputs: &[Output]) {
+        self.record_bytes(outputs.iter().map(|output| i64::try_from(output.bytes).unwrap_or(i64::MAX)).sum()).await;
     }
 
     /// So many bytes were stored, or removed.
-    pub(crate) async fn note_bytes(&self, bytes: i64) {
+    pub(crate) async fn record_bytes(&self, bytes: i64) {
         if self.settings.max_stored_bytes.is_none() || bytes == 0 {
             return;
         }

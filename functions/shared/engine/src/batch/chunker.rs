@@ -1,4 +1,4 @@
-//! Cutting rows into chunks: each row is checked against the document, counted and priced, and the rows of a chunk are tried as
+//! Chunker rows into chunks: each row is checked against the document, counted and priced, and the rows of a chunk are tried as
 //! one plan. Nothing here asks for anything: what it is given is a row, and what it gives is a chunk that is full.
 
 use fresco_ledger::batch::BatchPlan;
@@ -11,9 +11,11 @@ use fresco_pipeline::plan::{ChunkSizes, Plan, compile, merge, wall};
 use fresco_pipeline::rows::{Row, RowProblem};
 use serde::Serialize;
 
+use super::limits::MAX_CHUNKS_AT_ONCE;
+use super::objects::{ChunkFile, internal, run_of};
+use super::request::BatchRequest;
 use super::wire::OnBadRow;
-use super::{BatchRequest, ChunkFile, MAX_CHUNKS_AT_ONCE, internal, run_of};
-use crate::planning::plan::WorkList;
+use crate::planning::work_list::WorkList;
 
 /// How many bytes of cells a chunk holds, whatever its number of rows.
 const MOST_HELD: usize = 1 << 20;
@@ -23,13 +25,13 @@ const HOUR: u64 = 3_600;
 
 /// A chunk as the list names it.
 #[derive(Serialize)]
-pub(super) struct Listed {
+pub(super) struct ListedChunk {
     pub(super) run_id: RunId,
     pub(super) chunk: u32,
 }
 
 /// A row that can be run.
-pub(super) struct Planned {
+pub(super) struct PlannedRow {
     row: Row,
     pub(super) plan: Plan,
     /// One before it asks for the same.
@@ -58,7 +60,7 @@ impl Seen {
 }
 
 /// The plan as it grows.
-pub(super) struct Cutting<'r> {
+pub(super) struct Chunker<'r> {
     pub(super) request: &'r BatchRequest,
     document: Prepared,
     /// Known from the first row that can be run.
@@ -67,7 +69,7 @@ pub(super) struct Cutting<'r> {
     export: Option<Export>,
     /// Whether providers can tell the stack of results, which decides how often it looks itself.
     webhooks: bool,
-    rows: Vec<Planned>,
+    rows: Vec<PlannedRow>,
     /// About how much memory they take, in bytes.
     held: usize,
     bad: Vec<RowProblem>,
@@ -85,7 +87,7 @@ pub(super) struct Cutting<'r> {
 pub(super) struct Chunk {
     pub(super) number: u32,
     pub(super) file: ChunkFile,
-    pub(super) rows: Vec<Planned>,
+    pub(super) rows: Vec<PlannedRow>,
 }
 
 impl Chunk {
@@ -94,9 +96,9 @@ impl Chunk {
     }
 }
 
-impl<'r> Cutting<'r> {
+impl<'r> Chunker<'r> {
     pub(super) fn new(request: &'r BatchRequest, document: Prepared, webhooks: bool) -> Self {
-        Cutting {
+        Chunker {
             request,
             document,
             size: None,
@@ -119,10 +121,10 @@ impl<'r> Cutting<'r> {
     }
 
     /// Takes a row; a chunk that is full.
-    pub(super) fn take(&mut self, row: Result<Row, RowProblem>) -> Result<Option<Chunk>, Failure> {
+    pub(super) fn accept(&mut self, row: Result<Row, RowProblem>) -> Result<Option<Chunk>, Failure> {
         self.plan.rows += 1;
         if let Ok(row) = &row {
-            self.next_check_at(row);
+            self.note_warnings(row);
         }
         match row.and_then(|row| self.planned(row)) {
             Ok(mut planned) => {
@@ -161,7 +163,7 @@ impl<'r> Cutting<'r> {
     }
 
     /// What of a row should be looked at, though it can be run.
-    fn next_check_at(&mut self, row: &Row) {
+    fn note_warnings(&mut self, row: &Row) {
         if let Some(id) = &row.id
             && !self.ids.insert(short(id.as_bytes()))
         {
@@ -215,8 +217,8 @@ impl<'r> Cutting<'r> {
     }
 
     /// The row with its plan; what its cells make of the document may be wrong.
-    fn planned(&self, row: Row) -> Result<Planned, RowProblem> {
-        let mut given = given(self.request, &row);
+    fn planned(&self, row: Row) -> Result<PlannedRow, RowProblem> {
+        let mut given = inputs_of(self.request, &row);
         let mut checked = self.document.check(&given);
         if checked.as_ref().is_err_and(|problems| problems.0.iter().any(|problem| problem.code == "input_unread")) {
             for reference in self.document.media_references(&given) {
@@ -227,7 +229,7 @@ impl<'r> Cutting<'r> {
             checked = self.document.check(&given);
         }
         match checked {
-            Ok(checked) => Ok(Planned { plan: compile(&checked), row, duplicate: false }),
+            Ok(checked) => Ok(PlannedRow { plan: compile(&checked), row, duplicate: false }),
             Err(problems) => Err(problem_of(&row, problems)),
         }
     }
@@ -273,7 +275,7 @@ impl<'r> Cutting<'r> {
             if chunk > 0 {
                 list.push(b',');
             }
-            let listed = Listed { run_id: run_of(batch, chunk, generation)?, chunk };
+            let listed = ListedChunk { run_id: run_of(batch, chunk, generation)?, chunk };
             serde_json::to_writer(&mut list, &listed).map_err(internal)?;
         }
         list.push(b']');
@@ -353,8 +355,8 @@ fn size_of_row(row: &Row) -> usize {
 }
 
 /// What a row gives to the document, over what is given with the batch.
-pub(super) fn given(request: &BatchRequest, row: &Row) -> RunInputs {
-    let mut given = request.run.given();
+pub(super) fn inputs_of(request: &BatchRequest, row: &Row) -> RunInputs {
+    let mut given = request.run.inputs();
     given.input = row.input.clone().or(given.input);
     given.vars.extend(row.vars.clone());
     given

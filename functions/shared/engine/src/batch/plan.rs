@@ -2,10 +2,11 @@
 //! a few chunks, whatever the number of rows; of each row a hash of eight bytes is kept, to count duplicates.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use fresco_ledger::batch::{BatchCounts, BatchPlan, BatchRecord};
-use fresco_ledger::traits::{Batches, Clock, Entries, Objects};
+use fresco_ledger::traits::{Batches as _, Clock, Entries, Objects};
 use fresco_pipeline::document::prepare;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
@@ -15,13 +16,16 @@ use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
-use super::chunk::counts_of;
-use super::chunker::{Chunk, Cutting, Listed, Planned};
+use super::Chunks;
+use super::chunker::{Chunk, Chunker, ListedChunk, PlannedRow};
+use super::objects::{chunk_key, internal, results_key, run_of};
+use super::row_results::counts_of;
+use super::store::BatchStore;
 use super::wire::RowStatus;
-use super::{chunk_key, internal, run_of};
-use crate::Engine;
-use crate::planning::freshness::{Age, age};
+use crate::planning::freshness::{Freshness, freshness};
 use crate::platform::Platform;
+use crate::run::export::Exporter;
+use crate::settings::Settings;
 
 /// How much of the rows is read at a time.
 const PIECE: u64 = 1 << 18;
@@ -49,23 +53,32 @@ pub struct BatchWork {
     pub pause: u32,
 }
 
-impl<P: Platform> Engine<P> {
+/// Plans batches.
+pub struct BatchPlanner<P> {
+    pub(crate) platform: Arc<P>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) store: Arc<BatchStore<P>>,
+    pub(crate) exporter: Arc<Exporter<P>>,
+    pub(crate) chunks: Arc<Chunks<P>>,
+}
+
+impl<P: Platform> BatchPlanner<P> {
     /// Plans a batch. Planning again gives the same.
-    pub async fn plan_batch(&self, batch: &RunId) -> Result<BatchWork, Failure> {
-        let record = self.batch_row(batch).await?;
+    pub async fn plan(&self, batch: &RunId) -> Result<BatchWork, Failure> {
+        let record = self.store.record(batch).await?;
         if record.stop || record.status.is_final() {
             return Err(Failure::new(ErrorName::RunStopped, "the batch was stopped before it was planned"));
         }
-        let request = self.batch_request(batch).await?;
+        let request = self.store.request(batch).await?;
         if let Some(plan) = record.plan.clone().filter(|_| record.generation > 0) {
             return self.replan(&record, plan).await;
         }
         let document = prepare(&request.run.document)
             .map_err(|problems| Failure::new(ErrorName::DocumentInvalid, problems.to_string()))?;
-        let mut cutting = Cutting::new(&request, document, self.settings.webhooks());
-        self.cut(batch, &mut cutting).await?;
-        self.require_export(cutting.export())?;
-        let (list, plan) = cutting.finished(batch, record.generation)?;
+        let mut chunker = Chunker::new(&request, document, self.settings.webhooks());
+        self.cut(batch, &mut chunker).await?;
+        self.exporter.require_export(chunker.export())?;
+        let (list, plan) = chunker.finished(batch, record.generation)?;
         let key = format!("plans/{batch}/chunks.json");
         self.platform.objects().put(&key, Bytes::from(list), "application/json").await?;
         if !self.platform.ledger().plan_batch(batch, &plan).await? {
@@ -80,17 +93,17 @@ impl<P: Platform> Engine<P> {
         // Those that the execution before left behind.
         let cause = Failure::new(ErrorName::RunStopped, "the batch is driven anew");
         for earlier in 0..generation {
-            self.close_open_chunks(record, earlier, &cause).await?;
+            self.chunks.close_open(record, earlier, &cause).await?;
         }
         let mut again = Vec::new();
         let mut kept = BatchCounts::default();
         let chunks = stream::iter((0..plan.chunks).map(|chunk| async move {
-            Ok::<_, Failure>((chunk, self.results_of_chunk(batch, chunk, generation.saturating_sub(1)).await?))
+            Ok::<_, Failure>((chunk, self.store.results_of_chunk(batch, chunk, generation.saturating_sub(1)).await?))
         }));
         let mut chunks = chunks.buffered(READ_AT_ONCE);
         while let Some((chunk, results)) = chunks.try_next().await? {
             if results.iter().any(|result| matches!(result.status, RowStatus::Failed | RowStatus::NotRun)) {
-                again.push(Listed { run_id: run_of(batch, chunk, generation)?, chunk });
+                again.push(ListedChunk { run_id: run_of(batch, chunk, generation)?, chunk });
                 continue;
             }
             let counts = counts_of(&results);
@@ -102,7 +115,7 @@ impl<P: Platform> Engine<P> {
         }
         drop(chunks);
         // What was put together before is not what it will be.
-        self.platform.objects().remove(&[super::results_key(batch)]).await?;
+        self.platform.objects().remove(&[results_key(batch)]).await?;
         self.platform.ledger().recount_batch(batch, &kept).await?;
         let key = format!("plans/{batch}/chunks-{generation}.json");
         let list = serde_json::to_vec(&again).map_err(internal)?;
@@ -124,11 +137,11 @@ impl<P: Platform> Engine<P> {
     }
 
     /// Reads the rows, and writes the chunks.
-    async fn cut(&self, batch: &RunId, cutting: &mut Cutting<'_>) -> Result<(), Failure> {
+    async fn cut(&self, batch: &RunId, chunker: &mut Chunker<'_>) -> Result<(), Failure> {
         let unreadable = |error: fresco_pipeline::rows::RowsError| {
             Failure::new(ErrorName::InputInvalid, format!("{}: {}. {}", error.code, error.message, error.advice))
         };
-        let request = cutting.request;
+        let request = chunker.request;
         let mut rows = Rows::new(request.format);
         let mut writing = FuturesUnordered::new();
         let (mut together, mut under_way) = (Vec::new(), 0);
@@ -148,7 +161,7 @@ impl<P: Platform> Engine<P> {
                 rows.feed(&bytes, &mut |row| read.push(row)).map_err(unreadable)?;
             }
             for row in read {
-                let Some(chunk) = cutting.take(row)? else { continue };
+                let Some(chunk) = chunker.accept(row)? else { continue };
                 under_way += chunk.held();
                 together.push(chunk);
                 if together.iter().map(|chunk: &Chunk| chunk.rows.len()).sum::<usize>() < TOGETHER
@@ -160,7 +173,7 @@ impl<P: Platform> Engine<P> {
                 while writing.len() >= WRITTEN_AT_ONCE || under_way > MOST_WRITTEN {
                     let Some((held, priced)) = writing.try_next().await? else { break };
                     under_way -= held;
-                    cutting.priced(priced);
+                    chunker.priced(priced);
                 }
             }
             if bytes.is_empty() {
@@ -169,10 +182,10 @@ impl<P: Platform> Engine<P> {
             from += bytes.len() as u64;
             tag = Some(found);
         }
-        together.extend(cutting.rest()?);
+        together.extend(chunker.rest()?);
         writing.push(self.write_chunks(batch, together));
         while let Some((_, priced)) = writing.try_next().await? {
-            cutting.priced(priced);
+            chunker.priced(priced);
         }
         Ok(())
     }
@@ -203,7 +216,7 @@ impl<P: Platform> Engine<P> {
         let (mut of_rows, mut price) = (Vec::new(), Money::ZERO);
         for Chunk { number, rows, .. } in chunks {
             let run = run_of(batch, *number, 0)?;
-            for Planned { plan, duplicate, .. } in rows {
+            for PlannedRow { plan, duplicate, .. } in rows {
                 let mut keys = BTreeSet::new();
                 for step in &plan.steps {
                     price = if *duplicate { price } else { price + step.price };
@@ -224,7 +237,7 @@ impl<P: Platform> Engine<P> {
         let (life, now) = (self.settings.object_life(), self.platform.clock().now());
         let there = looked.entries.into_iter().filter(|entry| {
             let created = entry.result.as_ref().map(|result| result.created_at);
-            created.is_some_and(|created| age(life, created, now, 0) != Age::Over)
+            created.is_some_and(|created| freshness(life, created, now, 0) != Freshness::Expired)
         });
         let there: BTreeSet<ContentKey> = there.map(|entry| entry.key).collect();
         let mut hits = 0;

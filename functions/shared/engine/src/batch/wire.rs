@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{MAX_CHUNK, MAX_CHUNKS_AT_ONCE, MAX_PAUSE};
+use super::limits::{MAX_CHUNK, MAX_CHUNKS_AT_ONCE, MAX_PAUSE};
 
 /// What happens to rows that cannot be run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]

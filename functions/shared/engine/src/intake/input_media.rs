@@ -8,7 +8,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::media::{InputMedia, MediaProblem, input_key};
 use fresco_providers::media::{Downloader, Inspector, MediaInfo};
 
-use crate::Engine;
+use crate::intake::Intake;
 use crate::platform::Platform;
 
 /// A problem of an input, in the words of a document's report.
@@ -57,14 +57,14 @@ pub async fn fetch_input(downloader: &Downloader, kind: MediaKind, url: &str) ->
     Ok(bytes.freeze())
 }
 
-impl<P: Platform> Engine<P> {
+impl<P: Platform> Intake<P> {
     /// Keeps an input that [`describe_input`] described.
     pub async fn store_input(&self, media: &InputMedia, bytes: Bytes) -> Result<(), Failure> {
         let objects = self.platform.objects();
         let mut upload = objects.upload(&media.key, &media.content_type).await?;
         upload.write(bytes).await?;
         match upload.finish().await? {
-            Put::Stored => self.note_bytes(i64::try_from(media.bytes).unwrap_or(i64::MAX)).await,
+            Put::Stored => self.quota.record_bytes(i64::try_from(media.bytes).unwrap_or(i64::MAX)).await,
             // One that is there has the same content: the key is its hash. Its age begins anew, so that it is there as long as
             // the run that takes it now.
             Put::Exists => drop(objects.renew(&media.key, &media.content_type).await?),

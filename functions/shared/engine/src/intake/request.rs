@@ -13,12 +13,12 @@ use fresco_providers::media::{Downloader, HostList};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
-use crate::Engine;
+use crate::intake::Intake;
 use crate::intake::input_media::{describe_input, fetch_input, input_problem};
-use crate::intake::start::RunRequest;
+use crate::intake::object_keys::is_plain;
 use crate::intake::uploads::UploadId;
 use crate::platform::Platform;
-use crate::triggers::inbox::is_plain;
+use crate::run::request::RunRequest;
 use crate::wire::RunBody;
 
 /// How long an order may take to fetch what it names by URL, all of it together; API Gateway waits for 30 seconds.
@@ -70,10 +70,10 @@ impl Fetcher {
     }
 }
 
-impl<P: Platform> Engine<P> {
+impl<P: Platform> Intake<P> {
     /// The request of an order, with every medium looked at and kept. `beside` is the prefix of keys under which names of files
     /// are looked for, where the document lies in the bucket.
-    pub async fn order(
+    pub async fn request(
         &self,
         body: RunBody,
         beside: Option<&str>,
@@ -93,7 +93,7 @@ impl<P: Platform> Engine<P> {
         let until = Instant::now() + FETCHES;
         for reference in media_references {
             let found = match given.get(reference.text.as_str()) {
-                Some(upload) => self.take_upload(upload, reference.kind).await?,
+                Some(upload) => self.accept_upload(upload, reference.kind).await?,
                 None => self.find_medium(&reference, beside, fetcher, until).await?,
             };
             match found {
@@ -114,7 +114,7 @@ impl<P: Platform> Engine<P> {
     ) -> Result<Result<InputMedia, MediaProblem>, Failure> {
         match beside {
             _ if reference.text.contains("://") => self.fetch(fetcher, reference, until).await,
-            Some(folder) => self.take_beside(folder, reference).await,
+            Some(folder) => self.accept_beside(folder, reference).await,
             None => Ok(Err(input_problem(
                 "input_unread",
                 format!("`{}` is not among the request's media", reference.text),
@@ -174,7 +174,7 @@ impl<P: Platform> Engine<P> {
     }
 
     /// A file that lies beside the document in the bucket, or beneath its folder.
-    async fn take_beside(
+    async fn accept_beside(
         &self,
         folder: &str,
         reference: &MediaReference,
@@ -187,7 +187,7 @@ impl<P: Platform> Engine<P> {
         }
         let key = format!("{folder}{name}");
         match self.platform.objects().head(&key).await? {
-            Some(head) => self.take_object(&key, head.bytes, reference.kind, advice).await,
+            Some(head) => self.accept_object(&key, head.bytes, reference.kind, advice).await,
             None => {
                 let message = format!("`{}` is not beside the document", reference.text);
                 Ok(Err(input_problem("input_unread", message, advice)))

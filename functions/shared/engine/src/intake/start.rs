@@ -1,97 +1,20 @@
 //! What every way in does before it starts the state machine: the document is checked, and it and the run's record are
 //! written. Only `{run_id}` travels from here.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use fresco_ledger::records::{Millis, RunRecord, RunStatus};
 use fresco_ledger::traits::{Clock, Executions, Objects, Put, Runs, StoreError, Upload};
-use fresco_pipeline::document::{Checked, MediaReference, Problems, RunInputs, check, media_references};
+use fresco_pipeline::document::Problems;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
-use fresco_pipeline::media::{InputMedia, MediaProblem};
 use fresco_pipeline::money::Money;
-use serde::{Deserialize, Serialize};
+use fresco_pipeline::plan::{Plan, compile};
 
-use crate::Engine;
+use crate::intake::Intake;
 use crate::intake::request::{BadOrder, Fetcher, OrderError};
 use crate::platform::Platform;
+use crate::run::request::{RunRequest, StoredRun, request_key};
 use crate::wire::RunBody;
-
-/// What a run was asked to do. It is kept beside the run's record, as `runs/<id>/request.json`.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct RunRequest {
-    /// The pipeline document, as it was given.
-    pub document: String,
-    /// The input text.
-    pub input: Option<String>,
-    /// The input image, as it was named.
-    pub image: Option<String>,
-    /// `{{vars.x}}`, over the document's own.
-    pub vars: BTreeMap<String, String>,
-    /// `{{env.X}}`.
-    pub env: BTreeMap<String, String>,
-    /// Whether groups run side by side where the document does not say.
-    pub parallel: Option<bool>,
-    /// Files and URLs that the document names, as they were kept; by the text that names them.
-    pub media: BTreeMap<String, InputMedia>,
-    /// `{{timestamp}}`; fixed when the run is recorded.
-    pub timestamp: String,
-    /// `{{random}}`; likewise.
-    pub random: String,
-    /// The hash of what was asked under an idempotency key; empty without one.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub asked: String,
-    /// What of the media could not be had. Not kept: such a run is not recorded.
-    #[serde(skip)]
-    pub refused: BTreeMap<String, MediaProblem>,
-}
-
-impl RunRequest {
-    /// The document, checked and filled.
-    pub fn check(&self) -> Result<Checked, Problems> {
-        check(&self.document, &self.given())
-    }
-
-    /// The files and URLs that the document names: what has to be in `media` before it checks.
-    pub fn media_references(&self) -> Vec<MediaReference> {
-        media_references(&self.document, &self.given())
-    }
-
-    /// The request with `{{timestamp}}` and `{{random}}` fixed.
-    pub fn fixed(&self, now: Millis, random: &str) -> Result<Self, Failure> {
-        let at = jiff::Timestamp::from_millisecond(now)
-            .map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
-        let random = random.get(..8).unwrap_or(random).to_owned();
-        Ok(RunRequest { timestamp: at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), random, ..self.clone() })
-    }
-
-    pub(crate) fn given(&self) -> RunInputs {
-        let kept = self.media.iter().map(|(text, media)| (text.clone(), Ok(media.clone())));
-        let refused = self.refused.iter().map(|(text, problem)| (text.clone(), Err(problem.clone())));
-        RunInputs {
-            input: self.input.clone(),
-            image: self.image.clone(),
-            vars: self.vars.clone(),
-            env: self.env.clone(),
-            parallel: self.parallel,
-            timestamp: self.timestamp.clone(),
-            random: self.random.clone(),
-            media: kept.chain(refused).collect(),
-        }
-    }
-}
-
-/// Where a run's request is kept.
-pub fn request_key(run: &RunId) -> String {
-    format!("runs/{run}/request.json")
-}
-
-/// Where a run's manifest is kept.
-pub fn manifest_key(run: &RunId) -> String {
-    format!("runs/{run}/manifest.json")
-}
 
 /// A run that was not started. Nothing was spent.
 #[derive(Debug, thiserror::Error)]
@@ -160,10 +83,10 @@ pub struct Begun {
     pub existing: bool,
 }
 
-impl<P: Platform> Engine<P> {
+impl<P: Platform> Intake<P> {
     /// What every way in does with an order: it becomes a request, and that a run. Asked again under the same key it gives
     /// the same run; `body` and what it names are not looked at then, and may be gone.
-    pub async fn start_order<E: From<StartError>>(
+    pub async fn start<E: From<StartError>>(
         &self,
         once: Option<&Once>,
         beside: Option<&str>,
@@ -175,7 +98,7 @@ impl<P: Platform> Engine<P> {
         {
             return Ok(Begun { run, existing: true });
         }
-        let request = self.order(body.await?, beside, fetcher).await.map_err(StartError::from)?;
+        let request = self.request(body.await?, beside, fetcher).await.map_err(StartError::from)?;
         Ok(match once {
             Some(once) => self.begin_once(&request, once).await?,
             None => Begun { run: self.begin_run(&request).await?, existing: false },
@@ -215,7 +138,7 @@ impl<P: Platform> Engine<P> {
     async fn begun_before(&self, once: &Once) -> Result<Option<RunId>, StartError> {
         let run = once.run()?;
         let Some(row) = self.platform.ledger().run(&run).await? else { return Ok(None) };
-        if self.request_of(&run).await?.asked != once.asked {
+        if StoredRun::read(self.platform.objects(), &run).await?.request.asked != once.asked {
             return Err(StartError::OtherRequest);
         }
         self.start_recorded(&row).await?;
@@ -228,6 +151,13 @@ impl<P: Platform> Engine<P> {
             self.platform.executions().start(&row.id).await?;
         }
         Ok(())
+    }
+
+    /// The request with `{{timestamp}}` and `{{random}}` fixed, and the plan of its document.
+    pub fn compiled(&self, request: &RunRequest) -> Result<(RunRequest, Plan), StartError> {
+        let request = request.fixed(self.platform.clock().now(), &self.platform.new_token()?)?;
+        let plan = compile(&request.check()?);
+        Ok((request, plan))
     }
 
     /// Writes an object of JSON, unless there is one.
@@ -249,25 +179,25 @@ impl<P: Platform> Engine<P> {
     /// Records a run under this id; whether it was this call that did. With `once` the request of whoever is first stays.
     async fn record_as(&self, run: &RunId, request: &RunRequest, once: bool) -> Result<bool, StartError> {
         let now = self.platform.clock().now();
-        let request = request.fixed(now, &self.platform.new_token()?)?;
-        let checked = request.check()?;
-        let body =
-            serde_json::to_vec(&request).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
-        let (objects, key, body) = (self.platform.objects(), request_key(run), Bytes::from(body));
+        let (request, plan) = self.compiled(request)?;
+        let (objects, key) = (self.platform.objects(), request_key(run));
+        let stored = StoredRun::new(request, &plan)?;
         if once {
-            if self.put_once(&key, body).await? == Put::Exists && self.request_of(run).await?.asked != request.asked {
+            if self.put_once(&key, stored.json()?).await? == Put::Exists
+                && StoredRun::read(objects, run).await?.request.asked != stored.request.asked
+            {
                 return Err(StartError::OtherRequest);
             }
         } else {
-            objects.put(&key, body, "application/json").await?;
+            objects.put(&key, stored.json()?, "application/json").await?;
         }
         let row = RunRecord {
             id: run.clone(),
-            name: checked.name,
+            name: plan.name,
             status: RunStatus::Running,
             stop: false,
-            fail_fast: checked.fail_fast,
-            remaining: checked.max_cost.unwrap_or(Money::UNLIMITED),
+            fail_fast: plan.fail_fast,
+            remaining: plan.max_cost,
             held: Money::ZERO,
             settled: Money::ZERO,
             created_at: now,
@@ -278,7 +208,7 @@ impl<P: Platform> Engine<P> {
             unannounced: false,
             steps: 0,
             failure: None,
-            export: checked.export,
+            export: plan.export,
         };
         Ok(self.platform.ledger().create_run(&row).await?)
     }

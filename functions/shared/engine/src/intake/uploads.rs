@@ -7,7 +7,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::media::{InputMedia, MediaProblem};
 use fresco_providers::media::Inspector;
 
-use crate::Engine;
+use crate::intake::Intake;
 use crate::intake::input_media::{input_problem, kept_as, too_large};
 use crate::platform::Platform;
 use crate::wire::UploadKind;
@@ -89,7 +89,7 @@ fn most(kind: UploadKind) -> u64 {
     }
 }
 
-impl<P: Platform> Engine<P> {
+impl<P: Platform> Intake<P> {
     /// A place to upload to, and how long its link works in seconds. Where the content's SHA-256 is said, in lower-case hex,
     /// the same content has the same id.
     pub async fn new_upload(
@@ -128,7 +128,7 @@ impl<P: Platform> Engine<P> {
     }
 
     /// Keeps an upload as an input of this kind. The inner error is a problem of the medium.
-    pub async fn take_upload(
+    pub async fn accept_upload(
         &self,
         id: &UploadId,
         kind: MediaKind,
@@ -140,11 +140,11 @@ impl<P: Platform> Engine<P> {
             }
             return Ok(Err(input_problem("input_unread", cause.message, advice)));
         }
-        self.take_object(&id.object_key(), id.bytes, kind, advice).await
+        self.accept_object(&id.object_key(), id.bytes, kind, advice).await
     }
 
     /// Keeps an object of the bucket, of this length, as an input of this kind. The inner error is a problem of the medium.
-    pub(crate) async fn take_object(
+    pub(crate) async fn accept_object(
         &self,
         key: &str,
         bytes: u64,
@@ -168,7 +168,7 @@ impl<P: Platform> Engine<P> {
         if !objects.keep(key, &tag, &media.key, &media.content_type).await? {
             return Ok(Err(gone()));
         }
-        self.note_bytes(i64::try_from(media.bytes).unwrap_or(i64::MAX)).await;
+        self.quota.record_bytes(i64::try_from(media.bytes).unwrap_or(i64::MAX)).await;
         Ok(Ok(media))
     }
 

@@ -10,38 +10,40 @@ const DAY: Millis = 24 * HOUR;
 /// How far a clock may be off, ours or that of whoever wrote the result.
 const SKEW: Millis = HOUR;
 
+/// How old outputs have to be before they are pruned: what is younger may be on its way into an entry, since collect has
+/// five minutes.
+pub const MIN_PRUNE_AGE: Millis = 60 * 60_000;
+
 /// What a result's age allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Age {
+pub(crate) enum Freshness {
     /// It lives long enough.
-    Young,
+    Fresh,
     /// It is near its end: to be written anew if it is used.
-    Ending {
+    Expiring {
         /// Whether it lives long enough all the same, should that not work.
         enough: bool,
     },
     /// It may be gone at any time: it is a miss.
-    Over,
+    Expired,
 }
 
 /// The age of what was written at `created_at` and is needed for so long from now on.
-pub(crate) fn age(life: Millis, created_at: Millis, now: Millis, needed: Millis) -> Age {
+pub(crate) fn freshness(life: Millis, created_at: Millis, now: Millis, needed: Millis) -> Freshness {
     let left = created_at.saturating_add(life).saturating_sub(now);
     if left <= SKEW {
-        return Age::Over;
+        return Freshness::Expired;
     }
     // Under a day, as the design has it; where nothing lives for two days, under half of its life, so that not every use of
     // a result is a copy.
-    let ending = DAY.min(life / 2);
-    if left < needed || left < ending { Age::Ending { enough: left >= needed } } else { Age::Young }
+    let expiring = DAY.min(life / 2);
+    if left < needed || left < expiring { Freshness::Expiring { enough: left >= needed } } else { Freshness::Fresh }
 }
 
-impl Settings {
-    /// For how long a hit has to be there from now on: until its run is over, for the life of links handed out on it then,
-    /// and for clocks that are off.
-    pub(crate) fn needed(&self, run_left: Millis) -> Millis {
-        run_left.max(0) + Millis::try_from(self.link_life().as_millis()).unwrap_or(DAY) + SKEW
-    }
+/// For how long a hit has to be there from now on: until its run is over, for the life of links handed out on it then,
+/// and for clocks that are off.
+pub(crate) fn needed_life(settings: &Settings, run_left: Millis) -> Millis {
+    run_left.max(0) + Millis::try_from(settings.link_life().as_millis()).unwrap_or(DAY) + SKEW
 }
 
 #[cfg(test)]
@@ -53,34 +55,34 @@ mod tests {
         let week = 7 * DAY;
         let hours = 10 * HOUR;
         for (life, passed, needed, expected) in [
-            (week, 0, hours, Age::Young),
+            (week, 0, hours, Freshness::Fresh),
             // A day before the end it is renewed; exactly a day is not under a day.
-            (week, 6 * DAY, hours, Age::Young),
-            (week, 6 * DAY + 1, hours, Age::Ending { enough: true }),
+            (week, 6 * DAY, hours, Freshness::Fresh),
+            (week, 6 * DAY + 1, hours, Freshness::Expiring { enough: true }),
             // Less is left than is needed.
-            (week, week - hours, hours, Age::Ending { enough: true }),
-            (week, week - hours + 1, hours, Age::Ending { enough: false }),
+            (week, week - hours, hours, Freshness::Expiring { enough: true }),
+            (week, week - hours + 1, hours, Freshness::Expiring { enough: false }),
             // A run that may take longer than a day.
-            (week, week - 3 * DAY, 3 * DAY, Age::Young),
-            (week, week - 3 * DAY + 1, 3 * DAY, Age::Ending { enough: false }),
+            (week, week - 3 * DAY, 3 * DAY, Freshness::Fresh),
+            (week, week - 3 * DAY + 1, 3 * DAY, Freshness::Expiring { enough: false }),
             // A run that may take longer than anything lives.
-            (week, 0, 8 * DAY, Age::Ending { enough: false }),
+            (week, 0, 8 * DAY, Freshness::Expiring { enough: false }),
             // Within an hour of the end it may be gone, whoever's clock is off.
-            (week, week - HOUR - 1, hours, Age::Ending { enough: false }),
-            (week, week - HOUR, hours, Age::Over),
-            (week, week, hours, Age::Over),
-            (week, 400 * DAY, hours, Age::Over),
+            (week, week - HOUR - 1, hours, Freshness::Expiring { enough: false }),
+            (week, week - HOUR, hours, Freshness::Expired),
+            (week, week, hours, Freshness::Expired),
+            (week, 400 * DAY, hours, Freshness::Expired),
             // The shortest life there is.
-            (DAY, 0, hours, Age::Young),
-            (DAY, 12 * HOUR, hours, Age::Young),
-            (DAY, 12 * HOUR + 1, hours, Age::Ending { enough: true }),
-            (DAY, 23 * HOUR, hours, Age::Over),
+            (DAY, 0, hours, Freshness::Fresh),
+            (DAY, 12 * HOUR, hours, Freshness::Fresh),
+            (DAY, 12 * HOUR + 1, hours, Freshness::Expiring { enough: true }),
+            (DAY, 23 * HOUR, hours, Freshness::Expired),
             // The parameter was lowered since.
-            (2 * DAY, 3 * DAY, hours, Age::Over),
+            (2 * DAY, 3 * DAY, hours, Freshness::Expired),
             // A clock that is behind: it was written in the future.
-            (week, -HOUR, hours, Age::Young),
+            (week, -HOUR, hours, Freshness::Fresh),
         ] {
-            assert_eq!(age(life, 0, passed, needed), expected, "life {life}, passed {passed}, needed {needed}");
+            assert_eq!(freshness(life, 0, passed, needed), expected, "life {life}, passed {passed}, needed {needed}");
         }
     }
 
@@ -91,7 +93,10 @@ mod tests {
             for passed in [week - 2 * HOUR, week - HOUR, week - 1, week, week + HOUR] {
                 // S3 deletes by its own clock, at the earliest when the whole life has passed.
                 let gone = passed >= week;
-                assert!(!gone || age(week, 0, passed + off, 0) == Age::Over, "off {off}, passed {passed}");
+                assert!(
+                    !gone || freshness(week, 0, passed + off, 0) == Freshness::Expired,
+                    "off {off}, passed {passed}"
+                );
             }
         }
     }

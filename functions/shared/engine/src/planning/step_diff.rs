@@ -1,4 +1,4 @@
-//! Why a step is not what the step of its name was in the last run of the same pipeline. It is for people: what is generated
+//! MissReason a step is not what the step of its name was in the last run of the same pipeline. It is for people: what is generated
 //! is decided by content keys alone.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,89 +7,49 @@ use fresco_ledger::records::{Output, StepRecord};
 use fresco_pipeline::document::{CachePolicy, Piece};
 use fresco_pipeline::ids::{ContentKey, StepName};
 use fresco_pipeline::plan::{InputSource, PlannedStep};
-use serde::{Deserialize, Serialize};
 
-use crate::planning::cache_lookup::Why;
+use crate::planning::miss_reason::{Change, MissReason};
 
 /// The provider's name of the param that is the prompt, in every model that has one.
 const PROMPT: &str = "prompt";
 
-/// A difference.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(tag = "change", rename_all = "snake_case")]
-pub enum Change {
-    /// The model, or the step's type.
-    Model,
-    /// The prompt.
-    Prompt,
-    /// Other params, by the provider's names.
-    Params {
-        /// Which.
-        names: Vec<String>,
-    },
-    /// What it takes: files that were given, or what other steps made.
-    Input,
-    /// `take`.
-    Take,
-    /// Nothing that the document says: this version of Fresco makes other keys.
-    KeyVersion,
-}
-
-/// `prompt changed`, `model, prompt and input changed`.
-pub(crate) fn in_words(what: &[Change]) -> String {
-    let word = |change: &Change| match change {
-        Change::Model => "model".to_owned(),
-        Change::Prompt => "prompt".to_owned(),
-        Change::Params { names } => names.join(", "),
-        Change::Input => "input".to_owned(),
-        Change::Take => "take".to_owned(),
-        Change::KeyVersion => "key version".to_owned(),
-    };
-    let words: Vec<String> = what.iter().map(word).collect();
-    match words.split_last() {
-        Some((last, [])) => format!("{last} changed"),
-        Some((last, before)) => format!("{} and {last} changed", before.join(", ")),
-        None => "new".to_owned(),
-    }
-}
-
 /// What the steps of a run have made, by name.
-pub(crate) type Results<'a> = BTreeMap<&'a StepName, &'a [Output]>;
+pub(crate) type OutputsByStep<'a> = BTreeMap<&'a StepName, &'a [Output]>;
 
 /// The last run of a pipeline.
-pub(crate) struct Before<'a> {
+pub(crate) struct PreviousRun<'a> {
     rows: BTreeMap<&'a StepName, &'a StepRecord>,
-    made: Results<'a>,
+    made: OutputsByStep<'a>,
 }
 
-impl<'a> Before<'a> {
+impl<'a> PreviousRun<'a> {
     /// Of these steps.
     pub(crate) fn new(rows: &'a [StepRecord]) -> Self {
         let made = rows.iter().filter_map(|row| Some((&row.plan.name, row.pinned.as_ref()?.outputs.as_slice())));
-        Before { rows: rows.iter().map(|row| (&row.plan.name, row)).collect(), made: made.collect() }
+        PreviousRun { rows: rows.iter().map(|row| (&row.plan.name, row)).collect(), made: made.collect() }
     }
 
     /// Why nothing is known of the step under this key.
-    pub(crate) fn why(&self, step: &PlannedStep, key: &ContentKey, made: &Results<'_>) -> Why {
-        let Some(row) = self.rows.get(&step.name) else { return Why::New };
+    pub(crate) fn why(&self, step: &PlannedStep, key: &ContentKey, made: &OutputsByStep<'_>) -> MissReason {
+        let Some(row) = self.rows.get(&step.name) else { return MissReason::New };
         if row.key.as_ref() == Some(key) {
-            return if row.pinned.is_some() { Why::Removed } else { Why::New };
+            return if row.pinned.is_some() { MissReason::Removed } else { MissReason::New };
         }
         let what = differences(&row.plan, &self.made, step, made);
         match what.is_empty() {
-            false => Why::Changed { what },
+            false => MissReason::Changed { what },
             // A result that was salted was never to be found, and one that never came has no key to compare with.
-            true if row.plan.cache == CachePolicy::Off || row.key.is_none() => Why::New,
-            true => Why::Changed { what: vec![Change::KeyVersion] },
+            true if row.plan.cache == CachePolicy::Off || row.key.is_none() => MissReason::New,
+            true => MissReason::Changed { what: vec![Change::KeyVersion] },
         }
     }
 }
 
 fn differences(
     before: &PlannedStep,
-    made_before: &Results<'_>,
+    made_before: &OutputsByStep<'_>,
     now: &PlannedStep,
-    made_now: &Results<'_>,
+    made_now: &OutputsByStep<'_>,
 ) -> Vec<Change> {
     let mut what = Vec::new();
     let model = (before.step, &before.model, &before.endpoint) != (now.step, &now.model, &now.endpoint);
@@ -135,7 +95,7 @@ fn params_that_differ(before: &PlannedStep, now: &PlannedStep) -> Vec<String> {
 }
 
 /// Hashes of everything that the step takes, with what takes it.
-fn taken<'a>(step: &'a PlannedStep, made: &Results<'a>) -> Vec<(&'a str, Option<&'a str>)> {
+fn taken<'a>(step: &'a PlannedStep, made: &OutputsByStep<'a>) -> Vec<(&'a str, Option<&'a str>)> {
     let output = |name: &StepName, index: usize| Some(made.get(name)?.get(index)?.sha256.as_str());
     let media = step.media.iter().flat_map(|slot| {
         slot.from.iter().map(move |source| {
@@ -222,8 +182,8 @@ steps:
         let made = [output(first_made)];
         let step = now.steps.iter().find(|step| step.name.as_str() == name).unwrap();
         let first = StepName::parse("a").unwrap();
-        let made = Results::from([(&first, made.as_slice())]);
-        Before::new(&rows).why(step, &ContentKey::digest(b"another"), &made).to_string()
+        let made = OutputsByStep::from([(&first, made.as_slice())]);
+        PreviousRun::new(&rows).why(step, &ContentKey::digest(b"another"), &made).to_string()
     }
 
     #[test]
@@ -256,8 +216,8 @@ steps:
         let now = plan(BEFORE);
         let mut rows = rows(&now);
         let key = rows[0].key.clone().unwrap();
-        assert_eq!(Before::new(&rows).why(&now.steps[0], &key, &Results::new()), Why::Removed);
+        assert_eq!(PreviousRun::new(&rows).why(&now.steps[0], &key, &OutputsByStep::new()), MissReason::Removed);
         rows[0].pinned = None;
-        assert_eq!(Before::new(&rows).why(&now.steps[0], &key, &Results::new()), Why::New);
+        assert_eq!(PreviousRun::new(&rows).why(&now.steps[0], &key, &OutputsByStep::new()), MissReason::New);
     }
 }

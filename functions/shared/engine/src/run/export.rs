@@ -1,6 +1,8 @@
 //! Outputs expire, deliverables do not: where a document says so, a run's outputs are copied at its end to a bucket that no
 //! clean-up of Fresco's touches, named by step. S3 copies them; nothing passes through the function.
 
+use std::sync::Arc;
+
 use fresco_ledger::records::StepRecord;
 use fresco_ledger::traits::Objects;
 use fresco_pipeline::document::Export;
@@ -8,12 +10,11 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::plan::Plan;
 use futures::{StreamExt, stream};
-use serde::{Deserialize, Serialize};
 
-use crate::Engine;
 use crate::platform::Platform;
-use crate::run::close::Manifest;
 use crate::run::filenames::{self, Named};
+use crate::run::manifest::{Exported, Manifest, NotExported};
+use crate::settings::Settings;
 
 /// How many objects are copied side by side.
 const AT_ONCE: usize = 16;
@@ -21,28 +22,13 @@ const AT_ONCE: usize = 16;
 const LITTLE_BYTES: u64 = 1_000_000_000;
 const LITTLE_FILES: usize = 200;
 
-/// What became of a run's export.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exported {
-    /// Where: everything is beneath it.
-    pub to: String,
-    /// The files that are there, by name.
-    pub files: Vec<String>,
-    /// The files that are not, and why. `cargo fresco fetch` brings them as long as the outputs live.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub failed: Vec<NotExported>,
+/// Copies outputs to the bucket that a document names.
+pub(crate) struct Exporter<P> {
+    pub(crate) platform: Arc<P>,
+    pub(crate) settings: Arc<Settings>,
 }
 
-/// A file that was not exported.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NotExported {
-    /// Its name.
-    pub name: String,
-    /// Why.
-    pub failure: Failure,
-}
-
-impl<P: Platform> Engine<P> {
+impl<P: Platform> Exporter<P> {
     /// Refuses an export that the stack has no right to, before anything is spent.
     pub(crate) fn require_export(&self, export: Option<&Export>) -> Result<(), Failure> {
         let Some(export) = export else { return Ok(()) };
@@ -66,7 +52,7 @@ impl<P: Platform> Engine<P> {
 
     /// Copies what the run has made. It may be done again. A file that cannot be copied is said, and fails nothing: the run's
     /// results are what they are.
-    pub(crate) async fn export(&self, export: &Export, manifest: &Manifest) -> Exported {
+    pub(crate) async fn export_run(&self, export: &Export, manifest: &Manifest) -> Exported {
         self.export_named(export, &manifest.run_id, filenames::of_run(manifest)).await
     }
 
@@ -118,13 +104,6 @@ impl<P: Platform> Engine<P> {
 fn folder(export: &Export, run: &RunId) -> String {
     let slash = if export.prefix.is_empty() { "" } else { "/" };
     format!("{}{slash}{run}", export.prefix)
-}
-
-impl Exported {
-    /// Whether everything is there.
-    pub fn is_whole(&self) -> bool {
-        self.failed.is_empty()
-    }
 }
 
 #[cfg(test)]

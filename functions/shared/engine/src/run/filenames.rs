@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::run::close::Manifest;
+use crate::run::manifest::Manifest;
 
 /// The manifest's own name.
 pub const MANIFEST: &str = "manifest.json";

@@ -2,7 +2,7 @@
 //! are cancelled. What a provider works on already is paid: it goes on into the ledger.
 
 use fresco_ledger::records::{AttemptStage, PendingAttempt, StepId, StepRecord, StepState};
-use fresco_ledger::traits::{Clock, Runs, Waiters};
+use fresco_ledger::traits::{Clock, Runs as _, Waiters};
 use fresco_ledger::transition::cancelling;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
@@ -11,10 +11,10 @@ use fresco_providers::{CancelAnswer, JobState};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
-use crate::Engine;
-use crate::commit::Transacted;
+use crate::commit::Committed;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::platform::Platform;
+use crate::run::Runs;
 
 /// How many steps are let go side by side: each asks its provider, and API Gateway waits for 30 seconds.
 const AT_ONCE: usize = 16;
@@ -38,14 +38,14 @@ pub struct Stopped {
     pub held: Money,
 }
 
-impl<P: Platform> Engine<P> {
+impl<P: Platform> Runs<P> {
     /// Stops a run. Doing it again is no error.
     pub async fn stop(&self, run: &RunId) -> Result<Stopped, Failure> {
         let ledger = self.platform.ledger();
         let was_running = ledger.stop_run(run).await?;
         failpoint(Failpoint::StopFlagged);
         let (steps, ends) = match was_running {
-            true => self.let_all_go(run).await?,
+            true => self.release_all(run).await?,
             false => (ledger.steps(run).await?, Vec::new()),
         };
         let count =
@@ -65,28 +65,28 @@ impl<P: Platform> Engine<P> {
     }
 
     /// Lets every step go that is at work, of a run that is told to stop.
-    pub(crate) async fn let_all_go(&self, run: &RunId) -> Result<(Vec<StepRecord>, Vec<Cancelled>), Failure> {
+    pub(crate) async fn release_all(&self, run: &RunId) -> Result<(Vec<StepRecord>, Vec<Cancelled>), Failure> {
         let steps = self.platform.ledger().steps(run).await?;
         let running = steps.iter().filter(|step| step.state == StepState::Running);
         // A list of what is to be done: a stream that borrows from each would not be `Send`.
-        let ends: Vec<_> = running.filter_map(|step| Some(self.let_go(run, step, step.key.as_ref()?))).collect();
+        let ends: Vec<_> = running.filter_map(|step| Some(self.release(run, step, step.key.as_ref()?))).collect();
         let ends: Vec<Cancelled> = stream::iter(ends).buffer_unordered(AT_ONCE).try_collect().await?;
         Ok((steps, ends))
     }
 
-    async fn let_go(&self, run: &RunId, step: &StepRecord, key: &ContentKey) -> Result<Cancelled, Failure> {
-        self.release(run, step, key).await?;
+    async fn release(&self, run: &RunId, step: &StepRecord, key: &ContentKey) -> Result<Cancelled, Failure> {
+        self.fail_waiter(run, step, key).await?;
         failpoint(Failpoint::StopReleased);
         self.cancel_unwanted(key).await
     }
 
     /// A step that waits is told; it does not hear of what becomes of the job.
-    async fn release(&self, run: &RunId, step: &StepRecord, key: &ContentKey) -> Result<(), Failure> {
+    async fn fail_waiter(&self, run: &RunId, step: &StepRecord, key: &ContentKey) -> Result<(), Failure> {
         let step_id = StepId { run: run.clone(), step: step.plan.name.clone() };
         let waiters = self.platform.ledger().waiters(key).await?;
         let cause = Failure::new(ErrorName::RunStopped, "the run was stopped; a result that is paid is kept");
         match waiters.iter().find(|waiter| waiter.step_id == step_id) {
-            Some(waiter) => self.fail(key, waiter, &cause).await,
+            Some(waiter) => self.answers.fail(key, waiter, &cause).await,
             // Its call has not come so far, or is over: generate finds the flag.
             None => Ok(()),
         }
@@ -97,13 +97,13 @@ impl<P: Platform> Engine<P> {
     /// the meantime is told to ask again.
     pub(crate) async fn cancel_unwanted(&self, key: &ContentKey) -> Result<Cancelled, Failure> {
         let ledger = self.platform.ledger();
-        let entry = self.entry(key).await?;
+        let entry = self.commits.entry(key).await?;
         let Some(pending) = entry.and_then(|entry| entry.pending) else { return Ok(Cancelled::Nothing) };
         let PendingAttempt { attempt, stage: AttemptStage::Submitted, request_id: Some(request_id), .. } = &pending
         else {
             return Ok(Cancelled::GoesOn);
         };
-        let Some(row) = self.attempt(key, *attempt).await? else { return Ok(Cancelled::Nothing) };
+        let Some(row) = self.commits.attempt(key, *attempt).await? else { return Ok(Cancelled::Nothing) };
         let provider = self.platform.provider(row.request.provider);
         if !matches!(provider.check(&row.request.endpoint, request_id).await, Ok(JobState::Queued { .. })) {
             return Ok(Cancelled::GoesOn);
@@ -113,8 +113,8 @@ impl<P: Platform> Engine<P> {
         }
         let now = self.platform.clock().now();
         // Noted before it is asked for: a cancellation that nobody noted would be the end for whoever joins.
-        let noted = self.transact(key, *attempt, |entry, row| cancelling(entry, row.attempt, now)).await?;
-        if !matches!(noted, Transacted::Changed(_)) {
+        let noted = self.commits.commit(key, *attempt, |entry, row| cancelling(entry, row.attempt, now)).await?;
+        if !matches!(noted, Committed::Changed(_)) {
             return Ok(Cancelled::GoesOn);
         }
         failpoint(Failpoint::StopCancelling);

@@ -1,6 +1,8 @@
 //! What collect does: it brings a finished job's media into the bucket, completes the entry and tells the waiters. It is
 //! the only place that stores media. Calling it again, for any attempt at any time, changes nothing that it should not.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use fresco_ledger::records::{AttemptRecord, AttemptState, Output};
 use fresco_ledger::traits::{Clock, Entries, Objects, Upload};
@@ -11,27 +13,37 @@ use fresco_pipeline::ids::{Attempt, ContentKey};
 use fresco_pipeline::money::Money;
 use fresco_providers::{JobReport, JobState, RemoteMedia};
 
-use crate::Engine;
+use crate::commit::Commits;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::platform::{MediaStore, Place, Platform};
+use crate::quota::Quota;
+use crate::step::notify::Notifier;
 
-impl<P: Platform> Engine<P> {
+/// Collects the outputs of attempts that have ended.
+pub struct Collector<P> {
+    pub(crate) platform: Arc<P>,
+    pub(crate) commits: Arc<Commits<P>>,
+    pub(crate) quota: Arc<Quota<P>>,
+    pub(crate) notifier: Arc<Notifier<P>>,
+}
+
+impl<P: Platform> Collector<P> {
     /// Takes the attempt's end in. An error means that it should be called again; sweep does if nobody else.
     pub async fn collect(&self, key: &ContentKey, attempt: Attempt) -> Result<(), Failure> {
-        let Some(row) = self.attempt(key, attempt).await? else { return Ok(()) };
+        let Some(row) = self.commits.attempt(key, attempt).await? else { return Ok(()) };
         failpoint(Failpoint::CollectRead);
         if !matches!(row.state, AttemptState::Won | AttemptState::Duplicate) {
             match self.report_of(&row).await? {
                 Some(JobReport::Succeeded { media, billable_units, .. }) => {
-                    self.take_in(&row, &media, billable_units).await?
+                    self.accept_media(&row, &media, billable_units).await?
                 }
                 Some(JobReport::TextOutput { text, input_tokens, output_tokens, .. }) => {
                     let cost = cost_of_text(&row, input_tokens.zip(output_tokens));
-                    self.take_text_in(&row, &text, cost).await?
+                    self.accept_text(&row, &text, cost).await?
                 }
-                Some(JobReport::Failed { failure, billed }) => self.take_failure(&row, failure, billed).await?,
+                Some(JobReport::Failed { failure, billed }) => self.accept_failure(&row, failure, billed).await?,
                 Some(JobReport::Cancelled { billed }) => {
-                    let entry = self.entry(key).await?;
+                    let entry = self.commits.entry(key).await?;
                     let pending = entry.and_then(|entry| entry.pending).filter(|pending| pending.attempt == attempt);
                     let cause = if pending.is_some_and(|pending| pending.cancelling) {
                         // Ours, and nobody waited: who has come since asks again.
@@ -39,14 +51,14 @@ impl<P: Platform> Engine<P> {
                     } else {
                         Failure::new(ErrorName::StepCancelled, "the job was cancelled at the provider")
                     };
-                    self.take_failure(&row, cause, billed).await?;
+                    self.accept_failure(&row, cause, billed).await?;
                 }
                 Some(JobReport::NotIncluded) | None => {}
             }
             failpoint(Failpoint::CollectDecided);
         }
-        self.tell(key).await?;
-        failpoint(Failpoint::CollectTold);
+        self.notifier.notify(key).await?;
+        failpoint(Failpoint::CollectNotified);
         Ok(())
     }
 
@@ -68,16 +80,21 @@ impl<P: Platform> Engine<P> {
         }
     }
 
-    async fn take_in(&self, row: &AttemptRecord, media: &[RemoteMedia], units: Option<f64>) -> Result<(), Failure> {
-        self.take(row, cost_of(row, units), async || self.fetch_all(row, media).await).await
+    async fn accept_media(
+        &self,
+        row: &AttemptRecord,
+        media: &[RemoteMedia],
+        units: Option<f64>,
+    ) -> Result<(), Failure> {
+        self.accept(row, cost_of(row, units), async || self.fetch_all(row, media).await).await
     }
 
-    async fn take_text_in(&self, row: &AttemptRecord, text: &str, cost: Money) -> Result<(), Failure> {
-        self.take(row, cost, async || Ok(vec![self.store_text(row, text).await?])).await
+    async fn accept_text(&self, row: &AttemptRecord, text: &str, cost: Money) -> Result<(), Failure> {
+        self.accept(row, cost, async || Ok(vec![self.store_text(row, text).await?])).await
     }
 
     /// Completes the attempt with what `store` stores, or notes that it could not be.
-    async fn take(
+    async fn accept(
         &self,
         row: &AttemptRecord,
         cost: Money,
@@ -85,25 +102,26 @@ impl<P: Platform> Engine<P> {
     ) -> Result<(), Failure> {
         let (key, attempt) = (&row.key, row.attempt);
         let created_at = self.platform.clock().now();
-        let superseded = self.entry(key).await?;
+        let superseded = self.commits.entry(key).await?;
         let superseded = superseded.is_some_and(|entry| entry.result.is_some_and(|ready| ready.attempt >= attempt));
         // What will be kept out as a duplicate need not be fetched.
         let fetched = if superseded { Ok(Vec::new()) } else { store().await };
         let now = self.platform.clock().now();
         match fetched {
             Ok(outputs) => {
-                self.note_stored(&outputs).await;
+                self.quota.record_stored(&outputs).await;
                 let completion = Completion { outputs, created_at, cost };
-                self.transact(key, attempt, |entry, row| {
-                    let late = entry.result.as_ref().is_some_and(|ready| ready.attempt >= attempt);
-                    // The result that superseded this one has expired since: take the media in on the next call.
-                    if superseded && !late { None } else { complete(entry, row, completion.clone(), now) }
-                })
-                .await?;
+                self.commits
+                    .commit(key, attempt, |entry, row| {
+                        let late = entry.result.as_ref().is_some_and(|ready| ready.attempt >= attempt);
+                        // The result that superseded this one has expired since: take the media in on the next call.
+                        if superseded && !late { None } else { complete(entry, row, completion.clone(), now) }
+                    })
+                    .await?;
             }
             Err(cause) => {
                 tracing::warn!(entry.key = %key, entry.attempt = %attempt, error.name = %cause.name, error.message = cause.message, "output not fetched");
-                self.transact(key, attempt, |entry, row| fetch_failed(entry, row, &cause, cost, now)).await?;
+                self.commits.commit(key, attempt, |entry, row| fetch_failed(entry, row, &cause, cost, now)).await?;
                 if row.state != AttemptState::Open && cause.name.is_retryable() {
                     // Sweep looks at pending attempts only: one that was given up is fetched again by whoever called.
                     return Err(cause);
@@ -152,11 +170,11 @@ impl<P: Platform> Engine<P> {
         Ok(output)
     }
 
-    async fn take_failure(&self, row: &AttemptRecord, cause: Failure, billed: bool) -> Result<(), Failure> {
+    async fn accept_failure(&self, row: &AttemptRecord, cause: Failure, billed: bool) -> Result<(), Failure> {
         let outcome =
             Outcome { failure: cause, hint: None, billed: if billed { row.hold.amount } else { Money::ZERO } };
         let now = self.platform.clock().now();
-        self.transact(&row.key, row.attempt, |entry, row| failed(entry, row, &outcome, now)).await.map(drop)
+        self.commits.commit(&row.key, row.attempt, |entry, row| failed(entry, row, &outcome, now)).await.map(drop)
     }
 }
 

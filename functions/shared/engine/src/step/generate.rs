@@ -1,20 +1,31 @@
 //! What generate does: it ensures a step. It finds the result, joins the attempt under way, or claims and submits; then it
 //! returns, and nothing runs while the provider works. It answers its task token itself, with the result or with a failure.
 
+use std::sync::Arc;
+
 use fresco_ledger::records::{Entry, Millis, Request, ResultSource, StepId, StepRecord, StepState, Waiter};
-use fresco_ledger::traits::{Clock, CommitError, Entries, Invoker, Runs, StoreError, TaskCallbacks, Wait, Waiters};
-use fresco_ledger::transition::{Answer, Ask, Outcome, ask, expire, failed, submitted, unknown};
+use fresco_ledger::traits::{Clock, CommitError, Entries, Runs as _, StoreError, TaskCallbacks, Wait, Waiters};
+use fresco_ledger::transition::{Answer, Ask, Outcome, ask, expire, unknown};
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
+use fresco_pipeline::ids::{Attempt, RunId, StepName, TokenHash};
 use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::ReadyStep;
 use fresco_providers::{Accepted, Submission, SubmitError, SubmittedInput};
 use serde::{Deserialize, Serialize};
 
-use crate::Engine;
+use crate::commit::Commits;
 use crate::failpoint::{Failpoint, failpoint};
+use crate::planning::cached_results::CachedResults;
+use crate::planning::freshness::needed_life;
 use crate::platform::Platform;
+use crate::quota::Quota;
+use crate::run::Runs;
+use crate::run::answer::Answers;
+use crate::settings::Settings;
+use crate::step::attempt::Attempts;
+use crate::step::inputs::StepInputs;
+use crate::step::reconcile::Reconciler;
 
 /// How often the entry is read anew because it changed between reading and deciding.
 const ROUNDS: usize = 24;
@@ -38,7 +49,21 @@ impl Call {
     }
 }
 
-impl<P: Platform> Engine<P> {
+/// Generates steps: by a cached result, by joining an attempt, or by a new one.
+pub struct Steps<P> {
+    pub(crate) platform: Arc<P>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) commits: Arc<Commits<P>>,
+    pub(crate) cached: Arc<CachedResults<P>>,
+    pub(crate) quota: Arc<Quota<P>>,
+    pub(crate) inputs: StepInputs<P>,
+    pub(crate) answers: Arc<Answers<P>>,
+    pub(crate) attempts: Arc<Attempts<P>>,
+    pub(crate) reconciler: Arc<Reconciler<P>>,
+    pub(crate) runs: Arc<Runs<P>>,
+}
+
+impl<P: Platform> Steps<P> {
     /// Ensures the step and answers its token, unless the step now waits. An error is what could not even be told.
     pub async fn generate(&self, call: &Call) -> Result<(), Failure> {
         let Err(cause) = self.ensure(call).await else { return Ok(()) };
@@ -68,7 +93,7 @@ impl<P: Platform> Engine<P> {
             return Err(Failure::new(ErrorName::RunStopped, "the run is stopped; nothing was submitted for this step"));
         };
         let run_left = run.bound_at.map_or(0, |bound_at| bound_at - self.platform.clock().now());
-        let plan = self.ready(&step_id, &row).await?;
+        let plan = self.inputs.ready(&step_id, &row).await?;
         let (key, waiter) = (&plan.key, self.wait(call, &plan).await?);
         failpoint(Failpoint::GenerateWaiting);
         if row.calls > 1 && waiter.joined == Attempt::NONE {
@@ -82,14 +107,14 @@ impl<P: Platform> Engine<P> {
                 return decided;
             }
         }
-        match self.decide(&plan, waiter.clone(), self.settings.needed(run_left)).await {
+        match self.decide(&plan, waiter.clone(), needed_life(&self.settings, run_left)).await {
             // The step is marked first, and its row goes last: a call that ends in between must not leave a step that is
             // undecided and has forgotten which failure it shares.
             Err(cause) if !cause.name.is_retryable() => {
                 log_failure(call, &cause);
-                self.fail(key, &waiter, &cause).await?;
+                self.answers.fail(key, &waiter, &cause).await?;
                 if cause.name == ErrorName::StepTimedOut {
-                    self.cancel_unwanted(key).await?;
+                    self.runs.cancel_unwanted(key).await?;
                 }
                 Ok(())
             }
@@ -102,7 +127,7 @@ impl<P: Platform> Engine<P> {
     /// Answers a step that is decided; `None` where it is not.
     async fn decided(&self, call: &Call, row: &StepRecord) -> Option<Result<(), Failure>> {
         if row.pinned.is_some() {
-            return Some(self.answer_done(&call.token).await);
+            return Some(self.answers.answer_done(&call.token).await);
         }
         let failed = row.failure.as_ref().filter(|_| row.state == StepState::Failed)?;
         Some(Err(failed.clone()))
@@ -114,7 +139,9 @@ impl<P: Platform> Engine<P> {
         let base = match plan.cache {
             CachePolicy::Use | CachePolicy::Off => Attempt::NONE,
             // Only an attempt begun after this counts. A nudge finds the row and keeps its base.
-            CachePolicy::Refresh => self.entry(&plan.key).await?.map_or(Attempt::NONE, |entry| entry.last_attempt),
+            CachePolicy::Refresh => {
+                self.commits.entry(&plan.key).await?.map_or(Attempt::NONE, |entry| entry.last_attempt)
+            }
         };
         let wait = Wait {
             step_id: call.step_id(),
@@ -136,22 +163,22 @@ impl<P: Platform> Engine<P> {
         let mut media = None;
         for _ in 0..ROUNDS {
             let now = self.platform.clock().now();
-            let entry = self.entry(&plan.key).await?.unwrap_or_else(|| Entry::new(plan.key.clone()));
+            let entry = self.commits.entry(&plan.key).await?.unwrap_or_else(|| Entry::new(plan.key.clone()));
             let wanted = entry.result.as_ref().filter(|ready| ready.attempt > waiter.base);
-            let fit = match wanted {
-                Some(ready) => self.fit(&plan.key, ready, needed).await?,
+            let fits = match wanted {
+                Some(ready) => self.cached.fits(&plan.key, ready, needed).await?,
                 None => None,
             };
-            if let (Some(ready), None) = (wanted, &fit) {
+            if let (Some(ready), None) = (wanted, &fits) {
                 let attempt = ready.attempt;
-                self.transact_entry(&plan.key, |entry| expire(entry, attempt)).await?;
+                self.commits.commit_entry(&plan.key, |entry| expire(entry, attempt)).await?;
                 failpoint(Failpoint::GenerateExpired);
                 continue;
             }
             let lease_until = now + self.settings.function_timeout;
             let asked = Ask {
                 waiter: &waiter,
-                usable: fit.is_some(),
+                usable: fits.is_some(),
                 request: &request,
                 token_hash: &token_hash,
                 lease_until,
@@ -161,15 +188,17 @@ impl<P: Platform> Engine<P> {
             match ask(&entry, &asked) {
                 Answer::Hit(ready) => {
                     // As it was written anew, if it was.
-                    let ready = fit.unwrap_or(ready);
-                    return self.succeed(&plan.key, &waiter, &ready, ResultSource::Hit).await;
+                    let ready = fits.unwrap_or(ready);
+                    return self.answers.succeed(&plan.key, &waiter, &ready, ResultSource::Hit).await;
                 }
                 Answer::Shared(cause) => return Err(cause),
                 Answer::NotYet(last) => return Err(last.failure),
                 // Who has only just joined need not ask the provider, unless its word is overdue: then whoever was there
                 // before may be gone.
                 Answer::Join(attempt) if fresh == Some(attempt) && !overdue(&entry, now) => return Ok(()),
-                Answer::Join(attempt) if waiter.joined == attempt => return self.examine(&entry, Some(&waiter)).await,
+                Answer::Join(attempt) if waiter.joined == attempt => {
+                    return self.reconciler.reconcile(&entry, Some(&waiter)).await;
+                }
                 Answer::Join(attempt) => {
                     let own = entry.pending.as_ref().is_some_and(|pending| pending.leader == waiter.step_id);
                     let source = if own { ResultSource::Generated } else { ResultSource::Joined };
@@ -183,11 +212,11 @@ impl<P: Platform> Engine<P> {
                 }
                 Answer::Claim(change) => {
                     let attempt = change.entry.last_attempt;
-                    self.require_room().await?;
+                    self.quota.require_room().await?;
                     // What could still fail is done before the claim: behind it nothing may fail the step but its outcome.
                     let inputs = match media.take() {
                         Some(inputs) => inputs,
-                        None => self.submitted_inputs(plan).await?,
+                        None => self.inputs.submitted_inputs(plan).await?,
                     };
                     match ledger.commit(&change).await {
                         Ok(()) => return self.submit(plan, inputs, &waiter.step_id, attempt, &token).await,
@@ -209,7 +238,7 @@ impl<P: Platform> Engine<P> {
                         Err(CommitError::JobTaken) => return Err(StoreError::ledger("a claim registers no job").0),
                         Err(CommitError::Unclear(cause)) => {
                             // The claim may have gone through: its token tells whether it is ours.
-                            let entry = self.entry(&plan.key).await?;
+                            let entry = self.commits.entry(&plan.key).await?;
                             let ours =
                                 entry.and_then(|entry| entry.pending).is_some_and(|p| p.token_hash == token_hash);
                             return if ours {
@@ -248,17 +277,19 @@ impl<P: Platform> Engine<P> {
         // Of a refused attempt nothing comes: the step may yet get its result from one that another step makes.
         let refused = matches!(&answer, Err(SubmitError::Rejected { .. }));
         let recorded = match answer {
-            Ok(Accepted::Queued { request_id }) => self.record_submitted(&plan.key, attempt, &request_id).await,
-            Ok(Accepted::Done(report)) => self.record_done(&plan.key, attempt, &report).await,
+            Ok(Accepted::Queued { request_id }) => {
+                self.attempts.record_submitted(&plan.key, attempt, &request_id).await
+            }
+            Ok(Accepted::Done(report)) => self.attempts.record_done(&plan.key, attempt, &report).await,
             Err(SubmitError::Rejected { failure: cause, retry_after, billed }) => {
                 let hint = retry_after.map(|pause| i64::try_from(pause.as_millis()).unwrap_or(Millis::MAX));
                 let outcome = Outcome { failure: cause, hint, billed: if billed { plan.price } else { Money::ZERO } };
-                self.record_failed(&plan.key, attempt, &outcome).await
+                self.attempts.record_failed(&plan.key, attempt, &outcome).await
             }
             Err(SubmitError::Unknown { message }) => {
                 tracing::warn!(entry.key = %plan.key, entry.attempt = %attempt, error.message = message, "submission outcome unknown");
                 let now = self.platform.clock().now();
-                self.transact(&plan.key, attempt, |entry, _| unknown(entry, attempt, now)).await.map(drop)
+                self.commits.commit(&plan.key, attempt, |entry, _| unknown(entry, attempt, now)).await.map(drop)
             }
         };
         failpoint(Failpoint::GenerateRecorded);
@@ -270,43 +301,6 @@ impl<P: Platform> Engine<P> {
             tracing::warn!(run.id = %step_id.run, step.name = %step_id.step, error.message = %error, "source not noted");
         }
         Ok(())
-    }
-
-    pub(crate) async fn record_submitted(
-        &self,
-        key: &ContentKey,
-        attempt: Attempt,
-        request_id: &str,
-    ) -> Result<(), Failure> {
-        let now = self.platform.clock().now();
-        self.transact(key, attempt, |entry, row| submitted(entry, row, request_id, now)).await.map(drop)
-    }
-
-    /// Records a failure and tells recipients it concerns.
-    pub(crate) async fn record_failed(
-        &self,
-        key: &ContentKey,
-        attempt: Attempt,
-        outcome: &Outcome,
-    ) -> Result<(), Failure> {
-        let now = self.platform.clock().now();
-        self.transact(key, attempt, |entry, row| failed(entry, row, outcome, now)).await?;
-        failpoint(Failpoint::AttemptFailed);
-        self.tell(key).await
-    }
-
-    /// Keeps the provider's report on the attempt and starts collect.
-    pub(crate) async fn record_done(
-        &self,
-        key: &ContentKey,
-        attempt: Attempt,
-        report: &fresco_providers::JobReport,
-    ) -> Result<(), Failure> {
-        let json =
-            serde_json::to_string(report).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
-        self.platform.ledger().record_report(key, attempt, &json).await?;
-        failpoint(Failpoint::AttemptReported);
-        Ok(self.platform.invoker().collect(key, attempt).await?)
     }
 }
 

@@ -1,17 +1,19 @@
 //! Receiving a webhook: it is verified, checked against the attempt it claims to be about, recorded, and handed over. It
 //! changes nothing in the entry itself; collect does, from what was recorded.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use fresco_ledger::traits::{Clock, StoreError};
+use fresco_ledger::traits::{Clock, Invoker, StoreError};
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey};
 use fresco_providers::{JobReport, JobState, WebhookError, WebhookRequest};
 
-use crate::Engine;
-use crate::commit::Transacted;
+use crate::commit::{Commits, Committed};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::platform::Platform;
+use crate::step::attempt::Attempts;
 use fresco_ledger::records::{AttemptRecord, AttemptState};
 use fresco_ledger::transition::{record_late_completion, submitted};
 
@@ -101,7 +103,14 @@ impl From<Failure> for Refused {
     }
 }
 
-impl<P: Platform> Engine<P> {
+/// Receives the webhooks of providers.
+pub struct Webhooks<P> {
+    pub(crate) platform: Arc<P>,
+    pub(crate) commits: Arc<Commits<P>>,
+    pub(crate) attempts: Arc<Attempts<P>>,
+}
+
+impl<P: Platform> Webhooks<P> {
     /// Takes a webhook in.
     pub async fn receive(
         &self,
@@ -113,7 +122,7 @@ impl<P: Platform> Engine<P> {
         let request = WebhookRequest { headers, body, now_ms: self.platform.clock().now() };
         let message = provider.read_webhook(&request).await?;
         failpoint(Failpoint::WebhookVerified);
-        let row = self.attempt(&route.key, route.attempt).await?;
+        let row = self.commits.attempt(&route.key, route.attempt).await?;
         let row = row.filter(|row| row.request.provider == route.provider && row.token_hash.matches(&route.token));
         let Some(row) = row else { return Err(Refused::WrongToken) };
         let said = |id: &str| message.request_id == id || message.gateway_request_id.as_deref() == Some(id);
@@ -131,13 +140,15 @@ impl<P: Platform> Engine<P> {
         if row.state != AttemptState::Open {
             // It had been given up. Sweep looks after it from here on, whatever becomes of the hand-over.
             let now = self.platform.clock().now();
-            self.transact(&route.key, route.attempt, |entry, row| record_late_completion(entry, row, now)).await?;
+            self.commits
+                .commit(&route.key, route.attempt, |entry, row| record_late_completion(entry, row, now))
+                .await?;
             failpoint(Failpoint::WebhookLate);
         }
         match &message.report {
             // The body does not hold the result: collect asks the provider for it.
             JobReport::NotIncluded => self.hand_over_to_collect(route).await?,
-            report => self.record_done(&route.key, route.attempt, report).await?,
+            report => self.attempts.record_done(&route.key, route.attempt, report).await?,
         }
         failpoint(Failpoint::WebhookHandedOver);
         Ok(Received::HandedOver)
@@ -153,14 +164,17 @@ impl<P: Platform> Engine<P> {
             Err(error) => return Err(Refused::Later(error.failure)),
         }
         let now = self.platform.clock().now();
-        match self.transact(&route.key, route.attempt, |entry, row| submitted(entry, row, request_id, now)).await? {
-            Transacted::JobTaken | Transacted::Gone => Err(Refused::WrongJob),
-            Transacted::Changed(_) | Transacted::Unchanged => Ok(()),
+        match self
+            .commits
+            .commit(&route.key, route.attempt, |entry, row| submitted(entry, row, request_id, now))
+            .await?
+        {
+            Committed::JobTaken | Committed::Gone => Err(Refused::WrongJob),
+            Committed::Changed(_) | Committed::Unchanged => Ok(()),
         }
     }
 
     async fn hand_over_to_collect(&self, route: &Route) -> Result<(), Failure> {
-        use fresco_ledger::traits::Invoker;
         Ok(self.platform.invoker().collect(&route.key, route.attempt).await?)
     }
 }

@@ -13,18 +13,17 @@ use fresco_pipeline::rows::Format;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::batch::RowsFrom;
+use crate::batch::request::RowsFrom;
 use crate::batch::wire::BatchBody;
+use crate::intake::object_keys::{INBOX, INBOX_ERRORS, folder, is_plain};
 use crate::intake::request::Fetcher;
 use crate::intake::start::{Begun, Once, StartError};
+use crate::intake::uploads::MAX_DOCUMENT;
+use crate::metrics;
 use crate::platform::Platform;
+use crate::triggers::Triggers;
 use crate::wire::{DocumentProblem, MEND_PROBLEMS, RunBody};
-use crate::{Engine, MAX_DOCUMENT, metrics};
 
-/// Where the inbox is.
-pub const INBOX: &str = "inbox/";
-/// Where its reports are.
-pub const INBOX_ERRORS: &str = "inbox-errors/";
 /// The pipeline of the texts beside it.
 const PIPELINE: &str = "pipeline.yaml";
 /// The metadata by which a text names another.
@@ -191,11 +190,11 @@ impl Kind {
     }
 }
 
-impl<P: Platform> Engine<P> {
+impl<P: Platform> Triggers<P> {
     /// Starts what an event asks for, once for each id of an event. An error is for the queue of failures.
     pub async fn take_request(&self, event: &str, body: RunBody, fetcher: &Fetcher) -> Result<Taken, Failure> {
         let once = Once::event(&["event", event]);
-        let begun = self.start_order::<Unstarted>(Some(&once), None, fetcher, ready(Ok(body))).await?;
+        let begun = self.intake.start::<Unstarted>(Some(&once), None, fetcher, ready(Ok(body))).await?;
         Ok(Taken::Started { run_id: begun.run, existing: begun.existing })
     }
 
@@ -249,7 +248,7 @@ impl<P: Platform> Engine<P> {
         let once = Once::event(&["inbox", &self.settings.bucket, &arrival.key, version, &arrival.sequencer]);
         let beside = folder(&arrival.key);
         let Kind::Rows(format) = kind else {
-            return self.start_order(Some(&once), Some(beside), fetcher, self.body_of(arrival, kind)).await;
+            return self.intake.start(Some(&once), Some(beside), fetcher, self.body_of(arrival, kind)).await;
         };
         let what = async {
             require_some(arrival)?;
@@ -258,7 +257,7 @@ impl<P: Platform> Engine<P> {
             let from = RowsFrom { key: &arrival.key, tag: Some(&arrival.tag), format, beside, period: None };
             Ok((body, Some(from)))
         };
-        self.start_batch_of(Some(&once), fetcher, what).await
+        self.batches.start_from(Some(&once), fetcher, what).await
     }
 
     async fn body_of(&self, arrival: &Arrival, kind: Kind) -> Result<RunBody, Unstarted> {
@@ -324,15 +323,6 @@ fn require_some(arrival: &Arrival) -> Result<(), Unstarted> {
 pub(crate) fn utf8(key: &str, bytes: &[u8]) -> Result<String, Unstarted> {
     let text = String::from_utf8(bytes.to_vec());
     text.map_err(|_| Unstarted::bad("not_utf8", format!("{key} is not UTF-8 text"), "Save it as UTF-8."))
-}
-
-/// Whether it names something beneath where it is looked for, and nothing above.
-pub(crate) fn is_plain(key: &str) -> bool {
-    !key.split('/').any(|segment| matches!(segment, "" | "." | ".."))
-}
-
-pub(crate) fn folder(key: &str) -> &str {
-    key.rfind('/').map_or("", |slash| &key[..=slash])
 }
 
 /// A `pipeline.yaml` that missing_input nothing but a text, or vars, waits for what comes beside it.

@@ -13,21 +13,17 @@ use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::batch::request::RowsFrom;
 use crate::batch::wire::BatchBody;
-use crate::batch::{ROWS, RowsFrom};
+use crate::intake::object_keys::{INBOX, PIPELINES, ROWS, SCHEDULE_ERRORS, SCHEDULES, folder, is_plain};
 use crate::intake::request::Fetcher;
 use crate::intake::start::{Begun, Once, StartError};
+use crate::intake::uploads::MAX_DOCUMENT;
 use crate::platform::Platform;
-use crate::triggers::inbox::{INBOX, Unstarted, folder, is_plain, utf8};
+use crate::triggers::Triggers;
+use crate::triggers::inbox::{FileReport, Taken, Unstarted, utf8};
 use crate::wire::{FiringView, RunBody, ScheduleView};
-use crate::{Engine, FileReport, MAX_DOCUMENT, Taken};
 
-/// Where schedules are.
-pub const SCHEDULES: &str = "schedules/";
-/// Where reports about them are.
-pub const SCHEDULE_ERRORS: &str = "schedule-errors/";
-/// Where pipelines lie that schedules name.
-pub const PIPELINES: &str = "pipelines/";
 /// How often a schedule is looked at again that changes while it is taken over.
 const LOOKS: usize = 5;
 /// A run that was recorded and not planned within so many milliseconds is not waited for.
@@ -71,7 +67,7 @@ pub enum Kept {
     },
 }
 
-impl<P: Platform> Engine<P> {
+impl<P: Platform> Triggers<P> {
     /// Brings the timer of a schedule in step with its document, whatever the event was and however late: what counts is what
     /// is there now.
     pub async fn keep_schedule(&self, key: &str, fetcher: &Fetcher) -> Result<Kept, Failure> {
@@ -148,7 +144,7 @@ impl<P: Platform> Engine<P> {
         let order = self.order_of(&due.schedule, scheduled);
         let beside = folder_of(&due.schedule, scheduled);
         let Some(rows) = &scheduled.rows else {
-            return self.start_order(Some(once), Some(beside), fetcher, order).await;
+            return self.intake.start(Some(once), Some(beside), fetcher, order).await;
         };
         let next = scheduled.when.next(&scheduled.zone, at, at);
         let period = next.and_then(|next| u64::try_from((next - at) / 1_000).ok());
@@ -156,7 +152,7 @@ impl<P: Platform> Engine<P> {
             let (body, format) = batch_of(scheduled, rows, order.await?)?;
             Ok((body, Some(RowsFrom { key: rows, tag: None, format, beside, period })))
         };
-        self.start_batch_of(Some(once), fetcher, what).await
+        self.batches.start_from(Some(once), fetcher, what).await
     }
 
     /// Where the run of a firing is, or its batch.
@@ -300,8 +296,8 @@ impl<P: Platform> Engine<P> {
             batch_of(&scheduled, rows, order)?;
             return Ok(scheduled);
         }
-        let request = self.order(order, Some(folder_of(key, &scheduled)), fetcher).await.map_err(StartError::from)?;
-        request.fixed(now, "00000000")?.check().map_err(StartError::Document)?;
+        let request = self.intake.request(order, Some(folder_of(key, &scheduled)), fetcher).await;
+        self.intake.compiled(&request.map_err(StartError::from)?)?;
         Ok(scheduled)
     }
 

@@ -11,8 +11,9 @@ use fresco_pipeline::ids::{Attempt, ContentKey};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
-use crate::Engine;
+use crate::planning::freshness::MIN_PRUNE_AGE;
 use crate::platform::Platform;
+use crate::upkeep::Upkeep;
 
 /// Where outputs are.
 const OUTPUTS: &str = "outputs/";
@@ -22,13 +23,10 @@ const BATCH: usize = 100;
 const AT_ONCE: usize = 16;
 /// A run that was not planned after so long never will be: its execution did not start.
 const NEVER_PLANNED: Millis = 30 * 60_000;
-/// What is younger may be on its way into an entry: collect has five minutes.
-pub const YOUNGEST: Millis = 60 * 60_000;
-
 /// What to remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Which {
-    /// What is older than this, in milliseconds; at least [`YOUNGEST`].
+    /// What is older than this, in milliseconds; at least [`MIN_PRUNE_AGE`].
     pub older_than: Millis,
     /// Only say what would go.
     pub dry_run: bool,
@@ -88,10 +86,10 @@ impl InUse {
     }
 }
 
-impl<P: Platform> Engine<P> {
+impl<P: Platform> Upkeep<P> {
     /// Removes results and objects that are older. `progress` hears what has been done so far.
     pub async fn clean(&self, which: Which, progress: impl Fn(&Cleaned) + Send + Sync) -> Result<Cleaned, Failure> {
-        let written_before = self.platform.clock().now() - which.older_than.max(YOUNGEST);
+        let written_before = self.platform.clock().now() - which.older_than.max(MIN_PRUNE_AGE);
         // What is in use now need not be looked at closely. Who comes to use something later is seen before it goes.
         let in_use = self.in_use().await?;
         let mut cleaned = Cleaned::default();
@@ -161,7 +159,7 @@ impl<P: Platform> Engine<P> {
                     let ready = entry.result.as_ref().filter(|ready| ready.created_at < written_before);
                     ready.and_then(|_| expire(entry, attempt))
                 };
-                self.transact_entry(&key, old).await
+                self.commits.commit_entry(&key, old).await
             })
             .buffer_unordered(AT_ONCE)
             .try_collect::<Vec<()>>()
@@ -185,7 +183,7 @@ impl<P: Platform> Engine<P> {
         let bytes: u64 = keys.iter().map(|(_, bytes)| bytes).sum();
         let keys: Vec<String> = keys.into_iter().map(|(key, _)| key).collect();
         self.platform.objects().remove(&keys).await?;
-        self.note_bytes(-i64::try_from(bytes).unwrap_or(i64::MAX)).await;
+        self.quota.record_bytes(-i64::try_from(bytes).unwrap_or(i64::MAX)).await;
         Ok(())
     }
 

@@ -78,7 +78,7 @@ pub(crate) fn forge(world: &Arc<World>, engine: &Arc<Engine<Sim>>) {
     };
     let route = Route { provider: ProviderName::Fal, key: row.key.clone(), attempt: row.attempt, token };
     let before = rows(world);
-    let received = alone(world, engine.receive(&route, Vec::new(), body));
+    let received = alone(world, engine.webhooks.receive(&route, Vec::new(), body));
     world.count(if taken { "repeated webhook" } else { "forged webhook" });
     world.note(|| format!("FORGED kind {kind} for {} {}: {received:?}", brief(&row.key), row.attempt));
     let as_it_should =

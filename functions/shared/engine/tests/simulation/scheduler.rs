@@ -251,12 +251,12 @@ impl Scheduler {
             Timer::Report { execution, tries } => {
                 let (run, cause) = (self.executions[execution].run.clone(), self.executions[execution].cause.clone());
                 self.spawn(What::Report { execution, tries }, async move {
-                    End::Reported(engine.report(&run, cause).await)
+                    End::Reported(engine.runs.close(&run, cause).await)
                 });
             }
             Timer::Collect { key, attempt, tries } => {
                 let what = What::Collect { key: key.clone(), attempt, tries };
-                self.spawn(what, async move { End::Worked(engine.collect(&key, attempt).await) });
+                self.spawn(what, async move { End::Worked(engine.collector.collect(&key, attempt).await) });
             }
             Timer::Deliver { job: n, tries } => {
                 let (job, unread) = {
@@ -266,15 +266,15 @@ impl Scheduler {
                 let Some(route) = job.webhook_url.as_deref().and_then(route_of) else { return };
                 let body = job.webhook_body(unread);
                 let what = What::Webhook { job: n, tries };
-                self.spawn(what, async move { End::Received(engine.receive(&route, Vec::new(), body).await) });
+                self.spawn(what, async move { End::Received(engine.webhooks.receive(&route, Vec::new(), body).await) });
             }
             Timer::Clean { older_than } => {
                 let which = Which { older_than, dry_run: false };
-                self.spawn(What::Clean, async move { End::Cleaned(engine.clean(which, |_| {}).await) });
+                self.spawn(What::Clean, async move { End::Cleaned(engine.upkeep.clean(which, |_| {}).await) });
             }
             Timer::Sweep => {
                 self.swept_at = self.world.now();
-                self.spawn(What::Sweep, async move { End::Worked(engine.sweep().await.map(drop)) });
+                self.spawn(What::Sweep, async move { End::Worked(engine.upkeep.sweep().await.map(drop)) });
             }
         }
     }
@@ -295,7 +295,7 @@ impl Scheduler {
     fn start(&mut self, n: usize) {
         let request = self.plans[n].request.clone();
         let engine = self.engine.clone();
-        let recorded = alone(&self.world, async move { engine.record_run(&request).await });
+        let recorded = alone(&self.world, async move { engine.intake.record_run(&request).await });
         let run = match recorded {
             Ok(run) => run,
             Err(StartError::Document(problems)) => panic!("the scenario's document is wrong: {problems}"),
@@ -314,13 +314,13 @@ impl Scheduler {
 
     fn plan(&mut self, execution: usize) {
         let (engine, run) = (self.engine.clone(), self.executions[execution].run.clone());
-        self.spawn(What::Plan { execution }, async move { End::Planned(engine.plan(&run, None).await) });
+        self.spawn(What::Plan { execution }, async move { End::Planned(engine.planner.plan(&run).await) });
     }
 
     fn stop(&mut self, run: &RunId, abort: bool) {
         let (engine, id) = (self.engine.clone(), run.clone());
         self.world.note(|| format!("STOP {run} abort {abort}"));
-        self.spawn(What::Stop, async move { End::Stopped(engine.stop(&id).await) });
+        self.spawn(What::Stop, async move { End::Stopped(engine.runs.stop(&id).await) });
         let n = self.executions.iter().position(|e| e.run == *run).expect("it has started");
         if abort {
             let follows =
@@ -356,7 +356,7 @@ impl Scheduler {
                     self.at(timeout, Timer::Nudge { execution, token: call.token.clone() });
                     let what = What::Generate { execution, step_id, token: call.token.clone() };
                     let engine = self.engine.clone();
-                    self.spawn(what, async move { End::Worked(engine.generate(&call).await) });
+                    self.spawn(what, async move { End::Worked(engine.steps.generate(&call).await) });
                 }
                 Step::Pause { task, pause } => self.at(pause, Timer::Again { execution, task }),
                 Step::Close(tokens) => tokens.iter().for_each(|token| self.world.memory.close_token(token)),
