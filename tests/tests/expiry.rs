@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
 use fresco_cli::api::save;
-use fresco_engine::{Manifest, Preview, Why};
+use fresco_engine::{Manifest, MissReason, Preview};
 use fresco_ledger::records::{AttemptStage, ResultSource, RunStatus};
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{Attempt, ContentKey};
@@ -28,7 +28,7 @@ async fn run(world: &World, prompt: &str) -> Manifest {
     manifest
 }
 
-fn only(preview: &Preview) -> Option<Why> {
+fn only(preview: &Preview) -> Option<MissReason> {
     preview.steps[0].why.clone()
 }
 
@@ -37,7 +37,7 @@ fn key(manifest: &Manifest) -> &ContentKey {
 }
 
 /// The run makes it anew, under a new attempt; what it made is there, and the next run finds it.
-async fn made_anew(world: &World, prompt: &str, why: Why) -> Manifest {
+async fn made_anew(world: &World, prompt: &str, why: MissReason) -> Manifest {
     let (submits, preview) = (world.requests_for(prompt).await.len(), world.preview(&document(prompt), "unused").await);
     assert_eq!(only(&preview), Some(why), "{prompt}");
     let anew = run(world, prompt).await;
@@ -63,7 +63,7 @@ async fn an_object_that_is_gone_or_another_is_made_anew() {
         } else {
             world.remove_object(object).await;
         }
-        let anew = made_anew(&world, prompt, Why::Gone).await;
+        let anew = made_anew(&world, prompt, MissReason::Gone).await;
         assert_eq!(anew.steps[0].attempt, Some(Attempt(2)), "{prompt}");
         assert_ne!(&anew.steps[0].outputs[0].key, object, "what is under the old key is nobody's");
         assert_eq!(anew.steps[0].outputs[0].sha256, first.steps[0].outputs[0].sha256, "seeded, so the same picture");
@@ -82,7 +82,7 @@ async fn an_entry_that_cannot_be_read_is_made_anew_and_kept_aside() {
         let first = run(&world, prompt).await;
         let before = world.entry(key(&first)).await;
         world.damage_entry(key(&first), damage).await;
-        let anew = made_anew(&world, prompt, Why::Unreadable).await;
+        let anew = made_anew(&world, prompt, MissReason::Unreadable).await;
         assert!(anew.steps[0].attempt >= Some(Attempt(least)), "{prompt}: {:?}", anew.steps[0].attempt);
         // Whoever wants to look at the row finds it, and in it what its result was.
         let aside = world.put_aside(key(&first)).await;
@@ -114,7 +114,7 @@ async fn what_is_under_way_is_not_paid_again_when_its_entry_is_damaged() {
             world.age(&key, 1_000_000).await;
         }
         world.damage_entry(&key, damage).await;
-        assert_eq!(only(&world.preview(&document(prompt), "unused").await), Some(Why::Unreadable), "{prompt}");
+        assert_eq!(only(&world.preview(&document(prompt), "unused").await), Some(MissReason::Unreadable), "{prompt}");
         runs.push((first, key));
     }
 
@@ -256,7 +256,7 @@ async fn a_result_past_its_end_is_made_anew() {
     for (prompt, age) in [("seven days are over", 7 * DAY), ("an hour is left", 7 * DAY - DAY / 24)] {
         let first = run(&world, prompt).await;
         world.age_result(key(&first), age).await;
-        made_anew(&world, prompt, Why::Expired).await;
+        made_anew(&world, prompt, MissReason::Expired).await;
     }
 }
 
@@ -278,7 +278,7 @@ async fn what_the_lifecycle_has_removed_is_made_anew() {
     let world = World::own("lifecycle", Some(now + 9 * DAY)).await;
     assert_eq!(world.head(&object).await, None, "removed");
     assert!(world.listed(&world.bucket(), "outputs/").await.is_empty());
-    let anew = made_anew(&world, prompt, Why::Gone).await;
+    let anew = made_anew(&world, prompt, MissReason::Gone).await;
     assert_eq!((anew.steps[0].attempt, world.requests_for(prompt).await.len()), (Some(Attempt(2)), 2));
     world.close().await;
 }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use fresco_engine::Begun;
+use fresco_engine::StartedRun;
 use fresco_engine::wire::{BatchAccepted, BatchBody, BatchPage, BatchResults, BatchView};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
@@ -27,7 +27,7 @@ pub(crate) async fn start(
     let [] = query.take([])?;
     let once = once(&headers, &bytes)?;
     let body: BatchBody = body::json(&headers, &bytes)?;
-    let Begun { run, existing } = app.engine.batches.start(once.as_ref(), body, &app.fetcher).await?;
+    let StartedRun { run, existing } = app.engine.batches.start(once.as_ref(), body, &app.fetcher).await?;
     let accepted = BatchAccepted { id: run.to_string(), existing, this: format!("/batches/{run}") };
     Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
 }

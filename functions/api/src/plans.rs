@@ -22,7 +22,7 @@ pub(crate) async fn plan(
 ) -> Result<Json<Preview>, Problem> {
     let body = document::read(&headers, query, &bytes)?;
     let request = app.engine.intake.request(body, None, &app.fetcher).await?;
-    let (_, plan) = app.engine.intake.compiled(&request)?;
+    let (_, plan) = app.engine.intake.compile(&request)?;
     Ok(Json(app.engine.planner.preview(&plan).await?))
 }
 

@@ -1,4 +1,4 @@
-//! The use cases of a stack, put together.
+//! Wires the use cases of a stack.
 
 use std::sync::Arc;
 
@@ -44,9 +44,9 @@ pub struct Engine<P> {
 }
 
 impl<P: Platform> Engine<P> {
-    /// Puts the use cases together. Nothing is called yet.
-    pub fn new(platform: P, settings: Settings) -> Self {
-        let (platform, settings) = (Arc::new(platform), Arc::new(settings));
+    /// Wires the use cases. It calls nothing yet.
+    pub fn new(platform: P, settings: impl Into<Arc<Settings>>) -> Self {
+        let (platform, settings) = (Arc::new(platform), settings.into());
         let p = || platform.clone();
         let s = || settings.clone();
         let commits = Arc::new(Commits { platform: p() });

@@ -1,6 +1,6 @@
-//! The engine: what the functions do, apart from being functions. It takes a step from "asked for" to "has its result" by
-//! way of the ledger and a provider, generic over every capability, so that the same code runs on AWS, on the local stack
-//! and in tests that interleave, crash and lose replies at every step.
+//! The use cases of the functions, apart from the Lambda runtime. They take a step from its request to its result by
+//! way of the ledger and a provider, and are generic over every capability, so that the same code runs on AWS, on the
+//! local stack and in tests that interleave, crash and lose replies at every step.
 
 pub mod aws;
 mod batch;
@@ -25,26 +25,26 @@ pub use engine::Engine;
 pub use intake::Intake;
 pub use intake::input_media::{describe_input, fetch_input, input_problem, too_large};
 pub use intake::object_keys::{INBOX, INBOX_ERRORS, PIPELINES, ROWS, SCHEDULE_ERRORS, SCHEDULES};
-pub use intake::request::{AS_DESCRIBED, BadOrder, Fetcher, OrderError};
-pub use intake::start::{Begun, Once, StartError};
+pub use intake::request::{AS_DESCRIBED, Fetcher, IntakeError, InvalidRequest};
+pub use intake::start::{IdempotencyKey, StartError, StartedRun};
 pub use intake::uploads::{MAX_DOCUMENT, UploadId};
 pub use planning::Planner;
 pub use planning::freshness::MIN_PRUNE_AGE;
 pub use planning::miss_reason::{Change, MissReason};
 pub use planning::preview::{Preview, PreviewStage, PreviewStep};
 pub use planning::work_list::{WorkLane, WorkList, WorkStage, WorkStep};
-pub use quota::{Quota, Stored};
+pub use quota::{Quota, StorageUse};
 pub use run::Runs;
-pub use run::close::{Closed, RunFinished};
+pub use run::close::{ClosedRun, RunFinished};
 pub use run::filenames;
 pub use run::manifest::{Exported, MANIFEST_VERSION, Manifest, ManifestStep, NotExported, manifest_key};
 pub use run::request::{RunRequest, request_key};
-pub use run::stop::Stopped;
+pub use run::stop::StoppedRun;
 pub use step::collect::Collector;
-pub use step::generate::{Call, Steps};
-pub use step::webhook::{Received, Refused, Route, Webhooks};
+pub use step::generate::{GenerateCall, Steps};
+pub use step::webhook::{WebhookOutcome, WebhookRefused, WebhookRoute, Webhooks};
 pub use triggers::Triggers;
-pub use triggers::inbox::{Arrival, FileReport, Taken};
-pub use triggers::schedules::{Due, Kept};
+pub use triggers::inbox::{FileReport, InboxOutcome, ObjectCreated};
+pub use triggers::schedules::{FiringEvent, ScheduleOutcome};
 pub use upkeep::Upkeep;
-pub use upkeep::prune::{Cleaned, Group, Which};
+pub use upkeep::prune::{ObjectTotals, PruneOptions, PruneReport};

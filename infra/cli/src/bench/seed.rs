@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use fresco_engine::RunRequest;
-use fresco_engine::platform::{Place, Platform};
+use fresco_engine::platform::{OutputPlace, Platform};
 use fresco_ledger::records::{CachedResult, Entry, Output};
 use fresco_ledger::traits::{Change, Entries, Objects};
 use fresco_pipeline::catalogue::MediaKind;
@@ -49,7 +49,11 @@ pub(super) fn prompt(set: &str, number: usize) -> String {
 impl Bench {
     /// Puts a result of every step of the document into the cache.
     pub(super) async fn cache(&self, request: &RunRequest) -> Result<(), BenchError> {
-        let preview = self.admin.engine().preview(request).await?;
+        let preview = {
+            let engine = self.admin.engine();
+            let (_, plan) = engine.intake.compile(request)?;
+            engine.planner.preview(&plan).await?
+        };
         let keys: Option<Vec<ContentKey>> = preview.steps.into_iter().map(|step| step.key).collect();
         let keys = keys.ok_or(BenchError::Unexpected("a step that reads no other has no key"))?;
         futures::stream::iter(keys)
@@ -61,7 +65,7 @@ impl Bench {
 
     async fn cache_one(&self, key: ContentKey) -> Result<(), BenchError> {
         let attempt = Attempt::NONE.next();
-        let place = Place { kind: MediaKind::Image, key: key.clone(), attempt, index: 0 };
+        let place = OutputPlace { kind: MediaKind::Image, key: key.clone(), attempt, index: 0 };
         let output = Output {
             key: place.object_key("png"),
             kind: MediaKind::Image,

@@ -1,4 +1,4 @@
-//! A chunk of a batch: its run is planned and closed, with the results of its rows.
+//! Plans and closes the run of a chunk, with the results of its rows.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -26,18 +26,18 @@ use super::store::BatchStore;
 use super::wire::{RowResult, RowStatus};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::intake::Intake;
-use crate::intake::request::{FETCHES, Fetcher};
+use crate::intake::request::{FETCH_TIMEOUT, Fetcher};
 use crate::planning::Planner;
 use crate::planning::plan::require_running;
 use crate::planning::work_list::WorkList;
 use crate::platform::Platform;
 use crate::run::Runs;
-use crate::run::close::{Closed, RunEnd, closed};
+use crate::run::close::{ClosedRun, RunEnd, closed};
 use crate::run::export::Exporter;
 use crate::run::filenames;
 use crate::run::manifest::{Exported, Manifest};
 
-/// How many rows of a chunk fetch what they name side by side: each may hold a large picture twice.
+/// Rows of a chunk whose media are fetched concurrently: each may hold a large picture twice.
 const FETCHED_AT_ONCE: usize = 4;
 
 /// Plans and closes the runs of chunks.
@@ -64,7 +64,7 @@ impl<P: Platform> Chunks<P> {
         if record.is_none() {
             self.open(run, chunk, &plan, created_at, lookup.price_of_misses(&plan)).await?;
         }
-        // No run of the pipeline is compared with a chunk.
+        // A name of its own: no other run of the pipeline is compared with a chunk.
         let work = self.planner.record_plan(run, &format!("batch {}", plan.name), &plan, &lookup).await?;
         if work.done {
             self.close(run, chunk, None).await?;
@@ -72,9 +72,9 @@ impl<P: Platform> Chunks<P> {
         Ok(work)
     }
 
-    /// Closes the run of a chunk. `cause` is why its execution ended, where it did not end by itself; such a run may not have
-    /// been recorded yet, and its rows then say why.
-    pub async fn close(&self, run: &RunId, chunk: &ChunkOf, cause: Option<Failure>) -> Result<Closed, Failure> {
+    /// Closes the run of a chunk and enforces the failure tolerance of its batch. `cause` is the reason for which its
+    /// execution ended early; such a run may not be recorded yet, and is recorded then.
+    pub async fn close(&self, run: &RunId, chunk: &ChunkOf, cause: Option<Failure>) -> Result<ClosedRun, Failure> {
         if cause.is_some()
             && self.platform.ledger().run(run).await?.is_none()
             && !self.open_unplanned(run, chunk).await?
@@ -86,20 +86,20 @@ impl<P: Platform> Chunks<P> {
         Ok(closed)
     }
 
-    /// Closes a run of which the caller does not know whether it is that of a chunk.
-    pub async fn close_any(&self, run: &RunId, cause: Option<Failure>) -> Result<Closed, Failure> {
+    /// Closes a run that may be the run of a chunk.
+    pub async fn close_any(&self, run: &RunId, cause: Option<Failure>) -> Result<ClosedRun, Failure> {
         match self.runs.record(run).await?.chunk {
             Some(chunk) => self.close(run, &chunk, cause).await,
             None => self.runs.close(run, cause).await,
         }
     }
 
-    /// Closes the runs of chunks that an execution left behind when it ended. What they have paid for is kept, and what their
-    /// budgets have left goes back.
+    /// Closes the runs of chunks that an execution left open when it ended. Paid results are kept, and the rest of
+    /// their budgets is returned.
     pub(super) async fn close_open(&self, row: &BatchRecord, generation: u32, cause: &Failure) -> Result<(), Failure> {
         for chunk in &row.open {
             let run = run_of(&row.id, *chunk, generation)?;
-            // Its own execution may go on still: it is to submit nothing more.
+            // Its own execution may still be running, and must not submit anything more.
             self.platform.ledger().stop_run(&run).await?;
             match self.finish(&run, &ChunkOf { batch: row.id.clone(), number: *chunk }, Some(cause.clone())).await {
                 Ok(_) => {}
@@ -110,14 +110,14 @@ impl<P: Platform> Chunks<P> {
         Ok(())
     }
 
-    /// The plan of a chunk's run: its rows side by side.
+    /// Compiles the rows of a chunk to one plan, side by side.
     async fn compile_rows(&self, chunk: &ChunkOf) -> Result<Plan, Failure> {
         let request = self.store.request(&chunk.batch).await?;
         let mut file = self.store.chunk_file(&chunk.batch, chunk.number).await?;
         let invalid = |problems: Problems| Failure::new(ErrorName::DocumentInvalid, problems.to_string());
         let document = prepare(&request.run.document).map_err(invalid)?;
         let fetcher = Fetcher::default();
-        let until = Instant::now() + FETCHES;
+        let until = Instant::now() + FETCH_TIMEOUT;
         let rows = std::mem::take(&mut file.rows);
         let planned: Vec<_> = rows.iter().map(|row| self.row_plan(&request, &document, row, &fetcher, until)).collect();
         let planned: Vec<_> = futures::stream::iter(planned).buffered(FETCHED_AT_ONCE).try_collect().await?;
@@ -129,7 +129,8 @@ impl<P: Platform> Chunks<P> {
             }
         }
         file.rows = rows;
-        // What a row names may be no picture, or not be there: it is left out this time, and the chunk's end has to know.
+        // A medium of a row may be invalid or missing: the row is left out this time, and the end of the chunk has to
+        // know.
         if file.unread != unread {
             file.unread = unread;
             let json = serde_json::to_vec(&file).map_err(internal)?;
@@ -141,7 +142,7 @@ impl<P: Platform> Chunks<P> {
         merge(plans, request.workers).ok_or_else(too_long)
     }
 
-    /// The plan of a row, with what it names looked at and kept. The inner error is a problem of the row.
+    /// Checks and compiles a row, and stores its media. The inner error is a problem of the row.
     async fn row_plan(
         &self,
         request: &BatchRequest,
@@ -173,7 +174,8 @@ impl<P: Platform> Chunks<P> {
         opened?.ok_or_else(|| Failure::new(ErrorName::RunStopped, "the batch was stopped, or has ended"))
     }
 
-    /// Records the run of a chunk that could not be planned, to be closed at once; whether the batch goes on.
+    /// Records the run of a chunk that could not be planned, to be closed at once. Returns whether the batch is
+    /// running.
     async fn open_unplanned(&self, run: &RunId, chunk: &ChunkOf) -> Result<bool, Failure> {
         let now = self.platform.clock().now();
         let row = run_record(run, chunk, self.store.record(&chunk.batch).await?.name, now, None);
@@ -181,8 +183,8 @@ impl<P: Platform> Chunks<P> {
         Ok(opened?.is_some())
     }
 
-    /// Closes the run of a chunk, without regard to its batch.
-    async fn finish(&self, run: &RunId, chunk: &ChunkOf, cause: Option<Failure>) -> Result<Closed, Failure> {
+    /// Closes the run of a chunk; its batch is not checked.
+    async fn finish(&self, run: &RunId, chunk: &ChunkOf, cause: Option<Failure>) -> Result<ClosedRun, Failure> {
         let record = self.runs.record(run).await?;
         if record.status.is_final() {
             return Ok(closed(record.status, record.failure));
@@ -201,7 +203,7 @@ impl<P: Platform> Chunks<P> {
         Ok(end.closed())
     }
 
-    /// Copies what the rows have made to where the document says, named by row and step: `000017-storm-image.jpg`.
+    /// Exports the outputs of the rows, named by row and step: `000017-storm-image.jpg`.
     async fn export_rows(&self, export: &Export, chunk: &ChunkOf, manifest: &Manifest) -> Result<Exported, Failure> {
         let file = self.store.chunk_file(&chunk.batch, chunk.number).await?;
         let ids: BTreeMap<u64, String> = file.rows.iter().map(|row| (row.number, label(row))).collect();
@@ -220,7 +222,7 @@ impl<P: Platform> Chunks<P> {
         Ok(self.exporter.export_named(export, &chunk.batch, files).await)
     }
 
-    /// Writes what the rows of a chunk came to, and closes its run.
+    /// Writes the results of the rows, and closes the record of the run.
     async fn record_end(
         &self,
         chunk: &ChunkOf,
@@ -249,7 +251,7 @@ impl<P: Platform> Chunks<P> {
         self.platform.objects().put(&key, Bytes::from(lines), "application/jsonl").await?;
         let counts =
             BatchCounts { chunks: 1, spent: record.settled, saved: saved.into_values().sum(), ..counts_of(&results) };
-        // What is held still may be spent: it is not given back.
+        // A hold may still be spent, and is not returned.
         let unspent = record.granted.map(|_| record.remaining);
         let end = ChunkEnd {
             batch: chunk.batch.clone(),
@@ -266,7 +268,7 @@ impl<P: Platform> Chunks<P> {
     }
 }
 
-/// The run of a chunk as it begins.
+/// The record of the run of a chunk.
 fn run_record(run: &RunId, chunk: &ChunkOf, name: String, created_at: Millis, export: Option<Export>) -> RunRecord {
     RunRecord {
         id: run.clone(),
@@ -289,8 +291,7 @@ fn run_record(run: &RunId, chunk: &ChunkOf, name: String, created_at: Millis, ex
     }
 }
 
-/// A row's number, by which files of a batch are in its order and never replace each other, and its id as a file name may
-/// have it.
+/// The label of a row in file names: its number, which orders them and keeps them apart, and its id.
 fn label(row: &Row) -> String {
     let plain = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
     match &row.id {

@@ -1,5 +1,4 @@
-//! Batches that go on and are to end, or have ended and are to go on: stopping, driving anew, and looking after those whose
-//! execution is gone.
+//! Stops and redrives batches, and repairs those whose execution is gone.
 
 use fresco_ledger::batch::BatchStatus;
 use fresco_ledger::records::Millis;
@@ -13,47 +12,49 @@ use super::objects::run_of;
 use super::wire::BatchView;
 use crate::platform::Platform;
 
-/// How often it is looked at whether a batch's execution goes on. One that was recorded is started well within it.
+/// The interval between checks of the execution of a batch, in milliseconds. A batch that is recorded is started well
+/// within it.
 pub(super) const CHECK_EVERY: Millis = 300_000;
-/// How many runs of a batch are told to stop side by side.
+/// Runs whose stop flags are set concurrently.
 const STOPPED_AT_ONCE: usize = 16;
-/// How many of them are let go side by side; each asks providers about several jobs at once.
+/// Runs that are released concurrently; each calls providers for several jobs at once.
 const LET_GO_AT_ONCE: usize = 4;
-/// How many batches a call of the sweep looks at.
+/// Batches that one sweep checks.
 const LOOKED_AT: u32 = 100;
 
 impl<P: Platform> Batches<P> {
-    /// Stops a batch: no chunk is begun, those that run are stopped as runs are, and behind the last of them the execution is
-    /// ended, which closes the batch. Again is no error.
+    /// Stops a batch: no chunk starts any more, the runs of open chunks are stopped, and after the last of them the
+    /// execution is ended, which closes the batch. It is idempotent.
     pub async fn stop(&self, id: &RunId) -> Result<BatchView, Failure> {
         let ledger = self.platform.ledger();
         if let Some(row) = ledger.stop_batch(id).await? {
             let runs: Vec<RunId> =
                 row.open.iter().map(|chunk| run_of(id, *chunk, row.generation)).collect::<Result<_, _>>()?;
-            // All of them before any is let go, which asks providers and takes its time: nothing is submitted meanwhile.
+            // All flags are set before any run is released, which calls providers and takes time: nothing is submitted
+            // meanwhile.
             let flags: Vec<_> = runs.iter().map(|run| ledger.stop_run(run)).collect();
             stream::iter(flags).buffer_unordered(STOPPED_AT_ONCE).try_collect::<Vec<_>>().await?;
             let ends: Vec<_> = runs.iter().map(|run| async move { (run, self.runs.release_all(run).await) }).collect();
             let mut ends = stream::iter(ends).buffer_unordered(LET_GO_AT_ONCE);
             while let Some((run, end)) = ends.next().await {
-                // What is not let go here is told at its next nudge.
+                // A run that is not released fails at its next nudge.
                 if let Err(cause) = end {
                     tracing::warn!(run.id = %run, error.name = %cause.name, error.message = cause.message, "not let go");
                 }
             }
             match self.platform.executions().batch_is_running(id, row.generation).await? {
                 true => self.end_stopped(id).await?,
-                // Its results are put together, for which nobody here has the time.
+                // Merging its results takes longer than this call may.
                 false => self.platform.invoker().finalize_batch(id, row.generation).await?,
             }
         }
         self.view(id).await
     }
 
-    /// Stops a batch of which more rows have failed than it tolerates; ends one that is stopped behind its last chunk.
+    /// Stops a batch with more failed rows than its tolerance; ends a stopped batch after its last chunk.
     pub(crate) async fn enforce_failure_tolerance(&self, batch: &RunId) -> Result<(), Failure> {
         let record = match self.store.record(batch).await {
-            // It is gone, as its chunks' runs soon will be.
+            // The batch has expired, and the runs of its chunks expire soon.
             Err(cause) if cause.name == ErrorName::RunNotFound => return Ok(()),
             record => record?,
         };
@@ -61,29 +62,31 @@ impl<P: Platform> Batches<P> {
         let stop = tolerated.is_some_and(|tolerated| record.counts.failed > tolerated);
         if stop && !record.stop {
             tracing::warn!(batch.id = %batch, failed = record.counts.failed, "more rows failed than the batch tolerates");
-            // No chunk is begun any more; those that run end by themselves.
+            // No chunk starts any more; those that run end by themselves.
             self.platform.ledger().stop_batch(batch).await?;
         }
         if stop || record.stop { self.end_stopped(batch).await } else { Ok(()) }
     }
 
-    /// Ends the execution of a batch that is stopped and has no chunk at work: it would go through all the others for nothing.
+    /// Ends the execution of a stopped batch without open chunks, which would go through all remaining chunks for
+    /// nothing.
     async fn end_stopped(&self, id: &RunId) -> Result<(), Failure> {
-        // Read anew: the last chunk may have ended meanwhile.
+        // Read again: the last chunk may have ended meanwhile.
         let row = self.store.record(id).await?;
         let executions = self.platform.executions();
         if row.status.is_final() || !row.stop || !row.open.is_empty() {
             return Ok(());
         }
         if !executions.stop_batch_execution(id, row.generation).await? {
-            // It ended without the batch.
+            // The execution ended without closing the batch.
             self.platform.invoker().finalize_batch(id, row.generation).await?;
         }
         Ok(())
     }
 
-    /// Drives a batch that has ended anew: chunks with rows that failed, or were not run, run again; what is there is a hit. One
-    /// whose execution ended without closing it (it was aborted) is closed first; its results are put together at its next end.
+    /// Redrives a batch that has ended: chunks with rows that failed or did not run are run again, and existing results
+    /// are hits. A batch whose execution ended without closing it is closed first; its results are merged at its next
+    /// end.
     pub async fn redrive(&self, id: &RunId) -> Result<BatchView, Failure> {
         let (record, now) = (self.store.record(id).await?, self.platform.clock().now());
         if !record.status.is_final() {
@@ -101,13 +104,13 @@ impl<P: Platform> Batches<P> {
         self.view(id).await
     }
 
-    /// Looks at the batches that are due: one whose execution ended without closing it, and whose end was not told either, is
-    /// closed. How many there were.
+    /// Checks the batches that are due: one whose execution ended without closing it is finalized. Returns their
+    /// number.
     pub(crate) async fn sweep(&self) -> Result<usize, Failure> {
         let (ledger, now) = (self.platform.ledger(), self.platform.clock().now());
         let due = ledger.batches_to_check(now, LOOKED_AT).await?;
         for id in &due {
-            // One that cannot be looked at must not keep the others waiting, nor stay at their head.
+            // A batch that cannot be checked must not hold up the others, nor stay at their head.
             if let Err(cause) = self.sweep_one(id).await {
                 tracing::warn!(batch.id = %id, error.name = %cause.name, error.message = cause.message, "batch not swept");
             }

@@ -1,4 +1,4 @@
-//! Beginning a batch: what is asked for is checked and recorded, and its execution started, once for a key.
+//! Creates a batch: checks and records its request, and starts its execution, once for a key.
 
 use std::future::ready;
 
@@ -18,39 +18,44 @@ use super::objects::{internal, request_key};
 use super::request::{BatchRequest, RowsFrom, Tolerance};
 use super::wire::BatchBody;
 use crate::intake::object_keys::{INBOX, ROWS, folder, is_plain};
-use crate::intake::request::{BadOrder, Fetcher, OrderError};
-use crate::intake::start::{Begun, Once, StartError, new_run_id};
+use crate::intake::request::{Fetcher, IntakeError, InvalidRequest};
+use crate::intake::start::{IdempotencyKey, StartError, StartedRun, new_run_id};
 use crate::intake::uploads::UploadId;
 use crate::platform::Platform;
 use crate::wire::{RunBody, UploadKind};
 
 impl<P: Platform> Batches<P> {
     /// Records and starts a batch, once for a key. Its rows are read by its planning.
-    pub async fn start(&self, once: Option<&Once>, body: BatchBody, fetcher: &Fetcher) -> Result<Begun, StartError> {
+    pub async fn start(
+        &self,
+        once: Option<&IdempotencyKey>,
+        body: BatchBody,
+        fetcher: &Fetcher,
+    ) -> Result<StartedRun, StartError> {
         self.start_from(once, fetcher, ready(Ok((body, None)))).await
     }
 
-    /// The same, where an event or a schedule says where in the bucket the rows lie. Asked again under the same key it gives the
-    /// same batch; `what` is not looked at then, and what it names may be gone.
+    /// Records and starts a batch whose rows lie in the bucket, for an event or a schedule. A repeated call under the
+    /// same key returns the same batch without awaiting `what`, whose objects may be gone.
     pub(crate) async fn start_from<'k, E: From<StartError>>(
         &self,
-        once: Option<&Once>,
+        once: Option<&IdempotencyKey>,
         fetcher: &Fetcher,
         what: impl Future<Output = Result<(BatchBody, Option<RowsFrom<'k>>), E>> + Send,
-    ) -> Result<Begun, E> {
+    ) -> Result<StartedRun, E> {
         if let Some(once) = once
             && let Some(batch) = self.started_before(once).await?
         {
-            return Ok(Begun { run: batch, existing: true });
+            return Ok(StartedRun { run: batch, existing: true });
         }
         let (body, from) = what.await?;
         Ok(self.create(once, body, from, fetcher).await?)
     }
 
-    async fn started_before(&self, once: &Once) -> Result<Option<RunId>, StartError> {
+    async fn started_before(&self, once: &IdempotencyKey) -> Result<Option<RunId>, StartError> {
         let batch = once.run()?;
         let Some(row) = self.platform.ledger().batch(&batch).await? else { return Ok(None) };
-        if self.store.request(&batch).await?.run.asked != once.asked {
+        if self.store.request(&batch).await?.run.request_hash != once.request_hash {
             return Err(StartError::OtherRequest);
         }
         if row.status == BatchStatus::Planning {
@@ -61,11 +66,11 @@ impl<P: Platform> Batches<P> {
 
     async fn create(
         &self,
-        once: Option<&Once>,
+        once: Option<&IdempotencyKey>,
         body: BatchBody,
         from: Option<RowsFrom<'_>>,
         fetcher: &Fetcher,
-    ) -> Result<Begun, StartError> {
+    ) -> Result<StartedRun, StartError> {
         let now = self.platform.clock().now();
         let batch = match once {
             Some(once) => once.run()?,
@@ -78,12 +83,12 @@ impl<P: Platform> Batches<P> {
         };
         let mut request = self.request_of(&batch, body, from, fetcher).await?;
         request.run = request.run.fixed(now, &self.platform.new_token()?)?;
-        request.run.asked = once.map(|once| once.asked.clone()).unwrap_or_default();
+        request.run.request_hash = once.map(|once| once.request_hash.clone()).unwrap_or_default();
         let name = prepare(&request.run.document)?.name().unwrap_or_else(|| "pipeline".to_owned());
         let json = serde_json::to_vec(&request).map_err(internal)?;
-        // Of two under one key at once the first one's request stays.
+        // Of two concurrent calls under one key the request of the first stays.
         if self.intake.put_once(&request_key(&batch), Bytes::from(json)).await? == Put::Exists
-            && self.store.request(&batch).await?.run.asked != request.run.asked
+            && self.store.request(&batch).await?.run.request_hash != request.run.request_hash
         {
             return Err(StartError::OtherRequest);
         }
@@ -107,7 +112,8 @@ impl<P: Platform> Batches<P> {
         let existing = !self.platform.ledger().create_batch(&row).await?;
         if let Err(error) = self.platform.executions().start_batch(&batch, 0).await {
             let cause = Failure::from(error);
-            // Under a key it is begun when it is asked for again; else nobody hears of it, nor is it to be planned for ever.
+            // Under a key it is started when it is requested again. Without one the caller does not learn of it, and it
+            // must not be planned for ever.
             if once.is_none() {
                 let ledger = self.platform.ledger();
                 let closed = ledger.close_batch(&batch, 0, BatchStatus::Failed, Some(&cause), now).await;
@@ -115,7 +121,7 @@ impl<P: Platform> Batches<P> {
             }
             return Err(cause.into());
         }
-        Ok(Begun { run: batch, existing })
+        Ok(StartedRun { run: batch, existing })
     }
 
     async fn request_of(
@@ -149,7 +155,7 @@ impl<P: Platform> Batches<P> {
             Some(from) => (from.key.to_owned(), from.format),
             None => self.rows_of(batch, &body).await?,
         };
-        let order = RunBody {
+        let run_body = RunBody {
             pipeline: body.pipeline,
             pipeline_upload: body.pipeline_upload,
             input: body.input,
@@ -159,7 +165,7 @@ impl<P: Platform> Batches<P> {
             parallel: body.parallel,
             ..RunBody::default()
         };
-        let run = self.intake.request(order, from.as_ref().map(|from| from.beside), fetcher).await?;
+        let run = self.intake.request(run_body, from.as_ref().map(|from| from.beside), fetcher).await?;
         if rows.starts_with(ROWS) && self.platform.objects().head(&rows).await?.is_none() {
             return Err(bad("bad_rows", format!("there is no {rows}"), "Put the rows there first.").into());
         }
@@ -183,7 +189,7 @@ impl<P: Platform> Batches<P> {
         })
     }
 
-    /// The key of the object that holds the rows, and how they are written.
+    /// Returns the key and the format of the rows.
     async fn rows_of(&self, batch: &RunId, body: &BatchBody) -> Result<(String, Format), StartError> {
         let given =
             [body.rows.is_some(), body.rows_text.is_some(), body.rows_upload.is_some(), body.rows_key.is_some()];
@@ -222,7 +228,7 @@ impl<P: Platform> Batches<P> {
     }
 
     async fn store_rows(&self, batch: &RunId, bytes: Bytes) -> Result<String, Failure> {
-        // Named by what they are: who asks for something else under the same key replaces nothing.
+        // Named by content: another request under the same idempotency key replaces nothing.
         let hash = ContentKey::digest(&bytes);
         let key = format!("batches/{batch}/rows-{}", hash.as_str().get(..16).unwrap_or_default());
         self.platform.objects().put(&key, bytes, "text/plain").await?;
@@ -230,6 +236,6 @@ impl<P: Platform> Batches<P> {
     }
 }
 
-fn bad(code: &'static str, detail: impl Into<String>, advice: &'static str) -> OrderError {
-    OrderError::Bad(BadOrder { code, detail: detail.into(), advice, malformed: false })
+fn bad(code: &'static str, detail: impl Into<String>, advice: &'static str) -> IntakeError {
+    IntakeError::Invalid(InvalidRequest { code, detail: detail.into(), advice, malformed: false })
 }

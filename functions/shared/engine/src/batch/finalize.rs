@@ -1,4 +1,4 @@
-//! A batch's end: what the chunks came to is put together in the order of the rows, as a stream.
+//! Finalizes a batch: merges the results of its chunks in the order of the rows, as a stream, and closes its record.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,41 +24,37 @@ use crate::run::export::Exporter;
 use crate::run::filenames;
 use crate::settings::Settings;
 
-/// How many chunks' results are read side by side.
+/// Chunks whose results are read concurrently.
 const READ_AT_ONCE: usize = 64;
-/// The manifest's format.
+/// The version of the manifest.
 const VERSION: u32 = 1;
-/// The kind of the event that tells of a batch's end; its source is `fresco`.
+/// The detail type of the event that announces the end of a batch; its source is `fresco`.
 const BATCH_FINISHED: &str = "Batch Finished";
 
-/// What the event [`BATCH_FINISHED`] says, its `detail`. It is told at least once.
+/// The `detail` of the event [`BATCH_FINISHED`]. It is published at least once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchFinished {
-    /// The batch.
     pub batch_id: RunId,
-    /// The pipeline's name.
     pub pipeline: String,
-    /// How it ended.
     pub status: BatchStatus,
     /// Rows that have all their results.
     pub done: u64,
-    /// Rows that have not, though they could be run.
+    /// Valid rows without all their results.
     pub failed: u64,
-    /// What was paid, in micro-dollars.
+    /// In micro-dollars.
     pub cost: Money,
-    /// The stack's bucket.
     pub bucket: String,
-    /// The key of the batch's manifest.
+    /// Its key in the bucket.
     pub manifest: String,
 }
 
-/// What is counted while the results go by.
+/// Totals over the results of the rows.
 #[derive(Default)]
 struct Totals {
     by_status: BTreeMap<String, u64>,
     by_source: BTreeMap<String, u64>,
     by_failure: BTreeMap<String, u64>,
-    /// Of generated rows, in milliseconds.
+    /// The times of generated rows, in milliseconds.
     took: Vec<i64>,
     done: u64,
     rows: u64,
@@ -74,13 +70,13 @@ pub struct BatchFinalizer<P> {
 }
 
 impl<P: Platform> BatchFinalizer<P> {
-    /// Closes a batch. `cause` is why its execution ended, where it did not end by itself. It may be called more than once.
+    /// Finalizes a batch. `cause` is the reason for which its execution ended early. It is idempotent.
     pub async fn finalize(&self, batch: &RunId, cause: Option<Failure>) -> Result<BatchStatus, Failure> {
         self.close(self.store.record(batch).await?, cause).await
     }
 
-    /// Closes a batch whose execution of this generation ended without it. What comes late, when the batch was driven anew, is
-    /// nothing that the new execution is to suffer from.
+    /// Finalizes a batch whose execution of this generation ended without doing so. A late event does not affect a
+    /// later generation.
     pub async fn finalize_abandoned(
         &self,
         batch: &RunId,
@@ -98,7 +94,7 @@ impl<P: Platform> BatchFinalizer<P> {
         if record.status.is_final() {
             return Ok(record.status);
         }
-        // Its execution may have ended under its chunks.
+        // The execution may have ended while chunks were open.
         let record = if record.open.is_empty() {
             record
         } else {
@@ -115,7 +111,7 @@ impl<P: Platform> BatchFinalizer<P> {
         let status = status_of(&record, &totals);
         let cause = match status {
             BatchStatus::Succeeded => None,
-            // That its execution was aborted is how it was stopped, not why.
+            // An aborted execution is the way a batch is stopped, not the reason.
             _ => why_stopped(&record).or(cause),
         };
         let (done, failed) = (totals.done, totals.failed());
@@ -142,17 +138,17 @@ impl<P: Platform> BatchFinalizer<P> {
             manifest: key,
         };
         let detail = serde_json::to_string(&finished).map_err(internal)?;
-        // Before it is closed, so that it is told at least once: where it cannot be told, all of this is tried again.
+        // Before it is closed, so that it is published at least once: where publishing fails, all of this is retried.
         self.platform.publisher().publish(BATCH_FINISHED, &detail).await?;
         let ledger = self.platform.ledger();
         ledger.close_batch(batch, record.generation, status, cause.as_ref(), now).await?;
         Ok(status)
     }
 
-    /// Writes the results of every chunk one behind the other. `None`: the batch was driven anew meanwhile.
+    /// Merges the results of every chunk into one object. `None`: the batch was redriven meanwhile.
     async fn merge_results(&self, record: &BatchRecord, chunks: u32) -> Result<Option<Totals>, Failure> {
         let (objects, batch) = (self.platform.objects(), &record.id);
-        // Of an earlier generation, or of a call that did not come to the end: an upload replaces nothing.
+        // From an earlier generation or an interrupted call: an upload replaces nothing.
         objects.remove(&[results_key(batch)]).await?;
         let mut upload = objects.upload(&results_key(batch), "application/jsonl").await?;
         let mut totals = Totals::default();
@@ -167,19 +163,19 @@ impl<P: Platform> BatchFinalizer<P> {
         if self.store.record(batch).await?.generation != record.generation {
             return Ok(None);
         }
-        // What another call has written meanwhile is the same.
+        // Another call has written the same.
         upload.finish().await?;
         Ok(Some(totals))
     }
 }
 
-/// Why a batch was stopped, if it was.
+/// The reason for which a batch was stopped, if it was.
 fn why_stopped(record: &BatchRecord) -> Option<Failure> {
     let failed = record.counts.failed;
-    let borne = record.plan.as_ref().and_then(|plan| plan.tolerated).filter(|borne| failed > *borne);
-    let message = match borne {
-        Some(borne) => format!("{failed} rows failed, and {borne} were to be borne; what is paid is kept"),
-        None => "the batch was stopped; what is paid is kept".to_owned(),
+    let tolerated = record.plan.as_ref().and_then(|plan| plan.tolerated).filter(|tolerated| failed > *tolerated);
+    let message = match tolerated {
+        Some(tolerated) => format!("{failed} rows failed and {tolerated} are tolerated; paid results are kept"),
+        None => "the batch was stopped; paid results are kept".to_owned(),
     };
     record.stop.then(|| Failure::new(ErrorName::RunStopped, message))
 }
@@ -205,7 +201,7 @@ impl Totals {
         Ok(())
     }
 
-    /// Rows that could be run and have not all their results.
+    /// Valid rows without all their results.
     fn failed(&self) -> u64 {
         let bad = self.by_status.get(&word(RowStatus::Bad)).copied().unwrap_or(0);
         self.rows - self.done - bad
@@ -260,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_of_what_there_is() {
+    fn percentiles_of_the_given_times() {
         let mut totals = Totals::default();
         assert_eq!(totals.percentiles(), None);
         totals.took = vec![7];

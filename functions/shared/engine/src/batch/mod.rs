@@ -1,5 +1,5 @@
-//! Batches: one pipeline over many rows. Planning cuts the rows into chunks, each chunk is a run, and the results of the rows
-//! are merged in the order of the rows.
+//! Batches: one pipeline over many rows. Planning cuts the rows into chunks, each chunk is a run, and the results of
+//! the rows are merged in the order of the rows.
 
 mod chunk;
 mod chunker;

@@ -1,5 +1,5 @@
-//! Planning a batch: its rows are read as a stream, each is checked and priced, and they are cut into chunks. Memory is that of
-//! a few chunks, whatever the number of rows; of each row a hash of eight bytes is kept, to count duplicates.
+//! Plans a batch: its rows are read as a stream, checked, priced and cut into chunks. Memory is that of a few chunks,
+//! whatever the number of rows; of each row a hash of eight bytes is kept to count duplicates.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,29 +27,29 @@ use crate::platform::Platform;
 use crate::run::export::Exporter;
 use crate::settings::Settings;
 
-/// How much of the rows is read at a time.
+/// The bytes of rows that are read at a time.
 const PIECE: u64 = 1 << 18;
-/// How many rows' chunks are written, and looked up, together: what a request to the ledger takes, where a row has one step.
+/// Rows whose chunks are written and looked up together: the limit of one request to the ledger for rows of one step.
 const TOGETHER: usize = 100;
-/// How many times so many are written side by side.
+/// Writes of so many rows that run concurrently.
 const WRITTEN_AT_ONCE: usize = 4;
-/// How many bytes of cells are in chunks that are being written.
+/// The most bytes of cells in chunks that are being written.
 const MOST_WRITTEN: usize = 4 << 20;
-/// How many chunks are read side by side.
+/// Chunks that are read concurrently.
 const READ_AT_ONCE: usize = 32;
 
-/// What the state machine needs of a planned batch.
+/// The output of the planning, for the state machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchWork {
     /// The bucket of the list.
     pub bucket: String,
     /// The key of the list of chunks: a JSON array of `{run_id, chunk}`.
     pub list: String,
-    /// Where the map's own results go.
+    /// The prefix of the results of the map state.
     pub results: String,
-    /// Chunks side by side.
+    /// Concurrent chunks.
     pub concurrency: u32,
-    /// The pause behind each, in seconds.
+    /// The pause after each chunk, in seconds.
     pub pause: u32,
 }
 
@@ -63,7 +63,7 @@ pub struct BatchPlanner<P> {
 }
 
 impl<P: Platform> BatchPlanner<P> {
-    /// Plans a batch. Planning again gives the same.
+    /// Plans a batch. It is idempotent.
     pub async fn plan(&self, batch: &RunId) -> Result<BatchWork, Failure> {
         let record = self.store.record(batch).await?;
         if record.stop || record.status.is_final() {
@@ -87,11 +87,11 @@ impl<P: Platform> BatchPlanner<P> {
         Ok(self.work_of(batch, key, &plan))
     }
 
-    /// Of a batch that is driven anew only the chunks with rows that may still come to something.
+    /// Plans a redrive: only the chunks with rows that may still get a result.
     async fn replan(&self, record: &BatchRecord, plan: BatchPlan) -> Result<BatchWork, Failure> {
         let (batch, generation) = (&record.id, record.generation);
-        // Those that the execution before left behind.
-        let cause = Failure::new(ErrorName::RunStopped, "the batch is driven anew");
+        // The chunks that earlier executions left open.
+        let cause = Failure::new(ErrorName::RunStopped, "the batch is redriven");
         for earlier in 0..generation {
             self.chunks.close_open(record, earlier, &cause).await?;
         }
@@ -114,7 +114,7 @@ impl<P: Platform> BatchPlanner<P> {
             kept.hits += counts.hits;
         }
         drop(chunks);
-        // What was put together before is not what it will be.
+        // The merged results are out of date.
         self.platform.objects().remove(&[results_key(batch)]).await?;
         self.platform.ledger().recount_batch(batch, &kept).await?;
         let key = format!("plans/{batch}/chunks-{generation}.json");
@@ -136,7 +136,7 @@ impl<P: Platform> BatchPlanner<P> {
         }
     }
 
-    /// Reads the rows, and writes the chunks.
+    /// Reads the rows and writes the chunks.
     async fn cut(&self, batch: &RunId, chunker: &mut Chunker<'_>) -> Result<(), Failure> {
         let unreadable = |error: fresco_pipeline::rows::RowsError| {
             Failure::new(ErrorName::InputInvalid, format!("{}: {}. {}", error.code, error.message, error.advice))
@@ -190,7 +190,8 @@ impl<P: Platform> BatchPlanner<P> {
         Ok(())
     }
 
-    /// Writes the rows of chunks: how much they held, how many rows begin with what is there, and what they cost at most besides.
+    /// Writes chunks. Returns their bytes, the number of rows that begin with a hit, and the upper-bound price of the
+    /// others.
     async fn write_chunks(&self, batch: &RunId, chunks: Vec<Chunk>) -> Result<(usize, (u64, Money)), Failure> {
         let objects = self.platform.objects();
         let mut files = Vec::with_capacity(chunks.len());
@@ -209,8 +210,8 @@ impl<P: Platform> BatchPlanner<P> {
         Ok((chunks.iter().map(Chunk::held).sum(), priced))
     }
 
-    /// How many of the chunks' rows begin with what is there, and what they cost at most besides. The keys of first steps are
-    /// known; whether those behind them are there is for the chunk's own planning.
+    /// Returns the number of rows that begin with a hit, and the upper-bound price of the others. The keys of first
+    /// steps are known; later steps are looked up when the chunk is planned.
     async fn price(&self, batch: &RunId, chunks: &[Chunk]) -> Result<(u64, Money), Failure> {
         let mut firsts: BTreeMap<ContentKey, Money> = BTreeMap::new();
         let (mut of_rows, mut price) = (Vec::new(), Money::ZERO);

@@ -1,4 +1,4 @@
-//! What a batch was asked to do.
+//! The request of a batch.
 
 use fresco_pipeline::rows::Format;
 use serde::{Deserialize, Serialize};
@@ -7,17 +7,16 @@ use serde_json::Value;
 use super::wire::OnBadRow;
 use crate::run::request::RunRequest;
 
-/// What a batch was asked to do. It is kept as `batches/<id>/request.json`.
+/// The request of a batch: `batches/<id>/request.json`.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct BatchRequest {
-    /// What is given with every row.
+    /// The inputs of every row.
     pub(super) run: RunRequest,
-    /// The key of the object that holds the rows.
+    /// The key of the rows.
     pub(super) rows: String,
-    /// The entity tag that the object has to have, where it was known when the batch was asked for.
+    /// The entity tag of the rows, where it was known when the batch was requested.
     #[serde(default)]
     pub(super) tag: Option<String>,
-    /// How they are written.
     pub(super) format: Format,
     pub(super) chunk_size: Option<u32>,
     pub(super) at_once: u32,
@@ -25,29 +24,27 @@ pub(super) struct BatchRequest {
     pub(super) workers: Option<u32>,
     pub(super) tolerate: Option<Tolerance>,
     pub(super) on_bad_row: OnBadRow,
-    /// The prefix under which media are looked for that rows name; only where the rows lie in the bucket.
+    /// The prefix under which media of rows are looked up; only where the rows lie in the bucket.
     #[serde(default)]
     pub(super) beside: Option<String>,
-    /// In how many seconds the next batch of the same schedule is due.
+    /// The seconds until the next batch of the same schedule.
     #[serde(default)]
     pub(super) period: Option<u64>,
 }
 
-/// Rows that lie in the bucket.
+/// Rows in the bucket.
 pub(crate) struct RowsFrom<'k> {
-    /// The key of the object.
     pub(crate) key: &'k str,
-    /// Its entity tag, where it has to be just this one.
+    /// Present where exactly this object is meant.
     pub(crate) tag: Option<&'k str>,
-    /// How they are written.
     pub(crate) format: Format,
-    /// The prefix under which names of media are looked for.
+    /// The prefix under which media are looked up.
     pub(crate) beside: &'k str,
-    /// In how many seconds the next batch of the same schedule is due.
+    /// The seconds until the next batch of the same schedule.
     pub(crate) period: Option<u64>,
 }
 
-/// How many failed rows are borne.
+/// The failure tolerance of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Tolerance {
@@ -56,7 +53,7 @@ pub(super) enum Tolerance {
 }
 
 impl Tolerance {
-    /// Reads `12` or `"5%"`.
+    /// Parses `12` or `"5%"`.
     pub(super) fn read(value: &Value) -> Option<Self> {
         match value {
             Value::Number(number) => number.as_u64().map(Tolerance::Rows),
@@ -68,7 +65,7 @@ impl Tolerance {
         }
     }
 
-    /// How many of so many rows may fail.
+    /// The number of rows that may fail.
     pub(super) fn of(self, rows: u64) -> u64 {
         match self {
             Tolerance::Rows(rows) => rows,
@@ -82,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_borne_is_a_number_or_a_part() {
+    fn a_tolerance_is_a_number_or_a_percentage() {
         for (given, of_200) in [("12", Some(12)), ("0", Some(0)), ("\"5%\"", Some(10)), ("\"100 %\"", Some(200))] {
             let value: Value = serde_json::from_str(given).unwrap();
             assert_eq!(Tolerance::read(&value).map(|tolerance| tolerance.of(200)), of_200, "{given}");

@@ -12,8 +12,8 @@ use fresco_pipeline::rows::{Row, RowProblem};
 use super::objects::internal;
 use super::wire::{RowFailure, RowOutput, RowResult, RowStatus};
 
-/// What the results that a row did not pay for cost when they were made, by the row's number. It counts once the row is done,
-/// so that driving it anew does not count it anew.
+/// Returns the original cost of the results that a row did not pay for, by row. It counts once the row is done, so that
+/// a redrive does not count it again.
 pub(super) fn saved_of(steps: &[StepRecord]) -> BTreeMap<u64, Money> {
     let mut saved = BTreeMap::new();
     for step in steps.iter().filter(|step| matches!(step.source, Some(ResultSource::Hit | ResultSource::Joined))) {
@@ -24,8 +24,8 @@ pub(super) fn saved_of(steps: &[StepRecord]) -> BTreeMap<u64, Money> {
     saved
 }
 
-/// A batch that is driven anew finds in the cache what it has paid for itself: that was paid, and is nothing that was saved.
-/// What was done before, and was not even tried now, is still done.
+/// Corrects results by those of the generation before: in the cache a redrive finds what the batch has paid for itself,
+/// which is paid and not saved. A row that was done and was not tried again is still done.
 pub(super) fn carry_over(
     before: Vec<RowResult>,
     results: &mut [RowResult],
@@ -52,7 +52,7 @@ pub(super) fn carry_over(
     }
 }
 
-/// How many rows there are of each kind.
+/// Counts rows by status.
 pub(super) fn counts_of(results: &[RowResult]) -> BatchCounts {
     let count = |is: fn(&RowResult) -> bool| results.iter().filter(|result| is(result)).count() as u64;
     let done = count(|result| result.status == RowStatus::Done);
@@ -61,7 +61,7 @@ pub(super) fn counts_of(results: &[RowResult]) -> BatchCounts {
     BatchCounts { done, failed: results.len() as u64 - done - bad, bad, hits, ..BatchCounts::default() }
 }
 
-/// A line of JSON for each.
+/// Writes a line of JSON for each result.
 pub(super) fn lines_of(results: &[RowResult]) -> Result<Vec<u8>, Failure> {
     let mut lines = Vec::new();
     for result in results {
@@ -71,7 +71,7 @@ pub(super) fn lines_of(results: &[RowResult]) -> Result<Vec<u8>, Failure> {
     Ok(lines)
 }
 
-/// A row that was left out.
+/// The result of a row that was left out.
 pub(super) fn omitted(problem: &RowProblem) -> RowResult {
     let failure = RowFailure { name: problem.code.clone(), message: problem.message.clone() };
     RowResult { failure: Some(failure), ..of_row(problem.row, problem.id.clone().map(String::from), RowStatus::Bad) }
@@ -86,7 +86,7 @@ pub(super) fn results_in(part: &[u8]) -> Result<Vec<RowResult>, Failure> {
     lines.map(|line| serde_json::from_slice(line).map_err(internal)).collect()
 }
 
-/// `why` is the reason of a chunk whose steps were not begun.
+/// Makes the results of rows. `why` is the failure of a chunk whose steps did not start.
 pub(super) fn results_of(rows: &[Row], steps: &[StepRecord], why: Option<&Failure>) -> Vec<RowResult> {
     let mut of_rows: BTreeMap<u64, Vec<(&str, &StepRecord)>> = BTreeMap::new();
     for step in steps {
@@ -104,7 +104,7 @@ fn result_of(row: &Row, steps: &[(&str, &StepRecord)], why: Option<&Failure>) ->
         return RowResult { failure, ..of_row(row.number, row.id.clone(), RowStatus::NotRun) };
     }
     let done = steps.iter().all(|(_, step)| step.state == StepState::Done);
-    // What only followed from another step's failure is not the reason.
+    // A step that was skipped is not the reason.
     let failed = steps.iter().filter_map(|(_, step)| step.failure.as_ref().filter(|_| step.state == StepState::Failed));
     let reason = failed.min_by_key(|failure| failure.name == ErrorName::StepSkipped);
     let reason = reason.map(|reason| why.filter(|_| reason.name == ErrorName::StepSkipped).unwrap_or(reason));
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_batch_paid_for_itself_was_not_saved() {
+    fn what_a_batch_paid_for_itself_is_not_saved_by_its_redrive() {
         let row =
             |row, status, source, cost| RowResult { source, cost, took_ms: Some(cost), ..of_row(row, None, status) };
         let before = [

@@ -14,7 +14,7 @@ use super::row_results::{lines_of, of_row, omitted, results_in};
 use super::wire::{RowResult, RowStatus};
 use crate::platform::Platform;
 
-/// Reads what is known of a batch.
+/// Reads the objects of batches.
 pub(crate) struct BatchStore<P> {
     pub(crate) platform: Arc<P>,
 }
@@ -37,7 +37,7 @@ impl<P: Platform> BatchStore<P> {
         serde_json::from_slice(&bytes.ok_or_else(gone)?).map_err(internal)
     }
 
-    /// The same, read.
+    /// Returns the results of a chunk; see [`BatchStore::part`].
     pub(super) async fn results_of_chunk(
         &self,
         batch: &RunId,
@@ -47,8 +47,8 @@ impl<P: Platform> BatchStore<P> {
         results_in(&self.part(batch, chunk, last).await?)
     }
 
-    /// What a chunk came to in the last generation, up to this one, in which it ran; rows of one that never was begun are said to
-    /// be so.
+    /// Returns the results of a chunk in the last generation up to `last` in which it ran. The rows of a chunk that
+    /// never ran are `not_run`.
     pub(super) async fn part(&self, batch: &RunId, chunk: u32, last: u32) -> Result<Bytes, Failure> {
         for generation in (0..=last).rev() {
             let key = part_key(batch, chunk, generation);

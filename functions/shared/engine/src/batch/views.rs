@@ -11,22 +11,22 @@ use super::wire::{BatchResults, BatchView};
 use crate::platform::Platform;
 
 impl<P: Platform> Batches<P> {
-    /// A batch as it is.
+    /// Returns a batch.
     pub async fn view(&self, id: &RunId) -> Result<BatchView, Failure> {
         Ok(self.view_of(self.store.record(id).await?))
     }
 
-    /// So many batches, newest first, behind this place; without the problems of their rows.
+    /// Lists batches, newest first, after this place, without the problems of their rows.
     pub async fn list(&self, limit: u32, behind: Option<&ListPlace>) -> Result<Vec<BatchView>, Failure> {
         let now = self.platform.clock().now();
         let rows = self.platform.ledger().list_batches(limit, behind, now).await?;
         let mut views: Vec<BatchView> = rows.into_iter().map(|row| self.view_of(row)).collect();
-        // Each has up to a hundred, and a list many batches.
+        // A batch has up to a hundred, and a list many batches.
         views.iter_mut().filter_map(|view| view.plan.as_mut()).for_each(|plan| plan.problems.clear());
         Ok(views)
     }
 
-    /// Links to the results of a batch that has ended.
+    /// Returns links to the results of a batch that has ended.
     pub async fn results(&self, id: &RunId) -> Result<BatchResults, Failure> {
         let row = self.store.record(id).await?;
         if !row.status.is_final() {
@@ -46,7 +46,7 @@ impl<P: Platform> Batches<P> {
         let decided = row.counts.done + row.counts.failed + row.counts.bad;
         let rows = row.plan.as_ref().map_or(0, |plan| plan.rows);
         let left = i64::try_from(rows.saturating_sub(decided)).unwrap_or(i64::MAX);
-        // Of those that were decided before it was driven anew nothing can be told about how long the others take.
+        // The rows that were decided before a redrive say nothing about the speed of the others.
         let decided = decided.saturating_sub(row.kept);
         let per_row = i64::try_from(decided).ok().filter(|decided| *decided > 0).map(|decided| took / decided);
         BatchView {

@@ -1,5 +1,5 @@
-//! Media that users give: a file's bytes or a URL become an object under the hash of their content, checked as outputs are.
-//! The same picture under two names is one object, one upload and one content key.
+//! Input media of users: the bytes of a file or a URL become an object under the hash of their content, checked as
+//! outputs are. The same picture under two names is one object, one upload and one content key.
 
 use bytes::{Bytes, BytesMut};
 use fresco_ledger::traits::{Objects, Put, Upload};
@@ -11,12 +11,12 @@ use fresco_providers::media::{Downloader, Inspector, MediaInfo};
 use crate::intake::Intake;
 use crate::platform::Platform;
 
-/// A problem of an input, in the words of a document's report.
+/// Makes a problem of an input medium.
 pub fn input_problem(code: &'static str, message: impl Into<String>, advice: impl Into<String>) -> MediaProblem {
     MediaProblem { code, message: message.into(), advice: advice.into() }
 }
 
-/// Looks at bytes that shall be of this kind: the object that they are kept as.
+/// Inspects bytes of this kind, and describes the object that they are stored as.
 pub fn describe_input(kind: MediaKind, bytes: &[u8]) -> Result<InputMedia, MediaProblem> {
     if bytes.len() as u64 > kind.max_input_bytes() {
         return Err(too_large(kind, bytes.len() as u64));
@@ -27,7 +27,7 @@ pub fn describe_input(kind: MediaKind, bytes: &[u8]) -> Result<InputMedia, Media
     Ok(kept_as(kind, info))
 }
 
-/// The object that a medium is kept as.
+/// Describes the object that a medium is stored as.
 pub(crate) fn kept_as(kind: MediaKind, info: MediaInfo) -> InputMedia {
     InputMedia {
         key: input_key(kind, &info.sha256, info.extension),
@@ -40,7 +40,8 @@ pub(crate) fn kept_as(kind: MediaKind, info: MediaInfo) -> InputMedia {
     }
 }
 
-/// Fetches a URL that the document's check has let through. `downloader` is one for inputs: it dials public addresses only.
+/// Fetches a URL that the check of the document has accepted. `downloader` has to be one for inputs, which connects to
+/// public addresses only.
 pub async fn fetch_input(downloader: &Downloader, kind: MediaKind, url: &str) -> Result<Bytes, MediaProblem> {
     let refused = |failure: Failure| {
         let advice = match failure.name {
@@ -58,22 +59,22 @@ pub async fn fetch_input(downloader: &Downloader, kind: MediaKind, url: &str) ->
 }
 
 impl<P: Platform> Intake<P> {
-    /// Keeps an input that [`describe_input`] described.
+    /// Stores an input that [`describe_input`] described.
     pub async fn store_input(&self, media: &InputMedia, bytes: Bytes) -> Result<(), Failure> {
         let objects = self.platform.objects();
         let mut upload = objects.upload(&media.key, &media.content_type).await?;
         upload.write(bytes).await?;
         match upload.finish().await? {
             Put::Stored => self.quota.record_bytes(i64::try_from(media.bytes).unwrap_or(i64::MAX)).await,
-            // One that is there has the same content: the key is its hash. Its age begins anew, so that it is there as long as
-            // the run that takes it now.
+            // An existing object has the same content, since its key is the hash. It is renewed, so that it lives as
+            // long as the run that uses it now.
             Put::Exists => drop(objects.renew(&media.key, &media.content_type).await?),
         }
         Ok(())
     }
 }
 
-/// The problem of an input that is longer than its kind may be.
+/// The problem of an input that exceeds the limit of its kind.
 pub fn too_large(kind: MediaKind, bytes: u64) -> MediaProblem {
     let most = kind.max_input_bytes() / (1024 * 1024);
     let message = format!("it has {bytes} bytes; {} may have {most} MiB", kind.noun());

@@ -1,4 +1,4 @@
-//! From what a way in asks for to a run that is recorded and started.
+//! Takes in requests: reads them, stores their media, and starts their runs.
 
 pub(crate) mod input_media;
 pub(crate) mod object_keys;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::quota::Quota;
 
-/// Reads what is asked for, stores its media, and starts its run.
+/// Reads requests, stores their media, and starts their runs.
 pub struct Intake<P> {
     pub(crate) platform: Arc<P>,
     pub(crate) quota: Arc<Quota<P>>,

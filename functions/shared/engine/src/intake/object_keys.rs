@@ -1,19 +1,19 @@
-//! Where users put objects into the bucket, and the form of their keys.
+//! The prefixes of objects that users put into the bucket, and the checks of their keys.
 
-/// Where the inbox is.
+/// The prefix of the inbox.
 pub const INBOX: &str = "inbox/";
-/// Where its reports are.
+/// The prefix of reports about objects of the inbox.
 pub const INBOX_ERRORS: &str = "inbox-errors/";
-/// Where schedules are.
+/// The prefix of schedules.
 pub const SCHEDULES: &str = "schedules/";
-/// Where reports about them are.
+/// The prefix of reports about schedules.
 pub const SCHEDULE_ERRORS: &str = "schedule-errors/";
-/// Where pipelines lie that schedules name.
+/// The prefix of pipelines that schedules name.
 pub const PIPELINES: &str = "pipelines/";
-/// Where rows lie that batches name by key.
+/// The prefix of rows that batches name by key.
 pub const ROWS: &str = "rows/";
 
-/// Whether it names something beneath where it is looked for, and nothing above.
+/// Returns whether the key has no empty, `.` or `..` segment, so that it cannot leave its prefix.
 pub(crate) fn is_plain(key: &str) -> bool {
     !key.split('/').any(|segment| matches!(segment, "" | "." | ".."))
 }

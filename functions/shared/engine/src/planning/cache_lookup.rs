@@ -1,5 +1,5 @@
-//! Looking every step of a plan up before anything is begun, level by level: a step whose inputs are all in the cache has a
-//! known key too. What is found is never generated; of the rest it is said why.
+//! Looks up every step of a plan, level by level: the key of a step is known once the results that it reads are known.
+//! A hit is never generated; a miss has a reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,20 +17,25 @@ use crate::planning::miss_reason::MissReason;
 use crate::planning::outputs::outputs_of;
 use crate::platform::Platform;
 
-/// How many objects are asked about at a time.
+/// Objects that are checked concurrently.
 const HEADS_AT_ONCE: usize = 16;
 
-/// What was found of a step.
+/// The result of looking up a step.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum CacheLookup {
-    /// It is there.
-    Hit { key: ContentKey, ready: Box<CachedResult> },
-    /// It is not, and its key is known unless it waits for others.
-    Miss { key: Option<ContentKey>, why: MissReason },
+    Hit {
+        key: ContentKey,
+        ready: Box<CachedResult>,
+    },
+    /// The key is known unless the step waits for others.
+    Miss {
+        key: Option<ContentKey>,
+        why: MissReason,
+    },
 }
 
 impl<P: Platform> Planner<P> {
-    /// Looks every step up: what was found, in the order of [`Plan::steps`].
+    /// Looks up every step, in the order of [`Plan::steps`].
     pub(crate) async fn look_up(&self, run: &RunId, plan: &Plan) -> Result<Vec<CacheLookup>, Failure> {
         let texts: BTreeSet<&StepName> = plan.steps.iter().flat_map(|step| step.reads_text_of()).collect();
         let mut found: Vec<Option<CacheLookup>> = vec![None; plan.steps.len()];
@@ -85,14 +90,14 @@ impl<P: Platform> Planner<P> {
         Ok(found.into_iter().enumerate().map(|(place, found)| found.unwrap_or_else(|| waits(place))).collect())
     }
 
-    /// What stands under each key that anything is known of.
+    /// Reads the results under these keys. A key without an entry is left out.
     async fn results(
         &self,
         keys: &[ContentKey],
     ) -> Result<BTreeMap<ContentKey, Result<CachedResult, MissReason>>, Failure> {
         let looked = self.platform.ledger().entries(keys).await?;
         let unreadable = looked.unreadable.into_iter().map(|(key, cause)| {
-            // Mended by generate, which needs it; nothing is written here.
+            // Generate repairs the entry when it needs it; planning writes nothing.
             tracing::error!(entry.key = %key, error.name = %cause.name, error.message = cause.message, "entry not readable");
             (key, Err(MissReason::Unreadable))
         });

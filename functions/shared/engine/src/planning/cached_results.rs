@@ -22,8 +22,8 @@ pub(crate) struct CachedResults<P> {
 }
 
 impl<P: Platform> CachedResults<P> {
-    /// The result as one that may be handed out and lives for so long: every object there with its length, written anew if
-    /// it is near its end. `None`: it is gone or about to go, and is a miss.
+    /// Returns the result if it can be handed out for `needed` milliseconds, renewed where it expires sooner. `None`
+    /// where it is gone or about to expire.
     pub(crate) async fn fits(
         &self,
         key: &ContentKey,
@@ -36,7 +36,7 @@ impl<P: Platform> CachedResults<P> {
         }
     }
 
-    /// A result whose objects are there, as one that lives for so long.
+    /// Returns a result whose objects exist as one that lives for `needed` milliseconds.
     pub(crate) async fn durable(
         &self,
         key: &ContentKey,
@@ -63,7 +63,8 @@ impl<P: Platform> CachedResults<P> {
         }
     }
 
-    /// Whether a result that stands in an entry may be handed out still. What was made just now is there.
+    /// Returns whether the result of an entry can still be handed out. One that was stored within the last hour is not
+    /// checked.
     pub(crate) async fn still_holds(&self, ready: &CachedResult) -> Result<bool, Failure> {
         let now = self.platform.clock().now();
         if now - ready.created_at < MIN_PRUNE_AGE {
@@ -75,8 +76,8 @@ impl<P: Platform> CachedResults<P> {
         }))
     }
 
-    /// Writes a result's objects over themselves, then moves the entry: after a crash between the two the entry takes them
-    /// for older than they are. Whether they were all there.
+    /// Copies a result's objects onto themselves, then moves the entry: after a crash between the two the entry takes
+    /// them for older than they are. Returns whether all of them existed.
     async fn renew(&self, key: &ContentKey, ready: &CachedResult, now: Millis) -> Result<bool, Failure> {
         for output in &ready.outputs {
             if !self.platform.objects().renew(&output.key, &output.content_type).await? {
@@ -89,8 +90,8 @@ impl<P: Platform> CachedResults<P> {
         Ok(true)
     }
 
-    /// The result, if every object of it is there with its length. What S3 says of an object's age counts where the entry says
-    /// that it is younger: whoever wrote the entry may have had a clock that was off.
+    /// Returns the result if all its objects exist with the right length. The age that S3 gives wins where the entry
+    /// says that the object is younger: the clock of its writer may have been off.
     pub(crate) async fn exists(&self, ready: &CachedResult) -> Result<Option<CachedResult>, Failure> {
         let mut ready = ready.clone();
         for output in &ready.outputs {

@@ -1,5 +1,5 @@
-//! How old a result may be. Objects expire by S3's lifecycle, counted from their upload; a result is given up before its
-//! object can go, and one that is near its end is written anew when it is used, so that it lives on.
+//! The age of results. Objects expire by the lifecycle of S3, counted from their upload; a result counts as expired
+//! before its object can go, and one that is about to expire is renewed when it is used.
 
 use fresco_ledger::records::Millis;
 
@@ -7,41 +7,39 @@ use crate::settings::Settings;
 
 const HOUR: Millis = 3_600_000;
 const DAY: Millis = 24 * HOUR;
-/// How far a clock may be off, ours or that of whoever wrote the result.
+/// The largest expected clock skew, here or where the result was written.
 const SKEW: Millis = HOUR;
 
-/// How old outputs have to be before they are pruned: what is younger may be on its way into an entry, since collect has
-/// five minutes.
+/// The age below which outputs are not pruned, in milliseconds: they may be on their way into an entry, since collect
+/// has five minutes.
 pub const MIN_PRUNE_AGE: Millis = 60 * 60_000;
 
-/// What a result's age allows.
+/// The freshness of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freshness {
-    /// It lives long enough.
     Fresh,
-    /// It is near its end: to be written anew if it is used.
+    /// It expires soon, and is renewed when it is used.
     Expiring {
-        /// Whether it lives long enough all the same, should that not work.
+        /// Whether it lives long enough even if the renewal fails.
         enough: bool,
     },
-    /// It may be gone at any time: it is a miss.
+    /// It may be gone at any time, and is a miss.
     Expired,
 }
 
-/// The age of what was written at `created_at` and is needed for so long from now on.
+/// The freshness of a result that was written at `created_at` and is needed for `needed` milliseconds from now on.
 pub(crate) fn freshness(life: Millis, created_at: Millis, now: Millis, needed: Millis) -> Freshness {
     let left = created_at.saturating_add(life).saturating_sub(now);
     if left <= SKEW {
         return Freshness::Expired;
     }
-    // Under a day, as the design has it; where nothing lives for two days, under half of its life, so that not every use of
-    // a result is a copy.
+    // Under a day; where objects live for less than two days, under half of their life, so that not every use of a
+    // result is a copy.
     let expiring = DAY.min(life / 2);
     if left < needed || left < expiring { Freshness::Expiring { enough: left >= needed } } else { Freshness::Fresh }
 }
 
-/// For how long a hit has to be there from now on: until its run is over, for the life of links handed out on it then,
-/// and for clocks that are off.
+/// The milliseconds for which a hit has to exist: until its run ends, for the life of links to it, and for clock skew.
 pub(crate) fn needed_life(settings: &Settings, run_left: Millis) -> Millis {
     run_left.max(0) + Millis::try_from(settings.link_life().as_millis()).unwrap_or(DAY) + SKEW
 }
@@ -51,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_edge_of_a_life() {
+    fn freshness_at_every_edge_of_a_life() {
         let week = 7 * DAY;
         let hours = 10 * HOUR;
         for (life, passed, needed, expected) in [
@@ -67,7 +65,7 @@ mod tests {
             (week, week - 3 * DAY + 1, 3 * DAY, Freshness::Expiring { enough: false }),
             // A run that may take longer than anything lives.
             (week, 0, 8 * DAY, Freshness::Expiring { enough: false }),
-            // Within an hour of the end it may be gone, whoever's clock is off.
+            // Within an hour of the end it may be gone, given the clock skew.
             (week, week - HOUR - 1, hours, Freshness::Expiring { enough: false }),
             (week, week - HOUR, hours, Freshness::Expired),
             (week, week, hours, Freshness::Expired),

@@ -1,27 +1,24 @@
-//! Why a step has no usable result in the cache.
+//! The reason for which a step has no usable result in the cache.
 
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::StepName;
 use serde::{Deserialize, Serialize};
 
-/// Why a step is not found in the cache.
+/// The reason for which a step is a miss.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "why", rename_all = "snake_case")]
 pub enum MissReason {
-    /// Nobody has asked for it yet, or what was made of it was forgotten.
+    /// There is no entry.
     New,
-    /// It asks for something else than the step of this name did in the last run of this pipeline.
-    Changed {
-        /// What differs.
-        what: Vec<Change>,
-    },
-    /// The last run of this pipeline had its result, and it was removed since.
+    /// It differs from the step of this name in the last run of the pipeline.
+    Changed { what: Vec<Change> },
+    /// The last run of the pipeline had its result, which was removed since.
     Removed,
-    /// Its entry is damaged or of another version; it is made anew.
+    /// Its entry is damaged or of another version; it is generated again.
     Unreadable,
-    /// There is a result, and it expires too soon.
+    /// Its result expires too soon.
     Expired,
-    /// There is a result, and its object is gone.
+    /// The object of its result is gone.
     Gone,
     /// `cache: refresh`.
     Refresh,
@@ -29,19 +26,16 @@ pub enum MissReason {
     Off,
     /// `{{timestamp}}` or `{{random}}` stands in it.
     Fleeting,
-    /// It is being generated; the run will join.
+    /// It is being generated, and the run joins.
     Pending,
     /// Its last attempt failed.
     Failed {
         /// MissReason.
         failure: Failure,
     },
-    /// It reads steps whose results are not there yet.
-    Waits {
-        /// Those steps.
-        steps: Vec<StepName>,
-    },
-    /// What it takes from the steps before it cannot be sent.
+    /// It reads steps that have no results yet.
+    Waits { steps: Vec<StepName> },
+    /// An output of the steps before it cannot be sent.
     Input {
         /// MissReason.
         failure: Failure,
@@ -71,7 +65,7 @@ impl std::fmt::Display for MissReason {
     }
 }
 
-/// A difference.
+/// A difference between two versions of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum Change {
@@ -79,16 +73,13 @@ pub enum Change {
     Model,
     /// The prompt.
     Prompt,
-    /// Other params, by the provider's names.
-    Params {
-        /// Which.
-        names: Vec<String>,
-    },
-    /// What it takes: files that were given, or what other steps made.
+    /// Other params, by the names of the provider.
+    Params { names: Vec<String> },
+    /// Its input media, given with the run or made by other steps.
     Input,
     /// `take`.
     Take,
-    /// Nothing that the document says: this version of Fresco makes other keys.
+    /// Nothing in the document: this version of Fresco makes other keys.
     KeyVersion,
 }
 

@@ -1,4 +1,4 @@
-//! Which steps of a run have a cached result, and which are left to do.
+//! Looks up the steps of a run in the cache, and lists those that are left to do.
 
 pub(crate) mod cache_lookup;
 pub(crate) mod cached_results;

@@ -1,4 +1,4 @@
-//! The outputs of a result, as later steps read them.
+//! Reads the outputs of a result for the steps that use them.
 
 use bytes::Bytes;
 use fresco_ledger::records::CachedResult;
@@ -8,7 +8,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::media::InputMedia;
 use fresco_pipeline::plan::StepOutputs;
 
-/// What stands in a result; its text too, where that is asked for.
+/// Reads the outputs of a result, with its text where `text` is set.
 pub(crate) async fn outputs_of<O: Objects>(
     objects: &O,
     ready: &CachedResult,

@@ -19,25 +19,25 @@ use crate::planning::work_list::{WorkList, providers};
 use crate::platform::Platform;
 use crate::run::request::StoredRun;
 
-/// How long a run may take beyond its steps: planning and closing, with their tries.
+/// The time of a run beyond its steps, in milliseconds: planning and closing, with their retries.
 const SLACK: Millis = 600_000;
-/// The same where its outputs are copied at its end.
+/// [`SLACK`] of a run that exports its outputs.
 const EXPORT_SLACK: Millis = 2_400_000;
-/// How often everything is looked up again because an object went away meanwhile.
+/// Attempts to find results whose objects do not go away during the lookup.
 const LOOKUPS: usize = 3;
-/// How many results are renewed side by side.
+/// Results that are renewed concurrently.
 const RENEWED_AT_ONCE: usize = 16;
 
-/// What is cached of a run's steps, until the run has ended.
+/// The lookup of the steps of a run, valid until the run ends.
 pub(crate) struct RunLookup {
     /// In the order of [`Plan::steps`].
     steps: Vec<CacheLookup>,
-    /// When the run has ended at the latest.
+    /// The time by which the run ends, in milliseconds.
     bound_at: Millis,
 }
 
 impl RunLookup {
-    /// What the steps that are not cached cost at most.
+    /// The upper-bound price of the misses.
     pub(crate) fn price_of_misses(&self, plan: &Plan) -> Money {
         let misses = self.steps.iter().zip(&plan.steps).filter(|(found, _)| matches!(found, CacheLookup::Miss { .. }));
         misses.map(|(_, step)| step.price).sum()
@@ -114,7 +114,7 @@ impl<P: Platform> Planner<P> {
         let records = plan.steps.iter().zip(&lookup.steps).map(|(step, found)| record_of(run, step, found, now));
         ledger.plan_run(run, pipeline, &records.collect::<Vec<_>>(), lookup.bound_at).await?;
         failpoint(Failpoint::PlanRowsWritten);
-        // Records of an earlier call of plan stay as they are, and what they say is what is left.
+        // Records of an earlier call of plan stay as they are, and decide which steps are left.
         let records = ledger.steps(run).await?;
         let work = self.left(plan, &records);
         // Before any of it becomes a task, and so before money is spent.
@@ -141,7 +141,7 @@ impl<P: Platform> Planner<P> {
         self.work(plan, |step| !done.contains(&step.name))
     }
 
-    /// The work of a plan of which these steps are left.
+    /// The work list of a plan of which these steps are left.
     pub(crate) fn work(&self, plan: &Plan, is_left: impl Fn(&PlannedStep) -> bool) -> WorkList {
         WorkList::of(plan, self.settings.webhooks(), is_left)
     }
@@ -153,7 +153,7 @@ impl<P: Platform> Planner<P> {
         }
     }
 
-    /// Those of the providers whose key is not in the stack's secrets.
+    /// Returns the providers whose key is not in the stack's secrets.
     pub(crate) async fn missing_keys(&self, providers: BTreeSet<ProviderName>) -> Result<Vec<ProviderName>, Failure> {
         let mut missing = Vec::new();
         for provider in providers {

@@ -1,5 +1,4 @@
-//! What a run would do, before it is one: stages, lanes, what is there already, what the rest costs and how long it takes.
-//! Nothing is written and nothing is spent.
+//! Previews a run: stages, lanes, hits, and the price and duration of the rest. It writes nothing and spends nothing.
 
 use std::collections::BTreeSet;
 
@@ -91,9 +90,9 @@ pub struct PreviewStep {
 }
 
 impl<P: Platform> Planner<P> {
-    /// Looks at what a run would do.
+    /// Previews the run of a plan.
     pub async fn preview(&self, plan: &Plan) -> Result<Preview, Failure> {
-        // It salts the keys of uncached steps, which nobody will look for.
+        // It salts the keys of uncached steps, which are never looked up.
         let run = RunId::parse("preview-only").map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
         let found = self.look_up(&run, plan).await?;
         let (found, compared_with) = self.compared(plan, found).await?;
@@ -127,7 +126,7 @@ impl<P: Platform> Planner<P> {
         })
     }
 
-    /// The reasons of steps that nothing is known of, compared with the last run of the pipeline; and that run.
+    /// Compares new steps with the last run of the pipeline for the reasons of their misses. Returns that run too.
     async fn compared(
         &self,
         plan: &Plan,
@@ -161,7 +160,7 @@ impl<P: Platform> Planner<P> {
         Ok((found, Some(run)))
     }
 
-    /// Why the plan function would refuse the run, apart from missing keys.
+    /// Returns the failure with which planning would refuse the run, apart from missing keys.
     async fn refusal(&self, plan: &Plan, work: &WorkList) -> Result<Option<Failure>, Failure> {
         match self.require(plan, work).await {
             Ok(()) => Ok(None),

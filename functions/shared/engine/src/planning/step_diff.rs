@@ -1,5 +1,5 @@
-//! MissReason a step is not what the step of its name was in the last run of the same pipeline. It is for people: what is generated
-//! is decided by content keys alone.
+//! Compares a step with the step of its name in the last run of the pipeline, to explain a miss. Content keys alone
+//! decide what is generated.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,26 +10,26 @@ use fresco_pipeline::plan::{InputSource, PlannedStep};
 
 use crate::planning::miss_reason::{Change, MissReason};
 
-/// The provider's name of the param that is the prompt, in every model that has one.
+/// The name of the prompt param at every provider.
 const PROMPT: &str = "prompt";
 
-/// What the steps of a run have made, by name.
+/// The outputs of the steps of a run, by step.
 pub(crate) type OutputsByStep<'a> = BTreeMap<&'a StepName, &'a [Output]>;
 
-/// The last run of a pipeline.
+/// The steps of the last run of a pipeline.
 pub(crate) struct PreviousRun<'a> {
     rows: BTreeMap<&'a StepName, &'a StepRecord>,
     made: OutputsByStep<'a>,
 }
 
 impl<'a> PreviousRun<'a> {
-    /// Of these steps.
+    /// Makes it of the records of its steps.
     pub(crate) fn new(rows: &'a [StepRecord]) -> Self {
         let made = rows.iter().filter_map(|row| Some((&row.plan.name, row.pinned.as_ref()?.outputs.as_slice())));
         PreviousRun { rows: rows.iter().map(|row| (&row.plan.name, row)).collect(), made: made.collect() }
     }
 
-    /// Why nothing is known of the step under this key.
+    /// The reason for which there is no entry of the step under this key.
     pub(crate) fn why(&self, step: &PlannedStep, key: &ContentKey, made: &OutputsByStep<'_>) -> MissReason {
         let Some(row) = self.rows.get(&step.name) else { return MissReason::New };
         if row.key.as_ref() == Some(key) {
@@ -38,7 +38,7 @@ impl<'a> PreviousRun<'a> {
         let what = differences(&row.plan, &self.made, step, made);
         match what.is_empty() {
             false => MissReason::Changed { what },
-            // A result that was salted was never to be found, and one that never came has no key to compare with.
+            // A salted result is never found again, and a step without a result has no key to compare with.
             true if row.plan.cache == CachePolicy::Off || row.key.is_none() => MissReason::New,
             true => MissReason::Changed { what: vec![Change::KeyVersion] },
         }
@@ -94,7 +94,7 @@ fn params_that_differ(before: &PlannedStep, now: &PlannedStep) -> Vec<String> {
     differ.cloned().collect()
 }
 
-/// Hashes of everything that the step takes, with what takes it.
+/// The hashes of the inputs of a step, each with the param that takes it.
 fn taken<'a>(step: &'a PlannedStep, made: &OutputsByStep<'a>) -> Vec<(&'a str, Option<&'a str>)> {
     let output = |name: &StepName, index: usize| Some(made.get(name)?.get(index)?.sha256.as_str());
     let media = step.media.iter().flat_map(|slot| {
@@ -187,7 +187,7 @@ steps:
     }
 
     #[test]
-    fn what_differs_is_named() {
+    fn the_differences_of_a_step_are_named() {
         for (from, to, name, first_made, expected) in [
             ("prompt: one", "prompt: uno", "a", "a", "prompt changed"),
             ("seed: 1", "seed: 2", "a", "a", "seed changed"),
@@ -212,7 +212,7 @@ steps:
     }
 
     #[test]
-    fn a_result_that_was_there_was_removed() {
+    fn a_result_of_the_last_run_that_is_gone_was_removed() {
         let now = plan(BEFORE);
         let mut rows = rows(&now);
         let key = rows[0].key.clone().unwrap();

@@ -8,19 +8,18 @@ use fresco_pipeline::ids::StepName;
 use fresco_pipeline::plan::{Events, MAX_EVENTS, MAX_STATE_BYTES, Plan, PlannedStep, most_tries};
 use serde::{Deserialize, Serialize};
 
-/// What plan hands to the state machine: names and numbers only.
+/// The output of the plan function for the state machine: names and numbers only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkList {
     /// Nothing is left to do, and the run is closed.
     pub done: bool,
-    /// What is left to do.
     pub stages: Vec<WorkStage>,
 }
 
-/// A stage of what is left.
+/// A stage with steps left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkStage {
-    /// The most lanes at a time.
+    /// The number of lanes that run concurrently.
     pub workers: u32,
     /// Every lane has one step: the state machine then needs no map for each of them.
     pub single: bool,
@@ -28,29 +27,27 @@ pub struct WorkStage {
     pub lanes: Vec<WorkLane>,
 }
 
-/// A lane of what is left.
+/// A lane with steps left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkLane {
-    /// Steps in a row.
     pub steps: Vec<WorkStep>,
 }
 
 /// A step that becomes a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkStep {
-    /// Its name.
     pub step: StepName,
-    /// Its type; chooses the function.
+    /// Chooses the function.
     #[serde(rename = "type")]
     pub kind: StepType,
     /// The first check interval in seconds.
     pub check: u32,
-    /// Whether its failure stops what has not started.
+    /// Whether its failure stops the steps that have not started.
     pub fail_fast: bool,
 }
 
 impl WorkList {
-    /// What there is to do of a plan, if these steps are left.
+    /// The steps of a plan for which `is_left` holds.
     pub(crate) fn of(plan: &Plan, webhooks: bool, is_left: impl Fn(&PlannedStep) -> bool) -> Self {
         let work = |place: &usize| {
             let step = plan.steps.get(*place).filter(|step| is_left(step))?;
@@ -66,7 +63,8 @@ impl WorkList {
         WorkList { done: stages.is_empty(), stages }
     }
 
-    /// An execution has room for so many events and so much state; a run that could need more is not begun.
+    /// Fails with `Run.TooLarge` where the history or the state of an execution could outgrow the limits of Step
+    /// Functions.
     pub(crate) fn require_size(&self, plan: &Plan) -> Result<(), Failure> {
         let events = events(plan, self);
         if events > MAX_EVENTS {
@@ -86,13 +84,13 @@ impl WorkList {
     }
 }
 
-/// Whose steps are left.
+/// The providers of the steps that are left.
 pub(crate) fn providers(plan: &Plan, work: &WorkList) -> BTreeSet<ProviderName> {
     let of: BTreeMap<&StepName, ProviderName> = plan.steps.iter().map(|step| (&step.name, step.provider)).collect();
     steps(work).filter_map(|step| of.get(&step.step).copied()).collect()
 }
 
-/// The events that the work can come to, every nudge counted.
+/// The most history events of the work, with every nudge.
 pub(crate) fn events(plan: &Plan, work: &WorkList) -> u64 {
     let timeouts: BTreeMap<&StepName, u32> = plan.steps.iter().map(|step| (&step.name, step.timeout)).collect();
     let mut events = Events::EMPTY;

@@ -1,4 +1,4 @@
-//! Answers the task token of a waiting step, with its result or its failure.
+//! Answers the task token of a waiting step with its result or its failure.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use fresco_pipeline::ids::ContentKey;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::platform::Platform;
 
-/// Answers the waiters of an entry one by one.
+/// Answers waiting steps.
 pub(crate) struct Answers<P> {
     pub(crate) platform: Arc<P>,
 }
 
 impl<P: Platform> Answers<P> {
-    /// Gives a step its result: pinned first, then its token is answered, then it no longer waits.
+    /// Gives a step its result: the result is pinned, the token is answered, and the waiter is removed, in this order.
     pub(crate) async fn succeed(
         &self,
         key: &ContentKey,
@@ -33,9 +33,9 @@ impl<P: Platform> Answers<P> {
         Ok(())
     }
 
-    /// Tells a step that it failed. A retryable failure leaves the step undecided, since the state machine asks again, and
-    /// leaves its row: the step may have claimed an attempt since the row was read, and has to ask again with what it joined
-    /// and from which attempt on it wants a result. Otherwise it would pay for another refresh.
+    /// Fails a waiting step. A retryable failure leaves the step undecided, since the state machine retries it, and
+    /// keeps its waiter: the step may have claimed an attempt since the waiter was read, and the retry needs to know
+    /// which attempt it joined and from which attempt on it wants a result. Otherwise it would pay for another refresh.
     pub(crate) async fn fail(&self, key: &ContentKey, waiter: &Waiter, cause: &Failure) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
         if cause.name.is_retryable() {
@@ -50,7 +50,7 @@ impl<P: Platform> Answers<P> {
         Ok(())
     }
 
-    /// Answers a token with success. Results do not travel through the state machine, so there is nothing to say.
+    /// Answers a token with success. Results do not travel through the state machine, so the output is empty.
     pub(crate) async fn answer_done(&self, token: &str) -> Result<(), Failure> {
         self.platform.callbacks().succeed(token, "{}").await?;
         Ok(())

@@ -1,5 +1,5 @@
-//! What report does: it writes the run's manifest and closes its record. It may be called more than once, and by the event
-//! of an execution that was aborted or timed out; the first call that closes the run decides how it ended.
+//! Closes a run: writes its manifest, publishes its end and closes its record. It is idempotent, and the event of an
+//! execution that was aborted or timed out calls it too; the first call that closes the run decides its status.
 
 use bytes::Bytes;
 use fresco_ledger::records::{Millis, RunRecord, RunStatus, StepId, StepRecord, StepState};
@@ -16,38 +16,33 @@ use crate::platform::Platform;
 use crate::run::Runs;
 use crate::run::manifest::{Manifest, manifest_key, manifest_of};
 
-/// How many rows are removed side by side.
+/// Waiters that are removed concurrently.
 const AT_ONCE: usize = 16;
-/// What the state machine learns.
+/// The end of a run, as the state machine reads it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Closed {
-    /// How the run ended.
+pub struct ClosedRun {
     pub status: RunStatus,
-    /// The stable name of why it failed, empty if it did not.
+    /// The stable name of the failure; empty without one.
     pub error: String,
-    /// The same in words.
+    /// The message of the failure.
     pub cause: String,
 }
 
-/// The kind of the event that tells of a run's end; its source is `fresco`.
+/// The detail type of the event that announces the end of a run; its source is `fresco`.
 const RUN_FINISHED: &str = "Run Finished";
 
-/// What the event [`RUN_FINISHED`] says, its `detail`. It is told at least once: `run_id` tells one that was seen before.
+/// The `detail` of the event [`RUN_FINISHED`]. It is published at least once; `run_id` identifies a repeated one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunFinished {
-    /// The run.
     pub run_id: RunId,
-    /// The pipeline's name.
     pub pipeline: String,
-    /// How it ended.
     pub status: RunStatus,
-    /// What it has paid, in micro-dollars.
+    /// In micro-dollars.
     pub cost: Money,
-    /// What the results that it did not pay for cost when they were made.
+    /// The original cost of the results that it did not pay for, in micro-dollars.
     pub saved: Money,
-    /// The stack's bucket.
     pub bucket: String,
-    /// The key of the run's manifest in it, which names the outputs.
+    /// Its key in the bucket; it names the outputs.
     pub manifest: String,
 }
 
@@ -60,15 +55,15 @@ pub(crate) struct RunEnd {
 }
 
 impl RunEnd {
-    /// What the state machine learns of it.
-    pub(crate) fn closed(self) -> Closed {
+    /// The end as the state machine reads it.
+    pub(crate) fn closed(self) -> ClosedRun {
         closed(self.manifest.status, self.failure)
     }
 }
 
 impl<P: Platform> Runs<P> {
-    /// Closes the run. `cause` is why its execution ended, where it did not end by itself.
-    pub async fn close(&self, run: &RunId, cause: Option<Failure>) -> Result<Closed, Failure> {
+    /// Closes a run that is not a chunk of a batch. `cause` is the reason for which its execution ended early.
+    pub async fn close(&self, run: &RunId, cause: Option<Failure>) -> Result<ClosedRun, Failure> {
         let record = self.record(run).await?;
         if record.status.is_final() {
             if record.unannounced {
@@ -92,8 +87,8 @@ impl<P: Platform> Runs<P> {
         failpoint(Failpoint::CloseManifestWritten);
         self.abandon_all(&end.steps).await?;
         failpoint(Failpoint::CloseAbandoned);
-        // Before the record is closed, too, so that it is published at least once. Where it cannot be published the record is
-        // closed all the same, and says so to the next call.
+        // Before the record is closed, so that the event is published at least once. Where publishing fails the record
+        // is closed all the same, and marks that the next call has to publish.
         let announced = self.announce(&end.manifest).await;
         let (status, failure) = (end.manifest.status, end.failure.as_ref());
         self.platform.ledger().close_run(run, status, failure, announced.is_err(), now).await?;
@@ -102,7 +97,7 @@ impl<P: Platform> Runs<P> {
         Ok(end.closed())
     }
 
-    /// The record of a run.
+    /// Reads the record of a run.
     pub async fn record(&self, run: &RunId) -> Result<RunRecord, Failure> {
         let record = self.platform.ledger().run(run).await?;
         record.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "there is no record of this run"))
@@ -131,7 +126,7 @@ impl<P: Platform> Runs<P> {
         Ok(RunEnd { record, steps, failure, manifest })
     }
 
-    /// Where the run's outputs are copied to. A run that was refused for its export exports nothing.
+    /// The export of the run. A run that was refused for its export exports nothing.
     pub(crate) fn export_of(&self, end: &RunEnd) -> Option<Export> {
         end.record.export.clone().filter(|export| self.exporter.require_export(Some(export)).is_ok())
     }
@@ -144,7 +139,7 @@ impl<P: Platform> Runs<P> {
         Ok(self.platform.objects().put(&key, Bytes::from(json), "application/json").await?)
     }
 
-    /// Tells what was not told when the run was closed.
+    /// Publishes the end of a run for which that failed when it was closed.
     async fn announce_again(&self, run: &RunId) -> Result<(), Failure> {
         let Some(json) = self.platform.objects().get(&manifest_key(run)).await? else { return Ok(()) };
         let manifest =
@@ -152,7 +147,7 @@ impl<P: Platform> Runs<P> {
         self.announce(&manifest).await
     }
 
-    /// Whoever comes after is told.
+    /// Publishes the end of a run.
     async fn announce(&self, manifest: &Manifest) -> Result<(), Failure> {
         let ended = RunFinished {
             run_id: manifest.run_id.clone(),
@@ -168,8 +163,8 @@ impl<P: Platform> Runs<P> {
         Ok(self.platform.publisher().publish(RUN_FINISHED, &detail).await?)
     }
 
-    /// Nobody hears under the tokens of a run that ends. A row that stayed would keep a job from being cancelled that only
-    /// the dead wait for.
+    /// Removes the waiters of a run that ends, whose tokens are dead. A waiter that stayed would keep a job from being
+    /// cancelled that no live step waits for.
     pub(crate) async fn abandon_all(&self, steps: &[StepRecord]) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
         let asked = steps.iter().filter(|step| step.calls > 0);
@@ -185,13 +180,13 @@ impl<P: Platform> Runs<P> {
     }
 }
 
-pub(crate) fn closed(status: RunStatus, failure: Option<Failure>) -> Closed {
+pub(crate) fn closed(status: RunStatus, failure: Option<Failure>) -> ClosedRun {
     let (error, cause) =
         failure.map_or_else(Default::default, |failure| (failure.name.as_str().to_owned(), failure.message));
-    Closed { status, error, cause }
+    ClosedRun { status, error, cause }
 }
 
-/// Why a step that is not decided has no result.
+/// The failure of a step that is undecided when its run ends.
 fn undecided(step: &StepRecord, record: &RunRecord, cause: Option<&Failure>) -> Failure {
     let timed_out = cause.is_none_or(|cause| cause.name == ErrorName::StepTimedOut);
     match step.state {
@@ -207,7 +202,7 @@ fn undecided(step: &StepRecord, record: &RunRecord, cause: Option<&Failure>) -> 
             ErrorName::RunStopped,
             "the run ended while this was under way; a result that is paid still arrives in the ledger",
         ),
-        _ => Failure::new(ErrorName::StepSkipped, "the run ended before it was begun"),
+        _ => Failure::new(ErrorName::StepSkipped, "the run ended before the step started"),
     }
 }
 

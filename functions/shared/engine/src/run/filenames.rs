@@ -1,29 +1,27 @@
-//! Files named by step: what a person finds in a folder or a bucket.
+//! File names of outputs, made from the names of steps.
 
 use std::collections::BTreeSet;
 
 use crate::run::manifest::Manifest;
 
-/// The manifest's own name.
+/// The file name of a manifest.
 pub const MANIFEST: &str = "manifest.json";
-/// The contact sheet's name.
+/// The file name of a contact sheet.
 pub const SHEET: &str = "index.html";
 
-/// An output of a run and the name of its file.
+/// An output and the name of its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
-    /// The step's place in the manifest.
+    /// The index of the step in the manifest.
     pub step: usize,
-    /// Which of its outputs, from 0.
+    /// The index of the output, from 0.
     pub output: usize,
-    /// The output's key.
     pub key: String,
-    /// The file's name.
     pub name: String,
 }
 
-/// Every output of a run with the name of its file, the same at every call: `image.jpg`, or `image_2.jpg` where a step gave
-/// several. Step names are plain identifiers, so they are file names as they are.
+/// Names every output of a run, the same at every call: `image.jpg`, or `image_2.jpg` for a step with several outputs.
+/// Step names are plain identifiers and so are valid file names.
 pub fn of_run(manifest: &Manifest) -> Vec<Named> {
     let steps = manifest.steps.iter();
     of_steps(
@@ -33,7 +31,7 @@ pub fn of_run(manifest: &Manifest) -> Vec<Named> {
     )
 }
 
-/// The same for steps by name, each with the keys of its outputs, in the document's order.
+/// Names the outputs of steps, each given as its name and the keys of its outputs, in the order of the document.
 pub fn of_steps<'a>(steps: impl Iterator<Item = (&'a str, Vec<&'a str>)>) -> Vec<Named> {
     let mut taken: BTreeSet<String> = [MANIFEST, SHEET].map(str::to_owned).into();
     let mut named = Vec::new();
@@ -47,13 +45,13 @@ pub fn of_steps<'a>(steps: impl Iterator<Item = (&'a str, Vec<&'a str>)>) -> Vec
     named
 }
 
-/// Another step may be called `image_2`: then a line is added.
+/// Makes a name that is not taken: another step may be called `image_2`, and then an underscore is added.
 fn free(taken: &mut BTreeSet<String>, step: &str, number: &str, key: &str) -> String {
     let extension = key.rsplit_once('.').map_or("bin", |(_, extension)| extension);
     let mut between = String::new();
     loop {
         let name = format!("{step}{between}{number}.{extension}");
-        // Some file systems do not tell cases apart.
+        // Some file systems ignore case.
         if taken.insert(name.to_ascii_lowercase()) {
             return name;
         }

@@ -8,89 +8,71 @@ use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::InputSource;
 use serde::{Deserialize, Serialize};
 
-/// The manifest's format. Raised when a reader of the old one would misread it.
+/// The version of the manifest, raised when a reader of the old one would misread it.
 pub const MANIFEST_VERSION: u32 = 2;
 
-/// `runs/<id>/manifest.json`: what a run came to. Money is in micro-dollars, times in milliseconds.
+/// `runs/<id>/manifest.json`: the end of a run. Money is in micro-dollars, times in milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The format.
     pub version: u32,
-    /// The run.
     pub run_id: RunId,
-    /// The pipeline's name.
     pub name: String,
-    /// How it ended.
     pub status: RunStatus,
-    /// When it was asked for.
     pub created_at: Millis,
-    /// When it ended.
     pub ended_at: Millis,
-    /// From asked to ended.
     pub took_ms: Millis,
-    /// What its generated steps took one after the other.
+    /// The sum of the times of its generated steps.
     pub sequential_ms: Millis,
-    /// How many times quicker that was; 1 where nothing was generated.
+    /// `sequential_ms` by `took_ms`; 1 where nothing was generated.
     pub speed_up: f64,
-    /// What this run paid.
     pub cost: Money,
-    /// What the results that it did not pay for cost when they were made.
+    /// The original cost of the results that it did not pay for.
     pub saved: Money,
-    /// Calls of functions that the run's record knows of: plan, generate, and for each result webhook and collect, and report.
+    /// Function calls that the record of the run counts: plan, generate, webhook and collect of each result, and
+    /// report.
     pub function_calls: u32,
-    /// Why it failed as a whole.
     pub failure: Option<Failure>,
-    /// What was copied to the place that the document names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exported: Option<Exported>,
-    /// Its steps, in the document's order.
+    /// In the order of the document.
     pub steps: Vec<ManifestStep>,
 }
 
 /// A step in the manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ManifestStep {
-    /// Its name.
     pub name: StepName,
-    /// The step of the document that it is, or is a part of.
+    /// The step of the document; a step that fans out has several parts.
     pub of: StepName,
-    /// Its type.
     #[serde(rename = "type")]
     pub kind: StepType,
-    /// Its model.
     pub model: String,
-    /// Where it is.
     pub state: StepState,
-    /// Where its result came from.
     pub source: Option<ResultSource>,
-    /// How long it took; the time to find it for a hit.
+    /// For a hit, the time to find it.
     pub took_ms: Option<Millis>,
-    /// What this run paid for it.
     pub cost: Money,
-    /// What it would have cost.
+    /// The upper-bound price.
     pub price: Money,
-    /// The content key, if it became known.
+    /// Absent if it never became known.
     pub key: Option<ContentKey>,
-    /// The steps that it takes something from: its lineage.
+    /// Its lineage.
     pub reads: Vec<StepName>,
-    /// Files and URLs that were given with the run and that it takes, by hash.
+    /// The hashes of its input media that were given with the run.
     pub given: Vec<String>,
-    /// The attempt that made the result.
     pub attempt: Option<Attempt>,
-    /// What it made.
     pub outputs: Vec<Output>,
-    /// Why it failed.
     pub failure: Option<Failure>,
 }
 
-/// What became of a run's export.
+/// The result of an export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exported {
-    /// Where: everything is beneath it.
+    /// The URI of the folder.
     pub to: String,
-    /// The files that are there, by name.
+    /// The names of the copied files.
     pub files: Vec<String>,
-    /// The files that are not, and why. `cargo fresco fetch` brings them as long as the outputs live.
+    /// `cargo fresco fetch` downloads them while the outputs live.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<NotExported>,
 }
@@ -100,18 +82,17 @@ pub struct Exported {
 pub struct NotExported {
     /// Its name.
     pub name: String,
-    /// Why.
     pub failure: Failure,
 }
 
 impl Exported {
-    /// Whether everything is there.
+    /// Returns whether every file was copied.
     pub fn is_whole(&self) -> bool {
         self.failed.is_empty()
     }
 }
 
-/// Where a run's manifest is kept.
+/// The key of the manifest of a run.
 pub fn manifest_key(run: &RunId) -> String {
     format!("runs/{run}/manifest.json")
 }

@@ -1,4 +1,4 @@
-//! The end of a run: its close, its manifest, its export, and its stop.
+//! Closes and stops runs: answers, manifest, export.
 
 pub(crate) mod answer;
 pub(crate) mod close;

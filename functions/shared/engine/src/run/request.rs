@@ -1,4 +1,4 @@
-//! What a run was asked to do, stored with the plan that was compiled from it.
+//! The request of a run, stored with the plan that was compiled from it.
 
 use std::collections::BTreeMap;
 
@@ -16,48 +16,47 @@ use serde_json::Value;
 /// The version of stored plans. It is raised when a plan is compiled differently or its fields change.
 const PLAN_VERSION: u32 = 1;
 
-/// What a run was asked to do. It is kept beside the run's record, as `runs/<id>/request.json`.
+/// The request of a run: `runs/<id>/request.json`.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunRequest {
-    /// The pipeline document, as it was given.
+    /// The text of the pipeline document.
     pub document: String,
-    /// The input text.
     pub input: Option<String>,
-    /// The input image, as it was named.
+    /// The name or URL of the input image.
     pub image: Option<String>,
-    /// `{{vars.x}}`, over the document's own.
+    /// `{{vars.x}}`, before those of the document.
     pub vars: BTreeMap<String, String>,
     /// `{{env.X}}`.
     pub env: BTreeMap<String, String>,
-    /// Whether groups run side by side where the document does not say.
+    /// The default of the document's `parallel`.
     pub parallel: Option<bool>,
-    /// Files and URLs that the document names, as they were kept; by the text that names them.
+    /// The stored media, by the text with which the document names them.
     pub media: BTreeMap<String, InputMedia>,
-    /// `{{timestamp}}`; fixed when the run is recorded.
+    /// `{{timestamp}}`, fixed when the run is recorded.
     pub timestamp: String,
-    /// `{{random}}`; likewise.
+    /// `{{random}}`, fixed when the run is recorded.
     pub random: String,
-    /// The hash of what was asked under an idempotency key; empty without one.
+    /// The hash of the request under an idempotency key; empty without one.
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub asked: String,
-    /// What of the media could not be had. Not kept: such a run is not recorded.
+    pub request_hash: String,
+    /// Media that cannot be used. They are not stored, since such a run is not recorded.
     #[serde(skip)]
     pub refused: BTreeMap<String, MediaProblem>,
 }
 
 impl RunRequest {
-    /// The document, checked and filled.
+    /// Checks the document.
     pub fn check(&self) -> Result<Checked, Problems> {
         check(&self.document, &self.inputs())
     }
 
-    /// The files and URLs that the document names: what has to be in `media` before it checks.
+    /// Returns the files and URLs that the document names; they have to be in `media` before it is checked.
     pub fn media_references(&self) -> Vec<MediaReference> {
         media_references(&self.document, &self.inputs())
     }
 
-    /// The request with `{{timestamp}}` and `{{random}}` fixed.
+    /// Returns the request with `{{timestamp}}` and `{{random}}` fixed.
     pub fn fixed(&self, now: Millis, random: &str) -> Result<Self, Failure> {
         let at = jiff::Timestamp::from_millisecond(now)
             .map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
@@ -81,7 +80,7 @@ impl RunRequest {
     }
 }
 
-/// Where a run's request is kept.
+/// The key of the request of a run.
 pub fn request_key(run: &RunId) -> String {
     format!("runs/{run}/request.json")
 }
@@ -103,13 +102,13 @@ struct StoredPlan {
 }
 
 impl StoredRun {
-    /// A request with its plan.
+    /// Makes it of a request and its plan.
     pub(crate) fn new(request: RunRequest, plan: &Plan) -> Result<Self, Failure> {
         let plan = serde_json::to_value(plan).map_err(internal)?;
         Ok(StoredRun { request, plan: Some(StoredPlan { version: PLAN_VERSION, plan }) })
     }
 
-    /// Reads what was stored for a run.
+    /// Reads the request and the plan of a run.
     pub(crate) async fn read(objects: &impl Objects, run: &RunId) -> Result<Self, Failure> {
         let bytes = objects.get(&request_key(run)).await?;
         let bytes = bytes.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "the run's document is gone"))?;
@@ -117,12 +116,12 @@ impl StoredRun {
             .map_err(|error| Failure::new(ErrorName::Internal, format!("the run's document cannot be read: {error}")))
     }
 
-    /// What is stored.
+    /// Serializes it for the bucket.
     pub(crate) fn json(&self) -> Result<Bytes, Failure> {
         serde_json::to_vec(self).map(Bytes::from).map_err(internal)
     }
 
-    /// The stored plan. One of another version, or none, is compiled again from the document.
+    /// Returns the stored plan. A plan of another version is compiled again from the document.
     pub(crate) fn plan(self) -> Result<Plan, Failure> {
         match self.plan.filter(|stored| stored.version == PLAN_VERSION) {
             Some(stored) => serde_json::from_value(stored.plan).map_err(internal),

@@ -1,4 +1,4 @@
-//! Records what is learned about an attempt: its job, its failure, its report.
+//! Records the news of an attempt: its job, its failure, its report.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ impl<P: Platform> Attempts<P> {
         self.commits.commit(key, attempt, |entry, row| submitted(entry, row, request_id, now)).await.map(drop)
     }
 
-    /// Records a failure and tells recipients it concerns.
+    /// Records a failure and notifies the waiters that it concerns.
     pub(crate) async fn record_failed(
         &self,
         key: &ContentKey,
@@ -44,7 +44,7 @@ impl<P: Platform> Attempts<P> {
         self.notifier.notify(key).await
     }
 
-    /// Keeps the provider's report on the attempt and starts collect.
+    /// Records the provider's report on the attempt and invokes collect.
     pub(crate) async fn record_done(
         &self,
         key: &ContentKey,

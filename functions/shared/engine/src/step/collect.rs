@@ -1,5 +1,5 @@
-//! What collect does: it brings a finished job's media into the bucket, completes the entry and tells the waiters. It is
-//! the only place that stores media. Calling it again, for any attempt at any time, changes nothing that it should not.
+//! Collects the outputs of an attempt: stores its media in the bucket, completes the entry and notifies the waiters. It
+//! is the only place that stores outputs. It is idempotent, for any attempt at any time.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use fresco_providers::{JobReport, JobState, RemoteMedia};
 
 use crate::commit::Commits;
 use crate::failpoint::{Failpoint, failpoint};
-use crate::platform::{MediaStore, Place, Platform};
+use crate::platform::{MediaStore, OutputPlace, Platform};
 use crate::quota::Quota;
 use crate::step::notify::Notifier;
 
@@ -28,7 +28,7 @@ pub struct Collector<P> {
 }
 
 impl<P: Platform> Collector<P> {
-    /// Takes the attempt's end in. An error means that it should be called again; sweep does if nobody else.
+    /// Collects the end of an attempt. On an error it has to be called again; the sweep does so at the latest.
     pub async fn collect(&self, key: &ContentKey, attempt: Attempt) -> Result<(), Failure> {
         let Some(row) = self.commits.attempt(key, attempt).await? else { return Ok(()) };
         failpoint(Failpoint::CollectRead);
@@ -46,7 +46,7 @@ impl<P: Platform> Collector<P> {
                     let entry = self.commits.entry(key).await?;
                     let pending = entry.and_then(|entry| entry.pending).filter(|pending| pending.attempt == attempt);
                     let cause = if pending.is_some_and(|pending| pending.cancelling) {
-                        // Ours, and nobody waited: who has come since asks again.
+                        // The stack cancelled it when no step waited: a step that has joined since retries.
                         Failure::new(ErrorName::StepAgain, "the job was cancelled, since nobody waited for it")
                     } else {
                         Failure::new(ErrorName::StepCancelled, "the job was cancelled at the provider")
@@ -62,11 +62,11 @@ impl<P: Platform> Collector<P> {
         Ok(())
     }
 
-    /// The recorded report, or what the provider says now; `None` while the job goes on.
+    /// Returns the recorded report, or asks the provider; `None` while the job is under way.
     async fn report_of(&self, row: &AttemptRecord) -> Result<Option<JobReport>, Failure> {
         let recorded = self.platform.ledger().report(&row.key, row.attempt).await?;
         if let Some(json) = recorded {
-            // One that cannot be read was written by another version: the provider still has the original.
+            // A report of another version cannot be read: the provider still has the original.
             if let Ok(report) = serde_json::from_str::<JobReport>(&json) {
                 return Ok(Some(report));
             }
@@ -93,7 +93,7 @@ impl<P: Platform> Collector<P> {
         self.accept(row, cost, async || Ok(vec![self.store_text(row, text).await?])).await
     }
 
-    /// Completes the attempt with what `store` stores, or notes that it could not be.
+    /// Completes the attempt with the outputs that `store` returns, or records why they could not be stored.
     async fn accept(
         &self,
         row: &AttemptRecord,
@@ -104,7 +104,7 @@ impl<P: Platform> Collector<P> {
         let created_at = self.platform.clock().now();
         let superseded = self.commits.entry(key).await?;
         let superseded = superseded.is_some_and(|entry| entry.result.is_some_and(|ready| ready.attempt >= attempt));
-        // What will be kept out as a duplicate need not be fetched.
+        // The outputs of a duplicate need not be fetched.
         let fetched = if superseded { Ok(Vec::new()) } else { store().await };
         let now = self.platform.clock().now();
         match fetched {
@@ -113,9 +113,9 @@ impl<P: Platform> Collector<P> {
                 let completion = Completion { outputs, created_at, cost };
                 self.commits
                     .commit(key, attempt, |entry, row| {
-                        let late = entry.result.as_ref().is_some_and(|ready| ready.attempt >= attempt);
-                        // The result that superseded this one has expired since: take the media in on the next call.
-                        if superseded && !late { None } else { complete(entry, row, completion.clone(), now) }
+                        let duplicate = entry.result.as_ref().is_some_and(|ready| ready.attempt >= attempt);
+                        // The result that superseded this one has expired since: the next call stores the media.
+                        if superseded && !duplicate { None } else { complete(entry, row, completion.clone(), now) }
                     })
                     .await?;
             }
@@ -123,7 +123,7 @@ impl<P: Platform> Collector<P> {
                 tracing::warn!(entry.key = %key, entry.attempt = %attempt, error.name = %cause.name, error.message = cause.message, "output not fetched");
                 self.commits.commit(key, attempt, |entry, row| fetch_failed(entry, row, &cause, cost, now)).await?;
                 if row.state != AttemptState::Open && cause.name.is_retryable() {
-                    // Sweep looks at pending attempts only: one that was given up is fetched again by whoever called.
+                    // The sweep checks pending attempts only: one that was given up is fetched again by its caller.
                     return Err(cause);
                 }
             }
@@ -137,20 +137,20 @@ impl<P: Platform> Collector<P> {
         }
         let mut outputs = Vec::with_capacity(media.len());
         for (index, remote) in media.iter().enumerate() {
-            let place = Place { kind: row.request.kind, key: row.key.clone(), attempt: row.attempt, index };
+            let place = OutputPlace { kind: row.request.kind, key: row.key.clone(), attempt: row.attempt, index };
             outputs.push(self.platform.media().store(&place, remote).await?);
             failpoint(Failpoint::CollectStored);
         }
         Ok(outputs)
     }
 
-    /// The text as an object, like every other output: under its key only when it is whole. Storing it again is no error.
+    /// Stores the text as an object, visible under its key only when it is whole. Storing it again is no error.
     async fn store_text(&self, row: &AttemptRecord, text: &str) -> Result<Output, Failure> {
         let bytes = Bytes::copy_from_slice(text.as_bytes());
         if text.trim().is_empty() || bytes.len() as u64 > MediaKind::Text.max_bytes() {
             return Err(Failure::new(ErrorName::OutputInvalid, "the provider's text is empty or far too long"));
         }
-        let place = Place { kind: MediaKind::Text, key: row.key.clone(), attempt: row.attempt, index: 0 };
+        let place = OutputPlace { kind: MediaKind::Text, key: row.key.clone(), attempt: row.attempt, index: 0 };
         let output = Output {
             key: place.object_key("txt"),
             kind: MediaKind::Text,
@@ -164,7 +164,7 @@ impl<P: Platform> Collector<P> {
         let objects = self.platform.objects();
         let mut upload = objects.upload(&output.key, &output.content_type).await?;
         upload.write(bytes.clone()).await?;
-        // The report that stands on the attempt is the first one and stays, so what is there already is the same text.
+        // The first recorded report stays, so an existing object has the same text.
         upload.finish().await?;
         failpoint(Failpoint::CollectStored);
         Ok(output)
@@ -178,23 +178,23 @@ impl<P: Platform> Collector<P> {
     }
 }
 
-/// What the attempt cost: the provider's own units where it says them, the upper-bound price where not.
+/// The cost of the attempt: by the units that the provider counted, the upper-bound price where it gives none.
 fn cost_of(row: &AttemptRecord, units: Option<f64>) -> Money {
     let model = catalogue::find(row.request.step, &row.request.model);
     let Some((model, units)) = model.zip(units.filter(|units| units.is_finite() && *units >= 0.0)) else {
         return row.hold.amount;
     };
     match model.price.unit {
-        // The unit price of these does not depend on the request.
+        // The unit price does not depend on the request.
         PriceUnit::Megapixel | PriceUnit::UpscaledMegapixel => {
             Money::from_dollars(units * model.price.list as f64 / 1e6).unwrap_or(row.hold.amount)
         }
-        // Here factors and surcharges apply that the units do not show.
+        // Factors and surcharges apply that the units do not show.
         PriceUnit::Image | PriceUnit::Second | PriceUnit::Token => row.hold.amount,
     }
 }
 
-/// What a text cost: by the tokens that the provider counted, the upper-bound price where it says nothing.
+/// The cost of a text: by the tokens that the provider counted, the upper-bound price where it gives none.
 fn cost_of_text(row: &AttemptRecord, tokens: Option<(u64, u64)>) -> Money {
     let model = catalogue::find(row.request.step, &row.request.model);
     let Some((model, (input, output))) = model.zip(tokens) else { return row.hold.amount };

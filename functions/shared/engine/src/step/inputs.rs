@@ -1,5 +1,5 @@
-//! What a step takes from the steps before it. Their results are pinned in the run, so whoever asks gets the same answer, and
-//! a step's content key is the same at every call.
+//! Resolves the inputs of a step. The results of the steps before it are pinned in the run, so that its content key is
+//! the same at every call.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use futures::{StreamExt, TryStreamExt};
 use crate::planning::outputs::{media_bytes, outputs_of};
 use crate::platform::Platform;
 
-/// How many rows or objects are read side by side.
+/// Records or objects that are read concurrently.
 const AT_ONCE: usize = 16;
-/// How long a provider may read what it is given, in seconds: the bound of its queue, and hours for the work.
+/// The life of the links to input media in seconds: the bound of the queue, and hours for the work.
 const INPUT_LINK_SECONDS: u64 = 6 * 3_600;
 
-/// Resolves what a step reads, and prepares it for its provider.
+/// Resolves the inputs of a step, and prepares them for its provider.
 pub(crate) struct StepInputs<P> {
     pub(crate) platform: Arc<P>,
 }
 
 impl<P: Platform> StepInputs<P> {
-    /// The step with everything that it reads, and its key noted. A step before it that has no result is the end of this
-    /// one: the state machine begins a step only when those before it are decided.
-    pub(crate) async fn ready(&self, step_id: &StepId, row: &StepRecord) -> Result<ReadyStep, Failure> {
+    /// Returns the step with its inputs, and records its key. It fails where a step before it has no result: the state
+    /// machine starts a step only when those before it are decided.
+    pub(crate) async fn resolve(&self, step_id: &StepId, row: &StepRecord) -> Result<ReadyStep, Failure> {
         let ledger = self.platform.ledger();
         let texts: BTreeSet<&StepName> = row.plan.reads_text_of().collect();
         let of = |step: &StepName| StepId { run: step_id.run.clone(), step: step.clone() };
@@ -50,8 +50,8 @@ impl<P: Platform> StepInputs<P> {
         let ready = row.plan.resolve(&step_id.run, &made)?;
         let ready = ready.ok_or_else(|| Failure::new(ErrorName::Internal, "a step that was read is not there"))?;
         match &row.key {
-            // What it reads is pinned, so the key cannot shift; but a new version of the functions may make other keys, and the
-            // job that is under way stands under this one.
+            // Its inputs are pinned, so the key cannot shift; but a new version of the functions may make other keys,
+            // and the job under way has this one.
             Some(noted) => Ok(ReadyStep { key: noted.clone(), ..ready }),
             None => {
                 ledger.record_key(step_id, &ready.key).await?;
@@ -60,7 +60,7 @@ impl<P: Platform> StepInputs<P> {
         }
     }
 
-    /// The step's media in the form that its provider takes.
+    /// Returns the input media in the form that the provider takes.
     pub(crate) async fn submitted_inputs(&self, step: &ReadyStep) -> Result<Vec<SubmittedInput>, Failure> {
         let form = self.platform.provider(step.provider).input_form();
         let mut inputs = Vec::with_capacity(step.inputs.len());

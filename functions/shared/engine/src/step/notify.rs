@@ -1,5 +1,6 @@
-//! Telling waiters what was decided. It may be done by whoever decided, by collect, or by sweep, and more than once: a
-//! step's result is pinned before its token is answered, and the row goes when the token is answered or gone.
+//! Notifies the waiters of an entry's result or failure. Collect, generate and the sweep do so, possibly more than
+//! once: a step's result is pinned before its token is answered, and the waiter is removed when the token is answered
+//! or expired.
 
 use std::sync::Arc;
 
@@ -16,12 +17,12 @@ use crate::planning::cached_results::CachedResults;
 use crate::platform::Platform;
 use crate::run::answer::Answers;
 
-/// How many waiters are told at a time.
+/// Waiters that are notified concurrently.
 const AT_ONCE: usize = 16;
-/// How often telling begins anew because the entry changed meanwhile.
+/// Rounds in which the entry may change meanwhile.
 const ROUNDS: usize = 8;
 
-/// Notifies the waiters of entries.
+/// Notifies waiters.
 pub(crate) struct Notifier<P> {
     pub(crate) platform: Arc<P>,
     pub(crate) commits: Arc<Commits<P>>,
@@ -30,7 +31,7 @@ pub(crate) struct Notifier<P> {
 }
 
 impl<P: Platform> Notifier<P> {
-    /// Tells every waiter what stands in the entry, then notes that they were told.
+    /// Notifies every waiter of the entry, then records that they are notified.
     pub(crate) async fn notify(&self, key: &ContentKey) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
         for _ in 0..ROUNDS {
@@ -41,27 +42,27 @@ impl<P: Platform> Notifier<P> {
             if let Some(ready) = &entry.result
                 && !self.cached.still_holds(ready).await?
             {
-                // It stood there before what is to be told, and nobody is to have it any more.
+                // It is older than the decision, and may not be handed out any more.
                 let attempt = ready.attempt;
                 self.commits.commit_entry(key, |entry| expire(entry, attempt)).await?;
                 continue;
             }
             let waiters = ledger.waiters(key).await?;
             let messages = recipients(&entry, &waiters);
-            // One that cannot be told must not keep the others waiting.
-            let told_all: Vec<Result<(), Failure>> = futures::stream::iter(messages)
+            // A waiter that cannot be notified must not hold up the others.
+            let delivered: Vec<Result<(), Failure>> = futures::stream::iter(messages)
                 .map(|(waiter, message)| async move { self.deliver(key, &waiter, message).await })
                 .buffer_unordered(AT_ONCE)
                 .collect()
                 .await;
-            told_all.into_iter().collect::<Result<(), Failure>>()?;
+            delivered.into_iter().collect::<Result<(), Failure>>()?;
             failpoint(Failpoint::NotifyDelivered);
             let Some(change) = told(&entry, self.platform.clock().now()) else { return Ok(()) };
             match ledger.commit(&change).await {
                 Ok(()) => return Ok(()),
-                // Another decision came in between: it has to be told too.
+                // Another decision was committed in between: its waiters have to be notified too.
                 Err(CommitError::Conflict) => {}
-                // Sweep tells again what is still marked notify_pending.
+                // The sweep notifies again while the entry is marked `notify_pending`.
                 Err(_) => return Ok(()),
             }
         }

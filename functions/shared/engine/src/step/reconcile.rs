@@ -1,5 +1,5 @@
-//! Looking at the attempt under way: by a nudge of a step that waits for it, and by sweep. The provider is asked once; what
-//! has ended is handed over to collect, what is unknown is looked for.
+//! Reconciles the attempt under way with its provider, for a nudge or for the sweep. The provider is asked once; an
+//! ended job is handed over to collect, and a job of unknown fate is looked up.
 
 use std::sync::Arc;
 
@@ -18,12 +18,12 @@ use crate::settings::Settings;
 use crate::step::attempt::Attempts;
 use crate::step::notify::Notifier;
 
-/// How far the provider's clock may be from ours.
+/// The largest clock skew between the provider and the stack.
 const CLOCK_SKEW_MS: i64 = 120_000;
-/// How long a job may be queued before whoever waits for it gives up, in milliseconds.
+/// The time after which a queued job fails its waiters, in milliseconds.
 const QUEUE_BOUND_MS: i64 = QUEUE_SECONDS as i64 * 1_000;
 
-/// Reconciles attempts under way with what their providers say.
+/// Reconciles attempts under way.
 pub(crate) struct Reconciler<P> {
     pub(crate) platform: Arc<P>,
     pub(crate) settings: Arc<Settings>,
@@ -33,7 +33,7 @@ pub(crate) struct Reconciler<P> {
 }
 
 impl<P: Platform> Reconciler<P> {
-    /// Looks at the entry's pending attempt. With a waiter, on behalf of that step: its deadlines are kept too.
+    /// Reconciles the pending attempt of an entry. With a waiter, it also enforces the deadlines of that step.
     pub(crate) async fn reconcile(&self, entry: &Entry, waiter: Option<&Waiter>) -> Result<(), Failure> {
         let Some(pending) = &entry.pending else { return Ok(()) };
         let key = &entry.key;
@@ -42,7 +42,7 @@ impl<P: Platform> Reconciler<P> {
             return Err(Failure::new(ErrorName::Internal, "the pending attempt has no row"));
         };
         if ledger.report(key, pending.attempt).await?.is_some() {
-            // A webhook brought the report and collect has not finished: once more.
+            // A webhook brought the report and collect has not finished: it is invoked again.
             return Ok(self.platform.invoker().collect(key, pending.attempt).await?);
         }
         let now = self.platform.clock().now();
@@ -73,7 +73,7 @@ impl<P: Platform> Reconciler<P> {
         let state = match provider.check(&row.request.endpoint, request_id).await {
             Ok(state) => state,
             Err(error) => {
-                // It says nothing about the job: the next nudge or sweep asks again.
+                // An error says nothing about the job: the next nudge or sweep asks again.
                 tracing::warn!(entry.key = %key, error.name = %error.failure.name, error.message = error.failure.message, "provider could not be asked");
                 return self.keep_last_deadline(row, waiter);
             }
@@ -90,7 +90,7 @@ impl<P: Platform> Reconciler<P> {
                     return Ok(());
                 }
                 let cause = Failure::new(ErrorName::ProviderFailed, "the provider does not know the job any more");
-                // It was accepted once, so it may have been billed.
+                // The job was accepted, so it may have been billed.
                 let outcome = Outcome { failure: cause, hint: None, billed: row.hold.amount };
                 self.attempts.record_failed(key, pending.attempt, &outcome).await
             }
@@ -99,7 +99,7 @@ impl<P: Platform> Reconciler<P> {
         }
     }
 
-    /// A deadline belongs to a waiter and fails only that waiter: the attempt goes on, since it is paid.
+    /// Enforces the deadline of a waiter. It fails only that waiter: the attempt continues, since it is paid.
     async fn keep_deadlines(
         &self,
         key: &ContentKey,
@@ -109,7 +109,7 @@ impl<P: Platform> Reconciler<P> {
     ) -> Result<(), Failure> {
         let Some(waiter) = waiter else { return Ok(()) };
         let now = self.platform.clock().now();
-        let late = match waiter.running_since {
+        let exceeded = match waiter.running_since {
             Some(since) => (now - since > waiter.timeout_ms)
                 .then(|| format!("running for more than {} s", waiter.timeout_ms / 1_000)),
             None if running => {
@@ -118,7 +118,7 @@ impl<P: Platform> Reconciler<P> {
             }
             None => (now - waiter.since > QUEUE_BOUND_MS).then(|| "queued for more than an hour".to_owned()),
         };
-        match late {
+        match exceeded {
             Some(how) => Err(Failure::new(
                 ErrorName::StepTimedOut,
                 format!("{} was {how}; its result will be kept", row.request.model),
@@ -127,8 +127,8 @@ impl<P: Platform> Reconciler<P> {
         }
     }
 
-    /// Where the provider does not say what became of the job, one bad answer must not end a step; but it waits no longer than
-    /// it could at the most, queued and running.
+    /// Enforces the longest possible deadline, queued and running, where the provider does not answer: one error must
+    /// not fail a step.
     fn keep_last_deadline(&self, row: &AttemptRecord, waiter: Option<&Waiter>) -> Result<(), Failure> {
         let Some(waiter) = waiter else { return Ok(()) };
         let longest = QUEUE_BOUND_MS + waiter.timeout_ms;
@@ -145,7 +145,7 @@ impl<P: Platform> Reconciler<P> {
         ))
     }
 
-    /// Looks for a job of unknown fate in the provider's list, and adopts it.
+    /// Looks up a job of unknown fate in the provider's list, and adopts it.
     async fn find(&self, key: &ContentKey, row: &AttemptRecord, waiter: Option<&Waiter>) -> Result<(), Failure> {
         let provider = self.platform.provider(row.request.provider);
         let attempt = row.attempt;
@@ -179,8 +179,8 @@ impl<P: Platform> Reconciler<P> {
                     continue;
                 }
                 let now = self.platform.clock().now();
-                // Only the attempt under way adopts: one that was given up while the list was read would take the job of
-                // the attempt that followed it, which asks for the same.
+                // Only the attempt under way adopts a job: one that was given up while the list was read would take the
+                // job of its successor, which has the same request.
                 let adopt = |entry: &Entry, row: &AttemptRecord| {
                     entry.pending.as_ref().filter(|pending| pending.attempt == attempt)?;
                     submitted(entry, row, &job.request_id, now)

@@ -1,4 +1,4 @@
-//! Events that start runs and batches: objects in the inbox, requests of EventBridge, and schedules.
+//! Starts runs and batches for events: objects in the inbox, requests on the event bus, and schedules.
 
 pub(crate) mod inbox;
 pub(crate) mod schedules;

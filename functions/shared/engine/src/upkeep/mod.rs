@@ -1,4 +1,4 @@
-//! What is done regularly or on demand, for every run: the sweep, and the removal of old outputs.
+//! Maintains the stack: the sweep of the ledger, and the removal of old outputs.
 
 pub(crate) mod prune;
 pub(crate) mod sweep;

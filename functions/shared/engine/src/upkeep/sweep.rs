@@ -1,4 +1,4 @@
-//! Looks after entries and batches that nothing else looks after: attempts whose run is gone, waiters that were not notified.
+//! Sweeps the ledger: reconciles attempts whose run is gone, and notifies waiters that were missed.
 
 use fresco_ledger::traits::{Clock, Entries, Invoker};
 use fresco_ledger::transition::{postpone_check, postpone_late_completion, postpone_notification};
@@ -9,17 +9,16 @@ use crate::failpoint::{Failpoint, failpoint};
 use crate::platform::Platform;
 use crate::upkeep::Upkeep;
 
-/// The most entries that one sweep looks at. What is left is due still.
+/// The most entries of one sweep. The rest stays due for the next.
 const SWEEP_AT_MOST: u32 = 100;
 
 impl<P: Platform> Upkeep<P> {
-    /// What sweep does: every entry and every batch that is due is looked at, whoever was to look at it first. How many there
-    /// were.
+    /// Checks every entry and every batch whose next check is due. Returns their number.
     pub async fn sweep(&self) -> Result<usize, Failure> {
         let ledger = self.platform.ledger();
         let due = ledger.entries_to_check(self.platform.clock().now(), SWEEP_AT_MOST).await?;
         for key in &due {
-            // One entry that cannot be looked at must not keep the others waiting.
+            // An entry that cannot be checked must not hold up the others.
             if let Err(cause) = self.sweep_entry(key).await {
                 tracing::warn!(entry.key = %key, error.name = %cause.name, error.message = cause.message, "entry not swept");
             }
@@ -36,8 +35,8 @@ impl<P: Platform> Upkeep<P> {
         failpoint(Failpoint::SweepNotified);
         let Some(entry) = self.commits.entry(key).await? else { return Ok(()) };
         let now = self.platform.clock().now();
-        if let Some(late) = entry.late_completion.as_ref().filter(|late| late.next_check_at <= now) {
-            self.platform.invoker().collect(key, late.attempt).await?;
+        if let Some(completion) = entry.late_completion.as_ref().filter(|completion| completion.next_check_at <= now) {
+            self.platform.invoker().collect(key, completion.attempt).await?;
             failpoint(Failpoint::SweepHandedOver);
             self.commits.commit_entry(key, |entry| postpone_late_completion(entry, now)).await?;
         }

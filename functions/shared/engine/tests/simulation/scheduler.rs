@@ -1,10 +1,10 @@
-//! Who goes on. Actors are functions under way, polled by hand in an order that chance chooses, and dropped where chance
+//! Chooses the next actor. Actors are functions under way, polled by hand in an order that chance chooses, and dropped where chance
 //! says so; timers are everything that happens at a time: retries, nudges, webhooks, sweeps, stops.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use fresco_engine::{Engine, StartError, Which};
+use fresco_engine::{Engine, PruneOptions, StartError};
 use fresco_ledger::records::Millis;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
@@ -29,7 +29,7 @@ pub(crate) enum Timer {
     Deliver { job: usize, tries: u32 },
     Collect { key: ContentKey, attempt: Attempt, tries: u32 },
     Sweep,
-    Clean { older_than: Millis },
+    Prune { older_than: Millis },
 }
 
 pub(crate) struct Scheduler {
@@ -63,7 +63,7 @@ impl Scheduler {
             } else {
                 now + rng.between(0, world.knobs.spread)
             };
-            timers.push((at, Timer::Clean { older_than: *rng.pick(&[0, 3_600_000, 86_400_000]) }));
+            timers.push((at, Timer::Prune { older_than: *rng.pick(&[0, 3_600_000, 86_400_000]) }));
         }
         world.note(|| format!("{:?}", world.knobs));
         Scheduler {
@@ -105,7 +105,7 @@ impl Scheduler {
         }
     }
 
-    /// What follows at once: hand-overs, answers, webhooks of new jobs, the next sweep.
+    /// What follows immediately: hand-overs, answers, webhooks of new jobs, the next sweep.
     fn settle(&mut self) {
         for (key, attempt) in self.world.memory.take_handed_over() {
             let (twice, delay) = {
@@ -268,9 +268,9 @@ impl Scheduler {
                 let what = What::Webhook { job: n, tries };
                 self.spawn(what, async move { End::Received(engine.webhooks.receive(&route, Vec::new(), body).await) });
             }
-            Timer::Clean { older_than } => {
-                let which = Which { older_than, dry_run: false };
-                self.spawn(What::Clean, async move { End::Cleaned(engine.upkeep.clean(which, |_| {}).await) });
+            Timer::Prune { older_than } => {
+                let which = PruneOptions { older_than, dry_run: false };
+                self.spawn(What::Prune, async move { End::Pruned(engine.upkeep.prune(which, |_| {}).await) });
             }
             Timer::Sweep => {
                 self.swept_at = self.world.now();
@@ -299,7 +299,9 @@ impl Scheduler {
         let run = match recorded {
             Ok(run) => run,
             Err(StartError::Document(problems)) => panic!("the scenario's document is wrong: {problems}"),
-            Err(error @ (StartError::Order(_) | StartError::OtherRequest)) => panic!("no run here is ordered: {error}"),
+            Err(error @ (StartError::Invalid(_) | StartError::OtherRequest)) => {
+                panic!("no run here is ordered: {error}")
+            }
             Err(StartError::Failed(cause)) => panic!("nothing fails here: {cause}"),
         };
         let row = self.world.memory.all_runs().into_iter().find(|row| row.id == run).expect("it was recorded");
