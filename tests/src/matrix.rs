@@ -5,7 +5,7 @@
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
-use fresco_engine::Manifest;
+use fresco_api_types::Manifest;
 use fresco_engine::failpoint::Failpoint::{self, GenerateClaimed, GeneratePosted};
 use fresco_ledger::records::{ResultSource, RunStatus};
 use fresco_pipeline::error::ErrorName;

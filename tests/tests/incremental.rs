@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use fresco_engine::{Change, MIN_PRUNE_AGE, Manifest, MissReason, Preview, PreviewStep, PruneOptions};
+use fresco_api_types::{Manifest, MissReason, Preview, PreviewStep, StepChange};
+use fresco_engine::{MIN_PRUNE_AGE, PruneOptions};
 use fresco_ledger::records::{ResultSource, RunStatus};
 use fresco_pipeline::ids::StepName;
 use fresco_pipeline::money::Money;
@@ -65,7 +66,7 @@ fn waits(step: &str) -> MissReason {
     MissReason::Waits { steps: vec![name(step)] }
 }
 
-fn changed(what: Change) -> MissReason {
+fn changed(what: StepChange) -> MissReason {
     MissReason::Changed { what: vec![what] }
 }
 
@@ -136,7 +137,7 @@ async fn an_edit_generates_what_depends_on_it() {
     let edited = FIVE.replace("a poster of", "a painting of");
     let last = world.run(FIVE, "unused").await;
     let preview = world.preview(&edited, "unused").await;
-    assert_eq!(reasons(&preview), BTreeMap::from([("poster", changed(Change::Prompt))]));
+    assert_eq!(reasons(&preview), BTreeMap::from([("poster", changed(StepChange::Prompt))]));
     assert_eq!((&preview.compared_with, preview.net), (&Some(last.run_id), step(&preview, "poster").price));
     assert_eq!(preview.saved, first.cost - cost("poster"));
     for kept in preview.steps.iter().filter(|step| step.hit) {
@@ -149,7 +150,7 @@ async fn an_edit_generates_what_depends_on_it() {
     // The first is edited: what it makes is another picture, and so is everything that is made of it.
     let edited = FIVE.replace("a lighthouse", "a windmill");
     let preview = world.preview(&edited, "unused").await;
-    assert_eq!(reasons(&preview), with_scene(changed(Change::Prompt)));
+    assert_eq!(reasons(&preview), with_scene(changed(StepChange::Prompt)));
     assert_eq!((preview.net, preview.saved), (preview.price, Money::ZERO));
     let counted = world.counters().await;
     assert_eq!(generated(&world.run(&edited, "unused").await), ["scene", "edit", "video", "analysis", "poster"]);
@@ -175,11 +176,11 @@ async fn the_plan_says_why() {
     let edit_of = |why: MissReason| BTreeMap::from([("edit", why)]);
     let one_and = |why: MissReason| BTreeMap::from([("one", why), ("edit", waits("one"))]);
     let params =
-        |names: &[&str]| changed(Change::Params { names: names.iter().map(|&name| name.to_owned()).collect() });
+        |names: &[&str]| changed(StepChange::Params { names: names.iter().map(|&name| name.to_owned()).collect() });
     for (from, to, expected, words) in [
-        ("model: kontext", "model: photon_flash", edit_of(changed(Change::Model)), "model changed"),
-        ("input_from: one", "input_from: other", edit_of(changed(Change::Input)), "input changed"),
-        ("seed: 1 } }", "seed: 1 }, take: 2 }", one_and(changed(Change::Take)), "take changed"),
+        ("model: kontext", "model: photon_flash", edit_of(changed(StepChange::Model)), "model changed"),
+        ("input_from: one", "input_from: other", edit_of(changed(StepChange::Input)), "input changed"),
+        ("seed: 1 } }", "seed: 1 }, take: 2 }", one_and(changed(StepChange::Take)), "take changed"),
         ("seed: 1", "seed: 2", one_and(params(&["seed"])), "seed changed"),
         ("seed: 1 } }", "seed: 1 }, cache: refresh }", one_and(MissReason::Refresh), "refresh"),
         ("an edit\" }", "an edit\" }, cache: \"off\"", edit_of(MissReason::Off), "cache off"),

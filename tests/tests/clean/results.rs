@@ -2,7 +2,8 @@
 //! emulator, which dates them itself; so the engine that cleans takes it to be two hours later than it is, over the stack's
 //! own table and bucket.
 
-use fresco_engine::{MIN_PRUNE_AGE, MissReason, ObjectTotals, PruneOptions};
+use fresco_api_types::MissReason;
+use fresco_engine::{MIN_PRUNE_AGE, ObjectTotals, PruneOptions};
 use fresco_ledger::records::ResultSource;
 use fresco_ledger::traits::Entries;
 use fresco_pipeline::ids::Attempt;

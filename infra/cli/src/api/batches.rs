@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use fresco_engine::RunRequest;
-use fresco_engine::filenames::MANIFEST;
-use fresco_engine::wire::{
+use fresco_api_types::filenames::MANIFEST;
+use fresco_api_types::{
     BatchAccepted, BatchBody, BatchManifest, BatchPage, BatchResults, BatchView, UploadBody, UploadKind, UploadView,
 };
 use fresco_pipeline::ids::RunId;

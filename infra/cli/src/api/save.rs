@@ -7,10 +7,9 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use fresco_engine::Manifest;
-use fresco_engine::filenames::{self, MANIFEST, SHEET};
-use fresco_engine::wire::RunView;
-use fresco_ledger::records::Output;
+use fresco_api_types::{Manifest, RunView};
+use fresco_api_types::filenames::{self, MANIFEST, SHEET};
+use fresco_pipeline::output::Output;
 use fresco_pipeline::catalogue::MediaKind;
 use serde::Serialize;
 use sha2::{Digest, Sha256};

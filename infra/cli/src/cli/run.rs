@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use fresco_cli::api::{Api, ApiError, save};
 use fresco_cli::view::{progress, table};
-use fresco_engine::wire::Happened;
-use fresco_ledger::records::RunStatus;
+use fresco_api_types::RunEvent;
+use fresco_pipeline::status::RunStatus;
 use fresco_pipeline::ids::RunId;
 use serde_json::json;
 
@@ -98,7 +98,7 @@ fn left(place: &Place, run: &RunId, out: &Path) -> String {
 async fn closed(api: &Api, run: &RunId) -> Result<(), Ended> {
     let mut watch = api.watch(run);
     loop {
-        if watch.next().await?.iter().any(|event| matches!(event, Happened::RunEnded { .. })) {
+        if watch.next().await?.iter().any(|event| matches!(event, RunEvent::RunEnded { .. })) {
             return Ok(());
         }
     }
@@ -109,7 +109,7 @@ async fn watch(output: &Output, api: &Api, run: &RunId) -> Result<RunStatus, End
     loop {
         for event in watch.next().await? {
             output.result(|| progress::line(&event), &event);
-            if let Happened::RunEnded { status, .. } = event {
+            if let RunEvent::RunEnded { status, .. } = event {
                 return Ok(status);
             }
         }

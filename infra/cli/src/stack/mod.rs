@@ -36,7 +36,7 @@ use std::path::{Path, PathBuf};
 
 use aws_config::SdkConfig;
 use fresco_ledger::clock::SystemClock;
-use fresco_ledger::records::Millis;
+use fresco_pipeline::time::Millis;
 use fresco_ledger::traits::Clock;
 
 pub use aws::REGION;

@@ -7,9 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use fresco_engine::Manifest;
-use fresco_engine::filenames::{self, MANIFEST, SHEET};
-use fresco_engine::wire::BatchManifest;
+use fresco_api_types::{BatchManifest, Manifest};
+use fresco_api_types::filenames::{self, MANIFEST, SHEET};
 use fresco_pipeline::ids::RunId;
 use serde::{Deserialize, Serialize};
 

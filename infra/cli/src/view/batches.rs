@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use fresco_engine::wire::{BatchManifest, BatchView};
-use fresco_ledger::batch::{BatchPlan, BatchStatus};
-use fresco_ledger::records::Millis;
+use fresco_api_types::{BatchManifest, BatchView};
+use fresco_pipeline::batch::BatchPlan;
+use fresco_pipeline::status::BatchStatus;
+use fresco_pipeline::time::Millis;
 use fresco_pipeline::money::Money;
 use fresco_pipeline::rows::RowProblem;
 
@@ -221,7 +222,7 @@ fn rate(per_second: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use fresco_ledger::batch::BatchCounts;
+    use fresco_pipeline::batch::BatchCounts;
     use fresco_pipeline::error::{ErrorName, Failure};
 
     use super::*;

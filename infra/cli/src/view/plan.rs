@@ -1,6 +1,6 @@
 //! What a run would do, as a person reads it: the order of work, the steps with their prices, and the sums.
 
-use fresco_engine::{Preview, PreviewStep};
+use fresco_api_types::{Preview, PreviewStep};
 
 use super::table::{Align, layout};
 use super::{duration, plural};

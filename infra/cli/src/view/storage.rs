@@ -1,7 +1,7 @@
 //! What the bucket holds and what goes next, as a person reads it.
 
 use fresco_engine::ObjectTotals;
-use fresco_ledger::records::Millis;
+use fresco_pipeline::time::Millis;
 
 use super::table::{Align, layout};
 use super::{moment, plural, size, span};

@@ -1,8 +1,7 @@
 //! Tables in plain text: columns as wide as their widest cell, numbers to the right.
 
-use fresco_engine::Manifest;
-use fresco_engine::wire::{RunSummary, RunView};
-use fresco_ledger::records::{ResultSource, StepState};
+use fresco_api_types::{Manifest, RunSummary, RunView};
+use fresco_pipeline::status::{ResultSource, StepState};
 use fresco_pipeline::money::Money;
 
 use super::progress::status_text;

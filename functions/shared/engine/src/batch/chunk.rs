@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fresco_api_types::{Exported, Manifest, RowResult, RowStatus, filenames};
 use fresco_ledger::batch::{BatchCounts, BatchRecord};
 use fresco_ledger::records::{ChunkOf, Millis, RunRecord, RunStatus};
 use fresco_ledger::traits::{Batches as _, ChunkEnd, Clock, Objects, Runs as _};
@@ -23,7 +24,6 @@ use super::objects::{chunk_key, generation_of, internal, part_key, run_of};
 use super::request::BatchRequest;
 use super::row_results::{carry_over, counts_of, lines_of, omitted, results_of, saved_of};
 use super::store::BatchStore;
-use super::wire::{RowResult, RowStatus};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::intake::Intake;
 use crate::intake::request::{FETCH_TIMEOUT, Fetcher};
@@ -34,8 +34,6 @@ use crate::platform::Platform;
 use crate::run::Runs;
 use crate::run::close::{ClosedRun, RunEnd, closed};
 use crate::run::export::Exporter;
-use crate::run::filenames;
-use crate::run::manifest::{Exported, Manifest};
 
 /// Rows of a chunk whose media are fetched concurrently: each may hold a large picture twice.
 const FETCHED_AT_ONCE: usize = 4;

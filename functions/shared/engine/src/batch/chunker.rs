@@ -1,6 +1,7 @@
 //! Cuts rows into chunks: each row is checked against the document, counted and priced, and the rows of a chunk are tried as
 //! one plan. It does no I/O.
 
+use fresco_api_types::{MAX_CONCURRENT_CHUNKS, OnBadRow};
 use fresco_ledger::batch::BatchPlan;
 use fresco_pipeline::document::{Export, MediaReference, Prepared, Problems, RunInputs};
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -11,10 +12,8 @@ use fresco_pipeline::plan::{ChunkSizes, Plan, compile, merge, wall};
 use fresco_pipeline::rows::{Row, RowProblem};
 use serde::Serialize;
 
-use super::limits::MAX_CHUNKS_AT_ONCE;
 use super::objects::{ChunkFile, internal, run_of};
 use super::request::BatchRequest;
-use super::wire::OnBadRow;
 use crate::planning::work_list::WorkList;
 
 /// The most bytes of cells in a chunk, whatever its number of rows.
@@ -298,7 +297,7 @@ impl<'r> Chunker<'r> {
             // The rounds that fit into an hour; where not even one does, no concurrency helps.
             let rounds = u32::try_from(HOUR / each.max(1)).unwrap_or(u32::MAX);
             let enough = (rounds > 0).then(|| plan.chunks.div_ceil(rounds));
-            plan.concurrency_for_an_hour = enough.filter(|enough| *enough <= MAX_CHUNKS_AT_ONCE);
+            plan.concurrency_for_an_hour = enough.filter(|enough| *enough <= MAX_CONCURRENT_CHUNKS);
         }
         Ok((list, self.plan))
     }

@@ -1,5 +1,6 @@
 //! Stops and redrives batches, and repairs those whose execution is gone.
 
+use fresco_api_types::BatchView;
 use fresco_ledger::batch::BatchStatus;
 use fresco_ledger::records::Millis;
 use fresco_ledger::traits::{Batches as _, Clock, Executions, Invoker, Runs as _};
@@ -9,7 +10,6 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::Batches;
 use super::objects::run_of;
-use super::wire::BatchView;
 use crate::platform::Platform;
 
 /// The interval between checks of the execution of a batch, in milliseconds. A batch that is recorded is started well

@@ -3,6 +3,7 @@
 use std::future::ready;
 
 use bytes::Bytes;
+use fresco_api_types::{BatchBody, MAX_CHUNK_SIZE, MAX_CONCURRENT_CHUNKS, MAX_RATE_LIMIT_DELAY, RunBody, UploadKind};
 use fresco_ledger::batch::{BatchCounts, BatchRecord, BatchStatus};
 use fresco_ledger::traits::{Batches as _, Clock, Executions, Objects, Put};
 use fresco_pipeline::document::{MAX_WORKERS, prepare};
@@ -13,16 +14,13 @@ use fresco_pipeline::rows::Format;
 
 use super::Batches;
 use super::control::CHECK_EVERY;
-use super::limits::{MAX_CHUNK, MAX_CHUNKS_AT_ONCE, MAX_PAUSE};
 use super::objects::{internal, request_key};
 use super::request::{BatchRequest, RowsFrom, Tolerance};
-use super::wire::BatchBody;
 use crate::intake::object_keys::{INBOX, ROWS, folder, is_plain};
 use crate::intake::request::{Fetcher, IntakeError, InvalidRequest};
 use crate::intake::start::{IdempotencyKey, StartError, StartedRun, new_run_id};
 use crate::intake::uploads::UploadId;
 use crate::platform::Platform;
-use crate::wire::{RunBody, UploadKind};
 
 impl<P: Platform> Batches<P> {
     /// Records and starts a batch, once for a key. Its rows are read by its planning.
@@ -139,12 +137,12 @@ impl<P: Platform> Batches<P> {
             )),
             value => Ok(value),
         };
-        let chunk_size = within("chunk_size", body.chunk_size, MAX_CHUNK)?;
-        let at_once = within("max_concurrent_chunks", body.max_concurrent_chunks, MAX_CHUNKS_AT_ONCE)?.unwrap_or(1);
+        let chunk_size = within("chunk_size", body.chunk_size, MAX_CHUNK_SIZE)?;
+        let at_once = within("max_concurrent_chunks", body.max_concurrent_chunks, MAX_CONCURRENT_CHUNKS)?.unwrap_or(1);
         let workers = within("max_workers", body.max_workers, MAX_WORKERS)?;
         let pause = body.rate_limit_delay.unwrap_or(1);
-        if pause > MAX_PAUSE {
-            let detail = format!("`rate_limit_delay` is {pause}; at most {MAX_PAUSE} seconds are taken");
+        if pause > MAX_RATE_LIMIT_DELAY {
+            let detail = format!("`rate_limit_delay` is {pause}; at most {MAX_RATE_LIMIT_DELAY} seconds are taken");
             return Err(bad("bad_setting", detail, "Change it, or leave it out.").into());
         }
         let tolerate = body.tolerate.as_ref().map(|given| {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fresco_api_types::{BatchFinished, BatchManifest, RowStatus, filenames};
 use fresco_ledger::batch::{BatchRecord, BatchStatus};
 use fresco_ledger::records::ResultSource;
 use fresco_ledger::traits::{Batches as _, Clock, EventPublisher, Objects, Upload};
@@ -12,16 +13,14 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::money::Money;
 use futures::{StreamExt, TryStreamExt};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::Chunks;
 use super::objects::{batch_manifest_key, internal, results_key};
 use super::row_results::results_in;
 use super::store::BatchStore;
-use super::wire::{BatchManifest, RowStatus};
 use crate::platform::Platform;
 use crate::run::export::Exporter;
-use crate::run::filenames;
 use crate::settings::Settings;
 
 /// Chunks whose results are read concurrently.
@@ -30,23 +29,6 @@ const READ_AT_ONCE: usize = 64;
 const VERSION: u32 = 1;
 /// The detail type of the event that announces the end of a batch; its source is `fresco`.
 const BATCH_FINISHED: &str = "Batch Finished";
-
-/// The `detail` of the event [`BATCH_FINISHED`]. It is published at least once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BatchFinished {
-    pub batch_id: RunId,
-    pub pipeline: String,
-    pub status: BatchStatus,
-    /// Rows that have all their results.
-    pub done: u64,
-    /// Valid rows without all their results.
-    pub failed: u64,
-    /// In micro-dollars.
-    pub cost: Money,
-    pub bucket: String,
-    /// Its key in the bucket.
-    pub manifest: String,
-}
 
 /// Totals over the results of the rows.
 #[derive(Default)]

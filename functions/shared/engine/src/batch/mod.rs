@@ -6,14 +6,12 @@ mod chunker;
 mod control;
 mod create;
 mod finalize;
-mod limits;
 mod objects;
 mod plan;
 pub(crate) mod request;
 mod row_results;
 pub(crate) mod store;
 mod views;
-pub(crate) mod wire;
 
 use std::sync::Arc;
 
@@ -24,7 +22,7 @@ use crate::run::Runs;
 use crate::settings::Settings;
 
 pub use chunk::Chunks;
-pub use finalize::{BatchFinalizer, BatchFinished};
+pub use finalize::BatchFinalizer;
 pub use objects::batch_manifest_key;
 pub use plan::{BatchPlanner, BatchWork};
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fresco_api_types::RowStatus;
 use fresco_ledger::batch::{BatchCounts, BatchPlan, BatchRecord};
 use fresco_ledger::traits::{Batches as _, Clock, Entries, Objects};
 use fresco_pipeline::document::prepare;
@@ -21,7 +22,6 @@ use super::chunker::{Chunk, Chunker, ListedChunk, PlannedRow};
 use super::objects::{chunk_key, internal, results_key, run_of};
 use super::row_results::counts_of;
 use super::store::BatchStore;
-use super::wire::RowStatus;
 use crate::planning::freshness::{Freshness, freshness};
 use crate::platform::Platform;
 use crate::run::export::Exporter;

@@ -1,10 +1,10 @@
 //! The request of a batch.
 
+use fresco_api_types::OnBadRow;
 use fresco_pipeline::rows::Format;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::wire::OnBadRow;
 use crate::run::request::RunRequest;
 
 /// The request of a batch: `batches/<id>/request.json`.

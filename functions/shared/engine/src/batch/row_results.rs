@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fresco_api_types::{RowFailure, RowOutput, RowResult, RowStatus};
 use fresco_ledger::batch::BatchCounts;
 use fresco_ledger::records::{ResultSource, StepRecord, StepState};
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -10,7 +11,6 @@ use fresco_pipeline::plan::row_and_name;
 use fresco_pipeline::rows::{Row, RowProblem};
 
 use super::objects::internal;
-use super::wire::{RowFailure, RowOutput, RowResult, RowStatus};
 
 /// Returns the original cost of the results that a row did not pay for, by row. It counts once the row is done, so that
 /// a redrive does not count it again.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use fresco_api_types::{RowResult, RowStatus};
 use fresco_ledger::batch::BatchRecord;
 use fresco_ledger::traits::{Batches as _, Objects};
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -11,7 +12,6 @@ use fresco_pipeline::ids::RunId;
 use super::objects::{ChunkFile, chunk_key, internal, part_key, request_key};
 use super::request::BatchRequest;
 use super::row_results::{lines_of, of_row, omitted, results_in};
-use super::wire::{RowResult, RowStatus};
 use crate::platform::Platform;
 
 /// Reads the objects of batches.

@@ -1,5 +1,6 @@
 //! Batches as the API shows them.
 
+use fresco_api_types::{BatchResults, BatchView};
 use fresco_ledger::batch::BatchRecord;
 use fresco_ledger::traits::{Batches as _, Clock, ListPlace, Objects};
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -7,7 +8,6 @@ use fresco_pipeline::ids::RunId;
 
 use super::Batches;
 use super::objects::{batch_manifest_key, results_key};
-use super::wire::{BatchResults, BatchView};
 use crate::platform::Platform;
 
 impl<P: Platform> Batches<P> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use fresco_api_types::RunBody;
 use fresco_ledger::traits::Objects;
 use fresco_pipeline::document::MediaReference;
 use fresco_pipeline::error::Failure;
@@ -19,7 +20,6 @@ use crate::intake::object_keys::is_plain;
 use crate::intake::uploads::UploadId;
 use crate::platform::Platform;
 use crate::run::request::RunRequest;
-use crate::wire::RunBody;
 
 /// The time for fetching all URLs of a request; API Gateway waits for 30 seconds.
 pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(20);

@@ -2,6 +2,7 @@
 //! the execution is started with `{run_id}` only.
 
 use bytes::Bytes;
+use fresco_api_types::RunBody;
 use fresco_ledger::records::{Millis, RunRecord, RunStatus};
 use fresco_ledger::traits::{Clock, Executions, Objects, Put, Runs, StoreError, Upload};
 use fresco_pipeline::document::Problems;
@@ -14,7 +15,6 @@ use crate::intake::Intake;
 use crate::intake::request::{Fetcher, IntakeError, InvalidRequest};
 use crate::platform::Platform;
 use crate::run::request::{RunRequest, StoredRun, request_key};
-use crate::wire::RunBody;
 
 /// The reason for which a run was not started. Nothing was spent.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,7 @@
 //! Uploads by presigned links, since a request takes a few megabytes at most. An upload is inspected when a run names
 //! it, and stored under the hash of its content like every input.
 
+use fresco_api_types::UploadKind;
 use fresco_ledger::traits::{Objects, PutLink};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -10,7 +11,6 @@ use fresco_providers::media::Inspector;
 use crate::intake::Intake;
 use crate::intake::input_media::{input_problem, kept_as, too_large};
 use crate::platform::Platform;
-use crate::wire::UploadKind;
 
 /// The limit of a pipeline document in bytes.
 pub const MAX_DOCUMENT: u64 = fresco_pipeline::document::MAX_BYTES as u64;

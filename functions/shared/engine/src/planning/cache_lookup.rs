@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fresco_api_types::MissReason;
 use fresco_ledger::records::{CachedResult, Entry};
 use fresco_ledger::traits::{Clock, Entries};
 use fresco_pipeline::document::CachePolicy;
@@ -13,7 +14,6 @@ use futures::{StreamExt, TryStreamExt};
 
 use crate::planning::Planner;
 use crate::planning::freshness::{Freshness, freshness};
-use crate::planning::miss_reason::MissReason;
 use crate::planning::outputs::outputs_of;
 use crate::platform::Platform;
 

@@ -3,7 +3,6 @@
 pub(crate) mod cache_lookup;
 pub(crate) mod cached_results;
 pub(crate) mod freshness;
-pub(crate) mod miss_reason;
 pub(crate) mod outputs;
 pub(crate) mod plan;
 pub(crate) mod preview;

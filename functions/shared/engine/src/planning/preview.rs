@@ -2,92 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use fresco_api_types::{MissReason, Preview, PreviewStage, PreviewStep};
 use fresco_ledger::traits::Runs as _;
-use fresco_pipeline::catalogue::{self, ProviderName, StepType};
+use fresco_pipeline::catalogue;
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::{ContentKey, RunId, StepName};
+use fresco_pipeline::ids::{RunId, StepName};
 use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::{Plan, PlannedStep, critical_path, wall};
-use serde::{Deserialize, Serialize};
 
 use crate::planning::Planner;
 use crate::planning::cache_lookup::CacheLookup;
-use crate::planning::miss_reason::MissReason;
 use crate::planning::step_diff::{OutputsByStep, PreviousRun};
 use crate::planning::work_list::{WorkList, events, providers};
 use crate::platform::Platform;
-
-/// A plan, with what is known of every step. Money is in micro-dollars at list prices, times in milliseconds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Preview {
-    /// The pipeline's name.
-    pub name: String,
-    /// The order of work, with what is there already left in.
-    pub stages: Vec<PreviewStage>,
-    /// Every step.
-    pub steps: Vec<PreviewStep>,
-    /// What all of it would cost.
-    pub price: Money,
-    /// What is left to pay, at upper-bound prices.
-    pub net: Money,
-    /// What the results that are there cost when they were made.
-    pub saved: Money,
-    /// The run that the reasons compare with: the last one of a pipeline of this name.
-    pub compared_with: Option<RunId>,
-    /// Why a run would be refused before anything is spent, as things are.
-    pub refused: Option<Failure>,
-    /// The budget, if there is one.
-    pub max_cost: Option<Money>,
-    /// What is left, one step after the other.
-    pub sequential_ms: u64,
-    /// What is left, in the plan's order.
-    pub wall_ms: u64,
-    /// The longest way through what is left; no order is quicker.
-    pub critical_path_ms: u64,
-    /// Providers whose key the stack does not have, and whose steps are left.
-    pub missing_keys: Vec<ProviderName>,
-    /// The events of the state machine that it can come to.
-    pub events: u64,
-}
-
-/// A stage.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct PreviewStage {
-    /// The most lanes at a time.
-    pub workers: u32,
-    /// Lanes of steps in a row.
-    pub lanes: Vec<Vec<StepName>>,
-}
-
-/// A step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct PreviewStep {
-    /// Its name.
-    pub name: StepName,
-    /// Its type.
-    #[serde(rename = "type")]
-    pub kind: StepType,
-    /// Its model.
-    pub model: String,
-    /// Who runs it.
-    pub provider: ProviderName,
-    /// What it costs at list prices; an estimate where that depends on what it reads.
-    pub price: Money,
-    /// The performance guide's figure for it, for comparison.
-    pub guide_price: Money,
-    /// What it is expected to take: the middle of the model's typical range.
-    pub expected_ms: u64,
-    /// Whether its result is there.
-    pub hit: bool,
-    /// What that result cost when it was made.
-    pub saves: Money,
-    /// Why not.
-    pub why: Option<MissReason>,
-    /// The content key, if it is known.
-    pub key: Option<ContentKey>,
-    /// The steps that it reads.
-    pub reads: Vec<StepName>,
-}
 
 impl<P: Platform> Planner<P> {
     /// Previews the run of a plan.

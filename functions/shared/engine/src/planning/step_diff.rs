@@ -3,12 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fresco_api_types::{MissReason, StepChange};
 use fresco_ledger::records::{Output, StepRecord};
 use fresco_pipeline::document::{CachePolicy, Piece};
 use fresco_pipeline::ids::{ContentKey, StepName};
 use fresco_pipeline::plan::{InputSource, PlannedStep};
-
-use crate::planning::miss_reason::{Change, MissReason};
 
 /// The name of the prompt param at every provider.
 const PROMPT: &str = "prompt";
@@ -40,7 +39,7 @@ impl<'a> PreviousRun<'a> {
             false => MissReason::Changed { what },
             // A salted result is never found again, and a step without a result has no key to compare with.
             true if row.plan.cache == CachePolicy::Off || row.key.is_none() => MissReason::New,
-            true => MissReason::Changed { what: vec![Change::KeyVersion] },
+            true => MissReason::Changed { what: vec![StepChange::KeyVersion] },
         }
     }
 }
@@ -50,11 +49,11 @@ fn differences(
     made_before: &OutputsByStep<'_>,
     now: &PlannedStep,
     made_now: &OutputsByStep<'_>,
-) -> Vec<Change> {
+) -> Vec<StepChange> {
     let mut what = Vec::new();
     let model = (before.step, &before.model, &before.endpoint) != (now.step, &now.model, &now.endpoint);
     if model {
-        what.push(Change::Model);
+        what.push(StepChange::Model);
     }
     let words = |step: &PlannedStep| {
         let literal = step.params.get(PROMPT).cloned();
@@ -72,18 +71,18 @@ fn differences(
         (literal, texts)
     };
     if words(before) != words(now) {
-        what.push(Change::Prompt);
+        what.push(StepChange::Prompt);
     }
     // Another model has other params; naming them all says nothing.
     let names = if model { Vec::new() } else { params_that_differ(before, now) };
     if !names.is_empty() {
-        what.push(Change::Params { names });
+        what.push(StepChange::Params { names });
     }
     if taken(before, made_before) != taken(now, made_now) {
-        what.push(Change::Input);
+        what.push(StepChange::Input);
     }
     if before.take != now.take {
-        what.push(Change::Take);
+        what.push(StepChange::Take);
     }
     what
 }

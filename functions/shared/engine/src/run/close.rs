@@ -2,19 +2,19 @@
 //! execution that was aborted or timed out calls it too; the first call that closes the run decides its status.
 
 use bytes::Bytes;
+use fresco_api_types::{Manifest, RunFinished};
 use fresco_ledger::records::{Millis, RunRecord, RunStatus, StepId, StepRecord, StepState};
 use fresco_ledger::traits::{Clock, EventPublisher, Objects, Runs as _, Waiters};
 use fresco_pipeline::document::Export;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
-use fresco_pipeline::money::Money;
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use crate::failpoint::{Failpoint, failpoint};
 use crate::platform::Platform;
 use crate::run::Runs;
-use crate::run::manifest::{Manifest, manifest_key, manifest_of};
+use crate::run::manifest::{manifest_key, manifest_of};
 
 /// Waiters that are removed concurrently.
 const AT_ONCE: usize = 16;
@@ -30,21 +30,6 @@ pub struct ClosedRun {
 
 /// The detail type of the event that announces the end of a run; its source is `fresco`.
 const RUN_FINISHED: &str = "Run Finished";
-
-/// The `detail` of the event [`RUN_FINISHED`]. It is published at least once; `run_id` identifies a repeated one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunFinished {
-    pub run_id: RunId,
-    pub pipeline: String,
-    pub status: RunStatus,
-    /// In micro-dollars.
-    pub cost: Money,
-    /// The original cost of the results that it did not pay for, in micro-dollars.
-    pub saved: Money,
-    pub bucket: String,
-    /// Its key in the bucket; it names the outputs.
-    pub manifest: String,
-}
 
 /// A run that has ended: its steps, all decided, and its manifest.
 pub(crate) struct RunEnd {

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use fresco_api_types::filenames::{self, NamedOutput};
+use fresco_api_types::{Exported, Manifest, NotExported};
 use fresco_ledger::records::StepRecord;
 use fresco_ledger::traits::Objects;
 use fresco_pipeline::document::Export;
@@ -12,8 +14,6 @@ use fresco_pipeline::plan::Plan;
 use futures::{StreamExt, stream};
 
 use crate::platform::Platform;
-use crate::run::filenames::{self, Named};
-use crate::run::manifest::{Exported, Manifest, NotExported};
 use crate::settings::Settings;
 
 /// Objects that are copied concurrently.
@@ -57,7 +57,7 @@ impl<P: Platform> Exporter<P> {
     }
 
     /// Copies files into the export folder of a run or a batch.
-    pub(crate) async fn export_named(&self, export: &Export, run: &RunId, files: Vec<Named>) -> Exported {
+    pub(crate) async fn export_named(&self, export: &Export, run: &RunId, files: Vec<NamedOutput>) -> Exported {
         let folder = folder(export, run);
         let to = format!("s3://{}/{folder}", export.bucket);
         let copied: Vec<(String, Result<(), Failure>)> = stream::iter(files)

@@ -3,7 +3,6 @@
 pub(crate) mod answer;
 pub(crate) mod close;
 pub(crate) mod export;
-pub mod filenames;
 pub(crate) mod manifest;
 pub(crate) mod request;
 pub(crate) mod stop;

@@ -1,15 +1,14 @@
 //! Stops a run: nothing new is submitted, its waiting steps fail at once, and jobs that are queued at a provider for no
 //! other step are cancelled. A job that the provider works on is paid, and its result is stored.
 
+use fresco_api_types::StopView;
 use fresco_ledger::records::{AttemptStage, PendingAttempt, StepId, StepRecord, StepState};
 use fresco_ledger::traits::{Clock, Runs as _, Waiters};
 use fresco_ledger::transition::cancelling;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
-use fresco_pipeline::money::Money;
 use fresco_providers::{CancelAnswer, JobState};
 use futures::{StreamExt, TryStreamExt, stream};
-use serde::{Deserialize, Serialize};
 
 use crate::commit::Committed;
 use crate::failpoint::{Failpoint, failpoint};
@@ -19,25 +18,9 @@ use crate::run::Runs;
 /// Steps that are released concurrently: each calls its provider, and API Gateway waits for 30 seconds.
 const AT_ONCE: usize = 16;
 
-/// The result of stopping a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoppedRun {
-    pub run_id: RunId,
-    /// False where the run had ended, and nothing was done.
-    pub was_running: bool,
-    pub done: u32,
-    /// Jobs that continue at a provider; their results are stored.
-    pub going_on: u32,
-    /// Jobs that were queued for no other step, and whose cancellation was requested.
-    pub cancelled: u32,
-    pub spent: Money,
-    /// Reserved for the jobs that continue.
-    pub held: Money,
-}
-
 impl<P: Platform> Runs<P> {
     /// Stops a run. It is idempotent.
-    pub async fn stop(&self, run: &RunId) -> Result<StoppedRun, Failure> {
+    pub async fn stop(&self, run: &RunId) -> Result<StopView, Failure> {
         let ledger = self.platform.ledger();
         let was_running = ledger.stop_run(run).await?;
         failpoint(Failpoint::StopFlagged);
@@ -50,14 +33,14 @@ impl<P: Platform> Runs<P> {
         let record = ledger.run(run).await?;
         let record = record.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "there is no record of this run"))?;
         let done = steps.iter().filter(|step| step.state == StepState::Done).count();
-        Ok(StoppedRun {
-            run_id: run.clone(),
+        Ok(StopView {
+            id: run.to_string(),
             was_running,
             done: u32::try_from(done).unwrap_or(u32::MAX),
             going_on: count(Cancelled::GoesOn),
             cancelled: count(Cancelled::Asked),
-            spent: record.settled,
-            held: record.held,
+            spent: record.settled.as_micros(),
+            held: record.held.as_micros(),
         })
     }
 

@@ -4,7 +4,7 @@
 use std::future::ready;
 
 use bytes::Bytes;
-use fresco_ledger::records::Millis;
+use fresco_api_types::{BatchBody, DocumentProblem, FIX_PROBLEMS, FileReport, RunBody};
 use fresco_ledger::traits::{Clock, ConditionalGet, Objects, StoreError};
 use fresco_pipeline::document::Problems;
 use fresco_pipeline::error::{ErrorName, ErrorOwner, Failure};
@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::batch::request::RowsFrom;
-use crate::batch::wire::BatchBody;
 use crate::intake::object_keys::{INBOX, INBOX_ERRORS, folder, is_plain};
 use crate::intake::request::Fetcher;
 use crate::intake::start::{IdempotencyKey, StartError, StartedRun};
@@ -22,7 +21,6 @@ use crate::intake::uploads::MAX_DOCUMENT;
 use crate::metrics;
 use crate::platform::Platform;
 use crate::triggers::Triggers;
-use crate::wire::{DocumentProblem, MEND_PROBLEMS, RunBody};
 
 /// The name of the pipeline of the texts beside it.
 const PIPELINE: &str = "pipeline.yaml";
@@ -67,22 +65,6 @@ pub enum InboxOutcome {
     },
     #[serde(rename = "passed")]
     Ignored { why: &'static str },
-}
-
-/// The report on an object of the inbox that cannot be run, or on an invalid schedule. It is written under
-/// `inbox-errors/` and `schedule-errors/`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileReport {
-    pub key: String,
-    /// A later object under the key has another.
-    pub etag: String,
-    pub at: Millis,
-    /// A stable code.
-    pub code: String,
-    pub detail: String,
-    pub advice: String,
-    /// Each with its position.
-    pub problems: Vec<DocumentProblem>,
 }
 
 /// The reason for which nothing is started.
@@ -132,7 +114,7 @@ impl From<Problems> for StartRejected {
         StartRejected::Invalid {
             code: "document_invalid".to_owned(),
             detail: problems.to_string(),
-            advice: MEND_PROBLEMS.to_owned(),
+            advice: FIX_PROBLEMS.to_owned(),
             problems: problems.0.into_iter().map(DocumentProblem::from).collect(),
         }
     }

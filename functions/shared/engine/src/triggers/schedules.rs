@@ -1,5 +1,6 @@
 //! Keeps the timer of every document under `schedules/` in step with it, and starts one run for each firing of a timer.
 
+use fresco_api_types::{BatchBody, DocumentProblem, FileReport, FiringView, RunBody, ScheduleView};
 use fresco_ledger::batch::BatchStatus;
 use fresco_ledger::records::{Millis, RunRecord, RunStatus};
 use fresco_ledger::traits::{
@@ -14,15 +15,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::batch::request::RowsFrom;
-use crate::batch::wire::BatchBody;
 use crate::intake::object_keys::{INBOX, PIPELINES, ROWS, SCHEDULE_ERRORS, SCHEDULES, folder, is_plain};
 use crate::intake::request::Fetcher;
 use crate::intake::start::{IdempotencyKey, StartError, StartedRun};
 use crate::intake::uploads::MAX_DOCUMENT;
 use crate::platform::Platform;
 use crate::triggers::Triggers;
-use crate::triggers::inbox::{FileReport, InboxOutcome, StartRejected, utf8};
-use crate::wire::{FiringView, RunBody, ScheduleView};
+use crate::triggers::inbox::{InboxOutcome, StartRejected, utf8};
 
 /// Reads of a schedule that changes while it is applied.
 const LOOKS: usize = 5;
@@ -303,7 +302,7 @@ impl<P: Platform> Triggers<P> {
     }
 
     /// Returns whether a one-time schedule has fired: its event may be delivered again afterwards.
-    async fn has_fired(&self, key: &str, problems: &[crate::wire::DocumentProblem]) -> Result<bool, Failure> {
+    async fn has_fired(&self, key: &str, problems: &[DocumentProblem]) -> Result<bool, Failure> {
         match problems {
             [problem] if problem.code == "schedule_past" => {
                 Ok(self.platform.ledger().last_firing(key).await?.is_some())

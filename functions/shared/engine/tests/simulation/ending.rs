@@ -2,7 +2,8 @@
 
 use std::pin::Pin;
 
-use fresco_engine::{ClosedRun, PruneReport, StoppedRun, WebhookOutcome, WebhookRefused, WorkList};
+use fresco_api_types::StopView;
+use fresco_engine::{ClosedRun, PruneReport, WebhookOutcome, WebhookRefused, WorkList};
 use fresco_ledger::records::{Millis, StepId};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
@@ -52,7 +53,7 @@ pub(crate) enum End {
     Worked(Result<(), Failure>),
     Received(Result<WebhookOutcome, WebhookRefused>),
     Reported(Result<ClosedRun, Failure>),
-    Stopped(Result<StoppedRun, Failure>),
+    Stopped(Result<StopView, Failure>),
     Pruned(Result<PruneReport, Failure>),
 }
 

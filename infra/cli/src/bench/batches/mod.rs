@@ -7,8 +7,8 @@ mod rows;
 mod throughput;
 mod together;
 
+use fresco_api_types::{BatchBody, BatchView};
 use fresco_engine::Fetcher;
-use fresco_engine::wire::{BatchBody, BatchView};
 use fresco_ledger::batch::BatchStatus;
 use fresco_pipeline::ids::RunId;
 use serde::Serialize;

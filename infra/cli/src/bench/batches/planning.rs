@@ -1,8 +1,8 @@
 //! Planning a batch: one call of the function for a batch that nobody executes.
 
 use bytes::Bytes;
+use fresco_api_types::BatchBody;
 use fresco_engine::platform::Platform;
-use fresco_engine::wire::BatchBody;
 use fresco_engine::{Fetcher, IdempotencyKey, ROWS, StartError};
 use fresco_ledger::batch::BatchPlan;
 use fresco_ledger::traits::{Objects, Upload};

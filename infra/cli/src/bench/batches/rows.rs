@@ -2,7 +2,7 @@
 //! chunks of ten, once with nothing in the cache and once with everything. As with steps, the providers' webhooks are held until
 //! every row of a chunk waits, so that every miss goes the same way.
 
-use fresco_engine::wire::BatchBody;
+use fresco_api_types::BatchBody;
 use fresco_ledger::records::ResultSource;
 use fresco_ledger::traits::Runs;
 use fresco_pipeline::ids::RunId;

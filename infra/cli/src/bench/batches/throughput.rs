@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use fresco_engine::wire::BatchBody;
+use fresco_api_types::BatchBody;
 use fresco_pipeline::document::{RunInputs, prepare};
 use fresco_pipeline::plan::{Plan, compile, merge, wall};
 use serde::Serialize;

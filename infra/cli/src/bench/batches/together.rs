@@ -4,9 +4,9 @@
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
+use fresco_api_types::{BatchManifest, RowOutput, RowResult, RowStatus};
 use fresco_engine::batch_manifest_key;
 use fresco_engine::platform::{OutputPlace, Platform};
-use fresco_engine::wire::{BatchManifest, RowOutput, RowResult, RowStatus};
 use fresco_ledger::records::ResultSource;
 use fresco_ledger::traits::Objects;
 use fresco_pipeline::catalogue::MediaKind;

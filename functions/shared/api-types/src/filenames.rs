@@ -1,28 +1,30 @@
-//! File names of outputs, made from the names of steps.
+//! File names of a run's outputs, in a folder or an export bucket.
 
 use std::collections::BTreeSet;
 
-use crate::run::manifest::Manifest;
+use crate::manifest::Manifest;
 
-/// The file name of a manifest.
+/// The file name of the manifest.
 pub const MANIFEST: &str = "manifest.json";
-/// The file name of a contact sheet.
+/// The file name of the contact sheet.
 pub const SHEET: &str = "index.html";
 
-/// An output and the name of its file.
+/// An output of a run with its file name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Named {
-    /// The index of the step in the manifest.
+pub struct NamedOutput {
+    /// The step's index in the manifest.
     pub step: usize,
-    /// The index of the output, from 0.
+    /// The output's index in the step.
     pub output: usize,
+    /// The output's key in the bucket.
     pub key: String,
+    /// The file name.
     pub name: String,
 }
 
-/// Names every output of a run, the same at every call: `image.jpg`, or `image_2.jpg` for a step with several outputs.
-/// Step names are plain identifiers and so are valid file names.
-pub fn of_run(manifest: &Manifest) -> Vec<Named> {
+/// Returns every output of a run with its file name, the same at every call: `image.jpg`, or `image_2.jpg` of a step with
+/// several outputs. Step names are plain identifiers, so they are file names as they are.
+pub fn of_run(manifest: &Manifest) -> Vec<NamedOutput> {
     let steps = manifest.steps.iter();
     of_steps(
         steps.map(|step| {
@@ -31,27 +33,27 @@ pub fn of_run(manifest: &Manifest) -> Vec<Named> {
     )
 }
 
-/// Names the outputs of steps, each given as its name and the keys of its outputs, in the order of the document.
-pub fn of_steps<'a>(steps: impl Iterator<Item = (&'a str, Vec<&'a str>)>) -> Vec<Named> {
+/// Like [`of_run`], for steps by name, each with the keys of its outputs, in the document's order.
+pub fn of_steps<'a>(steps: impl Iterator<Item = (&'a str, Vec<&'a str>)>) -> Vec<NamedOutput> {
     let mut taken: BTreeSet<String> = [MANIFEST, SHEET].map(str::to_owned).into();
     let mut named = Vec::new();
     for (place, (step, keys)) in steps.enumerate() {
         for (index, key) in keys.iter().enumerate() {
             let number = if keys.len() == 1 { String::new() } else { format!("_{}", index + 1) };
             let name = free(&mut taken, step, &number, key);
-            named.push(Named { step: place, output: index, key: (*key).to_owned(), name });
+            named.push(NamedOutput { step: place, output: index, key: (*key).to_owned(), name });
         }
     }
     named
 }
 
-/// Makes a name that is not taken: another step may be called `image_2`, and then an underscore is added.
+/// Returns the first free file name. Another step may be called `image_2`: then an underscore is added.
 fn free(taken: &mut BTreeSet<String>, step: &str, number: &str, key: &str) -> String {
     let extension = key.rsplit_once('.').map_or("bin", |(_, extension)| extension);
     let mut between = String::new();
     loop {
         let name = format!("{step}{between}{number}.{extension}");
-        // Some file systems ignore case.
+        // Some file systems do not tell cases apart.
         if taken.insert(name.to_ascii_lowercase()) {
             return name;
         }
