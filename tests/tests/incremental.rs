@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use fresco_api_types::{Manifest, MissReason, Preview, PreviewStep, StepChange};
-use fresco_engine::{Which, YOUNGEST};
+use fresco_engine::{MIN_PRUNE_AGE, PruneOptions};
 use fresco_ledger::records::{ResultSource, RunStatus};
 use fresco_pipeline::ids::StepName;
 use fresco_pipeline::money::Money;
@@ -213,8 +213,8 @@ async fn the_plan_says_why() {
     // What was cleaned up was there once.
     let again = world.run(THREE, "unused").await;
     assert!(generated(&again).is_empty());
-    let which = Which { older_than: YOUNGEST, dry_run: false };
-    world.ahead(2 * YOUNGEST).clean(which, |_| {}).await.unwrap();
+    let which = PruneOptions { older_than: MIN_PRUNE_AGE, dry_run: false };
+    world.ahead(2 * MIN_PRUNE_AGE).upkeep.prune(which, |_| {}).await.unwrap();
     let preview = world.preview(THREE, "unused").await;
     let removed = [("one", MissReason::Removed), ("other", MissReason::Removed), ("edit", waits("one"))];
     assert_eq!((reasons(&preview), &preview.compared_with), (removed.into(), &Some(again.run_id)));

@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use fresco_engine::Begun;
 use fresco_api_types::{BatchAccepted, BatchBody, BatchPage, BatchResults, BatchView};
+use fresco_engine::StartedRun;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 use http::request::Parts;
@@ -27,7 +27,7 @@ pub(crate) async fn start(
     let [] = query.take([])?;
     let once = once(&headers, &bytes)?;
     let body: BatchBody = body::json(&headers, &bytes)?;
-    let Begun { run, existing } = app.engine.start_batch(once.as_ref(), body, &app.fetcher).await?;
+    let StartedRun { run, existing } = app.engine.batches.start(once.as_ref(), body, &app.fetcher).await?;
     let accepted = BatchAccepted { id: run.to_string(), existing, this: format!("/batches/{run}") };
     Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
 }
@@ -35,7 +35,7 @@ pub(crate) async fn start(
 /// `GET /batches`.
 pub(crate) async fn list(State(app): State<App>, query: Query) -> Result<Json<BatchPage>, Problem> {
     let wanted = Wanted::read("batches:", query)?;
-    let mut batches = app.engine.batches(wanted.to_read(), wanted.behind.as_ref()).await?;
+    let mut batches = app.engine.batches.list(wanted.to_read(), wanted.behind.as_ref()).await?;
     let next = wanted.cut(&mut batches, |batch| (batch.created_at, &batch.id));
     Ok(Json(BatchPage { batches, next }))
 }
@@ -47,7 +47,7 @@ pub(crate) async fn show(
     query: Query,
 ) -> Result<Json<BatchView>, Problem> {
     let [] = query.take([])?;
-    Ok(Json(app.engine.batch(&batch).await.map_err(of_batch)?))
+    Ok(Json(app.engine.batches.view(&batch).await.map_err(of_batch)?))
 }
 
 /// `GET /batches/{id}/results`.
@@ -57,12 +57,12 @@ pub(crate) async fn results(
     query: Query,
 ) -> Result<Json<BatchResults>, Problem> {
     let [] = query.take([])?;
-    Ok(Json(app.engine.batch_results(&batch).await.map_err(of_ended)?))
+    Ok(Json(app.engine.batches.results(&batch).await.map_err(of_ended)?))
 }
 
 /// `POST /batches/{id}/redrive`.
 pub(crate) async fn redrive(State(app): State<App>, OfBatch(batch): OfBatch) -> Result<Response, Problem> {
-    let view = app.engine.redrive_batch(&batch).await.map_err(of_ended)?;
+    let view = app.engine.batches.redrive(&batch).await.map_err(of_ended)?;
     Ok((StatusCode::ACCEPTED, Json(view)).into_response())
 }
 
@@ -79,7 +79,7 @@ fn of_ended(failure: Failure) -> Problem {
 
 /// `DELETE /batches/{id}`.
 pub(crate) async fn stop(State(app): State<App>, OfBatch(batch): OfBatch) -> Result<Json<BatchView>, Problem> {
-    Ok(Json(app.engine.stop_batch(&batch).await.map_err(of_batch)?))
+    Ok(Json(app.engine.batches.stop(&batch).await.map_err(of_batch)?))
 }
 
 /// What went wrong with a batch that was named. The engine has one name for what is not there.

@@ -20,8 +20,9 @@ pub(crate) async fn plan(
     bytes: Bytes,
 ) -> Result<Json<Preview>, Problem> {
     let body = document::read(&headers, query, &bytes)?;
-    let request = app.engine.order(body, None, &app.fetcher).await?;
-    Ok(Json(app.engine.preview(&request).await?))
+    let request = app.engine.intake.request(body, None, &app.fetcher).await?;
+    let (_, plan) = app.engine.intake.compile(&request)?;
+    Ok(Json(app.engine.planner.preview(&plan).await?))
 }
 
 /// `GET /models`.

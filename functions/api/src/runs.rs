@@ -7,9 +7,9 @@ use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use fresco_engine::platform::Platform;
 use fresco_api_types::{RunAccepted, RunPage, RunView, StopView};
-use fresco_engine::{Begun, Once};
+use fresco_engine::platform::Platform;
+use fresco_engine::{IdempotencyKey, StartedRun};
 use fresco_ledger::records::RunRecord;
 use fresco_ledger::traits::{Clock, Runs};
 use fresco_pipeline::ids::{ContentKey, RunId};
@@ -35,13 +35,13 @@ pub(crate) async fn start(
     let once = once(&headers, &bytes)?;
     let body = document::read(&headers, query, &bytes)?;
     let body = ready(Ok::<_, Problem>(body));
-    let Begun { run, existing } = app.engine.start_order(once.as_ref(), None, &app.fetcher, body).await?;
+    let StartedRun { run, existing } = app.engine.intake.start(once.as_ref(), None, &app.fetcher, body).await?;
     let links = show::links(&app, &run).await?;
     Ok((StatusCode::ACCEPTED, Json(RunAccepted { id: run.to_string(), existing, links })).into_response())
 }
 
 /// The idempotency key, with a hash of what is asked under it.
-pub(crate) fn once(headers: &HeaderMap, body: &Bytes) -> Result<Option<Once>, Problem> {
+pub(crate) fn once(headers: &HeaderMap, body: &Bytes) -> Result<Option<IdempotencyKey>, Problem> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
     let key = key.to_str().ok().filter(|key| (1..=MAX_KEY).contains(&key.len()));
     let Some(key) = key else {
@@ -50,7 +50,7 @@ pub(crate) fn once(headers: &HeaderMap, body: &Bytes) -> Result<Option<Once>, Pr
     };
     let kind = headers.get(http::header::CONTENT_TYPE).map_or(&[][..], |value| value.as_bytes());
     let asked = ContentKey::digest(&[kind, b"\n", body].concat());
-    Ok(Some(Once { key: key.to_owned(), asked: asked.to_string() }))
+    Ok(Some(IdempotencyKey { key: key.to_owned(), request_hash: asked.to_string() }))
 }
 
 /// `GET /runs`.
@@ -80,7 +80,7 @@ pub(crate) fn first(from: Option<String>) -> Result<usize, Problem> {
 
 /// `DELETE /runs/{id}`.
 pub(crate) async fn stop(State(app): State<App>, OfRun(run): OfRun) -> Result<Json<StopView>, Problem> {
-    Ok(Json(app.engine.stop(&run).await?))
+    Ok(Json(app.engine.runs.stop(&run).await?))
 }
 
 /// The run of the path. An id that cannot be one is that of no run.
@@ -115,7 +115,7 @@ mod tests {
         };
         let body = Bytes::from_static(b"{}");
         assert_eq!(once(&HeaderMap::new(), &body), Ok(None));
-        let asked = |key, kind, body: &Bytes| once(&with(key, kind), body).unwrap().unwrap().asked;
+        let asked = |key, kind, body: &Bytes| once(&with(key, kind), body).unwrap().unwrap().request_hash;
         assert_eq!(asked("k", "application/json", &body), asked("other", "application/json", &body));
         assert_ne!(asked("k", "application/json", &body), asked("k", "application/yaml", &body));
         assert_ne!(asked("k", "application/json", &body), asked("k", "application/json", &Bytes::from_static(b"[]")));

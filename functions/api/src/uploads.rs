@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use fresco_engine::platform::Platform;
 use fresco_api_types::{UploadBody, UploadView};
+use fresco_engine::platform::Platform;
 use fresco_ledger::traits::Clock;
 use http::{HeaderMap, StatusCode};
 
@@ -22,7 +22,7 @@ pub(crate) async fn upload(
 ) -> Result<Response, Problem> {
     let [] = query.take([])?;
     let body: UploadBody = body::json(&headers, &bytes)?;
-    let (id, link, seconds) = app.engine.new_upload(body.kind, body.bytes, body.sha256.as_deref()).await?;
+    let (id, link, seconds) = app.engine.intake.new_upload(body.kind, body.bytes, body.sha256.as_deref()).await?;
     let now = app.engine.platform.clock().now();
     let view = UploadView {
         id: id.to_string(),

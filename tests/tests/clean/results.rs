@@ -3,7 +3,7 @@
 //! own table and bucket.
 
 use fresco_api_types::MissReason;
-use fresco_engine::{Group, Which, YOUNGEST};
+use fresco_engine::{MIN_PRUNE_AGE, ObjectTotals, PruneOptions};
 use fresco_ledger::records::ResultSource;
 use fresco_ledger::traits::Entries;
 use fresco_pipeline::ids::Attempt;
@@ -11,36 +11,36 @@ use fresco_tests::World;
 
 use super::{STACK, concurrency, one, succeeded};
 
-const OLD: Which = Which { older_than: YOUNGEST, dry_run: false };
-const DRY: Which = Which { dry_run: true, ..OLD };
+const OLD: PruneOptions = PruneOptions { older_than: MIN_PRUNE_AGE, dry_run: false };
+const DRY: PruneOptions = PruneOptions { dry_run: true, ..OLD };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_result_and_its_object_go_together() {
     let _stack = STACK.lock().await;
     let world = World::with_limits().await;
-    let (late, document) = (world.ahead(2 * YOUNGEST), one(""));
+    let (late, document) = (world.ahead(2 * MIN_PRUNE_AGE), one(""));
     // What other tests have left goes first.
-    late.clean(OLD, |_| {}).await.unwrap();
+    late.upkeep.prune(OLD, |_| {}).await.unwrap();
     let first = world.run(&document, "to be cleaned up").await;
     succeeded(&first, ResultSource::Generated);
     let (output, key) = (&first.steps[0].outputs[0], first.steps[0].key.as_ref().unwrap());
-    let group = Group { objects: 1, bytes: output.bytes };
+    let group = ObjectTotals { objects: 1, bytes: output.bytes };
 
     // It is too young for an engine whose clock is right, whatever is asked for.
     let right = world.admin.engine();
-    let young = right.clean(Which { older_than: 0, dry_run: false }, |_| {}).await.unwrap();
+    let young = right.upkeep.prune(PruneOptions { older_than: 0, dry_run: false }, |_| {}).await.unwrap();
     assert_eq!((young.removed, young.in_use, young.under_way), Default::default());
 
     // A dry run says what would go, and changes nothing.
     let entry = world.entry(key).await;
-    let dry = late.clean(DRY, |_| {}).await.unwrap();
-    assert_eq!((dry.removed, dry.results, dry.in_use), (group, 1, Group::default()));
+    let dry = late.upkeep.prune(DRY, |_| {}).await.unwrap();
+    assert_eq!((dry.removed, dry.results, dry.in_use), (group, 1, ObjectTotals::default()));
     assert_eq!((world.entry(key).await, world.head(&output.key).await.is_some()), (entry, true));
     succeeded(&world.run(&document, "to be cleaned up").await, ResultSource::Hit);
 
     let used = world.usage().await.estimate();
-    let gone = late.clean(OLD, |_| {}).await.unwrap();
-    assert_eq!((gone.removed, gone.results, gone.in_use), (group, 1, Group::default()));
+    let gone = late.upkeep.prune(OLD, |_| {}).await.unwrap();
+    assert_eq!((gone.removed, gone.results, gone.in_use), (group, 1, ObjectTotals::default()));
     assert_eq!((world.entry(key).await.result, world.head(&output.key).await), (None, None));
     assert_eq!(world.usage().await.estimate(), used - output.bytes, "the account knows of it");
     // Asked for again, it is generated again, and is somebody else's number.
@@ -57,9 +57,9 @@ async fn a_result_and_its_object_go_together() {
 async fn what_an_open_run_uses_stays() {
     let _stack = STACK.lock().await;
     let world = World::with_limits().await;
-    let late = world.ahead(2 * YOUNGEST);
+    let late = world.ahead(2 * MIN_PRUNE_AGE);
     let picture = world.run(&one(""), "pinned by an open run").await;
-    late.clean(DRY, |_| {}).await.unwrap();
+    late.upkeep.prune(DRY, |_| {}).await.unwrap();
     let (output, key) = (&picture.steps[0].outputs[0], picture.steps[0].key.as_ref().unwrap());
 
     // It has the picture pinned, and waits for another one that nobody works on.
@@ -73,7 +73,7 @@ steps:
     let source = async || world.step(&run, "edit").await.and_then(|step| step.source);
     world.until("its second step is under way", async || source().await == Some(ResultSource::Generated)).await;
     for which in [DRY, OLD] {
-        let cleaned = late.clean(which, |_| {}).await.unwrap();
+        let cleaned = late.upkeep.prune(which, |_| {}).await.unwrap();
         assert_eq!((cleaned.in_use.objects, cleaned.in_use.bytes), (1, output.bytes), "{cleaned:?}");
         assert!(world.head(&output.key).await.is_some() && world.entry(key).await.result.is_some());
     }
@@ -82,8 +82,12 @@ steps:
     assert_eq!(manifest.steps[0].source, Some(ResultSource::Hit), "{:?}", manifest.failure);
 
     // After its end it is nobody's any more, and neither is what the run made.
-    let cleaned = late.clean(OLD, |_| {}).await.unwrap();
-    assert_eq!((cleaned.in_use, cleaned.results, cleaned.removed.objects), (Group::default(), 2, 2), "{cleaned:?}");
+    let cleaned = late.upkeep.prune(OLD, |_| {}).await.unwrap();
+    assert_eq!(
+        (cleaned.in_use, cleaned.results, cleaned.removed.objects),
+        (ObjectTotals::default(), 2, 2),
+        "{cleaned:?}"
+    );
     assert_eq!((world.head(&output.key).await, world.entry(key).await.result), (None, None));
     assert!(world.listed(&world.bucket(), "outputs/").await.is_empty());
     let again = world.run(&one(""), "pinned by an open run").await;
@@ -95,22 +99,22 @@ steps:
 async fn what_was_refreshed_goes_alone() {
     let _stack = STACK.lock().await;
     let world = World::with_limits().await;
-    let late = world.ahead(2 * YOUNGEST);
-    late.clean(OLD, |_| {}).await.unwrap();
+    let late = world.ahead(2 * MIN_PRUNE_AGE);
+    late.upkeep.prune(OLD, |_| {}).await.unwrap();
     let first = world.run(&one(""), "refreshed").await;
     let fresh = world.run(&one("cache: refresh"), "refreshed").await;
     succeeded(&fresh, ResultSource::Generated);
     let [old, new] = [&first, &fresh].map(|manifest| &manifest.steps[0].outputs[0]);
     assert_ne!(old.key, new.key);
-    let cleaned = late.clean(DRY, |_| {}).await.unwrap();
-    let both = Group { objects: 2, bytes: old.bytes + new.bytes };
+    let cleaned = late.upkeep.prune(DRY, |_| {}).await.unwrap();
+    let both = ObjectTotals { objects: 2, bytes: old.bytes + new.bytes };
     assert_eq!((cleaned.removed, cleaned.results), (both, 1));
     // An entry that cannot be read says of none of its objects what they are.
     let key = fresh.steps[0].key.as_ref().unwrap();
     world.damage_entry(key, fresco_tests::Damage::Layout(99)).await;
-    let cleaned = late.clean(OLD, |_| {}).await.unwrap();
-    assert_eq!((cleaned.under_way, cleaned.removed), (both, Group::default()));
+    let cleaned = late.upkeep.prune(OLD, |_| {}).await.unwrap();
+    assert_eq!((cleaned.under_way, cleaned.removed), (both, ObjectTotals::default()));
     world.ledger().repair(key, world.now()).await.unwrap();
-    let cleaned = late.clean(OLD, |_| {}).await.unwrap();
+    let cleaned = late.upkeep.prune(OLD, |_| {}).await.unwrap();
     assert_eq!((cleaned.removed, cleaned.results), (both, 0), "mended, it has no result any more");
 }

@@ -178,7 +178,7 @@ impl From<StartError> for BenchError {
         match error {
             StartError::Document(problems) => BenchError::Document(problems.to_string()),
             StartError::Failed(failure) => BenchError::Failed(failure),
-            StartError::Order(_) | StartError::OtherRequest => BenchError::Unexpected("a bench's runs are no orders"),
+            StartError::Invalid(_) | StartError::OtherRequest => BenchError::Unexpected("a bench's runs are no orders"),
         }
     }
 }
@@ -261,7 +261,7 @@ fn machine<T>(layout: &Layout, name: &str, read: impl Fn(&Value) -> Option<T>) -
 impl Bench {
     /// Starts a run beside the API, so that what is counted is the run alone.
     async fn begin(&self, request: &RunRequest) -> Result<RunId, BenchError> {
-        Ok(self.admin.engine().begin_run(request).await?)
+        Ok(self.admin.engine().intake.start_run(request).await?)
     }
 
     async fn measure(&self, options: &Options, begun: Instant) -> Result<Outcome, BenchError> {

@@ -87,7 +87,7 @@ impl Bench {
         while runs.len() * MOST_STEPS < waiters {
             let count = (waiters - runs.len() * MOST_STEPS).min(MOST_STEPS);
             let request = document(count, ALL, |_| prompt(&format!("{waiters} waiters"), 0));
-            let run = self.admin.engine().record_run(&request).await?;
+            let run = self.admin.engine().intake.record_run(&request).await?;
             let plan = compile(&request.check().map_err(|problems| BenchError::Document(problems.to_string()))?);
             let first = plan.steps.first().and_then(|step| step.resolve(&run, &BTreeMap::new()).ok().flatten());
             let ready = first.ok_or(BenchError::Unexpected("a step that reads no other cannot be resolved"))?;

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use fresco_engine::YOUNGEST;
+use fresco_engine::MIN_PRUNE_AGE;
 use fresco_pipeline::time::Millis;
 
 const MINUTE: Millis = 60_000;
@@ -54,7 +54,7 @@ impl FromStr for Age {
         }
         let millis = number.parse::<Millis>().ok().and_then(|number| number.checked_mul(unit));
         match millis {
-            Some(millis) if millis < YOUNGEST => Err(BadAge::TooShort(text.to_owned())),
+            Some(millis) if millis < MIN_PRUNE_AGE => Err(BadAge::TooShort(text.to_owned())),
             Some(millis) if millis <= OLDEST => Ok(Self(millis)),
             _ => Err(BadAge::TooLong(text.to_owned())),
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use clap::Args;
 use fresco_cli::storage::{OldFolders, OutFolder, StackAdmin};
 use fresco_cli::view;
-use fresco_engine::{Cleaned, Which};
+use fresco_engine::{PruneOptions, PruneReport};
 use serde_json::json;
 
 use super::age::Age;
@@ -46,7 +46,7 @@ pub(super) async fn clean(output: &Output, place: &Place, args: CleanArgs) -> Re
     let kept = stack::kept(output, place).await?;
     let admin = &kept.admin;
     let planning = planning(output, admin).await?;
-    let which = Which { older_than: age.millis(), dry_run: args.dry_run };
+    let which = PruneOptions { older_than: age.millis(), dry_run: args.dry_run };
     let cleaned = clean_stack(output, admin, which).await?;
     let before = SystemTime::now().checked_sub(age.duration()).unwrap_or(SystemTime::UNIX_EPOCH);
     let folders = folders.map(|folders| folders.remove_old(before, args.dry_run));
@@ -73,7 +73,7 @@ pub(super) async fn clean(output: &Output, place: &Place, args: CleanArgs) -> Re
 async fn planning(output: &Output, admin: &StackAdmin) -> Result<bool, Ended> {
     let deadline = Instant::now() + PLANNED_WITHIN;
     let mut said = false;
-    while admin.engine().is_planning().await? {
+    while admin.engine().upkeep.is_planning().await? {
         if Instant::now() >= deadline {
             return Ok(true);
         }
@@ -88,9 +88,9 @@ async fn planning(output: &Output, admin: &StackAdmin) -> Result<bool, Ended> {
     Ok(false)
 }
 
-async fn clean_stack(output: &Output, admin: &StackAdmin, which: Which) -> Result<Cleaned, Ended> {
-    let latest = Mutex::new((Instant::now(), Cleaned::default()));
-    let progress = |cleaned: &Cleaned| {
+async fn clean_stack(output: &Output, admin: &StackAdmin, which: PruneOptions) -> Result<PruneReport, Ended> {
+    let latest = Mutex::new((Instant::now(), PruneReport::default()));
+    let progress = |cleaned: &PruneReport| {
         let Ok(mut latest) = latest.lock() else { return };
         latest.1 = *cleaned;
         if latest.0.elapsed() >= SAID_EVERY {
@@ -98,7 +98,7 @@ async fn clean_stack(output: &Output, admin: &StackAdmin, which: Which) -> Resul
             output.progress(&view::clean::progress(cleaned));
         }
     };
-    let outcome = admin.engine().clean(which, progress).await;
+    let outcome = admin.engine().upkeep.prune(which, progress).await;
     Ok(outcome.inspect_err(|_| {
         // What went before it failed is gone all the same.
         if let Ok(latest) = latest.lock() {

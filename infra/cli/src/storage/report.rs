@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use fresco_engine::platform::Platform;
-use fresco_engine::{Group, Stored};
-use fresco_pipeline::time::Millis;
+use fresco_engine::{ObjectTotals, StorageUse};
 use fresco_ledger::traits::{Clock, ListedObject, Objects, UsageCounter};
 use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::time::Millis;
 use serde::Serialize;
 
 use super::StackAdmin;
@@ -64,9 +64,9 @@ pub struct KindUsage {
     pub kind: Kind,
     /// All of it.
     #[serde(flatten)]
-    pub all: Group,
+    pub all: ObjectTotals,
     /// The same by age, youngest first, in the bounds of [`AGE_EDGES`].
-    pub ages: [Group; AGES],
+    pub ages: [ObjectTotals; AGES],
 }
 
 /// What the lifecycle takes at one midnight UTC.
@@ -76,7 +76,7 @@ pub struct Expiry {
     pub at: Millis,
     /// What goes.
     #[serde(flatten)]
-    pub group: Group,
+    pub group: ObjectTotals,
 }
 
 /// The stack's limit on what is stored.
@@ -100,7 +100,7 @@ pub struct Inventory {
     pub at: Millis,
     /// All of it.
     #[serde(flatten)]
-    pub all: Group,
+    pub all: ObjectTotals,
     /// The bounds of the ages, in days.
     pub age_edges: [u32; AGE_EDGES.len()],
     /// The kinds that there are.
@@ -108,7 +108,7 @@ pub struct Inventory {
     /// What goes, the soonest first.
     pub next: Vec<Expiry>,
     /// What no rule takes.
-    pub lasting: Group,
+    pub lasting: ObjectTotals,
     /// Rules in force that go by more than a prefix and days. What they take is not foretold.
     pub unforeseen_rules: usize,
     /// The limit, if there is one.
@@ -119,15 +119,15 @@ pub struct Inventory {
 struct Tally {
     now: Millis,
     rules: Vec<Rule>,
-    all: Group,
-    kinds: BTreeMap<Kind, [Group; AGES]>,
-    next: BTreeMap<Millis, Group>,
-    lasting: Group,
+    all: ObjectTotals,
+    kinds: BTreeMap<Kind, [ObjectTotals; AGES]>,
+    next: BTreeMap<Millis, ObjectTotals>,
+    lasting: ObjectTotals,
 }
 
 impl Tally {
     fn new(now: Millis, rules: Vec<Rule>) -> Self {
-        let none = Group::default();
+        let none = ObjectTotals::default();
         Self { now, rules, all: none, kinds: BTreeMap::new(), next: BTreeMap::new(), lasting: none }
     }
 
@@ -154,7 +154,7 @@ impl Tally {
 
     fn done(self, unforeseen_rules: usize, limit: Option<Limit>) -> Inventory {
         let kinds = self.kinds.into_iter().map(|(kind, ages)| {
-            let all = ages.iter().fold(Group::default(), |sum, group| Group {
+            let all = ages.iter().fold(ObjectTotals::default(), |sum, group| ObjectTotals {
                 objects: sum.objects + group.objects,
                 bytes: sum.bytes + group.bytes,
             });
@@ -173,7 +173,7 @@ impl Tally {
     }
 }
 
-fn add(group: &mut Group, bytes: u64) {
+fn add(group: &mut ObjectTotals, bytes: u64) {
     group.objects += 1;
     group.bytes += bytes;
 }
@@ -202,8 +202,8 @@ impl StackAdmin {
             None => None,
             Some(most) => {
                 let counted = platform.ledger().usage().await.map_err(|error| error.0)?.estimate();
-                let percent = Stored { bytes: tally.all.bytes, most }.percent();
-                Some(Limit { most, percent, counted, full: Stored { bytes: counted, most }.is_full() })
+                let percent = StorageUse { bytes: tally.all.bytes, most }.percent();
+                Some(Limit { most, percent, counted, full: StorageUse { bytes: counted, most }.is_full() })
             }
         };
         Ok(tally.done(unforeseen, limit))
@@ -238,8 +238,8 @@ mod tests {
         tally.done(0, None)
     }
 
-    fn group(objects: u64, bytes: u64) -> Group {
-        Group { objects, bytes }
+    fn group(objects: u64, bytes: u64) -> ObjectTotals {
+        ObjectTotals { objects, bytes }
     }
 
     #[test]
@@ -284,7 +284,7 @@ mod tests {
         }
     }
 
-    fn group_of(bytes: u64) -> Group {
+    fn group_of(bytes: u64) -> ObjectTotals {
         group(1, bytes)
     }
 
@@ -330,7 +330,7 @@ mod tests {
         );
         let next: Vec<_> = inventory.next.iter().map(|expiry| (expiry.at - MIDNIGHT, expiry.group)).collect();
         assert_eq!(next, [(0, group(2, 48)), (7 * DAY, group(1, 1)), (8 * DAY, group(2, 6)), (11 * DAY, group(1, 8))]);
-        assert_eq!(inventory.lasting, Group::default());
+        assert_eq!(inventory.lasting, ObjectTotals::default());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the bucket holds and what goes next, as a person reads it.
 
-use fresco_engine::Group;
+use fresco_engine::ObjectTotals;
 use fresco_pipeline::time::Millis;
 
 use super::table::{Align, layout};
@@ -30,7 +30,7 @@ pub fn of(inventory: &Inventory) -> String {
 }
 
 fn kinds(inventory: &Inventory) -> String {
-    let mut sums = [Group::default(); AGES];
+    let mut sums = [ObjectTotals::default(); AGES];
     for usage in &inventory.kinds {
         for (sum, group) in sums.iter_mut().zip(&usage.ages) {
             sum.objects += group.objects;
@@ -42,7 +42,7 @@ fn kinds(inventory: &Inventory) -> String {
     let names: Vec<String> = shown.iter().map(|&age| age_name(age)).collect();
     let mut head = vec![("what", Align::Left), ("objects", Align::Right), ("size", Align::Right)];
     head.extend(names.iter().map(|name| (name.as_str(), Align::Right)));
-    let row = |name: &str, all: &Group, ages: &[Group; AGES]| {
+    let row = |name: &str, all: &ObjectTotals, ages: &[ObjectTotals; AGES]| {
         let mut row = vec![name.to_owned(), all.objects.to_string(), size(all.bytes)];
         row.extend(shown.iter().map(|&age| cell(&ages[age])));
         row
@@ -75,7 +75,7 @@ fn age_name(age: usize) -> String {
     }
 }
 
-fn cell(group: &Group) -> String {
+fn cell(group: &ObjectTotals) -> String {
     if group.objects == 0 { "-".to_owned() } else { format!("{} ({})", group.objects, size(group.bytes)) }
 }
 
@@ -83,7 +83,7 @@ fn next(inventory: &Inventory) -> String {
     if inventory.next.is_empty() {
         return "No lifecycle rule takes any of it.\n".to_owned();
     }
-    let row = |when: String, left: String, group: &Group| {
+    let row = |when: String, left: String, group: &ObjectTotals| {
         let objects = group.objects.to_string();
         vec![when, left, objects, size(group.bytes)]
     };
@@ -95,7 +95,7 @@ fn next(inventory: &Inventory) -> String {
         .take(days)
         .map(|expiry| row(moment(expiry.at), left(expiry.at - inventory.at), &expiry.group))
         .collect();
-    let later = inventory.next.iter().skip(days).fold(Group::default(), |sum, expiry| Group {
+    let later = inventory.next.iter().skip(days).fold(ObjectTotals::default(), |sum, expiry| ObjectTotals {
         objects: sum.objects + expiry.group.objects,
         bytes: sum.bytes + expiry.group.bytes,
     });
@@ -147,8 +147,8 @@ mod tests {
     /// 2026-01-05 00:00 UTC.
     const MIDNIGHT: Millis = 20_458 * DAY;
 
-    fn group(objects: u64, bytes: u64) -> Group {
-        Group { objects, bytes }
+    fn group(objects: u64, bytes: u64) -> ObjectTotals {
+        ObjectTotals { objects, bytes }
     }
 
     fn inventory() -> Inventory {

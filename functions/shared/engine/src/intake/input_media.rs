@@ -1,5 +1,5 @@
-//! Media that users give: a file's bytes or a URL become an object under the hash of their content, checked as outputs are.
-//! The same picture under two names is one object, one upload and one content key.
+//! Input media of users: the bytes of a file or a URL become an object under the hash of their content, checked as
+//! outputs are. The same picture under two names is one object, one upload and one content key.
 
 use bytes::{Bytes, BytesMut};
 use fresco_ledger::traits::{Objects, Put, Upload};
@@ -8,15 +8,15 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::media::{Media, MediaProblem, input_key};
 use fresco_providers::media::{Downloader, Inspector, MediaInfo};
 
-use crate::Engine;
+use crate::intake::Intake;
 use crate::platform::Platform;
 
-/// A problem of an input, in the words of a document's report.
+/// Makes a problem of an input medium.
 pub fn input_problem(code: &'static str, message: impl Into<String>, advice: impl Into<String>) -> MediaProblem {
     MediaProblem { code, message: message.into(), advice: advice.into() }
 }
 
-/// Looks at bytes that shall be of this kind: the object that they are kept as.
+/// Inspects bytes of this kind, and describes the object that they are stored as.
 pub fn describe_input(kind: MediaKind, bytes: &[u8]) -> Result<Media, MediaProblem> {
     if bytes.len() as u64 > kind.max_input_bytes() {
         return Err(too_large(kind, bytes.len() as u64));
@@ -27,9 +27,10 @@ pub fn describe_input(kind: MediaKind, bytes: &[u8]) -> Result<Media, MediaProbl
     Ok(kept_as(kind, info))
 }
 
-/// The object that a medium is kept as.
+/// Describes the object that a medium is stored as.
 pub(crate) fn kept_as(kind: MediaKind, info: MediaInfo) -> Media {
     Media {
+        duration_ms: None,
         key: input_key(kind, &info.sha256, info.extension),
         kind,
         content_type: info.content_type.to_owned(),
@@ -37,11 +38,11 @@ pub(crate) fn kept_as(kind: MediaKind, info: MediaInfo) -> Media {
         sha256: info.sha256,
         width: Some(info.width),
         height: Some(info.height),
-        duration_ms: None,
     }
 }
 
-/// Fetches a URL that the document's check has let through. `downloader` is one for inputs: it dials public addresses only.
+/// Fetches a URL that the check of the document has accepted. `downloader` has to be one for inputs, which connects to
+/// public addresses only.
 pub async fn fetch_input(downloader: &Downloader, kind: MediaKind, url: &str) -> Result<Bytes, MediaProblem> {
     let refused = |failure: Failure| {
         let advice = match failure.name {
@@ -58,23 +59,23 @@ pub async fn fetch_input(downloader: &Downloader, kind: MediaKind, url: &str) ->
     Ok(bytes.freeze())
 }
 
-impl<P: Platform> Engine<P> {
-    /// Keeps an input that [`describe_input`] described.
+impl<P: Platform> Intake<P> {
+    /// Stores an input that [`describe_input`] described.
     pub async fn store_input(&self, media: &Media, bytes: Bytes) -> Result<(), Failure> {
         let objects = self.platform.objects();
         let mut upload = objects.upload(&media.key, &media.content_type).await?;
         upload.write(bytes).await?;
         match upload.finish().await? {
-            Put::Stored => self.note_bytes(i64::try_from(media.bytes).unwrap_or(i64::MAX)).await,
-            // One that is there has the same content: the key is its hash. Its age begins anew, so that it is there as long as
-            // the run that takes it now.
+            Put::Stored => self.quota.record_bytes(i64::try_from(media.bytes).unwrap_or(i64::MAX)).await,
+            // An existing object has the same content, since its key is the hash. It is renewed, so that it lives as
+            // long as the run that uses it now.
             Put::Exists => drop(objects.renew(&media.key, &media.content_type).await?),
         }
         Ok(())
     }
 }
 
-/// The problem of an input that is longer than its kind may be.
+/// The problem of an input that exceeds the limit of its kind.
 pub fn too_large(kind: MediaKind, bytes: u64) -> MediaProblem {
     let most = kind.max_input_bytes() / (1024 * 1024);
     let message = format!("it has {bytes} bytes; {} may have {most} MiB", kind.noun());

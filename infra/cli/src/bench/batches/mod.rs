@@ -7,8 +7,8 @@ mod rows;
 mod throughput;
 mod together;
 
-use fresco_engine::Fetcher;
 use fresco_api_types::{BatchBody, BatchView};
+use fresco_engine::Fetcher;
 use fresco_ledger::batch::BatchStatus;
 use fresco_pipeline::ids::RunId;
 use serde::Serialize;
@@ -71,13 +71,13 @@ impl Bench {
 
     /// Starts a batch beside the API.
     async fn begin_batch(&self, body: BatchBody) -> Result<RunId, BenchError> {
-        Ok(self.admin.engine().start_batch(None, body, &Fetcher::default()).await?.run)
+        Ok(self.admin.engine().batches.start(None, body, &Fetcher::default()).await?.run)
     }
 
     /// Waits for the end of a batch, which has to be a success.
     async fn batch_ended(&self, batch: &RunId) -> Result<BatchView, BenchError> {
         let view = until("the end of a batch", async || {
-            let view = self.admin.engine().batch(batch).await?;
+            let view = self.admin.engine().batches.view(batch).await?;
             Ok(view.status.is_final().then_some(view))
         })
         .await?;

@@ -1,9 +1,9 @@
 //! Planning a batch: one call of the function for a batch that nobody executes.
 
 use bytes::Bytes;
-use fresco_engine::platform::Platform;
 use fresco_api_types::BatchBody;
-use fresco_engine::{Fetcher, Once, ROWS, StartError};
+use fresco_engine::platform::Platform;
+use fresco_engine::{Fetcher, IdempotencyKey, ROWS, StartError};
 use fresco_ledger::batch::BatchPlan;
 use fresco_ledger::traits::{Objects, Upload};
 use fresco_pipeline::ids::RunId;
@@ -33,7 +33,7 @@ impl Bench {
         let batch = self.record_batch(key).await?;
         self.progress.step(format!("planning a batch of {rows} rows"));
         let measured = self.call(&json!({"phase": "plan", "batch_id": batch})).await?;
-        let plan = self.admin.engine().batch(&batch).await?.plan;
+        let plan = self.admin.engine().batches.view(&batch).await?.plan;
         let plan = plan.ok_or(BenchError::Unexpected("a batch was planned, and has no plan"))?;
         if measured.answer["list"].is_null() || (plan.rows, plan.bad_rows, plan.duplicates) != (rows as u64, 0, 0) {
             return Err(BenchError::Unexpected("the rows of the bench are not all good and different"));
@@ -65,14 +65,14 @@ impl Bench {
         let nobody = format!("{}-of-nobody", parts.batch_machine_arn);
         let admin = StackAdmin::new(&self.aws, &Parts { batch_machine_arn: nobody, ..parts })?;
         // Under a key, since a batch without one that cannot be executed is closed.
-        let once = Once { key: rows.clone(), asked: String::new() };
+        let once = IdempotencyKey { key: rows.clone(), request_hash: String::new() };
         let body = BatchBody { pipeline: Some(pipeline()), rows_key: Some(rows), ..BatchBody::default() };
-        match admin.engine().start_batch(Some(&once), body, &Fetcher::default()).await {
+        match admin.engine().batches.start(Some(&once), body, &Fetcher::default()).await {
             Ok(_) => return Err(BenchError::Unexpected("a state machine that is not there has begun a batch")),
             Err(StartError::Failed(_)) => {}
             Err(other) => return Err(other.into()),
         }
-        let newest = self.admin.engine().batches(1, None).await?.into_iter().next();
+        let newest = self.admin.engine().batches.list(1, None).await?.into_iter().next();
         let id = newest.filter(|batch| !batch.status.is_final()).and_then(|batch| RunId::parse(batch.id).ok());
         id.ok_or(BenchError::Unexpected("a batch was not recorded"))
     }

@@ -4,9 +4,9 @@
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
-use fresco_engine::batch_manifest_key;
-use fresco_engine::platform::{Place, Platform};
 use fresco_api_types::{BatchManifest, RowOutput, RowResult, RowStatus};
+use fresco_engine::batch_manifest_key;
+use fresco_engine::platform::{OutputPlace, Platform};
 use fresco_ledger::records::ResultSource;
 use fresco_ledger::traits::Objects;
 use fresco_pipeline::catalogue::MediaKind;
@@ -85,7 +85,7 @@ impl Bench {
 fn result(set: usize, number: usize) -> RowResult {
     let input = input(set, number);
     let key = ContentKey::digest(input.as_bytes());
-    let place = Place { kind: MediaKind::Image, key, attempt: Attempt::NONE.next(), index: 0 };
+    let place = OutputPlace { kind: MediaKind::Image, key, attempt: Attempt::NONE.next(), index: 0 };
     let picture = RowOutput {
         step: "picture".to_owned(),
         key: place.object_key("png"),
