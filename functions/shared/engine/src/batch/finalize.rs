@@ -11,7 +11,6 @@ use fresco_ledger::traits::{Batches as _, Clock, EventPublisher, Objects, Upload
 use fresco_pipeline::document::Export;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
-use fresco_pipeline::money::Money;
 use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 
