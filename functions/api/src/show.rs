@@ -3,11 +3,12 @@
 use fresco_engine::platform::Platform;
 use fresco_api_types::{ExportView, FailureView, Manifest, OutputView, RunLinks, RunSummary, RunView, StepView, filenames};
 use fresco_engine::manifest_key;
-use fresco_ledger::records::{Output, ResultSource, RunRecord, StepRecord, StepState};
+use fresco_ledger::records::{ResultSource, RunRecord, StepRecord, StepState};
 use fresco_ledger::traits::{Clock, Objects, Runs};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::RunId;
+use fresco_pipeline::media::Media;
 use fresco_pipeline::money::Money;
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -91,7 +92,7 @@ async fn manifest(app: &App, id: &RunId) -> Result<Option<Manifest>, Failure> {
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
-async fn show(app: &App, file: String, output: Output) -> Result<OutputView, Failure> {
+async fn show(app: &App, file: String, output: Media) -> Result<OutputView, Failure> {
     let objects = app.engine.platform.objects();
     let seconds = app.engine.settings.link_life().as_secs();
     let url = link(app, &output.key).await?;

@@ -4,7 +4,6 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use fresco_ledger::records::Output;
 use fresco_ledger::traits::{
     Batches, Clock, Entries, EventPublisher, Executions, Firings, Invoker, Objects, Runs, Scheduler, SigningKeys,
     TaskCallbacks, UsageCounter, Waiters,
@@ -12,6 +11,7 @@ use fresco_ledger::traits::{
 use fresco_pipeline::catalogue::{MediaKind, ProviderName};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey};
+use fresco_pipeline::media::Media;
 use fresco_providers::{Provider, RemoteMedia};
 
 /// The place of one output of an attempt.
@@ -35,7 +35,7 @@ impl OutputPlace {
 pub trait MediaStore: Send + Sync {
     /// Fetches, checks and stores one object. It becomes visible only when it is whole and of the right kind. Storing
     /// the same object again is no error.
-    fn store(&self, place: &OutputPlace, media: &RemoteMedia) -> impl Future<Output = Result<Output, Failure>> + Send;
+    fn store(&self, place: &OutputPlace, media: &RemoteMedia) -> impl Future<Output = Result<Media, Failure>> + Send;
 }
 
 /// Every capability that the use cases need.

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use fresco_ledger::records::{Millis, Output};
+use fresco_ledger::records::Millis;
 use fresco_ledger::traits::{Clock, Objects, Pass, Usage, UsageCounter};
 use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::media::Media;
 
 use crate::metrics;
 use crate::platform::Platform;
@@ -68,7 +69,7 @@ impl<P: Platform> Quota<P> {
     }
 
     /// Counts stored outputs. Where that fails, the next measurement finds them.
-    pub(crate) async fn record_stored(&self, outputs: &[Output]) {
+    pub(crate) async fn record_stored(&self, outputs: &[Media]) {
         self.record_bytes(outputs.iter().map(|output| i64::try_from(output.bytes).unwrap_or(i64::MAX)).sum()).await;
     }
 

@@ -11,7 +11,7 @@ use fresco_api_types::{UploadBody, UploadKind, UploadView};
 use fresco_engine::{RunRequest, describe_input, fetch_input, input_problem, too_large};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::Failure;
-use fresco_pipeline::media::{InputMedia, MediaProblem};
+use fresco_pipeline::media::{Media, MediaProblem};
 use fresco_providers::media::{Downloader, HostList};
 use sha2::{Digest, Sha256};
 
@@ -19,7 +19,7 @@ use super::{Api, ApiError};
 
 /// The media of a request, by the text that names them.
 #[derive(Debug, Default)]
-pub struct Inputs(BTreeMap<String, (InputMedia, Bytes)>);
+pub struct Inputs(BTreeMap<String, (Media, Bytes)>);
 
 impl Inputs {
     /// How many there are; the same content under two names is one.

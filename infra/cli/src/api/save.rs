@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use fresco_api_types::{Manifest, RunView};
 use fresco_api_types::filenames::{self, MANIFEST, SHEET};
-use fresco_pipeline::output::Output;
 use fresco_pipeline::catalogue::MediaKind;
+use fresco_pipeline::media::Media;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -183,7 +183,7 @@ async fn bring(
 
 /// Brings one output; whether it was not there already.
 async fn bring_one(
-    output: &Output,
+    output: &Media,
     path: &Path,
     object_to: &impl AsyncFn(&str, &mut Arriving) -> Result<(), ObjectError>,
 ) -> Result<Result<bool, MissingReason>, SaveError> {
@@ -208,7 +208,7 @@ async fn bring_one(
 }
 
 /// Whether the file is there with the output's content.
-fn holds(path: &Path, output: &Output) -> bool {
+fn holds(path: &Path, output: &Media) -> bool {
     let hash = || -> io::Result<String> {
         let (mut file, mut hash, mut piece) = (File::open(path)?, Sha256::new(), vec![0; 1 << 16]);
         loop {

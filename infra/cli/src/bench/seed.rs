@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use fresco_engine::RunRequest;
 use fresco_engine::platform::{OutputPlace, Platform};
-use fresco_ledger::records::{CachedResult, Entry, Output};
+use fresco_ledger::records::{CachedResult, Entry};
 use fresco_ledger::traits::{Change, Entries, Objects};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::ids::{Attempt, ContentKey};
+use fresco_pipeline::media::Media;
 use fresco_pipeline::money::Money;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
@@ -66,7 +67,7 @@ impl Bench {
     async fn cache_one(&self, key: ContentKey) -> Result<(), BenchError> {
         let attempt = Attempt::NONE.next();
         let place = OutputPlace { kind: MediaKind::Image, key: key.clone(), attempt, index: 0 };
-        let output = Output {
+        let output = Media {
             key: place.object_key("png"),
             kind: MediaKind::Image,
             content_type: "image/png".to_owned(),

@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use fresco_ledger::records::{Entry, Request, ResultSource, StepId, StepRecord, StepState};
+use fresco_ledger::records::{Entry, ResultSource, StepId, StepRecord, StepState};
 use fresco_ledger::traits::{Entries, Invoker, Runs, Wait, Waiters};
 use fresco_ledger::transition::{Answer, Ask, ask, submitted};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, TokenHash};
 use fresco_pipeline::plan::compile;
+use fresco_pipeline::request::KeyedRequest;
 use fresco_providers::JobReport;
 use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
@@ -113,7 +114,7 @@ impl Bench {
             let writes = waits.iter().map(|wait| self.ledger.wait(&ready.key, wait));
             futures::stream::iter(writes).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await?;
             if let (None, Some(leader)) = (&key, waits.first()) {
-                attempt = self.submitted(&ready.key, leader, &Request::from(&ready)).await?;
+                attempt = self.submitted(leader, &ready).await?;
                 key = Some(ready.key);
             }
             runs.push(run);
@@ -124,13 +125,15 @@ impl Bench {
 
     /// The leader's attempt, submitted and ended, in the ledger's own steps. Its report is a text: that has nothing to be
     /// fetched.
-    async fn submitted(&self, key: &ContentKey, leader: &Wait, request: &Request) -> Result<Attempt, BenchError> {
+    async fn submitted(&self, leader: &Wait, keyed: &KeyedRequest) -> Result<Attempt, BenchError> {
+        let key = &keyed.key;
         let now = leader.now;
         let waiter = self.ledger.wait(key, leader).await?;
         let asked = Ask {
             waiter: &waiter,
             usable: false,
-            request,
+            request: &keyed.request,
+            price: keyed.price,
             token_hash: &TokenHash::of("bench"),
             lease_until: now + HOUR,
             submitter_dead_at: now + HOUR,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fresco_simulator::{FaultRule, SubmitFault};
+use fresco_simulator::{Fault, FaultRule};
 use serde_json::{Value, json};
 
 use crate::common::{Fal, until};
@@ -100,7 +100,7 @@ async fn submitted(fal: &Fal) -> (Vec<u8>, u64) {
 #[tokio::test]
 async fn a_cut_connection_brings_not_one_byte() {
     let fal = Fal::instant().await;
-    for (fault, accepted) in [(SubmitFault::CutBefore, 0), (SubmitFault::CutAfter, 1)] {
+    for (fault, accepted) in [(Fault::CutBefore, 0), (Fault::CutAfter, 1)] {
         fal.running.reset();
         fal.running.set_faults(vec![FaultRule::new(fault.clone()).times(1)]).unwrap();
         assert_eq!(submitted(&fal).await, (Vec::new(), accepted), "{fault:?}");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fresco_simulator::{CancelFault, Config, FaultRule, Status, WorkFault};
+use fresco_simulator::{Config, Fault, FaultRule, Status};
 use serde_json::{Value, json};
 
 use crate::common::{Fal, Inputs, Receiver, read, receiver, until};
@@ -129,9 +129,7 @@ async fn an_output_may_name_no_file() {
 
 #[tokio::test]
 async fn what_never_moves_can_only_be_cancelled() {
-    for (fault, status, busy) in
-        [(WorkFault::NeverStarts, Status::InQueue, 0), (WorkFault::NeverEnds, Status::InProgress, 1)]
-    {
+    for (fault, status, busy) in [(Fault::NeverStarts, Status::InQueue, 0), (Fault::NeverEnds, Status::InProgress, 1)] {
         let fal = Fal::start(Config { scale: 0.0, concurrency: 2, ..Config::default() }).await;
         fal.running.set_faults(vec![FaultRule::new(fault).times(1)]).unwrap();
         let stuck = fal.submit(FLUX, json!({ "prompt": "stuck" })).await;
@@ -243,10 +241,10 @@ async fn cancellations_have_several_answers() {
     let too_late = json!({ "status": "ALREADY_COMPLETED" });
     let requested = json!({ "status": "CANCELLATION_REQUESTED" });
     let cases = [
-        (CancelFault::TooLate, 400, too_late.clone(), false),
-        (CancelFault::NotFound, 404, json!({ "status": "NOT_FOUND" }), false),
-        (CancelFault::Ignored, 202, requested, false),
-        (CancelFault::Removed, 200, json!({ "success": true }), true),
+        (Fault::CancelTooLate, 400, too_late.clone(), false),
+        (Fault::CancelNotFound, 404, json!({ "status": "NOT_FOUND" }), false),
+        (Fault::CancelIgnored, 202, requested, false),
+        (Fault::Cancel200, 200, json!({ "success": true }), true),
     ];
     for (fault, status, body, cancelled) in cases {
         let fal = Fal::start(Config { scale: 0.0, concurrency: 0, ..Config::default() }).await;

@@ -6,7 +6,7 @@ use fresco_ledger::batch::BatchPlan;
 use fresco_pipeline::document::{Export, MediaReference, Prepared, Problems, RunInputs};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
-use fresco_pipeline::media::InputMedia;
+use fresco_pipeline::media::Media;
 use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::{ChunkSizes, Plan, compile, merge, wall};
 use fresco_pipeline::rows::{Row, RowProblem};
@@ -310,8 +310,8 @@ fn short(content: &[u8]) -> u64 {
 }
 
 /// A placeholder for a medium of a row, taken for a valid one: the medium is read when the chunk is planned.
-fn presumed(reference: &MediaReference) -> InputMedia {
-    InputMedia {
+fn presumed(reference: &MediaReference) -> Media {
+    Media {
         key: String::new(),
         kind: reference.kind,
         content_type: String::new(),
@@ -319,6 +319,7 @@ fn presumed(reference: &MediaReference) -> InputMedia {
         sha256: ContentKey::digest(reference.text.as_bytes()).to_string(),
         width: None,
         height: None,
+        duration_ms: None,
     }
 }
 

@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use fresco_ledger::traits::{Objects, Put, Upload};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::media::{InputMedia, MediaProblem, input_key};
+use fresco_pipeline::media::{Media, MediaProblem, input_key};
 use fresco_providers::media::{Downloader, Inspector, MediaInfo};
 
 use crate::intake::Intake;
@@ -17,7 +17,7 @@ pub fn input_problem(code: &'static str, message: impl Into<String>, advice: imp
 }
 
 /// Inspects bytes of this kind, and describes the object that they are stored as.
-pub fn describe_input(kind: MediaKind, bytes: &[u8]) -> Result<InputMedia, MediaProblem> {
+pub fn describe_input(kind: MediaKind, bytes: &[u8]) -> Result<Media, MediaProblem> {
     if bytes.len() as u64 > kind.max_input_bytes() {
         return Err(too_large(kind, bytes.len() as u64));
     }
@@ -28,8 +28,8 @@ pub fn describe_input(kind: MediaKind, bytes: &[u8]) -> Result<InputMedia, Media
 }
 
 /// Describes the object that a medium is stored as.
-pub(crate) fn kept_as(kind: MediaKind, info: MediaInfo) -> InputMedia {
-    InputMedia {
+pub(crate) fn kept_as(kind: MediaKind, info: MediaInfo) -> Media {
+    Media {
         key: input_key(kind, &info.sha256, info.extension),
         kind,
         content_type: info.content_type.to_owned(),
@@ -37,6 +37,7 @@ pub(crate) fn kept_as(kind: MediaKind, info: MediaInfo) -> InputMedia {
         sha256: info.sha256,
         width: Some(info.width),
         height: Some(info.height),
+        duration_ms: None,
     }
 }
 
@@ -60,7 +61,7 @@ pub async fn fetch_input(downloader: &Downloader, kind: MediaKind, url: &str) ->
 
 impl<P: Platform> Intake<P> {
     /// Stores an input that [`describe_input`] described.
-    pub async fn store_input(&self, media: &InputMedia, bytes: Bytes) -> Result<(), Failure> {
+    pub async fn store_input(&self, media: &Media, bytes: Bytes) -> Result<(), Failure> {
         let objects = self.platform.objects();
         let mut upload = objects.upload(&media.key, &media.content_type).await?;
         upload.write(bytes).await?;

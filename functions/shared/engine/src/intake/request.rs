@@ -9,7 +9,7 @@ use fresco_api_types::RunBody;
 use fresco_ledger::traits::Objects;
 use fresco_pipeline::document::MediaReference;
 use fresco_pipeline::error::Failure;
-use fresco_pipeline::media::{InputMedia, MediaProblem};
+use fresco_pipeline::media::{Media, MediaProblem};
 use fresco_providers::media::{Downloader, HostList};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
@@ -110,7 +110,7 @@ impl<P: Platform> Intake<P> {
         beside: Option<&str>,
         fetcher: &Fetcher,
         until: Instant,
-    ) -> Result<Result<InputMedia, MediaProblem>, Failure> {
+    ) -> Result<Result<Media, MediaProblem>, Failure> {
         match beside {
             _ if reference.text.contains("://") => self.fetch(fetcher, reference, until).await,
             Some(folder) => self.accept_beside(folder, reference).await,
@@ -151,7 +151,7 @@ impl<P: Platform> Intake<P> {
         fetcher: &Fetcher,
         reference: &MediaReference,
         until: Instant,
-    ) -> Result<Result<InputMedia, MediaProblem>, Failure> {
+    ) -> Result<Result<Media, MediaProblem>, Failure> {
         let Some(downloader) = fetcher.downloader() else {
             return Ok(Err(input_problem("input_fetch", "URLs cannot be fetched here", "Upload it instead.")));
         };
@@ -177,7 +177,7 @@ impl<P: Platform> Intake<P> {
         &self,
         folder: &str,
         reference: &MediaReference,
-    ) -> Result<Result<InputMedia, MediaProblem>, Failure> {
+    ) -> Result<Result<Media, MediaProblem>, Failure> {
         let advice = "Put it beside the document, and name it relative to that.";
         let name = reference.text.strip_prefix("./").unwrap_or(&reference.text);
         if name.starts_with('/') || !is_plain(name) {

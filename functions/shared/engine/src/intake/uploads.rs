@@ -5,7 +5,7 @@ use fresco_api_types::UploadKind;
 use fresco_ledger::traits::{Objects, PutLink};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::media::{InputMedia, MediaProblem};
+use fresco_pipeline::media::{Media, MediaProblem};
 use fresco_providers::media::Inspector;
 
 use crate::intake::Intake;
@@ -128,11 +128,7 @@ impl<P: Platform> Intake<P> {
     }
 
     /// Stores an upload as an input of this kind. The inner error is a problem of the medium.
-    pub async fn accept_upload(
-        &self,
-        id: &UploadId,
-        kind: MediaKind,
-    ) -> Result<Result<InputMedia, MediaProblem>, Failure> {
+    pub async fn accept_upload(&self, id: &UploadId, kind: MediaKind) -> Result<Result<Media, MediaProblem>, Failure> {
         let advice = "Upload it again, and name that upload.";
         if let Err(cause) = self.require_uploaded(id).await {
             if cause.name != ErrorName::InputInvalid {
@@ -151,7 +147,7 @@ impl<P: Platform> Intake<P> {
         bytes: u64,
         kind: MediaKind,
         advice: &str,
-    ) -> Result<Result<InputMedia, MediaProblem>, Failure> {
+    ) -> Result<Result<Media, MediaProblem>, Failure> {
         if bytes > kind.max_input_bytes() {
             return Ok(Err(too_large(kind, bytes)));
         }

@@ -9,7 +9,8 @@ use fresco_ledger::traits::{Clock, Entries};
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{ContentKey, RunId, StepName};
-use fresco_pipeline::plan::{Plan, ReadyStep, StepOutputs};
+use fresco_pipeline::plan::Plan;
+use fresco_pipeline::request::{KeyedRequest, StepOutputs};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::planning::Planner;
@@ -41,7 +42,7 @@ impl<P: Platform> Planner<P> {
         let mut found: Vec<Option<CacheLookup>> = vec![None; plan.steps.len()];
         let mut made: BTreeMap<StepName, StepOutputs> = BTreeMap::new();
         loop {
-            let mut level: Vec<(usize, ReadyStep)> = Vec::new();
+            let mut level: Vec<(usize, KeyedRequest)> = Vec::new();
             for (place, step) in plan.steps.iter().enumerate() {
                 if found[place].is_some() || !step.reads().into_iter().all(|read| made.contains_key(read)) {
                     continue;

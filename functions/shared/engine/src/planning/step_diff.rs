@@ -4,16 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fresco_api_types::{MissReason, StepChange};
-use fresco_ledger::records::{Output, StepRecord};
+use fresco_ledger::records::StepRecord;
 use fresco_pipeline::document::{CachePolicy, Piece};
 use fresco_pipeline::ids::{ContentKey, StepName};
-use fresco_pipeline::plan::{InputSource, PlannedStep};
+use fresco_pipeline::media::{Media, MediaRef};
+use fresco_pipeline::plan::PlannedStep;
 
 /// The name of the prompt param at every provider.
 const PROMPT: &str = "prompt";
 
 /// The outputs of the steps of a run, by step.
-pub(crate) type OutputsByStep<'a> = BTreeMap<&'a StepName, &'a [Output]>;
+pub(crate) type OutputsByStep<'a> = BTreeMap<&'a StepName, &'a [Media]>;
 
 /// The steps of the last run of a pipeline.
 pub(crate) struct PreviousRun<'a> {
@@ -81,7 +82,7 @@ fn differences(
     if taken(before, made_before) != taken(now, made_now) {
         what.push(StepChange::Input);
     }
-    if before.take != now.take {
+    if before.repetition != now.repetition {
         what.push(StepChange::Take);
     }
     what
@@ -97,12 +98,10 @@ fn params_that_differ(before: &PlannedStep, now: &PlannedStep) -> Vec<String> {
 fn taken<'a>(step: &'a PlannedStep, made: &OutputsByStep<'a>) -> Vec<(&'a str, Option<&'a str>)> {
     let output = |name: &StepName, index: usize| Some(made.get(name)?.get(index)?.sha256.as_str());
     let media = step.media.iter().flat_map(|slot| {
-        slot.from.iter().map(move |source| {
+        slot.media.iter().map(move |source| {
             let hash = match source {
-                InputSource::Given(media) => Some(media.sha256.as_str()),
-                InputSource::Output { step, index } => {
-                    usize::try_from(*index).ok().and_then(|index| output(step, index))
-                }
+                MediaRef::Input(media) => Some(media.sha256.as_str()),
+                MediaRef::Output { step, index } => usize::try_from(*index).ok().and_then(|index| output(step, index)),
             };
             (slot.to.as_str(), hash)
         })
@@ -129,8 +128,8 @@ mod tests {
         compile(&check(document, &RunInputs::default()).unwrap_or_else(|problems| panic!("{problems}")))
     }
 
-    fn output(of: &str) -> Output {
-        Output {
+    fn output(of: &str) -> Media {
+        Media {
             key: format!("outputs/image/{of}"),
             kind: fresco_pipeline::catalogue::MediaKind::Image,
             content_type: "image/png".to_owned(),

@@ -4,8 +4,8 @@ use fresco_api_types::{MANIFEST_VERSION, Manifest, ManifestStep};
 use fresco_ledger::records::{Millis, ResultSource, RunRecord, RunStatus, StepRecord, StepState};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::RunId;
+use fresco_pipeline::media::MediaRef;
 use fresco_pipeline::money::Money;
-use fresco_pipeline::plan::InputSource;
 
 /// The key of the manifest of a run.
 pub fn manifest_key(run: &RunId) -> String {
@@ -76,10 +76,10 @@ fn entry_of(step: &StepRecord) -> ManifestStep {
 }
 
 fn given(step: &StepRecord) -> Vec<String> {
-    let sources = step.plan.media.iter().flat_map(|slot| &slot.from);
+    let sources = step.plan.media.iter().flat_map(|slot| &slot.media);
     let hashes = sources.filter_map(|source| match source {
-        InputSource::Given(media) => Some(media.sha256.clone()),
-        InputSource::Output { .. } => None,
+        MediaRef::Input(media) => Some(media.sha256.clone()),
+        MediaRef::Output { .. } => None,
     });
     hashes.collect()
 }

@@ -8,7 +8,7 @@ use fresco_ledger::traits::Objects;
 use fresco_pipeline::document::{Checked, MediaReference, Problems, RunInputs, check, media_references};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
-use fresco_pipeline::media::{InputMedia, MediaProblem};
+use fresco_pipeline::media::{Media, MediaProblem};
 use fresco_pipeline::plan::{Plan, compile};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -32,7 +32,7 @@ pub struct RunRequest {
     /// The default of the document's `parallel`.
     pub parallel: Option<bool>,
     /// The stored media, by the text with which the document names them.
-    pub media: BTreeMap<String, InputMedia>,
+    pub media: BTreeMap<String, Media>,
     /// `{{timestamp}}`, fixed when the run is recorded.
     pub timestamp: String,
     /// `{{random}}`, fixed when the run is recorded.

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fresco_ledger::records::{AttemptRecord, AttemptState, Output};
+use fresco_ledger::records::{AttemptRecord, AttemptState};
 use fresco_ledger::traits::{Clock, Entries, Objects, Upload};
 use fresco_ledger::transition::{Completion, Outcome, complete, failed, fetch_failed};
 use fresco_pipeline::catalogue::{self, MediaKind, PriceUnit};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
+use fresco_pipeline::media::Media;
 use fresco_pipeline::money::Money;
 use fresco_providers::{JobReport, JobState, RemoteMedia};
 
@@ -98,7 +99,7 @@ impl<P: Platform> Collector<P> {
         &self,
         row: &AttemptRecord,
         cost: Money,
-        store: impl AsyncFnOnce() -> Result<Vec<Output>, Failure>,
+        store: impl AsyncFnOnce() -> Result<Vec<Media>, Failure>,
     ) -> Result<(), Failure> {
         let (key, attempt) = (&row.key, row.attempt);
         let created_at = self.platform.clock().now();
@@ -131,7 +132,7 @@ impl<P: Platform> Collector<P> {
         Ok(())
     }
 
-    async fn fetch_all(&self, row: &AttemptRecord, media: &[RemoteMedia]) -> Result<Vec<Output>, Failure> {
+    async fn fetch_all(&self, row: &AttemptRecord, media: &[RemoteMedia]) -> Result<Vec<Media>, Failure> {
         if media.is_empty() {
             return Err(Failure::new(ErrorName::OutputInvalid, "the provider reports success without any output"));
         }
@@ -145,13 +146,13 @@ impl<P: Platform> Collector<P> {
     }
 
     /// Stores the text as an object, visible under its key only when it is whole. Storing it again is no error.
-    async fn store_text(&self, row: &AttemptRecord, text: &str) -> Result<Output, Failure> {
+    async fn store_text(&self, row: &AttemptRecord, text: &str) -> Result<Media, Failure> {
         let bytes = Bytes::copy_from_slice(text.as_bytes());
         if text.trim().is_empty() || bytes.len() as u64 > MediaKind::Text.max_bytes() {
             return Err(Failure::new(ErrorName::OutputInvalid, "the provider's text is empty or far too long"));
         }
         let place = OutputPlace { kind: MediaKind::Text, key: row.key.clone(), attempt: row.attempt, index: 0 };
-        let output = Output {
+        let output = Media {
             key: place.object_key("txt"),
             kind: MediaKind::Text,
             content_type: "text/plain; charset=utf-8".to_owned(),

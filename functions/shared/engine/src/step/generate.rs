@@ -2,17 +2,19 @@
 //! returns, and nothing runs while the provider works. It answers its task token itself, with the result or with a
 //! failure.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fresco_ledger::records::{Entry, Millis, Request, ResultSource, StepId, StepRecord, StepState, Waiter};
+use fresco_ledger::records::{Entry, Millis, ResultSource, StepId, StepRecord, StepState, Waiter};
 use fresco_ledger::traits::{Change, Clock, CommitError, Entries, Runs as _, StoreError, TaskCallbacks, Wait, Waiters};
 use fresco_ledger::transition::{Answer, Ask, Outcome, ask, expire, unknown};
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::{Attempt, RunId, StepName, TokenHash};
+use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
 use fresco_pipeline::money::Money;
-use fresco_pipeline::plan::ReadyStep;
-use fresco_providers::{Accepted, Submission, SubmitError, SubmittedInput};
+use fresco_pipeline::plan::PlannedStep;
+use fresco_pipeline::request::KeyedRequest;
+use fresco_providers::{Accepted, InputData, Submission, SubmitError};
 use serde::{Deserialize, Serialize};
 
 use crate::commit::Commits;
@@ -92,8 +94,9 @@ impl<P: Platform> Steps<P> {
             return Err(Failure::new(ErrorName::RunStopped, "the run is stopped; nothing was submitted for this step"));
         };
         let run_left = run.bound_at.map_or(0, |bound_at| bound_at - self.platform.clock().now());
-        let plan = self.inputs.resolve(&step_id, &row).await?;
-        let (key, waiter) = (&plan.key, self.register_waiter(call, &plan).await?);
+        let keyed = self.inputs.resolve(&step_id, &row).await?;
+        let key = &keyed.key;
+        let waiter = self.register_waiter(call, &row.plan, key).await?;
         failpoint(Failpoint::GenerateWaiting);
         if row.calls > 1 && waiter.joined == Attempt::NONE {
             // A new waiter of a step that was called before: a notifier of an earlier call may have removed the old
@@ -107,7 +110,7 @@ impl<P: Platform> Steps<P> {
                 return decided;
             }
         }
-        match self.decide(&plan, waiter.clone(), needed_life(&self.settings, run_left)).await {
+        match self.decide(&keyed, waiter.clone(), needed_life(&self.settings, run_left)).await {
             // The step is marked first, and its waiter is removed last: a call that ends in between must not leave a
             // step that is undecided and has forgotten which failure it shares.
             Err(cause) if !cause.name.is_retryable() => {
@@ -135,14 +138,17 @@ impl<P: Platform> Steps<P> {
 
     /// Registers the step as a waiter before the entry is read: either that read sees a decision, or the decision sees
     /// the waiter.
-    async fn register_waiter(&self, call: &GenerateCall, plan: &ReadyStep) -> Result<Waiter, Failure> {
+    async fn register_waiter(
+        &self,
+        call: &GenerateCall,
+        plan: &PlannedStep,
+        key: &ContentKey,
+    ) -> Result<Waiter, Failure> {
         let ledger = self.platform.ledger();
         let base = match plan.cache {
             CachePolicy::Use | CachePolicy::Off => Attempt::NONE,
             // Only a later attempt counts. A nudge finds the waiter and keeps its base.
-            CachePolicy::Refresh => {
-                self.commits.entry(&plan.key).await?.map_or(Attempt::NONE, |entry| entry.last_attempt)
-            }
+            CachePolicy::Refresh => self.commits.entry(key).await?.map_or(Attempt::NONE, |entry| entry.last_attempt),
         };
         let wait = Wait {
             step_id: call.step_id(),
@@ -151,28 +157,27 @@ impl<P: Platform> Steps<P> {
             now: self.platform.clock().now(),
             timeout_ms: i64::from(plan.timeout) * 1_000,
         };
-        Ok(ledger.wait(&plan.key, &wait).await?)
+        Ok(ledger.wait(key, &wait).await?)
     }
 
     /// Decides what to do by the state of the entry. A hit has to live for `needed` milliseconds.
-    async fn decide(&self, plan: &ReadyStep, mut waiter: Waiter, needed: Millis) -> Result<(), Failure> {
+    async fn decide(&self, keyed: &KeyedRequest, mut waiter: Waiter, needed: Millis) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
-        let request = Request::from(plan);
         let token = self.platform.new_token()?;
         let token_hash = TokenHash::of(&token);
         let mut fresh = None;
         let mut media = None;
         for _ in 0..ROUNDS {
             let now = self.platform.clock().now();
-            let entry = self.commits.entry(&plan.key).await?.unwrap_or_else(|| Entry::new(plan.key.clone()));
+            let entry = self.commits.entry(&keyed.key).await?.unwrap_or_else(|| Entry::new(keyed.key.clone()));
             let wanted = entry.result.as_ref().filter(|ready| ready.attempt > waiter.base);
             let fits = match wanted {
-                Some(ready) => self.cached.fits(&plan.key, ready, needed).await?,
+                Some(ready) => self.cached.fits(&keyed.key, ready, needed).await?,
                 None => None,
             };
             if let (Some(ready), None) = (wanted, &fits) {
                 let attempt = ready.attempt;
-                self.commits.commit_entry(&plan.key, |entry| expire(entry, attempt)).await?;
+                self.commits.commit_entry(&keyed.key, |entry| expire(entry, attempt)).await?;
                 failpoint(Failpoint::GenerateExpired);
                 continue;
             }
@@ -180,7 +185,8 @@ impl<P: Platform> Steps<P> {
             let asked = Ask {
                 waiter: &waiter,
                 usable: fits.is_some(),
-                request: &request,
+                request: &keyed.request,
+                price: keyed.price,
                 token_hash: &token_hash,
                 lease_until,
                 submitter_dead_at: lease_until + SURELY_DEAD,
@@ -190,7 +196,7 @@ impl<P: Platform> Steps<P> {
                 Answer::Hit(ready) => {
                     // Renewed, if it was about to expire.
                     let ready = fits.unwrap_or(ready);
-                    return self.answers.succeed(&plan.key, &waiter, &ready, ResultSource::Hit).await;
+                    return self.answers.succeed(&keyed.key, &waiter, &ready, ResultSource::Hit).await;
                 }
                 Answer::Shared(cause) => return Err(cause),
                 Answer::NotYet(last) => return Err(last.failure),
@@ -205,7 +211,7 @@ impl<P: Platform> Steps<P> {
                     let source = if own { ResultSource::Generated } else { ResultSource::Joined };
                     ledger.record_source(&waiter.step_id, source).await?;
                     failpoint(Failpoint::GenerateSourceNoted);
-                    ledger.join(&plan.key, &waiter.step_id, attempt).await?;
+                    ledger.join(&keyed.key, &waiter.step_id, attempt).await?;
                     failpoint(Failpoint::GenerateJoined);
                     // Read once more: a failure that was decided before `joined` was written did not notify this step.
                     waiter.joined = attempt;
@@ -218,10 +224,10 @@ impl<P: Platform> Steps<P> {
                     // step.
                     let inputs = match media.take() {
                         Some(inputs) => inputs,
-                        None => self.inputs.submitted_inputs(plan).await?,
+                        None => self.inputs.submitted_media(&keyed.request).await?,
                     };
-                    match self.claim(plan, &change, &token_hash).await? {
-                        true => return self.submit(plan, inputs, &waiter.step_id, attempt, &token).await,
+                    match self.claim(keyed, &change, &token_hash).await? {
+                        true => return self.submit(keyed, inputs, &waiter.step_id, attempt, &token).await,
                         false => media = Some(inputs),
                     }
                 }
@@ -231,12 +237,12 @@ impl<P: Platform> Steps<P> {
     }
 
     /// Commits a claim. Returns false where the entry changed since it was read.
-    async fn claim(&self, plan: &ReadyStep, change: &Change, token_hash: &TokenHash) -> Result<bool, Failure> {
+    async fn claim(&self, keyed: &KeyedRequest, change: &Change, token_hash: &TokenHash) -> Result<bool, Failure> {
         match self.platform.ledger().commit(change).await {
             Ok(()) => Ok(true),
             Err(CommitError::Conflict) => Ok(false),
             Err(CommitError::OverBudget) => {
-                let message = format!("{} are needed and the run's budget does not cover them", plan.price);
+                let message = format!("{} are needed and the run's budget does not cover them", keyed.price);
                 Err(Failure::new(ErrorName::BudgetExceeded, message))
             }
             Err(CommitError::RunStopped | CommitError::RunMissing) => {
@@ -250,7 +256,7 @@ impl<P: Platform> Steps<P> {
             Err(CommitError::JobTaken) => Err(StoreError::ledger("a claim registers no job").0),
             Err(CommitError::Unclear(cause)) => {
                 // The claim may have been committed: its token identifies it.
-                let entry = self.commits.entry(&plan.key).await?;
+                let entry = self.commits.entry(&keyed.key).await?;
                 let pending = entry.and_then(|entry| entry.pending);
                 if pending.is_some_and(|pending| pending.token_hash == *token_hash) { Ok(true) } else { Err(cause) }
             }
@@ -261,19 +267,18 @@ impl<P: Platform> Steps<P> {
     /// of this function may fail the step: the attempt is live, and nudge and sweep reconcile it.
     async fn submit(
         &self,
-        plan: &ReadyStep,
-        inputs: Vec<SubmittedInput>,
+        keyed: &KeyedRequest,
+        media: BTreeMap<String, InputData>,
         step_id: &StepId,
         attempt: Attempt,
         token: &str,
     ) -> Result<(), Failure> {
         failpoint(Failpoint::GenerateClaimed);
-        let provider = self.platform.provider(plan.provider);
+        let provider = self.platform.provider(keyed.request.provider);
         let submission = Submission {
-            endpoint: plan.endpoint.clone(),
-            params: plan.params.clone(),
-            inputs,
-            webhook_url: self.settings.webhook_url(plan.provider, &plan.key, attempt, token),
+            request: keyed.request.clone(),
+            media,
+            webhook_url: self.settings.webhook_url(keyed.request.provider, &keyed.key, attempt, token),
         };
         let answer = provider.submit(&submission).await;
         failpoint(Failpoint::GeneratePosted);
@@ -281,23 +286,23 @@ impl<P: Platform> Steps<P> {
         let refused = matches!(&answer, Err(SubmitError::Rejected { .. }));
         let recorded = match answer {
             Ok(Accepted::Queued { request_id }) => {
-                self.attempts.record_submitted(&plan.key, attempt, &request_id).await
+                self.attempts.record_submitted(&keyed.key, attempt, &request_id).await
             }
-            Ok(Accepted::Done(report)) => self.attempts.record_done(&plan.key, attempt, &report).await,
+            Ok(Accepted::Done(report)) => self.attempts.record_done(&keyed.key, attempt, &report).await,
             Err(SubmitError::Rejected { failure: cause, retry_after, billed }) => {
                 let hint = retry_after.map(|pause| i64::try_from(pause.as_millis()).unwrap_or(Millis::MAX));
-                let outcome = Outcome { failure: cause, hint, billed: if billed { plan.price } else { Money::ZERO } };
-                self.attempts.record_failed(&plan.key, attempt, &outcome).await
+                let outcome = Outcome { failure: cause, hint, billed: if billed { keyed.price } else { Money::ZERO } };
+                self.attempts.record_failed(&keyed.key, attempt, &outcome).await
             }
             Err(SubmitError::Unknown { message }) => {
-                tracing::warn!(entry.key = %plan.key, entry.attempt = %attempt, error.message = message, "submission outcome unknown");
+                tracing::warn!(entry.key = %keyed.key, entry.attempt = %attempt, error.message = message, "submission outcome unknown");
                 let now = self.platform.clock().now();
-                self.commits.commit(&plan.key, attempt, |entry, _| unknown(entry, attempt, now)).await.map(drop)
+                self.commits.commit(&keyed.key, attempt, |entry, _| unknown(entry, attempt, now)).await.map(drop)
             }
         };
         failpoint(Failpoint::GenerateRecorded);
         if let Err(cause) = recorded {
-            tracing::warn!(entry.key = %plan.key, entry.attempt = %attempt, error.name = %cause.name, error.message = cause.message, "attempt not recorded");
+            tracing::warn!(entry.key = %keyed.key, entry.attempt = %attempt, error.name = %cause.name, error.message = cause.message, "attempt not recorded");
             return Ok(());
         }
         if !refused && let Err(error) = self.platform.ledger().record_source(step_id, ResultSource::Generated).await {

@@ -2,9 +2,9 @@
 //! are whole and of the right kind. Memory is a chunk and two parts, whatever the size.
 
 use bytes::Bytes;
-use fresco_ledger::records::Output;
 use fresco_ledger::traits::{Objects, Put, Upload};
 use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::media::Media;
 use fresco_providers::RemoteMedia;
 use fresco_providers::media::{Downloader, Inspector, MediaInfo, SNIFF_BYTES, sniff_head};
 
@@ -45,7 +45,7 @@ fn spoilt(cause: Failure) -> Failure {
 }
 
 impl<O: Objects> MediaStore for MediaIngest<O> {
-    async fn store(&self, place: &OutputPlace, media: &RemoteMedia) -> Result<Output, Failure> {
+    async fn store(&self, place: &OutputPlace, media: &RemoteMedia) -> Result<Media, Failure> {
         let mut download = self.downloader.fetch(&media.url, place.kind, place.kind.max_bytes()).await?;
         let mut head = Vec::new();
         while head.len() < SNIFF_BYTES {
@@ -79,7 +79,7 @@ impl<O: Objects> MediaStore for MediaIngest<O> {
             let message = "another object stands under the output's key";
             return Err(Failure::new(ErrorName::OutputInvalid, message));
         }
-        Ok(Output {
+        Ok(Media {
             key,
             kind: place.kind,
             content_type: info.content_type.to_owned(),

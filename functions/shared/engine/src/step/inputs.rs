@@ -8,8 +8,8 @@ use fresco_ledger::records::{StepId, StepRecord, StepState};
 use fresco_ledger::traits::{Objects, Runs};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::StepName;
-use fresco_pipeline::plan::{ReadyStep, StepOutputs};
-use fresco_providers::{InputData, InputForm, SubmittedInput};
+use fresco_pipeline::request::{GenerationRequest, KeyedRequest, StepOutputs};
+use fresco_providers::{InputData, InputForm};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::planning::outputs::{media_bytes, outputs_of};
@@ -28,7 +28,7 @@ pub(crate) struct StepInputs<P> {
 impl<P: Platform> StepInputs<P> {
     /// Returns the step with its inputs, and records its key. It fails where a step before it has no result: the state
     /// machine starts a step only when those before it are decided.
-    pub(crate) async fn resolve(&self, step_id: &StepId, row: &StepRecord) -> Result<ReadyStep, Failure> {
+    pub(crate) async fn resolve(&self, step_id: &StepId, row: &StepRecord) -> Result<KeyedRequest, Failure> {
         let ledger = self.platform.ledger();
         let texts: BTreeSet<&StepName> = row.plan.reads_text_of().collect();
         let of = |step: &StepName| StepId { run: step_id.run.clone(), step: step.clone() };
@@ -52,7 +52,7 @@ impl<P: Platform> StepInputs<P> {
         match &row.key {
             // Its inputs are pinned, so the key cannot shift; but a new version of the functions may make other keys,
             // and the job under way has this one.
-            Some(noted) => Ok(ReadyStep { key: noted.clone(), ..ready }),
+            Some(noted) => Ok(KeyedRequest { key: noted.clone(), ..ready }),
             None => {
                 ledger.record_key(step_id, &ready.key).await?;
                 Ok(ready)
@@ -60,23 +60,26 @@ impl<P: Platform> StepInputs<P> {
         }
     }
 
-    /// Returns the input media in the form that the provider takes.
-    pub(crate) async fn submitted_inputs(&self, step: &ReadyStep) -> Result<Vec<SubmittedInput>, Failure> {
-        let form = self.platform.provider(step.provider).input_form();
-        let mut inputs = Vec::with_capacity(step.inputs.len());
-        for slot in &step.inputs {
-            let mut media = Vec::with_capacity(slot.media.len());
-            for one in &slot.media {
-                media.push(match form {
-                    InputForm::Url => InputData::Url(self.platform.objects().link(&one.key, INPUT_LINK_SECONDS).await?),
-                    InputForm::Bytes => InputData::Bytes {
-                        content_type: one.content_type.clone(),
-                        bytes: media_bytes(self.platform.objects(), one).await?,
-                    },
-                });
+    /// Returns the media of a request, by the keys of their objects, in the form that its provider takes.
+    pub(crate) async fn submitted_media(
+        &self,
+        request: &GenerationRequest,
+    ) -> Result<BTreeMap<String, InputData>, Failure> {
+        let (objects, form) = (self.platform.objects(), self.platform.provider(request.provider).input_form());
+        let mut submitted = BTreeMap::new();
+        for media in request.media() {
+            if submitted.contains_key(&media.key) {
+                continue;
             }
-            inputs.push(SubmittedInput { to: slot.to.clone(), list: slot.list, media });
+            let data = match form {
+                InputForm::Url => InputData::Url(objects.link(&media.key, INPUT_LINK_SECONDS).await?),
+                InputForm::Bytes => InputData::Bytes {
+                    content_type: media.content_type.clone(),
+                    bytes: media_bytes(objects, media).await?,
+                },
+            };
+            submitted.insert(media.key.clone(), data);
         }
-        Ok(inputs)
+        Ok(submitted)
     }
 }

@@ -9,7 +9,7 @@ use fresco_ledger::transition::{LookupResult, Outcome, record_lookup, record_unk
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::ContentKey;
 use fresco_pipeline::plan::QUEUE_SECONDS;
-use fresco_providers::{JobState, Lookup, LookupInput};
+use fresco_providers::JobState;
 
 use crate::commit::{Commits, Committed};
 use crate::failpoint::{Failpoint, failpoint};
@@ -151,22 +151,7 @@ impl<P: Platform> Reconciler<P> {
         let attempt = row.attempt;
         let mut look_up = LookupResult::Impossible;
         if provider.can_find() {
-            let lookup = Lookup {
-                endpoint: row.request.endpoint.clone(),
-                params: row.request.params.clone(),
-                inputs: row
-                    .request
-                    .inputs
-                    .iter()
-                    .map(|input| LookupInput {
-                        to: input.to.clone(),
-                        list: input.list,
-                        keys: input.media.iter().map(|media| media.key.clone()).collect(),
-                    })
-                    .collect(),
-                not_before_ms: row.claimed_at - CLOCK_SKEW_MS,
-            };
-            let found = match provider.find(&lookup).await {
+            let found = match provider.find(&row.request, row.claimed_at - CLOCK_SKEW_MS).await {
                 Ok(found) => found,
                 Err(error) => {
                     tracing::warn!(entry.key = %key, error.name = %error.failure.name, error.message = error.failure.message, "provider could not be searched");
@@ -198,7 +183,7 @@ impl<P: Platform> Reconciler<P> {
             look_up = LookupResult::Empty;
         }
         let now = self.platform.clock().now();
-        let policy = self.settings.unknown_policy(provider.can_find(), row.request.price);
+        let policy = self.settings.unknown_policy(provider.can_find(), row.hold.amount);
         let outcome =
             self.commits.commit(key, attempt, |entry, row| record_lookup(entry, row, look_up, policy, now)).await?;
         if matches!(&outcome, Committed::Changed(entry) if entry.notify_pending) {

@@ -8,7 +8,7 @@ use fresco_engine::platform::{MediaStore, OutputPlace, Platform};
 use fresco_ledger::batch::{BatchCounts, BatchPlan, BatchRecord, BatchStatus};
 use fresco_ledger::memory::{ManualClock, MemoryUpload};
 use fresco_ledger::records::{
-    AttemptRecord, CachedResult, Entry, Millis, Output, ResultSource, RunRecord, RunStatus, StepId, StepRecord, Waiter,
+    AttemptRecord, CachedResult, Entry, Millis, ResultSource, RunRecord, RunStatus, StepId, StepRecord, Waiter,
 };
 use fresco_ledger::traits::{
     Batches, BudgetChange, Change, ChunkEnd, CommitError, ConditionalGet, Delivery, Entries, EventPublisher,
@@ -18,6 +18,7 @@ use fresco_ledger::traits::{
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
+use fresco_pipeline::media::Media;
 use fresco_pipeline::money::Money;
 use fresco_providers::{Provider, RemoteMedia};
 
@@ -515,7 +516,7 @@ impl Invoker for Sim {
 }
 
 impl MediaStore for Sim {
-    async fn store(&self, place: &OutputPlace, media: &RemoteMedia) -> Result<Output, Failure> {
+    async fn store(&self, place: &OutputPlace, media: &RemoteMedia) -> Result<Media, Failure> {
         let unavailable = |why: &'static str| Failure::new(ErrorName::OutputUnavailable, why);
         let id = (place.key.clone(), place.attempt);
         let injected = self.0.state().fetches.get(&id).copied().unwrap_or(0);
@@ -531,7 +532,7 @@ impl MediaStore for Sim {
                 return Err(Failure::new(ErrorName::OutputInvalid, "this is not a picture"));
             };
             let key = place.object_key("png");
-            let output = Output {
+            let output = Media {
                 key: key.clone(),
                 kind: place.kind,
                 content_type: "image/png".into(),

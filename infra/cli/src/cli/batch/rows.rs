@@ -9,7 +9,7 @@ use fresco_cli::view::{batches, plural};
 use fresco_engine::RunRequest;
 use fresco_api_types::BatchBody;
 use fresco_pipeline::document::Problems;
-use fresco_pipeline::media::InputMedia;
+use fresco_pipeline::media::Media;
 use fresco_pipeline::rows::{Format, Row, RowProblem, Rows, RowsError};
 
 use super::super::output::Output;
@@ -175,7 +175,7 @@ fn checked(with: &mut RunRequest) -> Result<(), Problems> {
         return Err(problems);
     }
     for reference in with.media_references().into_iter().filter(|reference| reference.text.contains("://")) {
-        with.media.entry(reference.text).or_insert_with(|| InputMedia {
+        with.media.entry(reference.text).or_insert_with(|| Media {
             key: String::new(),
             kind: reference.kind,
             content_type: String::new(),
@@ -183,6 +183,7 @@ fn checked(with: &mut RunRequest) -> Result<(), Problems> {
             sha256: String::new(),
             width: None,
             height: None,
+            duration_ms: None,
         });
     }
     with.check().map(drop)
