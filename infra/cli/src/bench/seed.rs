@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use fresco_engine::RunRequest;
-use fresco_engine::platform::{Place, Platform};
+use fresco_engine::platform::{OutputPlace, Platform};
 use fresco_ledger::records::{CachedResult, Entry};
 use fresco_ledger::traits::{Change, Entries, Objects};
 use fresco_pipeline::catalogue::MediaKind;
@@ -62,7 +62,7 @@ impl Bench {
 
     async fn cache_one(&self, key: ContentKey) -> Result<(), BenchError> {
         let attempt = Attempt::NONE.next();
-        let place = Place { kind: MediaKind::Image, key: key.clone(), attempt, index: 0 };
+        let place = OutputPlace { kind: MediaKind::Image, key: key.clone(), attempt, index: 0 };
         let output = Media {
             key: place.object_key("png"),
             kind: MediaKind::Image,

@@ -312,7 +312,6 @@ fn short(content: &[u8]) -> u64 {
 /// A placeholder for a medium of a row, taken for a valid one: the medium is read when the chunk is planned.
 fn presumed(reference: &MediaReference) -> Media {
     Media {
-        duration_ms: None,
         key: String::new(),
         kind: reference.kind,
         content_type: String::new(),

@@ -216,7 +216,7 @@ impl<P: Platform> Batches<P> {
         }
         let key = body.rows_key.clone().unwrap_or_default();
         if !is_plain(&key) || !key.starts_with(ROWS) {
-            return Err(bad("bad_rows", format!("`rows_key` is not beneath {ROWS}"), "Put the rows there.").into());
+            return Err(bad("bad_rows", format!("`rows_key` is not under {ROWS}"), "Put the rows there.").into());
         }
         let format = match body.format.or_else(|| Format::of_name(&key)) {
             Some(format) => format,

@@ -30,7 +30,6 @@ pub fn describe_input(kind: MediaKind, bytes: &[u8]) -> Result<Media, MediaProbl
 /// Describes the object that a medium is stored as.
 pub(crate) fn kept_as(kind: MediaKind, info: MediaInfo) -> Media {
     Media {
-        duration_ms: None,
         key: input_key(kind, &info.sha256, info.extension),
         kind,
         content_type: info.content_type.to_owned(),

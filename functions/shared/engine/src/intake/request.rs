@@ -181,7 +181,7 @@ impl<P: Platform> Intake<P> {
         let advice = "Put it beside the document, and name it relative to that.";
         let name = reference.text.strip_prefix("./").unwrap_or(&reference.text);
         if name.starts_with('/') || !is_plain(name) {
-            let message = format!("`{}` is not beneath the document's folder", reference.text);
+            let message = format!("`{}` is not under the document's folder", reference.text);
             return Ok(Err(input_problem("input_unread", message, advice)));
         }
         let key = format!("{folder}{name}");

@@ -48,7 +48,7 @@ impl<P: Platform> Collector<P> {
                     let pending = entry.and_then(|entry| entry.pending).filter(|pending| pending.attempt == attempt);
                     let cause = if pending.is_some_and(|pending| pending.cancelling) {
                         // The stack cancelled it when no step waited: a step that has joined since retries.
-                        Failure::new(ErrorName::StepAgain, "the job was cancelled, since nobody waited for it")
+                        Failure::new(ErrorName::StepAgain, "the job was cancelled, since no step waited for it")
                     } else {
                         Failure::new(ErrorName::StepCancelled, "the job was cancelled at the provider")
                     };

@@ -95,7 +95,8 @@ impl<P: Platform> Steps<P> {
         };
         let run_left = run.bound_at.map_or(0, |bound_at| bound_at - self.platform.clock().now());
         let keyed = self.inputs.resolve(&step_id, &row).await?;
-        let (key, waiter) = (&keyed.key, self.register_waiter(call, &row.plan, &keyed.key).await?);
+        let key = &keyed.key;
+        let waiter = self.register_waiter(call, &row.plan, key).await?;
         failpoint(Failpoint::GenerateWaiting);
         if row.calls > 1 && waiter.joined == Attempt::NONE {
             // A new waiter of a step that was called before: a notifier of an earlier call may have removed the old

@@ -8,7 +8,6 @@ use fresco_ledger::records::{StepId, StepRecord, StepState};
 use fresco_ledger::traits::{Objects, Runs};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::StepName;
-
 use fresco_pipeline::request::{GenerationRequest, KeyedRequest, StepOutputs};
 use fresco_providers::{InputData, InputForm};
 use futures::{StreamExt, TryStreamExt};
@@ -61,22 +60,22 @@ impl<P: Platform> StepInputs<P> {
         }
     }
 
-    /// Returns the request's media, by the keys of their objects, in the form that the provider takes.
+    /// Returns the media of a request, by the keys of their objects, in the form that its provider takes.
     pub(crate) async fn submitted_media(
         &self,
         request: &GenerationRequest,
     ) -> Result<BTreeMap<String, InputData>, Failure> {
-        let form = self.platform.provider(request.provider).input_form();
+        let (objects, form) = (self.platform.objects(), self.platform.provider(request.provider).input_form());
         let mut submitted = BTreeMap::new();
         for media in request.media() {
             if submitted.contains_key(&media.key) {
                 continue;
             }
             let data = match form {
-                InputForm::Url => InputData::Url(self.platform.objects().link(&media.key, INPUT_LINK_SECONDS).await?),
+                InputForm::Url => InputData::Url(objects.link(&media.key, INPUT_LINK_SECONDS).await?),
                 InputForm::Bytes => InputData::Bytes {
                     content_type: media.content_type.clone(),
-                    bytes: media_bytes(self.platform.objects(), media).await?,
+                    bytes: media_bytes(objects, media).await?,
                 },
             };
             submitted.insert(media.key.clone(), data);

@@ -328,7 +328,7 @@ impl<P: Platform> Triggers<P> {
             ScheduledPipeline::Inline(document) => document.clone(),
             ScheduledPipeline::Key(place) => {
                 if !is_plain(place) || ![PIPELINES, INBOX].iter().any(|prefix| place.starts_with(prefix)) {
-                    let detail = format!("{key} names the pipeline `{place}`, which is not beneath {PIPELINES}");
+                    let detail = format!("{key} names the pipeline `{place}`, which is not under {PIPELINES}");
                     return Err(StartRejected::bad(
                         "no_pipeline",
                         detail,
@@ -353,7 +353,7 @@ fn batch_body(scheduled: &Scheduled, rows: &str, body: RunBody) -> Result<(Batch
     if !is_plain(rows) || !rows.starts_with(ROWS) {
         return Err(StartRejected::bad(
             "bad_rows",
-            format!("`rows` is `{rows}`, which is not beneath {ROWS}"),
+            format!("`rows` is `{rows}`, which is not under {ROWS}"),
             "Put them there.",
         ));
     }

@@ -196,7 +196,7 @@ pub(crate) fn at_idle(world: &World, executions: &[Execution]) {
                 };
                 waiter.step_id == step_id && last
             });
-            world.require(!decided, || format!("(d) {} was not told what is decided", short(&step_id)));
+            world.require(!decided, || format!("(d) {} was not notified of its decision", short(&step_id)));
         }
     }
 }
@@ -215,8 +215,8 @@ pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
             format!("(c) {} settled {} and its attempts cost {spent}", run.id, run.settled)
         });
         world.require(run.status.is_final(), || format!("(d) {} was not closed", run.id));
-        let told = announced.iter().filter(|(_, detail)| detail.contains(run.id.as_str())).count();
-        world.require(told > 0, || format!("(d) the end of {} was not announced", run.id));
+        let published = announced.iter().filter(|(_, detail)| detail.contains(run.id.as_str())).count();
+        world.require(published > 0, || format!("(d) the end of {} was not announced", run.id));
         if run.unannounced {
             world.count("announced late");
         }
@@ -255,7 +255,7 @@ pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
     }
     for entry in world.memory.all_entries() {
         world.require(entry.pending.is_none() && !entry.notify_pending, || {
-            format!("(d) {} is not decided or not told", brief(&entry.key))
+            format!("(d) {} is not decided or its waiters are not notified", brief(&entry.key))
         });
     }
     for job in jobs.iter().filter(|job| job.end == JobEnd::Ok) {

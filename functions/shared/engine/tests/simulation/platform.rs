@@ -486,21 +486,21 @@ impl SigningKeys for Sim {
 impl TaskCallbacks for Sim {
     async fn succeed(&self, token: &str, output: &str) -> Result<Delivery, StoreError> {
         let effect = async {
-            let told = self.0.memory.succeed(token, output).await?;
-            if told == Delivery::Delivered {
+            let delivery = self.0.memory.succeed(token, output).await?;
+            if delivery == Delivery::Delivered {
                 self.0.state().answers.push((token.to_owned(), Ok(())));
             }
-            Ok(told)
+            Ok(delivery)
         };
         self.ledger("answer", || token.to_owned(), effect).await
     }
     async fn fail(&self, token: &str, cause: &Failure) -> Result<Delivery, StoreError> {
         let effect = async {
-            let told = self.0.memory.fail(token, cause).await?;
-            if told == Delivery::Delivered {
+            let delivery = self.0.memory.fail(token, cause).await?;
+            if delivery == Delivery::Delivered {
                 self.0.state().answers.push((token.to_owned(), Err(cause.clone())));
             }
-            Ok(told)
+            Ok(delivery)
         };
         self.ledger("answer", || format!("{token} {cause}"), effect).await
     }
