@@ -319,6 +319,7 @@ fn presumed(reference: &MediaReference) -> Media {
         sha256: ContentKey::digest(reference.text.as_bytes()).to_string(),
         width: None,
         height: None,
+        duration_ms: None,
     }
 }
 

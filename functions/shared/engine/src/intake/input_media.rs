@@ -37,6 +37,7 @@ pub(crate) fn kept_as(kind: MediaKind, info: MediaInfo) -> Media {
         sha256: info.sha256,
         width: Some(info.width),
         height: Some(info.height),
+        duration_ms: None,
     }
 }
 

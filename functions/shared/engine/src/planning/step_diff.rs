@@ -7,8 +7,7 @@ use fresco_api_types::{MissReason, StepChange};
 use fresco_ledger::records::StepRecord;
 use fresco_pipeline::document::{CachePolicy, Piece};
 use fresco_pipeline::ids::{ContentKey, StepName};
-use fresco_pipeline::media::Media;
-use fresco_pipeline::media::MediaRef;
+use fresco_pipeline::media::{Media, MediaRef};
 use fresco_pipeline::plan::PlannedStep;
 
 /// The name of the prompt param at every provider.

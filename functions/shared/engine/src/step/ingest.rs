@@ -2,7 +2,6 @@
 //! are whole and of the right kind. Memory is a chunk and two parts, whatever the size.
 
 use bytes::Bytes;
-
 use fresco_ledger::traits::{Objects, Put, Upload};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::media::Media;
