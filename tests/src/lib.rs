@@ -9,16 +9,20 @@
 
 mod ahead;
 mod asking;
+mod clean;
 mod crash;
 mod events;
 pub mod matrix;
+mod stack_admin;
 mod started;
 mod stored;
 mod world;
 
 pub use ahead::Ahead;
 pub use asking::Asking;
+pub use clean::clean;
 pub use crash::Function;
+pub use stack_admin::{Parts, StackAdmin};
 pub use started::endpoint_url;
 pub use stored::Damage;
 pub use world::{Counters, EXPORTS, Request, World, most_at_once};

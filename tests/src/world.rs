@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fresco_api_types::{Manifest, Preview};
+use fresco_cli::api::RunRequest;
 use fresco_cli::api::{Api, ApiError, Inputs};
 use fresco_cli::stack::Stack;
-use fresco_cli::storage::{Parts, StackAdmin};
-use fresco_api_types::{Manifest, Preview};
-use fresco_engine::RunRequest;
 use fresco_ledger::aws::Aws;
 use fresco_ledger::dynamo::Dynamo;
 use fresco_ledger::records::{Entry, Millis, StepId, StepRecord};
@@ -17,6 +16,7 @@ use fresco_ledger::traits::Entries;
 use fresco_pipeline::ids::{ContentKey, RunId, StepName};
 use serde_json::{Value, json};
 
+use crate::stack_admin::{Parts, StackAdmin};
 use crate::started::{ASKING, CRASHES, Setup, shared, started};
 
 /// The longest that anything here may take.
@@ -144,8 +144,7 @@ impl World {
 
     /// Starts a run.
     pub async fn start(&self, document: &str, input: &str) -> RunId {
-        let request =
-            RunRequest { document: document.to_owned(), input: Some(input.to_owned()), ..RunRequest::default() };
+        let request = RunRequest::new(document).with_input(input);
         self.begin(&request, &Inputs::default())
             .await
             .unwrap_or_else(|error| panic!("it does not start: {error}\n{document}"))
@@ -159,8 +158,7 @@ impl World {
 
     /// What a document would do.
     pub async fn preview(&self, document: &str, input: &str) -> Preview {
-        let request =
-            RunRequest { document: document.to_owned(), input: Some(input.to_owned()), ..RunRequest::default() };
+        let request = RunRequest::new(document).with_input(input);
         self.api
             .plan(&request, &Inputs::default())
             .await

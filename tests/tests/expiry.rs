@@ -3,8 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
-use fresco_cli::api::save;
 use fresco_api_types::{Manifest, MissReason, Preview};
+use fresco_cli::api::save;
 use fresco_ledger::records::{AttemptStage, ResultSource, RunStatus};
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{Attempt, ContentKey};

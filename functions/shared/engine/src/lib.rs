@@ -19,7 +19,6 @@ mod triggers;
 mod upkeep;
 
 pub use batch::{BatchWork, ROWS, batch_manifest_key};
-pub use intake::input_media::{describe_input, fetch_input, input_problem, too_large};
 pub use intake::request::{AS_DESCRIBED, BadOrder, Fetcher, OrderError};
 pub use intake::start::{Begun, Once, RunRequest, StartError, manifest_key, request_key};
 pub use intake::uploads::{MAX_DOCUMENT, UploadId};
@@ -31,7 +30,7 @@ pub use step::generate::Call;
 pub use step::webhook::{Received, Refused, Route};
 pub use triggers::inbox::{Arrival, INBOX, INBOX_ERRORS, Taken};
 pub use triggers::schedules::{Due, Kept, PIPELINES, SCHEDULE_ERRORS, SCHEDULES};
-pub use upkeep::prune::{Cleaned, Group, Which, YOUNGEST};
+pub use upkeep::prune::Which;
 
 use platform::Platform;
 use settings::Settings;

@@ -7,16 +7,14 @@ mod words;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use fresco_cli::api::{Api, ApiError, BatchNews, RESULTS, ResultsError, check_batch_folder};
-use fresco_cli::view::batches;
 use fresco_api_types::filenames::MANIFEST;
 use fresco_api_types::{BatchBody, BatchView, OnBadRow};
-use fresco_pipeline::status::BatchStatus;
-use fresco_ledger::clock::SystemClock;
-use fresco_ledger::traits::Clock;
+use fresco_cli::api::{Api, ApiError, BatchUpdate, RESULTS, ResultsError, check_batch_folder};
+use fresco_cli::view::batches;
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::money::Money;
 use fresco_pipeline::rows::Format;
+use fresco_pipeline::status::BatchStatus;
 use serde_json::{Value, json};
 
 use super::interrupt::Interrupts;
@@ -221,7 +219,7 @@ fn check_folder(output: &Output, out: Option<&Path>, is_own: impl Fn(&str) -> bo
 async fn list(output: &Output, place: &Place, simulator: &SimulatorArgs) -> Result<(), Ended> {
     let asked = stack::asked(output, place, simulator).await?;
     let page = asked.api.batches(RECENT, None).await?;
-    let text = || Some(batches::list(&page.batches, SystemClock.now()));
+    let text = || Some(batches::list(&page.batches, fresco_cli::clock::now()));
     output.result(text, &json!({"event": "batches", "batches": page.batches}));
     Ok(())
 }
@@ -261,8 +259,8 @@ async fn follow(output: &Output, place: &Place, api: &Api, batch: &RunId) -> Res
     let (mut watch, mut planned) = (api.watch_batch(batch), false);
     loop {
         let view = match watch.next().await? {
-            BatchNews::Changed(view) => *view,
-            BatchNews::Still(still) => {
+            BatchUpdate::Changed(view) => *view,
+            BatchUpdate::Idle(still) => {
                 output.progress(&words::stands(place, batch, still));
                 continue;
             }
@@ -276,7 +274,7 @@ async fn follow(output: &Output, place: &Place, api: &Api, batch: &RunId) -> Res
         if view.status.is_final() {
             return Ok(view);
         }
-        output.progress(&batches::progress(&view, SystemClock.now()));
+        output.progress(&batches::progress(&view, fresco_cli::clock::now()));
     }
 }
 

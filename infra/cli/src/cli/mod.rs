@@ -2,8 +2,6 @@
 
 mod age;
 mod batch;
-mod bench;
-mod chaos;
 mod clean;
 mod fetch;
 mod interrupt;
@@ -102,10 +100,6 @@ enum Command {
     Storage,
     /// Remove results and outputs that are old, before they expire. It does not ask; --dry-run says what would go.
     Clean(clean::CleanArgs),
-    /// Let everything go wrong on a stack of its own, and look whether all fits together afterwards.
-    Chaos(ChaosArgs),
-    /// Measure what the cache and batches cost, on a stack of its own: requests, times, memory and AWS's prices.
-    Bench(bench::BenchArgs),
     /// Build the functions' packages under target/fresco, as a deployment takes them.
     Package {
         /// Optimised, for AWS.
@@ -160,16 +154,6 @@ struct PlanArgs {
     pipeline: PipelineArgs,
     #[command(flatten)]
     simulator: SimulatorArgs,
-}
-
-#[derive(Debug, Args)]
-struct ChaosArgs {
-    /// So many runs of random pipelines.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    runs: u32,
-    /// What is drawn; the same seed draws the same. A new one otherwise, which is printed.
-    #[arg(long)]
-    seed: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -235,8 +219,6 @@ pub(crate) async fn main() -> ExitCode {
         Command::Fetch { run, to } => fetch::fetch(&output, &cli.place, &run, &to).await,
         Command::Storage => storage::storage(&output, &cli.place).await,
         Command::Clean(args) => clean::clean(&output, &cli.place, args).await,
-        Command::Chaos(args) => chaos::run(&output, &cli.place, args).await,
-        Command::Bench(args) => bench::run(&output, &cli.place, args).await,
         Command::Package { release } => stack::package(&output, release).await,
     };
     match ended {

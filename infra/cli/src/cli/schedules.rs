@@ -1,8 +1,6 @@
 //! `fresco schedules`: what runs by itself, when it did, and when it will.
 
 use fresco_cli::view;
-use fresco_ledger::clock::SystemClock;
-use fresco_ledger::traits::Clock;
 use serde_json::json;
 
 use super::output::Output;
@@ -11,7 +9,7 @@ use super::{Ended, Place, stack};
 pub(super) async fn schedules(output: &Output, place: &Place) -> Result<(), Ended> {
     let asked = stack::asked_plainly(output, place).await?;
     let page = asked.api.schedules().await?;
-    let text = || Some(view::schedules::of(&page.schedules, SystemClock.now()));
+    let text = || Some(view::schedules::of(&page.schedules, fresco_cli::clock::now()));
     output.result(text, &json!({"event": "schedules", "schedules": page.schedules}));
     Ok(())
 }

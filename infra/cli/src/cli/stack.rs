@@ -6,19 +6,14 @@ use std::time::Instant;
 
 use fresco_cli::api::Api;
 use fresco_cli::stack::{self, Layout, Notice, Options, Progress, Stack};
-use fresco_cli::storage::{Parts, StackAdmin};
 use fresco_cli::view::{duration, table};
 use serde_json::json;
 
 use super::output::Output;
 use super::{EXIT_INPUT, Ended, Place, SimulatorArgs, UpArgs};
 
-/// The stack for a command: the one that is up, or one for as long as the command goes on.
-pub(super) async fn start(output: &Output, place: &Place, scale: f64, keep: bool) -> Result<Stack, Ended> {
-    start_with(output, place, &SimulatorArgs { scale, set: Vec::new() }, keep).await
-}
-
-/// The same with values for the template's parameters, which are looked at before anything is built.
+/// Starts the stack for a command, or attaches to the one that is up. Values for the template's parameters are checked before
+/// anything is built.
 pub(super) async fn start_with(
     output: &Output,
     place: &Place,
@@ -52,24 +47,6 @@ pub(super) async fn start_with(
     Ok(stack)
 }
 
-/// The table and bucket that a command looks after, and the stack on this machine if it is one: it ends with this.
-pub(super) struct Kept {
-    pub(super) admin: StackAdmin,
-    _stack: Option<Stack>,
-}
-
-/// Those of `--stack`, or of the stack on this machine.
-pub(super) async fn kept(output: &Output, place: &Place) -> Result<Kept, Ended> {
-    if let Some(name) = &place.stack {
-        let aws = fresco_ledger::aws::connect().await;
-        let outputs = stack::deployed(aws.config(), name).await?;
-        return Ok(Kept { admin: StackAdmin::new(&aws, &Parts::of(&outputs))?, _stack: None });
-    }
-    let stack = start(output, place, 0.2, false).await?;
-    let aws = fresco_ledger::aws::connect_local(stack.endpoint_url()).await;
-    Ok(Kept { admin: StackAdmin::new(&aws, &Parts::of(stack.outputs()))?, _stack: Some(stack) })
-}
-
 /// The API that a command asks, and the stack on this machine if it is one: it ends with this.
 pub(super) struct Asked {
     pub(super) api: Api,
@@ -86,10 +63,10 @@ impl Asked {
 /// The stack of `--stack`, or the one on this machine.
 pub(super) async fn asked(output: &Output, place: &Place, args: &SimulatorArgs) -> Result<Asked, Ended> {
     if let Some(name) = &place.stack {
-        let config = fresco_ledger::aws::connect().await;
-        let outputs = stack::deployed(config.config(), name).await?;
+        let config = stack::aws_environment().await;
+        let outputs = stack::deployed(&config, name).await?;
         let base = outputs.get("ApiEndpoint").cloned().unwrap_or_default();
-        return Ok(Asked { api: Api::new(config.config(), &base)?, stack: None });
+        return Ok(Asked { api: Api::new(&config, &base)?, stack: None });
     }
     let stack = start_with(output, place, args, false).await?;
     let api = Api::new(&stack::aws_config(&stack), &stack.api_url())?;

@@ -1,8 +1,6 @@
 //! `fresco status`, `fresco stop` and `fresco open`.
 
 use fresco_cli::view::{progress, table};
-use fresco_ledger::clock::SystemClock;
-use fresco_ledger::traits::Clock;
 use fresco_pipeline::ids::RunId;
 use serde_json::json;
 
@@ -15,7 +13,7 @@ const RECENT: u32 = 20;
 pub(super) async fn status(output: &Output, place: &Place, run: Option<&str>) -> Result<(), Ended> {
     let run = run.map(|run| parse(output, run)).transpose()?;
     let asked = stack::asked_plainly(output, place).await?;
-    let now = SystemClock.now();
+    let now = fresco_cli::clock::now();
     let Some(run) = run else {
         let page = asked.api.runs(RECENT, None).await?;
         let text =

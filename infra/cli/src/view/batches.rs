@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use fresco_api_types::{BatchManifest, BatchView};
 use fresco_pipeline::batch::BatchPlan;
-use fresco_pipeline::status::BatchStatus;
-use fresco_pipeline::time::Millis;
 use fresco_pipeline::money::Money;
 use fresco_pipeline::rows::RowProblem;
+use fresco_pipeline::status::BatchStatus;
+use fresco_pipeline::time::Millis;
 
 use super::table::{Align, layout};
 use super::{duration, moment, plural, span};

@@ -1,10 +1,10 @@
 //! What a clean-up came to, as a person reads it.
 
-use fresco_engine::{Cleaned, Group};
+use fresco_api_types::{CleanTotals, ObjectTotals};
 
 use super::table::{Align, layout};
 use super::{plural, size};
-use crate::storage::OldFolders;
+use crate::local_outputs::OldFolders;
 
 /// What a clean-up came to, in the stack and, if asked, in a folder here.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +16,7 @@ pub struct Outcome<'a> {
     /// Whether a run was still being planned.
     pub planning: bool,
     /// In the stack.
-    pub cleaned: &'a Cleaned,
+    pub cleaned: &'a CleanTotals,
     /// Beneath `--out`.
     pub folders: Option<&'a OldFolders>,
 }
@@ -52,8 +52,8 @@ fn rows(outcome: &Outcome) -> Vec<Vec<String>> {
         true => format!("{what} that would go"),
         false => format!("{what} removed"),
     };
-    let group = |what: String, group: &Group| (what, group.objects, size(group.bytes));
-    let Cleaned { removed: gone, results, in_use, under_way } = outcome.cleaned;
+    let group = |what: String, group: &ObjectTotals| (what, group.objects, size(group.bytes));
+    let CleanTotals { removed: gone, results, in_use, under_way } = outcome.cleaned;
     let mut rows = vec![
         group(removed("objects"), gone),
         (removed("results"), *results, String::new()),
@@ -85,7 +85,7 @@ fn freed(outcome: &Outcome) -> String {
 }
 
 /// How far a clean-up is.
-pub fn progress(cleaned: &Cleaned) -> String {
+pub fn progress(cleaned: &CleanTotals) -> String {
     let kept = cleaned.in_use.objects + cleaned.under_way.objects;
     let number = |objects: u64| plural(usize::try_from(objects).unwrap_or(usize::MAX), "object");
     format!(
@@ -99,13 +99,13 @@ pub fn progress(cleaned: &Cleaned) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::FolderLeft;
+    use crate::local_outputs::FolderLeft;
 
-    fn group(objects: u64, bytes: u64) -> Group {
-        Group { objects, bytes }
+    fn group(objects: u64, bytes: u64) -> ObjectTotals {
+        ObjectTotals { objects, bytes }
     }
 
-    fn said(cleaned: &Cleaned, folders: Option<&OldFolders>, dry_run: bool, planning: bool) -> Vec<String> {
+    fn said(cleaned: &CleanTotals, folders: Option<&OldFolders>, dry_run: bool, planning: bool) -> Vec<String> {
         let text = of(&Outcome { age: "3d", dry_run, planning, cleaned, folders });
         text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     }
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn what_went_and_what_was_kept_is_told() {
         let cleaned =
-            Cleaned { removed: group(5, 6_100_000), results: 4, in_use: group(1, 10), under_way: group(2, 20) };
+            CleanTotals { removed: group(5, 6_100_000), results: 4, in_use: group(1, 10), under_way: group(2, 20) };
         assert_eq!(
             said(&cleaned, None, false, false)[2..],
             [
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn folders_are_told_beside_and_nothing_is_told_shortly() {
-        let none = Cleaned::default();
+        let none = CleanTotals::default();
         assert_eq!(said(&none, None, false, false), ["Nothing is older than 3d."]);
         assert_eq!(said(&none, Some(&OldFolders::default()), false, false), ["Nothing is older than 3d."]);
         let failed = vec![FolderLeft { folder: "out/run-00000001".into(), reason: "not permitted".to_owned() }];
@@ -154,13 +154,13 @@ mod tests {
 
     #[test]
     fn where_all_is_kept_nothing_is_said_to_be_freed() {
-        let kept = Cleaned { under_way: group(1, 5), ..Cleaned::default() };
+        let kept = CleanTotals { under_way: group(1, 5), ..CleanTotals::default() };
         assert_eq!(said(&kept, Some(&OldFolders::default()), false, false).last().unwrap(), "Nothing was removed.");
     }
 
     #[test]
     fn a_plan_under_way_keeps_everything_and_says_so() {
-        let cleaned = Cleaned { in_use: group(3, 30), ..Cleaned::default() };
+        let cleaned = CleanTotals { in_use: group(3, 30), ..CleanTotals::default() };
         let said = said(&cleaned, None, false, true);
         assert!(said.iter().any(|line| line.starts_with("A run was still being planned")), "{said:?}");
     }

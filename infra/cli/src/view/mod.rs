@@ -1,7 +1,6 @@
 //! What a person sees: lines while a run goes on, a table at its end, and the contact sheet.
 
 pub mod batches;
-pub mod bench;
 pub mod clean;
 pub mod contact_sheet;
 pub mod models;

@@ -1,8 +1,8 @@
 //! One line an event.
 
 use fresco_api_types::{Exported, FailureView, NotExported, RunEvent, StopView};
-use fresco_pipeline::status::{ResultSource, RunStatus, StepState};
 use fresco_pipeline::money::Money;
+use fresco_pipeline::status::{ResultSource, RunStatus, StepState};
 
 use super::{duration, plural, source};
 

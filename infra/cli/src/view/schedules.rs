@@ -1,9 +1,9 @@
 //! The table of schedules.
 
 use fresco_api_types::{FiringView, ScheduleView};
+use fresco_pipeline::schedule_expression::time_zone;
 use fresco_pipeline::status::RunStatus;
 use fresco_pipeline::time::Millis;
-use fresco_pipeline::schedule_expression::time_zone;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 

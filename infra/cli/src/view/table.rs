@@ -1,8 +1,8 @@
 //! Tables in plain text: columns as wide as their widest cell, numbers to the right.
 
 use fresco_api_types::{Manifest, RunSummary, RunView};
-use fresco_pipeline::status::{ResultSource, StepState};
 use fresco_pipeline::money::Money;
+use fresco_pipeline::status::{ResultSource, StepState};
 
 use super::progress::status_text;
 use super::{duration, source};

@@ -3,9 +3,7 @@
 use std::future::ready;
 
 use bytes::Bytes;
-use fresco_api_types::{
-    BatchBody, MAX_CHUNK_SIZE, MAX_CONCURRENT_CHUNKS, MAX_RATE_LIMIT_DELAY, RunBody, UploadKind,
-};
+use fresco_api_types::{BatchBody, MAX_CHUNK_SIZE, MAX_CONCURRENT_CHUNKS, MAX_RATE_LIMIT_DELAY, RunBody, UploadKind};
 use fresco_ledger::batch::{BatchCounts, BatchRecord, BatchStatus};
 use fresco_ledger::traits::{Batches, Clock, Executions, Objects, Put};
 use fresco_pipeline::document::{MAX_WORKERS, prepare};
@@ -14,10 +12,7 @@ use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::money::Money;
 use fresco_pipeline::rows::Format;
 
-use super::{
-    BatchRequest, LOOK_EVERY, ROWS, RowsFrom, Tolerance, internal,
-    request_key,
-};
+use super::{BatchRequest, LOOK_EVERY, ROWS, RowsFrom, Tolerance, internal, request_key};
 use crate::Engine;
 use crate::intake::request::{BadOrder, Fetcher, OrderError};
 use crate::intake::start::{Begun, Once, StartError, new_run_id};

@@ -10,9 +10,8 @@ use fresco_ledger::traits::{Batches, Clock, EventPublisher, Objects, Upload};
 use fresco_pipeline::document::Export;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
-use fresco_pipeline::money::Money;
 use futures::{StreamExt, TryStreamExt};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::chunk::{left_out, lines_of, of_row};
 use super::{batch_manifest_key, part_key, results_key};

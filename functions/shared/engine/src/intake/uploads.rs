@@ -5,11 +5,10 @@ use fresco_api_types::UploadKind;
 use fresco_ledger::traits::{Objects, PutLink};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::inspection::{Inspector, input_media, input_problem, too_large};
 use fresco_pipeline::media::{InputMedia, MediaProblem};
-use fresco_providers::media::Inspector;
 
 use crate::Engine;
-use crate::intake::input_media::{input_problem, kept_as, too_large};
 use crate::platform::Platform;
 
 /// The longest pipeline document.
@@ -161,7 +160,7 @@ impl<P: Platform> Engine<P> {
             return Ok(Err(gone()));
         };
         let media = match inspector.finish(kind) {
-            Ok(info) => kept_as(kind, info),
+            Ok(info) => input_media(kind, info),
             Err(why) => return Ok(Err(input_problem("input_kind", why.message, advice))),
         };
         // Over what is there: it is the same, and its age begins anew. It may have been sent with another media type.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fresco_api_types::MissReason;
+use fresco_api_types::{MIN_CLEAN_AGE, MissReason};
 use fresco_ledger::records::{CachedResult, Entry, Millis};
 use fresco_ledger::traits::{Clock, Entries, Objects};
 use fresco_ledger::transition::renewed;
@@ -18,7 +18,6 @@ use crate::failpoint::{Failpoint, failpoint};
 use crate::planning::freshness::{Age, age};
 
 use crate::platform::Platform;
-use crate::upkeep::prune::YOUNGEST;
 
 /// How many objects are asked about at a time.
 const HEADS_AT_ONCE: usize = 16;
@@ -87,7 +86,10 @@ impl<P: Platform> Engine<P> {
     }
 
     /// What stands under each key that anything is known of.
-    async fn results(&self, keys: &[ContentKey]) -> Result<BTreeMap<ContentKey, Result<CachedResult, MissReason>>, Failure> {
+    async fn results(
+        &self,
+        keys: &[ContentKey],
+    ) -> Result<BTreeMap<ContentKey, Result<CachedResult, MissReason>>, Failure> {
         let looked = self.platform.ledger().entries(keys).await?;
         let unreadable = looked.unreadable.into_iter().map(|(key, cause)| {
             // Mended by generate, which needs it; nothing is written here.
@@ -162,7 +164,7 @@ impl<P: Platform> Engine<P> {
     /// Whether a result that stands in an entry may be handed out still. What was made just now is there.
     pub(crate) async fn still_holds(&self, ready: &CachedResult) -> Result<bool, Failure> {
         let now = self.platform.clock().now();
-        if now - ready.created_at < YOUNGEST {
+        if now - ready.created_at < MIN_CLEAN_AGE {
             return Ok(true);
         }
         let there = self.there(ready).await?;

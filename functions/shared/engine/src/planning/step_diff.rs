@@ -9,7 +9,6 @@ use fresco_pipeline::document::{CachePolicy, Piece};
 use fresco_pipeline::ids::{ContentKey, StepName};
 use fresco_pipeline::plan::{InputSource, PlannedStep};
 
-
 /// The provider's name of the param that is the prompt, in every model that has one.
 const PROMPT: &str = "prompt";
 

@@ -3,12 +3,10 @@
 
 use bytes::Bytes;
 use fresco_api_types::{MANIFEST_VERSION, Manifest, ManifestStep, RunFinished};
-use fresco_ledger::records::{
-    ChunkOf, Millis, Output, ResultSource, RunRecord, RunStatus, StepId, StepRecord, StepState,
-};
+use fresco_ledger::records::{ChunkOf, Millis, ResultSource, RunRecord, RunStatus, StepId, StepRecord, StepState};
 use fresco_ledger::traits::{Clock, EventPublisher, Objects, Runs, Waiters};
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName};
+use fresco_pipeline::ids::RunId;
 use fresco_pipeline::money::Money;
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};

@@ -7,7 +7,6 @@ use fresco_ledger::traits::{Clock, Runs, Waiters};
 use fresco_ledger::transition::cancelling;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
-use fresco_pipeline::money::Money;
 use fresco_providers::{CancelAnswer, JobState};
 use futures::{StreamExt, TryStreamExt, stream};
 

@@ -5,7 +5,6 @@ use std::future::ready;
 
 use bytes::Bytes;
 use fresco_api_types::{BatchBody, DocumentProblem, FIX_PROBLEMS, FileReport, RunBody};
-use fresco_ledger::records::Millis;
 use fresco_ledger::traits::{Clock, ConditionalGet, Objects, StoreError};
 use fresco_pipeline::document::Problems;
 use fresco_pipeline::error::{ErrorName, ErrorOwner, Failure};

@@ -1,3 +1,4 @@
 //! What is done for every run: clean-up of old outputs.
 
 pub(crate) mod prune;
+mod storage_report;

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fresco_api_types::{CleanTotals, MIN_CLEAN_AGE, ObjectTotals};
 use fresco_ledger::records::{CachedResult, Entry, Millis};
 use fresco_ledger::traits::{Clock, Entries, ListedObject, Objects, Runs};
 use fresco_ledger::transition::expire;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey};
 use futures::{StreamExt, TryStreamExt, stream};
-use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::Engine;
 use crate::platform::Platform;
@@ -22,45 +23,13 @@ const BATCH: usize = 100;
 const AT_ONCE: usize = 16;
 /// A run that was not planned after so long never will be: its execution did not start.
 const NEVER_PLANNED: Millis = 30 * 60_000;
-/// What is younger may be on its way into an entry: collect has five minutes.
-pub const YOUNGEST: Millis = 60 * 60_000;
-
 /// What to remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Which {
-    /// What is older than this, in milliseconds; at least [`YOUNGEST`].
+    /// What is older than this, in milliseconds; at least [`MIN_CLEAN_AGE`].
     pub older_than: Millis,
     /// Only say what would go.
     pub dry_run: bool,
-}
-
-/// So many objects.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Group {
-    /// How many.
-    pub objects: u64,
-    /// Their length together.
-    pub bytes: u64,
-}
-
-impl Group {
-    fn add(&mut self, objects: &[ListedObject]) {
-        self.objects += objects.len() as u64;
-        self.bytes += objects.iter().map(|object| object.bytes).sum::<u64>();
-    }
-}
-
-/// What a clean-up came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cleaned {
-    /// Objects that are gone, or would be.
-    pub removed: Group,
-    /// Results that went with them: asked for again, they are generated again.
-    pub results: u64,
-    /// Old objects that an open run uses or may use.
-    pub in_use: Group,
-    /// Old objects of attempts that are under way or whose entry cannot be read.
-    pub under_way: Group,
 }
 
 /// The objects of one attempt.
@@ -89,13 +58,19 @@ impl InUse {
 }
 
 impl<P: Platform> Engine<P> {
-    /// Removes results and objects that are older. `progress` hears what has been done so far.
-    pub async fn clean(&self, which: Which, progress: impl Fn(&Cleaned) + Send + Sync) -> Result<Cleaned, Failure> {
-        let written_before = self.platform.clock().now() - which.older_than.max(YOUNGEST);
+    /// Removes results and objects that are older, beginning after the object `after`, until the time is up. Returns what was
+    /// done, and the object after which the rest begins; `None` at the end.
+    pub async fn clean(
+        &self,
+        which: Which,
+        after: &str,
+        until: Instant,
+    ) -> Result<(CleanTotals, Option<String>), Failure> {
+        let written_before = self.platform.clock().now() - which.older_than.max(MIN_CLEAN_AGE);
         // What is in use now need not be looked at closely. Who comes to use something later is seen before it goes.
         let in_use = self.in_use().await?;
-        let mut cleaned = Cleaned::default();
-        let (mut after, mut batch): (String, Vec<StepOutputs>) = (String::new(), Vec::new());
+        let mut cleaned = CleanTotals::default();
+        let (mut after, mut batch): (String, Vec<StepOutputs>) = (after.to_owned(), Vec::new());
         loop {
             let page = self.platform.objects().list(OUTPUTS, &after).await?;
             let Some(last) = page.last() else { break };
@@ -108,19 +83,18 @@ impl<P: Platform> Engine<P> {
                 }
             }
             // The last attempt may go on in the next page.
-            if batch.len() > BATCH {
-                let rest = batch.split_off(batch.len() - 1);
-                for made in std::mem::replace(&mut batch, rest).chunks(BATCH) {
-                    self.clean_batch(made, written_before, which.dry_run, &in_use, &mut cleaned).await?;
-                    progress(&cleaned);
+            while batch.len() > BATCH || (batch.len() > 1 && Instant::now() >= until) {
+                let rest = batch.split_off(BATCH.min(batch.len() - 1));
+                let made = std::mem::replace(&mut batch, rest);
+                self.clean_batch(&made, written_before, which.dry_run, &in_use, &mut cleaned).await?;
+                if Instant::now() >= until {
+                    let last = made.last().and_then(|made| made.objects.last());
+                    return Ok((cleaned, last.map(|object| object.key.clone())));
                 }
             }
         }
-        for made in batch.chunks(BATCH) {
-            self.clean_batch(made, written_before, which.dry_run, &in_use, &mut cleaned).await?;
-            progress(&cleaned);
-        }
-        Ok(cleaned)
+        self.clean_batch(&batch, written_before, which.dry_run, &in_use, &mut cleaned).await?;
+        Ok((cleaned, None))
     }
 
     async fn clean_batch(
@@ -129,7 +103,7 @@ impl<P: Platform> Engine<P> {
         written_before: Millis,
         dry_run: bool,
         in_use: &InUse,
-        cleaned: &mut Cleaned,
+        cleaned: &mut CleanTotals,
     ) -> Result<(), Failure> {
         let is_old = |made: &&StepOutputs| made.objects.iter().all(|object| object.modified_at < written_before);
         let old: Vec<&StepOutputs> = made.iter().filter(is_old).collect();
@@ -137,19 +111,19 @@ impl<P: Platform> Engine<P> {
             return Ok(());
         }
         let (kept, free): (Vec<&StepOutputs>, Vec<&StepOutputs>) = old.into_iter().partition(|made| in_use.has(made));
-        kept.iter().for_each(|made| cleaned.in_use.add(&made.objects));
+        kept.iter().for_each(|made| cleaned.in_use += totals(&made.objects));
         let entries = self.entries_of(&free).await?;
         let (busy, free): (Vec<&StepOutputs>, Vec<&StepOutputs>) =
             free.into_iter().partition(|made| is_busy(made, &entries));
-        busy.iter().for_each(|made| cleaned.under_way.add(&made.objects));
+        busy.iter().for_each(|made| cleaned.under_way += totals(&made.objects));
         let is_old = |ready: &CachedResult| ready.created_at < written_before;
         let (young, free): (Vec<&StepOutputs>, Vec<&StepOutputs>) =
             free.into_iter().partition(|made| result_of(made, &entries).is_some_and(|ready| !is_old(ready)));
-        young.iter().for_each(|made| cleaned.under_way.add(&made.objects));
+        young.iter().for_each(|made| cleaned.under_way += totals(&made.objects));
         let results: Vec<&StepOutputs> =
             free.iter().copied().filter(|made| result_of(made, &entries).is_some()).collect();
         if dry_run {
-            free.iter().for_each(|made| cleaned.removed.add(&made.objects));
+            free.iter().for_each(|made| cleaned.removed += totals(&made.objects));
             cleaned.results += results.len() as u64;
             return Ok(());
         }
@@ -172,13 +146,13 @@ impl<P: Platform> Engine<P> {
         let mut keys = Vec::new();
         for made in free {
             if in_use.has(made) {
-                cleaned.in_use.add(&made.objects);
+                cleaned.in_use += totals(&made.objects);
             } else if is_busy(made, &entries) || result_of(made, &entries).is_some() {
                 // Written anew or asked for again meanwhile.
-                cleaned.under_way.add(&made.objects);
+                cleaned.under_way += totals(&made.objects);
             } else {
                 cleaned.results += u64::from(results.iter().any(|result| std::ptr::eq(*result, made)));
-                cleaned.removed.add(&made.objects);
+                cleaned.removed += totals(&made.objects);
                 keys.extend(made.objects.iter().map(|object| (object.key.clone(), object.bytes)));
             }
         }
@@ -221,6 +195,11 @@ impl<P: Platform> Engine<P> {
         let runs = self.platform.ledger().open_runs(now).await?;
         Ok(runs.iter().any(|run| run.bound_at.is_none() && now - run.created_at < NEVER_PLANNED))
     }
+}
+
+/// The number of objects and their length.
+fn totals(objects: &[ListedObject]) -> ObjectTotals {
+    ObjectTotals { objects: objects.len() as u64, bytes: objects.iter().map(|object| object.bytes).sum() }
 }
 
 /// The attempt that an output belongs to: `outputs/<kind>/<content key>/<attempt>/<n>.<ext>`.

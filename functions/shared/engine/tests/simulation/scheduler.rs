@@ -270,7 +270,10 @@ impl Scheduler {
             }
             Timer::Clean { older_than } => {
                 let which = Which { older_than, dry_run: false };
-                self.spawn(What::Clean, async move { End::Cleaned(engine.clean(which, |_| {}).await) });
+                let far = tokio::time::Instant::now() + std::time::Duration::from_secs(86_400);
+                self.spawn(What::Clean, async move {
+                    End::Cleaned(engine.clean(which, "", far).await.map(|(totals, _)| totals))
+                });
             }
             Timer::Sweep => {
                 self.swept_at = self.world.now();

@@ -8,10 +8,10 @@ use fresco_pipeline::catalogue::{
     IMAGE_SIDES, Kind, MediaInput, MediaKind, Model, Param, PriceUnit, ProviderName, StepType, find, image_size_names,
     models,
 };
+use fresco_pipeline::inspection::MediaInfo;
 use fresco_pipeline::money::Money;
 use fresco_providers::fal::Fal;
 use fresco_providers::gemini::{Gemini, GeminiConfig};
-use fresco_providers::media::MediaInfo;
 use fresco_providers::{
     Accepted, InputData, JobReport, Lookup, LookupInput, Provider, RemoteMedia, Submission, SubmittedInput,
 };

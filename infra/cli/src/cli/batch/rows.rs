@@ -4,12 +4,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use fresco_cli::api::{Api, RowsUploadError};
-use fresco_cli::view::{batches, plural};
-use fresco_engine::RunRequest;
 use fresco_api_types::BatchBody;
+use fresco_cli::api::{Api, RowsUploadError, RunRequest};
+use fresco_cli::view::{batches, plural};
 use fresco_pipeline::document::Problems;
-use fresco_pipeline::media::InputMedia;
+use fresco_pipeline::inspection::assumed_input;
 use fresco_pipeline::rows::{Format, Row, RowProblem, Rows, RowsError};
 
 use super::super::output::Output;
@@ -78,7 +77,7 @@ impl RowsFile {
         let tried = first.len();
         let Some(unfit) = unfit(&pipeline.request, first) else { return Ok(()) };
         // Media that cannot be read are the same for every row.
-        if !all && pipeline.request.refused.is_empty() {
+        if !all && !pipeline.request.has_refused_media() {
             return Ok(());
         }
         let none = format!("none of {} of {} can be run", plural(tried, "row"), self.path.display());
@@ -89,7 +88,7 @@ impl RowsFile {
             }
             Unfit::Document(row, problems) => {
                 output.progress(&format!("{none}; with row {row}:"));
-                if pipeline.request.refused.is_empty() && problems.0.iter().any(|problem| problem.code == UNREAD) {
+                if !pipeline.request.has_refused_media() && problems.0.iter().any(|problem| problem.code == UNREAD) {
                     output.progress(
                         "Files that rows name are not brought to the stack, only those that the document names itself. Rows may \
                          name https URLs.",
@@ -151,8 +150,8 @@ fn unfit(request: &RunRequest, rows: Vec<Result<Row, RowProblem>>) -> Option<Unf
             Err(problem) => Unfit::Row(problem),
             Ok(row) => {
                 let mut with = request.clone();
-                with.input = row.input.or(with.input);
-                with.vars.extend(row.vars);
+                with.inputs.input = row.input.or(with.inputs.input);
+                with.inputs.vars.extend(row.vars);
                 match checked(&mut with) {
                     Ok(()) => return None,
                     Err(problems) => Unfit::Document(row.number, problems),
@@ -175,15 +174,7 @@ fn checked(with: &mut RunRequest) -> Result<(), Problems> {
         return Err(problems);
     }
     for reference in with.media_references().into_iter().filter(|reference| reference.text.contains("://")) {
-        with.media.entry(reference.text).or_insert_with(|| InputMedia {
-            key: String::new(),
-            kind: reference.kind,
-            content_type: String::new(),
-            bytes: 1,
-            sha256: String::new(),
-            width: None,
-            height: None,
-        });
+        with.inputs.media.entry(reference.text).or_insert_with(|| Ok(assumed_input(reference.kind)));
     }
     with.check().map(drop)
 }
@@ -213,7 +204,7 @@ mod tests {
     #[test]
     fn one_row_that_can_be_run_is_enough() {
         let folder = tempfile::tempdir().unwrap();
-        let request = RunRequest { document: DOCUMENT.to_owned(), ..RunRequest::default() };
+        let request = RunRequest::new(DOCUMENT);
         let tried = |name: &str, text: &str| {
             let (first, all) = open(folder.path(), name, text, None).unwrap().first().unwrap();
             (unfit(&request, first), all)
@@ -234,7 +225,7 @@ mod tests {
     #[test]
     fn media_of_rows_are_urls() {
         let document = "steps: [{type: image_to_image, params: {prompt: x, image: \"{{vars.image}}\"}}]";
-        let request = RunRequest { document: document.to_owned(), ..RunRequest::default() };
+        let request = RunRequest::new(document);
         let folder = tempfile::tempdir().unwrap();
         let tried = |image: &str| {
             let text = format!("image\n{image}\n");
