@@ -1,4 +1,4 @@
-//! Cleaning up: what is old and nobody's goes, its result and its objects together. Objects cannot be made older on the
+//! Clean-up: an old result that no run uses is removed together with its objects. Objects cannot be made older on the
 //! emulator, which dates them itself; so the engine that cleans takes it to be two hours later than it is, over the stack's
 //! own table and bucket.
 
@@ -14,7 +14,7 @@ const OLD: Which = Which { older_than: YOUNGEST, dry_run: false };
 const DRY: Which = Which { dry_run: true, ..OLD };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_result_and_its_object_go_together() {
+async fn a_result_is_removed_together_with_its_objects() {
     let _stack = STACK.lock().await;
     let world = World::with_limits().await;
     let (late, document) = (world.ahead(2 * YOUNGEST), one(""));
@@ -42,7 +42,7 @@ async fn a_result_and_its_object_go_together() {
     assert_eq!((gone.removed, gone.results, gone.in_use), (group, 1, Group::default()));
     assert_eq!((world.entry(key).await.result, world.head(&output.key).await), (None, None));
     assert_eq!(world.usage().await.estimate(), used - output.bytes, "the account knows of it");
-    // Asked for again, it is generated again, and is somebody else's number.
+    // Another run generates it again, under another attempt.
     let preview = world.preview(&document, "to be cleaned up").await;
     assert_eq!(preview.steps[0].why, Some(Why::Removed));
     let again = world.run(&document, "to be cleaned up").await;
@@ -53,7 +53,7 @@ async fn a_result_and_its_object_go_together() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_an_open_run_uses_stays() {
+async fn results_in_use_by_an_open_run_stay() {
     let _stack = STACK.lock().await;
     let world = World::with_limits().await;
     let late = world.ahead(2 * YOUNGEST);
@@ -61,7 +61,7 @@ async fn what_an_open_run_uses_stays() {
     late.clean(DRY, |_| {}).await.unwrap();
     let (output, key) = (&picture.steps[0].outputs[0], picture.steps[0].key.as_ref().unwrap());
 
-    // It has the picture pinned, and waits for another one that nobody works on.
+    // It has the picture pinned, and waits for another one that the provider does not work on.
     concurrency(&world, 0).await;
     let document = "
 steps:
@@ -80,7 +80,7 @@ steps:
     let manifest = world.ended(&run).await;
     assert_eq!(manifest.steps[0].source, Some(ResultSource::Hit), "{:?}", manifest.failure);
 
-    // After its end it is nobody's any more, and neither is what the run made.
+    // After its end the run uses neither this result nor its own.
     let cleaned = late.clean(OLD, |_| {}).await.unwrap();
     assert_eq!((cleaned.in_use, cleaned.results, cleaned.removed.objects), (Group::default(), 2, 2), "{cleaned:?}");
     assert_eq!((world.head(&output.key).await, world.entry(key).await.result), (None, None));
@@ -89,9 +89,9 @@ steps:
     succeeded(&again, ResultSource::Generated);
 }
 
-/// The object of an attempt that is not the result's any more is nobody's, and goes without one.
+/// The object of an attempt that a refresh replaced belongs to no result, and is removed alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_refreshed_goes_alone() {
+async fn an_object_without_a_result_is_removed_alone() {
     let _stack = STACK.lock().await;
     let world = World::with_limits().await;
     let late = world.ahead(2 * YOUNGEST);
@@ -111,5 +111,5 @@ async fn what_was_refreshed_goes_alone() {
     assert_eq!((cleaned.under_way, cleaned.removed), (both, Group::default()));
     world.ledger().repair(key, world.now()).await.unwrap();
     let cleaned = late.clean(OLD, |_| {}).await.unwrap();
-    assert_eq!((cleaned.removed, cleaned.results), (both, 0), "mended, it has no result any more");
+    assert_eq!((cleaned.removed, cleaned.results), (both, 0), "the repaired entry has no result");
 }

@@ -1,5 +1,5 @@
-//! `fresco clean`: what is old goes before its lifecycle takes it, in the stack and, if asked, in a folder here. It does not
-//! ask back: whoever is in doubt has `--dry-run`.
+//! `fresco clean`: removes old results before they expire, in the stack and, with `--out`, in a local folder. It asks for no
+//! confirmation; `--dry-run` shows what it would remove.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -13,37 +13,37 @@ use serde_json::json;
 
 use super::age::Age;
 use super::output::Output;
-use super::{EXIT_INPUT, EXIT_RUN, Ended, Place, stack};
+use super::{CommandError, EXIT_INPUT, EXIT_RUN, Target, stack};
 
-/// How long a run that is being planned is waited for.
+/// The longest wait for a run that is being planned.
 const PLANNED_WITHIN: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often it is said how far it is.
+/// The interval of lines of progress.
 const SAID_EVERY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(super) struct CleanArgs {
-    /// What was written longer ago: `3d`, `12h`, `90m`; an hour at least.
+    /// Remove what was written longer ago: `3d`, `12h`, `90m`; an hour at least.
     #[arg(long, value_name = "AGE")]
     older_than: String,
-    /// Only say what would go.
+    /// Only list what would be removed.
     #[arg(long)]
     dry_run: bool,
-    /// Remove the old folders of runs and batches beneath this folder, too, such as `out`. What is none of theirs is left alone.
+    /// Remove old folders of runs and batches in this folder, such as `out`, too. Other files and folders are left alone.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
-pub(super) async fn clean(output: &Output, place: &Place, args: CleanArgs) -> Result<(), Ended> {
+pub(super) async fn clean(output: &Output, target: &Target, args: CleanArgs) -> Result<(), CommandError> {
     let wrong = |code: &str, message: String| {
         output.error(code, &message);
-        Ended::Code(EXIT_INPUT)
+        CommandError::Code(EXIT_INPUT)
     };
     let age = args.older_than.parse::<Age>().map_err(|error| wrong("bad_age", error.to_string()))?;
-    // Listed first: a folder that cannot be read is said before anything is removed.
+    // Listed first, so that an unreadable folder is reported before anything is removed.
     let folders = args.out.as_deref().map(OutFolder::beneath).transpose();
     let folders = folders.map_err(|error| wrong("bad_folder", error.to_string()))?;
-    let kept = stack::kept(output, place).await?;
+    let kept = stack::kept(output, target).await?;
     let admin = &kept.admin;
     let planning = planning(output, admin).await?;
     let which = Which { older_than: age.millis(), dry_run: args.dry_run };
@@ -69,8 +69,8 @@ pub(super) async fn clean(output: &Output, place: &Place, args: CleanArgs) -> Re
     complete(output, folders.as_ref())
 }
 
-/// Waits for runs that are being planned, and says whether one still is.
-async fn planning(output: &Output, admin: &StackAdmin) -> Result<bool, Ended> {
+/// Waits for runs that are being planned, and returns whether one still is.
+async fn planning(output: &Output, admin: &StackAdmin) -> Result<bool, CommandError> {
     let deadline = Instant::now() + PLANNED_WITHIN;
     let mut said = false;
     while admin.engine().is_planning().await? {
@@ -78,9 +78,7 @@ async fn planning(output: &Output, admin: &StackAdmin) -> Result<bool, Ended> {
             return Ok(true);
         }
         if !said {
-            output.progress(
-                "a run is being planned, and what is old may be a hit of its; waiting for it, two minutes at most",
-            );
+            output.progress("waiting for a run that is being planned and may use old results, two minutes at most");
             said = true;
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -88,7 +86,7 @@ async fn planning(output: &Output, admin: &StackAdmin) -> Result<bool, Ended> {
     Ok(false)
 }
 
-async fn clean_stack(output: &Output, admin: &StackAdmin, which: Which) -> Result<Cleaned, Ended> {
+async fn clean_stack(output: &Output, admin: &StackAdmin, which: Which) -> Result<Cleaned, CommandError> {
     let latest = Mutex::new((Instant::now(), Cleaned::default()));
     let progress = |cleaned: &Cleaned| {
         let Ok(mut latest) = latest.lock() else { return };
@@ -100,18 +98,18 @@ async fn clean_stack(output: &Output, admin: &StackAdmin, which: Which) -> Resul
     };
     let outcome = admin.engine().clean(which, progress).await;
     Ok(outcome.inspect_err(|_| {
-        // What went before it failed is gone all the same.
+        // Objects that were removed before the failure are reported, too.
         if let Ok(latest) = latest.lock() {
             output.progress(&view::clean::progress(&latest.1));
         }
     })?)
 }
 
-/// Says which folders could not be removed; no success where there is one.
-fn complete(output: &Output, folders: Option<&OldFolders>) -> Result<(), Ended> {
+/// Reports the folders that could not be removed, and fails if there are any.
+fn complete(output: &Output, folders: Option<&OldFolders>) -> Result<(), CommandError> {
     let failed = folders.map_or(&[][..], |folders| &folders.failed);
     for left in failed {
         output.error("Folder.NotRemoved", &format!("{}: {}", left.folder.display(), left.reason));
     }
-    if failed.is_empty() { Ok(()) } else { Err(Ended::Code(EXIT_RUN)) }
+    if failed.is_empty() { Ok(()) } else { Err(CommandError::Code(EXIT_RUN)) }
 }

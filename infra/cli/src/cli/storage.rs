@@ -1,4 +1,4 @@
-//! `fresco storage`.
+//! `fresco storage`: the contents of the stack's bucket.
 
 use std::cell::Cell;
 
@@ -6,13 +6,13 @@ use fresco_cli::view;
 use serde_json::json;
 
 use super::output::Output;
-use super::{Ended, Place, stack};
+use super::{CommandError, Target, stack};
 
-/// After so many objects it is said how many it has been; a page of the listing is a thousand at most.
+/// The number of objects between two lines of progress.
 const SAID_EVERY: u64 = 10_000;
 
-pub(super) async fn storage(output: &Output, place: &Place) -> Result<(), Ended> {
-    let kept = stack::kept(output, place).await?;
+pub(super) async fn storage(output: &Output, target: &Target) -> Result<(), CommandError> {
+    let kept = stack::kept(output, target).await?;
     let admin = &kept.admin;
     let said = Cell::new(0);
     let progress = |objects: u64| {
