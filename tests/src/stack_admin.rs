@@ -1,16 +1,17 @@
-//! Direct access to the table and the bucket of a stack, with the engine of the functions. Runs are requested through the API,
-//! see `fresco_cli::api`.
+//! Direct access to a stack's table, bucket and sweep, through the same engine as the functions. A client of the API is
+//! [`fresco_cli::api::Api`].
 
-use std::collections::BTreeMap;
-
-use fresco_api_types::Manifest;
+use anyhow::Context;
+use bytes::Bytes;
+use fresco_cli::stack::Stack;
 use fresco_engine::aws::AwsPlatform;
+use fresco_engine::platform::Platform;
 use fresco_engine::settings::Settings;
+use fresco_api_types::Manifest;
 use fresco_engine::{Engine, manifest_key};
 use fresco_ledger::aws::{Aws, LambdaCall};
 use fresco_ledger::records::{RunRecord, StepId, StepRecord};
 use fresco_ledger::traits::{Objects, Runs};
-use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 
 /// A stack's table, bucket and sweep.
@@ -19,110 +20,69 @@ pub struct StackAdmin {
     sweep: LambdaCall,
 }
 
-/// The resources and parameters of a stack, by the outputs of its template.
-#[derive(Debug, Clone)]
-pub struct Parts {
-    /// `TableName`.
-    pub table: String,
-    /// `BucketName`.
-    pub bucket: String,
-    /// `SweepFunctionName`.
-    pub sweep_function: String,
-    /// `RunMachineArn`.
-    pub machine_arn: String,
-    /// `BatchMachineArn`.
-    pub batch_machine_arn: String,
-    /// `MaxAgeDays`.
-    pub max_age_days: String,
-    /// `MaxStoredGigabytes`; empty without a limit.
-    pub max_stored: String,
-    /// `ExportBucket`; empty where there is none.
-    pub export_bucket: String,
-}
-
-impl Parts {
-    /// Reads the outputs of a stack.
-    pub fn of(outputs: &BTreeMap<String, String>) -> Self {
-        let output = |name: &str| outputs.get(name).cloned().unwrap_or_default();
-        Parts {
-            table: output("TableName"),
-            bucket: output("BucketName"),
-            sweep_function: output("SweepFunctionName"),
-            machine_arn: output("RunMachineArn"),
-            batch_machine_arn: output("BatchMachineArn"),
-            max_age_days: output("MaxAgeDays"),
-            max_stored: output("MaxStoredGigabytes"),
-            export_bucket: output("ExportBucket"),
-        }
-    }
-}
-
 impl StackAdmin {
-    /// Opens the stack with these parts.
-    pub fn new(aws: &Aws, parts: &Parts) -> Result<Self, Failure> {
-        let settings = client_settings(parts)?;
-        Ok(StackAdmin {
-            sweep: aws.call(&parts.sweep_function),
-            engine: Engine::new(AwsPlatform::new(aws, &settings)?, settings),
-        })
+    /// Opens the table and the bucket of a started stack.
+    pub fn new(aws: &Aws, stack: &Stack) -> anyhow::Result<Self> {
+        Self::with_batch_machine(aws, stack, stack.output("BatchMachineArn"))
     }
 
-    /// Returns the engine.
+    /// Does the same with another state machine for batches.
+    pub fn with_batch_machine(aws: &Aws, stack: &Stack, machine: &str) -> anyhow::Result<Self> {
+        let settings = settings(stack, machine)?;
+        let engine = Engine::new(AwsPlatform::new(aws, &settings)?, settings);
+        Ok(StackAdmin { engine, sweep: aws.call(stack.output("SweepFunctionName")) })
+    }
+
+    /// The engine, on the stack's table and bucket.
     pub fn engine(&self) -> &Engine<AwsPlatform> {
         &self.engine
     }
 
     /// Returns a run's record and its steps in the document's order.
-    pub async fn status(&self, run: &RunId) -> Result<(RunRecord, Vec<StepRecord>), Failure> {
-        use fresco_engine::platform::Platform;
+    pub async fn status(&self, run: &RunId) -> anyhow::Result<(RunRecord, Vec<StepRecord>)> {
         let ledger = self.engine.platform.ledger();
-        let row = ledger.run(run).await.map_err(|error| error.0)?;
-        let row =
-            row.ok_or_else(|| Failure::new(ErrorName::RunNotFound, format!("there is no run {run} in this stack")))?;
-        Ok((row, ledger.steps(run).await.map_err(|error| error.0)?))
+        let record = ledger.run(run).await?;
+        let record = record.with_context(|| format!("run {run} is not in this stack"))?;
+        Ok((record, ledger.steps(run).await?))
     }
 
-    /// Invokes the sweep function, which otherwise runs at the next full minute.
-    pub async fn sweep(&self) -> Result<(), Failure> {
-        self.sweep.ask(&serde_json::json!({})).await.map(drop)
+    /// Calls the sweep now instead of at the next full minute.
+    pub async fn sweep(&self) -> anyhow::Result<()> {
+        Ok(self.sweep.ask(&serde_json::json!({})).await.map(drop)?)
     }
 
     /// Returns the manifest of a run that has ended.
-    pub async fn manifest(&self, run: &RunId) -> Result<Manifest, Failure> {
+    pub async fn manifest(&self, run: &RunId) -> anyhow::Result<Manifest> {
         let bytes = self.object(&manifest_key(run)).await?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| Failure::new(ErrorName::Internal, format!("the run's manifest cannot be read: {error}")))
+        serde_json::from_slice(&bytes).context("the run's manifest cannot be read")
     }
 
-    /// Returns an object of the stack's bucket.
-    pub async fn object(&self, key: &str) -> Result<bytes::Bytes, Failure> {
-        use fresco_engine::platform::Platform;
-        let bytes = self.engine.platform.objects().get(key).await.map_err(|error| error.0)?;
-        bytes.ok_or_else(|| Failure::new(ErrorName::RunNotFound, format!("{key} is not in the bucket any more")))
+    /// Returns a whole object of the stack's bucket.
+    pub async fn object(&self, key: &str) -> anyhow::Result<Bytes> {
+        let bytes = self.engine.platform.objects().get(key).await?;
+        bytes.with_context(|| format!("{key} is not in the bucket"))
     }
 
     /// Returns a step of a run.
-    pub async fn step(&self, step_id: &StepId) -> Result<Option<StepRecord>, Failure> {
-        use fresco_engine::platform::Platform;
-        self.engine.platform.ledger().step(step_id).await.map_err(|error| error.0)
+    pub async fn step(&self, step_id: &StepId) -> anyhow::Result<Option<StepRecord>> {
+        Ok(self.engine.platform.ledger().step(step_id).await?)
     }
 }
 
-/// Reads the settings. No provider is called, so only the resources and the settings of the cache matter; the others are the
-/// template's defaults.
-fn client_settings(parts: &Parts) -> Result<Settings, Failure> {
-    Settings::read(|name| {
+/// The settings of an engine that calls no provider: the stack's own parts, and the template's defaults for the rest.
+fn settings(stack: &Stack, batch_machine: &str) -> anyhow::Result<Settings> {
+    Ok(Settings::read(|name| {
         let value = match name {
-            "FRESCO_STACK" => "admin",
-            "FRESCO_TABLE" => &parts.table,
-            "FRESCO_BUCKET" => &parts.bucket,
-            "FRESCO_RUN_MACHINE" => &parts.machine_arn,
-            "FRESCO_BATCH_MACHINE" => &parts.batch_machine_arn,
+            "FRESCO_STACK" => "tests",
+            "FRESCO_TABLE" => stack.output("TableName"),
+            "FRESCO_BUCKET" => stack.output("BucketName"),
+            "FRESCO_RUN_MACHINE" => stack.output("RunMachineArn"),
+            "FRESCO_BATCH_MACHINE" => batch_machine,
             "FRESCO_PUBLIC_URL" => "none",
             "FRESCO_SECRETS_PREFIX" => "/fresco",
-            "FRESCO_MAX_AGE_DAYS" => &parts.max_age_days,
-            "FRESCO_MAX_STORED_GIGABYTES" => &parts.max_stored,
-            "FRESCO_EXPORT_BUCKET" => &parts.export_bucket,
+            "FRESCO_MAX_AGE_DAYS" => stack.output("MaxAgeDays"),
+            "FRESCO_MAX_STORED_GIGABYTES" => stack.output("MaxStoredGigabytes"),
+            "FRESCO_EXPORT_BUCKET" => stack.output("ExportBucket"),
             "FRESCO_FAL_QUEUE_URL" => "https://queue.fal.run",
             "FRESCO_FAL_REST_URL" => "https://rest.fal.ai",
             "FRESCO_FAL_API_URL" => "https://api.fal.ai",
@@ -131,5 +91,5 @@ fn client_settings(parts: &Parts) -> Result<Settings, Failure> {
             _ => return None,
         };
         Some(value.to_owned())
-    })
+    })?)
 }

@@ -1,4 +1,4 @@
-//! The cache as a build system: after an edit, what depends on it is made anew and nothing else. What was submitted, billed
+//! The cache as a build system: after an edit, what depends on it is generated again and nothing else. What was submitted, billed
 //! and called is counted over the whole stack, so the tests follow each other.
 
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 /// The counts are the whole stack's.
 static STACK: Mutex<()> = Mutex::const_new(());
 
-/// As events/pipelines/five-steps.yaml: four providers' jobs with a webhook, and an analysis that is answered at once.
+/// The steps of events/pipelines/five-steps.yaml: four jobs with a webhook, and a synchronous analysis.
 const FIVE: &str = r#"
 name: incremental
 settings: { schedule: eager, max_workers: 4 }
@@ -110,7 +110,7 @@ async fn an_edit_generates_what_depends_on_it() {
     let cost = |name: &str| first.steps.iter().find(|step| step.name.as_str() == name).unwrap().cost;
     all_logged(&world, &calls, &first).await;
 
-    // What is no part of a request: the order of params and steps, names, timeouts, workers, money, and who reads recipients by name.
+    // What is no part of a request: the order of params and steps, names, timeouts, workers, money, and which steps read it by name.
     let (counted, calls) = (world.counters().await, world.invocations().await);
     let free = [
         FIVE.replace(r#"aspect_ratio: "16:9", seed: 7"#, r#"seed: 7, aspect_ratio: "16:9""#),
@@ -167,7 +167,7 @@ steps:
 "#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_plan_says_why() {
+async fn the_plan_names_the_reason_of_each_miss() {
     let _stack = STACK.lock().await;
     let world = World::get().await;
     let first = world.run(THREE, "unused").await;

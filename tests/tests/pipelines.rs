@@ -165,7 +165,7 @@ vars: { other: two.jpeg }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_differs_at_every_run_is_generated_at_every_run() {
+async fn a_prompt_that_differs_at_every_run_is_generated_at_every_run() {
     let world = World::get().await;
     let document = "steps: [{ name: a, type: text_to_image, model: flux_schnell, params: { prompt: \"at {{timestamp}}, {{random}}\" } }]";
     let preview = world.preview(document, "unused").await;

@@ -1,5 +1,5 @@
-//! What a stack keeps, and for how long: cleaning up, copies that nothing cleans up, and a limit on what is stored. All of
-//! it concerns the whole bucket, so the tests follow each other on a stack that may hold a gigabyte and may export.
+//! Storage: clean-up, exports, and the limit. All of it concerns the whole bucket, so the tests run one at a time, on a stack
+//! that may store a gigabyte and may export.
 
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
@@ -50,7 +50,7 @@ async fn calls_of_generate(world: &World, run: &RunId) -> u32 {
     world.record(run).await.1.iter().map(|step| step.calls).sum()
 }
 
-/// How many requests the provider works on at once; 0 holds the queue.
+/// Sets the number of requests that the provider works on at a time; 0 holds the queue.
 async fn concurrency(world: &World, most: usize) {
     world.control("settings", &json!({"concurrency": most})).await;
 }

@@ -1,4 +1,4 @@
-//! Cleaning up: what is old and nobody's goes, its result and its objects together. Objects cannot be made older on the
+//! Clean-up: an old result that no run uses is removed together with its objects. Objects cannot be made older on the
 //! emulator, which dates them itself; so the engine that cleans takes it to be two hours later than it is, over the stack's
 //! own table and bucket.
 
@@ -15,7 +15,7 @@ const OLD: Which = Which { older_than: MIN_CLEAN_AGE, dry_run: false };
 const DRY: Which = Which { dry_run: true, ..OLD };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_result_and_its_object_go_together() {
+async fn a_result_is_removed_together_with_its_objects() {
     let _stack = STACK.lock().await;
     let world = World::with_limits().await;
     let (late, document) = (world.ahead(2 * MIN_CLEAN_AGE), one(""));
@@ -43,7 +43,7 @@ async fn a_result_and_its_object_go_together() {
     assert_eq!((gone.removed, gone.results, gone.in_use), (group, 1, ObjectTotals::default()));
     assert_eq!((world.entry(key).await.result, world.head(&output.key).await), (None, None));
     assert_eq!(world.usage().await.estimate(), used - output.bytes, "the account knows of it");
-    // Asked for again, it is generated again, and is somebody else's number.
+    // Another run generates it again, under another attempt.
     let preview = world.preview(&document, "to be cleaned up").await;
     assert_eq!(preview.steps[0].why, Some(MissReason::Removed));
     let again = world.run(&document, "to be cleaned up").await;
@@ -54,7 +54,7 @@ async fn a_result_and_its_object_go_together() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_an_open_run_uses_stays() {
+async fn results_in_use_by_an_open_run_stay() {
     let _stack = STACK.lock().await;
     let world = World::with_limits().await;
     let late = world.ahead(2 * MIN_CLEAN_AGE);
@@ -62,7 +62,7 @@ async fn what_an_open_run_uses_stays() {
     clean(&late, DRY).await;
     let (output, key) = (&picture.steps[0].outputs[0], picture.steps[0].key.as_ref().unwrap());
 
-    // It has the picture pinned, and waits for another one that nobody works on.
+    // It has the picture pinned, and waits for another one that the provider does not work on.
     concurrency(&world, 0).await;
     let document = "
 steps:
@@ -81,22 +81,18 @@ steps:
     let manifest = world.ended(&run).await;
     assert_eq!(manifest.steps[0].source, Some(ResultSource::Hit), "{:?}", manifest.failure);
 
-    // After its end it is nobody's any more, and neither is what the run made.
+    // After its end the run uses neither this result nor its own.
     let cleaned = clean(&late, OLD).await;
-    assert_eq!(
-        (cleaned.in_use, cleaned.results, cleaned.removed.objects),
-        (ObjectTotals::default(), 2, 2),
-        "{cleaned:?}"
-    );
+    assert_eq!((cleaned.in_use, cleaned.results, cleaned.removed.objects), (Group::default(), 2, 2), "{cleaned:?}");
     assert_eq!((world.head(&output.key).await, world.entry(key).await.result), (None, None));
     assert!(world.listed(&world.bucket(), "outputs/").await.is_empty());
     let again = world.run(&one(""), "pinned by an open run").await;
     succeeded(&again, ResultSource::Generated);
 }
 
-/// The object of an attempt that is not the result's any more is nobody's, and goes without one.
+/// The object of an attempt that a refresh replaced belongs to no result, and is removed alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_refreshed_goes_alone() {
+async fn an_object_without_a_result_is_removed_alone() {
     let _stack = STACK.lock().await;
     let world = World::with_limits().await;
     let late = world.ahead(2 * MIN_CLEAN_AGE);
@@ -116,7 +112,7 @@ async fn what_was_refreshed_goes_alone() {
     assert_eq!((cleaned.under_way, cleaned.removed), (both, ObjectTotals::default()));
     world.ledger().repair(key, world.now()).await.unwrap();
     let cleaned = clean(&late, OLD).await;
-    assert_eq!((cleaned.removed, cleaned.results), (both, 0), "mended, it has no result any more");
+    assert_eq!((cleaned.removed, cleaned.results), (both, 0), "the repaired entry has no result");
 }
 
 /// The API does what the command line asks for. Its clock is right, so that nothing is old enough to go.

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::age::Age;
 use super::output::Output;
-use super::{EXIT_INPUT, EXIT_RUN, Ended, Place, stack};
+use super::{CommandError, EXIT_INPUT, EXIT_RUN, Target, stack};
 
 /// The time to wait for a run that is being planned.
 const PLANNED_WITHIN: Duration = Duration::from_secs(120);
@@ -35,17 +35,17 @@ pub(super) struct CleanArgs {
     out: Option<PathBuf>,
 }
 
-pub(super) async fn clean(output: &Output, place: &Place, args: CleanArgs) -> Result<(), Ended> {
+pub(super) async fn clean(output: &Output, target: &Target, args: CleanArgs) -> Result<(), CommandError> {
     let wrong = |code: &str, message: String| {
         output.error(code, &message);
-        Ended::Code(EXIT_INPUT)
+        CommandError::Code(EXIT_INPUT)
     };
     let age = args.older_than.parse::<Age>().map_err(|error| wrong("bad_age", error.to_string()))?;
     // Listed first: a folder that cannot be read is an error before anything is removed.
     let folders = args.out.as_deref().map(OutFolder::list).transpose();
     let folders = folders.map_err(|error| wrong("bad_folder", error.to_string()))?;
-    let asked = stack::asked_plainly(output, place).await?;
-    let CleanView { totals: cleaned, planning, .. } = clean_stack(output, &asked.api, age, args.dry_run).await?;
+    let connection = stack::connect_default(output, target).await?;
+    let CleanView { totals: cleaned, planning, .. } = clean_stack(output, &connection.api, age, args.dry_run).await?;
     let before = SystemTime::now().checked_sub(age.duration()).unwrap_or(SystemTime::UNIX_EPOCH);
     let folders = folders.map(|folders| folders.remove_old(before, args.dry_run));
     let outcome = view::clean::Outcome {
@@ -68,7 +68,7 @@ pub(super) async fn clean(output: &Output, place: &Place, args: CleanArgs) -> Re
 }
 
 /// Cleans the stack up. A run that is being planned is waited for first.
-async fn clean_stack(output: &Output, api: &Api, age: Age, dry_run: bool) -> Result<CleanView, Ended> {
+async fn clean_stack(output: &Output, api: &Api, age: Age, dry_run: bool) -> Result<CleanView, CommandError> {
     let latest = Mutex::new((Instant::now(), CleanTotals::default()));
     let progress = |totals: &CleanTotals| {
         let Ok(mut latest) = latest.lock() else { return };
@@ -103,10 +103,10 @@ async fn clean_stack(output: &Output, api: &Api, age: Age, dry_run: bool) -> Res
 }
 
 /// Reports the folders that could not be removed, which is a failure.
-fn complete(output: &Output, folders: Option<&OldFolders>) -> Result<(), Ended> {
+fn complete(output: &Output, folders: Option<&OldFolders>) -> Result<(), CommandError> {
     let failed = folders.map_or(&[][..], |folders| &folders.failed);
     for left in failed {
         output.error("Folder.NotRemoved", &format!("{}: {}", left.folder.display(), left.reason));
     }
-    if failed.is_empty() { Ok(()) } else { Err(Ended::Code(EXIT_RUN)) }
+    if failed.is_empty() { Ok(()) } else { Err(CommandError::Code(EXIT_RUN)) }
 }

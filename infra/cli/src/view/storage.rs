@@ -1,4 +1,4 @@
-//! What the bucket holds and what goes next, as a person reads it.
+//! The contents of the bucket, its next expiries, and its limit.
 
 use fresco_api_types::{AGE_EDGES, AGES, ObjectKind, ObjectTotals, StorageLimit, StorageView};
 use fresco_pipeline::time::Millis;
@@ -6,7 +6,7 @@ use fresco_pipeline::time::Millis;
 use super::table::{Align, layout};
 use super::{moment, plural, size, span};
 
-/// More days than this are summed up in the last line.
+/// The most lines of expiries; further days are summed up in the last one.
 const LINES: usize = 7;
 
 /// The inventory in tables and a few lines.
@@ -18,7 +18,7 @@ pub fn of(inventory: &StorageView) -> String {
     };
     if inventory.unforeseen_rules > 0 {
         text.push_str(&format!(
-            "Not foretold is what {} may take by tags, sizes or dates.\n",
+            "Not included: objects that {} may remove by tags, sizes or dates.\n",
             plural(inventory.unforeseen_rules, "rule")
         ));
     }
@@ -36,7 +36,7 @@ fn kinds(inventory: &StorageView) -> String {
             sum.bytes += group.bytes;
         }
     }
-    // An age that nothing has takes no room.
+    // Ages without objects have no column.
     let shown: Vec<usize> = (0..AGES).filter(|&age| sums[age].objects > 0).collect();
     let names: Vec<String> = shown.iter().map(|&age| age_name(age)).collect();
     let mut head = vec![("what", Align::Left), ("objects", Align::Right), ("size", Align::Right)];
@@ -80,13 +80,13 @@ fn cell(group: &ObjectTotals) -> String {
 
 fn next(inventory: &StorageView) -> String {
     if inventory.next.is_empty() {
-        return "No lifecycle rule takes any of it.\n".to_owned();
+        return "No lifecycle rule removes any of it.\n".to_owned();
     }
     let row = |when: String, left: String, group: &ObjectTotals| {
         let objects = group.objects.to_string();
         vec![when, left, objects, size(group.bytes)]
     };
-    // One more day would take the place of the sum.
+    // The last line is the sum of further days.
     let days = if inventory.next.len() > LINES { LINES - 1 } else { LINES };
     let mut rows: Vec<Vec<String>> = inventory
         .next
@@ -103,10 +103,10 @@ fn next(inventory: &StorageView) -> String {
     }
     let head = [("expires", Align::Left), ("in", Align::Left), ("objects", Align::Right), ("size", Align::Right)];
     let mut text = layout(&head, &rows);
-    text.push_str("An output that is used near its end is renewed, and stays longer.\n");
+    text.push_str("An output that is used shortly before its expiry is renewed.\n");
     if inventory.lasting.objects > 0 {
         let objects = plural(usize::try_from(inventory.lasting.objects).unwrap_or(usize::MAX), "object");
-        text.push_str(&format!("No rule takes {objects} ({}).\n", size(inventory.lasting.bytes)));
+        text.push_str(&format!("No rule removes {objects} ({}).\n", size(inventory.lasting.bytes)));
     }
     text
 }
@@ -120,7 +120,7 @@ fn limit(limit: &StorageLimit, bytes: u64) -> String {
     let mut text = format!(
         "Limit (MaxStoredGigabytes): {} of {most}, {}.\n",
         size(bytes),
-        // Something is not nothing.
+        // A small part is not shown as none.
         if limit.percent > 0.0 && limit.percent < 0.1 {
             "under 0.1 %".to_owned()
         } else {
@@ -129,7 +129,7 @@ fn limit(limit: &StorageLimit, bytes: u64) -> String {
     );
     if limit.full {
         text.push_str(&format!(
-            "Full by the stack's own account ({}): nothing new is generated until something is removed; see `cargo fresco clean`.\n",
+            "Full by the stack's own count ({}): new runs are rejected until something is removed; see `cargo fresco clean`.\n",
             size(limit.counted)
         ));
     }
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_ages_and_what_goes_next_in_tables() {
+    fn kinds_ages_and_expiries_are_tables() {
         let expected = "\
 what             objects     size  under 1 day   3–7 days  over 30 days
 ───────────────  ───────  ───────  ───────────  ─────────  ────────────
@@ -186,15 +186,15 @@ expires               in    objects    size
 ────────────────────  ────  ───────  ──────
 2026-01-05 00:00 UTC  due         1   400 B
 2026-01-06 00:00 UTC  14 h        1  1.0 MB
-An output that is used near its end is renewed, and stays longer.
-No rule takes 3 objects (999 B).
+An output that is used shortly before its expiry is renewed.
+No rule removes 3 objects (999 B).
 ";
         let squeeze = |text: &str| text.replace("─", "").split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(squeeze(&of(&inventory())), squeeze(expected));
     }
 
     #[test]
-    fn seven_lines_and_no_more() {
+    fn at_most_seven_lines_of_expiries() {
         for (days, lines, later) in [(1, 1, false), (7, 7, false), (8, 7, true), (60, 7, true)] {
             let next = (1..=days).map(|day| Expiry { at: MIDNIGHT + day * DAY, group: group(1, 10) }).collect();
             let text = of(&StorageView { next, ..inventory() });
@@ -204,13 +204,13 @@ No rule takes 3 objects (999 B).
     }
 
     #[test]
-    fn an_empty_bucket_and_its_limit_are_said() {
+    fn an_empty_bucket_and_its_limit_are_shown() {
         let empty = StorageView { all: group(0, 0), kinds: vec![], next: vec![], lasting: group(0, 0), ..inventory() };
         assert_eq!(of(&empty), "The bucket is empty.\n");
         for (percent, counted, full, said) in [
             (0.0, 0, false, "Limit (MaxStoredGigabytes): 0 B of 1.0 GB, 0.0 %.\n"),
             (0.01, 0, false, "0 B of 1.0 GB, under 0.1 %.\n"),
-            (12.34, 1_000_000_000, true, "Full by the stack's own account (1.0 GB)"),
+            (12.34, 1_000_000_000, true, "Full by the stack's own count (1.0 GB)"),
         ] {
             let limit = Some(StorageLimit { most: 1_000_000_000, percent, counted, full });
             let text = of(&StorageView { limit, ..empty.clone() });
@@ -218,7 +218,8 @@ No rule takes 3 objects (999 B).
         }
         let ruled = of(&StorageView { unforeseen_rules: 2, next: vec![], ..inventory() });
         assert!(
-            ruled.contains("No lifecycle rule takes any of it.\n") && ruled.contains("what 2 rules may take"),
+            ruled.contains("No lifecycle rule removes any of it.\n")
+                && ruled.contains("objects that 2 rules may remove"),
             "{ruled}"
         );
     }

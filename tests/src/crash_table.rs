@@ -1,6 +1,5 @@
-//! The matrix of crashes: a run is made to pass the points of a row, its functions end there, and it is seen what became of
-//! it. The run ends all the same, nothing is paid twice, what is paid is cached, no money stays reserved and nobody stays
-//! waiting. The tables are the suites'.
+//! Tables of crashes: in each case a run passes failpoints, and its functions end there. The run ends all the same, nothing
+//! is paid twice, paid results are cached, no hold stays open and no waiter is left. The suites hold the tables.
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -17,46 +16,46 @@ use serde_json::json;
 use crate::Function::{AnalyzeImage, Collect, Sweep, TextToImage, Webhook};
 use crate::{DAY, EXPORTS, Function, Request, World};
 
-/// Longer than a submitter lives, and than any pause between two looks.
+/// Longer than a submitter lives, and than any time until the next check.
 const LONG: i64 = 1_000_000;
-/// Half a day is left of a week.
+/// An age that leaves half a day of a week.
 const NEARLY_A_LIFE: i64 = 13 * DAY / 2;
-/// The bound of one row, repairs included.
+/// The bound of one case, repairs included.
 const BOUND: Duration = Duration::from_secs(60);
-/// After the run, what is open is left alone so long, and is closed so long after it.
+/// Open holds and waiters are left alone for the first time after a run, and have to be closed within the second.
 const LEFT_ALONE: Duration = Duration::from_secs(4);
 const LEFT_FOR: Duration = Duration::from_secs(15);
 
-/// How a run is made to pass a point.
+/// The scenario of a run that passes a failpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// One picture.
     Image,
-    /// Two steps of one prompt side by side; nothing is worked on before the crash.
-    Twins,
+    /// Two steps of one prompt side by side; the provider works on nothing before the crash.
+    SamePrompt,
     /// Two steps of one prompt, one after the other: the second finds the result of the first.
     Again,
     /// Everything is cached, and plan closes the run.
     Stored,
-    /// It was cached, and the object has been removed.
+    /// A cached result whose object has been removed.
     Gone,
-    /// Everything is cached and near its end.
+    /// Everything is cached and expires soon.
     Ending,
-    /// The same of the second of two steps; the first has been removed and is made anew, the same as it was.
+    /// The same of the second of two steps; the first step's object is removed, and the same one is generated again.
     EndingSecond,
-    /// It was cached, and is asked for afresh.
+    /// A cached result that is refreshed.
     Refresh,
-    /// Its outputs are copied to where the document says.
+    /// Its outputs are exported.
     Exported,
-    /// An analysis, by a provider that answers at once.
+    /// An analysis by a synchronous provider.
     Analysis,
     /// No webhook arrives.
     Unheard,
-    /// The job ends badly.
+    /// The job fails.
     Rejected,
     /// No list shows the job, so it is given up; then its webhook arrives.
     Late,
-    /// A picture that is more than the budget covers, and an analysis of it.
+    /// A picture that costs more than the budget, and an analysis of it.
     TooDear,
     /// The run is stopped while its job is queued.
     Stopped,
@@ -64,13 +63,13 @@ pub enum Way {
     Refused,
 }
 
-/// How it ends.
+/// The expected end of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// With its result, paid once.
     Result,
-    /// With its result. It had been paid for once before, and the object is gone.
-    PaidAnew,
+    /// With its result, paid once more: the object of the first one is missing.
+    PaidAgain,
     /// As this failure, nothing paid.
     Unpaid(ErrorName),
     /// As this failure, paid once.
@@ -81,38 +80,38 @@ pub enum End {
     Stopped,
 }
 
-/// A row: a run made this way, ended there, ends so.
+/// A case: a scenario, its crashes and the expected end.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
     way: Way,
-    /// What ends where and how often, in the order in which it is waited for.
+    /// The function, the failpoint and the number of crashes, in the order in which they are waited for.
     crashes: &'static [(Function, Failpoint, u8)],
     end: End,
 }
 
 impl Case {
-    /// Whether a function is ended there.
+    /// Returns whether a function crashes at this failpoint.
     pub fn passes(&self, point: Failpoint) -> bool {
         self.crashes.iter().any(|(_, crash, _)| *crash == point)
     }
 }
 
-/// A row of a table. A crash is a function, a point and how often.
+/// Builds a case. A crash is a function, a failpoint and a number of times.
 pub const fn case(way: Way, crashes: &'static [(Function, Failpoint, u8)], end: End) -> Case {
     Case { way, crashes, end }
 }
 
-/// Who repairs what only time repairs.
+/// The mechanism that repairs an attempt after some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repair {
     /// The sweep.
     Sweep,
-    /// The nudge: generate, called again by the state machine.
+    /// The nudge: the state machine invokes generate again.
     Nudge,
 }
 
-/// Goes through a table, one row after the other: a crash is taken by whoever comes first. `FRESCO_CASES` picks the rows
-/// whose text holds it.
+/// Runs the cases of a table one after the other, since any process may take a crash. The environment variable
+/// `FRESCO_CASES` selects the cases whose description contains it.
 pub async fn go_through(world: &World, by: Repair, cases: &[Case]) {
     let picked = std::env::var("FRESCO_CASES").unwrap_or_default();
     let mut broken = Vec::new();
@@ -121,14 +120,14 @@ pub async fn go_through(world: &World, by: Repair, cases: &[Case]) {
         if !said.contains(&picked) {
             continue;
         }
-        let begun = Instant::now();
+        let started = Instant::now();
         let row = AssertUnwindSafe(tokio::time::timeout(BOUND, hold(world, by, number, case)));
         let how = match row.catch_unwind().await {
             Ok(Ok(())) => "holds",
             Ok(Err(_)) => "has not ended",
             Err(_) => "is broken",
         };
-        let said = format!("{:4.1} s  {said} {how}", begun.elapsed().as_secs_f64());
+        let said = format!("{:4.1} s  {said} {how}", started.elapsed().as_secs_f64());
         println!("{said}");
         if how != "holds" {
             broken.push(said);
@@ -137,7 +136,7 @@ pub async fn go_through(world: &World, by: Repair, cases: &[Case]) {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
-/// One row of the table.
+/// Runs one case.
 async fn hold(world: &World, by: Repair, number: usize, case: &Case) {
     world.forget_crashes();
     let prompt = format!("crash {number}");
@@ -157,7 +156,7 @@ async fn hold(world: &World, by: Repair, number: usize, case: &Case) {
     let error = manifest.failure.as_ref().map(|failure| failure.name);
     let (status, expected, paid) = match case.end {
         End::Result if matches!(case.way, Way::Stored | Way::Ending) => (RunStatus::Succeeded, None, 0..=0),
-        End::Result | End::PaidAnew => (RunStatus::Succeeded, None, 1..=1),
+        End::Result | End::PaidAgain => (RunStatus::Succeeded, None, 1..=1),
         End::Unpaid(name) => (RunStatus::Failed, Some(name), 0..=0),
         End::Paid(name) | End::PaidLate(name) => (RunStatus::Failed, Some(name), 1..=1),
         End::Stopped => (RunStatus::Stopped, Some(ErrorName::RunStopped), 0..=1),
@@ -168,11 +167,11 @@ async fn hold(world: &World, by: Repair, number: usize, case: &Case) {
     let billed = billed(&after[before..]);
     assert!(paid.contains(&billed), "paid {billed} times");
 
-    // A second run finds what was paid for, and makes what was not.
+    // A second run hits the paid results, and generates the others.
     world.control("faults", &json!([])).await;
     let again = world.run(&document(case.way, false), &prompt).await;
     assert_eq!(again.status, RunStatus::Succeeded, "again: {:?}", again.failure);
-    if matches!(case.end, End::Result | End::PaidAnew | End::PaidLate(_)) {
+    if matches!(case.end, End::Result | End::PaidAgain | End::PaidLate(_)) {
         assert!(again.steps.iter().all(|step| step.source == Some(ResultSource::Hit)), "again: {:?}", again.steps);
     }
     let made = again.steps.iter().filter(|step| step.source == Some(ResultSource::Generated)).count();
@@ -180,7 +179,7 @@ async fn hold(world: &World, by: Repair, number: usize, case: &Case) {
     settled(world, &again.run_id, &keys_of(&again)).await;
 }
 
-/// The run's document; `as_it_is` with what makes it fail by itself, otherwise without.
+/// Returns the run's document; without `as_it_is` it has no cause to fail.
 fn document(way: Way, as_it_is: bool) -> String {
     let step = |name: &str, more: &str| format!("- {{name: {name}, type: text_to_image, model: flux_schnell{more}}}\n");
     let analysis = |of: &str| {
@@ -200,23 +199,23 @@ fn document(way: Way, as_it_is: bool) -> String {
         | Way::Late
         | Way::Stopped => step("image", ""),
         Way::Again => step("one", "") + &step("other", ""),
-        Way::Twins => {
+        Way::SamePrompt => {
             let group = step("one", "") + &step("other", "");
-            format!("- type: parallel_group\n  name: twins\n  steps:\n{}", group.replace("- {", "  - {"))
+            format!("- type: parallel_group\n  name: same_prompt\n  steps:\n{}", group.replace("- {", "  - {"))
         }
         Way::TooDear => step("one", "") + &analysis("one"),
         Way::Analysis | Way::Refused => step("image", ", params: {prompt: a picture to look at}") + &analysis("image"),
     };
     let settings = match way {
         Way::TooDear if as_it_is => "settings: {parallel: false, max_cost: 0.002}\n",
-        Way::Twins => "",
+        Way::SamePrompt => "",
         Way::Exported => "settings: {export: \"s3://fresco-deliverables/crashes\"}\n",
         _ => "settings: {parallel: false}\n",
     };
     format!("name: crash\n{settings}steps:\n{steps}")
 }
 
-/// What has to be there before the run, and how the simulator shall behave.
+/// Prepares the cache, the bucket and the simulator for a run.
 async fn prepare(world: &World, way: Way, prompt: &str) {
     let mut settings = json!({"concurrency": 40, "webhook_mode": "normal"});
     let mut faults = json!([]);
@@ -244,7 +243,7 @@ async fn prepare(world: &World, way: Way, prompt: &str) {
                 faults = json!([strikes("unauthorized")]);
             }
         }
-        Way::Twins | Way::Stopped => settings["concurrency"] = json!(0),
+        Way::SamePrompt | Way::Stopped => settings["concurrency"] = json!(0),
         Way::Unheard => faults = json!([strikes("webhook_lost")]),
         Way::Rejected => {
             let mut fault = strikes("model_error");
@@ -261,11 +260,11 @@ async fn prepare(world: &World, way: Way, prompt: &str) {
     world.control("faults", &faults).await;
 }
 
-/// What is done while the run goes on.
+/// Acts on the run while it goes on.
 async fn lead(world: &World, case: &Case, run: &RunId) {
     let source = async |step: &str| world.step(run, step).await.and_then(|step| step.source);
     match case.way {
-        Way::Twins => {
+        Way::SamePrompt => {
             world.until("both wait", async || source("one").await.is_some() && source("other").await.is_some()).await;
             crashed(world, case, |function, _| function == TextToImage).await;
         }
@@ -278,9 +277,9 @@ async fn lead(world: &World, case: &Case, run: &RunId) {
     world.control("settings", &json!({"concurrency": 40})).await;
 }
 
-/// Waits for the crashes, and lets time pass where only that repairs what they left; the keys of the run.
+/// Waits for the crashes, lets time pass where only that repairs, and returns the keys of the run.
 async fn repair(world: &World, case: &Case, by: Repair, run: &RunId, generated: usize) -> Vec<ContentKey> {
-    // What time has to pass for, or another end to come before, is not waited for here.
+    // Crashes that need time to pass, or another end first, are not waited for here.
     let comes_later = |function: Function, point: Failpoint| {
         let late = case.way == Way::Late && matches!(function, Webhook | Collect);
         function == Sweep || point.name().starts_with("examine.") || late
@@ -289,7 +288,7 @@ async fn repair(world: &World, case: &Case, by: Repair, run: &RunId, generated: 
     let time_passes = case.way == Way::Unheard
         || case.crashes.iter().any(|&(function, point, times)| match point {
             GenerateClaimed => true,
-            // A webhook finds the job, where one comes.
+            // A webhook identifies the job if one arrives.
             GeneratePosted => by == Repair::Nudge || case.way != Way::Image,
             _ => function == Sweep || times > 2 && function == Collect,
         });
@@ -313,15 +312,15 @@ async fn repair(world: &World, case: &Case, by: Repair, run: &RunId, generated: 
     }
 }
 
-/// Whether every call of generate for the run is over, those that follow its crashes too: then the sweep alone looks at an
-/// entry whose time has passed.
+/// Returns whether every invocation of generate for the run has ended, those after its crashes too: then only the sweep
+/// checks an aged entry.
 async fn has_returned(world: &World, case: &Case, run: &RunId, before: usize) -> bool {
     let (_, steps) = world.record(run).await;
-    let begun: usize = steps.iter().map(|step| step.calls as usize).sum();
+    let invoked: usize = steps.iter().map(|step| step.calls as usize).sum();
     let is_generate = |function: Function| matches!(function, TextToImage | AnalyzeImage);
     let crashes = case.crashes.iter().filter(|(function, ..)| is_generate(*function));
     let crashed: usize = crashes.map(|&(_, _, times)| usize::from(times)).sum();
-    begun > crashed && calls_of_generate(world).await >= before + begun
+    invoked > crashed && calls_of_generate(world).await >= before + invoked
 }
 
 async fn calls_of_generate(world: &World) -> usize {
@@ -334,39 +333,39 @@ async fn crashed(world: &World, case: &Case, which: impl Fn(Function, Failpoint)
     }
 }
 
-/// Waits until nothing of the run is left open. What a crash left to the sweep takes longer than the run: it comes early.
+/// Waits until nothing of the run is open. Repairs by the sweep take longer than the run, so it is invoked early.
 async fn settled(world: &World, run: &RunId, keys: &[ContentKey]) {
-    let begun = Instant::now();
+    let started = Instant::now();
     while let Some(left) = left(world, run, keys).await {
-        assert!(begun.elapsed() < LEFT_FOR, "{left}");
-        if begun.elapsed() > LEFT_ALONE {
+        assert!(started.elapsed() < LEFT_FOR, "{left}");
+        if started.elapsed() > LEFT_ALONE {
             pass_time(world, keys).await;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// What is left open.
+/// Names what is still open.
 async fn left(world: &World, run: &RunId, keys: &[ContentKey]) -> Option<&'static str> {
     if world.record(run).await.0.held != Money::ZERO {
-        return Some("money is reserved still");
+        return Some("a hold is still open");
     }
     for key in keys {
         if !world.waiters(key).await.is_empty() {
-            return Some("somebody waits still");
+            return Some("a waiter is left");
         }
         if world
             .find_entry(key)
             .await
             .is_some_and(|entry| entry.notify_pending || entry.pending.is_some() || entry.late_completion.is_some())
         {
-            return Some("an entry is open still");
+            return Some("an entry is still open");
         }
     }
     None
 }
 
-/// Lets enough time pass for whatever is left to the sweep, and sweeps.
+/// Ages the entries by more than any repair waits for, and sweeps.
 async fn pass_time(world: &World, keys: &[ContentKey]) {
     age(world, keys).await;
     world.invoke(Sweep, &json!({})).await;
@@ -382,7 +381,7 @@ fn keys_of(manifest: &Manifest) -> Vec<ContentKey> {
     manifest.steps.iter().filter_map(|step| step.key.clone()).collect()
 }
 
-/// What the providers were asked for with this prompt.
+/// Returns the providers' requests with this prompt.
 async fn asked(world: &World, prompt: &str) -> Vec<Request> {
     world.requests_with(|asked| asked == prompt || asked.lines().any(|line| line == prompt)).await
 }

@@ -1,4 +1,4 @@
-//! Starting the stacks of a test binary, each once and in a folder of its own.
+//! The stacks of a test binary, each started once in a folder of its own.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -8,21 +8,20 @@ use fresco_ledger::records::Millis;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
-/// Typical seconds times this.
+/// Factor on the providers' typical durations.
 const SCALE: f64 = 0.02;
-/// The folder of crash points, in that of the stack.
+/// The folder of failpoints, in that of the stack.
 pub(crate) const CRASHES: &str = "crashes";
 
-/// The stack outlives the runtime of the test that asks first, so it has one of its own.
+/// A runtime of its own, since the stack outlives the test that starts it.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
 static SHARED: OnceCell<Arc<Stack>> = OnceCell::const_new();
-/// The one that no webhook reaches. A suite may have both.
-pub(crate) static ASKING: OnceCell<Arc<Stack>> = OnceCell::const_new();
+/// The stack without webhooks. A suite may have both.
+pub(crate) static WITHOUT_WEBHOOKS: OnceCell<Arc<Stack>> = OnceCell::const_new();
 
-/// What differs between stacks.
+/// The differences between stacks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setup {
-    /// Its folder.
     pub(crate) name: &'static str,
     pub(crate) parameters: &'static [(&'static str, &'static str)],
     pub(crate) crashes: bool,
@@ -37,14 +36,14 @@ impl Default for Setup {
 }
 
 impl Setup {
-    /// The state machine hardly pauses before it tries again.
-    pub(crate) fn hurried(self) -> Self {
+    /// Shortens the waits and retry delays of the state machine.
+    pub(crate) fn with_short_waits(self) -> Self {
         Setup { wait_scale: Some(0.1), ..self }
     }
 
-    /// No webhook reaches it.
+    /// Keeps webhooks away from the stack.
     pub(crate) fn without_webhooks(self) -> Self {
-        Setup { name: "asking", parameters: &[("PublicUrl", "none")], ..self }
+        Setup { name: "without_webhooks", parameters: &[("PublicUrl", "none")], ..self }
     }
 
     pub(crate) async fn start(self) -> Stack {
@@ -60,12 +59,12 @@ impl Setup {
     }
 }
 
-/// Where the local AWS of this test binary listens, for suites that need no more of it.
+/// Returns the URL of this test binary's local AWS, for suites that need nothing else.
 pub async fn endpoint_url() -> String {
     shared(Setup::default()).await.endpoint_url().to_owned()
 }
 
-/// The stack that all tests of the binary share; the first to ask starts it.
+/// Returns the stack that all tests of the binary share; the first call starts it.
 pub(crate) async fn shared(setup: Setup) -> Arc<Stack> {
     started(&SHARED, setup).await
 }
@@ -75,8 +74,8 @@ pub(crate) async fn started(cell: &'static OnceCell<Arc<Stack>>, setup: Setup) -
     Arc::clone(cell.get_or_init(|| start).await)
 }
 
-/// A folder for this process's stacks. A static is never dropped, so each suite removes what those before it left; their
-/// processes ended with them.
+/// Returns a folder for this process's stacks, and removes those of test binaries that have ended: a static is never
+/// dropped.
 fn folder(layout: &Layout) -> PathBuf {
     let home = layout.root().join("target/tmp");
     std::fs::create_dir_all(&home).expect("a folder for the tests' stacks");
@@ -84,7 +83,7 @@ fn folder(layout: &Layout) -> PathBuf {
         let name = old.file_name();
         let owner = name.to_str().and_then(|name| name.strip_prefix("stack-"));
         if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            // What cannot be removed now is removed by the next.
+            // A folder that cannot be removed now is removed by a later suite.
             let _ = std::fs::remove_dir_all(old.path());
         }
     }

@@ -1,5 +1,5 @@
-//! An engine that takes the time to be later than it is. What it works on is the stack's own table and bucket, with their
-//! own times; so what is an hour old by its clock need not be waited for.
+//! An engine whose clock is ahead, on the stack's own table and bucket. To it, a stored result is older than it is, so that
+//! no test has to wait.
 
 use std::sync::Arc;
 
@@ -14,32 +14,32 @@ use fresco_providers::Provider;
 
 use crate::World;
 
-/// The platform that is deployed, with a clock that is ahead.
-pub struct Ahead {
+/// The deployed platform with a clock that is ahead.
+pub struct SkewedPlatform {
     platform: AwsPlatform,
-    clock: Later,
+    clock: SkewedClock,
 }
 
-/// So much later.
+/// The system clock plus an offset in milliseconds.
 #[derive(Debug, Clone, Copy)]
-pub struct Later(Millis);
+pub struct SkewedClock(Millis);
 
-impl Clock for Later {
+impl Clock for SkewedClock {
     fn now(&self) -> Millis {
         fresco_ledger::clock::SystemClock.now() + self.0
     }
 }
 
 impl World {
-    /// The client's engine, with a clock that is so far ahead.
-    pub fn ahead(&self, by: Millis) -> Engine<Ahead> {
+    /// Returns the stack's engine with a clock that is ahead by that many milliseconds.
+    pub fn ahead(&self, by: Millis) -> Engine<SkewedPlatform> {
         let settings = self.admin.engine().settings.clone();
         let platform = AwsPlatform::new(self.aws(), &settings).expect("a platform");
-        Engine::new(Ahead { platform, clock: Later(by) }, settings)
+        Engine::new(SkewedPlatform { platform, clock: SkewedClock(by) }, settings)
     }
 }
 
-impl Platform for Ahead {
+impl Platform for SkewedPlatform {
     type Ledger = <AwsPlatform as Platform>::Ledger;
     type Objects = <AwsPlatform as Platform>::Objects;
     type TaskCallbacks = <AwsPlatform as Platform>::TaskCallbacks;
@@ -48,7 +48,7 @@ impl Platform for Ahead {
     type Scheduler = <AwsPlatform as Platform>::Scheduler;
     type Invoker = <AwsPlatform as Platform>::Invoker;
     type Media = <AwsPlatform as Platform>::Media;
-    type Clock = Later;
+    type Clock = SkewedClock;
 
     fn ledger(&self) -> &Self::Ledger {
         self.platform.ledger()
@@ -82,7 +82,7 @@ impl Platform for Ahead {
         self.platform.media()
     }
 
-    fn clock(&self) -> &Later {
+    fn clock(&self) -> &SkewedClock {
         &self.clock
     }
 

@@ -1,5 +1,4 @@
-//! What a person, a fault or time does to what a stack has stored, behind its back: objects of its buckets and rows of its
-//! table.
+//! Changes to a stack's stored objects and records behind its back, as by a person, a fault or their expiry.
 
 use std::collections::HashMap;
 
@@ -15,20 +14,20 @@ use crate::World;
 /// The sort key of an entry.
 const ENTRY: &str = "E";
 
-/// What makes a row one that cannot be read.
+/// A damage that makes a record unreadable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Damage {
-    /// An attribute that every such row has is gone.
+    /// A required attribute is missing.
     Lost(&'static str),
-    /// It is of this layout.
+    /// The record has another layout version.
     Layout(u32),
 }
 
 impl World {
-    /// Makes a bucket.
+    /// Creates a bucket.
     pub async fn make_bucket(&self, bucket: &str) {
         let answer = self.aws_request(reqwest::Method::PUT, "s3", &format!("/{bucket}")).send().await;
-        assert!(answer.expect("an answer").status().is_success(), "{bucket} is made");
+        assert!(answer.expect("an answer").status().is_success(), "{bucket} is created");
     }
 
     /// Removes an empty bucket.
@@ -43,39 +42,39 @@ impl World {
         put.expect("it is put");
     }
 
-    /// Removes an object of the stack's bucket, under any key, as its expiry or a person may.
+    /// Removes an object of the stack's bucket, as its expiry or a person may.
     pub async fn remove_object(&self, key: &str) {
         let answer = self.aws_request(reqwest::Method::DELETE, "s3", &self.place(key)).send().await;
         assert!(answer.expect("an answer").status().is_success(), "{key} is removed");
     }
 
-    /// What the stack's bucket says of an object.
+    /// Returns the head of an object of the stack's bucket.
     pub async fn head(&self, key: &str) -> Option<ObjectHead> {
         self.admin.engine().platform.objects().head(key).await.expect("an answer")
     }
 
-    /// Everything beneath a prefix of a bucket, up to a thousand objects.
+    /// Lists up to a thousand objects of a bucket under a prefix.
     pub async fn listed(&self, bucket: &str, prefix: &str) -> Vec<ListedObject> {
         self.aws().objects(bucket).list(prefix, "").await.expect("a listing")
     }
 
-    /// A whole object of any bucket.
+    /// Returns a whole object of any bucket.
     pub async fn object_of(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
         self.aws().objects(bucket).get(key).await.expect("an answer").map(|bytes| bytes.to_vec())
     }
 
-    /// The stack's bucket.
+    /// Returns the name of the stack's bucket.
     pub fn bucket(&self) -> String {
         self.output("BucketName")
     }
 
-    /// The account of what the stack's bucket holds.
+    /// Returns the recorded usage of the stack's bucket.
     pub async fn usage(&self) -> Usage {
         self.ledger().usage().await.expect("an answer")
     }
 
-    /// Makes a result older by what its entry says of it. Its objects stay as young as they are: they are older in nobody's
-    /// eyes, since the earlier of the two times counts.
+    /// Moves back the creation time of a result in its entry. Its objects keep theirs, since the earlier of the two times
+    /// counts.
     pub async fn age_result(&self, key: &ContentKey, by: Millis) {
         let ledger = self.ledger();
         loop {
@@ -83,19 +82,19 @@ impl World {
             entry.result.as_mut().expect("a result").created_at -= by;
             match ledger.commit(&Change::of(entry)).await {
                 Ok(()) => return,
-                // Somebody was quicker: what they wrote ages instead.
+                // Another writer was first: its version is aged instead.
                 Err(CommitError::Conflict) => {}
                 Err(error) => panic!("a result does not age: {error}"),
             }
         }
     }
 
-    /// Damages an entry's row.
+    /// Damages an entry's record.
     pub async fn damage_entry(&self, key: &ContentKey, damage: Damage) {
         self.damage(key, ENTRY, damage).await;
     }
 
-    /// Damages the row of an attempt.
+    /// Damages the record of an attempt.
     pub async fn damage_attempt(&self, key: &ContentKey, attempt: u32, damage: Damage) {
         self.damage(key, &format!("A#{attempt:06}"), damage).await;
     }
@@ -113,7 +112,7 @@ impl World {
         update.send().await.expect("the row is damaged");
     }
 
-    /// The rows that were put aside when the entry was made anew.
+    /// Returns the unreadable records that were put aside when the entry was replaced.
     pub async fn put_aside(&self, key: &ContentKey) -> Vec<HashMap<String, AttributeValue>> {
         let client = self.aws().dynamo_client();
         let query = client.query().table_name(self.output("TableName"));

@@ -1,5 +1,4 @@
-//! Ending functions at crash points, and letting time pass for an entry: what a test of crashes does to a stack, and what
-//! it asks of the ledger afterwards.
+//! Crashes of functions at the engine's failpoints, the aging of entries, and queries of the ledger for tests of crashes.
 
 use std::path::PathBuf;
 
@@ -15,26 +14,20 @@ use crate::World;
 /// A function of the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Function {
-    /// plan.
     Plan,
-    /// generate, for text_to_image steps.
+    /// The generate function of `text_to_image` steps.
     TextToImage,
-    /// generate, for analyze_image steps.
+    /// The generate function of `analyze_image` steps.
     AnalyzeImage,
-    /// webhook.
     Webhook,
-    /// collect.
     Collect,
-    /// sweep.
     Sweep,
-    /// report.
     Report,
-    /// api.
     Api,
 }
 
 impl World {
-    /// Makes the next process of the function that passes the point end there; so many times, at most nine.
+    /// Ends the next process of the function that passes the failpoint, that many times; at most nine.
     pub fn crash(&self, function: Function, point: Failpoint, times: u8) {
         for file in self.crash_files(function, point).into_iter().take(times.into()) {
             std::fs::create_dir_all(file.parent().expect("a folder")).expect("the folder is made");
@@ -42,13 +35,13 @@ impl World {
         }
     }
 
-    /// Nothing ends at a crash point any more.
+    /// Removes all failpoints.
     pub fn forget_crashes(&self) {
-        // There is none before the first.
+        // The folder does not exist before the first crash.
         let _ = std::fs::remove_dir_all(self.crashes());
     }
 
-    /// Whether no more of these crashes is to come.
+    /// Returns whether all these crashes have happened.
     pub fn has_crashed(&self, function: Function, point: Failpoint) -> bool {
         self.crash_files(function, point).iter().all(|file| !file.exists())
     }
@@ -64,35 +57,35 @@ impl World {
         self.output(&format!("{function:?}FunctionName"))
     }
 
-    /// Calls a function and waits for its end, whatever that is.
+    /// Invokes a function and waits until it has ended, successfully or not.
     pub async fn invoke(&self, function: Function, event: &Value) {
         let path = format!("/2015-03-31/functions/{}/invocations", self.function(function));
         let answer = self.aws_request(reqwest::Method::POST, "lambda", &path).json(event).send().await;
         assert!(answer.expect("an answer").status().is_success(), "{function:?} is called");
     }
 
-    /// An entry, if there is one.
+    /// Returns an entry, or `None` if it does not exist.
     pub async fn find_entry(&self, key: &ContentKey) -> Option<Entry> {
         self.ledger().entry(key).await.expect("an answer")
     }
 
-    /// Who waits for an entry.
+    /// Returns the waiters of an entry.
     pub async fn waiters(&self, key: &ContentKey) -> Vec<Waiter> {
         self.ledger().waiters(key).await.expect("an answer")
     }
 
-    /// A run's row and its steps.
+    /// Returns a run's record and its steps.
     pub async fn record(&self, run: &RunId) -> (RunRecord, Vec<StepRecord>) {
         self.admin.status(run).await.expect("a status")
     }
 
-    /// What the engine's clock says.
+    /// Returns the time of the engine's clock.
     pub fn now(&self) -> Millis {
         self.admin.engine().platform.clock().now()
     }
 
-    /// Lets so much time pass for an entry and the attempt under way: every time that stands in their rows is put so far
-    /// back. The clocks stay as they are, since signatures and the provider's list are read by them as well.
+    /// Ages an entry and its attempt under way: every time in their records is moved back. The clocks stay as they are,
+    /// since signatures and the provider's list depend on them, too.
     pub async fn age(&self, key: &ContentKey, by: Millis) {
         let ledger = self.ledger();
         loop {
@@ -101,13 +94,13 @@ impl World {
             if let Some(pending) = &mut entry.pending {
                 pending.lease_until -= by;
                 pending.next_check_at -= by;
-                // One that cannot be read stays as it is.
+                // An unreadable attempt is not aged.
                 attempt = match ledger.attempt(key, pending.attempt).await {
                     Err(error) if error.is_unreadable() => None,
                     read => read.expect("an answer"),
                 };
             }
-            // Once is enough: the provider's list is searched within an hour of the claim, and its times do not move.
+            // An attempt is aged once: the provider's list, whose times do not move, is searched within an hour of the claim.
             if let Some(attempt) = attempt.as_mut().filter(|attempt| attempt.submitter_dead_at > self.now()) {
                 attempt.claimed_at -= by;
                 attempt.submitter_dead_at -= by;
@@ -121,7 +114,7 @@ impl World {
             entry.next_check_at = entry.next_check_at.map(|due| due - by);
             match ledger.commit(&Change { attempt, ..Change::of(entry) }).await {
                 Ok(()) => return,
-                // Somebody was quicker: what they wrote ages instead.
+                // Another writer was first: its version is aged instead.
                 Err(CommitError::Conflict) => {}
                 Err(error) => panic!("an entry does not age: {error}"),
             }
