@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use fresco_api_types::{MIN_CLEAN_AGE, Manifest, MissReason, Preview, PreviewStep, StepChange};
-use fresco_engine::Which;
+use fresco_engine::PruneOptions;
 use fresco_ledger::records::{ResultSource, RunStatus};
 use fresco_pipeline::ids::StepName;
 use fresco_pipeline::money::Money;
@@ -213,7 +213,7 @@ async fn the_plan_names_the_reason_of_each_miss() {
     // What was cleaned up was there once.
     let again = world.run(THREE, "unused").await;
     assert!(generated(&again).is_empty());
-    let which = Which { older_than: MIN_CLEAN_AGE, dry_run: false };
+    let which = PruneOptions { older_than: MIN_CLEAN_AGE, dry_run: false };
     clean(&world.ahead(2 * MIN_CLEAN_AGE), which).await;
     let preview = world.preview(THREE, "unused").await;
     let removed = [("one", MissReason::Removed), ("other", MissReason::Removed), ("edit", waits("one"))];

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use fresco_api_types::{BatchAccepted, BatchBody, BatchPage, BatchResults, BatchView};
-use fresco_engine::Begun;
+use fresco_engine::StartedRun;
 use fresco_pipeline::error::{ErrorName, Failure};
 use http::{HeaderMap, StatusCode};
 
@@ -25,7 +25,7 @@ pub(crate) async fn start(
     let [] = query.read([])?;
     let once = idempotency_key(&headers, &bytes)?;
     let body: BatchBody = body::json(&headers, &bytes)?;
-    let Begun { run, existing } = app.engine.start_batch(once.as_ref(), body, &app.fetcher).await?;
+    let StartedRun { run, existing } = app.engine.batches.start(once.as_ref(), body, &app.fetcher).await?;
     let accepted = BatchAccepted { id: run.to_string(), existing, this: format!("/batches/{run}") };
     Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
 }
@@ -33,7 +33,7 @@ pub(crate) async fn start(
 /// `GET /batches`.
 pub(crate) async fn list(State(app): State<App>, query: Query) -> Result<Json<BatchPage>, HttpProblem> {
     let page = PageRequest::read("batches:", query)?;
-    let mut batches = app.engine.batches(page.to_read(), page.behind.as_ref()).await?;
+    let mut batches = app.engine.batches.list(page.to_read(), page.behind.as_ref()).await?;
     let next = page.cut(&mut batches, |batch| (batch.created_at, &batch.id));
     Ok(Json(BatchPage { batches, next }))
 }
@@ -45,7 +45,7 @@ pub(crate) async fn show(
     query: Query,
 ) -> Result<Json<BatchView>, HttpProblem> {
     let [] = query.read([])?;
-    Ok(Json(app.engine.batch(&batch).await.map_err(batch_problem)?))
+    Ok(Json(app.engine.batches.view(&batch).await.map_err(batch_problem)?))
 }
 
 /// `GET /batches/{id}/results`.
@@ -55,18 +55,18 @@ pub(crate) async fn results(
     query: Query,
 ) -> Result<Json<BatchResults>, HttpProblem> {
     let [] = query.read([])?;
-    Ok(Json(app.engine.batch_results(&batch).await.map_err(ended_batch_problem)?))
+    Ok(Json(app.engine.batches.results(&batch).await.map_err(ended_batch_problem)?))
 }
 
 /// `POST /batches/{id}/redrive`.
 pub(crate) async fn redrive(State(app): State<App>, BatchPath(batch): BatchPath) -> Result<Response, HttpProblem> {
-    let view = app.engine.redrive_batch(&batch).await.map_err(ended_batch_problem)?;
+    let view = app.engine.batches.redrive(&batch).await.map_err(ended_batch_problem)?;
     Ok((StatusCode::ACCEPTED, Json(view)).into_response())
 }
 
 /// `DELETE /batches/{id}`.
 pub(crate) async fn stop(State(app): State<App>, BatchPath(batch): BatchPath) -> Result<Json<BatchView>, HttpProblem> {
-    Ok(Json(app.engine.stop_batch(&batch).await.map_err(batch_problem)?))
+    Ok(Json(app.engine.batches.stop(&batch).await.map_err(batch_problem)?))
 }
 
 /// The problem of a request that requires the batch to have ended.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::extract::{FromRequestParts, Path};
 use bytes::Bytes;
-use fresco_engine::Once;
+use fresco_engine::IdempotencyKey;
 use fresco_pipeline::ids::{ContentKey, RunId};
 use http::HeaderMap;
 use http::request::Parts;
@@ -44,7 +44,7 @@ async fn id_of<S: Send + Sync>(parts: &mut Parts, state: &S) -> Option<RunId> {
 }
 
 /// Reads the idempotency key, with a hash of the request.
-pub(crate) fn idempotency_key(headers: &HeaderMap, body: &Bytes) -> Result<Option<Once>, HttpProblem> {
+pub(crate) fn idempotency_key(headers: &HeaderMap, body: &Bytes) -> Result<Option<IdempotencyKey>, HttpProblem> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
     let key = key.to_str().ok().filter(|key| (1..=MAX_KEY).contains(&key.len()));
     let Some(key) = key else {
@@ -52,8 +52,8 @@ pub(crate) fn idempotency_key(headers: &HeaderMap, body: &Bytes) -> Result<Optio
         return Err(HttpProblem::bad_request("bad_idempotency_key", detail));
     };
     let content_type = headers.get(http::header::CONTENT_TYPE).map_or(&[][..], |value| value.as_bytes());
-    let asked = ContentKey::digest(&[content_type, b"\n", body].concat());
-    Ok(Some(Once { key: key.to_owned(), asked: asked.to_string() }))
+    let request_hash = ContentKey::digest(&[content_type, b"\n", body].concat());
+    Ok(Some(IdempotencyKey { key: key.to_owned(), request_hash: request_hash.to_string() }))
 }
 
 /// Reads the index of the first step to show.
@@ -76,8 +76,9 @@ mod tests {
         };
         let body = Bytes::from_static(b"{}");
         assert_eq!(idempotency_key(&HeaderMap::new(), &body), Ok(None));
-        let asked =
-            |key, content_type, body: &Bytes| idempotency_key(&with(key, content_type), body).unwrap().unwrap().asked;
+        let asked = |key, content_type, body: &Bytes| {
+            idempotency_key(&with(key, content_type), body).unwrap().unwrap().request_hash
+        };
         assert_eq!(asked("k", "application/json", &body), asked("other", "application/json", &body));
         assert_ne!(asked("k", "application/json", &body), asked("k", "application/yaml", &body));
         assert_ne!(asked("k", "application/json", &body), asked("k", "application/json", &Bytes::from_static(b"[]")));

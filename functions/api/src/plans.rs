@@ -19,6 +19,7 @@ pub(crate) async fn plan(
     bytes: Bytes,
 ) -> Result<Json<Preview>, HttpProblem> {
     let body = run_body::read(&headers, query, &bytes)?;
-    let request = app.engine.order(body, None, &app.fetcher).await?;
-    Ok(Json(app.engine.preview(&request).await?))
+    let request = app.engine.intake.request(body, None, &app.fetcher).await?;
+    let (_, plan) = app.engine.intake.compile(&request)?;
+    Ok(Json(app.engine.planner.preview(&plan).await?))
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use fresco_api_types::{DocumentProblem, FIX_PROBLEMS, ProblemView};
-use fresco_engine::{AS_DESCRIBED, BadOrder, OrderError, StartError};
+use fresco_engine::{AS_DESCRIBED, IntakeError, InvalidRequest, StartError};
 use fresco_ledger::traits::StoreError;
 use fresco_pipeline::document::Problems;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -126,17 +126,17 @@ impl From<StoreError> for HttpProblem {
     }
 }
 
-impl From<OrderError> for HttpProblem {
-    fn from(error: OrderError) -> Self {
+impl From<IntakeError> for HttpProblem {
+    fn from(error: IntakeError) -> Self {
         match error {
-            OrderError::Failed(failure) => failure.into(),
-            OrderError::Bad(bad) => bad.into(),
+            IntakeError::Failed(failure) => failure.into(),
+            IntakeError::Invalid(bad) => bad.into(),
         }
     }
 }
 
-impl From<BadOrder> for HttpProblem {
-    fn from(bad: BadOrder) -> Self {
+impl From<InvalidRequest> for HttpProblem {
+    fn from(bad: InvalidRequest) -> Self {
         let status = if bad.malformed { StatusCode::BAD_REQUEST } else { StatusCode::UNPROCESSABLE_ENTITY };
         HttpProblem::new(status, bad.code, bad.detail, bad.advice)
     }
@@ -146,7 +146,7 @@ impl From<StartError> for HttpProblem {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Document(problems) => problems.into(),
-            StartError::Order(bad) => bad.into(),
+            StartError::Invalid(bad) => bad.into(),
             StartError::Failed(failure) => failure.into(),
             StartError::OtherRequest => HttpProblem::new(
                 StatusCode::CONFLICT,

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use fresco_api_types::{RunAccepted, RunPage, RunView, StopView};
-use fresco_engine::Begun;
+use fresco_engine::StartedRun;
 use fresco_engine::platform::Platform;
 use fresco_ledger::records::RunRecord;
 use fresco_ledger::traits::{Clock, Runs};
@@ -30,7 +30,7 @@ pub(crate) async fn start(
     let once = idempotency_key(&headers, &bytes)?;
     let body = run_body::read(&headers, query, &bytes)?;
     let body = ready(Ok::<_, HttpProblem>(body));
-    let Begun { run, existing } = app.engine.start_order(once.as_ref(), None, &app.fetcher, body).await?;
+    let StartedRun { run, existing } = app.engine.intake.start(once.as_ref(), None, &app.fetcher, body).await?;
     let links = run_view::links(&app, &run).await?;
     Ok((StatusCode::ACCEPTED, Json(RunAccepted { id: run.to_string(), existing, links })).into_response())
 }
@@ -57,5 +57,5 @@ pub(crate) async fn show(
 
 /// `DELETE /runs/{id}`.
 pub(crate) async fn stop(State(app): State<App>, RunPath(run): RunPath) -> Result<Json<StopView>, HttpProblem> {
-    Ok(Json(app.engine.stop(&run).await?))
+    Ok(Json(app.engine.runs.stop(&run).await?))
 }

@@ -11,5 +11,5 @@ use crate::problem::HttpProblem;
 /// `GET /schedules`.
 pub(crate) async fn list(State(app): State<App>, query: Query) -> Result<Json<SchedulePage>, HttpProblem> {
     let [] = query.read([])?;
-    Ok(Json(SchedulePage { schedules: app.engine.schedules().await? }))
+    Ok(Json(SchedulePage { schedules: app.engine.triggers.schedules().await? }))
 }

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use fresco_api_types::{CleanBody, CleanTotals, CleanView, MIN_CLEAN_AGE, StorageView};
-use fresco_engine::Which;
+use fresco_engine::PruneOptions;
 use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
@@ -26,7 +26,7 @@ const CLEAN: &str = "clean:";
 pub(crate) async fn show(State(app): State<App>, query: Query) -> Result<Json<StorageView>, HttpProblem> {
     let [cursor] = query.read(["cursor"])?;
     let after = after(STORAGE, cursor)?;
-    let view = app.engine.storage(&after, Instant::now() + PART).await?;
+    let view = app.engine.upkeep.storage(&after, Instant::now() + PART).await?;
     Ok(Json(StorageView { cursor: view.cursor.map(|key| cursor_of(STORAGE, &key)), ..view }))
 }
 
@@ -39,24 +39,24 @@ pub(crate) async fn clean(
 ) -> Result<Json<CleanView>, HttpProblem> {
     let [] = query.read([])?;
     let body: CleanBody = body::json(&headers, &bytes)?;
-    let which = which(&body)?;
+    let options = options(&body)?;
     let after = after(CLEAN, body.cursor)?;
     let until = Instant::now() + PART;
-    let planning = app.engine.is_planning().await?;
+    let planning = app.engine.upkeep.is_planning().await?;
     if planning && !body.while_planning {
         return Ok(Json(CleanView { totals: CleanTotals::default(), planning, cursor: None }));
     }
-    let (totals, rest) = app.engine.clean(which, &after, until).await?;
+    let (totals, rest) = app.engine.upkeep.prune(options, &after, until).await?;
     Ok(Json(CleanView { totals, planning, cursor: rest.map(|key| cursor_of(CLEAN, &key)) }))
 }
 
-fn which(body: &CleanBody) -> Result<Which, HttpProblem> {
+fn options(body: &CleanBody) -> Result<PruneOptions, HttpProblem> {
     if body.older_than_ms < MIN_CLEAN_AGE {
         let detail = format!("`older_than_ms` is {}; expected at least {MIN_CLEAN_AGE}, an hour", body.older_than_ms);
         let advice = "Younger objects may be on their way into the ledger. Give a longer age.";
         return Err(HttpProblem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_age", detail, advice));
     }
-    Ok(Which { older_than: body.older_than_ms, dry_run: body.dry_run })
+    Ok(PruneOptions { older_than: body.older_than_ms, dry_run: body.dry_run })
 }
 
 fn cursor_of(prefix: &str, key: &str) -> String {
@@ -87,10 +87,10 @@ mod tests {
     #[test]
     fn an_age_under_an_hour_is_refused() {
         let body = |older_than_ms| CleanBody { older_than_ms, dry_run: true, while_planning: false, cursor: None };
-        let allowed = which(&body(MIN_CLEAN_AGE)).unwrap();
+        let allowed = options(&body(MIN_CLEAN_AGE)).unwrap();
         assert_eq!((allowed.older_than, allowed.dry_run), (MIN_CLEAN_AGE, true));
         for age in [MIN_CLEAN_AGE - 1, 0, -1, i64::MIN] {
-            assert_eq!(which(&body(age)).unwrap_err().code, "bad_age", "{age}");
+            assert_eq!(options(&body(age)).unwrap_err().code, "bad_age", "{age}");
         }
     }
 }

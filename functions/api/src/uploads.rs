@@ -22,7 +22,7 @@ pub(crate) async fn create(
 ) -> Result<Response, HttpProblem> {
     let [] = query.read([])?;
     let body: UploadBody = body::json(&headers, &bytes)?;
-    let (id, link, seconds) = app.engine.new_upload(body.kind, body.bytes, body.sha256.as_deref()).await?;
+    let (id, link, seconds) = app.engine.intake.new_upload(body.kind, body.bytes, body.sha256.as_deref()).await?;
     let now = app.engine.platform.clock().now();
     let view = UploadView {
         id: id.to_string(),

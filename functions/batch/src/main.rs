@@ -76,21 +76,25 @@ fn main() -> ExitCode {
     fresco_engine::lambda::run(|engine, input: Input| async move {
         match input {
             Input::State { phase: Phase::Plan, batch_id, .. } => {
-                Ok(Output::Planned(engine.plan_batch(&batch_id).await?))
+                Ok(Output::Planned(engine.batch_planner.plan(&batch_id).await?))
             }
             Input::State { phase: Phase::Finish, batch_id, error, cause } => {
-                let status = engine.finalize_batch(&batch_id, cause_of(&error, &cause)).await?;
+                let status = engine.batch_finalizer.finalize(&batch_id, cause_of(&error, &cause)).await?;
                 Ok(Output::Finished { status })
             }
             Input::Event { detail } => {
                 let (batch, generation) = detail.batch()?;
                 let message = format!("its execution ended as {}", detail.status);
                 let cause = Failure::new(ErrorName::RunStopped, message);
-                Ok(Output::Finished { status: engine.finish_left_batch(&batch, generation, cause).await? })
+                Ok(Output::Finished {
+                    status: engine.batch_finalizer.finalize_abandoned(&batch, generation, cause).await?,
+                })
             }
             Input::Left { batch_id, left_in } => {
                 let cause = Failure::new(ErrorName::RunStopped, "the batch's execution ended without it");
-                Ok(Output::Finished { status: engine.finish_left_batch(&batch_id, left_in, cause).await? })
+                Ok(Output::Finished {
+                    status: engine.batch_finalizer.finalize_abandoned(&batch_id, left_in, cause).await?,
+                })
             }
         }
     })

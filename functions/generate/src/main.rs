@@ -3,8 +3,8 @@
 
 use std::process::ExitCode;
 
-use fresco_engine::Call;
+use fresco_engine::GenerateCall;
 
 fn main() -> ExitCode {
-    fresco_engine::lambda::run(|engine, call: Call| async move { engine.generate(&call).await })
+    fresco_engine::lambda::run(|engine, call: GenerateCall| async move { engine.steps.generate(&call).await })
 }

@@ -16,7 +16,9 @@ struct Input {
 
 fn main() -> ExitCode {
     fresco_engine::lambda::run(|engine, input: Input| async move {
-        let chunk = input.batch_id.zip(input.chunk).map(|(batch, number)| ChunkOf { batch, number });
-        engine.plan(&input.run_id, chunk.as_ref()).await
+        match input.batch_id.zip(input.chunk).map(|(batch, number)| ChunkOf { batch, number }) {
+            Some(chunk) => engine.chunks.plan(&input.run_id, &chunk).await,
+            None => engine.planner.plan(&input.run_id).await,
+        }
     })
 }

@@ -55,14 +55,14 @@ fn main() -> ExitCode {
             Input::State { run_id, error, cause, batch_id, chunk } => {
                 let cause = cause_of(&error, &cause);
                 match batch_id.zip(chunk).map(|(batch, number)| ChunkOf { batch, number }) {
-                    Some(chunk) => engine.report_chunk(&run_id, &chunk, cause).await.map(Some),
-                    None => engine.report(&run_id, cause).await.map(Some),
+                    Some(chunk) => engine.chunks.close(&run_id, &chunk, cause).await.map(Some),
+                    None => engine.runs.close(&run_id, cause).await.map(Some),
                 }
             }
             Input::Event { detail } => {
                 let message = format!("its execution ended as {}", detail.status);
                 let cause = Failure::new(ErrorName::RunStopped, message);
-                match engine.report(&detail.name, Some(cause)).await {
+                match engine.chunks.close_any(&detail.name, Some(cause)).await {
                     // A chunk that was begun when its batch was stopped, or what somebody started by hand.
                     Err(failure) if failure.name == ErrorName::RunNotFound => Ok(None),
                     closed => closed.map(Some),

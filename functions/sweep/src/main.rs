@@ -18,11 +18,11 @@ struct Swept {
 fn main() -> ExitCode {
     // The scheduler's event says nothing that matters.
     fresco_engine::lambda::run(|engine, _: IgnoredAny| async move {
-        let due = engine.sweep().await?;
+        let due = engine.upkeep.sweep().await?;
         // Last: what waits must not wait for a measurement.
-        let stored = engine.measure().await?;
+        let stored = engine.quota.measure().await?;
         if let Some(stored) = &stored {
-            println!("{}", engine.metric_line(stored));
+            println!("{}", engine.quota.metric_line(stored));
         }
         Ok(Swept { due, stored: stored.map(|stored| stored.bytes) })
     })

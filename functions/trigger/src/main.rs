@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use fresco_api_types::RunBody;
 use fresco_engine::lambda::Deployed;
-use fresco_engine::{Arrival, Due, Fetcher, Kept, SCHEDULES, Taken};
+use fresco_engine::{Fetcher, FiringEvent, InboxOutcome, ObjectCreated, SCHEDULES, ScheduleOutcome};
 use fresco_pipeline::error::{ErrorName, Failure};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,7 @@ struct Event {
 #[derive(Deserialize)]
 struct Created {
     version: String,
-    object: Arrival,
+    object: ObjectCreated,
 }
 
 /// Of `Object Created` and `Object Deleted`, of which only the key counts.
@@ -47,9 +47,9 @@ struct Named {
 
 /// What an event asks for.
 enum Asked {
-    Arrival(Arrival),
+    Arrival(ObjectCreated),
     Schedule(String),
-    Due(Due),
+    Due(FiringEvent),
     Run { event: String, body: Box<RunBody> },
 }
 
@@ -64,23 +64,23 @@ fn main() -> ExitCode {
 async fn answer(engine: &Deployed, input: Value, fetcher: &Fetcher) -> Result<Value, Failure> {
     match read(input)? {
         Asked::Arrival(arrival) => {
-            let taken = engine.take_arrival(&arrival, fetcher).await?;
-            if let Taken::Reported { report, code } = &taken {
+            let taken = engine.triggers.accept_object_created(&arrival, fetcher).await?;
+            if let InboxOutcome::Reported { report, code } = &taken {
                 tracing::warn!(report, code, "not run");
-                println!("{}", engine.inbox_metric_line());
+                println!("{}", engine.triggers.error_metric_line());
             }
             said(&taken)
         }
         Asked::Schedule(key) => {
-            let kept = engine.keep_schedule(&key, fetcher).await?;
-            if let Kept::Reported { report, code } = &kept {
+            let kept = engine.triggers.sync_schedule(&key, fetcher).await?;
+            if let ScheduleOutcome::Reported { report, code } = &kept {
                 tracing::warn!(report, code, "not scheduled");
-                println!("{}", engine.inbox_metric_line());
+                println!("{}", engine.triggers.error_metric_line());
             }
             said(&kept)
         }
-        Asked::Due(due) => said(&engine.fire(&due, fetcher).await?),
-        Asked::Run { event, body } => said(&engine.take_request(&event, *body, fetcher).await?),
+        Asked::Due(due) => said(&engine.triggers.start_firing(&due, fetcher).await?),
+        Asked::Run { event, body } => said(&engine.triggers.start_requested(&event, *body, fetcher).await?),
     }
 }
 

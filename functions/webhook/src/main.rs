@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use bytes::Bytes;
 use fresco_engine::lambda::{Deployed, serve};
-use fresco_engine::{Received, Route};
+use fresco_engine::{WebhookOutcome, WebhookRoute};
 use lambda_http::{Body, Error, Request, RequestExt, Response, service_fn};
 
 /// The longest body that is read. Providers send the result's description, not the result.
@@ -14,7 +14,7 @@ const MAX_BODY: usize = 1024 * 1024;
 async fn handle(engine: Deployed, request: Request) -> Result<Response<Body>, Error> {
     let parameters = request.path_parameters();
     let part = |name| parameters.first(name).unwrap_or("");
-    let Some(route) = Route::parse(part("provider"), part("key"), part("attempt"), part("token")) else {
+    let Some(route) = WebhookRoute::parse(part("provider"), part("key"), part("attempt"), part("token")) else {
         return answer(401, "unknown");
     };
     let headers = request
@@ -30,9 +30,9 @@ async fn handle(engine: Deployed, request: Request) -> Result<Response<Body>, Er
     if body.len() > MAX_BODY {
         return answer(413, "too large");
     }
-    match engine.receive(&route, headers, body).await {
+    match engine.webhooks.receive(&route, headers, body).await {
         Ok(received) => {
-            let news = received == Received::HandedOver;
+            let news = received == WebhookOutcome::HandedOver;
             tracing::info!(entry.key = %route.key, entry.attempt = %route.attempt, webhook.news = news, "webhook received");
             answer(200, "ok")
         }

@@ -1,5 +1,5 @@
-//! Media that users give: a file's bytes or a URL become an object under the hash of their content, checked as outputs are.
-//! The same picture under two names is one object, one upload and one content key.
+//! Input media of users: the bytes of a file or a URL become an object under the hash of their content, checked as
+//! outputs are. The same picture under two names is one object, one upload and one content key.
 
 use bytes::{Bytes, BytesMut};
 use fresco_ledger::traits::{Objects, Put, Upload};
@@ -9,10 +9,11 @@ use fresco_pipeline::inspection::input_problem;
 use fresco_pipeline::media::{InputMedia, MediaProblem};
 use fresco_providers::media::Downloader;
 
-use crate::Engine;
+use crate::intake::Intake;
 use crate::platform::Platform;
 
-/// Fetches a URL that the document's check has let through. `downloader` is one for inputs: it dials public addresses only.
+/// Fetches a URL that the check of the document has accepted. `downloader` has to be one for inputs, which connects to
+/// public addresses only.
 pub(crate) async fn fetch_input(downloader: &Downloader, kind: MediaKind, url: &str) -> Result<Bytes, MediaProblem> {
     let refused = |failure: Failure| {
         let advice = match failure.name {
@@ -29,16 +30,16 @@ pub(crate) async fn fetch_input(downloader: &Downloader, kind: MediaKind, url: &
     Ok(bytes.freeze())
 }
 
-impl<P: Platform> Engine<P> {
-    /// Keeps an input that [`describe_input`] described.
+impl<P: Platform> Intake<P> {
+    /// Stores an input that [`describe_input`] described.
     pub async fn store_input(&self, media: &InputMedia, bytes: Bytes) -> Result<(), Failure> {
         let objects = self.platform.objects();
         let mut upload = objects.upload(&media.key, &media.content_type).await?;
         upload.write(bytes).await?;
         match upload.finish().await? {
-            Put::Stored => self.note_bytes(i64::try_from(media.bytes).unwrap_or(i64::MAX)).await,
-            // One that is there has the same content: the key is its hash. Its age begins anew, so that it is there as long as
-            // the run that takes it now.
+            Put::Stored => self.quota.record_bytes(i64::try_from(media.bytes).unwrap_or(i64::MAX)).await,
+            // An existing object has the same content, since its key is the hash. It is renewed, so that it lives as
+            // long as the run that uses it now.
             Put::Exists => drop(objects.renew(&media.key, &media.content_type).await?),
         }
         Ok(())

@@ -10,11 +10,11 @@ use fresco_pipeline::error::Failure;
 use fresco_pipeline::time::DAY;
 use tokio::time::Instant;
 
-use crate::Engine;
 use crate::platform::Platform;
-use crate::quota::Stored;
+use crate::quota::StorageUse;
+use crate::upkeep::Upkeep;
 
-impl<P: Platform> Engine<P> {
+impl<P: Platform> Upkeep<P> {
     /// Counts the objects of the bucket, beginning after the object `after`, until the time is up. The answer's cursor is the
     /// object after which the rest begins.
     pub async fn storage(&self, after: &str, until: Instant) -> Result<StorageView, Failure> {
@@ -26,12 +26,12 @@ impl<P: Platform> Engine<P> {
             page.iter().for_each(|object| tally.add(object));
             cursor = page.last().map(|last| last.key.clone());
         }
-        let limit = match self.settings.max_stored_bytes {
+        let limit = match self.quota.settings.max_stored_bytes {
             None => None,
             Some(most) => {
                 let counted = self.platform.ledger().usage().await?.estimate();
-                let percent = Stored { bytes: tally.all.bytes, most }.percent();
-                Some(StorageLimit { most, percent, counted, full: Stored { bytes: counted, most }.is_full() })
+                let percent = StorageUse { bytes: tally.all.bytes, most }.percent();
+                Some(StorageLimit { most, percent, counted, full: StorageUse { bytes: counted, most }.is_full() })
             }
         };
         Ok(tally.report(limit, cursor))

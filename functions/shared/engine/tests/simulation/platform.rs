@@ -1,10 +1,10 @@
-//! The memory twin behind gates: every capability yields before its effect and before its reply, may fail, and may lose its
+//! The in-memory fakes behind gates: every capability yields before its effect and before its reply, may fail, and may lose its
 //! reply. Here are also the rules that a mutant breaks.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fresco_engine::platform::{MediaStore, Place, Platform};
+use fresco_engine::platform::{MediaStore, OutputPlace, Platform};
 use fresco_ledger::batch::{BatchCounts, BatchPlan, BatchRecord, BatchStatus};
 use fresco_ledger::memory::{ManualClock, MemoryUpload};
 use fresco_ledger::records::{
@@ -515,7 +515,7 @@ impl Invoker for Sim {
 }
 
 impl MediaStore for Sim {
-    async fn store(&self, place: &Place, media: &RemoteMedia) -> Result<Output, Failure> {
+    async fn store(&self, place: &OutputPlace, media: &RemoteMedia) -> Result<Output, Failure> {
         let unavailable = |why: &'static str| Failure::new(ErrorName::OutputUnavailable, why);
         let id = (place.key.clone(), place.attempt);
         let injected = self.0.state().fetches.get(&id).copied().unwrap_or(0);

@@ -12,6 +12,8 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::document::{Checked, CheckedStep, Export, MediaSlot, MediaSource, Piece, TextSlot};
 use crate::ids::StepName;
 use crate::money::Money;
@@ -28,7 +30,7 @@ pub use step::{InputSource, PlannedMedia, PlannedStep, ReadyMedia, ReadyStep, St
 const USUAL_TEXT: usize = 2_000;
 
 /// A pipeline, compiled.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// The pipeline's name.
     pub name: String,
