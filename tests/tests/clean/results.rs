@@ -118,3 +118,25 @@ async fn an_object_without_a_result_is_removed_alone() {
     let cleaned = clean(&late, OLD).await;
     assert_eq!((cleaned.removed, cleaned.results), (both, 0), "mended, it has no result any more");
 }
+/// `GET /storage` and `POST /clean`. The clock of the API is right, so that nothing is old enough to be removed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_api_counts_the_bucket_and_cleans_up() {
+    let _stack = STACK.lock().await;
+    let world = World::with_limits().await;
+    let manifest = world.run(&one(""), "counted by the API").await;
+    let output = &manifest.steps[0].outputs[0];
+    let report = world.api.storage(|_| {}).await.unwrap();
+    let objects: u64 = report.kinds.iter().map(|usage| usage.all.objects).sum();
+    assert_eq!((report.all.objects, &report.cursor), (objects, &None));
+    let images = report.kinds.iter().find(|usage| usage.kind == ObjectKind::Images).unwrap();
+    assert!(images.all.bytes >= output.bytes && images.ages[0] == images.all, "{images:?}");
+    let next: u64 = report.next.iter().map(|expiry| expiry.group.objects).sum();
+    assert!(next >= images.all.objects && report.unforeseen_rules == 0, "the lifecycle takes outputs: {report:?}");
+    assert!(report.limit.is_some_and(|limit| limit.most > 0 && !limit.full), "{:?}", report.limit);
+    for dry_run in [true, false] {
+        let body = CleanBody { older_than_ms: MIN_CLEAN_AGE, dry_run, while_planning: true, cursor: None };
+        let cleaned = world.api.clean(body, |_| {}).await.unwrap();
+        assert_eq!((cleaned.totals, cleaned.planning, cleaned.cursor), (CleanTotals::default(), false, None));
+    }
+    assert!(world.head(&output.key).await.is_some());
+}
