@@ -8,6 +8,7 @@ use fresco_ledger::records::ResultSource;
 use fresco_ledger::traits::Entries;
 use fresco_pipeline::ids::Attempt;
 use fresco_tests::{World, clean};
+use tokio::time::Instant;
 
 use super::{STACK, concurrency, one, succeeded};
 
@@ -139,4 +140,24 @@ async fn the_api_counts_the_bucket_and_cleans_up() {
         assert_eq!((cleaned.totals, cleaned.planning, cleaned.cursor), (CleanTotals::default(), false, None));
     }
     assert!(world.head(&output.key).await.is_some());
+}
+
+/// A part ends with its time, and the next one continues after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clean_up_in_parts_reaches_every_attempt() {
+    let _stack = STACK.lock().await;
+    let world = World::with_limits().await;
+    let late = world.ahead(2 * MIN_CLEAN_AGE);
+    clean(&late, OLD).await;
+    for prompt in ["a part of a clean-up", "another part of it", "the last part of it"] {
+        succeeded(&world.run(&one(""), prompt).await, ResultSource::Generated);
+    }
+    let (mut totals, mut rest, mut parts) = (CleanTotals::default(), Some(String::new()), 0);
+    while let Some(after) = rest {
+        let (part, next) = late.upkeep.prune(OLD, &after, Instant::now()).await.unwrap();
+        totals += part;
+        (rest, parts) = (next, parts + 1);
+    }
+    assert_eq!((totals.removed.objects, totals.results, parts), (3, 3, 2));
+    assert!(world.listed(&world.bucket(), "outputs/").await.is_empty());
 }
