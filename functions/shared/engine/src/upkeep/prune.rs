@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fresco_api_types::{CleanTotals, MIN_CLEAN_AGE, ObjectTotals};
-use fresco_api_types::{CleanTotals, MIN_CLEAN_AGE, ObjectTotals};
 use fresco_ledger::records::{CachedResult, Entry, Millis};
 use fresco_ledger::traits::{Clock, Entries, ListedObject, Objects, Runs};
 use fresco_ledger::transition::expire;
