@@ -5,7 +5,7 @@ use fresco_engine::failpoint::Failpoint::{self, *};
 use fresco_pipeline::error::ErrorName;
 use fresco_tests::Function::*;
 use fresco_tests::World;
-use fresco_tests::matrix::{Case, End, Repair, Way, case, go_through};
+use fresco_tests::crash_table::{Case, End, Repair, Way, case, go_through};
 
 /// Read it as: a run made this way, ended there, ends so.
 const CASES: &[Case] = &[
@@ -19,10 +19,10 @@ const CASES: &[Case] = &[
     case(Way::Image, &[(TextToImage, GenerateBegun, 1)], End::Result),
     case(Way::Image, &[(TextToImage, GenerateWaiting, 1)], End::Result),
     case(Way::Image, &[(TextToImage, GenerateWaiting, 3)], End::Result),
-    case(Way::Gone, &[(TextToImage, GenerateExpired, 1)], End::PaidAnew),
-    case(Way::EndingSecond, &[(AnalyzeImage, ResultRenewed, 1)], End::PaidAnew),
-    case(Way::Twins, &[(TextToImage, GenerateSourceNoted, 1)], End::Result),
-    case(Way::Twins, &[(TextToImage, GenerateJoined, 1)], End::Result),
+    case(Way::Gone, &[(TextToImage, GenerateExpired, 1)], End::PaidAgain),
+    case(Way::EndingSecond, &[(AnalyzeImage, ResultRenewed, 1)], End::PaidAgain),
+    case(Way::SamePrompt, &[(TextToImage, GenerateSourceNoted, 1)], End::Result),
+    case(Way::SamePrompt, &[(TextToImage, GenerateJoined, 1)], End::Result),
     case(Way::Again, &[(TextToImage, AnswerPinned, 1)], End::Result),
     case(Way::Again, &[(TextToImage, AnswerSucceeded, 1)], End::Result),
     case(Way::TooDear, &[(TextToImage, AnswerMarked, 1)], End::Unpaid(ErrorName::BudgetExceeded)),
@@ -32,7 +32,7 @@ const CASES: &[Case] = &[
         &[(TextToImage, AnswerMarked, 1), (TextToImage, GenerateFailed, 1)],
         End::Unpaid(ErrorName::BudgetExceeded),
     ),
-    // Between the claim and the record nobody knows whether the provider has the job. It is looked for once its submitter
+    // Between the claim and the record it is unknown whether the provider has the job. It is looked for once its submitter
     // is surely dead; a provider that lists its jobs, or calls back, shows whether it has it.
     case(Way::Image, &[(TextToImage, GenerateClaimed, 1)], End::Unpaid(ErrorName::StepUnknown)),
     case(Way::Image, &[(TextToImage, GeneratePosted, 1)], End::Result),
@@ -69,9 +69,9 @@ const CASES: &[Case] = &[
     case(Way::Image, &[(Collect, CollectStored, 1)], End::Result),
     case(Way::Analysis, &[(Collect, CollectStored, 1)], End::Result),
     case(Way::Image, &[(Collect, CollectDecided, 1)], End::Result),
-    case(Way::Twins, &[(Collect, AnswerPinned, 1)], End::Result),
-    case(Way::Twins, &[(Collect, AnswerSucceeded, 1)], End::Result),
-    case(Way::Twins, &[(Collect, NotifyDelivered, 1)], End::Result),
+    case(Way::SamePrompt, &[(Collect, AnswerPinned, 1)], End::Result),
+    case(Way::SamePrompt, &[(Collect, AnswerSucceeded, 1)], End::Result),
+    case(Way::SamePrompt, &[(Collect, NotifyDelivered, 1)], End::Result),
     case(Way::Image, &[(Collect, CollectNotified, 1)], End::Result),
     case(Way::Rejected, &[(Collect, CollectDecided, 1)], End::Unpaid(ErrorName::ProviderContentPolicy)),
     case(Way::Rejected, &[(Collect, AnswerMarked, 1)], End::Unpaid(ErrorName::ProviderContentPolicy)),
@@ -98,7 +98,7 @@ const CASES: &[Case] = &[
         &[(TextToImage, GeneratePosted, 1), (Collect, CollectStored, 3), (Sweep, SweepHandedOver, 1)],
         End::PaidLate(ErrorName::StepUnknown),
     ),
-    // stop: whoever stops has no answer, and stops again.
+    // stop: the request has no answer, and is repeated.
     case(Way::Stopped, &[(Api, StopFlagged, 1)], End::Stopped),
     case(Way::Stopped, &[(Api, StopReleased, 1)], End::Stopped),
     case(Way::Stopped, &[(Api, StopCancelling, 1)], End::Stopped),

@@ -4,7 +4,7 @@ use fresco_engine::failpoint::Failpoint::*;
 use fresco_pipeline::error::ErrorName;
 use fresco_tests::Function::*;
 use fresco_tests::World;
-use fresco_tests::matrix::{Case, End, Repair, Way, case, go_through};
+use fresco_tests::crash_table::{Case, End, Repair, Way, case, go_through};
 
 /// Read it as: a run made this way, ended there, ends so.
 const CASES: &[Case] = &[
@@ -22,6 +22,6 @@ const CASES: &[Case] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_nudge_repairs_what_a_crash_left() {
+async fn the_nudge_repairs_every_crash_without_webhooks_and_sweep() {
     go_through(&World::with_crashes_and_nudges().await, Repair::Nudge, CASES).await;
 }

@@ -1,22 +1,22 @@
-//! The cache as a build system: after an edit, what depends on it is made anew and nothing else. What was submitted, billed
+//! The cache as a build system: after an edit, what depends on it is generated again and nothing else. What was submitted, billed
 //! and called is counted over the whole stack, so the tests follow each other.
 
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
 use std::collections::BTreeMap;
 
-use fresco_api_types::{Manifest, MissReason, Preview, PreviewStep, StepChange};
-use fresco_engine::{MIN_PRUNE_AGE, PruneOptions};
+use fresco_api_types::{MIN_CLEAN_AGE, Manifest, MissReason, Preview, PreviewStep, StepChange};
+use fresco_engine::PruneOptions;
 use fresco_ledger::records::{ResultSource, RunStatus};
 use fresco_pipeline::ids::StepName;
 use fresco_pipeline::money::Money;
-use fresco_tests::World;
+use fresco_tests::{World, clean};
 use tokio::sync::Mutex;
 
 /// The counts are the whole stack's.
 static STACK: Mutex<()> = Mutex::const_new(());
 
-/// As events/pipelines/five-steps.yaml: four providers' jobs with a webhook, and an analysis that is answered at once.
+/// The steps of events/pipelines/five-steps.yaml: four jobs with a webhook, and a synchronous analysis.
 const FIVE: &str = r#"
 name: incremental
 settings: { schedule: eager, max_workers: 4 }
@@ -110,7 +110,7 @@ async fn an_edit_generates_what_depends_on_it() {
     let cost = |name: &str| first.steps.iter().find(|step| step.name.as_str() == name).unwrap().cost;
     all_logged(&world, &calls, &first).await;
 
-    // What is no part of a request: the order of params and steps, names, timeouts, workers, money, and who reads recipients by name.
+    // What is no part of a request: the order of params and steps, names, timeouts, workers, money, and which steps read it by name.
     let (counted, calls) = (world.counters().await, world.invocations().await);
     let free = [
         FIVE.replace(r#"aspect_ratio: "16:9", seed: 7"#, r#"seed: 7, aspect_ratio: "16:9""#),
@@ -167,7 +167,7 @@ steps:
 "#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_plan_says_why() {
+async fn the_plan_names_the_reason_of_each_miss() {
     let _stack = STACK.lock().await;
     let world = World::get().await;
     let first = world.run(THREE, "unused").await;
@@ -213,8 +213,8 @@ async fn the_plan_says_why() {
     // What was cleaned up was there once.
     let again = world.run(THREE, "unused").await;
     assert!(generated(&again).is_empty());
-    let which = PruneOptions { older_than: MIN_PRUNE_AGE, dry_run: false };
-    world.ahead(2 * MIN_PRUNE_AGE).upkeep.prune(which, |_| {}).await.unwrap();
+    let which = PruneOptions { older_than: MIN_CLEAN_AGE, dry_run: false };
+    clean(&world.ahead(2 * MIN_CLEAN_AGE), which).await;
     let preview = world.preview(THREE, "unused").await;
     let removed = [("one", MissReason::Removed), ("other", MissReason::Removed), ("edit", waits("one"))];
     assert_eq!((reasons(&preview), &preview.compared_with), (removed.into(), &Some(again.run_id)));

@@ -1,21 +1,25 @@
-//! api: what people and programs ask of the stack over HTTP. API Gateway has authorised whoever asks, but for the page of a
-//! run, whose links are signed here.
+//! The api function: the HTTP API of the stack. API Gateway authorises every request but those for the page of a run, whose links
+//! are signed here.
 
+mod app;
 mod batches;
 mod body;
-mod document;
 mod events;
 mod gateway;
 mod listing;
+mod models;
 mod openapi;
 mod page;
+mod page_link;
+mod parameters;
 mod plans;
 mod problem;
 mod routes;
+mod run_body;
+mod run_view;
 mod runs;
 mod schedules;
-mod show;
-mod signature;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod uploads;
@@ -28,7 +32,7 @@ use lambda_runtime::{LambdaEvent, service_fn};
 
 fn main() -> ExitCode {
     serve(|engine| async move {
-        let router = routes::router(engine);
+        let router = routes::router(app::App::new(engine));
         let handle = service_fn(move |event: LambdaEvent<ApiGatewayV2httpRequest>| {
             let router = router.clone();
             async move { Ok::<_, std::convert::Infallible>(gateway::answer(router, event.payload).await) }

@@ -86,11 +86,15 @@ fn main() -> ExitCode {
                 let (batch, generation) = detail.batch()?;
                 let message = format!("its execution ended as {}", detail.status);
                 let cause = Failure::new(ErrorName::RunStopped, message);
-                Ok(Output::Finished { status: engine.batch_finalizer.finalize_abandoned(&batch, generation, cause).await? })
+                Ok(Output::Finished {
+                    status: engine.batch_finalizer.finalize_abandoned(&batch, generation, cause).await?,
+                })
             }
             Input::Left { batch_id, left_in } => {
                 let cause = Failure::new(ErrorName::RunStopped, "the batch's execution ended without it");
-                Ok(Output::Finished { status: engine.batch_finalizer.finalize_abandoned(&batch_id, left_in, cause).await? })
+                Ok(Output::Finished {
+                    status: engine.batch_finalizer.finalize_abandoned(&batch_id, left_in, cause).await?,
+                })
             }
         }
     })

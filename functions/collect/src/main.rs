@@ -12,5 +12,7 @@ struct Input {
 }
 
 fn main() -> ExitCode {
-    fresco_engine::lambda::run(|engine, input: Input| async move { engine.collector.collect(&input.key, input.attempt).await })
+    fresco_engine::lambda::run(|engine, input: Input| async move {
+        engine.collector.collect(&input.key, input.attempt).await
+    })
 }

@@ -13,6 +13,7 @@ mod preview;
 mod problem;
 mod run;
 mod schedule;
+mod storage;
 mod upload;
 
 pub use batch::{
@@ -25,6 +26,12 @@ pub use manifest::{Exported, MANIFEST_VERSION, Manifest, ManifestStep, NotExport
 pub use model::ModelView;
 pub use preview::{MissReason, Preview, PreviewStage, PreviewStep, StepChange};
 pub use problem::{DocumentProblem, FIX_PROBLEMS, FailureView, FileReport, ProblemView};
-pub use run::{ExportView, OutputView, RunAccepted, RunBody, RunLinks, RunPage, RunSummary, RunView, StepView, StopView};
+pub use run::{
+    ExportView, OutputView, RunAccepted, RunBody, RunLinks, RunPage, RunSummary, RunView, StepView, StopView,
+};
 pub use schedule::{FiringView, SchedulePage, ScheduleView};
+pub use storage::{
+    AGE_EDGES, AGES, CleanBody, CleanTotals, CleanView, Expiry, KindUsage, MIN_CLEAN_AGE, ObjectKind, ObjectTotals,
+    StorageLimit, StorageView,
+};
 pub use upload::{UploadBody, UploadKind, UploadView};

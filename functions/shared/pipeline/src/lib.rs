@@ -7,6 +7,7 @@ pub mod content_key;
 pub mod document;
 pub mod error;
 pub mod ids;
+pub mod inspection;
 pub mod media;
 pub mod money;
 pub mod plan;

@@ -35,11 +35,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use aws_config::SdkConfig;
-use fresco_ledger::clock::SystemClock;
 use fresco_pipeline::time::Millis;
-use fresco_ledger::traits::Clock;
 
-pub use aws::REGION;
+pub use aws::{REGION, environment as aws_environment};
 pub use cloudformation::deployed;
 pub use error::Error;
 pub use layout::Layout;
@@ -141,7 +139,7 @@ impl Stack {
         let template = TemplateParameters::read(&options.layout.template())?;
         let parameters = template.values(&parameters);
         exports::ensure(&config, parameters.get("ExportBucket").map_or("", String::as_str)).await?;
-        let now = options.lifecycle_now.unwrap_or_else(|| SystemClock.now());
+        let now = options.lifecycle_now.unwrap_or_else(|| crate::clock::now());
         lifecycle::apply(&config, &template, &parameters, now, &options.progress).await?;
         let (port, api) = (begun.emulator_port, outputs.get("ApiId").cloned().unwrap_or_default());
         tokio::task::spawn_blocking(move || cors::apply(port, &api)).await.map_err(|_| Error::Interrupted)??;

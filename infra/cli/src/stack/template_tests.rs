@@ -123,6 +123,8 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
                 "dynamodb:BatchGetItem",
                 "dynamodb:DeleteItem",
                 "lambda:InvokeFunction",
+                "s3:DeleteObject",
+                "s3:GetLifecycleConfiguration",
                 "s3:GetObject",
                 "s3:ListBucket",
                 "s3:PutObject",

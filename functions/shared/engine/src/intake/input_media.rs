@@ -5,45 +5,16 @@ use bytes::{Bytes, BytesMut};
 use fresco_ledger::traits::{Objects, Put, Upload};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::media::{Media, MediaProblem, input_key};
-use fresco_providers::media::{Downloader, Inspector, MediaInfo};
+use fresco_pipeline::inspection::input_problem;
+use fresco_pipeline::media::{Media, MediaProblem};
+use fresco_providers::media::Downloader;
 
 use crate::intake::Intake;
 use crate::platform::Platform;
 
-/// Makes a problem of an input medium.
-pub fn input_problem(code: &'static str, message: impl Into<String>, advice: impl Into<String>) -> MediaProblem {
-    MediaProblem { code, message: message.into(), advice: advice.into() }
-}
-
-/// Inspects bytes of this kind, and describes the object that they are stored as.
-pub fn describe_input(kind: MediaKind, bytes: &[u8]) -> Result<Media, MediaProblem> {
-    if bytes.len() as u64 > kind.max_input_bytes() {
-        return Err(too_large(kind, bytes.len() as u64));
-    }
-    let mut inspector = Inspector::new();
-    inspector.feed(bytes);
-    let info = inspector.finish(kind).map_err(|why| input_problem("input_kind", why.message, allowed(kind)))?;
-    Ok(kept_as(kind, info))
-}
-
-/// Describes the object that a medium is stored as.
-pub(crate) fn kept_as(kind: MediaKind, info: MediaInfo) -> Media {
-    Media {
-        key: input_key(kind, &info.sha256, info.extension),
-        kind,
-        content_type: info.content_type.to_owned(),
-        bytes: info.bytes,
-        sha256: info.sha256,
-        width: Some(info.width),
-        height: Some(info.height),
-        duration_ms: None,
-    }
-}
-
 /// Fetches a URL that the check of the document has accepted. `downloader` has to be one for inputs, which connects to
 /// public addresses only.
-pub async fn fetch_input(downloader: &Downloader, kind: MediaKind, url: &str) -> Result<Bytes, MediaProblem> {
+pub(crate) async fn fetch_input(downloader: &Downloader, kind: MediaKind, url: &str) -> Result<Bytes, MediaProblem> {
     let refused = |failure: Failure| {
         let advice = match failure.name {
             ErrorName::OutputUnavailable => "Check the address, or save the file and name it instead.",
@@ -72,20 +43,5 @@ impl<P: Platform> Intake<P> {
             Put::Exists => drop(objects.renew(&media.key, &media.content_type).await?),
         }
         Ok(())
-    }
-}
-
-/// The problem of an input that exceeds the limit of its kind.
-pub fn too_large(kind: MediaKind, bytes: u64) -> MediaProblem {
-    let most = kind.max_input_bytes() / (1024 * 1024);
-    let message = format!("it has {bytes} bytes; {} may have {most} MiB", kind.noun());
-    input_problem("input_too_large", message, "Make it smaller.")
-}
-
-fn allowed(kind: MediaKind) -> &'static str {
-    match kind {
-        MediaKind::Image => "Give a PNG, JPEG or WebP file.",
-        MediaKind::Video => "Give an MP4 file.",
-        MediaKind::Text => "Give a text.",
     }
 }

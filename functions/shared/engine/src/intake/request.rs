@@ -9,13 +9,14 @@ use fresco_api_types::RunBody;
 use fresco_ledger::traits::Objects;
 use fresco_pipeline::document::MediaReference;
 use fresco_pipeline::error::Failure;
+use fresco_pipeline::inspection::{describe_input, input_problem};
 use fresco_pipeline::media::{Media, MediaProblem};
 use fresco_providers::media::{Downloader, HostList};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use crate::intake::Intake;
-use crate::intake::input_media::{describe_input, fetch_input, input_problem};
+use crate::intake::input_media::fetch_input;
 use crate::intake::object_keys::is_plain;
 use crate::intake::uploads::UploadId;
 use crate::platform::Platform;

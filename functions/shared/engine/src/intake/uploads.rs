@@ -5,11 +5,10 @@ use fresco_api_types::UploadKind;
 use fresco_ledger::traits::{Objects, PutLink};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::inspection::{Inspector, input_media, input_problem, too_large};
 use fresco_pipeline::media::{Media, MediaProblem};
-use fresco_providers::media::Inspector;
 
 use crate::intake::Intake;
-use crate::intake::input_media::{input_problem, kept_as, too_large};
 use crate::platform::Platform;
 
 /// The limit of a pipeline document in bytes.
@@ -158,7 +157,7 @@ impl<P: Platform> Intake<P> {
             return Ok(Err(gone()));
         };
         let media = match inspector.finish(kind) {
-            Ok(info) => kept_as(kind, info),
+            Ok(info) => input_media(kind, info),
             Err(why) => return Ok(Err(input_problem("input_kind", why.message, advice))),
         };
         // An existing object is replaced: it has the same content, is renewed, and may have had another media type.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fresco_api_types::MIN_CLEAN_AGE;
 use fresco_ledger::records::{CachedResult, Millis};
 use fresco_ledger::traits::{Clock, Objects};
 use fresco_ledger::transition::renewed;
@@ -10,7 +11,7 @@ use fresco_pipeline::ids::ContentKey;
 
 use crate::commit::Commits;
 use crate::failpoint::{Failpoint, failpoint};
-use crate::planning::freshness::{Freshness, MIN_PRUNE_AGE, freshness};
+use crate::planning::freshness::{Freshness, freshness};
 use crate::platform::Platform;
 use crate::settings::Settings;
 
@@ -67,7 +68,7 @@ impl<P: Platform> CachedResults<P> {
     /// checked.
     pub(crate) async fn still_holds(&self, ready: &CachedResult) -> Result<bool, Failure> {
         let now = self.platform.clock().now();
-        if now - ready.created_at < MIN_PRUNE_AGE {
+        if now - ready.created_at < MIN_CLEAN_AGE {
             return Ok(true);
         }
         let exists = self.exists(ready).await?;

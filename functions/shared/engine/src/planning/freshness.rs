@@ -10,10 +10,6 @@ const DAY: Millis = 24 * HOUR;
 /// The largest expected clock skew, here or where the result was written.
 const SKEW: Millis = HOUR;
 
-/// The age below which outputs are not pruned, in milliseconds: they may be on their way into an entry, since collect
-/// has five minutes.
-pub const MIN_PRUNE_AGE: Millis = 60 * 60_000;
-
 /// The freshness of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freshness {

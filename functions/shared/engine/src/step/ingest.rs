@@ -4,9 +4,10 @@
 use bytes::Bytes;
 use fresco_ledger::traits::{Objects, Put, Upload};
 use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::inspection::{Inspector, MediaInfo, SNIFF_BYTES, sniff_head};
 use fresco_pipeline::media::Media;
 use fresco_providers::RemoteMedia;
-use fresco_providers::media::{Downloader, Inspector, MediaInfo, SNIFF_BYTES, sniff_head};
+use fresco_providers::media::Downloader;
 
 use crate::platform::{MediaStore, OutputPlace};
 

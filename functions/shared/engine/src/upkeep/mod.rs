@@ -1,6 +1,7 @@
 //! Maintains the stack: the sweep of the ledger, and the removal of old outputs.
 
 pub(crate) mod prune;
+mod storage_report;
 pub(crate) mod sweep;
 
 use std::sync::Arc;

@@ -3,15 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fresco_api_types::{CleanTotals, MIN_CLEAN_AGE, ObjectTotals};
 use fresco_ledger::records::{CachedResult, Entry, Millis};
 use fresco_ledger::traits::{Clock, Entries, ListedObject, Objects, Runs};
 use fresco_ledger::transition::expire;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey};
 use futures::{StreamExt, TryStreamExt, stream};
-use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
-use crate::planning::freshness::MIN_PRUNE_AGE;
 use crate::platform::Platform;
 use crate::upkeep::Upkeep;
 
@@ -23,40 +23,14 @@ const BATCH: usize = 100;
 const AT_ONCE: usize = 16;
 /// The age after which a run that is not planned never will be: its execution did not start.
 const NEVER_PLANNED: Millis = 30 * 60_000;
+
 /// The options of a removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PruneOptions {
-    /// The age in milliseconds; at least [`MIN_PRUNE_AGE`].
+    /// The age in milliseconds; at least [`MIN_CLEAN_AGE`].
     pub older_than: Millis,
     /// Count without removing.
     pub dry_run: bool,
-}
-
-/// A number of objects and their bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ObjectTotals {
-    pub objects: u64,
-    pub bytes: u64,
-}
-
-impl ObjectTotals {
-    fn add(&mut self, objects: &[ListedObject]) {
-        self.objects += objects.len() as u64;
-        self.bytes += objects.iter().map(|object| object.bytes).sum::<u64>();
-    }
-}
-
-/// The result of a removal.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PruneReport {
-    /// Objects that are removed, or would be.
-    pub removed: ObjectTotals,
-    /// Results that are removed with them.
-    pub results: u64,
-    /// Old objects that an open run uses or may use.
-    pub in_use: ObjectTotals,
-    /// Old objects of attempts that are under way or whose entry cannot be read.
-    pub under_way: ObjectTotals,
 }
 
 /// The objects of one attempt.
@@ -85,17 +59,19 @@ impl InUse {
 }
 
 impl<P: Platform> Upkeep<P> {
-    /// Removes results and objects that are older. `progress` is called with the totals so far.
+    /// Removes results and objects that are older, beginning after the object `after`, until the time is up. Returns the
+    /// totals, and the object after which the rest begins; `None` at the end.
     pub async fn prune(
         &self,
         options: PruneOptions,
-        progress: impl Fn(&PruneReport) + Send + Sync,
-    ) -> Result<PruneReport, Failure> {
-        let written_before = self.platform.clock().now() - options.older_than.max(MIN_PRUNE_AGE);
+        after: &str,
+        until: Instant,
+    ) -> Result<(CleanTotals, Option<String>), Failure> {
+        let written_before = self.platform.clock().now() - options.older_than.max(MIN_CLEAN_AGE);
         // This check is a shortcut: a use that begins later is seen before anything is removed.
         let in_use = self.in_use().await?;
-        let mut report = PruneReport::default();
-        let (mut after, mut batch): (String, Vec<AttemptOutputs>) = (String::new(), Vec::new());
+        let mut report = CleanTotals::default();
+        let (mut after, mut batch): (String, Vec<AttemptOutputs>) = (after.to_owned(), Vec::new());
         loop {
             let page = self.platform.objects().list(OUTPUTS, &after).await?;
             let Some(last) = page.last() else { break };
@@ -108,19 +84,18 @@ impl<P: Platform> Upkeep<P> {
                 }
             }
             // The objects of the last attempt may continue on the next page.
-            if batch.len() > BATCH {
-                let rest = batch.split_off(batch.len() - 1);
-                for outputs in std::mem::replace(&mut batch, rest).chunks(BATCH) {
-                    self.prune_batch(outputs, written_before, options.dry_run, &in_use, &mut report).await?;
-                    progress(&report);
+            while batch.len() > BATCH || (batch.len() > 1 && Instant::now() >= until) {
+                let rest = batch.split_off(BATCH.min(batch.len() - 1));
+                let outputs = std::mem::replace(&mut batch, rest);
+                self.prune_batch(&outputs, written_before, options.dry_run, &in_use, &mut report).await?;
+                if Instant::now() >= until {
+                    let last = outputs.last().and_then(|outputs| outputs.objects.last());
+                    return Ok((report, last.map(|object| object.key.clone())));
                 }
             }
         }
-        for outputs in batch.chunks(BATCH) {
-            self.prune_batch(outputs, written_before, options.dry_run, &in_use, &mut report).await?;
-            progress(&report);
-        }
-        Ok(report)
+        self.prune_batch(&batch, written_before, options.dry_run, &in_use, &mut report).await?;
+        Ok((report, None))
     }
 
     async fn prune_batch(
@@ -129,7 +104,7 @@ impl<P: Platform> Upkeep<P> {
         written_before: Millis,
         dry_run: bool,
         in_use: &InUse,
-        report: &mut PruneReport,
+        report: &mut CleanTotals,
     ) -> Result<(), Failure> {
         let is_old =
             |outputs: &&AttemptOutputs| outputs.objects.iter().all(|object| object.modified_at < written_before);
@@ -139,19 +114,19 @@ impl<P: Platform> Upkeep<P> {
         }
         let (used, free): (Vec<&AttemptOutputs>, Vec<&AttemptOutputs>) =
             old.into_iter().partition(|outputs| in_use.has(outputs));
-        used.iter().for_each(|outputs| report.in_use.add(&outputs.objects));
+        used.iter().for_each(|outputs| report.in_use += totals(&outputs.objects));
         let entries = self.entries_of(&free).await?;
         let (busy, free): (Vec<&AttemptOutputs>, Vec<&AttemptOutputs>) =
             free.into_iter().partition(|outputs| is_busy(outputs, &entries));
-        busy.iter().for_each(|outputs| report.under_way.add(&outputs.objects));
+        busy.iter().for_each(|outputs| report.under_way += totals(&outputs.objects));
         let is_old = |ready: &CachedResult| ready.created_at < written_before;
         let (young, free): (Vec<&AttemptOutputs>, Vec<&AttemptOutputs>) =
             free.into_iter().partition(|outputs| result_of(outputs, &entries).is_some_and(|ready| !is_old(ready)));
-        young.iter().for_each(|outputs| report.under_way.add(&outputs.objects));
+        young.iter().for_each(|outputs| report.under_way += totals(&outputs.objects));
         let results: Vec<&AttemptOutputs> =
             free.iter().copied().filter(|outputs| result_of(outputs, &entries).is_some()).collect();
         if dry_run {
-            free.iter().for_each(|outputs| report.removed.add(&outputs.objects));
+            free.iter().for_each(|outputs| report.removed += totals(&outputs.objects));
             report.results += results.len() as u64;
             return Ok(());
         }
@@ -175,13 +150,13 @@ impl<P: Platform> Upkeep<P> {
         let mut keys = Vec::new();
         for outputs in free {
             if in_use.has(outputs) {
-                report.in_use.add(&outputs.objects);
+                report.in_use += totals(&outputs.objects);
             } else if is_busy(outputs, &entries) || result_of(outputs, &entries).is_some() {
                 // Renewed or requested again meanwhile.
-                report.under_way.add(&outputs.objects);
+                report.under_way += totals(&outputs.objects);
             } else {
                 report.results += u64::from(results.iter().any(|result| std::ptr::eq(*result, outputs)));
-                report.removed.add(&outputs.objects);
+                report.removed += totals(&outputs.objects);
                 keys.extend(outputs.objects.iter().map(|object| (object.key.clone(), object.bytes)));
             }
         }
@@ -224,6 +199,11 @@ impl<P: Platform> Upkeep<P> {
         let runs = self.platform.ledger().open_runs(now).await?;
         Ok(runs.iter().any(|run| run.bound_at.is_none() && now - run.created_at < NEVER_PLANNED))
     }
+}
+
+/// Counts objects and their bytes.
+fn totals(objects: &[ListedObject]) -> ObjectTotals {
+    ObjectTotals { objects: objects.len() as u64, bytes: objects.iter().map(|object| object.bytes).sum() }
 }
 
 /// Parses the attempt out of the key of an output: `outputs/<kind>/<content key>/<attempt>/<n>.<ext>`.

@@ -2,8 +2,8 @@
 
 use std::pin::Pin;
 
-use fresco_api_types::StopView;
-use fresco_engine::{ClosedRun, PruneReport, WebhookOutcome, WebhookRefused, WorkList};
+use fresco_api_types::{CleanTotals, StopView};
+use fresco_engine::{ClosedRun, WebhookOutcome, WebhookRefused, WorkList};
 use fresco_ledger::records::{Millis, StepId};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
@@ -54,7 +54,7 @@ pub(crate) enum End {
     Received(Result<WebhookOutcome, WebhookRefused>),
     Reported(Result<ClosedRun, Failure>),
     Stopped(Result<StopView, Failure>),
-    Pruned(Result<PruneReport, Failure>),
+    Pruned(Result<CleanTotals, Failure>),
 }
 
 /// A function under way.

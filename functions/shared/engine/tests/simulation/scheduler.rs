@@ -270,7 +270,10 @@ impl Scheduler {
             }
             Timer::Prune { older_than } => {
                 let which = PruneOptions { older_than, dry_run: false };
-                self.spawn(What::Prune, async move { End::Pruned(engine.upkeep.prune(which, |_| {}).await) });
+                let far = tokio::time::Instant::now() + std::time::Duration::from_secs(86_400);
+                self.spawn(What::Prune, async move {
+                    End::Pruned(engine.upkeep.prune(which, "", far).await.map(|(totals, _)| totals))
+                });
             }
             Timer::Sweep => {
                 self.swept_at = self.world.now();
