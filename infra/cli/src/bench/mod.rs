@@ -217,7 +217,7 @@ async fn start(options: &Options) -> Result<Bench, BenchError> {
     let batch_transitions = machine(&options.layout, "batch", BatchTransitions::of)?;
     let (folder, progress) = (options.instance.clone(), Progress::silent());
     let purged = tokio::task::spawn_blocking(move || stack::purge(&folder, &progress)).await;
-    purged.map_err(|_| stack::Error::Interrupted)??;
+    purged.map_err(stack::Error::from)??;
     let stack = Stack::start(stack::Options {
         instance: options.instance.clone(),
         release: options.release,

@@ -121,7 +121,7 @@ pub async fn chaos(options: &Options) -> Result<Outcome, ChaosError> {
     let begun = Instant::now();
     let (folder, progress) = (options.instance.clone(), Progress::silent());
     let purged = tokio::task::spawn_blocking(move || stack::purge(&folder, &progress)).await;
-    purged.map_err(|_| stack::Error::Interrupted)??;
+    purged.map_err(stack::Error::from)??;
     let crashes = std::path::absolute(options.instance.join("crashes"))?;
     let stack = Stack::start(stack::Options {
         instance: options.instance.clone(),

@@ -140,7 +140,7 @@ pub(super) async fn batch(output: &Output, place: &Place, args: BatchArgs) -> Re
     if let Some(id) = args.watch.as_ref().or(args.redrive.as_ref()) {
         let batch = status::parse(output, id)?;
         check_folder(output, args.out.as_deref(), |found| found == batch.as_str())?;
-        let asked = stack::asked(output, place, &args.simulator).await?;
+        let asked = stack::asked_as_built(output, place, &args.simulator).await?;
         if args.redrive.is_some() {
             asked.api.redrive_batch(&batch).await?;
         } else {
@@ -219,7 +219,7 @@ fn check_folder(output: &Output, out: Option<&Path>, is_own: impl Fn(&str) -> bo
 }
 
 async fn list(output: &Output, place: &Place, simulator: &SimulatorArgs) -> Result<(), Ended> {
-    let asked = stack::asked(output, place, simulator).await?;
+    let asked = stack::asked_as_built(output, place, simulator).await?;
     let page = asked.api.batches(RECENT, None).await?;
     let text = || Some(batches::list(&page.batches, SystemClock.now()));
     output.result(text, &json!({"event": "batches", "batches": page.batches}));
@@ -228,7 +228,7 @@ async fn list(output: &Output, place: &Place, simulator: &SimulatorArgs) -> Resu
 
 async fn stop(output: &Output, place: &Place, simulator: &SimulatorArgs, id: &str) -> Result<(), Ended> {
     let batch = status::parse(output, id)?;
-    let asked = stack::asked(output, place, simulator).await?;
+    let asked = stack::asked_as_built(output, place, simulator).await?;
     let view = asked.api.stop_batch(&batch).await?;
     output.result(|| Some(batches::stopped(&view)), &json!({"event": "batch", "batch": view}));
     Ok(())

@@ -43,8 +43,8 @@ pub(super) async fn clean(output: &Output, place: &Place, args: CleanArgs) -> Re
     // Listed first: a folder that cannot be read is said before anything is removed.
     let folders = args.out.as_deref().map(OutFolder::beneath).transpose();
     let folders = folders.map_err(|error| wrong("bad_folder", error.to_string()))?;
-    let kept = stack::kept(output, place).await?;
-    let admin = &kept.admin;
+    let administered = stack::administered(output, place).await?;
+    let admin = &administered.admin;
     let planning = planning(output, admin).await?;
     let which = Which { older_than: age.millis(), dry_run: args.dry_run };
     let cleaned = clean_stack(output, admin, which).await?;

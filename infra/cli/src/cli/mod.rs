@@ -106,7 +106,7 @@ enum Command {
     Chaos(ChaosArgs),
     /// Measure what the cache and batches cost, on a stack of its own: requests, times, memory and AWS's prices.
     Bench(bench::BenchArgs),
-    /// Build the functions' packages under target/fresco, as a deployment takes them.
+    /// Build the functions' package, target/fresco/functions.zip, as a deployment takes it.
     Package {
         /// Optimised, for AWS.
         #[arg(long)]
@@ -178,15 +178,24 @@ struct UpArgs {
     simulator: SimulatorArgs,
 }
 
-/// What commands take that may start a stack of their own.
+/// The factor on the typical seconds of simulated providers.
+const SCALE: f64 = 0.2;
+
+/// The options of commands that may start a stack of their own.
 #[derive(Debug, Args)]
 struct SimulatorArgs {
     /// How long simulated providers take: typical seconds times this.
-    #[arg(long, default_value_t = 0.2, value_name = "FACTOR")]
+    #[arg(long, default_value_t = SCALE, value_name = "FACTOR")]
     scale: f64,
     /// A value for a parameter of the template, for as long as the stack is up. May be given more than once.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pipeline::name_and_value)]
     set: Vec<(String, String)>,
+}
+
+impl Default for SimulatorArgs {
+    fn default() -> Self {
+        Self { scale: SCALE, set: Vec::new() }
+    }
 }
 
 impl From<ApiError> for Ended {

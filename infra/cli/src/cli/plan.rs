@@ -11,7 +11,7 @@ use super::{EXIT_INPUT, Ended, Place, PlanArgs, stack};
 
 pub(super) async fn plan(output: &Output, place: &Place, args: PlanArgs) -> Result<(), Ended> {
     let pipeline = args.pipeline.read(output).await?;
-    let asked = stack::asked(output, place, &args.simulator).await?;
+    let asked = stack::asked_as_built(output, place, &args.simulator).await?;
     let preview = match asked.api.plan(&pipeline.request, &pipeline.inputs).await {
         Ok(preview) => preview,
         Err(ApiError::Document(problems)) => return Err(pipeline.say(output, &problems)),

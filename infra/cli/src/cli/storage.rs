@@ -12,8 +12,8 @@ use super::{Ended, Place, stack};
 const SAID_EVERY: u64 = 10_000;
 
 pub(super) async fn storage(output: &Output, place: &Place) -> Result<(), Ended> {
-    let kept = stack::kept(output, place).await?;
-    let admin = &kept.admin;
+    let administered = stack::administered(output, place).await?;
+    let admin = &administered.admin;
     let said = Cell::new(0);
     let progress = |objects: u64| {
         if objects / SAID_EVERY > said.replace(objects / SAID_EVERY) {

@@ -1,6 +1,7 @@
 //! Keeping a stack: what is stored, what is removed, and what audits and tests look at, straight in the table and the bucket of
 //! a stack. It stands on the same engine as the functions. Runs are asked for through the API, see [`crate::api`].
 
+mod lifecycle;
 mod local_outputs;
 mod report;
 

@@ -11,8 +11,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use serde::Serialize;
 
 use super::StackAdmin;
-use crate::stack::lifecycle::rule::{Rule, ends_at};
-use crate::stack::lifecycle::rules_of;
+use super::lifecycle::{Rule, ends_at, rules_of};
 
 const DAY: Millis = 86_400_000;
 /// Where one age ends and the next begins, in days. Outputs live for seven by default and for sixty at most, the rest for 30

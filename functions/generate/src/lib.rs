@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use fresco_engine::Call;
 
-fn main() -> ExitCode {
+/// Serves the function's events until Lambda ends the process.
+pub fn run() -> ExitCode {
     fresco_engine::lambda::run(|engine, call: Call| async move { engine.generate(&call).await })
 }

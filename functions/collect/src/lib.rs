@@ -11,6 +11,7 @@ struct Input {
     attempt: Attempt,
 }
 
-fn main() -> ExitCode {
+/// Serves the function's events until Lambda ends the process.
+pub fn run() -> ExitCode {
     fresco_engine::lambda::run(|engine, input: Input| async move { engine.collect(&input.key, input.attempt).await })
 }
