@@ -141,7 +141,7 @@ pub(super) async fn batch(output: &Output, target: &Target, args: BatchArgs) -> 
     if let Some(id) = args.watch.as_ref().or(args.redrive.as_ref()) {
         let batch = status::parse(output, id)?;
         check_folder(output, args.out.as_deref(), |found| found == batch.as_str())?;
-        let connection = stack::connect(output, target, &args.simulator).await?;
+        let connection = stack::connect_as_built(output, target, &args.simulator).await?;
         if args.redrive.is_some() {
             connection.api.redrive_batch(&batch).await?;
         } else {
@@ -220,7 +220,7 @@ fn check_folder(output: &Output, out: Option<&Path>, is_own: impl Fn(&str) -> bo
 }
 
 async fn list(output: &Output, target: &Target, simulator: &SimulatorArgs) -> Result<(), CommandError> {
-    let connection = stack::connect(output, target, simulator).await?;
+    let connection = stack::connect_as_built(output, target, simulator).await?;
     let page = connection.api.batches(RECENT, None).await?;
     let text = || Some(batches::list(&page.batches, fresco_cli::clock::now()));
     output.result(text, &json!({"event": "batches", "batches": page.batches}));
@@ -229,7 +229,7 @@ async fn list(output: &Output, target: &Target, simulator: &SimulatorArgs) -> Re
 
 async fn stop(output: &Output, target: &Target, simulator: &SimulatorArgs, id: &str) -> Result<(), CommandError> {
     let batch = status::parse(output, id)?;
-    let connection = stack::connect(output, target, simulator).await?;
+    let connection = stack::connect_as_built(output, target, simulator).await?;
     let view = connection.api.stop_batch(&batch).await?;
     output.result(|| Some(batches::stopped(&view)), &json!({"event": "batch", "batch": view}));
     Ok(())

@@ -14,7 +14,8 @@ struct Input {
     chunk: Option<u32>,
 }
 
-fn main() -> ExitCode {
+/// Serves the function's events until Lambda ends the process.
+pub fn run() -> ExitCode {
     fresco_engine::lambda::run(|engine, input: Input| async move {
         match input.batch_id.zip(input.chunk).map(|(batch, number)| ChunkOf { batch, number }) {
             Some(chunk) => engine.chunks.plan(&input.run_id, &chunk).await,

@@ -53,7 +53,8 @@ enum Asked {
     Run { event: String, body: Box<RunBody> },
 }
 
-fn main() -> ExitCode {
+/// Serves the function's events until Lambda ends the process.
+pub fn run() -> ExitCode {
     let fetcher = Fetcher::default();
     fresco_engine::lambda::run(move |engine: Deployed, input: Value| {
         let fetcher = fetcher.clone();

@@ -49,7 +49,8 @@ fn cause_of(error: &str, cause: &str) -> Option<Failure> {
     Some(Failure::new(name, message))
 }
 
-fn main() -> ExitCode {
+/// Serves the function's events until Lambda ends the process.
+pub fn run() -> ExitCode {
     fresco_engine::lambda::run(|engine, input: Input| async move {
         match input {
             Input::State { run_id, error, cause, batch_id, chunk } => {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use fresco_engine::GenerateCall;
 
-fn main() -> ExitCode {
+/// Serves the function's events until Lambda ends the process.
+pub fn run() -> ExitCode {
     fresco_engine::lambda::run(|engine, call: GenerateCall| async move { engine.steps.generate(&call).await })
 }

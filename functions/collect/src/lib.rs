@@ -11,8 +11,7 @@ struct Input {
     attempt: Attempt,
 }
 
-fn main() -> ExitCode {
-    fresco_engine::lambda::run(|engine, input: Input| async move {
-        engine.collector.collect(&input.key, input.attempt).await
-    })
+/// Serves the function's events until Lambda ends the process.
+pub fn run() -> ExitCode {
+    fresco_engine::lambda::run(|engine, input: Input| async move { engine.collector.collect(&input.key, input.attempt).await })
 }

@@ -47,6 +47,7 @@ fn answer(status: u16, text: &str) -> Result<Response<Body>, Error> {
     Ok(Response::builder().status(status).header("content-type", "text/plain").body(Body::from(text))?)
 }
 
-fn main() -> ExitCode {
+/// Serves the function's events until Lambda ends the process.
+pub fn run() -> ExitCode {
     serve(|engine| lambda_http::run(service_fn(move |request: Request| handle(engine.clone(), request))))
 }

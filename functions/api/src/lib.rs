@@ -30,7 +30,8 @@ use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use fresco_engine::lambda::serve;
 use lambda_runtime::{LambdaEvent, service_fn};
 
-fn main() -> ExitCode {
+/// Serves the function's events until Lambda ends the process.
+pub fn run() -> ExitCode {
     serve(|engine| async move {
         let router = routes::router(app::App::new(engine));
         let handle = service_fn(move |event: LambdaEvent<ApiGatewayV2httpRequest>| {

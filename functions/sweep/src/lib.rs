@@ -15,7 +15,8 @@ struct Swept {
     stored: Option<u64>,
 }
 
-fn main() -> ExitCode {
+/// Serves the function's events until Lambda ends the process.
+pub fn run() -> ExitCode {
     // The scheduler's event says nothing that matters.
     fresco_engine::lambda::run(|engine, _: IgnoredAny| async move {
         let due = engine.upkeep.sweep().await?;

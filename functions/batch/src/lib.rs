@@ -72,7 +72,8 @@ fn cause_of(error: &str, cause: &str) -> Option<Failure> {
     })
 }
 
-fn main() -> ExitCode {
+/// Serves the function's events until Lambda ends the process.
+pub fn run() -> ExitCode {
     fresco_engine::lambda::run(|engine, input: Input| async move {
         match input {
             Input::State { phase: Phase::Plan, batch_id, .. } => {
