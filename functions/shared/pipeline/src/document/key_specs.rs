@@ -1,8 +1,7 @@
 //! The keys of the language as tables: what each may hold and what it says. The checker reads them to find unknown keys and
 //! to bound values, and the JSON Schema is made of them, so that an editor and the checker cannot disagree.
 
-use super::schedule::OVERLAP_WORDS;
-use super::{CachePolicy, DEFAULT_WORKERS, ExecutionOrder, MAX_WORKERS};
+use super::{CachePolicy, DEFAULT_WORKERS, ExecutionOrder, MAX_WORKERS, Overlap};
 
 /// The type of a group.
 pub(super) const GROUP: &str = "parallel_group";
@@ -83,6 +82,9 @@ const WORKLOAD_WORDS: [&str; 4] = [WORKLOADS[0].0, WORKLOADS[1].0, WORKLOADS[2].
 pub(super) const SCHEDULES: [(&str, ExecutionOrder); 2] =
     [("groups", ExecutionOrder::Groups), ("eager", ExecutionOrder::Eager)];
 const SCHEDULE_WORDS: [&str; 2] = [SCHEDULES[0].0, SCHEDULES[1].0];
+/// The meanings of `overlap`.
+pub(super) const OVERLAPS: [(&str, Overlap); 2] = [("skip", Overlap::Skip), ("allow", Overlap::Allow)];
+const OVERLAP_WORDS: [&str; 2] = [OVERLAPS[0].0, OVERLAPS[1].0];
 
 /// The keys of a document.
 pub(super) const DOCUMENT: &[Spec] = &[

@@ -11,6 +11,7 @@ mod params;
 mod parse;
 mod problem;
 mod reference_graph;
+mod references;
 mod schedule;
 mod schema;
 mod settings;
@@ -33,7 +34,7 @@ use crate::money::Money;
 
 pub use export::Export;
 pub use problem::{MAX_PROBLEMS, Position, Problem, Problems};
-pub use schedule::{Overlap, Scheduled, ScheduledPipeline, scheduled};
+pub use schedule::{Scheduled, ScheduledPipeline, scheduled};
 pub use schema::schema;
 pub use yaml::MAX_BYTES;
 
@@ -71,6 +72,17 @@ pub enum ExecutionOrder {
     Groups,
     /// A step that is the only reader of one other step follows it at once, wherever that cannot make a run later.
     Eager,
+}
+
+/// The treatment of a schedule's firing while the run of the one before goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlap {
+    /// The firing is dropped.
+    #[default]
+    Skip,
+    /// Its run starts beside the other.
+    Allow,
 }
 
 /// What a run gives to its document.

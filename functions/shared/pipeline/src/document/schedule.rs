@@ -3,28 +3,13 @@
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize};
 
-use super::Position;
 use super::diagnostics::{Location, Report, Table, join, shown};
-use super::key_specs::SCHEDULED;
+use super::key_specs::{OVERLAPS, SCHEDULED};
 use super::problem::Problems;
 use super::yaml::{self, Content};
+use super::{Overlap, Position};
 use crate::schedule_expression::{When, time_zone};
-
-/// What happens to a firing while the last one's run goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Overlap {
-    /// It is left out.
-    #[default]
-    Skip,
-    /// Its run goes on beside the other.
-    Allow,
-}
-
-const OVERLAPS: [(&str, Overlap); 2] = [("skip", Overlap::Skip), ("allow", Overlap::Allow)];
-pub(super) const OVERLAP_WORDS: [&str; 2] = [OVERLAPS[0].0, OVERLAPS[1].0];
 
 /// Which pipeline a schedule runs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What the formats have in common: the columns, what may stand in their cells, and what is kept of a row while it is read.
 
-use super::{MAX_CELL, MAX_COLUMNS, MAX_ROW, MAX_ROWS, Row, RowProblem, RowsError};
+use super::row::{MAX_CELL, MAX_COLUMNS, MAX_ROW, MAX_ROWS, Row, RowProblem, RowsError};
 
 /// The most characters of a var's name, and of a column's in a message.
 pub(super) const MAX_NAME: usize = 64;

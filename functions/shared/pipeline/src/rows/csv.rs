@@ -6,7 +6,7 @@
 use csv_core::{ReadFieldResult, Reader};
 
 use super::cells::{Column, Fault, Kept, MAX_NAME, Out, shown};
-use super::{MAX_CELL, MAX_COLUMNS, Row, RowsError};
+use super::row::{MAX_CELL, MAX_COLUMNS, Row, RowsError};
 
 /// Bytes of a cell that are read at a time.
 const SCRATCH: usize = 4096;

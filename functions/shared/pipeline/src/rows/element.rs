@@ -6,7 +6,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::Number;
 
 use super::cells::{Column, Fault};
-use super::{MAX_COLUMNS, Row};
+use super::row::{MAX_COLUMNS, Row};
 
 const SCALAR: &str = "Write text, a number, or true or false.";
 

@@ -2,7 +2,8 @@
 //! strings; what it says is read when it is whole.
 
 use super::cells::{Fault, Kept, Out};
-use super::{RowsError, element};
+use super::element;
+use super::row::RowsError;
 
 /// How deep brackets are told apart. What is deeper is counted, so that a file of brackets costs no memory.
 const MAX_OPEN: usize = 128;

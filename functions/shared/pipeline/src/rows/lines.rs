@@ -1,7 +1,8 @@
 //! Rows of one line each: JSONL and text.
 
 use super::cells::{Fault, Kept, Out};
-use super::{MAX_CELL, Row, RowsError, element};
+use super::element;
+use super::row::{MAX_CELL, Row, RowsError};
 
 /// The lines of a file.
 pub(super) struct Lines {

@@ -8,10 +8,24 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-use super::client::unavailable;
 use crate::http::retry_after;
 use crate::message::{clean, cut, word};
 use crate::provider::{CheckError, JobReport, SubmitError};
+
+/// A check that fal could not answer and may answer later.
+pub(super) fn unavailable(message: impl Into<String>) -> CheckError {
+    CheckError { failure: Failure::new(ErrorName::ProviderUnavailable, message), retry_after: None }
+}
+
+/// A check that failed before it was sent.
+pub(super) fn terminal(failure: Failure) -> CheckError {
+    CheckError { failure, retry_after: None }
+}
+
+/// The id of a job or a model that cannot stand in a URL.
+pub(super) fn bad_id() -> CheckError {
+    terminal(Failure::new(ErrorName::Internal, "the endpoint or the request id cannot be fal's"))
+}
 
 /// An error answer, taken apart.
 #[derive(Debug, Default)]

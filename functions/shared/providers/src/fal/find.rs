@@ -5,7 +5,8 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::request::GenerationRequest;
 use serde_json::Value;
 
-use super::client::{Client, bad_id, is_request_id, json, refused, terminal, unavailable};
+use super::client::{Client, is_request_id, json, refused};
+use super::errors::{bad_id, terminal, unavailable};
 use super::input::{JobMatch, compare};
 use crate::provider::{CheckError, FoundJob};
 

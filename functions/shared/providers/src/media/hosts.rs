@@ -4,10 +4,9 @@
 
 use std::fmt;
 
+use fresco_pipeline::address::is_public;
 use fresco_pipeline::error::{ErrorName, Failure};
 use url::{Host, Origin, Url};
-
-use super::address::is_public;
 
 /// Hosts that media may come from, as in `v3.fal.media, *.fal.media, http://127.0.0.1:1234`.
 #[derive(Debug, Clone, PartialEq, Eq)]
