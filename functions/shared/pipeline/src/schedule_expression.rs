@@ -12,7 +12,7 @@ const MAX_GAPS: usize = 400;
 
 /// When a schedule is due.
 #[derive(Debug, Clone)]
-pub enum When {
+pub enum ScheduleExpression {
     /// At the times of a calendar that match, in the schedule's time zone.
     Cron(Box<Cron>),
     /// Every so many milliseconds from when the schedule was made.
@@ -23,24 +23,24 @@ pub enum When {
 
 /// What is wrong with an expression, and how to mend it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WhenProblem {
+pub struct ExpressionProblem {
     /// What is wrong.
     pub message: String,
     /// What to do.
     pub advice: &'static str,
 }
 
-fn problem(message: impl Into<String>, advice: &'static str) -> WhenProblem {
-    WhenProblem { message: message.into(), advice }
+fn problem(message: impl Into<String>, advice: &'static str) -> ExpressionProblem {
+    ExpressionProblem { message: message.into(), advice }
 }
 
 const CRON: &str = "Write cron(minutes hours day-of-month month day-of-week year), as cron(0 6 ? * MON-FRI *); one of the two days is `?`.";
 const RATE: &str = "Write rate(5 minutes), rate(1 hour) or rate(7 days).";
 const AT: &str = "Write at(2027-01-31T06:00:00).";
 
-impl When {
+impl ScheduleExpression {
     /// Reads an expression.
-    pub fn parse(text: &str) -> Result<Self, WhenProblem> {
+    pub fn parse(text: &str) -> Result<Self, ExpressionProblem> {
         let inner = |name: &str| text.trim().strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
         if let Some(fields) = inner("cron") {
             return cron(fields);
@@ -50,7 +50,7 @@ impl When {
         }
         if let Some(at) = inner("at") {
             let time = at.trim().parse::<DateTime>().ok().filter(|time| time.to_string() == at.trim());
-            return time.map(When::At).ok_or_else(|| problem(format!("`at({at})` is no time"), AT));
+            return time.map(ScheduleExpression::At).ok_or_else(|| problem(format!("`at({at})` is no time"), AT));
         }
         Err(problem("it is neither cron(…) nor rate(…) nor at(…)", CRON))
     }
@@ -59,15 +59,15 @@ impl When {
     /// made, from which a rate counts. `None` where there is none.
     pub fn next(&self, zone: &TimeZone, after: i64, made: i64) -> Option<i64> {
         match self {
-            When::Rate(every) => {
+            ScheduleExpression::Rate(every) => {
                 let periods = after.saturating_sub(made).max(0) / every + 1;
                 made.checked_add(every.checked_mul(periods)?)
             }
-            When::At(time) => {
+            ScheduleExpression::At(time) => {
                 let at = zone.to_ambiguous_timestamp(*time).compatible().ok()?.as_millisecond();
                 (at > after).then_some(at)
             }
-            When::Cron(cron) => {
+            ScheduleExpression::Cron(cron) => {
                 let mut civil = zone.to_datetime(Timestamp::from_millisecond(after).ok()?);
                 // Matched on the clock's face, as if in UTC: what summer time leaves out is left out, what it repeats is
                 // due once.
@@ -95,7 +95,7 @@ pub fn time_zone(name: &str) -> Option<TimeZone> {
     TimeZone::get(name).ok()
 }
 
-fn cron(fields: &str) -> Result<When, WhenProblem> {
+fn cron(fields: &str) -> Result<ScheduleExpression, ExpressionProblem> {
     let parts: Vec<&str> = fields.split_ascii_whitespace().collect();
     let [_, _, day, _, weekday, _] = parts.as_slice() else {
         return Err(problem(format!("cron(…) has 6 fields, and `cron({fields})` has {}", parts.len()), CRON));
@@ -112,12 +112,12 @@ fn cron(fields: &str) -> Result<When, WhenProblem> {
         .build();
     // Its years come with seconds; EventBridge has none.
     match parser.parse(&format!("0 {}", parts.join(" "))) {
-        Ok(cron) => Ok(When::Cron(Box::new(cron))),
+        Ok(cron) => Ok(ScheduleExpression::Cron(Box::new(cron))),
         Err(error) => Err(problem(format!("`cron({fields})` cannot be read: {error}"), CRON)),
     }
 }
 
-fn every(rate: &str) -> Option<When> {
+fn every(rate: &str) -> Option<ScheduleExpression> {
     let (count, unit) = rate.trim().split_once(' ')?;
     let count: i64 = count.parse().ok().filter(|count| *count > 0)?;
     let minutes = match unit.trim() {
@@ -126,7 +126,7 @@ fn every(rate: &str) -> Option<When> {
         "day" | "days" => 24 * 60,
         _ => return None,
     };
-    count.checked_mul(minutes * 60_000).map(When::Rate)
+    count.checked_mul(minutes * 60_000).map(ScheduleExpression::Rate)
 }
 
 #[cfg(test)]
@@ -139,7 +139,7 @@ mod tests {
 
     #[track_caller]
     fn due(expression: &str, zone: &str, after: &str, times: &[&str]) {
-        let when = When::parse(expression).unwrap_or_else(|problem| panic!("{expression}: {problem:?}"));
+        let when = ScheduleExpression::parse(expression).unwrap_or_else(|problem| panic!("{expression}: {problem:?}"));
         let (zone, made) = (time_zone(zone).unwrap(), millis(after));
         let mut at = made;
         for time in times {
@@ -181,7 +181,7 @@ mod tests {
         for never in
             ["cron(0 0 31 2 ? *)", "cron(0 0 1 1 ? 2020)", "at(2026-11-25T08:00:00)", "at(1999-01-01T00:00:00)"]
         {
-            assert_eq!(When::parse(never).unwrap().next(&utc, now, now), None, "{never}");
+            assert_eq!(ScheduleExpression::parse(never).unwrap().next(&utc, now, now), None, "{never}");
         }
     }
 
@@ -210,7 +210,7 @@ mod tests {
             "at(2026-12-24T18:00:00Z)",
             "at(2026-12-24)",
         ] {
-            let problem = When::parse(bad).unwrap_err();
+            let problem = ScheduleExpression::parse(bad).unwrap_err();
             assert!(!problem.message.is_empty() && problem.advice.starts_with("Write "), "{bad}");
         }
         for bad in ["Mars/Olympus", "", "UTC+1", "../etc"] {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use kinds::{MediaKind, ProviderName, StepType};
-pub use param::{BYTES_A_CHAR, IMAGE_SIDES, Kind, Param, ParamProblem, image_size_names};
+pub use param::{BYTES_A_CHAR, IMAGE_SIDES, Param, ParamKind, ParamProblem, image_size_names};
 pub use price::{Price, PriceUnit};
 
 use crate::money::Money;

@@ -33,7 +33,7 @@ pub fn image_size_names() -> impl Iterator<Item = &'static str> {
 /// What a param accepts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Kind {
+pub enum ParamKind {
     /// Text.
     Text {
         /// The most characters.
@@ -77,7 +77,7 @@ pub enum Kind {
 pub struct Param {
     /// What it accepts.
     #[serde(flatten)]
-    pub kind: Kind,
+    pub kind: ParamKind,
     /// Whether it has to be given.
     #[serde(default)]
     pub required: bool,
@@ -136,7 +136,7 @@ impl Param {
             ParamProblem::new(name, "param_type", format!("`{name}` is not {wanted}"), format!("Give {wanted}."))
         };
         match &self.kind {
-            Kind::Text { max_chars, blank } => {
+            ParamKind::Text { max_chars, blank } => {
                 let text = value.as_str().ok_or_else(|| bad_type("text"))?;
                 if text.len() > max_chars.saturating_mul(BYTES_A_CHAR) {
                     let message = format!("`{name}` has more than {max_chars} characters");
@@ -166,7 +166,7 @@ impl Param {
                 }
                 Ok(Value::String(text))
             }
-            Kind::Integer { min, max } => {
+            ParamKind::Integer { min, max } => {
                 let number = value.as_i64().ok_or_else(|| bad_type("a whole number"))?;
                 if (*min..=*max).contains(&number) {
                     Ok(value.clone())
@@ -174,7 +174,7 @@ impl Param {
                     Err(out_of_range(name, number, min, max))
                 }
             }
-            Kind::Number { min, max } => {
+            ParamKind::Number { min, max } => {
                 let number = value.as_f64().ok_or_else(|| bad_type("a number"))?;
                 if !(*min..=*max).contains(&number) {
                     return Err(out_of_range(name, number, min, max));
@@ -182,8 +182,8 @@ impl Param {
                 // 3 and 3.0 are one request, hence one key.
                 Ok(Number::from_f64(number).map_or(Value::Null, Value::Number))
             }
-            Kind::Boolean => value.is_boolean().then(|| value.clone()).ok_or_else(|| bad_type("true or false")),
-            Kind::Choice { values } => {
+            ParamKind::Boolean => value.is_boolean().then(|| value.clone()).ok_or_else(|| bad_type("true or false")),
+            ParamKind::Choice { values } => {
                 let text = match value {
                     Value::String(text) => text.clone(),
                     // `safety_tolerance: 4` is written without quotes by everybody.
@@ -200,7 +200,7 @@ impl Param {
                 }
                 Ok(Value::String(self.map.get(&text).cloned().unwrap_or(text)))
             }
-            Kind::IntegerChoice { values } => {
+            ParamKind::IntegerChoice { values } => {
                 let number = match value {
                     Value::Number(number) => number.as_i64(),
                     Value::String(text) => text.trim().parse().ok(),
@@ -214,7 +214,7 @@ impl Param {
                 }
                 Ok(Value::from(number))
             }
-            Kind::ImageSize => {
+            ParamKind::ImageSize => {
                 let names = image_size_names().collect::<Vec<_>>().join(", ");
                 let (least, most) = (IMAGE_SIDES.start(), IMAGE_SIDES.end());
                 let advice = format!("Use {names} or {{width, height}} of {least} to {most} pixels.");

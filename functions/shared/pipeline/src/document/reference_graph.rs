@@ -13,17 +13,17 @@ pub(super) struct Graph(Vec<Vec<usize>>);
 
 impl Graph {
     /// Builds the graph of a document.
-    pub(super) fn of(outline: &ParsedDocument<'_>) -> Graph {
-        let count = outline.steps.len();
-        let mut edges: Vec<Vec<usize>> = vec![Vec::new(); count + outline.items.len()];
-        for (number, item) in outline.items.iter().enumerate() {
-            edges[count + number].extend(item.steps.clone().filter(|step| outline.steps[*step].enabled));
+    pub(super) fn of(parsed: &ParsedDocument<'_>) -> Graph {
+        let count = parsed.steps.len();
+        let mut edges: Vec<Vec<usize>> = vec![Vec::new(); count + parsed.items.len()];
+        for (number, item) in parsed.items.iter().enumerate() {
+            edges[count + number].extend(item.steps.clone().filter(|step| parsed.steps[*step].enabled));
         }
         let mut before = None;
         let mut last = None;
-        for (number, draft) in outline.steps.iter().enumerate().filter(|(_, draft)| draft.enabled) {
-            if last != Some(draft.item) {
-                before = last.replace(draft.item);
+        for (number, raw) in parsed.steps.iter().enumerate().filter(|(_, raw)| raw.enabled) {
+            if last != Some(raw.item) {
+                before = last.replace(raw.item);
             }
             let to = &mut edges[number];
             let mut add = |target: Option<Target>| match target {
@@ -31,21 +31,21 @@ impl Graph {
                 Some(Target::Group(item)) => to.push(count + item),
                 None => {}
             };
-            each_text(draft.input_from.as_ref().map(|(node, _)| *node), &mut |text| {
-                add(outline.names.get(text).copied());
+            each_text(raw.input_from.as_ref().map(|(node, _)| *node), &mut |text| {
+                add(parsed.names.get(text).copied());
             });
-            each_text(draft.params.as_ref().map(|(node, _)| *node), &mut |text| {
+            each_text(raw.params.as_ref().map(|(node, _)| *node), &mut |text| {
                 for part in parts(text) {
                     if let Part::Placeholder(name) = part
                         && let Some(name) = step_of(name)
                     {
-                        add(outline.of_placeholder(name));
+                        add(parsed.of_placeholder(name));
                     }
                 }
             });
-            let input = draft.likely_model().and_then(|model| model.inputs.first().map(|input| (model, input)));
-            if let (Some((model, input)), None, Some(before)) = (input, &draft.input_from, before) {
-                let params = draft.params.as_ref().map(|(node, _)| &node.content);
+            let input = raw.likely_model().and_then(|model| model.inputs.first().map(|input| (model, input)));
+            if let (Some((model, input)), None, Some(before)) = (input, &raw.input_from, before) {
+                let params = raw.params.as_ref().map(|(node, _)| &node.content);
                 let named = matches!(params, Some(Content::Table(entries)) if entries.iter().any(|(key, _)| {
                     model.media_param(&key.text).is_some_and(|named| named.param == input.param)
                 }));

@@ -115,7 +115,7 @@ impl<'g> Values<'g> {
     }
 
     /// Fills a text up to so many bytes. Every placeholder without a value is reported; then there is no text.
-    pub(super) fn fill(&self, report: &mut Report, text: &str, limit: usize, spot: &Location) -> Option<Filled> {
+    pub(super) fn fill(&self, report: &mut Report, text: &str, limit: usize, location: &Location) -> Option<Filled> {
         let mut filled = Filled::default();
         let limit = limit.min(MAX_FILLED).min(self.left.get());
         let mut length = 0;
@@ -132,7 +132,7 @@ impl<'g> Values<'g> {
                     None => {
                         // All of one text have one place, so more of them would not be shown.
                         if reported.len() < 100 && reported.insert(name) {
-                            self.missing(report, name, spot);
+                            self.missing(report, name, location);
                         }
                         None
                     }
@@ -164,18 +164,18 @@ impl<'g> Values<'g> {
         }
     }
 
-    fn missing(&self, report: &mut Report, name: &str, spot: &Location) {
+    fn missing(&self, report: &mut Report, name: &str, location: &Location) {
         let written = format!("`{{{{{}}}}}`", shown(name));
         match (name.split_once('.'), &self.vars) {
             (None, _) if name == "input" => {
                 let message = "`{{input}}` is used and the run has no input text";
-                report.missing_input(spot, "input_missing", name, message, "Give it one (--input \"…\").");
+                report.missing_input(location, "input_missing", name, message, "Give it one (--input \"…\").");
             }
             (Some(("env", _)), _) => {
                 let message = format!("{written} was not given with the run");
                 let advice =
                     "Only names given with the run are filled (--env NAME), never what else is in the environment.";
-                report.add(spot, "unknown_env", message, advice);
+                report.add(location, "unknown_env", message, advice);
             }
             (Some(("vars", var)), Some(vars)) => {
                 let near = report.suggest(var, vars.keys().map(String::as_str));
@@ -184,13 +184,13 @@ impl<'g> Values<'g> {
                     None if vars.is_empty() => "Add it under `vars:`, or give it with the run.".to_owned(),
                     None => format!("There are {}.", list(vars.keys().map(String::as_str).take(20))),
                 };
-                report.missing_input(spot, "unknown_var", var, format!("there is no var for {written}"), advice);
+                report.missing_input(location, "unknown_var", var, format!("there is no var for {written}"), advice);
             }
             (_, None) => {
                 let message = format!("{written} is not filled within `vars`");
-                report.add(spot, "unknown_placeholder", message, "A var may use {{input}} and {{env.NAME}} only.");
+                report.add(location, "unknown_placeholder", message, "A var may use {{input}} and {{env.NAME}} only.");
             }
-            _ => report.add(spot, "unknown_placeholder", format!("there is nothing to fill {written} with"), KNOWN),
+            _ => report.add(location, "unknown_placeholder", format!("there is nothing to fill {written} with"), KNOWN),
         }
     }
 }

@@ -126,14 +126,14 @@ impl Row {
 }
 
 /// Where rows go: it numbers them.
-pub(super) struct Out<'a> {
+pub(super) struct RowSink<'a> {
     rows: &'a mut u64,
     sink: &'a mut dyn FnMut(Result<Row, RowProblem>),
 }
 
-impl<'a> Out<'a> {
+impl<'a> RowSink<'a> {
     pub(super) fn new(rows: &'a mut u64, sink: &'a mut dyn FnMut(Result<Row, RowProblem>)) -> Self {
-        Out { rows, sink }
+        RowSink { rows, sink }
     }
 
     /// The number of the last row, 0 before the first.
@@ -166,12 +166,12 @@ impl<'a> Out<'a> {
 
 /// The bytes of the row that is being read; of one that is longer than [`MAX_ROW`] only their number.
 #[derive(Default)]
-pub(super) struct Kept {
+pub(super) struct RowBuffer {
     bytes: Vec<u8>,
     length: usize,
 }
 
-impl Kept {
+impl RowBuffer {
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.pass(bytes.len());
         if self.length > MAX_ROW {

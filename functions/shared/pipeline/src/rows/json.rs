@@ -1,7 +1,7 @@
 //! Rows as the elements of one JSON array. Only where an element begins and ends is found here, by its brackets and
 //! strings; what it says is read when it is whole.
 
-use super::cells::{Fault, Kept, Out};
+use super::cells::{Fault, RowBuffer, RowSink};
 use super::element;
 use super::row::RowsError;
 
@@ -37,7 +37,7 @@ enum At {
 /// An array.
 pub(super) struct Array {
     at: At,
-    element: Kept,
+    element: RowBuffer,
     /// The brackets that close what is open in the element.
     open: Vec<u8>,
     /// How many more are open.
@@ -46,10 +46,10 @@ pub(super) struct Array {
 
 impl Array {
     pub(super) fn new() -> Self {
-        Array { at: At::Start, element: Kept::default(), open: Vec::new(), deeper: 0 }
+        Array { at: At::Start, element: RowBuffer::default(), open: Vec::new(), deeper: 0 }
     }
 
-    pub(super) fn feed(&mut self, bytes: &[u8], out: &mut Out<'_>) -> Result<(), RowsError> {
+    pub(super) fn feed(&mut self, bytes: &[u8], out: &mut RowSink<'_>) -> Result<(), RowsError> {
         // Where in these bytes the element begins that is being read.
         let mut from = 0;
         for (n, byte) in bytes.iter().enumerate() {
@@ -107,7 +107,7 @@ impl Array {
         Ok(())
     }
 
-    pub(super) fn finish(&mut self, out: &mut Out<'_>) -> Result<(), RowsError> {
+    pub(super) fn finish(&mut self, out: &mut RowSink<'_>) -> Result<(), RowsError> {
         match self.at {
             // An empty file has no rows, which is said by whoever counts them.
             At::Start | At::End => Ok(()),
@@ -121,7 +121,7 @@ impl Array {
     }
 
     /// A byte behind an element that is not of it.
-    fn behind(&mut self, byte: u8, out: &Out<'_>) -> Result<(), RowsError> {
+    fn behind(&mut self, byte: u8, out: &RowSink<'_>) -> Result<(), RowsError> {
         self.at = match byte {
             b',' => At::Next,
             b']' => At::End,
@@ -149,7 +149,7 @@ impl Array {
     }
 
     /// The element is whole; `rest` is what these bytes have of it.
-    fn end(&mut self, rest: Option<&[u8]>, out: &mut Out<'_>) -> Result<(), RowsError> {
+    fn end(&mut self, rest: Option<&[u8]>, out: &mut RowSink<'_>) -> Result<(), RowsError> {
         self.at = At::Behind;
         self.element.push(rest.unwrap_or_default());
         let row = match self.element.whole().map(str::from_utf8) {

@@ -13,7 +13,7 @@ mod row;
 #[cfg(test)]
 mod tests;
 
-use self::cells::Out;
+use self::cells::RowSink;
 use self::csv::Csv;
 use self::json::Array;
 use self::lines::Lines;
@@ -23,8 +23,8 @@ pub use self::row::{Format, MAX_CELL, MAX_COLUMNS, MAX_ROW, MAX_ROWS, Row, RowPr
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// A file of rows that is being read. Feed it every byte in order, then finish it.
-pub struct Rows {
-    reader: Reader,
+pub struct RowReader {
+    reader: FormatReader,
     /// How many rows have come out.
     rows: u64,
     /// How many bytes of the mark have been seen, while the file may still begin with one.
@@ -32,22 +32,22 @@ pub struct Rows {
     failed: Option<RowsError>,
 }
 
-enum Reader {
+enum FormatReader {
     Csv(Box<Csv>),
     Json(Array),
     Lines(Lines),
 }
 
-impl Rows {
+impl RowReader {
     /// Nothing read yet.
     pub fn new(format: Format) -> Self {
         let reader = match format {
-            Format::Csv => Reader::Csv(Box::new(Csv::new())),
-            Format::Json => Reader::Json(Array::new()),
-            Format::Jsonl => Reader::Lines(Lines::of_json()),
-            Format::Text => Reader::Lines(Lines::of_text()),
+            Format::Csv => FormatReader::Csv(Box::new(Csv::new())),
+            Format::Json => FormatReader::Json(Array::new()),
+            Format::Jsonl => FormatReader::Lines(Lines::of_json()),
+            Format::Text => FormatReader::Lines(Lines::of_text()),
         };
-        Rows { reader, rows: 0, mark: Some(0), failed: None }
+        RowReader { reader, rows: 0, mark: Some(0), failed: None }
     }
 
     /// Reads on. The bytes may be cut anywhere, within a row or a character: what comes out does not depend on it. `sink` is
@@ -70,7 +70,7 @@ impl Rows {
 
     /// Reads the last row, which no line's end has to close.
     ///
-    /// Fails as [`Rows::feed`] does, with `bad_json` or `unclosed_quote` where the file ends too early, and with `no_rows` where
+    /// Fails as [`RowReader::feed`] does, with `bad_json` or `unclosed_quote` where the file ends too early, and with `no_rows` where
     /// there was not even a bad row.
     pub fn finish(mut self, sink: &mut dyn FnMut(Result<Row, RowProblem>)) -> Result<(), RowsError> {
         if let Some(seen) = self.mark.take() {
@@ -79,11 +79,11 @@ impl Rows {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let mut out = Out::new(&mut self.rows, sink);
+        let mut out = RowSink::new(&mut self.rows, sink);
         match &mut self.reader {
-            Reader::Csv(csv) => csv.finish(&mut out),
-            Reader::Json(array) => array.finish(&mut out),
-            Reader::Lines(lines) => lines.finish(&mut out),
+            FormatReader::Csv(csv) => csv.finish(&mut out),
+            FormatReader::Json(array) => array.finish(&mut out),
+            FormatReader::Lines(lines) => lines.finish(&mut out),
         }?;
         if self.rows == 0 {
             return Err(RowsError::new("no_rows", "the file has no rows", "Give at least one row."));
@@ -96,11 +96,11 @@ impl Rows {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        let mut out = Out::new(&mut self.rows, sink);
+        let mut out = RowSink::new(&mut self.rows, sink);
         let read = match &mut self.reader {
-            Reader::Csv(csv) => csv.feed(bytes, &mut out),
-            Reader::Json(array) => array.feed(bytes, &mut out),
-            Reader::Lines(lines) => lines.feed(bytes, &mut out),
+            FormatReader::Csv(csv) => csv.feed(bytes, &mut out),
+            FormatReader::Json(array) => array.feed(bytes, &mut out),
+            FormatReader::Lines(lines) => lines.feed(bytes, &mut out),
         };
         self.failed = read.as_ref().err().cloned();
         read
@@ -110,9 +110,9 @@ impl Rows {
     #[cfg(test)]
     fn held(&self) -> usize {
         match &self.reader {
-            Reader::Csv(csv) => csv.held(),
-            Reader::Json(array) => array.held(),
-            Reader::Lines(lines) => lines.held(),
+            FormatReader::Csv(csv) => csv.held(),
+            FormatReader::Json(array) => array.held(),
+            FormatReader::Lines(lines) => lines.held(),
         }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::values::{Draw, draws, params, words};
 use super::*;
-use crate::catalogue::{Kind, MediaParam, models};
+use crate::catalogue::{MediaParam, ParamKind, models};
 
 /// How many media of a kind a run is given.
 const GIVEN: usize = 3;
@@ -57,7 +57,7 @@ pub(super) enum Medium {
 impl Drawn {
     /// Whether a param of the model is a text.
     pub(super) fn is_text(&self, name: &str) -> bool {
-        matches!(self.model.params[name].kind, Kind::Text { .. })
+        matches!(self.model.params[name].kind, ParamKind::Text { .. })
     }
 
     /// The places of the steps that it reads.
@@ -99,7 +99,7 @@ impl Sketch {
             params.insert(count.clone(), json!(1 + draws[1].below(2)));
         }
         let outputs = model.output.count.as_ref().and_then(|count| params.get(count)?.as_u64()).unwrap_or(1) as u32;
-        let is_text = |name: &String| matches!(model.params[name].kind, Kind::Text { .. });
+        let is_text = |name: &String| matches!(model.params[name].kind, ParamKind::Text { .. });
         let (texts, params): (Vec<_>, Vec<_>) = params.into_iter().partition(|(name, _)| is_text(name));
         let words = |(name, text): (String, Value)| {
             let own = Words::Literal(text.as_str().unwrap().to_owned());

@@ -93,7 +93,7 @@ steps:
     let checked = accepted(text, &given());
     let names: Vec<_> = checked.groups.iter().flat_map(|group| &group.steps).map(|step| step.name.as_str()).collect();
     assert_eq!(names, ["step_2", "step_5"]);
-    assert_eq!(takes(&checked, "step_5"), ["image_url=step_2"]);
+    assert_eq!(takes(&checked, "step_5"), ["image_url=step_2.0"]);
 }
 
 #[test]

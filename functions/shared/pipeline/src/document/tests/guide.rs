@@ -76,9 +76,9 @@ fn the_example_with_dependencies() {
     assert_eq!(sizes, [1, 2, 1]);
     for (name, model, taken) in [
         ("base_image", "flux_dev", vec![]),
-        ("video", "hailuo", vec!["image_url=base_image"]),
-        ("thumbnail", "kontext", vec!["image_url=base_image"]),
-        ("analysis", "gemini_describe", vec!["image=thumbnail"]),
+        ("video", "hailuo", vec!["image_url=base_image.0"]),
+        ("thumbnail", "kontext", vec!["image_url=base_image.0"]),
+        ("analysis", "gemini_describe", vec!["image=thumbnail.0"]),
     ] {
         assert_eq!(step(&checked, name).model.name, model);
         assert_eq!(takes(&checked, name), taken, "{name}");
