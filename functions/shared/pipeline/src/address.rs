@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn other_addresses_are() {
+    fn public_addresses_are() {
         for text in [
             "1.1.1.1",
             "8.8.8.8",

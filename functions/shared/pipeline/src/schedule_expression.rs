@@ -1,5 +1,5 @@
-//! When a schedule is due: the expressions of EventBridge Scheduler, `cron(…)`, `rate(…)` and `at(…)`, in a time zone.
-//! Source: EventBridge Scheduler User Guide, "ExecutionOrder types".
+//! The expressions of EventBridge Scheduler: `cron(…)`, `rate(…)` and `at(…)`, in a time zone.
+//! Source: EventBridge Scheduler User Guide, "Schedule types".
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
@@ -7,26 +7,24 @@ use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{Timestamp, Zoned};
 
-/// How many times in a row that a clock leaves out in spring are passed over.
+/// The most skipped times in a row: those that a clock leaves out in spring.
 const MAX_GAPS: usize = 400;
 
-/// When a schedule is due.
+/// An expression: the times at which a schedule fires.
 #[derive(Debug, Clone)]
 pub enum ScheduleExpression {
     /// At the times of a calendar that match, in the schedule's time zone.
     Cron(Box<Cron>),
-    /// Every so many milliseconds from when the schedule was made.
+    /// Every so many milliseconds from the creation of the schedule.
     Rate(i64),
     /// Once, in the schedule's time zone.
     At(DateTime),
 }
 
-/// What is wrong with an expression, and how to mend it.
+/// A problem of an expression, and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpressionProblem {
-    /// What is wrong.
     pub message: String,
-    /// What to do.
     pub advice: &'static str,
 }
 
@@ -55,13 +53,13 @@ impl ScheduleExpression {
         Err(problem("it is neither cron(…) nor rate(…) nor at(…)", CRON))
     }
 
-    /// The first time behind `after` at which it is due, in milliseconds since the Unix epoch; `made` is when the schedule was
-    /// made, from which a rate counts. `None` where there is none.
-    pub fn next(&self, zone: &TimeZone, after: i64, made: i64) -> Option<i64> {
+    /// The next time after `after` at which it fires, in milliseconds since the Unix epoch; `created` is when the schedule was
+    /// created, from which a rate counts. `None` if there is none.
+    pub fn next(&self, zone: &TimeZone, after: i64, created: i64) -> Option<i64> {
         match self {
             ScheduleExpression::Rate(every) => {
-                let periods = after.saturating_sub(made).max(0) / every + 1;
-                made.checked_add(every.checked_mul(periods)?)
+                let periods = after.saturating_sub(created).max(0) / every + 1;
+                created.checked_add(every.checked_mul(periods)?)
             }
             ScheduleExpression::At(time) => {
                 let at = zone.to_ambiguous_timestamp(*time).compatible().ok()?.as_millisecond();
@@ -176,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_never_due_has_no_next_time() {
+    fn an_expression_that_never_fires_has_no_next_time() {
         let (utc, now) = (TimeZone::UTC, millis("2026-11-25T08:00:00Z"));
         for never in
             ["cron(0 0 31 2 ? *)", "cron(0 0 1 1 ? 2020)", "at(2026-11-25T08:00:00)", "at(1999-01-01T00:00:00)"]
@@ -186,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_said() {
+    fn an_unreadable_expression_is_reported() {
         for bad in [
             "",
             "daily",

@@ -30,7 +30,7 @@ pub fn image_size_names() -> impl Iterator<Item = &'static str> {
     IMAGE_SIZES.iter().map(|(name, ..)| *name)
 }
 
-/// What a param accepts.
+/// The values that a param accepts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ParamKind {
@@ -46,14 +46,12 @@ pub enum ParamKind {
     Integer {
         /// The least.
         min: i64,
-        /// The most.
         max: i64,
     },
     /// A number.
     Number {
         /// The least.
         min: f64,
-        /// The most.
         max: f64,
     },
     /// true or false.
@@ -75,7 +73,6 @@ pub enum ParamKind {
 /// One param.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Param {
-    /// What it accepts.
     #[serde(flatten)]
     pub kind: ParamKind,
     /// Whether it has to be given.
@@ -96,7 +93,7 @@ pub struct Param {
     /// The list price of a unit with this value, in micro-dollars, where it differs from the model's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unit_price: BTreeMap<String, i64>,
-    /// What `true` adds to the price of an image, in micro-dollars.
+    /// The addition of `true` to the price of an image, in micro-dollars.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub surcharge: Option<i64>,
 }
@@ -104,13 +101,10 @@ pub struct Param {
 /// A param that cannot be sent as it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParamProblem {
-    /// Which param; its name in the document.
+    /// The param's name in the document.
     pub param: String,
-    /// A stable code.
     pub code: &'static str,
-    /// What is wrong.
     pub message: String,
-    /// What to do.
     pub advice: String,
 }
 

@@ -8,7 +8,7 @@ use super::problem::{Position, Problem, Problems};
 use super::yaml::{Content, Node};
 use crate::suggest::suggest;
 
-/// How many characters may be compared with each other in search of nearest names, in one document. A handful of mistyped
+/// The comparisons of characters in search of nearest names, in one document. A handful of mistyped
 /// names needs a thousandth of it; a document of nothing else would take seconds.
 const EFFORT: usize = 1_000_000;
 /// The most characters of a message or an advice: a user's text may stand in it.
@@ -195,7 +195,7 @@ impl Report {
         found
     }
 
-    /// What one of the words stands for.
+    /// The meaning of a word.
     pub(super) fn word<T: Copy>(&mut self, table: &Table<'_>, key: &str, words: &[(&'static str, T)]) -> Option<T> {
         let (node, location) = table.at(key)?;
         let written = match &node.content {

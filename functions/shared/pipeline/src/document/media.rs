@@ -11,7 +11,7 @@ use crate::catalogue::{MediaKind, MediaParam};
 use crate::ids::StepName;
 use crate::media::{FieldMedia, Media, MediaRef};
 
-/// What a param that names media may have in bytes: more than any path or URL.
+/// The most bytes of a param that names media: more than any path or URL.
 const MAX_FILLED_PATH: usize = 16 * 1024;
 
 /// The media of a step.
@@ -114,7 +114,7 @@ impl<'n> Checker<'_, 'n> {
         media
     }
 
-    /// What `input_from` names.
+    /// The media that `input_from` names.
     fn named(&mut self, number: usize, node: &Node, location: &Location, input: Option<&MediaParam>) -> Sources {
         let mut sources = Sources::new();
         let entries = match &node.content {
@@ -176,7 +176,7 @@ impl<'n> Checker<'_, 'n> {
         }
     }
 
-    /// Advice for who needs this kind.
+    /// Advice for a step that needs this kind.
     pub(super) fn fitting(&self, kind: MediaKind) -> String {
         match self.latest.get(&kind) {
             Some(name) => format!("Use `input_from: {name}`, which gives {}.", kind.noun()),
@@ -184,7 +184,7 @@ impl<'n> Checker<'_, 'n> {
         }
     }
 
-    /// What a step takes that names nothing: the item before it, or the run's image.
+    /// The media of a step that names none: those of the item before it, or the run's image.
     fn before(&mut self, number: usize, input: &MediaParam, location: &Location) -> Sources {
         let mut sources = Sources::new();
         let item = self.parsed.steps[number].item;
@@ -208,7 +208,7 @@ impl<'n> Checker<'_, 'n> {
         sources
     }
 
-    /// What a param names: a file, a URL or a step, or a list of them.
+    /// The media that a param names: a file, a URL or a step, or a list of them.
     fn given_by(
         &mut self,
         number: usize,

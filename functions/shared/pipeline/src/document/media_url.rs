@@ -64,7 +64,7 @@ fn url(text: &str) -> Result<(), String> {
 
 fn is_public_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
-    // A name without a dot is looked up in the network of whoever fetches.
+    // A name without a dot is looked up in the network of the process that fetches.
     let Some((_, last)) = name.rsplit_once('.') else { return false };
     !matches!(last, "localhost" | "local" | "internal" | "localdomain") && !name.ends_with(".home.arpa")
 }
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_name_a_medium() {
+    fn media_are_named_by_a_path_or_a_public_https_url() {
         let long_path = "x".repeat(MAX_LENGTH + 1);
         let long_url = format!("https://example.com/{long_path}");
         for (text, code) in [

@@ -16,12 +16,12 @@ use super::{MAX_STEPS, Piece, TextSlot};
 use crate::catalogue::{self, BYTES_A_CHAR, MediaKind, Model, Param, ParamKind};
 use crate::ids::StepName;
 
-/// What no param but a text needs more of, in bytes.
+/// The most bytes of a param that is no text.
 const MAX_WORD: usize = 64 * 1024;
 
 /// The value of a param that names media.
 pub(super) struct NamedMedia<'n> {
-    /// Which of the model's inputs.
+    /// The index of the model's input.
     pub(super) input: usize,
     pub(super) name: &'n str,
     pub(super) node: &'n Node,
@@ -38,7 +38,7 @@ pub(super) struct StepParams<'n> {
     pub(super) uncacheable: bool,
 }
 
-/// What a document enters for a step.
+/// The params of a step as the document gives them.
 #[derive(Default)]
 struct Entered<'n> {
     location: Location,

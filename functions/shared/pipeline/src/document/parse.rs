@@ -1,5 +1,5 @@
 //! The first reading of a document: its items in order, their names, types and models, everything but params and inputs.
-//! After it every name is known, so that a reference can be told from a mistake wherever it points.
+//! After it every name is known, so that every reference can be resolved.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use super::{CachePolicy, MAX_STEPS, RunInputs};
 use crate::catalogue::{self, Model, StepType};
 use crate::ids::StepName;
 
-/// What a name stands for.
+/// The target of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Target {
     /// The step of this number.
@@ -59,7 +59,7 @@ pub(super) struct Item {
     pub(super) workers: u32,
     /// Its steps.
     pub(super) steps: Range<usize>,
-    /// How many of them are enabled.
+    /// The number of its enabled steps.
     pub(super) enabled: usize,
 }
 
@@ -72,7 +72,7 @@ pub(super) struct ParsedDocument<'n> {
     pub(super) items: Vec<Item>,
     pub(super) steps: Vec<RawStep<'n>>,
     pub(super) names: BTreeMap<String, Target>,
-    /// How many steps are written, also those that are not read because they are too many.
+    /// The number of steps in the document, also those that are not read because they are too many.
     pub(super) written: usize,
 }
 
@@ -128,12 +128,12 @@ fn title(report: &mut Report, table: &Table<'_>) -> Option<String> {
 struct Reader<'r, 'n> {
     report: &'r mut Report,
     parsed: ParsedDocument<'n>,
-    /// Where names were given.
+    /// The locations of names.
     lines: BTreeMap<String, Location>,
     unnamed: Vec<usize>,
 }
 
-/// What a group says for its steps.
+/// The settings that a group passes on to its steps.
 #[derive(Clone, Copy)]
 struct Inherited {
     in_group: bool,
@@ -201,7 +201,7 @@ impl<'n> Reader<'_, 'n> {
     fn step(&mut self, node: &'n Node, path: impl FnOnce() -> String, inherited: Inherited) {
         self.parsed.written += 1;
         if self.parsed.written > MAX_STEPS {
-            // Reported once, by the document: ten thousand reports of the same help nobody.
+            // Reported once, by the document: ten thousand reports of the same would not help.
             return;
         }
         let number = self.parsed.steps.len();

@@ -7,7 +7,7 @@ use super::parse::{ParsedDocument, Target};
 use super::template::{Part, parts, step_of};
 use super::yaml::{Content, Node};
 
-/// The references of steps and items: steps first, items behind them. An item refers to its steps.
+/// The references of steps and items: steps first, then items. An item refers to its steps.
 #[derive(Debug)]
 pub(super) struct Graph(Vec<Vec<usize>>);
 
@@ -95,7 +95,7 @@ fn each_text(node: Option<&Node>, see: &mut impl FnMut(&str)) {
 }
 
 impl ParsedDocument<'_> {
-    /// What `{{step_NAME.output}}` reads: the step `NAME` or else the step `step_NAME`, so that `{{step_1.output}}` finds
+    /// The target of `{{step_NAME.output}}`: the step `NAME` or else the step `step_NAME`, so that `{{step_1.output}}` finds
     /// the first step if it has no name.
     pub(super) fn of_placeholder(&self, name: &str) -> Option<Target> {
         let found = self.names.get(name).copied();

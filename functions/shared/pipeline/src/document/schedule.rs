@@ -1,4 +1,4 @@
-//! A schedule's document: when a pipeline is run by itself, which one, and with what.
+//! A schedule's document: the expression, the pipeline and its inputs.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::yaml::{self, Content};
 use super::{Overlap, Position};
 use crate::schedule_expression::{ScheduleExpression, time_zone};
 
-/// Which pipeline a schedule runs.
+/// The pipeline of a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScheduledPipeline {
     /// The document itself.
@@ -25,29 +25,24 @@ pub enum ScheduledPipeline {
 pub struct Scheduled {
     /// The expression as it is written.
     pub expression: String,
-    /// When it is due.
     pub when: ScheduleExpression,
-    /// The time zone's name.
     pub timezone: String,
-    /// The time zone.
     pub zone: TimeZone,
-    /// What is run.
     pub pipeline: ScheduledPipeline,
     /// The key of the rows that it is run over, where it is a batch.
     pub rows: Option<String>,
     /// The settings of the batch, as they are written.
     pub batch: serde_json::Map<String, serde_json::Value>,
-    /// The input text.
     pub input: Option<String>,
     /// `{{vars.x}}`, over the document's own.
     pub vars: BTreeMap<String, String>,
     /// Whether it fires at all.
     pub enabled: bool,
-    /// What happens while the last run goes on.
+    /// The treatment of a firing while the last run goes on.
     pub overlap: Overlap,
 }
 
-/// Reads a schedule. `now` is in milliseconds since the Unix epoch: one that is never due behind it is a mistake.
+/// Reads a schedule. `now` is in milliseconds since the Unix epoch: one that never fires after it is a problem.
 pub fn scheduled(text: &str, now: Option<i64>) -> Result<Scheduled, Problems> {
     let root = yaml::parse(text).map_err(|problem| Problems(vec![problem]))?;
     let mut report = Report::new();

@@ -11,7 +11,7 @@ use super::diagnostics::{Location, Report, list, shown};
 pub(super) const MAX_FILLED: usize = 1024 * 1024;
 /// The most bytes of all filled texts of a document together: a long input may be filled in very often.
 const MAX_FILLED_TOGETHER: usize = 128 * 1024 * 1024;
-/// What a text may hold, for advice.
+/// The placeholders of a text, for advice.
 const KNOWN: &str =
     "Known: {{input}}, {{vars.NAME}}, {{env.NAME}}, {{timestamp}}, {{random}} and {{step_NAME.output}}.";
 
@@ -20,7 +20,7 @@ const KNOWN: &str =
 pub(super) enum Part<'t> {
     /// Text.
     Text(&'t str),
-    /// What stands between braces.
+    /// The text between braces.
     Placeholder(&'t str),
 }
 
@@ -92,24 +92,24 @@ impl Filled {
     }
 }
 
-/// What placeholders stand for.
+/// The values of placeholders.
 #[derive(Debug)]
 pub(super) struct Values<'g> {
     given: &'g RunInputs,
     /// The document's own and the run's; `None` for texts that may not use them.
     vars: Option<BTreeMap<String, String>>,
-    /// How many bytes may still be filled.
+    /// The bytes that may still be filled.
     left: Cell<usize>,
 }
 
 impl<'g> Values<'g> {
-    /// What the document's own vars may use: nothing that is worked out later than they are. Together they are as long as
+    /// The values that the document's own vars may use: none that is computed after them. Together they are as long as
     /// one text may be.
     pub(super) fn for_vars(given: &'g RunInputs) -> Self {
         Values { given, vars: None, left: Cell::new(MAX_FILLED) }
     }
 
-    /// What params may use.
+    /// The values that params may use.
     pub(super) fn new(given: &'g RunInputs, vars: BTreeMap<String, String>) -> Self {
         Values { given, vars: Some(vars), left: Cell::new(MAX_FILLED_TOGETHER) }
     }

@@ -12,16 +12,15 @@ use super::{Checked, MAX_STEPS, MediaReference, RunInputs, ValidGroup, ValidStep
 use crate::catalogue::{MediaKind, Model};
 use crate::ids::StepName;
 
-/// What later steps know of a step.
+/// The outputs of a step as later steps see them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Fact {
-    /// What it gives.
     pub(super) kind: Option<MediaKind>,
-    /// How many of them, all its parts together; `None` where its problems hide that.
+    /// The number of outputs of all its parts; `None` where its problems hide that.
     pub(super) outputs: Option<u64>,
 }
 
-/// Everything there is while steps are checked.
+/// The state of the check.
 pub(super) struct Checker<'a, 'n> {
     pub(super) given: &'a RunInputs,
     pub(super) values: Values<'a>,
@@ -31,9 +30,9 @@ pub(super) struct Checker<'a, 'n> {
     pub(super) facts: Vec<Fact>,
     /// The last step so far that gives this kind, for advice.
     pub(super) latest: BTreeMap<MediaKind, StepName>,
-    /// Who reads whom, once somebody asked.
+    /// The graph of references, built when the first later step is named.
     pub(super) graph: Option<Graph>,
-    /// How often a circle was looked for.
+    /// The number of searches for a circle.
     pub(super) ways: usize,
     pub(super) media_references: Vec<MediaReference>,
     mentioned: BTreeSet<(String, MediaKind)>,
@@ -43,7 +42,7 @@ pub(super) struct Checker<'a, 'n> {
     parts: u64,
 }
 
-/// Checks a document and lists what it media_references, whether or not it has problems.
+/// Checks a document and lists its media references, whether or not it has problems.
 pub(super) fn examine(root: &Node, given: &RunInputs) -> (Result<Checked, Problems>, Vec<MediaReference>) {
     let mut report = Report::new();
     let Some(parsed) = read(&mut report, root, given) else {
@@ -171,7 +170,7 @@ impl Checker<'_, '_> {
         (Some(checked), Fact { kind, outputs })
     }
 
-    /// Counts what the planner will make of a step, and checks that the names of its parts are free.
+    /// Counts the parts of a step, and checks that their names are free.
     fn count_parts(&mut self, number: usize, parts: Option<u64>) {
         let most = MAX_STEPS as u64;
         let Some(parts) = parts else { return };

@@ -24,11 +24,11 @@ pub(super) struct Csv {
     reader: Reader,
     scratch: Vec<u8>,
     header: Option<Vec<Head>>,
-    /// The cells of the row that is being read, without their quotes, one behind the other.
+    /// The cells of the row that is being read, without their quotes, one after the other.
     cells: RowBuffer,
-    /// Where each of them ends.
+    /// The end of each cell.
     ends: Vec<usize>,
-    /// How many cells have ended, kept or not.
+    /// The number of cells that have ended, stored or not.
     count: usize,
     /// Bytes of the cell that is being read.
     length: usize,
@@ -167,7 +167,7 @@ impl Csv {
         let Some(bytes) = self.cells.whole() else {
             return Some(Err(Fault::row_too_long()));
         };
-        // Blanks in quotes are a cell that somebody wrote.
+        // Blanks in quotes are a cell.
         if self.count == 1 && !self.quoted && bytes.trim_ascii().is_empty() {
             return None;
         }

@@ -5,13 +5,13 @@ use super::cells::{Fault, RowBuffer, RowSink};
 use super::element;
 use super::row::RowsError;
 
-/// How deep brackets are told apart. What is deeper is counted, so that a file of brackets costs no memory.
+/// The depth to which brackets are matched. Deeper ones are counted, so that a file of brackets costs no memory.
 const MAX_OPEN: usize = 128;
 
 const ARRAY: &str =
     "Write one array, [ … ], with commas between its elements; a file with a value on every line is JSONL.";
 
-/// Where in the file it is.
+/// The position in the grammar.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum At {
     /// Before the array.
@@ -40,7 +40,7 @@ pub(super) struct Array {
     element: RowBuffer,
     /// The brackets that close what is open in the element.
     open: Vec<u8>,
-    /// How many more are open.
+    /// The number of open brackets beyond those.
     deeper: usize,
 }
 
@@ -68,7 +68,7 @@ impl Array {
                     b'}' | b']' => {
                         if !self.close(byte) {
                             let message = format!("the brackets of row {} do not match", out.next());
-                            return Err(RowsError::new("bad_json", message, "Mend the brackets there."));
+                            return Err(RowsError::new("bad_json", message, "Correct the brackets there."));
                         }
                         if self.open.is_empty() {
                             self.end(bytes.get(from..=n), out)?;
@@ -109,7 +109,7 @@ impl Array {
 
     pub(super) fn finish(&mut self, out: &mut RowSink<'_>) -> Result<(), RowsError> {
         match self.at {
-            // An empty file has no rows, which is said by whoever counts them.
+            // An empty file has no rows, which is reported where rows are counted.
             At::Start | At::End => Ok(()),
             _ if self.inside() => Err(broken(format!("the file ends within row {}", out.next()))),
             _ => Err(broken(format!("the file ends before the array does, behind row {}", out.last()))),
@@ -120,7 +120,7 @@ impl Array {
         matches!(self.at, At::Nested | At::String | At::Escape | At::Scalar)
     }
 
-    /// A byte behind an element that is not of it.
+    /// Reads a byte after an element.
     fn behind(&mut self, byte: u8, out: &RowSink<'_>) -> Result<(), RowsError> {
         self.at = match byte {
             b',' => At::Next,

@@ -7,9 +7,9 @@ use super::row::{MAX_CELL, Row, RowsError};
 /// The lines of a file.
 pub(super) struct Lines {
     line: RowBuffer,
-    /// What a line that is not blank says.
+    /// The parser of a line that is not blank.
     row: fn(&str) -> Result<Row, Fault>,
-    /// What a line that is too long to be kept is.
+    /// The problem of a line that is too long.
     too_long: fn() -> Fault,
 }
 

@@ -1,5 +1,5 @@
 //! The rows of a batch (one pipeline over many inputs), read as a stream: bytes are fed as they come, rows come out.
-//! What is held is one row, never the file. Sources: RFC 4180 (CSV), RFC 8259 (JSON), jsonlines.org.
+//! One row is in memory at a time, never the file. Sources: RFC 4180 (CSV), RFC 8259 (JSON), jsonlines.org.
 //!
 //! A row that cannot be read is a [`RowProblem`] and the next one goes on; a file that cannot be read is a [`RowsError`].
 //! Neither quotes what stands in cells, because those are prompts: only names of columns.
@@ -25,9 +25,9 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 /// A file of rows that is being read. Feed it every byte in order, then finish it.
 pub struct RowReader {
     reader: FormatReader,
-    /// How many rows have come out.
+    /// The number of rows so far.
     rows: u64,
-    /// How many bytes of the mark have been seen, while the file may still begin with one.
+    /// The number of bytes of the mark that were seen, while the file may still begin with one.
     mark: Option<usize>,
     failed: Option<RowsError>,
 }

@@ -58,8 +58,8 @@ impl Format {
 pub struct Row {
     /// Which row of the file it is, from 1. Bad rows count; the header and blank lines do not.
     pub number: u64,
-    /// What its writer calls it: 1 to 100 characters, no control characters, no `/` and no `\`. Whether it is the only one of
-    /// its name nobody has looked at. `None` where it is absent, null or empty.
+    /// What its writer calls it: 1 to 100 characters, no control characters, no `/` and no `\`. Uniqueness within
+    /// the file is not checked. `None` where it is absent, null or empty.
     pub id: Option<String>,
     /// The input text, not empty. `None` where it is absent, null or empty.
     pub input: Option<String>,
@@ -67,7 +67,7 @@ pub struct Row {
     pub vars: BTreeMap<String, String>,
 }
 
-/// Why one row cannot be read, and how to mend it.
+/// A problem of one row, and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RowProblem {
     /// Which row of the file it is, from 1, counted as in [`Row`].
@@ -85,7 +85,7 @@ pub struct RowProblem {
     pub advice: String,
 }
 
-/// Why the file as a whole cannot be read. The rows that came before are good nevertheless.
+/// A problem of the file as a whole. The rows before it are valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct RowsError {

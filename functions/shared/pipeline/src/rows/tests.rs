@@ -2,7 +2,7 @@ mod cuts;
 
 use super::*;
 
-/// What came out of a file.
+/// The rows and problems of a file.
 #[derive(Debug, PartialEq)]
 struct Read {
     rows: Vec<Result<Row, RowProblem>>,
@@ -269,7 +269,7 @@ fn broken_files() {
 }
 
 #[test]
-fn a_place_is_named() {
+fn a_problem_names_its_row() {
     for (format, text, message) in [
         (Format::Json, "[1,2 3]", "neither a comma nor the array's end follows row 2"),
         (Format::Json, "[1,{\"x\": 2", "the file ends within row 2"),
@@ -286,7 +286,7 @@ fn a_place_is_named() {
 }
 
 #[test]
-fn after_a_mistake_nothing_is_read() {
+fn nothing_is_read_after_a_problem_of_the_file() {
     let mut rows = 0;
     let mut sink = |_| rows += 1;
     let mut reader = RowReader::new(Format::Json);

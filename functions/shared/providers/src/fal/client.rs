@@ -61,12 +61,12 @@ impl Client {
         &self.http
     }
 
-    /// Where jobs of this model are submitted: the full id (fal's JS client, `queue.submit`).
+    /// The URL to submit jobs of this model to: the full id (fal's JS client, `queue.submit`).
     pub(super) fn submit_url(&self, endpoint: &str) -> Option<Url> {
         is_endpoint(endpoint).then(|| Url::parse(&format!("{}/{endpoint}", self.queue)).ok()).flatten()
     }
 
-    /// Where a job is asked about: only the app, not the path below it (fal's JS client, `queue.status`).
+    /// The URL of a job: only the app, not the path below it (fal's JS client, `queue.status`).
     pub(super) fn job_url(&self, endpoint: &str, request_id: &str, tail: &str) -> Option<Url> {
         let app = app_of(endpoint).filter(|_| is_request_id(request_id))?;
         Url::parse(&format!("{}/{app}/requests/{request_id}{tail}", self.queue)).ok()

@@ -17,7 +17,7 @@ use crate::http;
 /// From the start of a download to its last byte. The silence within it is bounded by the client (30 s).
 const TOTAL: Duration = Duration::from_secs(240);
 
-/// What is fetched, as messages call it.
+/// The role of the media in messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Output,

@@ -7,7 +7,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 
 use super::mp4::{Brand, brand};
 
-/// How many bytes [`sniff_head`] wants to see, unless there are fewer: the brands of an MP4 file are a list.
+/// The bytes that [`sniff_head`] needs, unless there are fewer: the brands of an MP4 file are a list.
 pub const SNIFF_BYTES: usize = 64;
 
 /// A format that is accepted.
@@ -84,7 +84,7 @@ pub fn sniff_head(kind: MediaKind, head: &[u8]) -> Result<Format, Failure> {
     })
 }
 
-/// What it is that is no medium of any kind that is accepted.
+/// The name of a format that is not accepted.
 fn other(head: &[u8]) -> &'static str {
     match head.trim_ascii_start().first() {
         None => "nothing",

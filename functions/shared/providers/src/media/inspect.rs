@@ -12,7 +12,7 @@ use super::mp4::{Boxes, Video};
 const HEAD: usize = 512 * 1024;
 const TAIL: usize = 32;
 
-/// What a whole media object turned out to be.
+/// The description of a whole media object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaInfo {
     /// The media type, from the bytes and not from what anybody said.
@@ -27,7 +27,7 @@ pub struct MediaInfo {
     pub width: u32,
     /// The height in pixels.
     pub height: u32,
-    /// How long it plays, in milliseconds: of a video that says so.
+    /// Milliseconds, of a video that says so.
     pub duration_ms: Option<u64>,
 }
 
@@ -58,12 +58,12 @@ impl Inspector {
         self.boxes.feed(chunk);
     }
 
-    /// How many bytes there were.
+    /// The number of bytes so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// What it is, if it is a whole medium of the kind. `Output.Invalid` otherwise.
+    /// The description of a whole medium of the kind, or `Output.Invalid`.
     pub fn finish(self, kind: MediaKind) -> Result<MediaInfo, Failure> {
         if self.bytes > kind.max_bytes() {
             let message = format!("{} bytes are more than the largest {} has", self.bytes, kind.as_str());

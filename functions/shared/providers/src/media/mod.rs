@@ -1,4 +1,4 @@
-//! Fetching media, and looking at them before anybody relies on them. URLs come from a provider's answer or from a user, so
+//! Fetches media and inspects them before they are stored. URLs come from a provider's answer or from a user, so
 //! they are dialled only if their host is on a list, or there is none because a user may name any, and only at a public
 //! address; the bytes are kept only if they are, from signature to end, the media they should be.
 

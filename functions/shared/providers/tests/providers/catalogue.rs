@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 use super::simulator::{accepted, downloaded, end_of, fal, now_ms, start};
 use super::{add_media, keys, object, params, request, set_media};
 
-/// What a player may round a length by, in milliseconds.
+/// The rounding of a length by a player, in milliseconds.
 const ROUNDING_MS: u64 = 50;
 
 /// The least that a document has to say.
@@ -197,7 +197,7 @@ fn values(param: &Param) -> Vec<Value> {
     }
 }
 
-/// What may be given beside the minimum, one param at a time.
+/// The params beside the minimum, one at a time.
 fn variants(model: &Model) -> impl Iterator<Item = Map<String, Value>> + '_ {
     model.params.iter().flat_map(|(name, param)| values(param).into_iter().map(move |value| (name, param, value))).map(
         |(name, param, value)| {

@@ -8,7 +8,7 @@ use super::values::{Draw, draws, params, words};
 use super::*;
 use crate::catalogue::{MediaParam, ParamKind, models};
 
-/// How many media of a kind a run is given.
+/// The number of media of a kind that a run is given.
 const GIVEN: usize = 3;
 
 /// A pipeline.
@@ -30,7 +30,7 @@ pub(super) struct Drawn {
     /// Media, by the place of the input among those of the model.
     pub(super) media: BTreeMap<usize, Vec<Medium>>,
     pub(super) take: u32,
-    /// How many outputs its parts give together.
+    /// The number of outputs of all its parts.
     outputs: u32,
 }
 
@@ -41,7 +41,7 @@ pub(super) enum Words {
     Literal(String),
     /// The run's input text.
     Input,
-    /// What the step of this place says.
+    /// The text of the step at this position.
     Step(usize),
 }
 
@@ -50,7 +50,7 @@ pub(super) enum Words {
 pub(super) enum Medium {
     /// One that is given with the run.
     Given(MediaKind, usize),
-    /// What the step of this place gives.
+    /// The outputs of the step at this position.
     Step(usize),
 }
 

@@ -15,7 +15,7 @@ use crate::catalogue::{ParamKind, default_model};
 pub(super) struct Written {
     pub(super) text: String,
     pub(super) given: RunInputs,
-    /// What the steps of the sketch are called.
+    /// The names of the sketch's steps.
     pub(super) names: Vec<String>,
 }
 
@@ -84,7 +84,7 @@ fn address(kind: MediaKind, content: usize, alias: usize) -> String {
 
 struct Writer<'s, 'r> {
     sketch: &'s Sketch,
-    /// What steps are called, as far as they are placed.
+    /// The names of the steps that are placed.
     names: Vec<String>,
     vars: Map<String, Value>,
     rolls: &'r mut Rolls,
@@ -108,9 +108,9 @@ impl Writer<'_, '_> {
         self.grouped(steps)
     }
 
-    /// A step that nobody reads.
+    /// A step without readers.
     fn bystander(&mut self) -> Value {
-        let mut step = json!({"type": "text_to_image", "params": {"prompt": "nobody reads this"}});
+        let mut step = json!({"type": "text_to_image", "params": {"prompt": "no step reads this"}});
         if self.rolls.yes() {
             step["enabled"] = json!(false);
             step["params"]["prompt"] = json!(7);

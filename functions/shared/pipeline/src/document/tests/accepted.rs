@@ -1,4 +1,4 @@
-//! What is accepted, and what it comes to.
+//! Accepted documents and their meaning.
 
 use super::*;
 
@@ -61,7 +61,7 @@ steps:
 }
 
 #[test]
-fn workers() {
+fn workers_by_setting_and_workload() {
     for (settings, given_parallel, parallel, workers) in [
         ("", None, true, 4),
         ("", Some(false), false, 1),

@@ -88,7 +88,7 @@ fn the_example_with_dependencies() {
 }
 
 #[test]
-fn what_the_chunked_sample_builds() {
+fn the_chunked_sample_compiles() {
     let text = r#"{
       "settings": {"parallel": true},
       "steps": [
@@ -108,7 +108,7 @@ fn what_the_chunked_sample_builds() {
 }
 
 #[test]
-fn what_the_short_samples_ask_for() {
+fn the_short_samples_compile() {
     // `generate_image(prompt, model, timeout)`; sora_2_pro makes videos, so it has an image to start from.
     for (step, seconds) in [
         (r#"{"type": "text_to_image", "model": "flux_schnell", "timeout": 30, "params": {"prompt": "test"}}"#, 30),
