@@ -1,5 +1,4 @@
-//! api: what people and programs ask of the stack over HTTP. API Gateway has authorised whoever asks, but for the page of a
-//! run, whose links are signed here.
+//! api: the HTTP API. API Gateway authorises each request, except those for the page of a run, whose links are signed here.
 
 mod batches;
 mod body;

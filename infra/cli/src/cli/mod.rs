@@ -49,7 +49,7 @@ struct Cli {
 enum Command {
     /// Run a pipeline and bring its outputs here.
     Run(RunArgs),
-    /// Run a pipeline over many rows, and bring here what they came to. It goes on when nobody watches.
+    /// Run a pipeline over many rows, and download the results. It continues without this command.
     // Boxed: it has the most to say by far.
     Batch(Box<batch::BatchArgs>),
     /// Show what a pipeline would do: its order, what is in the cache, prices and times. Nothing is spent.
@@ -85,7 +85,7 @@ enum Command {
         #[arg(long)]
         print: bool,
     },
-    /// Stop a run. What is paid is kept; what waits in a provider's queue for nobody else is cancelled.
+    /// Stop a run. Paid results are kept; jobs that wait in a provider's queue for no other run are cancelled.
     Stop {
         /// The run.
         run: String,

@@ -84,7 +84,7 @@ async fn bring(output: &Output, api: &Api, run: &RunId, out: &Path) -> Result<()
     fetch::complete(output, &saved)
 }
 
-/// What is said to somebody who interrupts while outputs are brought.
+/// The message for an interrupt during the download of outputs.
 fn left(place: &Place, run: &RunId, out: &Path) -> String {
     let (folder, rest) = (out.join(run.as_str()), place.words());
     format!(
