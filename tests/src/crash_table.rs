@@ -4,8 +4,8 @@
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
-use fresco_engine::Manifest;
-use fresco_engine::crash::Point::{self, GenerateClaimed, GeneratePosted};
+use fresco_api_types::Manifest;
+use fresco_engine::failpoint::Failpoint::{self, GenerateClaimed, GeneratePosted};
 use fresco_ledger::records::{ResultSource, RunStatus};
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{ContentKey, RunId};
@@ -85,19 +85,19 @@ pub enum End {
 pub struct Case {
     way: Way,
     /// The function, the failpoint and the number of crashes, in the order in which they are waited for.
-    crashes: &'static [(Function, Point, u8)],
+    crashes: &'static [(Function, Failpoint, u8)],
     end: End,
 }
 
 impl Case {
     /// Returns whether a function crashes at this failpoint.
-    pub fn passes(&self, point: Point) -> bool {
+    pub fn passes(&self, point: Failpoint) -> bool {
         self.crashes.iter().any(|(_, crash, _)| *crash == point)
     }
 }
 
 /// Builds a case. A crash is a function, a failpoint and a number of times.
-pub const fn case(way: Way, crashes: &'static [(Function, Point, u8)], end: End) -> Case {
+pub const fn case(way: Way, crashes: &'static [(Function, Failpoint, u8)], end: End) -> Case {
     Case { way, crashes, end }
 }
 
@@ -150,7 +150,7 @@ async fn hold(world: &World, by: Repair, number: usize, case: &Case) {
     lead(world, case, &run).await;
     let keys = repair(world, case, by, &run, generated).await;
     let manifest = world.ended(&run).await;
-    let fired = |(function, point, _): &(Function, Point, u8)| world.has_crashed(*function, *point);
+    let fired = |(function, point, _): &(Function, Failpoint, u8)| world.has_crashed(*function, *point);
     assert!(case.crashes.iter().all(fired), "not passed");
 
     let error = manifest.failure.as_ref().map(|failure| failure.name);
@@ -280,7 +280,7 @@ async fn lead(world: &World, case: &Case, run: &RunId) {
 /// Waits for the crashes, lets time pass where only that repairs, and returns the keys of the run.
 async fn repair(world: &World, case: &Case, by: Repair, run: &RunId, generated: usize) -> Vec<ContentKey> {
     // Crashes that need time to pass, or another end first, are not waited for here.
-    let comes_later = |function: Function, point: Point| {
+    let comes_later = |function: Function, point: Failpoint| {
         let late = case.way == Way::Late && matches!(function, Webhook | Collect);
         function == Sweep || point.name().starts_with("examine.") || late
     };
@@ -295,7 +295,7 @@ async fn repair(world: &World, case: &Case, by: Repair, run: &RunId, generated: 
     loop {
         let (record, steps) = world.record(run).await;
         let keys: Vec<ContentKey> = steps.into_iter().filter_map(|step| step.key).collect();
-        let is_over = |(function, point, _): &(Function, Point, u8)| world.has_crashed(*function, *point);
+        let is_over = |(function, point, _): &(Function, Failpoint, u8)| world.has_crashed(*function, *point);
         if record.status.is_final() && case.crashes.iter().all(is_over) {
             return keys;
         }
@@ -327,7 +327,7 @@ async fn calls_of_generate(world: &World) -> usize {
     world.invocations().await.get("generate").copied().unwrap_or(0)
 }
 
-async fn crashed(world: &World, case: &Case, which: impl Fn(Function, Point) -> bool) {
+async fn crashed(world: &World, case: &Case, which: impl Fn(Function, Failpoint) -> bool) {
     for &(function, point, _) in case.crashes.iter().filter(|(function, point, _)| which(*function, *point)) {
         world.until(point.name(), async || world.has_crashed(function, point)).await;
     }

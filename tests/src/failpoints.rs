@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fresco_engine::crash::Point;
+use fresco_engine::failpoint::Failpoint;
 use fresco_engine::platform::Platform;
 use fresco_ledger::records::{Entry, Millis, RunRecord, StepRecord, Waiter};
 use fresco_ledger::traits::{Change, Clock, CommitError, Entries, Waiters};
@@ -28,7 +28,7 @@ pub enum Function {
 
 impl World {
     /// Ends the next process of the function that passes the failpoint, that many times; at most nine.
-    pub fn crash(&self, function: Function, point: Point, times: u8) {
+    pub fn crash(&self, function: Function, point: Failpoint, times: u8) {
         for file in self.crash_files(function, point).into_iter().take(times.into()) {
             std::fs::create_dir_all(file.parent().expect("a folder")).expect("the folder is made");
             std::fs::write(file, "").expect("the file is made");
@@ -42,11 +42,11 @@ impl World {
     }
 
     /// Returns whether all these crashes have happened.
-    pub fn has_crashed(&self, function: Function, point: Point) -> bool {
+    pub fn has_crashed(&self, function: Function, point: Failpoint) -> bool {
         self.crash_files(function, point).iter().all(|file| !file.exists())
     }
 
-    fn crash_files(&self, function: Function, point: Point) -> Vec<PathBuf> {
+    fn crash_files(&self, function: Function, point: Failpoint) -> Vec<PathBuf> {
         let folder = self.crashes().join(self.function(function));
         let name = point.name();
         let further = (2..=9).map(|number| folder.join(format!("{name}.{number}")));

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fresco_api_types::{Manifest, Preview};
 use fresco_cli::api::{Api, ApiError, Inputs};
 use fresco_cli::stack::Stack;
-use fresco_engine::{Manifest, Preview, RunRequest};
+use fresco_engine::RunRequest;
 use fresco_ledger::aws::Aws;
 use fresco_ledger::dynamo::Dynamo;
 use fresco_ledger::records::{Entry, Millis, StepId, StepRecord};

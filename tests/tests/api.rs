@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use fresco_api_types::BatchBody;
 use fresco_cli::api::{ApiError, Inputs, gather};
 use fresco_engine::RunRequest;
-use fresco_engine::wire::BatchBody;
 use fresco_ledger::records::{ResultSource, RunStatus};
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::rows::Format;

@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
-use fresco_engine::wire::{BatchBody, BatchManifest, BatchView, OnBadRow, RowResult, RowStatus};
-use fresco_engine::{BatchFinished, Fetcher, Once, StartError, batch_manifest_key};
+use fresco_api_types::{BatchBody, BatchFinished, BatchManifest, BatchView, OnBadRow, RowResult, RowStatus};
+use fresco_engine::{Fetcher, Once, StartError, batch_manifest_key};
 use fresco_ledger::batch::BatchStatus;
 use fresco_ledger::records::ResultSource;
 use fresco_ledger::traits::Batches;

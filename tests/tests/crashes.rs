@@ -1,7 +1,7 @@
 //! Every crash point of every function, on the real stack. The table says which run is made to pass which points, and how
 //! it ends where it cannot end well.
 
-use fresco_engine::crash::Point::{self, *};
+use fresco_engine::failpoint::Failpoint::{self, *};
 use fresco_pipeline::error::ErrorName;
 use fresco_tests::Function::*;
 use fresco_tests::World;
@@ -113,7 +113,8 @@ const CASES: &[Case] = &[
 #[test]
 fn every_point_is_in_the_table() {
     let in_table = |point| CASES.iter().any(|case| case.passes(point));
-    let missing: Vec<&str> = Point::ALL.iter().filter(|point| !in_table(**point)).map(|point| point.name()).collect();
+    let missing: Vec<&str> =
+        Failpoint::ALL.iter().filter(|point| !in_table(**point)).map(|point| point.name()).collect();
     assert!(missing.is_empty(), "no run passes {missing:?}");
 }
 

@@ -1,6 +1,6 @@
 //! Crashes where no webhook arrives and no sweep comes: the state machine calls generate again, and that finds out.
 
-use fresco_engine::crash::Point::*;
+use fresco_engine::failpoint::Failpoint::*;
 use fresco_pipeline::error::ErrorName;
 use fresco_tests::Function::*;
 use fresco_tests::World;

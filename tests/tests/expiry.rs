@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
+use fresco_api_types::{Manifest, MissReason, Preview};
 use fresco_cli::api::save;
-use fresco_engine::{Manifest, Preview, Why};
 use fresco_ledger::records::{AttemptStage, ResultSource, RunStatus};
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{Attempt, ContentKey};
@@ -27,7 +27,7 @@ async fn run(world: &World, prompt: &str) -> Manifest {
     manifest
 }
 
-fn only(preview: &Preview) -> Option<Why> {
+fn only(preview: &Preview) -> Option<MissReason> {
     preview.steps[0].why.clone()
 }
 
@@ -36,7 +36,7 @@ fn key(manifest: &Manifest) -> &ContentKey {
 }
 
 /// A run generates it again under a new attempt; its objects exist, and the next run hits it.
-async fn generated_again(world: &World, prompt: &str, why: Why) -> Manifest {
+async fn generated_again(world: &World, prompt: &str, why: MissReason) -> Manifest {
     let (submits, preview) = (world.requests_for(prompt).await.len(), world.preview(&document(prompt), "unused").await);
     assert_eq!(only(&preview), Some(why), "{prompt}");
     let again = run(world, prompt).await;
@@ -62,7 +62,7 @@ async fn a_missing_or_replaced_object_is_generated_again() {
         } else {
             world.remove_object(object).await;
         }
-        let again = generated_again(&world, prompt, Why::Gone).await;
+        let again = generated_again(&world, prompt, MissReason::Gone).await;
         assert_eq!(again.steps[0].attempt, Some(Attempt(2)), "{prompt}");
         assert_ne!(&again.steps[0].outputs[0].key, object, "the object under the old key belongs to no result");
         assert_eq!(again.steps[0].outputs[0].sha256, first.steps[0].outputs[0].sha256, "seeded, so the same picture");
@@ -81,7 +81,7 @@ async fn an_unreadable_entry_is_put_aside_and_replaced() {
         let first = run(&world, prompt).await;
         let before = world.entry(key(&first)).await;
         world.damage_entry(key(&first), damage).await;
-        let again = generated_again(&world, prompt, Why::Unreadable).await;
+        let again = generated_again(&world, prompt, MissReason::Unreadable).await;
         assert!(again.steps[0].attempt >= Some(Attempt(least)), "{prompt}: {:?}", again.steps[0].attempt);
         // The record that was put aside shows the former result.
         let aside = world.put_aside(key(&first)).await;
@@ -113,7 +113,7 @@ async fn a_damaged_entry_does_not_pay_twice_for_an_attempt_under_way() {
             world.age(&key, 1_000_000).await;
         }
         world.damage_entry(&key, damage).await;
-        assert_eq!(only(&world.preview(&document(prompt), "unused").await), Some(Why::Unreadable), "{prompt}");
+        assert_eq!(only(&world.preview(&document(prompt), "unused").await), Some(MissReason::Unreadable), "{prompt}");
         runs.push((first, key));
     }
 
@@ -255,7 +255,7 @@ async fn an_expired_result_is_generated_again() {
     for (prompt, age) in [("seven days are over", 7 * DAY), ("an hour is left", 7 * DAY - DAY / 24)] {
         let first = run(&world, prompt).await;
         world.age_result(key(&first), age).await;
-        generated_again(&world, prompt, Why::Expired).await;
+        generated_again(&world, prompt, MissReason::Expired).await;
     }
 }
 
@@ -277,7 +277,7 @@ async fn an_object_that_the_lifecycle_removed_is_generated_again() {
     let world = World::own("lifecycle", Some(now + 9 * DAY)).await;
     assert_eq!(world.head(&object).await, None, "removed");
     assert!(world.listed(&world.bucket(), "outputs/").await.is_empty());
-    let again = generated_again(&world, prompt, Why::Gone).await;
+    let again = generated_again(&world, prompt, MissReason::Gone).await;
     assert_eq!((again.steps[0].attempt, world.requests_for(prompt).await.len()), (Some(Attempt(2)), 2));
     world.close().await;
 }

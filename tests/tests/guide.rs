@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
-use fresco_engine::Manifest;
+use fresco_api_types::Manifest;
 use fresco_ledger::records::{RunStatus, StepState};
 use fresco_tests::{Request, World, most_at_once};
 

@@ -4,8 +4,9 @@
 
 use std::path::Path;
 
+use fresco_api_types::{Manifest, ManifestStep};
 use fresco_cli::api::{gather, save};
-use fresco_engine::{Manifest, ManifestStep, RunRequest};
+use fresco_engine::RunRequest;
 use fresco_ledger::records::{ResultSource, RunStatus, StepState};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::ErrorName;

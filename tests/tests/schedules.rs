@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
-use fresco_engine::wire::ScheduleView;
+use fresco_api_types::ScheduleView;
 use fresco_ledger::records::RunStatus;
 use fresco_pipeline::ids::RunId;
 use fresco_tests::{RawClient, World};

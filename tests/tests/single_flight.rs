@@ -4,8 +4,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
+use fresco_api_types::Manifest;
 use fresco_cli::api::Inputs;
-use fresco_engine::{Manifest, RunRequest};
+use fresco_engine::RunRequest;
 use fresco_ledger::records::{ResultSource, RunStatus, StepRecord, StepState};
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};

@@ -3,8 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
-use fresco_engine::wire::RunSummary;
-use fresco_engine::{Manifest, RunFinished};
+use fresco_api_types::{Manifest, RunFinished, RunSummary};
 use fresco_ledger::records::{ResultSource, RunStatus};
 use fresco_pipeline::ids::RunId;
 use fresco_tests::{RawClient, World};

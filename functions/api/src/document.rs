@@ -1,6 +1,6 @@
 //! What a client sends, as the order that it is.
 
-use fresco_engine::wire::RunBody;
+use fresco_api_types::RunBody;
 use http::header::HeaderMap;
 use serde_json::Value;
 

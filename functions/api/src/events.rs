@@ -3,8 +3,8 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use fresco_api_types::{EventView, FailureView, RunEvent};
 use fresco_engine::platform::Platform;
-use fresco_engine::wire::{EventView, Happened};
 use fresco_ledger::records::{Millis, ResultSource, RunRecord, StepRecord, StepState};
 use fresco_ledger::traits::Runs;
 use http::HeaderValue;
@@ -14,7 +14,6 @@ use crate::body::{Query, number};
 use crate::problem::Problem;
 use crate::routes::App;
 use crate::runs::OfRun;
-use crate::show;
 
 /// Events so much older than asked for are told again: functions' clocks differ, and a row may be written a little after the
 /// time that stands in it.
@@ -41,13 +40,13 @@ pub(crate) async fn events(State(app): State<App>, OfRun(run): OfRun, query: Que
 /// Everything that has happened so far, in order.
 fn of(run: &RunRecord, steps: &[StepRecord]) -> Vec<EventView> {
     let run_id = run.id.to_string();
-    let event = |id: &str, at: Millis, what: Happened| EventView { id: id.to_owned(), at, what };
-    let mut events = vec![event("started", run.created_at, Happened::RunStarted { run_id: run_id.clone() })];
+    let event = |id: &str, at: Millis, what: RunEvent| EventView { id: id.to_owned(), at, what };
+    let mut events = vec![event("started", run.created_at, RunEvent::RunStarted { run_id: run_id.clone() })];
     // Rows may be there before the plan is whole; what they say is told after it is.
     if run.bound_at.is_some() || run.status.is_final() {
         let planned_at = steps.iter().filter_map(|step| step.started_at).min().unwrap_or(run.created_at);
         let hits = steps.iter().filter(|step| step.source == Some(ResultSource::Hit) && step.calls == 0).count();
-        let planned = Happened::RunPlanned {
+        let planned = RunEvent::RunPlanned {
             run_id: run_id.clone(),
             steps: run.steps,
             hits: u32::try_from(hits).unwrap_or(u32::MAX),
@@ -58,7 +57,8 @@ fn of(run: &RunRecord, steps: &[StepRecord]) -> Vec<EventView> {
         }
     }
     if let (true, Some(at)) = (run.status.is_final(), run.ended_at) {
-        let ended = Happened::RunEnded { run_id, status: run.status, failure: run.failure.as_ref().map(show::cause) };
+        let ended =
+            RunEvent::RunEnded { run_id, status: run.status, failure: run.failure.as_ref().map(FailureView::from) };
         events.push(event("ended", at, ended));
     }
     // Stable: of one time, in the order of cause and effect. The end is the last whatever a clock says.
@@ -71,14 +71,14 @@ fn of(run: &RunRecord, steps: &[StepRecord]) -> Vec<EventView> {
 }
 
 fn of_step(run_id: &str, step: &StepRecord) -> Vec<EventView> {
-    let changed = |state: StepState, took_ms: Option<Millis>| Happened::StepChanged {
+    let changed = |state: StepState, took_ms: Option<Millis>| RunEvent::StepChanged {
         run_id: run_id.to_owned(),
         step: step.plan.name.to_string(),
         model: step.plan.model.clone(),
         state,
         source: step.source,
         took_ms,
-        failure: step.failure.as_ref().filter(|_| state == StepState::Failed).map(show::cause),
+        failure: step.failure.as_ref().filter(|_| state == StepState::Failed).map(FailureView::from),
     };
     let mut events = Vec::new();
     // What was there at once was never under way.

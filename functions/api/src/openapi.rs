@@ -4,7 +4,7 @@
 mod operations;
 
 use axum::Json;
-use fresco_engine::wire::{BatchManifest, EventView, ProblemView, RowResult};
+use fresco_api_types::{BatchManifest, EventView, ProblemView, RowResult};
 use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};

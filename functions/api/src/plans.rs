@@ -3,8 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use bytes::Bytes;
-use fresco_engine::Preview;
-use fresco_engine::wire::ModelView;
+use fresco_api_types::{ModelView, Preview};
 use fresco_pipeline::catalogue::{self, Model, StepType};
 use http::HeaderMap;
 

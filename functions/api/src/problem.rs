@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use fresco_engine::wire::{DocumentProblem, MEND_PROBLEMS, ProblemView};
+use fresco_api_types::{DocumentProblem, FIX_PROBLEMS, ProblemView};
 use fresco_engine::{AS_DESCRIBED, BadOrder, OrderError, StartError};
 use fresco_pipeline::document::Problems;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -100,7 +100,7 @@ impl From<Problems> for Problem {
         let detail = format!("the document has {count} problem{}", if count == 1 { "" } else { "s" });
         Problem {
             problems: problems.0.into_iter().map(DocumentProblem::from).collect(),
-            ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "document_invalid", detail, MEND_PROBLEMS)
+            ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "document_invalid", detail, FIX_PROBLEMS)
         }
     }
 }

@@ -7,8 +7,8 @@ use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use fresco_api_types::{RunAccepted, RunPage, RunView, StopView};
 use fresco_engine::platform::Platform;
-use fresco_engine::wire::{RunAccepted, RunPage, RunView, StopView};
 use fresco_engine::{Begun, Once};
 use fresco_ledger::records::RunRecord;
 use fresco_ledger::traits::{Clock, Runs};
@@ -80,16 +80,7 @@ pub(crate) fn first(from: Option<String>) -> Result<usize, Problem> {
 
 /// `DELETE /runs/{id}`.
 pub(crate) async fn stop(State(app): State<App>, OfRun(run): OfRun) -> Result<Json<StopView>, Problem> {
-    let stopped = app.engine.stop(&run).await?;
-    Ok(Json(StopView {
-        id: stopped.run_id.to_string(),
-        was_running: stopped.was_running,
-        done: stopped.done,
-        going_on: stopped.going_on,
-        cancelled: stopped.cancelled,
-        spent: stopped.spent.as_micros(),
-        held: stopped.held.as_micros(),
-    }))
+    Ok(Json(app.engine.stop(&run).await?))
 }
 
 /// The run of the path. An id that cannot be one is that of no run.

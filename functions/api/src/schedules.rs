@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use fresco_engine::wire::SchedulePage;
+use fresco_api_types::SchedulePage;
 
 use crate::body::Query;
 use crate::problem::Problem;

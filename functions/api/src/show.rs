@@ -1,8 +1,10 @@
 //! Rows of the ledger as they are shown.
 
+use fresco_api_types::{
+    ExportView, FailureView, Manifest, OutputView, RunLinks, RunSummary, RunView, StepView, filenames,
+};
+use fresco_engine::manifest_key;
 use fresco_engine::platform::Platform;
-use fresco_engine::wire::{Cause, ExportView, OutputView, RunLinks, RunSummary, RunView, StepView};
-use fresco_engine::{Manifest, manifest_key, names};
 use fresco_ledger::records::{Output, ResultSource, RunRecord, StepRecord, StepState};
 use fresco_ledger::traits::{Clock, Objects, Runs};
 use fresco_pipeline::catalogue::MediaKind;
@@ -33,7 +35,7 @@ pub(crate) async fn run(app: &App, id: &RunId, from: usize) -> Result<RunView, P
         true => manifest(app, id).await?,
         false => None,
     };
-    let names = names::of_steps(steps.iter().map(|step| {
+    let names = filenames::of_steps(steps.iter().map(|step| {
         let outputs = step.pinned.as_ref().map_or(&[][..], |ready| &ready.outputs);
         (step.plan.name.as_str(), outputs.iter().map(|output| output.key.as_str()).collect())
     }));
@@ -68,14 +70,10 @@ pub(crate) async fn run(app: &App, id: &RunId, from: usize) -> Result<RunView, P
         bound_at: row.bound_at,
         stopping: row.stop,
         saved: saved.as_micros(),
-        failure: row.failure.as_ref().map(cause),
+        failure: row.failure.as_ref().map(FailureView::from),
         steps: views,
         next: next.and_then(|next| u32::try_from(next).ok()),
-        exported: manifest.and_then(|manifest| manifest.exported).map(|exported| ExportView {
-            to: exported.to,
-            files: exported.files,
-            failed: exported.failed.into_iter().map(|failed| failed.name).collect(),
-        }),
+        exported: manifest.and_then(|manifest| manifest.exported).map(ExportView::from),
         manifest: match row.status.is_final() {
             true => Some(link(app, &manifest_key(id)).await?),
             false => None,
@@ -147,16 +145,8 @@ fn step(row: &StepRecord) -> StepView {
         cost: own.map_or(0, |ready| ready.cost.as_micros()),
         price: row.plan.price.as_micros(),
         reads: row.plan.reads().into_iter().map(ToString::to_string).collect(),
-        failure: row.failure.as_ref().filter(|_| row.state == StepState::Failed).map(cause),
+        failure: row.failure.as_ref().filter(|_| row.state == StepState::Failed).map(FailureView::from),
         outputs: Vec::new(),
-    }
-}
-
-pub(crate) fn cause(failure: &Failure) -> Cause {
-    Cause {
-        name: failure.name.as_str().to_owned(),
-        message: failure.message.clone(),
-        advice: failure.name.advice().to_owned(),
     }
 }
 

@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use fresco_api_types::{UploadBody, UploadView};
 use fresco_engine::platform::Platform;
-use fresco_engine::wire::{UploadBody, UploadView};
 use fresco_ledger::traits::Clock;
 use http::{HeaderMap, StatusCode};
 

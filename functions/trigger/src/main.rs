@@ -4,8 +4,8 @@
 
 use std::process::ExitCode;
 
+use fresco_api_types::RunBody;
 use fresco_engine::lambda::Deployed;
-use fresco_engine::wire::RunBody;
 use fresco_engine::{Arrival, Due, Fetcher, Kept, SCHEDULES, Taken};
 use fresco_pipeline::error::{ErrorName, Failure};
 use serde::de::DeserializeOwned;

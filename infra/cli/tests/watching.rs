@@ -9,8 +9,8 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
-use fresco_engine::wire::{BatchManifest, BatchResults, BatchView};
-use fresco_ledger::batch::BatchStatus;
+use fresco_api_types::{BatchManifest, BatchResults, BatchView};
+use fresco_pipeline::status::BatchStatus;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 

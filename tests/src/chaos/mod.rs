@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use fresco_cli::stack::{self, Layout, Progress};
-use fresco_engine::crash::Point;
+use fresco_engine::failpoint::Failpoint;
 use fresco_engine::platform::Platform;
 use fresco_ledger::dynamo::Everything;
 use fresco_ledger::records::{AttemptRecord, AttemptStage, Entry, Millis};
@@ -75,7 +75,7 @@ struct Chaos {
     /// Runs to stop, and when.
     stops: Vec<(RunId, Instant)>,
     stopped: u32,
-    crash_files: Vec<(PathBuf, Point)>,
+    crash_files: Vec<(PathBuf, Failpoint)>,
     faults: BTreeMap<String, u64>,
     swept: Instant,
 }

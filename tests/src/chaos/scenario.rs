@@ -1,6 +1,6 @@
 //! The draws of a chaos: pipelines whose steps share few content keys, faults of the providers, and crashes of functions.
 
-use fresco_engine::crash::Point;
+use fresco_engine::failpoint::Failpoint;
 use serde_json::{Value, json};
 
 use super::chance::Chance;
@@ -136,13 +136,13 @@ const FUNCTIONS: [(&str, &[&str]); 8] = [
 ];
 
 /// Draws a crash: the output with the function's name, and the point.
-pub(super) fn crash(chance: &mut Chance) -> (&'static str, Point) {
+pub(super) fn crash(chance: &mut Chance) -> (&'static str, Failpoint) {
     let (function, prefixes) = *chance.pick(&FUNCTIONS);
     (function, *chance.pick(&points(prefixes)))
 }
 
-fn points(prefixes: &[&str]) -> Vec<Point> {
-    let all = Point::ALL.iter().copied();
+fn points(prefixes: &[&str]) -> Vec<Failpoint> {
+    let all = Failpoint::ALL.iter().copied();
     all.filter(|point| prefixes.iter().any(|prefix| point.name().starts_with(prefix))).collect()
 }
 

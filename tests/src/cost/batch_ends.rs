@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
+use fresco_api_types::{BatchBody, RowOutput, RowResult, RowStatus};
 use fresco_engine::platform::{Place, Platform};
-use fresco_engine::wire::{BatchBody, RowOutput, RowResult, RowStatus};
 use fresco_engine::{Fetcher, Once, ROWS, StartError};
 use fresco_ledger::records::ResultSource;
 use fresco_ledger::traits::{Objects, Upload};

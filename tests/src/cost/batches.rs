@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use fresco_engine::wire::BatchBody;
+use fresco_api_types::BatchBody;
 use fresco_ledger::records::ResultSource;
 use fresco_pipeline::ids::RunId;
 use serde_json::{Value, json};

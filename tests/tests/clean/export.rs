@@ -1,6 +1,7 @@
 //! Exports: a run's outputs, named by step, in a bucket that no clean-up touches.
 
-use fresco_engine::{Manifest, RunRequest};
+use fresco_api_types::Manifest;
+use fresco_engine::RunRequest;
 use fresco_ledger::records::ResultSource;
 use fresco_pipeline::error::ErrorName;
 use fresco_tests::{EXPORTS, World};

@@ -7,8 +7,9 @@ mod export;
 mod limit;
 mod results;
 
+use fresco_api_types::Manifest;
 use fresco_cli::api::Inputs;
-use fresco_engine::{Manifest, RunRequest};
+use fresco_engine::RunRequest;
 use fresco_ledger::records::{ResultSource, RunStatus, StepState};
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::RunId;

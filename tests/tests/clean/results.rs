@@ -2,7 +2,8 @@
 //! emulator, which dates them itself; so the engine that cleans takes it to be two hours later than it is, over the stack's
 //! own table and bucket.
 
-use fresco_engine::{Group, Which, Why, YOUNGEST};
+use fresco_api_types::MissReason;
+use fresco_engine::{Group, Which, YOUNGEST};
 use fresco_ledger::records::ResultSource;
 use fresco_ledger::traits::Entries;
 use fresco_pipeline::ids::Attempt;
@@ -44,7 +45,7 @@ async fn a_result_is_removed_together_with_its_objects() {
     assert_eq!(world.usage().await.estimate(), used - output.bytes, "the account knows of it");
     // Another run generates it again, under another attempt.
     let preview = world.preview(&document, "to be cleaned up").await;
-    assert_eq!(preview.steps[0].why, Some(Why::Removed));
+    assert_eq!(preview.steps[0].why, Some(MissReason::Removed));
     let again = world.run(&document, "to be cleaned up").await;
     succeeded(&again, ResultSource::Generated);
     assert_eq!(again.steps[0].attempt, Some(Attempt(2)));

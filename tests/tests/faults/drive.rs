@@ -4,9 +4,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use fresco_api_types::Manifest;
 use fresco_cli::api::{Inputs, gather};
+use fresco_engine::RunRequest;
 use fresco_engine::platform::Platform;
-use fresco_engine::{Manifest, RunRequest};
 use fresco_ledger::dynamo::Dynamo;
 use fresco_ledger::records::{AttemptStage, Entry, Millis, ResultSource, RunRecord, RunStatus, StepState};
 use fresco_ledger::traits::{Entries, Wait, Waiters};

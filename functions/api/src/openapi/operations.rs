@@ -1,9 +1,8 @@
 //! Every operation of the API, with what it takes and what it answers with.
 
-use fresco_engine::Preview;
-use fresco_engine::wire::{
-    BatchAccepted, BatchBody, BatchPage, BatchResults, BatchView, ModelView, RunAccepted, RunBody, RunPage, RunView,
-    SchedulePage, StopView, UploadBody, UploadView,
+use fresco_api_types::{
+    BatchAccepted, BatchBody, BatchPage, BatchResults, BatchView, ModelView, Preview, RunAccepted, RunBody, RunPage,
+    RunView, SchedulePage, StopView, UploadBody, UploadView,
 };
 use fresco_pipeline::catalogue::StepType;
 use schemars::JsonSchema;

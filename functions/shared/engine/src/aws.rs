@@ -20,7 +20,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use crate::Engine;
 use crate::platform::Platform;
 use crate::settings::Settings;
-use crate::transfer::Transfer;
+use crate::step::ingest::Transfer;
 
 /// Every capability, on AWS.
 pub struct AwsPlatform {

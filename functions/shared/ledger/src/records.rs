@@ -5,51 +5,14 @@ use fresco_pipeline::catalogue::{MediaKind, ProviderName, StepType};
 use fresco_pipeline::document::Export;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
-use fresco_pipeline::media::InputMedia;
 use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::{PlannedStep, ReadyMedia, ReadyStep};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Milliseconds since the Unix epoch.
-pub type Millis = i64;
-
-/// A media object in S3 and its description.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Output {
-    /// The S3 key.
-    pub key: String,
-    /// What it is.
-    pub kind: MediaKind,
-    /// Its media type.
-    pub content_type: String,
-    /// Its length in bytes.
-    pub bytes: u64,
-    /// SHA-256, lower-case hex.
-    pub sha256: String,
-    /// Pixels across.
-    pub width: Option<u32>,
-    /// Pixels down.
-    pub height: Option<u32>,
-    /// Length in milliseconds, of what has one.
-    pub duration_ms: Option<u64>,
-}
-
-impl From<&Output> for InputMedia {
-    /// What one step made is what another takes.
-    fn from(output: &Output) -> Self {
-        InputMedia {
-            key: output.key.clone(),
-            kind: output.kind,
-            content_type: output.content_type.clone(),
-            bytes: output.bytes,
-            sha256: output.sha256.clone(),
-            width: output.width,
-            height: output.height,
-        }
-    }
-}
+pub use fresco_pipeline::output::Output;
+pub use fresco_pipeline::status::{ResultSource, RunStatus, StepState};
+pub use fresco_pipeline::time::Millis;
 
 /// The step of a run that waits for an entry, or asked for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -304,29 +267,6 @@ pub struct Waiter {
     pub timeout_ms: Millis,
 }
 
-/// Where a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RunStatus {
-    /// Starting, planning or running.
-    Running,
-    /// Every step has its result.
-    Succeeded,
-    /// Some steps have.
-    Partial,
-    /// None has, or the run could not be planned.
-    Failed,
-    /// It was stopped.
-    Stopped,
-}
-
-impl RunStatus {
-    /// Whether it has ended.
-    pub const fn is_final(self) -> bool {
-        !matches!(self, RunStatus::Running)
-    }
-}
-
 /// A chunk of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkOf {
@@ -373,32 +313,6 @@ pub struct RunRecord {
     pub granted: Option<Money>,
     /// It ended, and that could not be announced.
     pub unannounced: bool,
-}
-
-/// Where a step is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum StepState {
-    /// Not yet begun.
-    Waiting,
-    /// Under way.
-    Running,
-    /// It has its result.
-    Done,
-    /// It has none.
-    Failed,
-}
-
-/// Where a step's result came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ResultSource {
-    /// It was there already: nothing was paid.
-    Hit,
-    /// Another step's job was joined: this run paid nothing.
-    Joined,
-    /// This step submitted it.
-    Generated,
 }
 
 /// A step's row: its plan, and its pinned result once there is one.

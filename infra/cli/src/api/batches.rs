@@ -4,11 +4,11 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use fresco_engine::RunRequest;
-use fresco_engine::names::MANIFEST;
-use fresco_engine::wire::{
+use fresco_api_types::filenames::MANIFEST;
+use fresco_api_types::{
     BatchAccepted, BatchBody, BatchManifest, BatchPage, BatchResults, BatchView, UploadBody, UploadKind, UploadView,
 };
+use fresco_engine::RunRequest;
 use fresco_pipeline::ids::RunId;
 use reqwest::Method;
 use serde::Deserialize;

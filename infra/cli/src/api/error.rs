@@ -1,6 +1,6 @@
 //! What may become of a question to the API.
 
-use fresco_engine::wire::ProblemView;
+use fresco_api_types::ProblemView;
 use fresco_pipeline::document::{Position, Problem, Problems};
 
 /// Why there is no answer.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fresco_engine::names::MANIFEST;
+use fresco_api_types::filenames::MANIFEST;
 use fresco_pipeline::ids::RunId;
 use serde::Deserialize;
 

@@ -7,7 +7,7 @@ use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use fresco_engine::wire::{UploadBody, UploadKind, UploadView};
+use fresco_api_types::{UploadBody, UploadKind, UploadView};
 use fresco_engine::{RunRequest, describe_input, fetch_input, input_problem, too_large};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::Failure;

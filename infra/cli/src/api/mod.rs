@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use bytes::Bytes;
-use fresco_engine::wire::{RunAccepted, RunBody, RunPage, RunView, SchedulePage, StopView};
-use fresco_engine::{Manifest, Preview, RunRequest};
+use fresco_api_types::{Manifest, Preview, RunAccepted, RunBody, RunPage, RunView, SchedulePage, StopView};
+use fresco_engine::RunRequest;
 use fresco_pipeline::ids::RunId;
 use reqwest::Method;
 use serde::Serialize;

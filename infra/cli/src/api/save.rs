@@ -7,11 +7,10 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use fresco_engine::Manifest;
-use fresco_engine::names::{self, MANIFEST, SHEET};
-use fresco_engine::wire::RunView;
-use fresco_ledger::records::Output;
+use fresco_api_types::filenames::{self, MANIFEST, SHEET};
+use fresco_api_types::{Manifest, RunView};
 use fresco_pipeline::catalogue::MediaKind;
+use fresco_pipeline::output::Output;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -144,7 +143,7 @@ pub async fn save_in(api: &Api, view: &RunView, manifest: &Manifest, folder: &Pa
     // Both name the files in the same way.
     let outputs = view.steps.iter().flat_map(|step| &step.outputs);
     let links: BTreeMap<&str, &str> = outputs.map(|output| (output.file.as_str(), output.url.as_str())).collect();
-    let named = names::of_run(manifest);
+    let named = filenames::of_run(manifest);
     let links: BTreeMap<&str, &str> =
         named.iter().filter_map(|named| Some((named.key.as_str(), *links.get(named.name.as_str())?))).collect();
     bring(manifest, folder, async |key, file| match links.get(key) {
@@ -165,7 +164,7 @@ async fn bring(
     let json = serde_json::to_vec_pretty(manifest).unwrap_or_default();
     write(&folder.join(MANIFEST), &json)?;
     let mut saved = Saved { folder: folder.to_owned(), files: Vec::new(), missing: Vec::new() };
-    for named in names::of_run(manifest) {
+    for named in filenames::of_run(manifest) {
         let Some(step) = manifest.steps.get(named.step) else { continue };
         let Some(output) = step.outputs.get(named.output) else { continue };
         let (step, name) = (step.name.to_string(), named.name);
@@ -341,7 +340,7 @@ mod tests {
         let saved = bring(&manifest, folder.path(), async |key, file| Ok(file.write_all(objects[key].as_bytes())?));
         let saved: Vec<String> = saved.await.unwrap().files.into_iter().map(|file| file.name).collect();
         assert_eq!(saved, ["a.jpg", "b_1.jpg", "b_2.jpg", "words.txt", "B_1_.jpg"]);
-        let named: Vec<String> = names::of_run(&manifest).into_iter().map(|named| named.name).collect();
+        let named: Vec<String> = filenames::of_run(&manifest).into_iter().map(|named| named.name).collect();
         assert_eq!(saved, named);
         assert_eq!(fs::read_to_string(folder.path().join("b_1.jpg")).unwrap(), "two");
         assert_eq!(fs::read_to_string(folder.path().join("B_1_.jpg")).unwrap(), "one");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use fresco_engine::wire::UploadView;
+use fresco_api_types::UploadView;
 use futures::{Stream, StreamExt};
 use reqwest::header::CONTENT_LENGTH;
 use reqwest::{Body, Response, StatusCode};

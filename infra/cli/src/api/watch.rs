@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use fresco_engine::wire::{BatchView, EventView, Happened};
+use fresco_api_types::{BatchView, EventView, RunEvent};
 use fresco_pipeline::ids::RunId;
 use reqwest::Method;
 
@@ -37,8 +37,8 @@ impl Api {
 }
 
 impl Watch<'_> {
-    /// Waits until something has happened. The last event is [`Happened::RunEnded`].
-    pub async fn next(&mut self) -> Result<Vec<Happened>, ApiError> {
+    /// Waits until something has happened. The last event is [`RunEvent::RunEnded`].
+    pub async fn next(&mut self) -> Result<Vec<RunEvent>, ApiError> {
         let mut patience = Patience::default();
         loop {
             let events = patience.with(self.events().await)?.unwrap_or_default();
@@ -51,7 +51,7 @@ impl Watch<'_> {
         }
     }
 
-    async fn events(&mut self) -> Result<Vec<Happened>, ApiError> {
+    async fn events(&mut self) -> Result<Vec<RunEvent>, ApiError> {
         let path = format!("/runs/{}/events?after={}", self.run, self.after);
         let lines = self.api.ask(Method::GET, &path, None, None).await?;
         let mut news = Vec::new();
@@ -170,7 +170,8 @@ impl Patience {
 
 #[cfg(test)]
 mod tests {
-    use fresco_ledger::batch::{BatchPlan, BatchStatus};
+    use fresco_pipeline::batch::BatchPlan;
+    use fresco_pipeline::status::BatchStatus;
 
     use super::*;
 

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use fresco_engine::YOUNGEST;
-use fresco_ledger::records::Millis;
+use fresco_pipeline::time::Millis;
 
 const MINUTE: Millis = 60_000;
 const HOUR: Millis = 60 * MINUTE;

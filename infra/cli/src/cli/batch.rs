@@ -7,16 +7,16 @@ mod rows;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use fresco_api_types::filenames::MANIFEST;
+use fresco_api_types::{BatchBody, BatchView, OnBadRow};
 use fresco_cli::api::{Api, ApiError, BatchNews, RESULTS, ResultsError, check_batch_folder};
 use fresco_cli::view::batches;
-use fresco_engine::names::MANIFEST;
-use fresco_engine::wire::{BatchBody, BatchView, OnBadRow};
-use fresco_ledger::batch::BatchStatus;
 use fresco_ledger::clock::SystemClock;
 use fresco_ledger::traits::Clock;
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::money::Money;
 use fresco_pipeline::rows::Format;
+use fresco_pipeline::status::BatchStatus;
 use serde_json::{Value, json};
 
 use super::interrupt::Interrupts;

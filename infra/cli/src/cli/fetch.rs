@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fresco_cli::api::{Saved, check_folder, save_in};
 use fresco_cli::view::plural;
-use fresco_ledger::records::RunStatus;
+use fresco_pipeline::status::RunStatus;
 use serde_json::{Value, json};
 
 use super::output::Output;

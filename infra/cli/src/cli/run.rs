@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use fresco_api_types::RunEvent;
 use fresco_cli::api::{Api, ApiError, save};
 use fresco_cli::view::{progress, runs};
-use fresco_engine::wire::Happened;
-use fresco_ledger::records::RunStatus;
 use fresco_pipeline::ids::RunId;
+use fresco_pipeline::status::RunStatus;
 use serde_json::json;
 
 use super::interrupt::Interrupts;
@@ -96,7 +96,7 @@ fn not_downloaded(target: &Target, run: &RunId, out: &Path) -> String {
 async fn closed(api: &Api, run: &RunId) -> Result<(), CommandError> {
     let mut watch = api.watch(run);
     loop {
-        if watch.next().await?.iter().any(|event| matches!(event, Happened::RunEnded { .. })) {
+        if watch.next().await?.iter().any(|event| matches!(event, RunEvent::RunEnded { .. })) {
             return Ok(());
         }
     }
@@ -107,7 +107,7 @@ async fn watch(output: &Output, api: &Api, run: &RunId) -> Result<RunStatus, Com
     loop {
         for event in watch.next().await? {
             output.result(|| progress::line(&event), &event);
-            if let Happened::RunEnded { status, .. } = event {
+            if let RunEvent::RunEnded { status, .. } = event {
                 return Ok(status);
             }
         }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use fresco_cli::api::Api;
-use fresco_cli::stack::{self, Artifact, Layout, Notice, Options, Progress, Stack};
+use fresco_cli::stack::{self, Layout, Notice, Options, Progress, Stack};
 use fresco_cli::storage::{Parts, StackAdmin};
 use fresco_cli::view::duration;
-use fresco_cli::view::table::{left, right, table};
+use fresco_cli::view::table::table;
 use serde_json::json;
 
 use super::output::Output;
@@ -150,12 +150,11 @@ pub(super) async fn package(output: &Output, release: bool) -> Result<(), Comman
     let progress = progress(output);
     let artifacts = stack::package(&layout, release, &progress)?;
     let text = || {
-        let columns = [
-            left("function", |artifact: &Artifact| artifact.name.clone()),
-            right("MiB", |artifact| format!("{:.1}", artifact.bytes as f64 / 1_048_576.0)),
-            left("package", |artifact| artifact.path.display().to_string()),
-        ];
-        Some(table(&artifacts, &columns))
+        let table = table(&artifacts)
+            .left("function", |artifact| artifact.name.clone())
+            .right("MiB", |artifact| format!("{:.1}", artifact.bytes as f64 / 1_048_576.0))
+            .left("package", |artifact| artifact.path.display().to_string());
+        Some(table.text())
     };
     let list: Vec<_> = artifacts
         .iter()

@@ -36,8 +36,8 @@ use std::path::{Path, PathBuf};
 
 use aws_config::SdkConfig;
 use fresco_ledger::clock::SystemClock;
-use fresco_ledger::records::Millis;
 use fresco_ledger::traits::Clock;
+use fresco_pipeline::time::Millis;
 
 pub use aws::REGION;
 pub use cloudformation::deployed;

@@ -7,9 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use fresco_engine::Manifest;
-use fresco_engine::names::{self, MANIFEST, SHEET};
-use fresco_engine::wire::BatchManifest;
+use fresco_api_types::filenames::{self, MANIFEST, SHEET};
+use fresco_api_types::{BatchManifest, Manifest};
 use fresco_pipeline::ids::RunId;
 use serde::{Deserialize, Serialize};
 
@@ -165,7 +164,7 @@ fn named(manifest: &Found) -> Option<Vec<String>> {
     match manifest.held {
         Held::Run { .. } => {
             let read: Manifest = serde_json::from_slice(&manifest.text).ok()?;
-            let outputs = names::of_run(&read).into_iter().map(|named| named.name);
+            let outputs = filenames::of_run(&read).into_iter().map(|named| named.name);
             Some(outputs.chain([SHEET.to_owned()]).collect())
         }
         Held::Batch { .. } => {

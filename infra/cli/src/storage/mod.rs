@@ -6,9 +6,10 @@ mod report;
 
 use std::collections::BTreeMap;
 
+use fresco_api_types::Manifest;
 use fresco_engine::aws::AwsPlatform;
 use fresco_engine::settings::Settings;
-use fresco_engine::{Engine, Manifest, manifest_key};
+use fresco_engine::{Engine, manifest_key};
 use fresco_ledger::aws::{Aws, LambdaCall};
 use fresco_ledger::records::{RunRecord, StepId, StepRecord};
 use fresco_ledger::traits::{Objects, Runs};

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use fresco_engine::platform::Platform;
 use fresco_engine::{Group, Stored};
-use fresco_ledger::records::Millis;
 use fresco_ledger::traits::{Clock, ListedObject, Objects, UsageCounter};
 use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::time::Millis;
 use serde::Serialize;
 
 use super::StackAdmin;

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use fresco_engine::wire::{BatchManifest, BatchView};
-use fresco_ledger::batch::{BatchPlan, BatchStatus};
-use fresco_ledger::records::Millis;
+use fresco_api_types::{BatchManifest, BatchView};
+use fresco_pipeline::batch::BatchPlan;
 use fresco_pipeline::money::Money;
 use fresco_pipeline::rows::RowProblem;
+use fresco_pipeline::status::BatchStatus;
+use fresco_pipeline::time::Millis;
 
-use super::table::{left, right, table};
+use super::table::table;
 use super::{duration, moment, plural, span};
 
 /// The most problems of rows that are shown; the others are in the results.
@@ -117,7 +118,7 @@ pub fn ended(manifest: &BatchManifest) -> String {
     if manifest.rows > 0 {
         let all = ("all", manifest.rows);
         let shown = kinds.iter().filter(|(_, count)| *count > 0).chain([&all]);
-        text = table(shown, &[left("rows", |(kind, _)| (*kind).to_owned()), right("count", |(_, n)| n.to_string())])
+        text = table(shown).left("rows", |(kind, _)| (*kind).to_owned()).right("count", |(_, n)| n.to_string()).text()
             + "\n";
     }
     text.push_str(&format!(
@@ -151,19 +152,16 @@ pub fn list(batches: &[BatchView], now: Millis) -> String {
     if batches.is_empty() {
         return "No batches yet.".to_owned();
     }
-    table(
-        batches,
-        &[
-            left("batch", |batch| batch.id.clone()),
-            left("pipeline", |batch| batch.name.clone()),
-            left("status", |batch| status_text(batch.status).to_owned()),
-            right("rows", |batch| batch.plan.as_ref().map_or_else(|| "-".to_owned(), |plan| plan.rows.to_string())),
-            right("done", |batch| batch.counts.done.to_string()),
-            right("failed", |batch| batch.counts.failed.to_string()),
-            right("took", |batch| long((batch.ended_at.unwrap_or(now) - batch.created_at).max(0))),
-            right("cost", |batch| batch.counts.spent.to_string()),
-        ],
-    )
+    table(batches)
+        .left("batch", |batch| batch.id.clone())
+        .left("pipeline", |batch| batch.name.clone())
+        .left("status", |batch| status_text(batch.status).to_owned())
+        .right("rows", |batch| batch.plan.as_ref().map_or_else(|| "-".to_owned(), |plan| plan.rows.to_string()))
+        .right("done", |batch| batch.counts.done.to_string())
+        .right("failed", |batch| batch.counts.failed.to_string())
+        .right("took", |batch| long((batch.ended_at.unwrap_or(now) - batch.created_at).max(0)))
+        .right("cost", |batch| batch.counts.spent.to_string())
+        .text()
 }
 
 /// A batch's status in a word.
@@ -203,7 +201,7 @@ fn rate(per_second: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use fresco_ledger::batch::BatchCounts;
+    use fresco_pipeline::batch::BatchCounts;
     use fresco_pipeline::error::{ErrorName, Failure};
 
     use super::*;

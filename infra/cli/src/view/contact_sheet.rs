@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fresco_engine::{Manifest, ManifestStep};
+use fresco_api_types::{Manifest, ManifestStep};
 use fresco_pipeline::catalogue::MediaKind;
 
 use super::progress::{exported, status_text};

@@ -11,7 +11,8 @@ pub mod schedules;
 pub mod storage;
 pub mod table;
 
-use fresco_ledger::records::{Millis, ResultSource};
+use fresco_pipeline::status::ResultSource;
+use fresco_pipeline::time::Millis;
 
 /// Formats a duration: `850 ms`, `3.2 s`, `2 min 05 s`.
 pub fn duration(millis: i64) -> String {

@@ -3,24 +3,21 @@
 use fresco_pipeline::catalogue::{Model, PriceUnit, operation};
 use fresco_pipeline::money::Money;
 
-use super::table::{left, right, table};
+use super::table::table;
 
 /// The table of models.
 pub fn of(models: &[&Model]) -> String {
-    table(
-        models,
-        &[
-            left("type", |model| model.step.as_str().to_owned()),
-            left("model", |model| name(model)),
-            left("provider", |model| model.provider.as_str().to_owned()),
-            right("typical", |model| format!("{}–{} s", model.seconds.min, model.seconds.max)),
-            right("timeout", |model| format!("{} s", model.timeout_seconds())),
-            left("list price", |model| list_price(model)),
-            right("guide", |model| Money::micros(model.price.guide).to_string()),
-            right("batch", |model| batch(model)),
-            left("other names", |model| model.aliases.join(", ")),
-        ],
-    )
+    table(models)
+        .left("type", |model| model.step.as_str().to_owned())
+        .left("model", |model| name(model))
+        .left("provider", |model| model.provider.as_str().to_owned())
+        .right("typical", |model| format!("{}–{} s", model.seconds.min, model.seconds.max))
+        .right("timeout", |model| format!("{} s", model.timeout_seconds()))
+        .left("list price", |model| list_price(model))
+        .right("guide", |model| Money::micros(model.price.guide).to_string())
+        .right("batch", |model| batch(model))
+        .left("other names", |model| model.aliases.join(", "))
+        .text()
 }
 
 fn name(model: &Model) -> String {

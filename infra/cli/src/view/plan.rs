@@ -1,8 +1,8 @@
 //! The preview of a run: its execution order, its steps with their prices, and the sums.
 
-use fresco_engine::{Preview, PreviewStep};
+use fresco_api_types::{Preview, PreviewStep};
 
-use super::table::{Align, layout, left, right, table};
+use super::table::{Align, layout, table};
 use super::{duration, plural};
 
 /// The preview in tables and a few lines.
@@ -46,19 +46,16 @@ fn stages(preview: &Preview) -> String {
 }
 
 fn steps(steps: &[PreviewStep]) -> String {
-    table(
-        steps,
-        &[
-            left("step", |step| step.name.to_string()),
-            left("type", |step| step.kind.as_str().to_owned()),
-            left("model", |step| step.model.clone()),
-            right("list price", |step| step.price.to_string()),
-            right("saves", |step| if step.hit { step.saves.to_string() } else { "-".to_owned() }),
-            right("guide", |step| step.guide_price.to_string()),
-            right("expected", |step| duration(i64::try_from(step.expected_ms).unwrap_or(i64::MAX))),
-            left("cache", |step| step.why.as_ref().map_or_else(|| "hit".to_owned(), ToString::to_string)),
-        ],
-    )
+    table(steps)
+        .left("step", |step| step.name.to_string())
+        .left("type", |step| step.kind.as_str().to_owned())
+        .left("model", |step| step.model.clone())
+        .right("list price", |step| step.price.to_string())
+        .right("saves", |step| if step.hit { step.saves.to_string() } else { "-".to_owned() })
+        .right("guide", |step| step.guide_price.to_string())
+        .right("expected", |step| duration(i64::try_from(step.expected_ms).unwrap_or(i64::MAX)))
+        .left("cache", |step| step.why.as_ref().map_or_else(|| "hit".to_owned(), ToString::to_string))
+        .text()
 }
 
 fn sums(preview: &Preview) -> String {

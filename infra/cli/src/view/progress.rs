@@ -1,22 +1,21 @@
 //! Lines of progress of a run.
 
-use fresco_engine::wire::{Cause, Happened, StopView};
-use fresco_engine::{Exported, NotExported};
-use fresco_ledger::records::{ResultSource, RunStatus, StepState};
+use fresco_api_types::{Exported, FailureView, NotExported, RunEvent, StopView};
 use fresco_pipeline::money::Money;
+use fresco_pipeline::status::{ResultSource, RunStatus, StepState};
 
 use super::{duration, plural, source};
 
 /// The line of an event; `None` if it is not shown.
-pub fn line(event: &Happened) -> Option<String> {
-    let because = |failure: &Cause| format!("{}: {}", failure.name, failure.message);
+pub fn line(event: &RunEvent) -> Option<String> {
+    let because = |failure: &FailureView| format!("{}: {}", failure.name, failure.message);
     Some(match event {
-        Happened::RunStarted { run_id } => format!("run {run_id} started"),
-        Happened::RunPlanned { steps, hits, .. } => match (*steps as usize, hits) {
+        RunEvent::RunStarted { run_id } => format!("run {run_id} started"),
+        RunEvent::RunPlanned { steps, hits, .. } => match (*steps as usize, hits) {
             (steps, 0) => format!("planned: {} to generate", plural(steps, "step")),
             (steps, hits) => format!("planned: {}, {hits} in the cache", plural(steps, "step")),
         },
-        Happened::StepChanged { step, model, state, source: from, took_ms, failure, .. } => match (state, failure) {
+        RunEvent::StepChanged { step, model, state, source: from, took_ms, failure, .. } => match (state, failure) {
             (StepState::Waiting, _) => return None,
             (StepState::Running, _) if from.is_none() => return None,
             (StepState::Running, _) => format!("  {step}: {} with {model} …", verb(*from)),
@@ -26,7 +25,7 @@ pub fn line(event: &Happened) -> Option<String> {
             }
             (StepState::Failed, None) => format!("  {step}: failed"),
         },
-        Happened::RunEnded { status, failure, .. } => match (status, failure) {
+        RunEvent::RunEnded { status, failure, .. } => match (status, failure) {
             (RunStatus::Succeeded, _) => return None,
             (status, Some(failure)) => format!("run {}: {}", status_text(*status), because(failure)),
             (status, None) => format!("run {}", status_text(*status)),

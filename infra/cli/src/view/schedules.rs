@@ -1,13 +1,14 @@
 //! The table of schedules.
 
-use fresco_engine::wire::{FiringView, ScheduleView};
-use fresco_ledger::records::{Millis, RunStatus};
+use fresco_api_types::{FiringView, ScheduleView};
 use fresco_pipeline::schedule_expression::time_zone;
+use fresco_pipeline::status::RunStatus;
+use fresco_pipeline::time::Millis;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::progress::status_text;
-use super::table::{left, table};
+use super::table::table;
 use super::{duration, span};
 
 /// The schedules with their last and next firings, and their problems below.
@@ -18,17 +19,14 @@ pub fn of(schedules: &[ScheduleView], now: Millis) -> String {
     let of_last = |schedule: &ScheduleView, cell: &dyn Fn(&FiringView) -> Option<String>| {
         schedule.last.as_ref().and_then(cell).unwrap_or_else(|| "-".to_owned())
     };
-    let mut text = table(
-        schedules,
-        &[
-            left("schedule", |one| one.name.clone()),
-            left("when", |one| one.schedule.clone()),
-            left("next", |one| next(one, now)),
-            left("last", |one| of_last(one, &|last| Some(time(last.at, &one.timezone)))),
-            left("outcome", |one| of_last(one, &|last| Some(outcome(last)))),
-            left("run", |one| of_last(one, &|last| last.run_id.clone())),
-        ],
-    );
+    let mut text = table(schedules)
+        .left("schedule", |one| one.name.clone())
+        .left("when", |one| one.schedule.clone())
+        .left("next", |one| next(one, now))
+        .left("last", |one| of_last(one, &|last| Some(time(last.at, &one.timezone))))
+        .left("outcome", |one| of_last(one, &|last| Some(outcome(last))))
+        .left("run", |one| of_last(one, &|last| last.run_id.clone()))
+        .text();
     for schedule in schedules {
         if let Some(problem) = &schedule.problem {
             text.push_str(&format!("\n{} does not fire: {problem}", schedule.key));

@@ -1,7 +1,7 @@
 //! The contents of the bucket, its next expiries, and its limit.
 
 use fresco_engine::Group;
-use fresco_ledger::records::Millis;
+use fresco_pipeline::time::Millis;
 
 use super::table::{Align, layout};
 use super::{moment, plural, size, span};

@@ -9,29 +9,47 @@ pub enum Align {
     Right,
 }
 
-/// A column: its head, its alignment, and the cell of a row.
-pub struct Column<'a, T> {
+/// A table of items, by the cells of its columns.
+pub struct Table<'a, T> {
+    items: Vec<&'a T>,
+    columns: Vec<Column<'a, T>>,
+}
+
+struct Column<'a, T> {
     head: &'static str,
     align: Align,
     cell: Box<dyn Fn(&T) -> String + 'a>,
 }
 
-/// A column of words.
-pub fn left<'a, T>(head: &'static str, cell: impl Fn(&T) -> String + 'a) -> Column<'a, T> {
-    Column { head, align: Align::Left, cell: Box::new(cell) }
+/// Begins a table with a row for each item.
+pub fn table<'a, T>(items: impl IntoIterator<Item = &'a T>) -> Table<'a, T> {
+    Table { items: items.into_iter().collect(), columns: Vec::new() }
 }
 
-/// A column of numbers.
-pub fn right<'a, T>(head: &'static str, cell: impl Fn(&T) -> String + 'a) -> Column<'a, T> {
-    Column { head, align: Align::Right, cell: Box::new(cell) }
-}
+impl<'a, T> Table<'a, T> {
+    /// Adds a column of words.
+    #[must_use]
+    pub fn left(self, head: &'static str, cell: impl Fn(&T) -> String + 'a) -> Self {
+        self.column(head, Align::Left, Box::new(cell))
+    }
 
-/// Lays out a row for each item.
-pub fn table<'t, T: 't>(items: impl IntoIterator<Item = &'t T>, columns: &[Column<'_, T>]) -> String {
-    let head: Vec<(&str, Align)> = columns.iter().map(|column| (column.head, column.align)).collect();
-    let row = |item: &T| columns.iter().map(|column| (column.cell)(item)).collect();
-    let rows: Vec<Vec<String>> = items.into_iter().map(row).collect();
-    layout(&head, &rows)
+    /// Adds a column of numbers.
+    #[must_use]
+    pub fn right(self, head: &'static str, cell: impl Fn(&T) -> String + 'a) -> Self {
+        self.column(head, Align::Right, Box::new(cell))
+    }
+
+    fn column(mut self, head: &'static str, align: Align, cell: Box<dyn Fn(&T) -> String + 'a>) -> Self {
+        self.columns.push(Column { head, align, cell });
+        self
+    }
+
+    /// Lays the table out.
+    pub fn text(&self) -> String {
+        let head: Vec<(&str, Align)> = self.columns.iter().map(|column| (column.head, column.align)).collect();
+        let row = |item: &&T| self.columns.iter().map(|column| (column.cell)(item)).collect();
+        layout(&head, &self.items.iter().map(row).collect::<Vec<_>>())
+    }
 }
 
 /// Lays rows out under a head.
@@ -66,8 +84,9 @@ mod tests {
         let rows = vec![vec!["a".into(), "1.0".into()], vec!["longer".into(), "10.0".into()]];
         let text = layout(&[("step", Align::Left), ("s", Align::Right)], &rows);
         assert_eq!(text, "step       s\n──────  ────\na        1.0\nlonger  10.0\n");
-        let columns =
-            [left("step", |(name, _): &(&str, f64)| (*name).to_owned()), right("s", |(_, s)| format!("{s:.1}"))];
-        assert_eq!(table(&[("a", 1.0), ("longer", 10.0)], &columns), text);
+        let same = table(&[("a", 1.0), ("longer", 10.0)])
+            .left("step", |(name, _)| (*name).to_owned())
+            .right("s", |(_, seconds)| format!("{seconds:.1}"));
+        assert_eq!(same.text(), text);
     }
 }

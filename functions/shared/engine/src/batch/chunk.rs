@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
+use fresco_api_types::{Exported, Manifest, RowFailure, RowOutput, RowResult, RowStatus, filenames};
 use fresco_ledger::batch::BatchCounts;
 use fresco_ledger::records::{ChunkOf, Millis, ResultSource, RunRecord, RunStatus, StepRecord, StepState};
 use fresco_ledger::traits::{Batches, ChunkEnd, Clock, Objects};
@@ -16,16 +17,11 @@ use fresco_pipeline::rows::{Row, RowProblem};
 use futures::{StreamExt, TryStreamExt};
 use tokio::time::Instant;
 
-use super::cutting::{given, problem_of};
-use super::wire::{RowFailure, RowOutput, RowResult, RowStatus};
+use super::chunker::{given, problem_of};
 use super::{BatchRequest, ChunkFile, chunk_key, generation_of, internal, part_key};
 use crate::Engine;
-use crate::export::Exported;
-use crate::names;
-use crate::order::{FETCHES, Fetcher};
+use crate::intake::request::{FETCHES, Fetcher};
 use crate::platform::Platform;
-use crate::report::Manifest;
-use crate::transact::failure;
 
 /// How many rows of a chunk fetch what they name side by side: each may hold a large picture twice.
 const FETCHED_AT_ONCE: usize = 4;
@@ -57,7 +53,7 @@ impl<P: Platform> Engine<P> {
             file.unread = unread;
             let json = serde_json::to_vec(&file).map_err(internal)?;
             let key = chunk_key(&chunk.batch, chunk.number);
-            self.platform.objects().put(&key, Bytes::from(json), "application/json").await.map_err(failure)?;
+            self.platform.objects().put(&key, Bytes::from(json), "application/json").await?;
         }
         let too_long =
             || Failure::new(ErrorName::Internal, "a step's name became too long since the batch was planned");
@@ -94,9 +90,7 @@ impl<P: Platform> Engine<P> {
     ) -> Result<RunRecord, Failure> {
         let row = chunk_row(run, chunk, plan.name.clone(), created_at, plan.export.clone());
         let opened = self.platform.ledger().open_chunk(&chunk.batch, chunk.number, &row, wanted).await;
-        opened
-            .map_err(failure)?
-            .ok_or_else(|| Failure::new(ErrorName::RunStopped, "the batch was stopped, or has ended"))
+        opened?.ok_or_else(|| Failure::new(ErrorName::RunStopped, "the batch was stopped, or has ended"))
     }
 
     /// Records the run of a chunk that could not be planned, to be closed at once; whether the batch goes on.
@@ -104,7 +98,7 @@ impl<P: Platform> Engine<P> {
         let now = self.platform.clock().now();
         let row = chunk_row(run, chunk, self.batch_row(&chunk.batch).await?.name, now, None);
         let opened = self.platform.ledger().open_chunk(&chunk.batch, chunk.number, &row, Money::ZERO).await;
-        Ok(opened.map_err(failure)?.is_some())
+        Ok(opened?.is_some())
     }
 
     /// Copies what the rows have made to where the document says, named by row and step: `000017-storm-image.jpg`.
@@ -127,7 +121,7 @@ impl<P: Platform> Engine<P> {
                 (name, step.outputs.iter().map(|output| output.key.as_str()).collect())
             })
             .collect();
-        let files = names::of_steps(names.iter().map(|(name, keys)| (name.as_str(), keys.clone())));
+        let files = filenames::of_steps(names.iter().map(|(name, keys)| (name.as_str(), keys.clone())));
         Ok(self.export_named(export, &chunk.batch, files).await)
     }
 
@@ -159,7 +153,7 @@ impl<P: Platform> Engine<P> {
         }
         let lines = lines_of(&results)?;
         let key = part_key(&chunk.batch, chunk.number, generation);
-        self.platform.objects().put(&key, Bytes::from(lines), "application/jsonl").await.map_err(failure)?;
+        self.platform.objects().put(&key, Bytes::from(lines), "application/jsonl").await?;
         let counts =
             BatchCounts { chunks: 1, spent: record.settled, saved: saved.into_values().sum(), ..counts_of(&results) };
         // What is held still may be spent: it is not given back.
@@ -174,7 +168,8 @@ impl<P: Platform> Engine<P> {
             unspent,
         };
         let now = self.platform.clock().now();
-        self.platform.ledger().close_chunk(&end, now).await.map_err(failure).map(drop)
+        self.platform.ledger().close_chunk(&end, now).await?;
+        Ok(())
     }
 
     /// Stops a batch of which more rows have failed than it tolerates; ends one that is stopped behind its last chunk.
@@ -189,13 +184,13 @@ impl<P: Platform> Engine<P> {
         if stop && !record.stop {
             tracing::warn!(batch.id = %batch, failed = record.counts.failed, "more rows failed than the batch tolerates");
             // No chunk is begun any more; those that run end by themselves.
-            self.platform.ledger().stop_batch(batch).await.map_err(failure)?;
+            self.platform.ledger().stop_batch(batch).await?;
         }
         if stop || record.stop { self.end_stopped(batch).await } else { Ok(()) }
     }
 
     pub(super) async fn chunk_file(&self, batch: &RunId, chunk: u32) -> Result<ChunkFile, Failure> {
-        let bytes = self.platform.objects().get(&chunk_key(batch, chunk)).await.map_err(failure)?;
+        let bytes = self.platform.objects().get(&chunk_key(batch, chunk)).await?;
         let gone = || Failure::new(ErrorName::RunNotFound, format!("the rows of chunk {chunk} are gone"));
         serde_json::from_slice(&bytes.ok_or_else(gone)?).map_err(internal)
     }

@@ -1,14 +1,14 @@
 //! Batches: one pipeline over many rows. Planning cuts them into chunks, each chunk is a run, and what the rows came to is
 //! put together in their order.
 
-mod begin;
 mod chunk;
-mod cutting;
-mod drive;
-mod finish;
+mod chunker;
+mod control;
+mod create;
+mod finalize;
 mod plan;
-pub(crate) mod wire;
 
+use fresco_api_types::{BatchResults, BatchView, OnBadRow};
 use fresco_ledger::batch::BatchRecord;
 use fresco_ledger::records::Millis;
 use fresco_ledger::traits::{Batches, Clock, ListPlace, Objects};
@@ -19,22 +19,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Engine;
+use crate::intake::start::RunRequest;
 use crate::platform::Platform;
-use crate::start::RunRequest;
-use crate::transact::failure;
-use wire::{BatchResults, BatchView, OnBadRow};
 
-pub use finish::BatchFinished;
 pub use plan::BatchWork;
 
 /// Where rows lie that batches name by key.
 pub const ROWS: &str = "rows/";
-/// The most rows of a chunk, whatever the types of its steps.
-const MAX_CHUNK: u32 = 100;
-/// The most chunks side by side.
-const MAX_CHUNKS_AT_ONCE: u32 = 40;
-/// The longest pause behind a chunk, in seconds.
-const MAX_PAUSE: u32 = 3_600;
 /// How often it is looked at whether a batch's execution goes on. One that was recorded is started well within it.
 const LOOK_EVERY: Millis = 300_000;
 
@@ -167,7 +158,7 @@ impl<P: Platform> Engine<P> {
     /// So many batches, newest first, behind this place; without the problems of their rows.
     pub async fn batches(&self, limit: u32, behind: Option<&ListPlace>) -> Result<Vec<BatchView>, Failure> {
         let now = self.platform.clock().now();
-        let rows = self.platform.ledger().list_batches(limit, behind, now).await.map_err(failure)?;
+        let rows = self.platform.ledger().list_batches(limit, behind, now).await?;
         let mut views: Vec<BatchView> = rows.into_iter().map(|row| self.view_of(row)).collect();
         // Each has up to a hundred, and a list many batches.
         views.iter_mut().filter_map(|view| view.plan.as_mut()).for_each(|plan| plan.problems.clear());
@@ -182,19 +173,19 @@ impl<P: Platform> Engine<P> {
         }
         let (objects, seconds) = (self.platform.objects(), self.settings.link_life().as_secs());
         Ok(BatchResults {
-            results: objects.link(&results_key(id), seconds).await.map_err(failure)?,
-            manifest: objects.link(&batch_manifest_key(id), seconds).await.map_err(failure)?,
+            results: objects.link(&results_key(id), seconds).await?,
+            manifest: objects.link(&batch_manifest_key(id), seconds).await?,
             expires_at: self.platform.clock().now() + i64::try_from(seconds).unwrap_or(0) * 1_000,
         })
     }
 
     async fn batch_row(&self, id: &RunId) -> Result<BatchRecord, Failure> {
-        let row = self.platform.ledger().batch(id).await.map_err(failure)?;
+        let row = self.platform.ledger().batch(id).await?;
         row.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "there is no record of this batch"))
     }
 
     async fn batch_request(&self, id: &RunId) -> Result<BatchRequest, Failure> {
-        let bytes = self.platform.objects().get(&request_key(id)).await.map_err(failure)?;
+        let bytes = self.platform.objects().get(&request_key(id)).await?;
         let bytes = bytes.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "the batch's request is gone"))?;
         serde_json::from_slice(&bytes).map_err(internal)
     }
@@ -233,7 +224,7 @@ fn internal(error: serde_json::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::start::Once;
+    use crate::intake::start::Once;
 
     #[test]
     fn what_is_borne_is_a_number_or_a_part() {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use fresco_api_types::RowStatus;
 use fresco_ledger::batch::{BatchCounts, BatchPlan, BatchRecord};
 use fresco_ledger::traits::{Batches, Clock, Entries, Objects};
 use fresco_pipeline::document::prepare;
@@ -16,13 +17,11 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use super::chunk::counts_of;
-use super::cutting::{Chunk, Cutting, Listed, Planned};
-use super::wire::RowStatus;
+use super::chunker::{Chunk, Cutting, Listed, Planned};
 use super::{chunk_key, internal, run_of};
 use crate::Engine;
-use crate::age::{Age, age};
+use crate::planning::freshness::{Age, age};
 use crate::platform::Platform;
-use crate::transact::failure;
 
 /// How much of the rows is read at a time.
 const PIECE: u64 = 1 << 18;
@@ -68,8 +67,8 @@ impl<P: Platform> Engine<P> {
         self.require_export(cutting.export())?;
         let (list, plan) = cutting.finished(batch, record.generation)?;
         let key = format!("plans/{batch}/chunks.json");
-        self.platform.objects().put(&key, Bytes::from(list), "application/json").await.map_err(failure)?;
-        if !self.platform.ledger().plan_batch(batch, &plan).await.map_err(failure)? {
+        self.platform.objects().put(&key, Bytes::from(list), "application/json").await?;
+        if !self.platform.ledger().plan_batch(batch, &plan).await? {
             return Err(Failure::new(ErrorName::RunStopped, "the batch ended while it was planned"));
         }
         Ok(self.work_of(batch, key, &plan))
@@ -103,12 +102,12 @@ impl<P: Platform> Engine<P> {
         }
         drop(chunks);
         // What was put together before is not what it will be.
-        self.platform.objects().remove(&[super::results_key(batch)]).await.map_err(failure)?;
-        self.platform.ledger().recount_batch(batch, &kept).await.map_err(failure)?;
+        self.platform.objects().remove(&[super::results_key(batch)]).await?;
+        self.platform.ledger().recount_batch(batch, &kept).await?;
         let key = format!("plans/{batch}/chunks-{generation}.json");
         let list = serde_json::to_vec(&again).map_err(internal)?;
-        self.platform.objects().put(&key, Bytes::from(list), "application/json").await.map_err(failure)?;
-        if !self.platform.ledger().plan_batch(batch, &plan).await.map_err(failure)? {
+        self.platform.objects().put(&key, Bytes::from(list), "application/json").await?;
+        if !self.platform.ledger().plan_batch(batch, &plan).await? {
             return Err(Failure::new(ErrorName::RunStopped, "the batch ended while it was planned"));
         }
         Ok(self.work_of(batch, key, &plan))
@@ -136,7 +135,7 @@ impl<P: Platform> Engine<P> {
         let (mut from, mut tag) = (0, request.tag.clone());
         loop {
             let piece = self.platform.objects().piece(&request.rows, tag.as_deref(), from, PIECE).await;
-            let Some((bytes, found)) = piece.map_err(failure)? else {
+            let Some((bytes, found)) = piece? else {
                 let message = format!("{} is gone, or became another while it was read", request.rows);
                 return Err(Failure::new(ErrorName::InputInvalid, message));
             };
@@ -191,7 +190,7 @@ impl<P: Platform> Engine<P> {
             .collect();
         let put = async {
             let puts = stream::iter(puts).buffer_unordered(TOGETHER);
-            puts.try_collect::<()>().await.map_err(failure)
+            Ok::<_, Failure>(puts.try_collect::<()>().await?)
         };
         let (_, priced) = futures::try_join!(put, self.price(batch, &chunks))?;
         Ok((chunks.iter().map(Chunk::held).sum(), priced))
@@ -221,7 +220,7 @@ impl<P: Platform> Engine<P> {
             }
         }
         let keys: Vec<ContentKey> = firsts.keys().cloned().collect();
-        let looked = self.platform.ledger().entries(&keys).await.map_err(failure)?;
+        let looked = self.platform.ledger().entries(&keys).await?;
         let (life, now) = (self.settings.object_life(), self.platform.clock().now());
         let there = looked.entries.into_iter().filter(|entry| {
             let created = entry.result.as_ref().map(|result| result.created_at);

@@ -2,7 +2,8 @@
 
 use std::pin::Pin;
 
-use fresco_engine::{Cleaned, Closed, Received, Refused, Stopped, WorkList};
+use fresco_api_types::StopView;
+use fresco_engine::{Cleaned, Closed, Received, Refused, WorkList};
 use fresco_ledger::records::{Millis, StepId};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
@@ -52,7 +53,7 @@ pub(crate) enum End {
     Worked(Result<(), Failure>),
     Received(Result<Received, Refused>),
     Reported(Result<Closed, Failure>),
-    Stopped(Result<Stopped, Failure>),
+    Stopped(Result<StopView, Failure>),
     Cleaned(Result<Cleaned, Failure>),
 }
 

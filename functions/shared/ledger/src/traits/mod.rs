@@ -50,6 +50,12 @@ impl StoreError {
     }
 }
 
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        error.0
+    }
+}
+
 /// A change of an entry that was not committed, or of which it is not known whether it was.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {

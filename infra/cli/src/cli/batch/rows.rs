@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use fresco_api_types::BatchBody;
 use fresco_cli::api::{Api, RowsUploadError};
 use fresco_cli::view::{batches, plural};
 use fresco_engine::RunRequest;
-use fresco_engine::wire::BatchBody;
 use fresco_pipeline::document::Problems;
 use fresco_pipeline::media::InputMedia;
 use fresco_pipeline::rows::{Format, Row, RowProblem, Rows, RowsError};

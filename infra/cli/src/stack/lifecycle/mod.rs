@@ -8,7 +8,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{BucketLifecycleConfiguration, Delete, LifecycleRule, ObjectIdentifier};
-use fresco_ledger::records::Millis;
+use fresco_pipeline::time::Millis;
 
 use super::STACK_NAME;
 use super::cloudformation;

@@ -4,7 +4,7 @@ use aws_sdk_s3::error::BuildError;
 use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter,
 };
-use fresco_ledger::records::Millis;
+use fresco_pipeline::time::Millis;
 
 use crate::stack::template_parameters::{DeclaredRule, Scalar, Values};
 
