@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "this is test code: a failure here fails the test")]
 
 pub mod chaos;
+mod clean;
 mod clock_skew;
 pub mod cost;
 pub mod crash_table;
@@ -16,6 +17,7 @@ mod tampering;
 mod tool_stack;
 mod world;
 
+pub use clean::clean;
 pub use clock_skew::SkewedPlatform;
 pub use failpoints::Function;
 pub use raw_client::RawClient;

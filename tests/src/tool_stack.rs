@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use fresco_cli::api::RunRequest;
 use fresco_cli::api::{Api, Inputs};
 use fresco_cli::stack::{self, Options, Progress, Stack};
-use fresco_engine::RunRequest;
 use fresco_ledger::aws::Aws;
 use fresco_ledger::dynamo::Dynamo;
 use fresco_pipeline::ids::RunId;
@@ -40,7 +40,7 @@ impl ToolStack {
 
     /// Starts a run of a document through the API.
     pub(crate) async fn start_run(&self, document: String) -> anyhow::Result<RunId> {
-        let request = RunRequest { document, ..RunRequest::default() };
+        let request = RunRequest::new(document);
         let accepted = self.api.start(&request, &Inputs::default(), None).await?;
         Ok(RunId::parse(accepted.id)?)
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fresco_api_types::{Manifest, Preview};
+use fresco_cli::api::RunRequest;
 use fresco_cli::api::{Api, ApiError, Inputs};
 use fresco_cli::stack::Stack;
-use fresco_engine::RunRequest;
 use fresco_ledger::aws::Aws;
 use fresco_ledger::dynamo::Dynamo;
 use fresco_ledger::records::{Entry, Millis, StepId, StepRecord};
@@ -143,8 +143,7 @@ impl World {
 
     /// Starts a run.
     pub async fn start(&self, document: &str, input: &str) -> RunId {
-        let request =
-            RunRequest { document: document.to_owned(), input: Some(input.to_owned()), ..RunRequest::default() };
+        let request = RunRequest::new(document).with_input(input);
         self.begin(&request, &Inputs::default())
             .await
             .unwrap_or_else(|error| panic!("it does not start: {error}\n{document}"))
@@ -158,8 +157,7 @@ impl World {
 
     /// Plans a document without running it.
     pub async fn preview(&self, document: &str, input: &str) -> Preview {
-        let request =
-            RunRequest { document: document.to_owned(), input: Some(input.to_owned()), ..RunRequest::default() };
+        let request = RunRequest::new(document).with_input(input);
         self.api
             .plan(&request, &Inputs::default())
             .await

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use fresco_api_types::BatchBody;
+use fresco_cli::api::RunRequest;
 use fresco_cli::api::{ApiError, Inputs, gather};
-use fresco_engine::RunRequest;
 use fresco_ledger::records::{ResultSource, RunStatus};
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::rows::Format;
@@ -202,9 +202,9 @@ async fn an_idempotency_key_recognises_repeated_uploads() {
         "steps: [{ name: edit, type: image_to_image, params: { image: cat.png, prompt: 'uploaded under a key' } }]";
     let run = async |bytes: &[u8]| {
         std::fs::write(folder.path().join("cat.png"), bytes).unwrap();
-        let mut request = RunRequest { document: document.to_owned(), ..RunRequest::default() };
-        let inputs = gather(&mut request, folder.path()).await.unwrap();
-        assert_eq!(inputs.len(), 1, "{:?}", request.refused);
+        let mut request = RunRequest::new(document);
+        let inputs = gather(&mut request, folder.path());
+        assert_eq!(inputs.len(), 1, "{:?}", request.inputs.media);
         world.api.start(&request, &inputs, Some("the-key-of-uploads")).await
     };
     let is_conflict = |error: ApiError| assert_eq!(error.code(), "idempotency_conflict", "{error}");
@@ -302,7 +302,7 @@ async fn a_missing_run_is_not_found_and_an_ended_run_was_not_running() {
     }
     assert_eq!(world.admin.status(&ended.run_id).await.unwrap().0.status, RunStatus::Succeeded);
     // A plan of a document that has problems says where, and one that has none says what it would do.
-    let bad = RunRequest { document: "steps: [{ type: poem }]".to_owned(), ..RunRequest::default() };
+    let bad = RunRequest::new("steps: [{ type: poem }]");
     assert!(matches!(world.api.plan(&bad, &Inputs::default()).await, Err(ApiError::Document(_))));
     let preview = world.preview(&one("stopped when it is over"), "unused").await;
     assert!(preview.steps[0].hit && preview.missing_keys.is_empty());

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
 use fresco_api_types::{BatchBody, BatchFinished, BatchManifest, BatchView, OnBadRow, RowResult, RowStatus};
-use fresco_engine::{Fetcher, Once, StartError, batch_manifest_key};
+use fresco_engine::{Fetcher, IdempotencyKey, StartError, batch_manifest_key};
 use fresco_ledger::batch::BatchStatus;
 use fresco_ledger::records::ResultSource;
 use fresco_ledger::traits::Batches;
@@ -243,14 +243,14 @@ async fn an_idempotency_key_is_one_batch_and_an_early_stop_costs_nothing() {
     let _simulator = SIMULATOR.lock().await;
     let world = World::get().await;
     let engine = world.admin.engine();
-    let once = Once { key: "the batch of today".to_owned(), asked: "a".to_owned() };
+    let once = IdempotencyKey { key: "the batch of today".to_owned(), request_hash: "a".to_owned() };
     let body = || over(vec![json!("asked for once")]);
-    let first = engine.start_batch(Some(&once), body(), &Fetcher::default()).await.unwrap();
-    let again = engine.start_batch(Some(&once), body(), &Fetcher::default()).await.unwrap();
+    let first = engine.batches.start(Some(&once), body(), &Fetcher::default()).await.unwrap();
+    let again = engine.batches.start(Some(&once), body(), &Fetcher::default()).await.unwrap();
     assert_eq!((&first.run, first.existing, again.existing), (&again.run, false, true));
-    let other = Once { asked: "b".to_owned(), ..once };
+    let other = IdempotencyKey { request_hash: "b".to_owned(), ..once };
     assert!(matches!(
-        engine.start_batch(Some(&other), body(), &Fetcher::default()).await,
+        engine.batches.start(Some(&other), body(), &Fetcher::default()).await,
         Err(StartError::OtherRequest)
     ));
     assert_eq!(ended(&world, &first.run).await.0.status, BatchStatus::Succeeded);
@@ -259,7 +259,7 @@ async fn an_idempotency_key_is_one_batch_and_an_early_stop_costs_nothing() {
     // It is stopped before any chunk has started.
     let many = (0..5_000).map(|row| json!(format!("stopped while it is planned {row}"))).collect();
     let batch = start(&world, over(many)).await;
-    engine.stop_batch(&batch).await.unwrap();
+    engine.batches.stop(&batch).await.unwrap();
     world.until("the batch ends", async || view(&world, &batch).await.status.is_final()).await;
     assert!(matches!(view(&world, &batch).await.status, BatchStatus::Stopped | BatchStatus::Failed));
     assert_eq!(asked(&world, "stopped while it is planned").await, 0);
@@ -271,7 +271,7 @@ async fn an_idempotency_key_is_one_batch_and_an_early_stop_costs_nothing() {
         BatchBody { rows_text: Some("a".to_owned()), ..body() },
         BatchBody { rows: None, rows_key: Some("outputs/x.csv".to_owned()), ..body() },
     ] {
-        assert!(matches!(engine.start_batch(None, wrong, &Fetcher::default()).await, Err(StartError::Order(_))));
+        assert!(matches!(engine.batches.start(None, wrong, &Fetcher::default()).await, Err(StartError::Invalid(_))));
     }
 }
 
@@ -366,7 +366,7 @@ async fn a_batch_stops_above_its_failure_tolerance() {
     assert_eq!((view.status, results.len()), (BatchStatus::Stopped, 60), "{manifest:?}");
     assert_eq!((manifest.by_status["failed"], manifest.by_status["not_run"]), (20, 40));
     let why = view.failure.unwrap().message;
-    assert!(why.starts_with("20 rows failed, and 15 were to be borne"), "{why}");
+    assert!(why.starts_with("20 rows failed and 15 are tolerated"), "{why}");
     world.forget_faults().await;
 }
 

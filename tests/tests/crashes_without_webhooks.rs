@@ -11,12 +11,12 @@ const CASES: &[Case] = &[
     case(Way::Image, &[(TextToImage, GenerateRecorded, 1)], End::Result),
     case(Way::Image, &[(TextToImage, AttemptReported, 1)], End::Result),
     case(Way::Image, &[(Collect, CollectStored, 1)], End::Result),
-    case(Way::Image, &[(TextToImage, GeneratePosted, 1), (TextToImage, ExamineAdopted, 1)], End::Result),
+    case(Way::Image, &[(TextToImage, GeneratePosted, 1), (TextToImage, ReconcileAdopted, 1)], End::Result),
     case(Way::Refresh, &[(TextToImage, GenerateWaiting, 1), (TextToImage, GenerateRecorded, 1)], End::Result),
-    case(Way::Refresh, &[(TextToImage, GeneratePosted, 1), (TextToImage, ExamineAdopted, 1)], End::Result),
+    case(Way::Refresh, &[(TextToImage, GeneratePosted, 1), (TextToImage, ReconcileAdopted, 1)], End::Result),
     case(
         Way::Image,
-        &[(TextToImage, GenerateClaimed, 1), (TextToImage, ExamineUnknown, 1), (TextToImage, ExamineLost, 1)],
+        &[(TextToImage, GenerateClaimed, 1), (TextToImage, ReconcileUnknown, 1), (TextToImage, ReconcileLost, 1)],
         End::Unpaid(ErrorName::StepUnknown),
     ),
 ];

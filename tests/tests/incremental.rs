@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use fresco_api_types::{Manifest, MissReason, Preview, PreviewStep, StepChange};
-use fresco_engine::{Which, YOUNGEST};
+use fresco_api_types::{MIN_CLEAN_AGE, Manifest, MissReason, Preview, PreviewStep, StepChange};
+use fresco_engine::PruneOptions;
 use fresco_ledger::records::{ResultSource, RunStatus};
 use fresco_pipeline::ids::StepName;
 use fresco_pipeline::money::Money;
-use fresco_tests::World;
+use fresco_tests::{World, clean};
 use tokio::sync::Mutex;
 
 /// The counts are the whole stack's.
@@ -213,8 +213,8 @@ async fn the_plan_names_the_reason_of_each_miss() {
     // What was cleaned up was there once.
     let again = world.run(THREE, "unused").await;
     assert!(generated(&again).is_empty());
-    let which = Which { older_than: YOUNGEST, dry_run: false };
-    world.ahead(2 * YOUNGEST).clean(which, |_| {}).await.unwrap();
+    let which = PruneOptions { older_than: MIN_CLEAN_AGE, dry_run: false };
+    clean(&world.ahead(2 * MIN_CLEAN_AGE), which).await;
     let preview = world.preview(THREE, "unused").await;
     let removed = [("one", MissReason::Removed), ("other", MissReason::Removed), ("edit", waits("one"))];
     assert_eq!((reasons(&preview), &preview.compared_with), (removed.into(), &Some(again.run_id)));

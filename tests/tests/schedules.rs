@@ -243,16 +243,16 @@ async fn a_schedule_with_rows_starts_a_batch() {
     assert_eq!(fired["outcome"], "started", "{fired}");
     let batch = RunId::parse(fired["run_id"].as_str().unwrap()).unwrap();
     let engine = world.admin.engine();
-    world.until("it is planned", async || engine.batch(&batch).await.unwrap().plan.is_some()).await;
-    let plan = engine.batch(&batch).await.unwrap().plan.unwrap();
+    world.until("it is planned", async || engine.batches.view(&batch).await.unwrap().plan.is_some()).await;
+    let plan = engine.batches.view(&batch).await.unwrap().plan.unwrap();
     assert_eq!((plan.rows, plan.chunks), (1_000, 50));
     assert!(plan.warnings.iter().any(|warning| warning.contains("the next one is due in 3")), "{:?}", plan.warnings);
     let listed = view(&world, "rows").await.unwrap().last.unwrap();
     assert_eq!((listed.status, listed.run_id.as_deref()), (Some(RunStatus::Running), Some(batch.as_str())));
     let skipped = world.trigger(&due("rows", "2026-11-25T06:00:00Z")).await;
     assert_eq!(skipped["outcome"], "passed", "{skipped}");
-    engine.stop_batch(&batch).await.unwrap();
-    world.until("it stops", async || engine.batch(&batch).await.unwrap().status.is_final()).await;
+    engine.batches.stop(&batch).await.unwrap();
+    world.until("it stops", async || engine.batches.view(&batch).await.unwrap().status.is_final()).await;
     world.remove_object("schedules/rows.yaml").await;
 }
 

@@ -6,7 +6,7 @@
 
 use fresco_api_types::Manifest;
 use fresco_cli::api::Inputs;
-use fresco_engine::RunRequest;
+use fresco_cli::api::RunRequest;
 use fresco_ledger::records::{ResultSource, RunStatus, StepRecord, StepState};
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
@@ -46,7 +46,7 @@ async fn concurrency(world: &World, most: usize) {
 async fn all_joined(world: &World, prompt: &str) -> (Vec<RunId>, ContentKey) {
     concurrency(world, 0).await;
     let document = ten(prompt);
-    let request = RunRequest { document, ..RunRequest::default() };
+    let request = RunRequest::new(document);
     let inputs = Inputs::default();
     let started = join_all((0..RUNS).map(|_| world.begin(&request, &inputs))).await;
     let runs: Vec<RunId> = started.into_iter().map(Result::unwrap).collect();

@@ -140,7 +140,7 @@ async fn rows_in_the_inbox_start_a_batch() {
     world.put("inbox/rows/pipeline.yaml", picture("rows of the inbox", "{{vars.what}} in a row").into(), &[]).await;
     world.put("inbox/rows/all.csv", "id,what\none,a cat\ntwo,a dog\nthree,a cat\n".into(), &[]).await;
     let found = async || {
-        let batches = world.admin.engine().batches(10, None).await.unwrap();
+        let batches = world.admin.engine().batches.list(10, None).await.unwrap();
         batches.into_iter().find(|batch| batch.name == "rows of the inbox" && batch.status.is_final())
     };
     world.until("the batch ends", async || found().await.is_some()).await;

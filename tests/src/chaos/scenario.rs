@@ -149,7 +149,7 @@ fn points(prefixes: &[&str]) -> Vec<Failpoint> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fresco_engine::RunRequest;
+    use fresco_cli::api::RunRequest;
 
     #[test]
     fn every_prefix_names_crash_points() {
@@ -162,7 +162,7 @@ mod tests {
     fn drawn_documents_are_valid() {
         let mut chance = Chance::new(5);
         for _ in 0..200 {
-            let request = RunRequest { document: document(&mut chance, 5, 8), ..RunRequest::default() };
+            let request = RunRequest::new(document(&mut chance, 5, 8));
             request.check().unwrap_or_else(|problems| panic!("{problems}\n{}", request.document));
         }
     }

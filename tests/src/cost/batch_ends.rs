@@ -8,8 +8,8 @@ use std::time::Instant;
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use fresco_api_types::{BatchBody, RowOutput, RowResult, RowStatus};
-use fresco_engine::platform::{Place, Platform};
-use fresco_engine::{Fetcher, Once, ROWS, StartError};
+use fresco_engine::platform::{OutputPlace, Platform};
+use fresco_engine::{Fetcher, IdempotencyKey, ROWS, StartError};
 use fresco_ledger::records::ResultSource;
 use fresco_ledger::traits::{Objects, Upload};
 use fresco_pipeline::catalogue::MediaKind;
@@ -53,7 +53,7 @@ impl Meter {
         let bytes = self.write_rows(&key, rows).await?;
         let batch = self.record_batch(key).await?;
         let plan = self.invoke(bytes, &json!({"phase": "plan", "batch_id": batch})).await?;
-        let planned = self.tools.admin.engine().batch(&batch).await?.plan.context("the batch has no plan")?;
+        let planned = self.tools.admin.engine().batches.view(&batch).await?.plan.context("the batch has no plan")?;
         ensure!((planned.rows, planned.bad_rows, planned.duplicates) == (rows as u64, 0, 0), "{planned:?}");
         let chunk_size = planned.chunk_size.max(1) as usize;
         let writes = (0..planned.chunks as usize).map(|chunk| {
@@ -88,14 +88,14 @@ impl Meter {
         let machine = format!("{}-missing", stack.output("BatchMachineArn"));
         let without_machine = StackAdmin::with_batch_machine(aws, stack, &machine)?;
         // Without an idempotency key, a batch that cannot be executed is closed.
-        let once = Once { key: rows_key.clone(), asked: String::new() };
+        let once = IdempotencyKey { key: rows_key.clone(), request_hash: String::new() };
         let body = BatchBody { pipeline: Some(pipeline()), rows_key: Some(rows_key), ..BatchBody::default() };
-        match without_machine.engine().start_batch(Some(&once), body, &Fetcher::default()).await {
+        match without_machine.engine().batches.start(Some(&once), body, &Fetcher::default()).await {
             Ok(_) => bail!("a batch was started by a state machine that does not exist"),
             Err(StartError::Failed(_)) => {}
             Err(error) => return Err(error.into()),
         }
-        let newest = admin.engine().batches(1, None).await?.into_iter().next().context("no batch was recorded")?;
+        let newest = admin.engine().batches.list(1, None).await?.into_iter().next().context("no batch was recorded")?;
         Ok(RunId::parse(newest.id)?)
     }
 
@@ -184,7 +184,7 @@ fn input(number: usize) -> String {
 /// The result of a row of which a picture was generated.
 fn result(number: usize) -> RowResult {
     let key = ContentKey::digest(input(number).as_bytes());
-    let place = Place { kind: MediaKind::Image, key, attempt: Attempt::NONE.next(), index: 0 };
+    let place = OutputPlace { kind: MediaKind::Image, key, attempt: Attempt::NONE.next(), index: 0 };
     let picture = RowOutput {
         step: "picture".to_owned(),
         key: place.object_key("png"),

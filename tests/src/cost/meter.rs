@@ -121,7 +121,7 @@ impl Meter {
 
     pub(super) async fn batch_succeeded(&self, batch: &RunId) -> anyhow::Result<BatchView> {
         let view = until("the end of a batch", WITHIN, async || {
-            let view = self.tools.admin.engine().batch(batch).await?;
+            let view = self.tools.admin.engine().batches.view(batch).await?;
             Ok(view.status.is_final().then_some(view))
         })
         .await?;

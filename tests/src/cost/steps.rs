@@ -123,7 +123,7 @@ impl Line {
 mod tests {
     use super::super::counts::tests::counts;
     use super::*;
-    use fresco_engine::RunRequest;
+    use fresco_cli::api::RunRequest;
     use fresco_pipeline::plan::compile;
 
     #[test]
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn each_step_is_alone_in_its_lane_of_one_stage() {
         let document = document(20, SIDE_BY_SIDE, |number| prompt("one", number));
-        let plan = compile(&RunRequest { document, ..RunRequest::default() }.check().unwrap());
+        let plan = compile(&RunRequest::new(document).check().unwrap());
         assert_eq!(plan.stages.iter().map(|stage| stage.lanes.len()).collect::<Vec<_>>(), [20]);
     }
 }

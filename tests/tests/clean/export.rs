@@ -1,7 +1,7 @@
 //! Exports: a run's outputs, named by step, in a bucket that no clean-up touches.
 
 use fresco_api_types::Manifest;
-use fresco_engine::RunRequest;
+use fresco_cli::api::RunRequest;
 use fresco_ledger::records::ResultSource;
 use fresco_pipeline::error::ErrorName;
 use fresco_tests::{EXPORTS, World};
@@ -11,7 +11,7 @@ use super::{STACK, calls_of_generate, one, refused, succeeded};
 const TO: &str = "export: \"s3://fresco-deliverables/spring/campaign\"";
 
 async fn run(world: &World, document: &str, input: &str) -> Manifest {
-    let request = RunRequest { document: document.to_owned(), input: Some(input.to_owned()), ..RunRequest::default() };
+    let request = RunRequest::new(document).with_input(input);
     world.run_request(&request).await
 }
 

@@ -9,7 +9,7 @@ mod results;
 
 use fresco_api_types::Manifest;
 use fresco_cli::api::Inputs;
-use fresco_engine::RunRequest;
+use fresco_cli::api::RunRequest;
 use fresco_ledger::records::{ResultSource, RunStatus, StepState};
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::RunId;
@@ -35,7 +35,7 @@ fn succeeded(manifest: &Manifest, source: ResultSource) {
 /// A run of this document is refused with this error by its preview and by plan, and nothing is submitted for it.
 async fn refused(world: &World, document: &str, input: &str, name: ErrorName) {
     let before = world.requests_for(input).await.len();
-    let request = RunRequest { document: document.to_owned(), input: Some(input.to_owned()), ..RunRequest::default() };
+    let request = RunRequest::new(document).with_input(input);
     let said = world.api.plan(&request, &Inputs::default()).await.unwrap().refused;
     assert_eq!(said.as_ref().map(|failure| failure.name), Some(name), "{said:?}");
     let manifest = world.run_request(&request).await;

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use fresco_api_types::Manifest;
+use fresco_cli::api::RunRequest;
 use fresco_cli::api::{Inputs, gather};
-use fresco_engine::RunRequest;
 use fresco_engine::platform::Platform;
 use fresco_ledger::dynamo::Dynamo;
 use fresco_ledger::records::{AttemptStage, Entry, Millis, ResultSource, RunRecord, RunStatus, StepState};
@@ -66,8 +66,8 @@ impl Case {
             "steps:\n- {{ name: step, type: {kind}, model: {model}{timeout}, params: {{ prompt: \"{}\"{image} }} }}\n",
             self.prompt
         );
-        let mut request = RunRequest { document, ..RunRequest::default() };
-        let inputs = gather(&mut request, folder).await.unwrap();
+        let mut request = RunRequest::new(document);
+        let inputs = gather(&mut request, folder);
         (request, inputs)
     }
 }

@@ -13,6 +13,7 @@ mod preview;
 mod problem;
 mod run;
 mod schedule;
+mod storage;
 mod upload;
 
 pub use batch::{
@@ -29,4 +30,8 @@ pub use run::{
     ExportView, OutputView, RunAccepted, RunBody, RunLinks, RunPage, RunSummary, RunView, StepView, StopView,
 };
 pub use schedule::{FiringView, SchedulePage, ScheduleView};
+pub use storage::{
+    AGE_EDGES, AGES, CleanBody, CleanTotals, CleanView, Expiry, KindUsage, MIN_CLEAN_AGE, ObjectKind, ObjectTotals,
+    StorageLimit, StorageView,
+};
 pub use upload::{UploadBody, UploadKind, UploadView};

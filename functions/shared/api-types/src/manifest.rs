@@ -4,7 +4,7 @@ use fresco_pipeline::catalogue::StepType;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName};
 use fresco_pipeline::money::Money;
-use fresco_pipeline::output::Output;
+use fresco_pipeline::media::Media;
 use fresco_pipeline::status::{ResultSource, RunStatus, StepState};
 use fresco_pipeline::time::Millis;
 use serde::{Deserialize, Serialize};
@@ -79,7 +79,7 @@ pub struct ManifestStep {
     /// The attempt that generated the result.
     pub attempt: Option<Attempt>,
     /// Its outputs.
-    pub outputs: Vec<Output>,
+    pub outputs: Vec<Media>,
     /// Its failure.
     pub failure: Option<Failure>,
 }

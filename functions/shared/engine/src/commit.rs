@@ -1,26 +1,32 @@
-//! Read, decide, commit, and again if something else was quicker. Every change of an entry that is not a claim goes this
-//! way.
+//! Reads an entry, decides a change, and commits it on the condition that the entry has not changed. Every change of an
+//! entry that is not a claim goes this way.
+
+use std::sync::Arc;
 
 use fresco_ledger::records::{AttemptRecord, Entry};
 use fresco_ledger::traits::{Change, Clock, CommitError, Entries, StoreError};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey};
 
-use crate::Engine;
 use crate::platform::Platform;
 
-/// How often a change is decided anew before the ledger counts as not answering. Each time somebody else's change went
-/// through, so the bound is reached only in a storm.
+/// Rounds in which a change may be decided again before the ledger counts as unavailable. Each round fails because
+/// another change was committed, so the bound is reached only in a storm.
 const ROUNDS: usize = 16;
 
-impl<P: Platform> Engine<P> {
-    /// The entry as of now. One that cannot be read is reported and mended: what can be read of its attempts is kept, its
-    /// result is a miss.
+/// Reads entries and attempts, and commits changes of them.
+pub(crate) struct Commits<P> {
+    pub(crate) platform: Arc<P>,
+}
+
+impl<P: Platform> Commits<P> {
+    /// Reads an entry. One that cannot be read is repaired: its attempts are kept as far as they can be read, its
+    /// result becomes a miss.
     pub(crate) async fn entry(&self, key: &ContentKey) -> Result<Option<Entry>, Failure> {
         let ledger = self.platform.ledger();
         match ledger.entry(key).await {
             Err(error) if error.is_unreadable() => {
-                tracing::error!(entry.key = %key, error.name = %error.0.name, error.message = error.0.message, "entry not readable; mended");
+                tracing::error!(entry.key = %key, error.name = %error.0.name, error.message = error.0.message, "entry not readable; repaired");
                 ledger.repair(key, self.platform.clock().now()).await?;
                 Ok(ledger.entry(key).await?)
             }
@@ -28,7 +34,8 @@ impl<P: Platform> Engine<P> {
         }
     }
 
-    /// An attempt. One that cannot be read is reported, and is none: its entry stops waiting for it.
+    /// Reads an attempt. One that cannot be read counts as missing, and its entry is repaired so that it stops waiting
+    /// for it.
     pub(crate) async fn attempt(&self, key: &ContentKey, attempt: Attempt) -> Result<Option<AttemptRecord>, Failure> {
         let ledger = self.platform.ledger();
         match ledger.attempt(key, attempt).await {
@@ -41,31 +48,31 @@ impl<P: Platform> Engine<P> {
         }
     }
 
-    /// Commits what `decide` makes of the entry as it is. `decide` gives `None` where nothing is to be done. The entry as
-    /// it is afterwards, and whether it was this call that changed it.
-    pub(crate) async fn transact(
+    /// Commits the change that `decide` makes of the entry, or nothing where it gives `None`. Returns the entry as it
+    /// is afterwards, and whether this call changed it.
+    pub(crate) async fn commit(
         &self,
         key: &ContentKey,
         attempt: Attempt,
         decide: impl Fn(&Entry, &AttemptRecord) -> Option<Change> + Send + Sync,
-    ) -> Result<Transacted, Failure> {
+    ) -> Result<Committed, Failure> {
         let ledger = self.platform.ledger();
         for _ in 0..ROUNDS {
             let entry = self.entry(key).await?;
             let row = self.attempt(key, attempt).await?;
-            let (Some(entry), Some(row)) = (entry, row) else { return Ok(Transacted::Gone) };
-            let Some(mut change) = decide(&entry, &row) else { return Ok(Transacted::Unchanged) };
+            let (Some(entry), Some(row)) = (entry, row) else { return Ok(Committed::Gone) };
+            let Some(mut change) = decide(&entry, &row) else { return Ok(Committed::Unchanged) };
             loop {
                 match ledger.commit(&change).await {
                     Ok(()) => {
                         let mut entry = change.entry;
                         entry.rev += 1;
-                        return Ok(Transacted::Changed(Box::new(entry)));
+                        return Ok(Committed::Changed(Box::new(entry)));
                     }
                     Err(CommitError::Conflict | CommitError::Moved) => break,
-                    // The run's record has expired; the attempt outlives it, and there is no budget left to keep.
+                    // The run's record has expired and the attempt outlives it: there is no budget left to settle with.
                     Err(CommitError::RunMissing) if change.budget.is_some() => change.budget = None,
-                    Err(CommitError::JobTaken) => return Ok(Transacted::JobTaken),
+                    Err(CommitError::JobTaken) => return Ok(Committed::JobTaken),
                     Err(CommitError::Unclear(failure)) => return Err(failure),
                     Err(other) => return Err(StoreError::ledger(other.to_string()).0),
                 }
@@ -74,8 +81,8 @@ impl<P: Platform> Engine<P> {
         Err(StoreError::ledger("the entry kept changing").0)
     }
 
-    /// As [`Engine::transact`], for changes that concern no attempt.
-    pub(crate) async fn transact_entry(
+    /// Commits a change that concerns no attempt; see [`Commits::commit`].
+    pub(crate) async fn commit_entry(
         &self,
         key: &ContentKey,
         decide: impl Fn(&Entry) -> Option<Change> + Send + Sync,
@@ -95,15 +102,14 @@ impl<P: Platform> Engine<P> {
     }
 }
 
-/// What a transaction came to.
+/// The result of a commit.
 #[derive(Debug)]
-pub(crate) enum Transacted {
-    /// It changed the entry, which is now this.
+pub(crate) enum Committed {
+    /// The entry changed; this is its new state.
     Changed(Box<Entry>),
-    /// There was nothing to do.
     Unchanged,
-    /// The job that it would register belongs to another attempt.
+    /// The job belongs to another attempt.
     JobTaken,
-    /// There is no such entry or attempt.
+    /// The entry or the attempt does not exist.
     Gone,
 }

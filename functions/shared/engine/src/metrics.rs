@@ -1,12 +1,12 @@
-//! Metrics, as lines of a function's log: that needs no call and no permission.
+//! Formats metrics as lines of a function's log, which needs no call and no permission.
 
 use fresco_ledger::records::Millis;
 use serde_json::{Map, Value, json};
 
-/// A metric's name, its unit, and its value.
+/// The name, unit and value of a metric.
 pub(crate) type Metric<'a> = (&'a str, &'a str, Value);
 
-/// The metrics of a stack as a line of CloudWatch's embedded metric format.
+/// Formats the metrics of a stack as a line of CloudWatch's embedded metric format.
 ///
 /// Source: Amazon CloudWatch User Guide, "Specification: Embedded metric format".
 pub(crate) fn line(stack: &str, now: Millis, metrics: &[Metric<'_>]) -> String {

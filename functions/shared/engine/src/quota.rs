@@ -1,40 +1,43 @@
-//! How much the bucket may hold. The guide checks the free disk space before it generates; here the stack's own limit is
-//! checked before money is spent. What is paid for is stored all the same.
+//! Holds the bucket to the stack's limit: new work is refused before money is spent, and a result that is paid for is
+//! stored all the same.
 
-use fresco_ledger::records::{Millis, Output};
+use std::sync::Arc;
+
+use fresco_ledger::records::Millis;
 use fresco_ledger::traits::{Clock, Objects, Pass, Usage, UsageCounter};
 use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::media::Media;
 
-use crate::Engine;
 use crate::metrics;
 use crate::platform::Platform;
+use crate::settings::Settings;
 
-/// How long after a measurement the next one begins.
+/// The pause between two measurements, in milliseconds.
 const PAUSE: Millis = 15 * 60_000;
-/// How many pages of a thousand objects one call measures: a listing of any length is measured in parts.
+/// Pages of a thousand objects that one call measures: a long listing is measured in parts.
 const PAGES: usize = 40;
 
-/// How much there is, and how much there may be.
+/// The bytes in the bucket and their limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stored {
-    /// Bytes in the bucket, as far as is known.
+pub struct StorageUse {
+    /// Bytes in the bucket, estimated.
     pub bytes: u64,
-    /// Bytes that there may be.
+    /// The limit in bytes.
     pub most: u64,
 }
 
-impl Stored {
-    /// Whether nothing new may be generated.
+impl StorageUse {
+    /// Returns whether the limit is reached.
     pub fn is_full(&self) -> bool {
         self.bytes >= self.most
     }
 
-    /// How full it is, in percent.
+    /// The used part of the limit, in percent.
     pub fn percent(&self) -> f64 {
         self.bytes as f64 / self.most.max(1) as f64 * 100.0
     }
 
-    /// The metrics `StoredBytes` and `StoragePercent` of a stack, as a line of the function's log.
+    /// Formats the metrics `StoredBytes` and `StoragePercent` as a line of the function's log.
     fn metric_line(&self, stack: &str, now: Millis) -> String {
         let metrics =
             [("StoredBytes", "Bytes", self.bytes.into()), ("StoragePercent", "Percent", self.percent().into())];
@@ -42,12 +45,18 @@ impl Stored {
     }
 }
 
-impl<P: Platform> Engine<P> {
-    /// Refuses what is new when the bucket holds as much as it may. Without a limit nothing is asked.
+/// Counts what the bucket holds against the stack's limit.
+pub struct Quota<P> {
+    pub(crate) platform: Arc<P>,
+    pub(crate) settings: Arc<Settings>,
+}
+
+impl<P: Platform> Quota<P> {
+    /// Fails with `Storage.Full` where the bucket has reached its limit. Without a limit it reads nothing.
     pub(crate) async fn require_room(&self) -> Result<(), Failure> {
         let Some(most) = self.settings.max_stored_bytes else { return Ok(()) };
         let bytes = self.platform.ledger().usage().await?.estimate();
-        if !(Stored { bytes, most }).is_full() {
+        if !(StorageUse { bytes, most }).is_full() {
             return Ok(());
         }
         let gigabytes = |bytes: u64| bytes as f64 / 1e9;
@@ -59,13 +68,13 @@ impl<P: Platform> Engine<P> {
         Err(Failure::new(ErrorName::StorageFull, message))
     }
 
-    /// So much was stored. Where that cannot be noted, the next measurement finds it.
-    pub(crate) async fn note_stored(&self, outputs: &[Output]) {
-        self.note_bytes(outputs.iter().map(|output| i64::try_from(output.bytes).unwrap_or(i64::MAX)).sum()).await;
+    /// Counts stored outputs. Where that fails, the next measurement finds them.
+    pub(crate) async fn record_stored(&self, outputs: &[Media]) {
+        self.record_bytes(outputs.iter().map(|output| i64::try_from(output.bytes).unwrap_or(i64::MAX)).sum()).await;
     }
 
-    /// So many bytes were stored, or removed.
-    pub(crate) async fn note_bytes(&self, bytes: i64) {
+    /// Counts bytes that were stored, or removed where the number is negative.
+    pub(crate) async fn record_bytes(&self, bytes: i64) {
         if self.settings.max_stored_bytes.is_none() || bytes == 0 {
             return;
         }
@@ -74,13 +83,13 @@ impl<P: Platform> Engine<P> {
         }
     }
 
-    /// What the stack's log has to say about what is stored, for the alarm.
-    pub fn metric_line(&self, stored: &Stored) -> String {
+    /// Formats the metrics of a measurement, for the alarm.
+    pub fn metric_line(&self, stored: &StorageUse) -> String {
         stored.metric_line(&self.settings.stack, self.platform.clock().now())
     }
 
-    /// Measures the bucket, or a part of it, if it is time to. What it holds as far as is known; `None` without a limit.
-    pub async fn measure(&self) -> Result<Option<Stored>, Failure> {
+    /// Measures the bucket, or a part of it, if a measurement is due. Returns the estimate, or `None` without a limit.
+    pub async fn measure(&self) -> Result<Option<StorageUse>, Failure> {
         let Some(most) = self.settings.max_stored_bytes else { return Ok(None) };
         let ledger = self.platform.ledger();
         let mut usage = ledger.usage().await?;
@@ -88,7 +97,7 @@ impl<P: Platform> Engine<P> {
         if usage.pass.is_some() || usage.measured_at.is_none_or(|at| now - at >= PAUSE) {
             usage = self.measure_on(usage, now).await?;
         }
-        Ok(Some(Stored { bytes: usage.estimate(), most }))
+        Ok(Some(StorageUse { bytes: usage.estimate(), most }))
     }
 
     async fn measure_on(&self, mut usage: Usage, now: Millis) -> Result<Usage, Failure> {
@@ -111,7 +120,7 @@ impl<P: Platform> Engine<P> {
         } else {
             usage.pass = Some(pass);
         }
-        // Whoever was quicker has measured the same.
+        // Where another caller already recorded this measurement, nothing is written.
         self.platform.ledger().measure(&usage, settled).await?;
         usage.since -= settled;
         Ok(usage)
@@ -124,16 +133,16 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn full_is_what_may_be_held() {
+    fn a_bucket_at_its_limit_is_full() {
         for (bytes, full, percent) in [(0, false, 0.0), (799, false, 79.9), (999, false, 99.9), (1_000, true, 100.0)] {
-            let stored = Stored { bytes, most: 1_000 };
+            let stored = StorageUse { bytes, most: 1_000 };
             assert_eq!((stored.is_full(), stored.percent()), (full, percent));
         }
     }
 
     #[test]
     fn the_metric_is_one_line_that_cloudwatch_reads() {
-        let line = Stored { bytes: 500, most: 1_000 }.metric_line("fresco", 1_800_000_000_000);
+        let line = StorageUse { bytes: 500, most: 1_000 }.metric_line("fresco", 1_800_000_000_000);
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         let directive = &value["_aws"]["CloudWatchMetrics"][0];
         assert!(!line.contains('\n'));

@@ -1,16 +1,15 @@
 //! The rows of the ledger, as values. What may happen to them is in `transition`; how they are stored is in `dynamo` and
 //! `memory`. Times are milliseconds since the Unix epoch.
 
-use fresco_pipeline::catalogue::{MediaKind, ProviderName, StepType};
 use fresco_pipeline::document::Export;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
+use fresco_pipeline::media::Media;
 use fresco_pipeline::money::Money;
-use fresco_pipeline::plan::{PlannedStep, ReadyMedia, ReadyStep};
+use fresco_pipeline::plan::PlannedStep;
+use fresco_pipeline::request::GenerationRequest;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-pub use fresco_pipeline::output::Output;
 pub use fresco_pipeline::status::{ResultSource, RunStatus, StepState};
 pub use fresco_pipeline::time::Millis;
 
@@ -29,7 +28,7 @@ pub struct CachedResult {
     /// The attempt that made it.
     pub attempt: Attempt,
     /// What it made, in order.
-    pub outputs: Vec<Output>,
+    pub outputs: Vec<Media>,
     /// When its upload began: objects expire by it.
     pub created_at: Millis,
     /// What it cost.
@@ -185,44 +184,6 @@ pub struct Hold {
     pub state: HoldState,
 }
 
-/// What an attempt asks of the provider. It stands on the attempt, so that sweep can find out about it long after the run
-/// is gone.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Request {
-    /// Who runs it.
-    pub provider: ProviderName,
-    /// What it does.
-    pub step: StepType,
-    /// The catalogue's name of the model.
-    pub model: String,
-    /// The provider's id of the model.
-    pub endpoint: String,
-    /// The request body, apart from media.
-    pub params: Map<String, Value>,
-    /// The media: which objects, not the links that were handed out on them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub inputs: Vec<ReadyMedia>,
-    /// What the outputs are.
-    pub kind: MediaKind,
-    /// Its upper-bound price.
-    pub price: Money,
-}
-
-impl From<&ReadyStep> for Request {
-    fn from(step: &ReadyStep) -> Self {
-        Request {
-            provider: step.provider,
-            step: step.step,
-            model: step.model.clone(),
-            endpoint: step.endpoint.clone(),
-            params: step.params.clone(),
-            inputs: step.inputs.clone(),
-            kind: step.kind,
-            price: step.price,
-        }
-    }
-}
-
 /// `A#n`: one attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttemptRecord {
@@ -236,8 +197,8 @@ pub struct AttemptRecord {
     pub state: AttemptState,
     /// The provider's id of the job.
     pub request_id: Option<String>,
-    /// What was asked.
-    pub request: Request,
+    /// The request. It stands here so that sweep can ask for the job long after the run is gone.
+    pub request: GenerationRequest,
     /// When it was claimed.
     pub claimed_at: Millis,
     /// When its submitter is surely dead (start + function timeout + 5 minutes).

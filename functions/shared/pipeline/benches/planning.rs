@@ -11,8 +11,9 @@ use divan::{Bencher, black_box};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::document::{Checked, RunInputs, check};
 use fresco_pipeline::ids::{RunId, StepName};
-use fresco_pipeline::media::InputMedia;
-use fresco_pipeline::plan::{Plan, StepOutputs, compile};
+use fresco_pipeline::media::Media;
+use fresco_pipeline::plan::{Plan, compile};
+use fresco_pipeline::request::StepOutputs;
 
 /// Chains that begin together.
 const BATCH: usize = 10;
@@ -152,8 +153,8 @@ impl Case {
     }
 }
 
-fn medium(n: usize) -> InputMedia {
-    InputMedia {
+fn medium(n: usize) -> Media {
+    Media {
         key: format!("inputs/image/{n:064x}.png"),
         kind: MediaKind::Image,
         content_type: "image/png".to_owned(),
@@ -161,6 +162,7 @@ fn medium(n: usize) -> InputMedia {
         sha256: format!("{n:064x}"),
         width: Some(1024),
         height: Some(768),
+        duration_ms: None,
     }
 }
 

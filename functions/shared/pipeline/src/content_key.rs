@@ -7,8 +7,9 @@ mod tests;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::catalogue::Model;
 use crate::ids::{ContentKey, RunId, StepName};
+use crate::media::{FieldMedia, Media};
+use crate::request::GenerationRequest;
 
 /// Raised when what is hashed changes while the request does not: a determinant more or fewer, another form of one. (Another
 /// endpoint or default in the catalogue is another request and has another key by itself.)
@@ -28,9 +29,10 @@ struct Determinants<'a> {
     model: &'a str,
     endpoint: &'a str,
     params: &'a Map<String, Value>,
-    /// Hashes of the input media with the fields that they are for, in order.
+    /// Every input medium as `field=SHA-256`, in the order of the request.
     inputs: &'a [String],
-    take: u32,
+    #[serde(rename = "take")]
+    repetition: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     salt: Option<String>,
 }
@@ -44,33 +46,24 @@ pub struct Salt<'a> {
     pub step: &'a StepName,
 }
 
-/// The content key of a resolved request. `inputs` are the input media in the order of the request, as `field=SHA-256`.
-pub fn content_key(
-    model: &Model,
-    resolved: &Map<String, Value>,
-    inputs: &[String],
-    take: u32,
-    salt: Option<Salt<'_>>,
-) -> ContentKey {
-    of_version(KEY_VERSION, model, resolved, inputs, take, salt)
+/// The content key of a request.
+pub fn content_key(request: &GenerationRequest, salt: Option<Salt<'_>>) -> ContentKey {
+    of_version(KEY_VERSION, request, salt)
 }
 
-fn of_version(
-    version: u32,
-    model: &Model,
-    resolved: &Map<String, Value>,
-    inputs: &[String],
-    take: u32,
-    salt: Option<Salt<'_>>,
-) -> ContentKey {
+fn of_version(version: u32, request: &GenerationRequest, salt: Option<Salt<'_>>) -> ContentKey {
+    let of = |field: &FieldMedia<Media>| {
+        field.media.iter().map(|media| format!("{}={}", field.to, media.sha256)).collect::<Vec<_>>()
+    };
+    let inputs: Vec<String> = request.inputs.iter().flat_map(of).collect();
     let determinants = Determinants {
         v: version,
-        step: model.step.as_str(),
-        model: &model.name,
-        endpoint: &model.endpoint,
-        params: resolved,
-        inputs,
-        take,
+        step: request.step.as_str(),
+        model: &request.model,
+        endpoint: &request.endpoint,
+        params: &request.params,
+        inputs: &inputs,
+        repetition: request.repetition,
         salt: salt.map(|salt| format!("{}/{}", salt.run, salt.step)),
     };
     // Canonical JSON fails only for what a JSON value cannot hold, or for numbers beyond a double; params are checked

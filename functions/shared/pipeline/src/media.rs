@@ -1,27 +1,54 @@
-//! Media that a user gives with a run: a file or a URL, kept under the hash of its content, so that the same picture under
-//! two names is one input and one content key.
+//! Media objects in the stack's bucket: what a user gives with a run and what a step generates. An input lies under the hash of
+//! its content, so that the same picture under two names is one input and one content key.
 
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::MediaKind;
+use crate::ids::StepName;
 
-/// A medium in the stack's bucket that a step may take.
+/// A media object in S3 and its description.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InputMedia {
-    /// The S3 key, see [`input_key`].
+pub struct Media {
+    /// The S3 key; of an input see [`input_key`].
     pub key: String,
-    /// What it is.
     pub kind: MediaKind,
-    /// Its media type.
     pub content_type: String,
-    /// Its length in bytes.
+    /// Length in bytes.
     pub bytes: u64,
     /// SHA-256, lower-case hex.
     pub sha256: String,
-    /// Pixels across, of what has them.
+    /// Pixels; `None` for kinds without a picture.
     pub width: Option<u32>,
-    /// Pixels down.
+    /// Pixels; `None` for kinds without a picture.
     pub height: Option<u32>,
+    /// Milliseconds; `None` for kinds without a length, and for inputs.
+    #[serde(default)]
+    pub duration_ms: Option<u64>,
+}
+
+/// A medium that a step takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaRef {
+    /// A medium that was given with the run.
+    Input(Media),
+    /// An output of a step of the same run.
+    Output {
+        step: StepName,
+        /// The number among the step's outputs, from 0.
+        index: u32,
+    },
+}
+
+/// The media for one of the provider's fields: references in a plan, objects in a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldMedia<T> {
+    /// The provider's field.
+    pub to: String,
+    /// Whether the field is a list. One that is not takes a single medium.
+    pub list: bool,
+    /// In the order of the document.
+    pub media: Vec<T>,
 }
 
 /// `inputs/<kind>/<sha256>.<ext>`: content-addressed, and no part of it comes from a user.
@@ -29,13 +56,12 @@ pub fn input_key(kind: MediaKind, sha256: &str, extension: &str) -> String {
     format!("inputs/{}/{sha256}.{extension}", kind.as_str())
 }
 
-/// Why a medium that a document names cannot be used. It becomes a problem of the document, at the place that names it.
+/// The reason why a medium that a document names cannot be used. It becomes a problem of the document, at the place that
+/// names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaProblem {
     /// A stable code.
     pub code: &'static str,
-    /// What is wrong.
     pub message: String,
-    /// What to do.
     pub advice: String,
 }

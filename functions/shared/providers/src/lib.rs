@@ -17,4 +17,4 @@ pub use provider::{
     WebhookError, WebhookReport, WebhookRequest,
 };
 pub use secret::{Secret, SecretSource};
-pub use submission::{InputData, InputForm, Lookup, LookupInput, Submission, SubmittedInput};
+pub use submission::{InputData, InputForm, Submission};

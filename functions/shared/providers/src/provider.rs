@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::Failure;
+use fresco_pipeline::request::GenerationRequest;
 use serde::{Deserialize, Serialize};
 
-use crate::submission::{InputForm, Lookup, Submission};
+use crate::submission::{InputForm, Submission};
 
 /// Someone who generates media for money. No method retries anything: retries live in the state machine and the ledger.
 #[async_trait]
@@ -30,8 +31,9 @@ pub trait Provider: Send + Sync {
     /// Where the job stands; with its report when it has ended. Never gives [`JobReport::NotIncluded`].
     async fn check(&self, endpoint: &str, request_id: &str) -> Result<JobState, CheckError>;
 
-    /// Jobs of ours that could be the one looked for, oldest first. Empty only if the whole span was seen.
-    async fn find(&self, lookup: &Lookup) -> Result<Vec<FoundJob>, CheckError>;
+    /// Finds the jobs of ours that could be this request's, oldest first. Empty only if the whole span was seen.
+    /// `not_before_ms` is the instant of the submission less the skew of clocks, in milliseconds since the epoch.
+    async fn find(&self, request: &GenerationRequest, not_before_ms: i64) -> Result<Vec<FoundJob>, CheckError>;
 
     /// Asks for a job to be cancelled. It is over only when a check or a webhook says so.
     async fn cancel(&self, endpoint: &str, request_id: &str) -> Result<CancelAnswer, CheckError>;

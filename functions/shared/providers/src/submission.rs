@@ -1,44 +1,42 @@
-//! What is asked of a provider, and what is told of it afterwards to find it again. A submission holds a prompt, presigned
-//! URLs and whole pictures, none of which a log may show, so `Debug` is written by hand.
+//! What a provider is handed: the request, its media in the form that the provider takes, and where to report. Presigned URLs
+//! and whole pictures must not be logged, so `Debug` is written by hand.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::media::Media;
+use fresco_pipeline::request::GenerationRequest;
 
-/// What is asked of a provider. Its `Debug` shows no prompt, no URL and no media.
+/// One submission of a request. Its `Debug` shows no prompt, no URL and no media.
 #[derive(Clone, PartialEq)]
 pub struct Submission {
-    /// The provider's id of the model.
-    pub endpoint: String,
-    /// The resolved request, by the provider's names, without media.
-    pub params: Map<String, Value>,
-    /// The media, in the form that [`Provider::input_form`](crate::Provider::input_form) asks for.
-    pub inputs: Vec<SubmittedInput>,
-    /// Where to report the end of the job, if anywhere. It holds the attempt's token.
+    pub request: GenerationRequest,
+    /// Every medium of the request by the key of its object, in the form that
+    /// [`Provider::input_form`](crate::Provider::input_form) asks for.
+    pub media: BTreeMap<String, InputData>,
+    /// The URL to which the end of the job is reported. It holds the attempt's token.
     pub webhook_url: Option<String>,
+}
+
+impl Submission {
+    /// A medium of the request in the provider's form.
+    pub(crate) fn data(&self, media: &Media) -> Result<&InputData, Failure> {
+        let missing =
+            || Failure::new(ErrorName::Internal, format!("the medium {} is not in the submission", media.key));
+        self.media.get(&media.key).ok_or_else(missing)
+    }
 }
 
 impl fmt::Debug for Submission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Submission")
-            .field("endpoint", &self.endpoint)
-            .field("params", &self.params.keys().collect::<Vec<_>>())
-            .field("inputs", &self.inputs)
+            .field("request", &self.request)
+            .field("media", &self.media)
             .field("webhook", &self.webhook_url.is_some())
             .finish()
     }
-}
-
-/// The media for one of the provider's fields. Without any, the field is not there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubmittedInput {
-    /// The provider's field.
-    pub to: String,
-    /// Whether the field is a list. One that is not takes a single medium.
-    pub list: bool,
-    /// In the order of the document.
-    pub media: Vec<InputData>,
 }
 
 /// A medium. Its `Debug` shows neither the URL nor the bytes.
@@ -75,65 +73,55 @@ pub enum InputForm {
     Bytes,
 }
 
-/// The job that is looked for. Its `Debug` shows no prompt.
-#[derive(Clone, PartialEq)]
-pub struct Lookup {
-    /// The provider's id of the model.
-    pub endpoint: String,
-    /// The request as it was submitted, without media.
-    pub params: Map<String, Value>,
-    /// The media that were submitted as URLs.
-    pub inputs: Vec<LookupInput>,
-    /// The instant of the submission less the skew of clocks, in milliseconds since the epoch.
-    pub not_before_ms: i64,
-}
-
-impl fmt::Debug for Lookup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lookup")
-            .field("endpoint", &self.endpoint)
-            .field("params", &self.params.keys().collect::<Vec<_>>())
-            .field("inputs", &self.inputs)
-            .field("not_before_ms", &self.not_before_ms)
-            .finish()
-    }
-}
-
-/// The media of one field, by the keys of the objects that the submitted URLs pointed to. The URLs themselves are no help:
-/// the same object has another one each time it is signed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LookupInput {
-    /// The provider's field.
-    pub to: String,
-    /// Whether the field is a list.
-    pub list: bool,
-    /// The objects' keys, in the order of the submission.
-    pub keys: Vec<String>,
-}
-
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
+pub(crate) mod tests {
+    use fresco_pipeline::catalogue::{MediaKind, ProviderName, StepType};
+    use fresco_pipeline::media::FieldMedia;
+    use serde_json::{Value, json};
 
     use super::*;
 
+    /// A request for an image without media.
+    pub(crate) fn request(endpoint: &str, params: Value) -> GenerationRequest {
+        GenerationRequest {
+            provider: ProviderName::Fal,
+            step: StepType::TextToImage,
+            model: "model".to_owned(),
+            endpoint: endpoint.to_owned(),
+            params: params.as_object().unwrap().clone(),
+            inputs: Vec::new(),
+            repetition: 1,
+            kind: MediaKind::Image,
+        }
+    }
+
+    /// A field with the objects of these keys.
+    pub(crate) fn field(to: &str, list: bool, keys: &[&str]) -> FieldMedia<Media> {
+        let media = |key: &&str| Media {
+            key: (*key).to_owned(),
+            kind: MediaKind::Image,
+            content_type: "image/png".to_owned(),
+            bytes: 1,
+            sha256: "0".repeat(64),
+            width: None,
+            height: None,
+            duration_ms: None,
+        };
+        FieldMedia { to: to.to_owned(), list, media: keys.iter().map(media).collect() }
+    }
+
     #[test]
-    fn nothing_that_must_not_be_logged_is_shown() {
-        let params = json!({"prompt": "secret fox"}).as_object().unwrap().clone();
-        let media = vec![
-            InputData::Url("https://b.example/inputs/a.png?X-Amz-Signature=secret".to_owned()),
-            InputData::Bytes { content_type: "image/png".to_owned(), bytes: Bytes::from_static(b"secret") },
-        ];
+    fn the_debug_form_shows_no_prompt_url_or_media() {
+        let mut request = request("fal-ai/x", json!({"prompt": "secret fox"}));
+        request.inputs = vec![field("image_urls", true, &["inputs/a.png", "inputs/b.png"])];
+        let url = InputData::Url("https://b.example/inputs/a.png?X-Amz-Signature=secret".to_owned());
+        let bytes = InputData::Bytes { content_type: "image/png".to_owned(), bytes: Bytes::from_static(b"secret") };
         let submission = Submission {
-            endpoint: "fal-ai/x".to_owned(),
-            params: params.clone(),
-            inputs: vec![SubmittedInput { to: "image_urls".to_owned(), list: true, media }],
+            request,
+            media: [("inputs/a.png".to_owned(), url), ("inputs/b.png".to_owned(), bytes)].into(),
             webhook_url: Some("https://hooks.example/secret".to_owned()),
         };
-        let keys = vec!["inputs/a.png".to_owned()];
-        let inputs = vec![LookupInput { to: "image_urls".to_owned(), list: true, keys }];
-        let lookup = Lookup { endpoint: "fal-ai/x".to_owned(), params, inputs, not_before_ms: 0 };
-        for shown in [format!("{submission:?}"), format!("{submission:#?}"), format!("{lookup:?}")] {
+        for shown in [format!("{submission:?}"), format!("{submission:#?}")] {
             assert!(!shown.contains("secret") && shown.contains("image_urls") && shown.contains("prompt"), "{shown}");
         }
         assert!(format!("{submission:?}").contains(r#"Bytes { content_type: "image/png", bytes: 6 }"#));

@@ -3,12 +3,9 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use fresco_engine::YOUNGEST;
-use fresco_pipeline::time::Millis;
+use fresco_api_types::MIN_CLEAN_AGE;
+use fresco_pipeline::time::{DAY, HOUR, MINUTE, Millis};
 
-const MINUTE: Millis = 60_000;
-const HOUR: Millis = 60 * MINUTE;
-const DAY: Millis = 24 * HOUR;
 /// Ten years: a longer age is taken for a typing error.
 const OLDEST: Millis = 3_650 * DAY;
 
@@ -54,7 +51,7 @@ impl FromStr for Age {
         }
         let millis = number.parse::<Millis>().ok().and_then(|number| number.checked_mul(unit));
         match millis {
-            Some(millis) if millis < YOUNGEST => Err(BadAge::TooShort(text.to_owned())),
+            Some(millis) if millis < MIN_CLEAN_AGE => Err(BadAge::TooShort(text.to_owned())),
             Some(millis) if millis <= OLDEST => Ok(Self(millis)),
             _ => Err(BadAge::TooLong(text.to_owned())),
         }

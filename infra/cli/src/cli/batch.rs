@@ -9,10 +9,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use fresco_api_types::filenames::MANIFEST;
 use fresco_api_types::{BatchBody, BatchView, OnBadRow};
-use fresco_cli::api::{Api, ApiError, BatchNews, RESULTS, ResultsError, check_batch_folder};
+use fresco_cli::api::{Api, ApiError, BatchUpdate, RESULTS, ResultsError, check_batch_folder};
 use fresco_cli::view::batches;
-use fresco_ledger::clock::SystemClock;
-use fresco_ledger::traits::Clock;
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::money::Money;
 use fresco_pipeline::rows::Format;
@@ -143,7 +141,7 @@ pub(super) async fn batch(output: &Output, target: &Target, args: BatchArgs) -> 
     if let Some(id) = args.watch.as_ref().or(args.redrive.as_ref()) {
         let batch = status::parse(output, id)?;
         check_folder(output, args.out.as_deref(), |found| found == batch.as_str())?;
-        let connection = stack::connect(output, target, &args.simulator).await?;
+        let connection = stack::connect_as_built(output, target, &args.simulator).await?;
         if args.redrive.is_some() {
             connection.api.redrive_batch(&batch).await?;
         } else {
@@ -222,16 +220,16 @@ fn check_folder(output: &Output, out: Option<&Path>, is_own: impl Fn(&str) -> bo
 }
 
 async fn list(output: &Output, target: &Target, simulator: &SimulatorArgs) -> Result<(), CommandError> {
-    let connection = stack::connect(output, target, simulator).await?;
+    let connection = stack::connect_as_built(output, target, simulator).await?;
     let page = connection.api.batches(RECENT, None).await?;
-    let text = || Some(batches::list(&page.batches, SystemClock.now()));
+    let text = || Some(batches::list(&page.batches, fresco_cli::clock::now()));
     output.result(text, &json!({"event": "batches", "batches": page.batches}));
     Ok(())
 }
 
 async fn stop(output: &Output, target: &Target, simulator: &SimulatorArgs, id: &str) -> Result<(), CommandError> {
     let batch = status::parse(output, id)?;
-    let connection = stack::connect(output, target, simulator).await?;
+    let connection = stack::connect_as_built(output, target, simulator).await?;
     let view = connection.api.stop_batch(&batch).await?;
     output.result(|| Some(batches::stopped(&view)), &json!({"event": "batch", "batch": view}));
     Ok(())
@@ -270,8 +268,8 @@ async fn follow(output: &Output, target: &Target, api: &Api, batch: &RunId) -> R
     let (mut watch, mut planned) = (api.watch_batch(batch), false);
     loop {
         let view = match watch.next().await? {
-            BatchNews::Changed(view) => *view,
-            BatchNews::Still(still) => {
+            BatchUpdate::Changed(view) => *view,
+            BatchUpdate::Idle(still) => {
                 output.progress(&hints::unchanged(target, batch, still));
                 continue;
             }
@@ -285,7 +283,7 @@ async fn follow(output: &Output, target: &Target, api: &Api, batch: &RunId) -> R
         if view.status.is_final() {
             return Ok(view);
         }
-        output.progress(&batches::progress(&view, SystemClock.now()));
+        output.progress(&batches::progress(&view, fresco_cli::clock::now()));
     }
 }
 

@@ -100,7 +100,7 @@ enum Command {
     Storage,
     /// Remove old results and outputs before they expire, without confirmation; --dry-run only lists them.
     Clean(clean::CleanArgs),
-    /// Build the functions' packages for a deployment, under target/fresco.
+    /// Build the functions' package, target/fresco/functions.zip, as a deployment takes it.
     Package {
         /// Build optimised packages, for AWS.
         #[arg(long)]
@@ -162,15 +162,24 @@ struct UpArgs {
     simulator: SimulatorArgs,
 }
 
+/// The factor on the typical durations of simulated providers.
+const SCALE: f64 = 0.2;
+
 /// The settings of a stack that a command may start.
 #[derive(Debug, Args)]
 struct SimulatorArgs {
     /// Factor on the typical durations of the simulated providers.
-    #[arg(long, default_value_t = 0.2, value_name = "FACTOR")]
+    #[arg(long, default_value_t = SCALE, value_name = "FACTOR")]
     scale: f64,
     /// A value for a parameter of the template while the stack is up. May be given more than once.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pipeline::name_and_value)]
     set: Vec<(String, String)>,
+}
+
+impl Default for SimulatorArgs {
+    fn default() -> Self {
+        Self { scale: SCALE, set: Vec::new() }
+    }
 }
 
 impl From<ApiError> for CommandError {

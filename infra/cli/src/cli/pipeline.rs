@@ -5,8 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use fresco_cli::api::{Inputs, gather};
-use fresco_engine::RunRequest;
+use fresco_cli::api::{Inputs, RunRequest, gather};
 use fresco_pipeline::document::{MAX_BYTES, Problems};
 use serde_json::json;
 
@@ -78,22 +77,19 @@ impl PipelineArgs {
             CommandError::Code(EXIT_INPUT)
         };
         let document = read(&self.file).map_err(|message| wrong("document_unreadable", &message))?;
-        let mut request = RunRequest {
-            document,
-            input: self.input,
-            image: self.input_image,
-            vars: self.vars.into_iter().collect(),
-            parallel: parallel(std::env::var(PARALLEL).ok().as_deref())
-                .map_err(|message| wrong("bad_env", &message))?,
-            ..RunRequest::default()
-        };
+        let mut request = RunRequest::new(document);
+        request.inputs.input = self.input;
+        request.inputs.image = self.input_image;
+        request.inputs.vars = self.vars.into_iter().collect();
+        request.inputs.parallel =
+            parallel(std::env::var(PARALLEL).ok().as_deref()).map_err(|message| wrong("bad_env", &message))?;
         for name in self.env {
             let value = std::env::var(&name)
                 .map_err(|_| wrong("bad_env", &format!("--env {name}: no such environment variable in UTF-8")))?;
-            request.env.insert(name, value);
+            request.inputs.env.insert(name, value);
         }
         let folder = self.file.parent().unwrap_or(Path::new("")).to_owned();
-        let inputs = gather(&mut request, &folder).await?;
+        let inputs = gather(&mut request, &folder);
         Ok(Pipeline { request, inputs, file: self.file })
     }
 }

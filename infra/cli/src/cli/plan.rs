@@ -11,7 +11,7 @@ use super::{CommandError, EXIT_INPUT, PlanArgs, Target, stack};
 
 pub(super) async fn plan(output: &Output, target: &Target, args: PlanArgs) -> Result<(), CommandError> {
     let pipeline = args.pipeline.read(output).await?;
-    let connection = stack::connect(output, target, &args.simulator).await?;
+    let connection = stack::connect_as_built(output, target, &args.simulator).await?;
     let preview = match connection.api.plan(&pipeline.request, &pipeline.inputs).await {
         Ok(preview) => preview,
         Err(ApiError::Document(problems)) => return Err(pipeline.report(output, &problems)),

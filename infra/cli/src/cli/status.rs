@@ -1,8 +1,6 @@
 //! `fresco status`, `fresco stop` and `fresco open`.
 
 use fresco_cli::view::{progress, runs};
-use fresco_ledger::clock::SystemClock;
-use fresco_ledger::traits::Clock;
 use fresco_pipeline::ids::RunId;
 use serde_json::json;
 
@@ -15,7 +13,7 @@ const RECENT: u32 = 20;
 pub(super) async fn status(output: &Output, target: &Target, run: Option<&str>) -> Result<(), CommandError> {
     let run = run.map(|run| parse(output, run)).transpose()?;
     let connection = stack::connect_default(output, target).await?;
-    let now = SystemClock.now();
+    let now = fresco_cli::clock::now();
     let Some(run) = run else {
         let page = connection.api.runs(RECENT, None).await?;
         let text = || Some(if page.runs.is_empty() { "No runs yet.".to_owned() } else { runs::list(&page.runs, now) });

@@ -1,10 +1,10 @@
 //! The outcome and the progress of a clean-up.
 
-use fresco_engine::{Cleaned, Group};
+use fresco_api_types::{CleanTotals, ObjectTotals};
 
 use super::table::{Align, layout};
 use super::{plural, size};
-use crate::storage::OldFolders;
+use crate::local_outputs::OldFolders;
 
 /// The outcome of a clean-up in the stack and, with `--out`, in a local folder.
 #[derive(Debug, Clone, Copy)]
@@ -14,7 +14,7 @@ pub struct Outcome<'a> {
     pub dry_run: bool,
     /// Whether a run was still being planned.
     pub planning: bool,
-    pub cleaned: &'a Cleaned,
+    pub cleaned: &'a CleanTotals,
     pub folders: Option<&'a OldFolders>,
 }
 
@@ -51,8 +51,8 @@ fn rows(outcome: &Outcome) -> Vec<Vec<String>> {
         true => format!("{what} to remove"),
         false => format!("{what} removed"),
     };
-    let group = |what: String, group: &Group| (what, group.objects, size(group.bytes));
-    let Cleaned { removed: gone, results, in_use, under_way } = outcome.cleaned;
+    let group = |what: String, group: &ObjectTotals| (what, group.objects, size(group.bytes));
+    let CleanTotals { removed: gone, results, in_use, under_way } = outcome.cleaned;
     let mut rows = vec![
         group(removed("objects"), gone),
         (removed("results"), *results, String::new()),
@@ -84,7 +84,7 @@ fn freed(outcome: &Outcome) -> String {
 }
 
 /// The progress of a clean-up, in a line.
-pub fn progress(cleaned: &Cleaned) -> String {
+pub fn progress(cleaned: &CleanTotals) -> String {
     let kept = cleaned.in_use.objects + cleaned.under_way.objects;
     let number = |objects: u64| plural(usize::try_from(objects).unwrap_or(usize::MAX), "object");
     format!(
@@ -98,13 +98,13 @@ pub fn progress(cleaned: &Cleaned) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::FolderLeft;
+    use crate::local_outputs::FolderLeft;
 
-    fn group(objects: u64, bytes: u64) -> Group {
-        Group { objects, bytes }
+    fn group(objects: u64, bytes: u64) -> ObjectTotals {
+        ObjectTotals { objects, bytes }
     }
 
-    fn said(cleaned: &Cleaned, folders: Option<&OldFolders>, dry_run: bool, planning: bool) -> Vec<String> {
+    fn said(cleaned: &CleanTotals, folders: Option<&OldFolders>, dry_run: bool, planning: bool) -> Vec<String> {
         let text = of(&Outcome { age: "3d", dry_run, planning, cleaned, folders });
         text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
     }
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn removed_and_kept_objects_are_listed() {
         let cleaned =
-            Cleaned { removed: group(5, 6_100_000), results: 4, in_use: group(1, 10), under_way: group(2, 20) };
+            CleanTotals { removed: group(5, 6_100_000), results: 4, in_use: group(1, 10), under_way: group(2, 20) };
         assert_eq!(
             said(&cleaned, None, false, false)[2..],
             [
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn local_folders_are_listed_and_an_empty_outcome_is_one_line() {
-        let none = Cleaned::default();
+        let none = CleanTotals::default();
         assert_eq!(said(&none, None, false, false), ["Nothing is older than 3d."]);
         assert_eq!(said(&none, Some(&OldFolders::default()), false, false), ["Nothing is older than 3d."]);
         let failed = vec![FolderLeft { folder: "out/run-00000001".into(), reason: "not permitted".to_owned() }];
@@ -153,13 +153,13 @@ mod tests {
 
     #[test]
     fn nothing_is_freed_where_everything_is_kept() {
-        let kept = Cleaned { under_way: group(1, 5), ..Cleaned::default() };
+        let kept = CleanTotals { under_way: group(1, 5), ..CleanTotals::default() };
         assert_eq!(said(&kept, Some(&OldFolders::default()), false, false).last().unwrap(), "Nothing was removed.");
     }
 
     #[test]
     fn a_run_in_planning_keeps_everything() {
-        let cleaned = Cleaned { in_use: group(3, 30), ..Cleaned::default() };
+        let cleaned = CleanTotals { in_use: group(3, 30), ..CleanTotals::default() };
         let said = said(&cleaned, None, false, true);
         assert!(said.iter().any(|line| line.starts_with("A run was still being planned")), "{said:?}");
     }

@@ -1,43 +1,44 @@
-//! Cutting rows into chunks: each row is checked against the document, counted and priced, and the rows of a chunk are tried as
-//! one plan. Nothing here asks for anything: what it is given is a row, and what it gives is a chunk that is full.
+//! Cuts rows into chunks: each row is checked against the document, counted and priced, and the rows of a chunk are tried as
+//! one plan. It does no I/O.
 
 use fresco_api_types::{MAX_CONCURRENT_CHUNKS, OnBadRow};
 use fresco_ledger::batch::BatchPlan;
 use fresco_pipeline::document::{Export, MediaReference, Prepared, Problems, RunInputs};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
-use fresco_pipeline::media::InputMedia;
+use fresco_pipeline::media::Media;
 use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::{ChunkSizes, Plan, compile, merge, wall};
 use fresco_pipeline::rows::{Row, RowProblem};
 use serde::Serialize;
 
-use super::{BatchRequest, ChunkFile, internal, run_of};
-use crate::planning::plan::WorkList;
+use super::objects::{ChunkFile, internal, run_of};
+use super::request::BatchRequest;
+use crate::planning::work_list::WorkList;
 
-/// How many bytes of cells a chunk holds, whatever its number of rows.
+/// The most bytes of cells in a chunk, whatever its number of rows.
 const MOST_HELD: usize = 1 << 20;
-/// How many problems of rows are listed.
+/// Problems of rows that are listed.
 const LISTED: usize = 100;
 const HOUR: u64 = 3_600;
 
-/// A chunk as the list names it.
+/// A chunk in the list of chunks.
 #[derive(Serialize)]
-pub(super) struct Listed {
+pub(super) struct ListedChunk {
     pub(super) run_id: RunId,
     pub(super) chunk: u32,
 }
 
-/// A row that can be run.
-pub(super) struct Planned {
+/// A row with its plan.
+pub(super) struct PlannedRow {
     row: Row,
     pub(super) plan: Plan,
-    /// One before it asks for the same.
+    /// An earlier row has the same request.
     pub(super) duplicate: bool,
 }
 
-/// The rows that were there before, by hash. In parts that are sorted: a table would take twice the memory, and its growth as
-/// much again.
+/// The hashes of earlier rows, in sorted parts: a hash table would take twice the memory, and twice that while it
+/// grows.
 struct Seen(Vec<Vec<u64>>);
 
 impl Seen {
@@ -47,7 +48,7 @@ impl Seen {
         Seen((0..Self::PARTS).map(|_| Vec::new()).collect())
     }
 
-    /// Whether it is new.
+    /// Adds a hash, and returns whether it is new.
     fn insert(&mut self, hash: u64) -> bool {
         let part = usize::try_from(hash % Self::PARTS).unwrap_or(0);
         let Some(part) = self.0.get_mut(part) else { return false };
@@ -57,35 +58,35 @@ impl Seen {
     }
 }
 
-/// The plan as it grows.
-pub(super) struct Cutting<'r> {
+/// Cuts the rows of a batch into chunks, and makes the plan of the batch.
+pub(super) struct Chunker<'r> {
     pub(super) request: &'r BatchRequest,
     document: Prepared,
-    /// Known from the first row that can be run.
+    /// Known after the first valid row.
     size: Option<u32>,
-    /// Likewise.
+    /// Known after the first valid row.
     export: Option<Export>,
-    /// Whether providers can tell the stack of results, which decides how often it looks itself.
+    /// Whether webhooks are used, which decides the check intervals.
     webhooks: bool,
-    rows: Vec<Planned>,
-    /// About how much memory they take, in bytes.
+    rows: Vec<PlannedRow>,
+    /// Approximate bytes of `rows`.
     held: usize,
     bad: Vec<RowProblem>,
     seen: Seen,
-    /// The rows' own names so far.
+    /// The ids of rows.
     ids: Seen,
-    /// The row whose id another had before it, the first of them; and how many there are.
+    /// The first repeated id with its row, and the number of repetitions.
     same_id: Option<(String, u64, u64)>,
-    /// How long a whole chunk takes at the models' slow end, in seconds.
+    /// The longest time of a chunk at the slow end of its models, in seconds.
     seconds: u64,
     plan: BatchPlan,
 }
 
-/// A chunk that is to be written.
+/// A chunk to be written.
 pub(super) struct Chunk {
     pub(super) number: u32,
     pub(super) file: ChunkFile,
-    pub(super) rows: Vec<Planned>,
+    pub(super) rows: Vec<PlannedRow>,
 }
 
 impl Chunk {
@@ -94,9 +95,9 @@ impl Chunk {
     }
 }
 
-impl<'r> Cutting<'r> {
+impl<'r> Chunker<'r> {
     pub(super) fn new(request: &'r BatchRequest, document: Prepared, webhooks: bool) -> Self {
-        Cutting {
+        Chunker {
             request,
             document,
             size: None,
@@ -113,16 +114,16 @@ impl<'r> Cutting<'r> {
         }
     }
 
-    /// Where the outputs are copied to, once a row said so.
+    /// The export, once a row has given it.
     pub(super) fn export(&self) -> Option<&Export> {
         self.export.as_ref()
     }
 
-    /// Takes a row; a chunk that is full.
-    pub(super) fn take(&mut self, row: Result<Row, RowProblem>) -> Result<Option<Chunk>, Failure> {
+    /// Adds a row. Returns a chunk that is full.
+    pub(super) fn accept(&mut self, row: Result<Row, RowProblem>) -> Result<Option<Chunk>, Failure> {
         self.plan.rows += 1;
         if let Ok(row) = &row {
-            self.next_check_at(row);
+            self.note_warnings(row);
         }
         match row.and_then(|row| self.planned(row)) {
             Ok(mut planned) => {
@@ -132,7 +133,7 @@ impl<'r> Cutting<'r> {
                     self.size = Some(self.chunk_size(&planned.plan)?);
                 }
                 let hash = short(&serde_json::to_vec(&planned.plan.steps).map_err(internal)?);
-                // Steps that are generated however often they were are no duplicates of anything.
+                // Steps that are generated again each time are no duplicates.
                 let shared =
                     planned.plan.steps.iter().all(|step| step.cache == Default::default() && !step.uncacheable);
                 planned.duplicate = shared && !self.seen.insert(hash);
@@ -155,13 +156,13 @@ impl<'r> Cutting<'r> {
             }
         }
         let size = self.size.unwrap_or(1) as usize;
-        // Bad rows take no room at a provider, but their chunk has to be written some time.
+        // Invalid rows take no room at a provider, but their chunk has to be written some time.
         let full = self.rows.len() >= size || self.held >= MOST_HELD;
         if full || self.bad.len() >= 10 * size.max(LISTED) { self.chunk() } else { Ok(None) }
     }
 
-    /// What of a row should be looked at, though it can be run.
-    fn next_check_at(&mut self, row: &Row) {
+    /// Collects warnings about a valid row.
+    fn note_warnings(&mut self, row: &Row) {
         if let Some(id) = &row.id
             && !self.ids.insert(short(id.as_bytes()))
         {
@@ -199,7 +200,7 @@ impl<'r> Cutting<'r> {
             let message = format!("a chunk has {steps} steps, and {most} are possible; make `chunk_size` smaller");
             return Err(Failure::new(ErrorName::RunTooLarge, message));
         }
-        // As if nothing were there: it may be gone by the time that the chunk runs.
+        // As if nothing were cached: a result may be gone when the chunk runs.
         WorkList::of(&merged, self.webhooks, |_| true).require_size(&merged).map_err(|cause| {
             let advice = "; in a batch: make `chunk_size` smaller";
             Failure::new(
@@ -214,9 +215,9 @@ impl<'r> Cutting<'r> {
         Ok(Some(Chunk { number, file, rows: planned }))
     }
 
-    /// The row with its plan; what its cells make of the document may be wrong.
-    fn planned(&self, row: Row) -> Result<Planned, RowProblem> {
-        let mut given = given(self.request, &row);
+    /// Checks and compiles a row.
+    fn planned(&self, row: Row) -> Result<PlannedRow, RowProblem> {
+        let mut given = inputs_of(self.request, &row);
         let mut checked = self.document.check(&given);
         if checked.as_ref().is_err_and(|problems| problems.0.iter().any(|problem| problem.code == "input_unread")) {
             for reference in self.document.media_references(&given) {
@@ -227,7 +228,7 @@ impl<'r> Cutting<'r> {
             checked = self.document.check(&given);
         }
         match checked {
-            Ok(checked) => Ok(Planned { plan: compile(&checked), row, duplicate: false }),
+            Ok(checked) => Ok(PlannedRow { plan: compile(&checked), row, duplicate: false }),
             Err(problems) => Err(problem_of(&row, problems)),
         }
     }
@@ -255,7 +256,7 @@ impl<'r> Cutting<'r> {
         self.plan.price += price;
     }
 
-    /// The list of chunks, and the plan.
+    /// Returns the list of chunks as JSON, and the plan of the batch.
     pub(super) fn finished(mut self, batch: &RunId, generation: u32) -> Result<(Vec<u8>, BatchPlan), Failure> {
         if self.plan.bad_rows == self.plan.rows {
             let first = self
@@ -266,14 +267,14 @@ impl<'r> Cutting<'r> {
             let message = format!("none of the {} rows can be run; row 1: {first}", self.plan.rows);
             return Err(Failure::new(ErrorName::InputInvalid, message));
         }
-        // A million of hashes and the list of chunks need not be there at once.
+        // A million hashes and the list of chunks must not be in memory together.
         (self.seen, self.ids) = (Seen::new(), Seen::new());
         let mut list = vec![b'['];
         for chunk in 0..self.plan.chunks {
             if chunk > 0 {
                 list.push(b',');
             }
-            let listed = Listed { run_id: run_of(batch, chunk, generation)?, chunk };
+            let listed = ListedChunk { run_id: run_of(batch, chunk, generation)?, chunk };
             serde_json::to_writer(&mut list, &listed).map_err(internal)?;
         }
         list.push(b']');
@@ -293,7 +294,7 @@ impl<'r> Cutting<'r> {
             plan.warnings.push(format!("{rows} an id that a row before has, the first of them row {row}: `{id}`"));
         }
         if plan.expected_seconds > HOUR {
-            // So many rounds fit into an hour; where not even one does, nothing helps.
+            // The rounds that fit into an hour; where not even one does, no concurrency helps.
             let rounds = u32::try_from(HOUR / each.max(1)).unwrap_or(u32::MAX);
             let enough = (rounds > 0).then(|| plan.chunks.div_ceil(rounds));
             plan.concurrency_for_an_hour = enough.filter(|enough| *enough <= MAX_CONCURRENT_CHUNKS);
@@ -302,15 +303,15 @@ impl<'r> Cutting<'r> {
     }
 }
 
-/// Eight bytes of the content's hash.
+/// The first eight bytes of the hash of the content.
 fn short(content: &[u8]) -> u64 {
     let digest = ContentKey::digest(content);
     u64::from_str_radix(digest.as_str().get(..16).unwrap_or_default(), 16).unwrap_or(0)
 }
 
-/// A medium that a row names is looked at when its chunk is planned, not before: it is taken for one that fits.
-fn presumed(reference: &MediaReference) -> InputMedia {
-    InputMedia {
+/// A placeholder for a medium of a row, taken for a valid one: the medium is read when the chunk is planned.
+fn presumed(reference: &MediaReference) -> Media {
+    Media {
         key: String::new(),
         kind: reference.kind,
         content_type: String::new(),
@@ -318,10 +319,11 @@ fn presumed(reference: &MediaReference) -> InputMedia {
         sha256: ContentKey::digest(reference.text.as_bytes()).to_string(),
         width: None,
         height: None,
+        duration_ms: None,
     }
 }
 
-/// The first problem that the document has with a row's cells.
+/// The first problem that the document has with the cells of a row.
 pub(super) fn problem_of(row: &Row, problems: Problems) -> RowProblem {
     let first = problems.0.into_iter().next();
     let (code, message, advice, missing_input) = first.map_or_else(Default::default, |first| {
@@ -337,7 +339,7 @@ pub(super) fn problem_of(row: &Row, problems: Problems) -> RowProblem {
     }
 }
 
-/// What a document may ask for that a batch does not carry out is refused by name, never ignored.
+/// Refuses settings of a document that a batch does not support.
 fn refuse(plan: &Plan) -> Result<(), Failure> {
     if plan.max_cost != Money::UNLIMITED {
         let message = "`max_cost` of a document is that of one run; take it out, and give the batch one of its own";
@@ -346,15 +348,15 @@ fn refuse(plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-/// About how many bytes a row takes: in what its cells say, and in what is made of them.
+/// The approximate bytes of a row.
 fn size_of_row(row: &Row) -> usize {
     let cells = row.vars.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
     cells + row.input.as_ref().map_or(0, String::len)
 }
 
-/// What a row gives to the document, over what is given with the batch.
-pub(super) fn given(request: &BatchRequest, row: &Row) -> RunInputs {
-    let mut given = request.run.given();
+/// The inputs of a row: its own, and those of the batch.
+pub(super) fn inputs_of(request: &BatchRequest, row: &Row) -> RunInputs {
+    let mut given = request.run.inputs();
     given.input = row.input.clone().or(given.input);
     given.vars.extend(row.vars.clone());
     given
@@ -365,7 +367,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_seen_is_known() {
+    fn an_inserted_hash_is_not_new() {
         let mut seen = Seen::new();
         let hashes: Vec<u64> = (0..10_000u64).map(|n| short(&n.to_le_bytes())).collect();
         assert!(hashes.iter().all(|hash| seen.insert(*hash)));

@@ -1,57 +1,59 @@
-//! Beginning a batch: what is asked for is checked and recorded, and its execution started, once for a key.
+//! Creates a batch: checks and records its request, and starts its execution, once for a key.
 
 use std::future::ready;
 
 use bytes::Bytes;
 use fresco_api_types::{BatchBody, MAX_CHUNK_SIZE, MAX_CONCURRENT_CHUNKS, MAX_RATE_LIMIT_DELAY, RunBody, UploadKind};
 use fresco_ledger::batch::{BatchCounts, BatchRecord, BatchStatus};
-use fresco_ledger::traits::{Batches, Clock, Executions, Objects, Put};
+use fresco_ledger::traits::{Batches as _, Clock, Executions, Objects, Put};
 use fresco_pipeline::document::{MAX_WORKERS, prepare};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::money::Money;
 use fresco_pipeline::rows::Format;
 
-use super::{BatchRequest, LOOK_EVERY, ROWS, RowsFrom, Tolerance, internal, request_key};
-use crate::Engine;
-use crate::intake::request::{BadOrder, Fetcher, OrderError};
-use crate::intake::start::{Begun, Once, StartError, new_run_id};
+use super::Batches;
+use super::control::CHECK_EVERY;
+use super::objects::{internal, request_key};
+use super::request::{BatchRequest, RowsFrom, Tolerance};
+use crate::intake::object_keys::{INBOX, ROWS, folder, is_plain};
+use crate::intake::request::{Fetcher, IntakeError, InvalidRequest};
+use crate::intake::start::{IdempotencyKey, StartError, StartedRun, new_run_id};
 use crate::intake::uploads::UploadId;
 use crate::platform::Platform;
-use crate::triggers::inbox::{INBOX, folder, is_plain};
 
-impl<P: Platform> Engine<P> {
+impl<P: Platform> Batches<P> {
     /// Records and starts a batch, once for a key. Its rows are read by its planning.
-    pub async fn start_batch(
+    pub async fn start(
         &self,
-        once: Option<&Once>,
+        once: Option<&IdempotencyKey>,
         body: BatchBody,
         fetcher: &Fetcher,
-    ) -> Result<Begun, StartError> {
-        self.start_batch_of(once, fetcher, ready(Ok((body, None)))).await
+    ) -> Result<StartedRun, StartError> {
+        self.start_from(once, fetcher, ready(Ok((body, None)))).await
     }
 
-    /// The same, where an event or a schedule says where in the bucket the rows lie. Asked again under the same key it gives the
-    /// same batch; `what` is not looked at then, and what it names may be gone.
-    pub(crate) async fn start_batch_of<'k, E: From<StartError>>(
+    /// Records and starts a batch whose rows lie in the bucket, for an event or a schedule. A repeated call under the
+    /// same key returns the same batch without awaiting `what`, whose objects may be gone.
+    pub(crate) async fn start_from<'k, E: From<StartError>>(
         &self,
-        once: Option<&Once>,
+        once: Option<&IdempotencyKey>,
         fetcher: &Fetcher,
         what: impl Future<Output = Result<(BatchBody, Option<RowsFrom<'k>>), E>> + Send,
-    ) -> Result<Begun, E> {
+    ) -> Result<StartedRun, E> {
         if let Some(once) = once
-            && let Some(batch) = self.batch_begun_before(once).await?
+            && let Some(batch) = self.started_before(once).await?
         {
-            return Ok(Begun { run: batch, existing: true });
+            return Ok(StartedRun { run: batch, existing: true });
         }
         let (body, from) = what.await?;
-        Ok(self.begin_batch(once, body, from, fetcher).await?)
+        Ok(self.create(once, body, from, fetcher).await?)
     }
 
-    async fn batch_begun_before(&self, once: &Once) -> Result<Option<RunId>, StartError> {
+    async fn started_before(&self, once: &IdempotencyKey) -> Result<Option<RunId>, StartError> {
         let batch = once.run()?;
         let Some(row) = self.platform.ledger().batch(&batch).await? else { return Ok(None) };
-        if self.batch_request(&batch).await?.run.asked != once.asked {
+        if self.store.request(&batch).await?.run.request_hash != once.request_hash {
             return Err(StartError::OtherRequest);
         }
         if row.status == BatchStatus::Planning {
@@ -60,13 +62,13 @@ impl<P: Platform> Engine<P> {
         Ok(Some(batch))
     }
 
-    async fn begin_batch(
+    async fn create(
         &self,
-        once: Option<&Once>,
+        once: Option<&IdempotencyKey>,
         body: BatchBody,
         from: Option<RowsFrom<'_>>,
         fetcher: &Fetcher,
-    ) -> Result<Begun, StartError> {
+    ) -> Result<StartedRun, StartError> {
         let now = self.platform.clock().now();
         let batch = match once {
             Some(once) => once.run()?,
@@ -77,14 +79,14 @@ impl<P: Platform> Engine<P> {
             Some(cost) if cost >= 0 => Money::micros(cost),
             Some(_) => return Err(bad("bad_max_cost", "`max_cost` is below 0", "Leave it out for no limit.").into()),
         };
-        let mut request = self.batch_request_of(&batch, body, from, fetcher).await?;
+        let mut request = self.request_of(&batch, body, from, fetcher).await?;
         request.run = request.run.fixed(now, &self.platform.new_token()?)?;
-        request.run.asked = once.map(|once| once.asked.clone()).unwrap_or_default();
+        request.run.request_hash = once.map(|once| once.request_hash.clone()).unwrap_or_default();
         let name = prepare(&request.run.document)?.name().unwrap_or_else(|| "pipeline".to_owned());
         let json = serde_json::to_vec(&request).map_err(internal)?;
-        // Of two under one key at once the first one's request stays.
-        if self.put_once(&request_key(&batch), Bytes::from(json)).await? == Put::Exists
-            && self.batch_request(&batch).await?.run.asked != request.run.asked
+        // Of two concurrent calls under one key the request of the first stays.
+        if self.intake.put_once(&request_key(&batch), Bytes::from(json)).await? == Put::Exists
+            && self.store.request(&batch).await?.run.request_hash != request.run.request_hash
         {
             return Err(StartError::OtherRequest);
         }
@@ -102,13 +104,14 @@ impl<P: Platform> Engine<P> {
             counts: BatchCounts::default(),
             open: Default::default(),
             generation: 0,
-            next_check_at: Some(now + LOOK_EVERY),
+            next_check_at: Some(now + CHECK_EVERY),
             failure: None,
         };
         let existing = !self.platform.ledger().create_batch(&row).await?;
         if let Err(error) = self.platform.executions().start_batch(&batch, 0).await {
             let cause = Failure::from(error);
-            // Under a key it is begun when it is asked for again; else nobody hears of it, nor is it to be planned for ever.
+            // Under a key it is started when it is requested again. Without one the caller does not learn of it, and it
+            // must not be planned for ever.
             if once.is_none() {
                 let ledger = self.platform.ledger();
                 let closed = ledger.close_batch(&batch, 0, BatchStatus::Failed, Some(&cause), now).await;
@@ -116,10 +119,10 @@ impl<P: Platform> Engine<P> {
             }
             return Err(cause.into());
         }
-        Ok(Begun { run: batch, existing })
+        Ok(StartedRun { run: batch, existing })
     }
 
-    async fn batch_request_of(
+    async fn request_of(
         &self,
         batch: &RunId,
         body: BatchBody,
@@ -150,7 +153,7 @@ impl<P: Platform> Engine<P> {
             Some(from) => (from.key.to_owned(), from.format),
             None => self.rows_of(batch, &body).await?,
         };
-        let order = RunBody {
+        let run_body = RunBody {
             pipeline: body.pipeline,
             pipeline_upload: body.pipeline_upload,
             input: body.input,
@@ -160,7 +163,7 @@ impl<P: Platform> Engine<P> {
             parallel: body.parallel,
             ..RunBody::default()
         };
-        let run = self.order(order, from.as_ref().map(|from| from.beside), fetcher).await?;
+        let run = self.intake.request(run_body, from.as_ref().map(|from| from.beside), fetcher).await?;
         if rows.starts_with(ROWS) && self.platform.objects().head(&rows).await?.is_none() {
             return Err(bad("bad_rows", format!("there is no {rows}"), "Put the rows there first.").into());
         }
@@ -184,7 +187,7 @@ impl<P: Platform> Engine<P> {
         })
     }
 
-    /// The key of the object that holds the rows, and how they are written.
+    /// Returns the key and the format of the rows.
     async fn rows_of(&self, batch: &RunId, body: &BatchBody) -> Result<(String, Format), StartError> {
         let given =
             [body.rows.is_some(), body.rows_text.is_some(), body.rows_upload.is_some(), body.rows_key.is_some()];
@@ -198,22 +201,22 @@ impl<P: Platform> Engine<P> {
         };
         if let Some(rows) = &body.rows {
             let json = serde_json::to_vec(rows).map_err(internal)?;
-            return Ok((self.keep_rows(batch, Bytes::from(json)).await?, Format::Json));
+            return Ok((self.store_rows(batch, Bytes::from(json)).await?, Format::Json));
         }
         if let Some(text) = &body.rows_text {
-            return Ok((self.keep_rows(batch, Bytes::copy_from_slice(text.as_bytes())).await?, format()?));
+            return Ok((self.store_rows(batch, Bytes::copy_from_slice(text.as_bytes())).await?, format()?));
         }
         if let Some(id) = &body.rows_upload {
             let upload = UploadId::parse(id).filter(|upload| upload.kind == UploadKind::Rows);
             let upload = upload.ok_or_else(|| {
                 bad("bad_upload", "`rows_upload` is not an upload of rows", "Take the id that POST /uploads gave.")
             })?;
-            self.require_uploaded(&upload).await?;
+            self.intake.require_uploaded(&upload).await?;
             return Ok((upload.object_key(), format()?));
         }
         let key = body.rows_key.clone().unwrap_or_default();
         if !is_plain(&key) || !key.starts_with(ROWS) {
-            return Err(bad("bad_rows", format!("`rows_key` is not beneath {ROWS}"), "Put the rows there.").into());
+            return Err(bad("bad_rows", format!("`rows_key` is not under {ROWS}"), "Put the rows there.").into());
         }
         let format = match body.format.or_else(|| Format::of_name(&key)) {
             Some(format) => format,
@@ -222,8 +225,8 @@ impl<P: Platform> Engine<P> {
         Ok((key, format))
     }
 
-    async fn keep_rows(&self, batch: &RunId, bytes: Bytes) -> Result<String, Failure> {
-        // Named by what they are: who asks for something else under the same key replaces nothing.
+    async fn store_rows(&self, batch: &RunId, bytes: Bytes) -> Result<String, Failure> {
+        // Named by content: another request under the same idempotency key replaces nothing.
         let hash = ContentKey::digest(&bytes);
         let key = format!("batches/{batch}/rows-{}", hash.as_str().get(..16).unwrap_or_default());
         self.platform.objects().put(&key, bytes, "text/plain").await?;
@@ -231,6 +234,6 @@ impl<P: Platform> Engine<P> {
     }
 }
 
-fn bad(code: &'static str, detail: impl Into<String>, advice: &'static str) -> OrderError {
-    OrderError::Bad(BadOrder { code, detail: detail.into(), advice, malformed: false })
+fn bad(code: &'static str, detail: impl Into<String>, advice: &'static str) -> IntakeError {
+    IntakeError::Invalid(InvalidRequest { code, detail: detail.into(), advice, malformed: false })
 }

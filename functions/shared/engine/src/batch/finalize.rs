@@ -1,97 +1,109 @@
-//! A batch's end: what the chunks came to is put together in the order of the rows, as a stream.
+//! Finalizes a batch: merges the results of its chunks in the order of the rows, as a stream, and closes its record.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use fresco_api_types::{BatchFinished, BatchManifest, RowResult, RowStatus, filenames};
+use fresco_api_types::{BatchFinished, BatchManifest, RowStatus, filenames};
 use fresco_ledger::batch::{BatchRecord, BatchStatus};
 use fresco_ledger::records::ResultSource;
-use fresco_ledger::traits::{Batches, Clock, EventPublisher, Objects, Upload};
+use fresco_ledger::traits::{Batches as _, Clock, EventPublisher, Objects, Upload};
 use fresco_pipeline::document::Export;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
-use fresco_pipeline::money::Money;
 use futures::{StreamExt, TryStreamExt};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::chunk::{left_out, lines_of, of_row};
-use super::{batch_manifest_key, part_key, results_key};
-use crate::Engine;
+use super::Chunks;
+use super::objects::{batch_manifest_key, internal, results_key};
+use super::row_results::results_in;
+use super::store::BatchStore;
 use crate::platform::Platform;
+use crate::run::export::Exporter;
+use crate::settings::Settings;
 
-/// How many chunks' results are read side by side.
+/// Chunks whose results are read concurrently.
 const READ_AT_ONCE: usize = 64;
-/// The manifest's format.
+/// The version of the manifest.
 const VERSION: u32 = 1;
-/// The kind of the event that tells of a batch's end; its source is `fresco`.
+/// The detail type of the event that announces the end of a batch; its source is `fresco`.
 const BATCH_FINISHED: &str = "Batch Finished";
 
-/// What is counted while the results go by.
+/// Totals over the results of the rows.
 #[derive(Default)]
 struct Totals {
     by_status: BTreeMap<String, u64>,
     by_source: BTreeMap<String, u64>,
     by_failure: BTreeMap<String, u64>,
-    /// Of generated rows, in milliseconds.
+    /// The times of generated rows, in milliseconds.
     took: Vec<i64>,
     done: u64,
     rows: u64,
 }
 
-impl<P: Platform> Engine<P> {
-    /// Closes a batch. `cause` is why its execution ended, where it did not end by itself. It may be called more than once.
-    pub async fn finalize_batch(&self, batch: &RunId, cause: Option<Failure>) -> Result<BatchStatus, Failure> {
-        self.finish(self.batch_row(batch).await?, cause).await
+/// Closes batches.
+pub struct BatchFinalizer<P> {
+    pub(crate) platform: Arc<P>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) store: Arc<BatchStore<P>>,
+    pub(crate) exporter: Arc<Exporter<P>>,
+    pub(crate) chunks: Arc<Chunks<P>>,
+}
+
+impl<P: Platform> BatchFinalizer<P> {
+    /// Finalizes a batch. `cause` is the reason for which its execution ended early. It is idempotent.
+    pub async fn finalize(&self, batch: &RunId, cause: Option<Failure>) -> Result<BatchStatus, Failure> {
+        self.close(self.store.record(batch).await?, cause).await
     }
 
-    /// Closes a batch whose execution of this generation ended without it. What comes late, when the batch was driven anew, is
-    /// nothing that the new execution is to suffer from.
-    pub async fn finish_left_batch(
+    /// Finalizes a batch whose execution of this generation ended without doing so. A late event does not affect a
+    /// later generation.
+    pub async fn finalize_abandoned(
         &self,
         batch: &RunId,
         generation: u32,
         cause: Failure,
     ) -> Result<BatchStatus, Failure> {
-        let record = self.batch_row(batch).await?;
+        let record = self.store.record(batch).await?;
         if record.generation != generation {
             return Ok(record.status);
         }
-        self.finish(record, Some(cause)).await
+        self.close(record, Some(cause)).await
     }
 
-    async fn finish(&self, record: BatchRecord, cause: Option<Failure>) -> Result<BatchStatus, Failure> {
+    async fn close(&self, record: BatchRecord, cause: Option<Failure>) -> Result<BatchStatus, Failure> {
         if record.status.is_final() {
             return Ok(record.status);
         }
-        // Its execution may have ended under its chunks.
+        // The execution may have ended while chunks were open.
         let record = if record.open.is_empty() {
             record
         } else {
             let left = cause.clone().unwrap_or_else(|| Failure::new(ErrorName::RunStopped, "the batch ended"));
-            self.close_open_chunks(&record, record.generation, &left).await?;
-            self.batch_row(&record.id).await?
+            self.chunks.close_open(&record, record.generation, &left).await?;
+            self.store.record(&record.id).await?
         };
         if record.status.is_final() {
             return Ok(record.status);
         }
         let batch = &record.id;
         let chunks = record.plan.as_ref().map_or(0, |plan| plan.chunks);
-        let Some(totals) = self.put_together(&record, chunks).await? else { return Ok(record.status) };
+        let Some(totals) = self.merge_results(&record, chunks).await? else { return Ok(record.status) };
         let status = status_of(&record, &totals);
         let cause = match status {
             BatchStatus::Succeeded => None,
-            // That its execution was aborted is how it was stopped, not why.
+            // An aborted execution is the way a batch is stopped, not the reason.
             _ => why_stopped(&record).or(cause),
         };
         let (done, failed) = (totals.done, totals.failed());
         let now = self.platform.clock().now();
         let manifest = manifest_of(&record, status, totals, cause.clone(), now);
-        let json = serde_json::to_vec_pretty(&manifest).map_err(super::internal)?;
+        let json = serde_json::to_vec_pretty(&manifest).map_err(internal)?;
         let key = batch_manifest_key(batch);
         self.platform.objects().put(&key, Bytes::from(json), "application/json").await?;
         if let Some(export) = record.plan.as_ref().and_then(|plan| Export::parse(plan.export.as_deref()?).ok()) {
             for (from, name) in [(results_key(batch), "results.jsonl"), (key.clone(), filenames::MANIFEST)] {
-                if let Err(cause) = self.export_file(&export, batch, &from, name).await {
+                if let Err(cause) = self.exporter.export_file(&export, batch, &from, name).await {
                     tracing::warn!(batch.id = %batch, error.name = %cause.name, error.message = cause.message, "{name} not exported");
                 }
             }
@@ -106,77 +118,47 @@ impl<P: Platform> Engine<P> {
             bucket: self.settings.bucket.clone(),
             manifest: key,
         };
-        let detail = serde_json::to_string(&finished).map_err(super::internal)?;
-        // Before it is closed, so that it is told at least once: where it cannot be told, all of this is tried again.
+        let detail = serde_json::to_string(&finished).map_err(internal)?;
+        // Before it is closed, so that it is published at least once: where publishing fails, all of this is retried.
         self.platform.publisher().publish(BATCH_FINISHED, &detail).await?;
         let ledger = self.platform.ledger();
         ledger.close_batch(batch, record.generation, status, cause.as_ref(), now).await?;
         Ok(status)
     }
 
-    /// Writes the results of every chunk one behind the other. `None`: the batch was driven anew meanwhile.
-    async fn put_together(&self, record: &BatchRecord, chunks: u32) -> Result<Option<Totals>, Failure> {
+    /// Merges the results of every chunk into one object. `None`: the batch was redriven meanwhile.
+    async fn merge_results(&self, record: &BatchRecord, chunks: u32) -> Result<Option<Totals>, Failure> {
         let (objects, batch) = (self.platform.objects(), &record.id);
-        // Of an earlier generation, or of a call that did not come to the end: an upload replaces nothing.
+        // From an earlier generation or an interrupted call: an upload replaces nothing.
         objects.remove(&[results_key(batch)]).await?;
         let mut upload = objects.upload(&results_key(batch), "application/jsonl").await?;
         let mut totals = Totals::default();
-        let mut parts = futures::stream::iter((0..chunks).map(|chunk| self.part(batch, chunk, record.generation)))
-            .buffered(READ_AT_ONCE);
+        let mut parts =
+            futures::stream::iter((0..chunks).map(|chunk| self.store.part(batch, chunk, record.generation)))
+                .buffered(READ_AT_ONCE);
         while let Some(part) = parts.try_next().await? {
             totals.add(&part)?;
             upload.write(part).await?;
         }
         drop(parts);
-        if self.batch_row(batch).await?.generation != record.generation {
+        if self.store.record(batch).await?.generation != record.generation {
             return Ok(None);
         }
-        // What another call has written meanwhile is the same.
+        // Another call has written the same.
         upload.finish().await?;
         Ok(Some(totals))
     }
-
-    /// The same, read.
-    pub(super) async fn results_of_chunk(
-        &self,
-        batch: &RunId,
-        chunk: u32,
-        last: u32,
-    ) -> Result<Vec<RowResult>, Failure> {
-        results_in(&self.part(batch, chunk, last).await?)
-    }
-
-    /// What a chunk came to in the last generation, up to this one, in which it ran; rows of one that never was begun are said to
-    /// be so.
-    async fn part(&self, batch: &RunId, chunk: u32, last: u32) -> Result<Bytes, Failure> {
-        for generation in (0..=last).rev() {
-            let key = part_key(batch, chunk, generation);
-            if let Some(part) = self.platform.objects().get(&key).await? {
-                return Ok(part);
-            }
-        }
-        let file = self.chunk_file(batch, chunk).await?;
-        let not_run = file.rows.iter().map(|row| of_row(row.number, row.id.clone(), RowStatus::NotRun));
-        let mut results: Vec<RowResult> = not_run.chain(file.bad.iter().map(left_out)).collect();
-        results.sort_by_key(|result| result.row);
-        Ok(Bytes::from(lines_of(&results)?))
-    }
 }
 
-/// Why a batch was stopped, if it was.
+/// The reason for which a batch was stopped, if it was.
 fn why_stopped(record: &BatchRecord) -> Option<Failure> {
     let failed = record.counts.failed;
-    let borne = record.plan.as_ref().and_then(|plan| plan.tolerated).filter(|borne| failed > *borne);
-    let message = match borne {
-        Some(borne) => format!("{failed} rows failed, and {borne} were to be borne; what is paid is kept"),
-        None => "the batch was stopped; what is paid is kept".to_owned(),
+    let tolerated = record.plan.as_ref().and_then(|plan| plan.tolerated).filter(|tolerated| failed > *tolerated);
+    let message = match tolerated {
+        Some(tolerated) => format!("{failed} rows failed and {tolerated} are tolerated; paid results are kept"),
+        None => "the batch was stopped; paid results are kept".to_owned(),
     };
     record.stop.then(|| Failure::new(ErrorName::RunStopped, message))
-}
-
-fn results_in(part: &[u8]) -> Result<Vec<RowResult>, Failure> {
-    let lines = part.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    lines.map(|line| serde_json::from_slice(line).map_err(super::internal)).collect()
 }
 
 fn word<T: Serialize>(value: T) -> String {
@@ -200,7 +182,7 @@ impl Totals {
         Ok(())
     }
 
-    /// Rows that could be run and have not all their results.
+    /// Valid rows without all their results.
     fn failed(&self) -> u64 {
         let bad = self.by_status.get(&word(RowStatus::Bad)).copied().unwrap_or(0);
         self.rows - self.done - bad
@@ -255,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_of_what_there_is() {
+    fn percentiles_of_the_given_times() {
         let mut totals = Totals::default();
         assert_eq!(totals.percentiles(), None);
         totals.took = vec![7];

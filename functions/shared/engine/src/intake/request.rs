@@ -1,5 +1,5 @@
-//! From what somebody asks for (the body of `POST /runs`, an event, a file in the inbox) to a request: the document's text, and
-//! its media, which are uploads, objects beside the document, or https URLs.
+//! Reads a request (the body of `POST /runs`, an event, an object of the inbox): the text of its document, and its
+//! media, which are uploads, objects beside the document, or https URLs.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -9,76 +9,75 @@ use fresco_api_types::RunBody;
 use fresco_ledger::traits::Objects;
 use fresco_pipeline::document::MediaReference;
 use fresco_pipeline::error::Failure;
-use fresco_pipeline::media::{InputMedia, MediaProblem};
+use fresco_pipeline::inspection::{describe_input, input_problem};
+use fresco_pipeline::media::{Media, MediaProblem};
 use fresco_providers::media::{Downloader, HostList};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
-use crate::Engine;
-use crate::intake::input_media::{describe_input, fetch_input, input_problem};
-use crate::intake::start::RunRequest;
+use crate::intake::Intake;
+use crate::intake::input_media::fetch_input;
+use crate::intake::object_keys::is_plain;
 use crate::intake::uploads::UploadId;
 use crate::platform::Platform;
-use crate::triggers::inbox::is_plain;
+use crate::run::request::RunRequest;
 
-/// How long an order may take to fetch what it names by URL, all of it together; API Gateway waits for 30 seconds.
-pub(crate) const FETCHES: Duration = Duration::from_secs(20);
+/// The time for fetching all URLs of a request; API Gateway waits for 30 seconds.
+pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What is wrong with an order, apart from its document.
+/// An invalid request, apart from its document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
-pub struct BadOrder {
-    /// A stable code.
+pub struct InvalidRequest {
+    /// Stable.
     pub code: &'static str,
-    /// What is wrong.
     pub detail: String,
-    /// What to do.
     pub advice: &'static str,
-    /// Whether it has not the form of an order, in contrast to one that names what cannot be.
+    /// Whether its form is wrong, in contrast to a value.
     pub malformed: bool,
 }
 
-/// Why there is no request.
+/// The reason for which a request is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OrderError {
-    /// The order is wrong.
+pub enum IntakeError {
+    /// The request is invalid.
     #[error("{0}")]
-    Bad(BadOrder),
-    /// It could not be looked at, or what it names cannot be used.
+    Invalid(InvalidRequest),
+    /// It could not be read, or names something that cannot be used.
     #[error("{0}")]
     Failed(#[from] Failure),
 }
 
-/// What to do about an order that has not the form of one.
-pub const AS_DESCRIBED: &str = "Mend the request as /openapi.json describes it.";
+/// The advice for a request of the wrong form.
+pub const AS_DESCRIBED: &str = "Correct the request as /openapi.json describes it.";
 
-impl OrderError {
+impl IntakeError {
     fn malformed(code: &'static str, detail: impl Into<String>) -> Self {
-        OrderError::Bad(BadOrder { code, detail: detail.into(), advice: AS_DESCRIBED, malformed: true })
+        IntakeError::Invalid(InvalidRequest { code, detail: detail.into(), advice: AS_DESCRIBED, malformed: true })
     }
 }
 
-/// What fetches the media that orders name by URL, from public addresses only. Its client is made when it is first needed: few
-/// orders name URLs.
+/// Fetches the media that requests name by URL, from public addresses only. Its client is made when it is first needed:
+/// few requests name URLs.
 #[derive(Clone, Default)]
 pub struct Fetcher(Arc<OnceLock<Option<Downloader>>>);
 
 impl Fetcher {
-    /// `None` where the client cannot be made.
+    /// Returns the client, or `None` where it cannot be made.
     fn downloader(&self) -> Option<&Downloader> {
         self.0.get_or_init(|| Downloader::for_inputs(HostList::anywhere()).ok()).as_ref()
     }
 }
 
-impl<P: Platform> Engine<P> {
-    /// The request of an order, with every medium looked at and kept. `beside` is the prefix of keys under which names of files
-    /// are looked for, where the document lies in the bucket.
-    pub async fn order(
+impl<P: Platform> Intake<P> {
+    /// Reads a request and stores its media. `beside` is the prefix of keys under which file names are looked up, where
+    /// the document lies in the bucket.
+    pub async fn request(
         &self,
         body: RunBody,
         beside: Option<&str>,
         fetcher: &Fetcher,
-    ) -> Result<RunRequest, OrderError> {
+    ) -> Result<RunRequest, IntakeError> {
         let mut request = RunRequest {
             document: self.document(body.pipeline, body.pipeline_upload).await?,
             input: body.input,
@@ -90,10 +89,10 @@ impl<P: Platform> Engine<P> {
         };
         let media_references = request.media_references();
         let given = uploads(&body.media, &media_references)?;
-        let until = Instant::now() + FETCHES;
+        let until = Instant::now() + FETCH_TIMEOUT;
         for reference in media_references {
             let found = match given.get(reference.text.as_str()) {
-                Some(upload) => self.take_upload(upload, reference.kind).await?,
+                Some(upload) => self.accept_upload(upload, reference.kind).await?,
                 None => self.find_medium(&reference, beside, fetcher, until).await?,
             };
             match found {
@@ -104,17 +103,18 @@ impl<P: Platform> Engine<P> {
         Ok(request)
     }
 
-    /// A medium behind an https URL, or beside a document or a file of rows.
+    /// Finds and stores a medium behind an https URL, or beside a document or a file of rows. The inner error is a
+    /// problem of the medium.
     pub(crate) async fn find_medium(
         &self,
         reference: &MediaReference,
         beside: Option<&str>,
         fetcher: &Fetcher,
         until: Instant,
-    ) -> Result<Result<InputMedia, MediaProblem>, Failure> {
+    ) -> Result<Result<Media, MediaProblem>, Failure> {
         match beside {
             _ if reference.text.contains("://") => self.fetch(fetcher, reference, until).await,
-            Some(folder) => self.take_beside(folder, reference).await,
+            Some(folder) => self.accept_beside(folder, reference).await,
             None => Ok(Err(input_problem(
                 "input_unread",
                 format!("`{}` is not among the request's media", reference.text),
@@ -123,14 +123,14 @@ impl<P: Platform> Engine<P> {
         }
     }
 
-    async fn document(&self, inline: Option<Value>, upload: Option<String>) -> Result<String, OrderError> {
+    async fn document(&self, inline: Option<Value>, upload: Option<String>) -> Result<String, IntakeError> {
         match (inline, upload) {
             (Some(Value::String(text)), None) => Ok(text),
-            // A document may be JSON, and this is one; it is shown again as it is written here.
+            // The document may be JSON, and is shown later as it is formatted here.
             (Some(document @ Value::Object(_)), None) => {
                 Ok(serde_json::to_string_pretty(&document).unwrap_or_default())
             }
-            (Some(_), None) => Err(OrderError::malformed(
+            (Some(_), None) => Err(IntakeError::malformed(
                 "bad_json",
                 "`pipeline` has to be the document's text, or the document as an object",
             )),
@@ -139,10 +139,10 @@ impl<P: Platform> Engine<P> {
                 None => Err(no_upload(&id)),
             },
             (None, None) => {
-                Err(OrderError::malformed("no_pipeline", "the request has neither `pipeline` nor `pipeline_upload`"))
+                Err(IntakeError::malformed("no_pipeline", "the request has neither `pipeline` nor `pipeline_upload`"))
             }
             (Some(_), Some(_)) => {
-                Err(OrderError::malformed("two_pipelines", "the request has both `pipeline` and `pipeline_upload`"))
+                Err(IntakeError::malformed("two_pipelines", "the request has both `pipeline` and `pipeline_upload`"))
             }
         }
     }
@@ -152,7 +152,7 @@ impl<P: Platform> Engine<P> {
         fetcher: &Fetcher,
         reference: &MediaReference,
         until: Instant,
-    ) -> Result<Result<InputMedia, MediaProblem>, Failure> {
+    ) -> Result<Result<Media, MediaProblem>, Failure> {
         let Some(downloader) = fetcher.downloader() else {
             return Ok(Err(input_problem("input_fetch", "URLs cannot be fetched here", "Upload it instead.")));
         };
@@ -160,7 +160,7 @@ impl<P: Platform> Engine<P> {
             Ok(Ok(bytes)) => bytes,
             Ok(Err(problem)) => return Ok(Err(problem)),
             Err(_) => {
-                let message = format!("it did not arrive within {} s", FETCHES.as_secs());
+                let message = format!("it did not arrive within {} s", FETCH_TIMEOUT.as_secs());
                 return Ok(Err(input_problem("input_fetch", message, "Upload it instead.")));
             }
         };
@@ -173,21 +173,21 @@ impl<P: Platform> Engine<P> {
         }
     }
 
-    /// A file that lies beside the document in the bucket, or beneath its folder.
-    async fn take_beside(
+    /// Stores a file in or below the folder of the document. The inner error is a problem of the medium.
+    async fn accept_beside(
         &self,
         folder: &str,
         reference: &MediaReference,
-    ) -> Result<Result<InputMedia, MediaProblem>, Failure> {
+    ) -> Result<Result<Media, MediaProblem>, Failure> {
         let advice = "Put it beside the document, and name it relative to that.";
         let name = reference.text.strip_prefix("./").unwrap_or(&reference.text);
         if name.starts_with('/') || !is_plain(name) {
-            let message = format!("`{}` is not beneath the document's folder", reference.text);
+            let message = format!("`{}` is not under the document's folder", reference.text);
             return Ok(Err(input_problem("input_unread", message, advice)));
         }
         let key = format!("{folder}{name}");
         match self.platform.objects().head(&key).await? {
-            Some(head) => self.take_object(&key, head.bytes, reference.kind, advice).await,
+            Some(head) => self.accept_object(&key, head.bytes, reference.kind, advice).await,
             None => {
                 let message = format!("`{}` is not beside the document", reference.text);
                 Ok(Err(input_problem("input_unread", message, advice)))
@@ -196,15 +196,16 @@ impl<P: Platform> Engine<P> {
     }
 }
 
-/// The uploads by the names that the document gives them. A name that it does not give is a mistake of the order.
+/// The uploads by the names that the document gives them. A name that the document does not use makes the request
+/// invalid.
 fn uploads(
     given: &BTreeMap<String, String>,
     media_references: &[MediaReference],
-) -> Result<BTreeMap<String, UploadId>, OrderError> {
+) -> Result<BTreeMap<String, UploadId>, IntakeError> {
     let mut uploads = BTreeMap::new();
     for (name, id) in given {
         if !media_references.iter().any(|reference| reference.text == *name) {
-            return Err(OrderError::Bad(BadOrder {
+            return Err(IntakeError::Invalid(InvalidRequest {
                 code: "unused_media",
                 detail: format!("`media` has `{name}`, which the document does not name"),
                 advice: "Name it in the document (params.image), or leave it out.",
@@ -216,9 +217,9 @@ fn uploads(
     Ok(uploads)
 }
 
-fn no_upload(id: &str) -> OrderError {
+fn no_upload(id: &str) -> IntakeError {
     let shown: String = id.chars().take(80).collect();
-    OrderError::Bad(BadOrder {
+    IntakeError::Invalid(InvalidRequest {
         code: "bad_upload",
         detail: format!("`{shown}` is not the id of an upload"),
         advice: "Take the id that POST /uploads gave.",

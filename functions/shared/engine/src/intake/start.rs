@@ -1,111 +1,33 @@
-//! What every way in does before it starts the state machine: the document is checked, and it and the run's record are
-//! written. Only `{run_id}` travels from here.
-
-use std::collections::BTreeMap;
+//! Starts a run: the document is checked and compiled, the request, the plan and the record of the run are written, and
+//! the execution is started with `{run_id}` only.
 
 use bytes::Bytes;
 use fresco_api_types::RunBody;
 use fresco_ledger::records::{Millis, RunRecord, RunStatus};
 use fresco_ledger::traits::{Clock, Executions, Objects, Put, Runs, StoreError, Upload};
-use fresco_pipeline::document::{Checked, MediaReference, Problems, RunInputs, check, media_references};
+use fresco_pipeline::document::Problems;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
-use fresco_pipeline::media::{InputMedia, MediaProblem};
 use fresco_pipeline::money::Money;
-use serde::{Deserialize, Serialize};
+use fresco_pipeline::plan::{Plan, compile};
 
-use crate::Engine;
-use crate::intake::request::{BadOrder, Fetcher, OrderError};
+use crate::intake::Intake;
+use crate::intake::request::{Fetcher, IntakeError, InvalidRequest};
 use crate::platform::Platform;
+use crate::run::request::{RunRequest, StoredRun, request_key};
 
-/// What a run was asked to do. It is kept beside the run's record, as `runs/<id>/request.json`.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct RunRequest {
-    /// The pipeline document, as it was given.
-    pub document: String,
-    /// The input text.
-    pub input: Option<String>,
-    /// The input image, as it was named.
-    pub image: Option<String>,
-    /// `{{vars.x}}`, over the document's own.
-    pub vars: BTreeMap<String, String>,
-    /// `{{env.X}}`.
-    pub env: BTreeMap<String, String>,
-    /// Whether groups run side by side where the document does not say.
-    pub parallel: Option<bool>,
-    /// Files and URLs that the document names, as they were kept; by the text that names them.
-    pub media: BTreeMap<String, InputMedia>,
-    /// `{{timestamp}}`; fixed when the run is recorded.
-    pub timestamp: String,
-    /// `{{random}}`; likewise.
-    pub random: String,
-    /// The hash of what was asked under an idempotency key; empty without one.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub asked: String,
-    /// What of the media could not be had. Not kept: such a run is not recorded.
-    #[serde(skip)]
-    pub refused: BTreeMap<String, MediaProblem>,
-}
-
-impl RunRequest {
-    /// The document, checked and filled.
-    pub fn check(&self) -> Result<Checked, Problems> {
-        check(&self.document, &self.given())
-    }
-
-    /// The files and URLs that the document names: what has to be in `media` before it checks.
-    pub fn media_references(&self) -> Vec<MediaReference> {
-        media_references(&self.document, &self.given())
-    }
-
-    /// The request with `{{timestamp}}` and `{{random}}` fixed.
-    pub fn fixed(&self, now: Millis, random: &str) -> Result<Self, Failure> {
-        let at = jiff::Timestamp::from_millisecond(now)
-            .map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
-        let random = random.get(..8).unwrap_or(random).to_owned();
-        Ok(RunRequest { timestamp: at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), random, ..self.clone() })
-    }
-
-    pub(crate) fn given(&self) -> RunInputs {
-        let kept = self.media.iter().map(|(text, media)| (text.clone(), Ok(media.clone())));
-        let refused = self.refused.iter().map(|(text, problem)| (text.clone(), Err(problem.clone())));
-        RunInputs {
-            input: self.input.clone(),
-            image: self.image.clone(),
-            vars: self.vars.clone(),
-            env: self.env.clone(),
-            parallel: self.parallel,
-            timestamp: self.timestamp.clone(),
-            random: self.random.clone(),
-            media: kept.chain(refused).collect(),
-        }
-    }
-}
-
-/// Where a run's request is kept.
-pub fn request_key(run: &RunId) -> String {
-    format!("runs/{run}/request.json")
-}
-
-/// Where a run's manifest is kept.
-pub fn manifest_key(run: &RunId) -> String {
-    format!("runs/{run}/manifest.json")
-}
-
-/// A run that was not started. Nothing was spent.
+/// The reason for which a run was not started. Nothing was spent.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The document has problems.
     #[error("{0}")]
     Document(#[from] Problems),
-    /// The order is wrong, apart from its document.
+    /// The request is invalid, apart from its document.
     #[error("{0}")]
-    Order(BadOrder),
-    /// Something else was asked under the same idempotency key.
+    Invalid(InvalidRequest),
+    /// Another request was made under the same idempotency key.
     #[error("another request was made under this idempotency key; take a new one")]
     OtherRequest,
-    /// It could not be written.
+    /// It could not be stored or started.
     #[error("{0}")]
     Failed(#[from] Failure),
 }
@@ -116,34 +38,32 @@ impl From<StoreError> for StartError {
     }
 }
 
-impl From<OrderError> for StartError {
-    fn from(error: OrderError) -> Self {
+impl From<IntakeError> for StartError {
+    fn from(error: IntakeError) -> Self {
         match error {
-            OrderError::Bad(bad) => StartError::Order(bad),
-            OrderError::Failed(failure) => StartError::Failed(failure),
+            IntakeError::Invalid(bad) => StartError::Invalid(bad),
+            IntakeError::Failed(failure) => StartError::Failed(failure),
         }
     }
 }
 
-/// What makes a request the same as one before: the run's id comes of `key`, and `asked` is the hash of everything that was
-/// asked.
+/// An idempotency key and the hash of its request. The id of the run is derived from the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Once {
-    /// The idempotency key, as it was given.
+pub struct IdempotencyKey {
+    /// As it was given.
     pub key: String,
-    /// The hash of the request.
-    pub asked: String,
+    pub request_hash: String,
 }
 
-impl Once {
-    /// What an event asks for, told apart by these parts: it is one run, however often it is told.
+impl IdempotencyKey {
+    /// The key of an event, made of the parts that identify it: a repeated event gives the same run.
     pub(crate) fn event(parts: &[&str]) -> Self {
-        // A line's end cannot stand in a key that a request carries: nobody else comes to this id.
+        // A key that a request carries cannot contain a line feed, so it never gives this id.
         let key = parts.join("\n");
-        Once { asked: ContentKey::digest(key.as_bytes()).to_string(), key }
+        IdempotencyKey { request_hash: ContentKey::digest(key.as_bytes()).to_string(), key }
     }
 
-    /// The run: the same for ever.
+    /// The id of the run, the same for every call.
     pub(crate) fn run(&self) -> Result<RunId, Failure> {
         let hash = ContentKey::digest(self.key.as_bytes());
         let digits = hash.as_str().get(..40).unwrap_or_default();
@@ -153,41 +73,40 @@ impl Once {
 
 /// A run that is recorded and whose execution is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Begun {
-    /// The run.
+pub struct StartedRun {
     pub run: RunId,
-    /// Whether it was there before.
+    /// Whether it existed before this call.
     pub existing: bool,
 }
 
-impl<P: Platform> Engine<P> {
-    /// What every way in does with an order: it becomes a request, and that a run. Asked again under the same key it gives
-    /// the same run; `body` and what it names are not looked at then, and may be gone.
-    pub async fn start_order<E: From<StartError>>(
+impl<P: Platform> Intake<P> {
+    /// Reads the request and starts its run. A repeated call under the same key returns the same run without reading
+    /// `body`, whose objects may be gone.
+    pub async fn start<E: From<StartError>>(
         &self,
-        once: Option<&Once>,
+        once: Option<&IdempotencyKey>,
         beside: Option<&str>,
         fetcher: &Fetcher,
         body: impl Future<Output = Result<RunBody, E>> + Send,
-    ) -> Result<Begun, E> {
+    ) -> Result<StartedRun, E> {
         if let Some(once) = once
-            && let Some(run) = self.begun_before(once).await?
+            && let Some(run) = self.started_before(once).await?
         {
-            return Ok(Begun { run, existing: true });
+            return Ok(StartedRun { run, existing: true });
         }
-        let request = self.order(body.await?, beside, fetcher).await.map_err(StartError::from)?;
+        let request = self.request(body.await?, beside, fetcher).await.map_err(StartError::from)?;
         Ok(match once {
-            Some(once) => self.begin_once(&request, once).await?,
-            None => Begun { run: self.begin_run(&request).await?, existing: false },
+            Some(once) => self.start_once(&request, once).await?,
+            None => StartedRun { run: self.start_run(&request).await?, existing: false },
         })
     }
 
     /// Checks, records and starts a run.
-    pub async fn begin_run(&self, request: &RunRequest) -> Result<RunId, StartError> {
+    pub async fn start_run(&self, request: &RunRequest) -> Result<RunId, StartError> {
         let run = self.record_run(request).await?;
         if let Err(error) = self.platform.executions().start(&run).await {
             let cause = Failure::from(error);
-            // Nobody hears of this run and nothing will run it: it is not to be listed as running for ever.
+            // The caller does not learn of this run and nothing executes it: it must not be listed as running.
             let now = self.platform.clock().now();
             let ledger = self.platform.ledger();
             if let Err(error) = ledger.close_run(&run, RunStatus::Failed, Some(&cause), false, now).await {
@@ -198,31 +117,31 @@ impl<P: Platform> Engine<P> {
         Ok(run)
     }
 
-    /// The same once for a key; nobody had begun it a moment ago.
-    async fn begin_once(&self, request: &RunRequest, once: &Once) -> Result<Begun, StartError> {
+    /// Starts a run under a key for which there was none a moment ago.
+    async fn start_once(&self, request: &RunRequest, once: &IdempotencyKey) -> Result<StartedRun, StartError> {
         let run = once.run()?;
-        let request = RunRequest { asked: once.asked.clone(), ..request.clone() };
+        let request = RunRequest { request_hash: once.request_hash.clone(), ..request.clone() };
         let existing = !self.record_as(&run, &request, true).await?;
         if !existing {
             self.platform.executions().start(&run).await?;
         } else if let Some(row) = self.platform.ledger().run(&run).await? {
             self.start_recorded(&row).await?;
         }
-        Ok(Begun { run, existing })
+        Ok(StartedRun { run, existing })
     }
 
-    /// The run that was begun under this key, if there is one.
-    async fn begun_before(&self, once: &Once) -> Result<Option<RunId>, StartError> {
+    /// Returns the run that was started under this key, if there is one.
+    async fn started_before(&self, once: &IdempotencyKey) -> Result<Option<RunId>, StartError> {
         let run = once.run()?;
         let Some(row) = self.platform.ledger().run(&run).await? else { return Ok(None) };
-        if self.request_of(&run).await?.asked != once.asked {
+        if StoredRun::read(self.platform.objects(), &run).await?.request.request_hash != once.request_hash {
             return Err(StartError::OtherRequest);
         }
         self.start_recorded(&row).await?;
         Ok(Some(run))
     }
 
-    /// Whoever recorded the run may have ended before it was started; starting twice is starting once.
+    /// Starts the execution of a recorded run: the call that recorded it may have ended before. It is idempotent.
     async fn start_recorded(&self, row: &RunRecord) -> Result<(), Failure> {
         if !row.status.is_final() && row.bound_at.is_none() {
             self.platform.executions().start(&row.id).await?;
@@ -230,14 +149,21 @@ impl<P: Platform> Engine<P> {
         Ok(())
     }
 
-    /// Writes an object of JSON, unless there is one.
+    /// Fixes `{{timestamp}}` and `{{random}}` of the request, checks its document and compiles it.
+    pub fn compile(&self, request: &RunRequest) -> Result<(RunRequest, Plan), StartError> {
+        let request = request.fixed(self.platform.clock().now(), &self.platform.new_token()?)?;
+        let plan = compile(&request.check()?);
+        Ok((request, plan))
+    }
+
+    /// Writes an object of JSON unless it exists.
     pub(crate) async fn put_once(&self, key: &str, body: Bytes) -> Result<Put, Failure> {
         let mut upload = self.platform.objects().upload(key, "application/json").await?;
         upload.write(body).await?;
         Ok(upload.finish().await?)
     }
 
-    /// Checks and records a run. The caller then starts its execution, named by the id.
+    /// Checks and records a run. The caller starts its execution, which has the same id.
     pub async fn record_run(&self, request: &RunRequest) -> Result<RunId, StartError> {
         let run = new_run_id(self.platform.clock().now(), &self.platform.new_token()?)?;
         if !self.record_as(&run, request, false).await? {
@@ -246,28 +172,29 @@ impl<P: Platform> Engine<P> {
         Ok(run)
     }
 
-    /// Records a run under this id; whether it was this call that did. With `once` the request of whoever is first stays.
+    /// Records a run under this id, and returns whether this call did so. With `once` the request of the first call
+    /// stays.
     async fn record_as(&self, run: &RunId, request: &RunRequest, once: bool) -> Result<bool, StartError> {
         let now = self.platform.clock().now();
-        let request = request.fixed(now, &self.platform.new_token()?)?;
-        let checked = request.check()?;
-        let body =
-            serde_json::to_vec(&request).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
-        let (objects, key, body) = (self.platform.objects(), request_key(run), Bytes::from(body));
+        let (request, plan) = self.compile(request)?;
+        let (objects, key) = (self.platform.objects(), request_key(run));
+        let stored = StoredRun::new(request, &plan)?;
         if once {
-            if self.put_once(&key, body).await? == Put::Exists && self.request_of(run).await?.asked != request.asked {
+            if self.put_once(&key, stored.json()?).await? == Put::Exists
+                && StoredRun::read(objects, run).await?.request.request_hash != stored.request.request_hash
+            {
                 return Err(StartError::OtherRequest);
             }
         } else {
-            objects.put(&key, body, "application/json").await?;
+            objects.put(&key, stored.json()?, "application/json").await?;
         }
         let row = RunRecord {
             id: run.clone(),
-            name: checked.name,
+            name: plan.name,
             status: RunStatus::Running,
             stop: false,
-            fail_fast: checked.fail_fast,
-            remaining: checked.max_cost.unwrap_or(Money::UNLIMITED),
+            fail_fast: plan.fail_fast,
+            remaining: plan.max_cost,
             held: Money::ZERO,
             settled: Money::ZERO,
             created_at: now,
@@ -278,13 +205,13 @@ impl<P: Platform> Engine<P> {
             unannounced: false,
             steps: 0,
             failure: None,
-            export: checked.export,
+            export: plan.export,
         };
         Ok(self.platform.ledger().create_run(&row).await?)
     }
 }
 
-/// An id that sorts by time and reads as one: `20261123t235501-4f2a9c0b17`.
+/// Makes an id that sorts by time and reads as one: `20261123t235501-4f2a9c0b17`.
 pub(crate) fn new_run_id(now: Millis, random: &str) -> Result<RunId, Failure> {
     let bad = |what: String| Failure::new(ErrorName::Internal, what);
     let at = jiff::Timestamp::from_millisecond(now).map_err(|error| bad(error.to_string()))?;
@@ -297,8 +224,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_one_run_and_another_is_another() {
-        let once = |key, sequencer| Once::event(&["inbox", "bucket", key, "tag", sequencer]);
+    fn each_event_has_a_run_of_its_own() {
+        let once = |key, sequencer| IdempotencyKey::event(&["inbox", "bucket", key, "tag", sequencer]);
         assert_eq!(once("a", "1").run(), once("a", "1").run());
         assert_ne!(once("a", "1").run(), once("a", "2").run());
         assert_ne!(once("a", "1").run(), once("b", "1").run());

@@ -1,37 +1,35 @@
-//! Files that come by a link of their own, since an API takes a few megabytes at most: they are looked at when a run names
-//! them, and kept under the hash of their content like every input.
+//! Uploads by presigned links, since a request takes a few megabytes at most. An upload is inspected when a run names
+//! it, and stored under the hash of its content like every input.
 
 use fresco_api_types::UploadKind;
 use fresco_ledger::traits::{Objects, PutLink};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::media::{InputMedia, MediaProblem};
-use fresco_providers::media::Inspector;
+use fresco_pipeline::inspection::{Inspector, input_media, input_problem, too_large};
+use fresco_pipeline::media::{Media, MediaProblem};
 
-use crate::Engine;
-use crate::intake::input_media::{input_problem, kept_as, too_large};
+use crate::intake::Intake;
 use crate::platform::Platform;
 
-/// The longest pipeline document.
+/// The limit of a pipeline document in bytes.
 pub const MAX_DOCUMENT: u64 = fresco_pipeline::document::MAX_BYTES as u64;
-/// The longest file of rows.
+/// The limit of a file of rows in bytes.
 const MAX_ROWS_FILE: u64 = 1 << 30;
-/// How long a link to upload to works, in seconds.
+/// The life of an upload link, in seconds.
 pub(crate) const LINK_SECONDS: u64 = 900;
 
-/// An upload's id: what it will be, how long it is, and 32 hex digits. They begin the hash of its content where that was said,
-/// and are such as nobody guesses otherwise.
+/// The id of an upload: its kind, its length, and 32 hex digits. They are the start of its content's hash where that
+/// was given, and random otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadId {
-    /// What it will be.
     pub kind: UploadKind,
-    /// Its length.
+    /// In bytes.
     pub bytes: u64,
     digits: String,
 }
 
 impl UploadId {
-    /// Reads one that we gave out, or that looks like it.
+    /// Parses an id.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.splitn(3, '-');
         let kind = match parts.next()? {
@@ -51,7 +49,7 @@ impl UploadId {
         format!("uploads/{self}")
     }
 
-    /// The media type that it is sent with.
+    /// The media type of the upload.
     fn content_type(&self) -> &'static str {
         match self.kind {
             UploadKind::Document => "application/yaml",
@@ -72,14 +70,14 @@ impl std::fmt::Display for UploadId {
     }
 }
 
-/// A SHA-256 as it is said: 64 hex digits, in lower case, so that one content has one id.
+/// Parses a SHA-256: 64 lower-case hex digits, so that one content has one id.
 fn read_hash(text: &str) -> Option<[u8; 32]> {
     let mut hash = [0; 32];
     let is_lower = !text.bytes().any(|b| b.is_ascii_uppercase());
     (is_lower && hex::decode_to_slice(text, &mut hash).is_ok()).then_some(hash)
 }
 
-/// The most bytes of an upload of this kind.
+/// The limit of an upload of this kind, in bytes.
 fn most(kind: UploadKind) -> u64 {
     match kind {
         UploadKind::Image => MediaKind::Image.max_input_bytes(),
@@ -89,9 +87,9 @@ fn most(kind: UploadKind) -> u64 {
     }
 }
 
-impl<P: Platform> Engine<P> {
-    /// A place to upload to, and how long its link works in seconds. Where the content's SHA-256 is said, in lower-case hex,
-    /// the same content has the same id.
+impl<P: Platform> Intake<P> {
+    /// Makes an upload: its id, its link, and the life of the link in seconds. Where the SHA-256 of the content is
+    /// given, in lower-case hex, the same content has the same id.
     pub async fn new_upload(
         &self,
         kind: UploadKind,
@@ -104,7 +102,8 @@ impl<P: Platform> Engine<P> {
         }
         let no_hash = || bad("its `sha256` is not 64 lower-case hex digits".to_owned());
         let hash = sha256.map(|text| read_hash(text).ok_or_else(no_hash)).transpose()?;
-        // What is asked under an idempotency key names its uploads: who repeats it, uploads and all, has to come to the same.
+        // A request under an idempotency key names its uploads: when it is repeated, uploads and all, it has to give
+        // the same ids.
         let digits = match sha256 {
             Some(text) => text.to_owned(),
             None => self.platform.new_token()?,
@@ -115,7 +114,7 @@ impl<P: Platform> Engine<P> {
         Ok((id, link, LINK_SECONDS))
     }
 
-    /// The text of an uploaded document.
+    /// Returns the text of an uploaded document.
     pub async fn uploaded_document(&self, id: &UploadId) -> Result<String, Failure> {
         let bad = |message: String| Failure::new(ErrorName::InputInvalid, message);
         if id.kind != UploadKind::Document {
@@ -127,12 +126,8 @@ impl<P: Platform> Engine<P> {
         String::from_utf8(bytes.to_vec()).map_err(|_| bad(format!("the upload {id} is not UTF-8 text")))
     }
 
-    /// Keeps an upload as an input of this kind. The inner error is a problem of the medium.
-    pub async fn take_upload(
-        &self,
-        id: &UploadId,
-        kind: MediaKind,
-    ) -> Result<Result<InputMedia, MediaProblem>, Failure> {
+    /// Stores an upload as an input of this kind. The inner error is a problem of the medium.
+    pub async fn accept_upload(&self, id: &UploadId, kind: MediaKind) -> Result<Result<Media, MediaProblem>, Failure> {
         let advice = "Upload it again, and name that upload.";
         if let Err(cause) = self.require_uploaded(id).await {
             if cause.name != ErrorName::InputInvalid {
@@ -140,17 +135,18 @@ impl<P: Platform> Engine<P> {
             }
             return Ok(Err(input_problem("input_unread", cause.message, advice)));
         }
-        self.take_object(&id.object_key(), id.bytes, kind, advice).await
+        self.accept_object(&id.object_key(), id.bytes, kind, advice).await
     }
 
-    /// Keeps an object of the bucket, of this length, as an input of this kind. The inner error is a problem of the medium.
-    pub(crate) async fn take_object(
+    /// Stores an object of the bucket, of this length, as an input of this kind. The inner error is a problem of the
+    /// medium.
+    pub(crate) async fn accept_object(
         &self,
         key: &str,
         bytes: u64,
         kind: MediaKind,
         advice: &str,
-    ) -> Result<Result<InputMedia, MediaProblem>, Failure> {
+    ) -> Result<Result<Media, MediaProblem>, Failure> {
         if bytes > kind.max_input_bytes() {
             return Ok(Err(too_large(kind, bytes)));
         }
@@ -161,14 +157,14 @@ impl<P: Platform> Engine<P> {
             return Ok(Err(gone()));
         };
         let media = match inspector.finish(kind) {
-            Ok(info) => kept_as(kind, info),
+            Ok(info) => input_media(kind, info),
             Err(why) => return Ok(Err(input_problem("input_kind", why.message, advice))),
         };
-        // Over what is there: it is the same, and its age begins anew. It may have been sent with another media type.
+        // An existing object is replaced: it has the same content, is renewed, and may have had another media type.
         if !objects.keep(key, &tag, &media.key, &media.content_type).await? {
             return Ok(Err(gone()));
         }
-        self.note_bytes(i64::try_from(media.bytes).unwrap_or(i64::MAX)).await;
+        self.quota.record_bytes(i64::try_from(media.bytes).unwrap_or(i64::MAX)).await;
         Ok(Ok(media))
     }
 
@@ -190,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_ids_of_our_form_become_keys() {
+    fn only_ids_of_the_right_form_are_parsed() {
         let id = format!("image-12-{}", "ab".repeat(16));
         assert_eq!(UploadId::parse(&id).unwrap().to_string(), id);
         let digits = "ab".repeat(16);

@@ -1,45 +1,48 @@
-//! Looking every step of a plan up before anything is begun, level by level: a step whose inputs are all in the cache has a
-//! known key too. What is found is never generated; of the rest it is said why.
+//! Looks up every step of a plan, level by level: the key of a step is known once the results that it reads are known.
+//! A hit is never generated; a miss has a reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use fresco_api_types::MissReason;
-use fresco_ledger::records::{CachedResult, Entry, Millis};
-use fresco_ledger::traits::{Clock, Entries, Objects};
-use fresco_ledger::transition::renewed;
+use fresco_ledger::records::{CachedResult, Entry};
+use fresco_ledger::traits::{Clock, Entries};
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{ContentKey, RunId, StepName};
-use fresco_pipeline::plan::{Plan, ReadyStep, StepOutputs};
+use fresco_pipeline::plan::Plan;
+use fresco_pipeline::request::{KeyedRequest, StepOutputs};
 use futures::{StreamExt, TryStreamExt};
 
-use crate::Engine;
-use crate::failpoint::{Failpoint, failpoint};
-use crate::planning::freshness::{Age, age};
-
+use crate::planning::Planner;
+use crate::planning::freshness::{Freshness, freshness};
+use crate::planning::outputs::outputs_of;
 use crate::platform::Platform;
-use crate::upkeep::prune::YOUNGEST;
 
-/// How many objects are asked about at a time.
+/// Objects that are checked concurrently.
 const HEADS_AT_ONCE: usize = 16;
 
-/// What was found of a step.
+/// The result of looking up a step.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Found {
-    /// It is there.
-    Hit { key: ContentKey, ready: Box<CachedResult> },
-    /// It is not, and its key is known unless it waits for others.
-    Miss { key: Option<ContentKey>, why: MissReason },
+pub(crate) enum CacheLookup {
+    Hit {
+        key: ContentKey,
+        ready: Box<CachedResult>,
+    },
+    /// The key is known unless the step waits for others.
+    Miss {
+        key: Option<ContentKey>,
+        why: MissReason,
+    },
 }
 
-impl<P: Platform> Engine<P> {
-    /// Looks every step up: what was found, in the order of [`Plan::steps`].
-    pub(crate) async fn survey(&self, run: &RunId, plan: &Plan) -> Result<Vec<Found>, Failure> {
+impl<P: Platform> Planner<P> {
+    /// Looks up every step, in the order of [`Plan::steps`].
+    pub(crate) async fn look_up(&self, run: &RunId, plan: &Plan) -> Result<Vec<CacheLookup>, Failure> {
         let texts: BTreeSet<&StepName> = plan.steps.iter().flat_map(|step| step.reads_text_of()).collect();
-        let mut found: Vec<Option<Found>> = vec![None; plan.steps.len()];
+        let mut found: Vec<Option<CacheLookup>> = vec![None; plan.steps.len()];
         let mut made: BTreeMap<StepName, StepOutputs> = BTreeMap::new();
         loop {
-            let mut level: Vec<(usize, ReadyStep)> = Vec::new();
+            let mut level: Vec<(usize, KeyedRequest)> = Vec::new();
             for (place, step) in plan.steps.iter().enumerate() {
                 if found[place].is_some() || !step.reads().into_iter().all(|read| made.contains_key(read)) {
                     continue;
@@ -47,7 +50,9 @@ impl<P: Platform> Engine<P> {
                 match step.resolve(run, &made) {
                     Ok(Some(ready)) => level.push((place, ready)),
                     Ok(None) => {}
-                    Err(failure) => found[place] = Some(Found::Miss { key: None, why: MissReason::Input { failure } }),
+                    Err(failure) => {
+                        found[place] = Some(CacheLookup::Miss { key: None, why: MissReason::Input { failure } })
+                    }
                 }
             }
             if level.is_empty() {
@@ -71,29 +76,29 @@ impl<P: Platform> Engine<P> {
                 found[place] = Some(match outcome {
                     Ok(ready) => {
                         let name = plan.steps[place].name.clone();
-                        let own = self.made(&ready, texts.contains(&name)).await?;
+                        let own = outputs_of(self.platform.objects(), &ready, texts.contains(&name)).await?;
                         made.insert(name, own);
-                        Found::Hit { key: step.key, ready: Box::new(ready) }
+                        CacheLookup::Hit { key: step.key, ready: Box::new(ready) }
                     }
-                    Err(why) => Found::Miss { key: Some(step.key), why },
+                    Err(why) => CacheLookup::Miss { key: Some(step.key), why },
                 });
             }
         }
         let waits = |place: usize| {
             let missing = plan.steps[place].reads().into_iter().filter(|step| !made.contains_key(*step));
-            Found::Miss { key: None, why: MissReason::Waits { steps: missing.cloned().collect() } }
+            CacheLookup::Miss { key: None, why: MissReason::Waits { steps: missing.cloned().collect() } }
         };
         Ok(found.into_iter().enumerate().map(|(place, found)| found.unwrap_or_else(|| waits(place))).collect())
     }
 
-    /// What stands under each key that anything is known of.
+    /// Reads the results under these keys. A key without an entry is left out.
     async fn results(
         &self,
         keys: &[ContentKey],
     ) -> Result<BTreeMap<ContentKey, Result<CachedResult, MissReason>>, Failure> {
         let looked = self.platform.ledger().entries(keys).await?;
         let unreadable = looked.unreadable.into_iter().map(|(key, cause)| {
-            // Mended by generate, which needs it; nothing is written here.
+            // Generate repairs the entry when it needs it; planning writes nothing.
             tracing::error!(entry.key = %key, error.name = %cause.name, error.message = cause.message, "entry not readable");
             (key, Err(MissReason::Unreadable))
         });
@@ -113,89 +118,11 @@ impl<P: Platform> Engine<P> {
             (None, None) => MissReason::New,
         };
         let Some(ready) = entry.result else { return Ok(Err(without)) };
-        let Some(ready) = self.there(&ready).await? else { return Ok(Err(MissReason::Gone)) };
+        let Some(ready) = self.cached.exists(&ready).await? else { return Ok(Err(MissReason::Gone)) };
         let life = self.settings.object_life();
-        if age(life, ready.created_at, self.platform.clock().now(), 0) == Age::Over {
+        if freshness(life, ready.created_at, self.platform.clock().now(), 0) == Freshness::Expired {
             return Ok(Err(if entry.pending.is_some() { MissReason::Pending } else { MissReason::Expired }));
         }
         Ok(Ok(ready))
-    }
-
-    /// The result as one that may be handed out and lives for so long: every object there with its length, written anew if
-    /// it is near its end. `None`: it is gone or about to go, and is a miss.
-    pub(crate) async fn fit(
-        &self,
-        key: &ContentKey,
-        ready: &CachedResult,
-        needed: Millis,
-    ) -> Result<Option<CachedResult>, Failure> {
-        match self.there(ready).await? {
-            Some(ready) => self.lasting(key, ready, needed).await,
-            None => Ok(None),
-        }
-    }
-
-    /// A result whose objects are there, as one that lives for so long.
-    pub(crate) async fn lasting(
-        &self,
-        key: &ContentKey,
-        mut ready: CachedResult,
-        needed: Millis,
-    ) -> Result<Option<CachedResult>, Failure> {
-        let now = self.platform.clock().now();
-        let enough = match age(self.settings.object_life(), ready.created_at, now, needed) {
-            Age::Young => return Ok(Some(ready)),
-            Age::Over => return Ok(None),
-            Age::Ending { enough } => enough,
-        };
-        match self.renew(key, &ready, now).await {
-            Ok(true) => {
-                ready.created_at = now;
-                Ok(Some(ready))
-            }
-            Ok(false) => Ok(None),
-            Err(cause) if enough => {
-                tracing::warn!(entry.key = %key, error.name = %cause.name, error.message = cause.message, "result not renewed; it lives long enough");
-                Ok(Some(ready))
-            }
-            Err(cause) => Err(cause),
-        }
-    }
-
-    /// Whether a result that stands in an entry may be handed out still. What was made just now is there.
-    pub(crate) async fn still_holds(&self, ready: &CachedResult) -> Result<bool, Failure> {
-        let now = self.platform.clock().now();
-        if now - ready.created_at < YOUNGEST {
-            return Ok(true);
-        }
-        let there = self.there(ready).await?;
-        Ok(there.is_some_and(|ready| age(self.settings.object_life(), ready.created_at, now, 0) != Age::Over))
-    }
-
-    /// Writes a result's objects over themselves, then moves the entry: after a crash between the two the entry takes them
-    /// for older than they are. Whether they were all there.
-    async fn renew(&self, key: &ContentKey, ready: &CachedResult, now: Millis) -> Result<bool, Failure> {
-        for output in &ready.outputs {
-            if !self.platform.objects().renew(&output.key, &output.content_type).await? {
-                return Ok(false);
-            }
-        }
-        failpoint(Failpoint::ResultRenewed);
-        self.transact_entry(key, |entry| renewed(entry, ready.attempt, now)).await?;
-        tracing::info!(entry.key = %key, entry.attempt = %ready.attempt, "result renewed");
-        Ok(true)
-    }
-
-    /// The result, if every object of it is there with its length. What S3 says of an object's age counts where the entry says
-    /// that it is younger: whoever wrote the entry may have had a clock that was off.
-    async fn there(&self, ready: &CachedResult) -> Result<Option<CachedResult>, Failure> {
-        let mut ready = ready.clone();
-        for output in &ready.outputs {
-            match self.platform.objects().head(&output.key).await? {
-                Some(head) if head.bytes == output.bytes => ready.created_at = ready.created_at.min(head.modified_at),
-                _ => return Ok(None),
-            }
-        }
-        Ok(Some(ready))
     }
 }

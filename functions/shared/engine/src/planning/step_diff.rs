@@ -1,35 +1,36 @@
-//! MissReason a step is not what the step of its name was in the last run of the same pipeline. It is for people: what is generated
-//! is decided by content keys alone.
+//! Compares a step with the step of its name in the last run of the pipeline, to explain a miss. Content keys alone
+//! decide what is generated.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use fresco_api_types::{MissReason, StepChange};
-use fresco_ledger::records::{Output, StepRecord};
+use fresco_ledger::records::StepRecord;
 use fresco_pipeline::document::{CachePolicy, Piece};
 use fresco_pipeline::ids::{ContentKey, StepName};
-use fresco_pipeline::plan::{InputSource, PlannedStep};
+use fresco_pipeline::media::{Media, MediaRef};
+use fresco_pipeline::plan::PlannedStep;
 
-/// The provider's name of the param that is the prompt, in every model that has one.
+/// The name of the prompt param at every provider.
 const PROMPT: &str = "prompt";
 
-/// What the steps of a run have made, by name.
-pub(crate) type Results<'a> = BTreeMap<&'a StepName, &'a [Output]>;
+/// The outputs of the steps of a run, by step.
+pub(crate) type OutputsByStep<'a> = BTreeMap<&'a StepName, &'a [Media]>;
 
-/// The last run of a pipeline.
-pub(crate) struct Before<'a> {
+/// The steps of the last run of a pipeline.
+pub(crate) struct PreviousRun<'a> {
     rows: BTreeMap<&'a StepName, &'a StepRecord>,
-    made: Results<'a>,
+    made: OutputsByStep<'a>,
 }
 
-impl<'a> Before<'a> {
-    /// Of these steps.
+impl<'a> PreviousRun<'a> {
+    /// Makes it of the records of its steps.
     pub(crate) fn new(rows: &'a [StepRecord]) -> Self {
         let made = rows.iter().filter_map(|row| Some((&row.plan.name, row.pinned.as_ref()?.outputs.as_slice())));
-        Before { rows: rows.iter().map(|row| (&row.plan.name, row)).collect(), made: made.collect() }
+        PreviousRun { rows: rows.iter().map(|row| (&row.plan.name, row)).collect(), made: made.collect() }
     }
 
-    /// MissReason nothing is known of the step under this key.
-    pub(crate) fn why(&self, step: &PlannedStep, key: &ContentKey, made: &Results<'_>) -> MissReason {
+    /// The reason for which there is no entry of the step under this key.
+    pub(crate) fn why(&self, step: &PlannedStep, key: &ContentKey, made: &OutputsByStep<'_>) -> MissReason {
         let Some(row) = self.rows.get(&step.name) else { return MissReason::New };
         if row.key.as_ref() == Some(key) {
             return if row.pinned.is_some() { MissReason::Removed } else { MissReason::New };
@@ -37,7 +38,7 @@ impl<'a> Before<'a> {
         let what = differences(&row.plan, &self.made, step, made);
         match what.is_empty() {
             false => MissReason::Changed { what },
-            // A result that was salted was never to be found, and one that never came has no key to compare with.
+            // A salted result is never found again, and a step without a result has no key to compare with.
             true if row.plan.cache == CachePolicy::Off || row.key.is_none() => MissReason::New,
             true => MissReason::Changed { what: vec![StepChange::KeyVersion] },
         }
@@ -46,9 +47,9 @@ impl<'a> Before<'a> {
 
 fn differences(
     before: &PlannedStep,
-    made_before: &Results<'_>,
+    made_before: &OutputsByStep<'_>,
     now: &PlannedStep,
-    made_now: &Results<'_>,
+    made_now: &OutputsByStep<'_>,
 ) -> Vec<StepChange> {
     let mut what = Vec::new();
     let model = (before.step, &before.model, &before.endpoint) != (now.step, &now.model, &now.endpoint);
@@ -81,7 +82,7 @@ fn differences(
     if taken(before, made_before) != taken(now, made_now) {
         what.push(StepChange::Input);
     }
-    if before.take != now.take {
+    if before.repetition != now.repetition {
         what.push(StepChange::Take);
     }
     what
@@ -93,16 +94,14 @@ fn params_that_differ(before: &PlannedStep, now: &PlannedStep) -> Vec<String> {
     differ.cloned().collect()
 }
 
-/// Hashes of everything that the step takes, with what takes it.
-fn taken<'a>(step: &'a PlannedStep, made: &Results<'a>) -> Vec<(&'a str, Option<&'a str>)> {
+/// The hashes of the inputs of a step, each with the param that takes it.
+fn taken<'a>(step: &'a PlannedStep, made: &OutputsByStep<'a>) -> Vec<(&'a str, Option<&'a str>)> {
     let output = |name: &StepName, index: usize| Some(made.get(name)?.get(index)?.sha256.as_str());
     let media = step.media.iter().flat_map(|slot| {
-        slot.from.iter().map(move |source| {
+        slot.media.iter().map(move |source| {
             let hash = match source {
-                InputSource::Given(media) => Some(media.sha256.as_str()),
-                InputSource::Output { step, index } => {
-                    usize::try_from(*index).ok().and_then(|index| output(step, index))
-                }
+                MediaRef::Input(media) => Some(media.sha256.as_str()),
+                MediaRef::Output { step, index } => usize::try_from(*index).ok().and_then(|index| output(step, index)),
             };
             (slot.to.as_str(), hash)
         })
@@ -129,8 +128,8 @@ mod tests {
         compile(&check(document, &RunInputs::default()).unwrap_or_else(|problems| panic!("{problems}")))
     }
 
-    fn output(of: &str) -> Output {
-        Output {
+    fn output(of: &str) -> Media {
+        Media {
             key: format!("outputs/image/{of}"),
             kind: fresco_pipeline::catalogue::MediaKind::Image,
             content_type: "image/png".to_owned(),
@@ -173,7 +172,7 @@ steps:
   - { name: b, type: image_to_image, params: { prompt: two } }
 ";
 
-    /// MissReason step `name` of this document is not what it was, where the steps made this.
+    /// Why step `name` of this document is not what it was, where the steps made this.
     fn why(document: &str, name: &str, first_made: &str) -> String {
         let before = plan(BEFORE);
         let rows = rows(&before);
@@ -181,12 +180,12 @@ steps:
         let made = [output(first_made)];
         let step = now.steps.iter().find(|step| step.name.as_str() == name).unwrap();
         let first = StepName::parse("a").unwrap();
-        let made = Results::from([(&first, made.as_slice())]);
-        Before::new(&rows).why(step, &ContentKey::digest(b"another"), &made).to_string()
+        let made = OutputsByStep::from([(&first, made.as_slice())]);
+        PreviousRun::new(&rows).why(step, &ContentKey::digest(b"another"), &made).to_string()
     }
 
     #[test]
-    fn what_differs_is_named() {
+    fn the_differences_of_a_step_are_named() {
         for (from, to, name, first_made, expected) in [
             ("prompt: one", "prompt: uno", "a", "a", "prompt changed"),
             ("seed: 1", "seed: 2", "a", "a", "seed changed"),
@@ -211,12 +210,12 @@ steps:
     }
 
     #[test]
-    fn a_result_that_was_there_was_removed() {
+    fn a_result_of_the_last_run_that_is_gone_was_removed() {
         let now = plan(BEFORE);
         let mut rows = rows(&now);
         let key = rows[0].key.clone().unwrap();
-        assert_eq!(Before::new(&rows).why(&now.steps[0], &key, &Results::new()), MissReason::Removed);
+        assert_eq!(PreviousRun::new(&rows).why(&now.steps[0], &key, &OutputsByStep::new()), MissReason::Removed);
         rows[0].pinned = None;
-        assert_eq!(Before::new(&rows).why(&now.steps[0], &key, &Results::new()), MissReason::New);
+        assert_eq!(PreviousRun::new(&rows).why(&now.steps[0], &key, &OutputsByStep::new()), MissReason::New);
     }
 }

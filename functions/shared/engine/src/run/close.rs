@@ -1,134 +1,139 @@
-//! What report does: it writes the run's manifest and closes its record. It may be called more than once, and by the event
-//! of an execution that was aborted or timed out; the first call that closes the run decides how it ended.
+//! Closes a run: writes its manifest, publishes its end and closes its record. It is idempotent, and the event of an
+//! execution that was aborted or timed out calls it too; the first call that closes the run decides its status.
 
 use bytes::Bytes;
-use fresco_api_types::{MANIFEST_VERSION, Manifest, ManifestStep, RunFinished};
-use fresco_ledger::records::{
-    ChunkOf, Millis, Output, ResultSource, RunRecord, RunStatus, StepId, StepRecord, StepState,
-};
-use fresco_ledger::traits::{Clock, EventPublisher, Objects, Runs, Waiters};
+use fresco_api_types::{Manifest, RunFinished};
+use fresco_ledger::records::{Millis, RunRecord, RunStatus, StepId, StepRecord, StepState};
+use fresco_ledger::traits::{Clock, EventPublisher, Objects, Runs as _, Waiters};
+use fresco_pipeline::document::Export;
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName};
-use fresco_pipeline::money::Money;
+use fresco_pipeline::ids::RunId;
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
-use crate::Engine;
 use crate::failpoint::{Failpoint, failpoint};
-use crate::intake::start::manifest_key;
 use crate::platform::Platform;
+use crate::run::Runs;
+use crate::run::manifest::{manifest_key, manifest_of};
 
-/// How many rows are removed side by side.
+/// Waiters that are removed concurrently.
 const AT_ONCE: usize = 16;
-/// What the state machine learns.
+/// The end of a run, as the state machine reads it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Closed {
-    /// How the run ended.
+pub struct ClosedRun {
     pub status: RunStatus,
-    /// The stable name of why it failed, empty if it did not.
+    /// The stable name of the failure; empty without one.
     pub error: String,
-    /// The same in words.
+    /// The message of the failure.
     pub cause: String,
 }
 
-/// The kind of the event that tells of a run's end; its source is `fresco`.
+/// The detail type of the event that announces the end of a run; its source is `fresco`.
 const RUN_FINISHED: &str = "Run Finished";
 
-impl<P: Platform> Engine<P> {
-    /// Closes the run of a chunk, which may have ended before it was recorded: its rows then say why.
-    pub async fn report_chunk(&self, run: &RunId, chunk: &ChunkOf, cause: Option<Failure>) -> Result<Closed, Failure> {
-        // Only where something went wrong may there be no record.
-        if cause.is_some()
-            && self.platform.ledger().run(run).await?.is_none()
-            && !self.open_unplanned(run, chunk).await?
-        {
-            return Ok(closed(RunStatus::Stopped, cause));
-        }
-        self.report(run, cause).await
-    }
+/// A run that has ended: its steps, all decided, and its manifest.
+pub(crate) struct RunEnd {
+    pub(crate) record: RunRecord,
+    pub(crate) steps: Vec<StepRecord>,
+    pub(crate) failure: Option<Failure>,
+    pub(crate) manifest: Manifest,
+}
 
-    /// Closes the run. `cause` is why its execution ended, where it did not end by itself.
-    pub async fn report(&self, run: &RunId, cause: Option<Failure>) -> Result<Closed, Failure> {
-        let (closed, chunk) = self.close(run, cause).await?;
-        if let Some(chunk) = chunk {
-            self.bear(&chunk.batch).await?;
-        }
-        Ok(closed)
+impl RunEnd {
+    /// The end as the state machine reads it.
+    pub(crate) fn closed(self) -> ClosedRun {
+        closed(self.manifest.status, self.failure)
     }
+}
 
-    /// The same without what the end of a chunk means to its batch; which chunk it was.
-    pub(crate) async fn close(
-        &self,
-        run: &RunId,
-        cause: Option<Failure>,
-    ) -> Result<(Closed, Option<ChunkOf>), Failure> {
-        let ledger = self.platform.ledger();
-        let record = ledger.run(run).await?;
-        let record = record.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "there is no record of this run"))?;
+impl<P: Platform> Runs<P> {
+    /// Closes a run that is not a chunk of a batch. `cause` is the reason for which its execution ended early.
+    pub async fn close(&self, run: &RunId, cause: Option<Failure>) -> Result<ClosedRun, Failure> {
+        let record = self.record(run).await?;
         if record.status.is_final() {
             if record.unannounced {
-                self.announce_closed(run).await?;
+                self.announce_again(run).await?;
             }
-            return Ok((closed(record.status, record.failure), record.chunk));
+            return Ok(closed(record.status, record.failure));
         }
         let now = self.platform.clock().now();
-        let steps = ledger.steps(run).await?;
-        for step in steps.iter().filter(|step| !matches!(step.state, StepState::Done | StepState::Failed)) {
-            let step_id = StepId { run: run.clone(), step: step.plan.name.clone() };
-            ledger.fail_step(&step_id, &undecided(step, &record, cause.as_ref()), now).await?;
-            failpoint(Failpoint::ReportStepMarked);
+        let mut end = self.decide_end(record, cause, now).await?;
+        let export = self.export_of(&end);
+        if let Some(export) = &export {
+            end.manifest.exported = Some(self.exporter.export_run(export, &end.manifest).await);
+            failpoint(Failpoint::CloseExported);
         }
-        // Read once more: a result may have come between the reading and the marking, and it counts.
-        let steps = ledger.steps(run).await?;
-        let record = ledger.run(run).await?.unwrap_or(record);
-        let status = status_of(&record, &steps);
-        let why = if matches!(status, RunStatus::Succeeded) { None } else { cause.or_else(|| first_failure(&steps)) };
-        let mut manifest = manifest_of(&record, status, why.as_ref(), &steps, now);
-        // A run that was refused for its export has exported nothing.
-        let export = record.export.as_ref().filter(|export| self.require_export(Some(*export)).is_ok());
-        if let Some(export) = export {
-            manifest.exported = Some(match &record.chunk {
-                Some(chunk) => self.export_rows(export, chunk, &manifest).await?,
-                None => self.export(export, &manifest).await,
-            });
-            failpoint(Failpoint::ReportExported);
-        }
-        let json = serde_json::to_vec_pretty(&manifest)
-            .map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
-        self.platform.objects().put(&manifest_key(run), Bytes::from(json), "application/json").await?;
-        if let Some(export) = export.filter(|_| record.chunk.is_none())
-            && let Err(cause) = self.export_manifest(export, run, &manifest_key(run)).await
+        self.write_manifest(&end).await?;
+        if let Some(export) = &export
+            && let Err(cause) = self.exporter.export_manifest(export, run, &manifest_key(run)).await
         {
             tracing::warn!(run.id = %run, error.name = %cause.name, error.message = cause.message, "manifest not exported");
         }
-        failpoint(Failpoint::ReportManifestWritten);
-        // Before the run is closed: a call of report after that does nothing.
-        self.leave_all(&steps).await?;
-        failpoint(Failpoint::ReportLeft);
-        if let Some(chunk) = &record.chunk {
-            self.end_chunk(chunk, &record, (status, why.clone()), &steps).await?;
-            failpoint(Failpoint::ReportClosed);
-            return Ok((closed(status, why), record.chunk.clone()));
-        }
-        // Before the record is closed, too, so that it is told at least once. Where it cannot be told the record is closed all
-        // the same, and says so to the next call.
-        let announced = self.announce_end(&manifest).await;
-        ledger.close_run(run, status, why.as_ref(), announced.is_err(), now).await?;
-        failpoint(Failpoint::ReportClosed);
+        failpoint(Failpoint::CloseManifestWritten);
+        self.abandon_all(&end.steps).await?;
+        failpoint(Failpoint::CloseAbandoned);
+        // Before the record is closed, so that the event is published at least once. Where publishing fails the record
+        // is closed all the same, and marks that the next call has to publish.
+        let announced = self.announce(&end.manifest).await;
+        let (status, failure) = (end.manifest.status, end.failure.as_ref());
+        self.platform.ledger().close_run(run, status, failure, announced.is_err(), now).await?;
+        failpoint(Failpoint::CloseRecorded);
         announced?;
-        Ok((closed(status, why), None))
+        Ok(end.closed())
     }
 
-    /// Tells what was not told when the run was closed.
-    async fn announce_closed(&self, run: &RunId) -> Result<(), Failure> {
+    /// Reads the record of a run.
+    pub async fn record(&self, run: &RunId) -> Result<RunRecord, Failure> {
+        let record = self.platform.ledger().run(run).await?;
+        record.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "there is no record of this run"))
+    }
+
+    /// Fails the steps that are not decided, and decides how the run ended.
+    pub(crate) async fn decide_end(
+        &self,
+        record: RunRecord,
+        cause: Option<Failure>,
+        now: Millis,
+    ) -> Result<RunEnd, Failure> {
+        let (ledger, run) = (self.platform.ledger(), record.id.clone());
+        let steps = ledger.steps(&run).await?;
+        for step in steps.iter().filter(|step| !matches!(step.state, StepState::Done | StepState::Failed)) {
+            let step_id = StepId { run: run.clone(), step: step.plan.name.clone() };
+            ledger.fail_step(&step_id, &undecided(step, &record, cause.as_ref()), now).await?;
+            failpoint(Failpoint::CloseStepMarked);
+        }
+        // Read once more: a result may have come between the reading and the marking, and it counts.
+        let steps = ledger.steps(&run).await?;
+        let record = ledger.run(&run).await?.unwrap_or(record);
+        let status = status_of(&record, &steps);
+        let failure = if status == RunStatus::Succeeded { None } else { cause.or_else(|| first_failure(&steps)) };
+        let manifest = manifest_of(&record, status, failure.as_ref(), &steps, now);
+        Ok(RunEnd { record, steps, failure, manifest })
+    }
+
+    /// The export of the run. A run that was refused for its export exports nothing.
+    pub(crate) fn export_of(&self, end: &RunEnd) -> Option<Export> {
+        end.record.export.clone().filter(|export| self.exporter.require_export(Some(export)).is_ok())
+    }
+
+    /// Writes the run's manifest.
+    pub(crate) async fn write_manifest(&self, end: &RunEnd) -> Result<(), Failure> {
+        let json = serde_json::to_vec_pretty(&end.manifest)
+            .map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
+        let key = manifest_key(&end.record.id);
+        Ok(self.platform.objects().put(&key, Bytes::from(json), "application/json").await?)
+    }
+
+    /// Publishes the end of a run for which that failed when it was closed.
+    async fn announce_again(&self, run: &RunId) -> Result<(), Failure> {
         let Some(json) = self.platform.objects().get(&manifest_key(run)).await? else { return Ok(()) };
         let manifest =
             serde_json::from_slice(&json).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
-        self.announce_end(&manifest).await
+        self.announce(&manifest).await
     }
 
-    /// Whoever comes after is told.
-    async fn announce_end(&self, manifest: &Manifest) -> Result<(), Failure> {
+    /// Publishes the end of a run.
+    async fn announce(&self, manifest: &Manifest) -> Result<(), Failure> {
         let ended = RunFinished {
             run_id: manifest.run_id.clone(),
             pipeline: manifest.name.clone(),
@@ -143,9 +148,9 @@ impl<P: Platform> Engine<P> {
         Ok(self.platform.publisher().publish(RUN_FINISHED, &detail).await?)
     }
 
-    /// Nobody hears under the tokens of a run that ends. A row that stayed would keep a job from being cancelled that only
-    /// the dead wait for.
-    async fn leave_all(&self, steps: &[StepRecord]) -> Result<(), Failure> {
+    /// Removes the waiters of a run that ends, whose tokens are dead. A waiter that stayed would keep a job from being
+    /// cancelled that no live step waits for.
+    pub(crate) async fn abandon_all(&self, steps: &[StepRecord]) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
         let asked = steps.iter().filter(|step| step.calls > 0);
         let rows = asked.filter_map(|step| {
@@ -160,13 +165,13 @@ impl<P: Platform> Engine<P> {
     }
 }
 
-fn closed(status: RunStatus, failure: Option<Failure>) -> Closed {
+pub(crate) fn closed(status: RunStatus, failure: Option<Failure>) -> ClosedRun {
     let (error, cause) =
         failure.map_or_else(Default::default, |failure| (failure.name.as_str().to_owned(), failure.message));
-    Closed { status, error, cause }
+    ClosedRun { status, error, cause }
 }
 
-/// Why a step that is not decided has no result.
+/// The failure of a step that is undecided when its run ends.
 fn undecided(step: &StepRecord, record: &RunRecord, cause: Option<&Failure>) -> Failure {
     let timed_out = cause.is_none_or(|cause| cause.name == ErrorName::StepTimedOut);
     match step.state {
@@ -182,7 +187,7 @@ fn undecided(step: &StepRecord, record: &RunRecord, cause: Option<&Failure>) -> 
             ErrorName::RunStopped,
             "the run ended while this was under way; a result that is paid still arrives in the ledger",
         ),
-        _ => Failure::new(ErrorName::StepSkipped, "the run ended before it was begun"),
+        _ => Failure::new(ErrorName::StepSkipped, "the run ended before the step started"),
     }
 }
 
@@ -204,76 +209,4 @@ fn first_failure(steps: &[StepRecord]) -> Option<Failure> {
         steps.iter().filter(|step| step.failure.is_some()).min_by_key(|step| (step.ended_at, step.plan.index))?;
     let cause = failed.failure.as_ref()?;
     Some(Failure::new(cause.name, format!("step {}: {}", failed.plan.name, cause.message)))
-}
-
-fn manifest_of(
-    record: &RunRecord,
-    status: RunStatus,
-    failure: Option<&Failure>,
-    steps: &[StepRecord],
-    now: Millis,
-) -> Manifest {
-    let took_ms = (now - record.created_at).max(1);
-    let entries: Vec<ManifestStep> = steps.iter().map(entry_of).collect();
-    let generated = || entries.iter().filter(|step| step.source == Some(ResultSource::Generated));
-    let sequential_ms = generated().filter_map(|step| step.took_ms).sum::<Millis>();
-    let worked = entries.iter().any(|step| step.source != Some(ResultSource::Hit));
-    // A result that this run paid for came by webhook and collect.
-    let calls = 1
-        + steps.iter().map(|step| step.calls).sum::<u32>()
-        + 2 * u32::try_from(generated().count()).unwrap_or(u32::MAX)
-        + u32::from(worked);
-    Manifest {
-        version: MANIFEST_VERSION,
-        run_id: record.id.clone(),
-        name: record.name.clone(),
-        status,
-        created_at: record.created_at,
-        ended_at: now,
-        took_ms,
-        sequential_ms,
-        speed_up: if sequential_ms == 0 { 1.0 } else { sequential_ms as f64 / took_ms as f64 },
-        cost: record.settled,
-        saved: steps
-            .iter()
-            .filter(|step| {
-                matches!(step.source, Some(ResultSource::Hit | ResultSource::Joined)) && step.state == StepState::Done
-            })
-            .filter_map(|step| Some(step.pinned.as_ref()?.cost))
-            .sum(),
-        function_calls: calls,
-        failure: failure.cloned(),
-        exported: None,
-        steps: entries,
-    }
-}
-
-fn entry_of(step: &StepRecord) -> ManifestStep {
-    let ready = step.pinned.as_ref();
-    ManifestStep {
-        name: step.plan.name.clone(),
-        of: step.plan.of.clone(),
-        kind: step.plan.step,
-        model: step.plan.model.clone(),
-        state: step.state,
-        source: step.source,
-        took_ms: step.started_at.zip(step.ended_at).map(|(from, to)| (to - from).max(0)),
-        cost: ready.filter(|_| step.source == Some(ResultSource::Generated)).map_or(Money::ZERO, |ready| ready.cost),
-        price: step.plan.price,
-        key: step.key.clone(),
-        reads: step.plan.reads().into_iter().cloned().collect(),
-        given: given(step),
-        attempt: ready.map(|ready| ready.attempt),
-        outputs: ready.map_or_else(Vec::new, |ready| ready.outputs.clone()),
-        failure: step.failure.clone().filter(|_| step.state == StepState::Failed),
-    }
-}
-
-fn given(step: &StepRecord) -> Vec<String> {
-    let sources = step.plan.media.iter().flat_map(|slot| &slot.from);
-    let hashes = sources.filter_map(|source| match source {
-        fresco_pipeline::plan::InputSource::Given(media) => Some(media.sha256.clone()),
-        fresco_pipeline::plan::InputSource::Output { .. } => None,
-    });
-    hashes.collect()
 }

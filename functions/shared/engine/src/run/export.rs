@@ -1,5 +1,7 @@
-//! Outputs expire, deliverables do not: where a document says so, a run's outputs are copied at its end to a bucket that no
-//! clean-up of Fresco's touches, named by step. S3 copies them; nothing passes through the function.
+//! Copies the outputs of a run to the bucket that its document names, since outputs expire and deliverables do not. S3
+//! copies them; no byte passes through the function.
+
+use std::sync::Arc;
 
 use fresco_api_types::filenames::{self, NamedOutput};
 use fresco_api_types::{Exported, Manifest, NotExported};
@@ -11,17 +13,24 @@ use fresco_pipeline::ids::RunId;
 use fresco_pipeline::plan::Plan;
 use futures::{StreamExt, stream};
 
-use crate::Engine;
 use crate::platform::Platform;
+use crate::settings::Settings;
 
-/// How many objects are copied side by side.
+/// Objects that are copied concurrently.
 const AT_ONCE: usize = 16;
-/// What plan copies itself, where nothing else is left to do. S3 copies a gigabyte in some ten seconds; plan has a minute.
+/// The most bytes that the plan function exports itself. S3 copies a gigabyte in some ten seconds, and the function has
+/// a minute.
 const LITTLE_BYTES: u64 = 1_000_000_000;
 const LITTLE_FILES: usize = 200;
 
-impl<P: Platform> Engine<P> {
-    /// Refuses an export that the stack has no right to, before anything is spent.
+/// Copies outputs to the export bucket.
+pub(crate) struct Exporter<P> {
+    pub(crate) platform: Arc<P>,
+    pub(crate) settings: Arc<Settings>,
+}
+
+impl<P: Platform> Exporter<P> {
+    /// Fails with `Export.Denied` where the stack may not export to the bucket.
     pub(crate) fn require_export(&self, export: Option<&Export>) -> Result<(), Failure> {
         let Some(export) = export else { return Ok(()) };
         match &self.settings.export_bucket {
@@ -35,20 +44,19 @@ impl<P: Platform> Engine<P> {
         }
     }
 
-    /// Whether what there is to export is so little that plan can do it.
+    /// Returns whether the export is small enough for the plan function.
     pub(crate) fn exports_little(&self, plan: &Plan, rows: &[StepRecord]) -> bool {
         let outputs = || rows.iter().filter_map(|row| row.pinned.as_ref()).flat_map(|ready| &ready.outputs);
         plan.export.is_none()
             || (outputs().count() <= LITTLE_FILES && outputs().map(|output| output.bytes).sum::<u64>() <= LITTLE_BYTES)
     }
 
-    /// Copies what the run has made. It may be done again. A file that cannot be copied is said, and fails nothing: the run's
-    /// results are what they are.
-    pub(crate) async fn export(&self, export: &Export, manifest: &Manifest) -> Exported {
+    /// Copies the outputs of a run. It is idempotent. A file that cannot be copied is listed and does not fail the run.
+    pub(crate) async fn export_run(&self, export: &Export, manifest: &Manifest) -> Exported {
         self.export_named(export, &manifest.run_id, filenames::of_run(manifest)).await
     }
 
-    /// Copies these files into the folder of a run, or of a batch.
+    /// Copies files into the export folder of a run or a batch.
     pub(crate) async fn export_named(&self, export: &Export, run: &RunId, files: Vec<NamedOutput>) -> Exported {
         let folder = folder(export, run);
         let to = format!("s3://{}/{folder}", export.bucket);
@@ -73,12 +81,12 @@ impl<P: Platform> Engine<P> {
         exported
     }
 
-    /// The manifest beside the files, by way of the stack's bucket, where it is written first.
+    /// Copies the manifest to the export folder, from the stack's bucket.
     pub(crate) async fn export_manifest(&self, export: &Export, run: &RunId, key: &str) -> Result<(), Failure> {
         self.export_file(export, run, key, filenames::MANIFEST).await
     }
 
-    /// A file beside them, likewise.
+    /// Copies an object of the stack's bucket to the export folder.
     pub(crate) async fn export_file(&self, export: &Export, run: &RunId, key: &str, name: &str) -> Result<(), Failure> {
         self.copy(key, export, &format!("{}/{name}", folder(export, run))).await
     }
@@ -92,7 +100,7 @@ impl<P: Platform> Engine<P> {
     }
 }
 
-/// A folder for each run, so that one delivery never replaces another.
+/// The export folder of a run; each has its own, so that one delivery never replaces another.
 fn folder(export: &Export, run: &RunId) -> String {
     let slash = if export.prefix.is_empty() { "" } else { "/" };
     format!("{}{slash}{run}", export.prefix)

@@ -1,60 +1,73 @@
-//! What collect does: it brings a finished job's media into the bucket, completes the entry and tells the waiters. It is
-//! the only place that stores media. Calling it again, for any attempt at any time, changes nothing that it should not.
+//! Collects the outputs of an attempt: stores its media in the bucket, completes the entry and notifies the waiters. It
+//! is the only place that stores outputs. It is idempotent, for any attempt at any time.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
-use fresco_ledger::records::{AttemptRecord, AttemptState, Output};
+use fresco_ledger::records::{AttemptRecord, AttemptState};
 use fresco_ledger::traits::{Clock, Entries, Objects, Upload};
 use fresco_ledger::transition::{Completion, Outcome, complete, failed, fetch_failed};
 use fresco_pipeline::catalogue::{self, MediaKind, PriceUnit};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
+use fresco_pipeline::media::Media;
 use fresco_pipeline::money::Money;
 use fresco_providers::{JobReport, JobState, RemoteMedia};
 
-use crate::Engine;
+use crate::commit::Commits;
 use crate::failpoint::{Failpoint, failpoint};
-use crate::platform::{MediaStore, Place, Platform};
+use crate::platform::{MediaStore, OutputPlace, Platform};
+use crate::quota::Quota;
+use crate::step::notify::Notifier;
 
-impl<P: Platform> Engine<P> {
-    /// Takes the attempt's end in. An error means that it should be called again; sweep does if nobody else.
+/// Collects the outputs of attempts that have ended.
+pub struct Collector<P> {
+    pub(crate) platform: Arc<P>,
+    pub(crate) commits: Arc<Commits<P>>,
+    pub(crate) quota: Arc<Quota<P>>,
+    pub(crate) notifier: Arc<Notifier<P>>,
+}
+
+impl<P: Platform> Collector<P> {
+    /// Collects the end of an attempt. On an error it has to be called again; the sweep does so at the latest.
     pub async fn collect(&self, key: &ContentKey, attempt: Attempt) -> Result<(), Failure> {
-        let Some(row) = self.attempt(key, attempt).await? else { return Ok(()) };
+        let Some(row) = self.commits.attempt(key, attempt).await? else { return Ok(()) };
         failpoint(Failpoint::CollectRead);
         if !matches!(row.state, AttemptState::Won | AttemptState::Duplicate) {
             match self.report_of(&row).await? {
                 Some(JobReport::Succeeded { media, billable_units, .. }) => {
-                    self.take_in(&row, &media, billable_units).await?
+                    self.accept_media(&row, &media, billable_units).await?
                 }
                 Some(JobReport::TextOutput { text, input_tokens, output_tokens, .. }) => {
                     let cost = cost_of_text(&row, input_tokens.zip(output_tokens));
-                    self.take_text_in(&row, &text, cost).await?
+                    self.accept_text(&row, &text, cost).await?
                 }
-                Some(JobReport::Failed { failure, billed }) => self.take_failure(&row, failure, billed).await?,
+                Some(JobReport::Failed { failure, billed }) => self.accept_failure(&row, failure, billed).await?,
                 Some(JobReport::Cancelled { billed }) => {
-                    let entry = self.entry(key).await?;
+                    let entry = self.commits.entry(key).await?;
                     let pending = entry.and_then(|entry| entry.pending).filter(|pending| pending.attempt == attempt);
                     let cause = if pending.is_some_and(|pending| pending.cancelling) {
-                        // Ours, and nobody waited: who has come since asks again.
-                        Failure::new(ErrorName::StepAgain, "the job was cancelled, since nobody waited for it")
+                        // The stack cancelled it when no step waited: a step that has joined since retries.
+                        Failure::new(ErrorName::StepAgain, "the job was cancelled, since no step waited for it")
                     } else {
                         Failure::new(ErrorName::StepCancelled, "the job was cancelled at the provider")
                     };
-                    self.take_failure(&row, cause, billed).await?;
+                    self.accept_failure(&row, cause, billed).await?;
                 }
                 Some(JobReport::NotIncluded) | None => {}
             }
             failpoint(Failpoint::CollectDecided);
         }
-        self.tell(key).await?;
-        failpoint(Failpoint::CollectTold);
+        self.notifier.notify(key).await?;
+        failpoint(Failpoint::CollectNotified);
         Ok(())
     }
 
-    /// The recorded report, or what the provider says now; `None` while the job goes on.
+    /// Returns the recorded report, or asks the provider; `None` while the job is under way.
     async fn report_of(&self, row: &AttemptRecord) -> Result<Option<JobReport>, Failure> {
         let recorded = self.platform.ledger().report(&row.key, row.attempt).await?;
         if let Some(json) = recorded {
-            // One that cannot be read was written by another version: the provider still has the original.
+            // A report of another version cannot be read: the provider still has the original.
             if let Ok(report) = serde_json::from_str::<JobReport>(&json) {
                 return Ok(Some(report));
             }
@@ -68,44 +81,50 @@ impl<P: Platform> Engine<P> {
         }
     }
 
-    async fn take_in(&self, row: &AttemptRecord, media: &[RemoteMedia], units: Option<f64>) -> Result<(), Failure> {
-        self.take(row, cost_of(row, units), async || self.fetch_all(row, media).await).await
+    async fn accept_media(
+        &self,
+        row: &AttemptRecord,
+        media: &[RemoteMedia],
+        units: Option<f64>,
+    ) -> Result<(), Failure> {
+        self.accept(row, cost_of(row, units), async || self.fetch_all(row, media).await).await
     }
 
-    async fn take_text_in(&self, row: &AttemptRecord, text: &str, cost: Money) -> Result<(), Failure> {
-        self.take(row, cost, async || Ok(vec![self.store_text(row, text).await?])).await
+    async fn accept_text(&self, row: &AttemptRecord, text: &str, cost: Money) -> Result<(), Failure> {
+        self.accept(row, cost, async || Ok(vec![self.store_text(row, text).await?])).await
     }
 
-    /// Completes the attempt with what `store` stores, or notes that it could not be.
-    async fn take(
+    /// Completes the attempt with the outputs that `store` returns, or records why they could not be stored.
+    async fn accept(
         &self,
         row: &AttemptRecord,
         cost: Money,
-        store: impl AsyncFnOnce() -> Result<Vec<Output>, Failure>,
+        store: impl AsyncFnOnce() -> Result<Vec<Media>, Failure>,
     ) -> Result<(), Failure> {
         let (key, attempt) = (&row.key, row.attempt);
         let created_at = self.platform.clock().now();
-        let superseded = self.entry(key).await?;
+        let superseded = self.commits.entry(key).await?;
         let superseded = superseded.is_some_and(|entry| entry.result.is_some_and(|ready| ready.attempt >= attempt));
-        // What will be kept out as a duplicate need not be fetched.
+        // The outputs of a duplicate need not be fetched.
         let fetched = if superseded { Ok(Vec::new()) } else { store().await };
         let now = self.platform.clock().now();
         match fetched {
             Ok(outputs) => {
-                self.note_stored(&outputs).await;
+                self.quota.record_stored(&outputs).await;
                 let completion = Completion { outputs, created_at, cost };
-                self.transact(key, attempt, |entry, row| {
-                    let late = entry.result.as_ref().is_some_and(|ready| ready.attempt >= attempt);
-                    // The result that superseded this one has expired since: take the media in on the next call.
-                    if superseded && !late { None } else { complete(entry, row, completion.clone(), now) }
-                })
-                .await?;
+                self.commits
+                    .commit(key, attempt, |entry, row| {
+                        let duplicate = entry.result.as_ref().is_some_and(|ready| ready.attempt >= attempt);
+                        // The result that superseded this one has expired since: the next call stores the media.
+                        if superseded && !duplicate { None } else { complete(entry, row, completion.clone(), now) }
+                    })
+                    .await?;
             }
             Err(cause) => {
                 tracing::warn!(entry.key = %key, entry.attempt = %attempt, error.name = %cause.name, error.message = cause.message, "output not fetched");
-                self.transact(key, attempt, |entry, row| fetch_failed(entry, row, &cause, cost, now)).await?;
+                self.commits.commit(key, attempt, |entry, row| fetch_failed(entry, row, &cause, cost, now)).await?;
                 if row.state != AttemptState::Open && cause.name.is_retryable() {
-                    // Sweep looks at pending attempts only: one that was given up is fetched again by whoever called.
+                    // The sweep checks pending attempts only: one that was given up is fetched again by its caller.
                     return Err(cause);
                 }
             }
@@ -113,27 +132,27 @@ impl<P: Platform> Engine<P> {
         Ok(())
     }
 
-    async fn fetch_all(&self, row: &AttemptRecord, media: &[RemoteMedia]) -> Result<Vec<Output>, Failure> {
+    async fn fetch_all(&self, row: &AttemptRecord, media: &[RemoteMedia]) -> Result<Vec<Media>, Failure> {
         if media.is_empty() {
             return Err(Failure::new(ErrorName::OutputInvalid, "the provider reports success without any output"));
         }
         let mut outputs = Vec::with_capacity(media.len());
         for (index, remote) in media.iter().enumerate() {
-            let place = Place { kind: row.request.kind, key: row.key.clone(), attempt: row.attempt, index };
+            let place = OutputPlace { kind: row.request.kind, key: row.key.clone(), attempt: row.attempt, index };
             outputs.push(self.platform.media().store(&place, remote).await?);
             failpoint(Failpoint::CollectStored);
         }
         Ok(outputs)
     }
 
-    /// The text as an object, like every other output: under its key only when it is whole. Storing it again is no error.
-    async fn store_text(&self, row: &AttemptRecord, text: &str) -> Result<Output, Failure> {
+    /// Stores the text as an object, visible under its key only when it is whole. Storing it again is no error.
+    async fn store_text(&self, row: &AttemptRecord, text: &str) -> Result<Media, Failure> {
         let bytes = Bytes::copy_from_slice(text.as_bytes());
         if text.trim().is_empty() || bytes.len() as u64 > MediaKind::Text.max_bytes() {
             return Err(Failure::new(ErrorName::OutputInvalid, "the provider's text is empty or far too long"));
         }
-        let place = Place { kind: MediaKind::Text, key: row.key.clone(), attempt: row.attempt, index: 0 };
-        let output = Output {
+        let place = OutputPlace { kind: MediaKind::Text, key: row.key.clone(), attempt: row.attempt, index: 0 };
+        let output = Media {
             key: place.object_key("txt"),
             kind: MediaKind::Text,
             content_type: "text/plain; charset=utf-8".to_owned(),
@@ -146,37 +165,37 @@ impl<P: Platform> Engine<P> {
         let objects = self.platform.objects();
         let mut upload = objects.upload(&output.key, &output.content_type).await?;
         upload.write(bytes.clone()).await?;
-        // The report that stands on the attempt is the first one and stays, so what is there already is the same text.
+        // The first recorded report stays, so an existing object has the same text.
         upload.finish().await?;
         failpoint(Failpoint::CollectStored);
         Ok(output)
     }
 
-    async fn take_failure(&self, row: &AttemptRecord, cause: Failure, billed: bool) -> Result<(), Failure> {
+    async fn accept_failure(&self, row: &AttemptRecord, cause: Failure, billed: bool) -> Result<(), Failure> {
         let outcome =
             Outcome { failure: cause, hint: None, billed: if billed { row.hold.amount } else { Money::ZERO } };
         let now = self.platform.clock().now();
-        self.transact(&row.key, row.attempt, |entry, row| failed(entry, row, &outcome, now)).await.map(drop)
+        self.commits.commit(&row.key, row.attempt, |entry, row| failed(entry, row, &outcome, now)).await.map(drop)
     }
 }
 
-/// What the attempt cost: the provider's own units where it says them, the upper-bound price where not.
+/// The cost of the attempt: by the units that the provider counted, the upper-bound price where it gives none.
 fn cost_of(row: &AttemptRecord, units: Option<f64>) -> Money {
     let model = catalogue::find(row.request.step, &row.request.model);
     let Some((model, units)) = model.zip(units.filter(|units| units.is_finite() && *units >= 0.0)) else {
         return row.hold.amount;
     };
     match model.price.unit {
-        // The unit price of these does not depend on the request.
+        // The unit price does not depend on the request.
         PriceUnit::Megapixel | PriceUnit::UpscaledMegapixel => {
             Money::from_dollars(units * model.price.list as f64 / 1e6).unwrap_or(row.hold.amount)
         }
-        // Here factors and surcharges apply that the units do not show.
+        // Factors and surcharges apply that the units do not show.
         PriceUnit::Image | PriceUnit::Second | PriceUnit::Token => row.hold.amount,
     }
 }
 
-/// What a text cost: by the tokens that the provider counted, the upper-bound price where it says nothing.
+/// The cost of a text: by the tokens that the provider counted, the upper-bound price where it gives none.
 fn cost_of_text(row: &AttemptRecord, tokens: Option<(u64, u64)>) -> Money {
     let model = catalogue::find(row.request.step, &row.request.model);
     let Some((model, (input, output))) = model.zip(tokens) else { return row.hold.amount };

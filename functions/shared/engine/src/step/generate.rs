@@ -1,46 +1,72 @@
-//! What generate does: it ensures a step. It finds the result, joins the attempt under way, or claims and submits; then it
-//! returns, and nothing runs while the provider works. It answers its task token itself, with the result or with a failure.
+//! Generates a step: it finds the result, joins the attempt under way, or claims an attempt and submits it; then it
+//! returns, and nothing runs while the provider works. It answers its task token itself, with the result or with a
+//! failure.
 
-use fresco_ledger::records::{Entry, Millis, Request, ResultSource, StepId, StepRecord, StepState, Waiter};
-use fresco_ledger::traits::{Clock, CommitError, Entries, Invoker, Runs, StoreError, TaskCallbacks, Wait, Waiters};
-use fresco_ledger::transition::{Answer, Ask, Outcome, ask, expire, failed, submitted, unknown};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fresco_ledger::records::{Entry, Millis, ResultSource, StepId, StepRecord, StepState, Waiter};
+use fresco_ledger::traits::{Change, Clock, CommitError, Entries, Runs as _, StoreError, TaskCallbacks, Wait, Waiters};
+use fresco_ledger::transition::{Answer, Ask, Outcome, ask, expire, unknown};
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
 use fresco_pipeline::money::Money;
-use fresco_pipeline::plan::ReadyStep;
-use fresco_providers::{Accepted, Submission, SubmitError, SubmittedInput};
+use fresco_pipeline::plan::PlannedStep;
+use fresco_pipeline::request::KeyedRequest;
+use fresco_providers::{Accepted, InputData, Submission, SubmitError};
 use serde::{Deserialize, Serialize};
 
-use crate::Engine;
+use crate::commit::Commits;
 use crate::failpoint::{Failpoint, failpoint};
+use crate::planning::cached_results::CachedResults;
+use crate::planning::freshness::needed_life;
 use crate::platform::Platform;
+use crate::quota::Quota;
+use crate::run::Runs;
+use crate::run::answer::Answers;
+use crate::settings::Settings;
+use crate::step::attempt::Attempts;
+use crate::step::inputs::StepInputs;
+use crate::step::reconcile::Reconciler;
 
-/// How often the entry is read anew because it changed between reading and deciding.
+/// Rounds in which the entry may change between reading and deciding.
 const ROUNDS: usize = 24;
-/// After the function's timeout, its process is surely gone so much later.
+/// The milliseconds after its timeout from which the process of a function is surely dead.
 const SURELY_DEAD: Millis = 300_000;
 
 /// The input of a Generate task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Call {
-    /// The run.
+pub struct GenerateCall {
     pub run_id: RunId,
-    /// The step.
     pub step: StepName,
-    /// The task token of this try.
+    /// Of this try.
     pub token: String,
 }
 
-impl Call {
+impl GenerateCall {
     fn step_id(&self) -> StepId {
         StepId { run: self.run_id.clone(), step: self.step.clone() }
     }
 }
 
-impl<P: Platform> Engine<P> {
-    /// Ensures the step and answers its token, unless the step now waits. An error is what could not even be told.
-    pub async fn generate(&self, call: &Call) -> Result<(), Failure> {
+/// Generates steps: by a cached result, by joining an attempt, or by a new one.
+pub struct Steps<P> {
+    pub(crate) platform: Arc<P>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) commits: Arc<Commits<P>>,
+    pub(crate) cached: Arc<CachedResults<P>>,
+    pub(crate) quota: Arc<Quota<P>>,
+    pub(crate) inputs: StepInputs<P>,
+    pub(crate) answers: Arc<Answers<P>>,
+    pub(crate) attempts: Arc<Attempts<P>>,
+    pub(crate) reconciler: Arc<Reconciler<P>>,
+    pub(crate) runs: Arc<Runs<P>>,
+}
+
+impl<P: Platform> Steps<P> {
+    /// Generates the step and answers its token, unless the step waits. An error is one that could not be answered.
+    pub async fn generate(&self, call: &GenerateCall) -> Result<(), Failure> {
         let Err(cause) = self.ensure(call).await else { return Ok(()) };
         log_failure(call, &cause);
         if !cause.name.is_retryable() {
@@ -51,8 +77,8 @@ impl<P: Platform> Engine<P> {
         Ok(())
     }
 
-    /// The errors that it returns have not been told yet.
-    async fn ensure(&self, call: &Call) -> Result<(), Failure> {
+    /// Generates the step. The token of a step that fails with an error is not answered yet.
+    async fn ensure(&self, call: &GenerateCall) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
         let step_id = call.step_id();
         let row = ledger.start_step(&step_id, self.platform.clock().now()).await?;
@@ -60,7 +86,7 @@ impl<P: Platform> Engine<P> {
         let Some(row) = row else {
             return Err(Failure::new(ErrorName::RunNotFound, "there is no record of this run and step"));
         };
-        if let Some(decided) = self.decided(call, &row).await {
+        if let Some(decided) = self.answer_decided(call, &row).await {
             return decided;
         }
         let run = ledger.run(&call.run_id).await?;
@@ -68,53 +94,61 @@ impl<P: Platform> Engine<P> {
             return Err(Failure::new(ErrorName::RunStopped, "the run is stopped; nothing was submitted for this step"));
         };
         let run_left = run.bound_at.map_or(0, |bound_at| bound_at - self.platform.clock().now());
-        let plan = self.ready(&step_id, &row).await?;
-        let (key, waiter) = (&plan.key, self.wait(call, &plan).await?);
+        let keyed = self.inputs.resolve(&step_id, &row).await?;
+        let key = &keyed.key;
+        let waiter = self.register_waiter(call, &row.plan, key).await?;
         failpoint(Failpoint::GenerateWaiting);
         if row.calls > 1 && waiter.joined == Attempt::NONE {
-            // A new row for a step that asked before: whoever told an earlier call may have removed the old one since the
-            // step was read, and with it that the step shares a failure. The step itself was marked before that.
+            // A new waiter of a step that was called before: a notifier of an earlier call may have removed the old
+            // waiter since the step was read, and with it the fact that the step shares a failure. It marked the step
+            // itself before that.
             let again = ledger.step(&step_id).await?;
             if let Some(row) = again
-                && let Some(decided) = self.decided(call, &row).await
+                && let Some(decided) = self.answer_decided(call, &row).await
             {
                 ledger.unwait(key, &step_id, &call.token).await?;
                 return decided;
             }
         }
-        match self.decide(&plan, waiter.clone(), self.settings.needed(run_left)).await {
-            // The step is marked first, and its row goes last: a call that ends in between must not leave a step that is
-            // undecided and has forgotten which failure it shares.
+        match self.decide(&keyed, waiter.clone(), needed_life(&self.settings, run_left)).await {
+            // The step is marked first, and its waiter is removed last: a call that ends in between must not leave a
+            // step that is undecided and has forgotten which failure it shares.
             Err(cause) if !cause.name.is_retryable() => {
                 log_failure(call, &cause);
-                self.fail(key, &waiter, &cause).await?;
+                self.answers.fail(key, &waiter, &cause).await?;
                 if cause.name == ErrorName::StepTimedOut {
-                    self.cancel_unwanted(key).await?;
+                    self.runs.cancel_unwanted(key).await?;
                 }
                 Ok(())
             }
-            // The step asks again, and has to do so with what it joined and from which attempt on it wants a result:
-            // without its row it would pay for another refresh, or anew for an attempt whose fate it shares.
+            // The step is retried and keeps its waiter, which says what it joined and from which attempt on it wants a
+            // result: without it the retry would pay for another refresh, or again for an attempt whose fate it shares.
             outcome => outcome,
         }
     }
 
-    /// Answers a step that is decided; `None` where it is not.
-    async fn decided(&self, call: &Call, row: &StepRecord) -> Option<Result<(), Failure>> {
+    /// Answers a step that is decided; `None` where it is undecided.
+    async fn answer_decided(&self, call: &GenerateCall, row: &StepRecord) -> Option<Result<(), Failure>> {
         if row.pinned.is_some() {
-            return Some(self.answer_done(&call.token).await);
+            return Some(self.answers.answer_done(&call.token).await);
         }
         let failed = row.failure.as_ref().filter(|_| row.state == StepState::Failed)?;
         Some(Err(failed.clone()))
     }
 
-    /// Registers as a waiter before the entry is read: so either that read sees a decision, or whoever decides sees us.
-    async fn wait(&self, call: &Call, plan: &ReadyStep) -> Result<Waiter, Failure> {
+    /// Registers the step as a waiter before the entry is read: either that read sees a decision, or the decision sees
+    /// the waiter.
+    async fn register_waiter(
+        &self,
+        call: &GenerateCall,
+        plan: &PlannedStep,
+        key: &ContentKey,
+    ) -> Result<Waiter, Failure> {
         let ledger = self.platform.ledger();
         let base = match plan.cache {
             CachePolicy::Use | CachePolicy::Off => Attempt::NONE,
-            // Only an attempt begun after this counts. A nudge finds the row and keeps its base.
-            CachePolicy::Refresh => self.entry(&plan.key).await?.map_or(Attempt::NONE, |entry| entry.last_attempt),
+            // Only a later attempt counts. A nudge finds the waiter and keeps its base.
+            CachePolicy::Refresh => self.commits.entry(key).await?.map_or(Attempt::NONE, |entry| entry.last_attempt),
         };
         let wait = Wait {
             step_id: call.step_id(),
@@ -123,36 +157,36 @@ impl<P: Platform> Engine<P> {
             now: self.platform.clock().now(),
             timeout_ms: i64::from(plan.timeout) * 1_000,
         };
-        Ok(ledger.wait(&plan.key, &wait).await?)
+        Ok(ledger.wait(key, &wait).await?)
     }
 
-    /// `needed` is how long a hit has to live from now on.
-    async fn decide(&self, plan: &ReadyStep, mut waiter: Waiter, needed: Millis) -> Result<(), Failure> {
+    /// Decides what to do by the state of the entry. A hit has to live for `needed` milliseconds.
+    async fn decide(&self, keyed: &KeyedRequest, mut waiter: Waiter, needed: Millis) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
-        let request = Request::from(plan);
         let token = self.platform.new_token()?;
         let token_hash = TokenHash::of(&token);
         let mut fresh = None;
         let mut media = None;
         for _ in 0..ROUNDS {
             let now = self.platform.clock().now();
-            let entry = self.entry(&plan.key).await?.unwrap_or_else(|| Entry::new(plan.key.clone()));
+            let entry = self.commits.entry(&keyed.key).await?.unwrap_or_else(|| Entry::new(keyed.key.clone()));
             let wanted = entry.result.as_ref().filter(|ready| ready.attempt > waiter.base);
-            let fit = match wanted {
-                Some(ready) => self.fit(&plan.key, ready, needed).await?,
+            let fits = match wanted {
+                Some(ready) => self.cached.fits(&keyed.key, ready, needed).await?,
                 None => None,
             };
-            if let (Some(ready), None) = (wanted, &fit) {
+            if let (Some(ready), None) = (wanted, &fits) {
                 let attempt = ready.attempt;
-                self.transact_entry(&plan.key, |entry| expire(entry, attempt)).await?;
+                self.commits.commit_entry(&keyed.key, |entry| expire(entry, attempt)).await?;
                 failpoint(Failpoint::GenerateExpired);
                 continue;
             }
             let lease_until = now + self.settings.function_timeout;
             let asked = Ask {
                 waiter: &waiter,
-                usable: fit.is_some(),
-                request: &request,
+                usable: fits.is_some(),
+                request: &keyed.request,
+                price: keyed.price,
                 token_hash: &token_hash,
                 lease_until,
                 submitter_dead_at: lease_until + SURELY_DEAD,
@@ -160,64 +194,41 @@ impl<P: Platform> Engine<P> {
             };
             match ask(&entry, &asked) {
                 Answer::Hit(ready) => {
-                    // As it was written anew, if it was.
-                    let ready = fit.unwrap_or(ready);
-                    return self.succeed(&plan.key, &waiter, &ready, ResultSource::Hit).await;
+                    // Renewed, if it was about to expire.
+                    let ready = fits.unwrap_or(ready);
+                    return self.answers.succeed(&keyed.key, &waiter, &ready, ResultSource::Hit).await;
                 }
                 Answer::Shared(cause) => return Err(cause),
                 Answer::NotYet(last) => return Err(last.failure),
-                // Who has only just joined need not ask the provider, unless its word is overdue: then whoever was there
-                // before may be gone.
+                // A step that has only just joined need not ask the provider, unless the check of the attempt is
+                // overdue: then its other waiters may be gone.
                 Answer::Join(attempt) if fresh == Some(attempt) && !overdue(&entry, now) => return Ok(()),
-                Answer::Join(attempt) if waiter.joined == attempt => return self.examine(&entry, Some(&waiter)).await,
+                Answer::Join(attempt) if waiter.joined == attempt => {
+                    return self.reconciler.reconcile(&entry, Some(&waiter)).await;
+                }
                 Answer::Join(attempt) => {
                     let own = entry.pending.as_ref().is_some_and(|pending| pending.leader == waiter.step_id);
                     let source = if own { ResultSource::Generated } else { ResultSource::Joined };
                     ledger.record_source(&waiter.step_id, source).await?;
                     failpoint(Failpoint::GenerateSourceNoted);
-                    ledger.join(&plan.key, &waiter.step_id, attempt).await?;
+                    ledger.join(&keyed.key, &waiter.step_id, attempt).await?;
                     failpoint(Failpoint::GenerateJoined);
-                    // Read once more: a failure decided before `joined` was written was not told to us.
+                    // Read once more: a failure that was decided before `joined` was written did not notify this step.
                     waiter.joined = attempt;
                     fresh = Some(attempt);
                 }
                 Answer::Claim(change) => {
                     let attempt = change.entry.last_attempt;
-                    self.require_room().await?;
-                    // What could still fail is done before the claim: behind it nothing may fail the step but its outcome.
+                    self.quota.require_room().await?;
+                    // What can fail is done before the claim: after it only the outcome of the attempt may fail the
+                    // step.
                     let inputs = match media.take() {
                         Some(inputs) => inputs,
-                        None => self.submitted_inputs(plan).await?,
+                        None => self.inputs.submitted_media(&keyed.request).await?,
                     };
-                    match ledger.commit(&change).await {
-                        Ok(()) => return self.submit(plan, inputs, &waiter.step_id, attempt, &token).await,
-                        Err(CommitError::Conflict) => media = Some(inputs),
-                        Err(CommitError::OverBudget) => {
-                            let message = format!("{} are needed and the run's budget does not cover them", plan.price);
-                            return Err(Failure::new(ErrorName::BudgetExceeded, message));
-                        }
-                        Err(CommitError::RunStopped | CommitError::RunMissing) => {
-                            return Err(Failure::new(
-                                ErrorName::RunStopped,
-                                "the run was stopped; nothing was submitted for this step",
-                            ));
-                        }
-                        Err(CommitError::Moved) => {
-                            let message = "another call for this step was quicker; it asks again";
-                            return Err(Failure::new(ErrorName::StepAgain, message));
-                        }
-                        Err(CommitError::JobTaken) => return Err(StoreError::ledger("a claim registers no job").0),
-                        Err(CommitError::Unclear(cause)) => {
-                            // The claim may have gone through: its token tells whether it is ours.
-                            let entry = self.entry(&plan.key).await?;
-                            let ours =
-                                entry.and_then(|entry| entry.pending).is_some_and(|p| p.token_hash == token_hash);
-                            return if ours {
-                                self.submit(plan, inputs, &waiter.step_id, attempt, &token).await
-                            } else {
-                                Err(cause)
-                            };
-                        }
+                    match self.claim(keyed, &change, &token_hash).await? {
+                        true => return self.submit(keyed, inputs, &waiter.step_id, attempt, &token).await,
+                        false => media = Some(inputs),
                     }
                 }
             }
@@ -225,45 +236,73 @@ impl<P: Platform> Engine<P> {
         Err(StoreError::ledger("the entry kept changing").0)
     }
 
-    /// Submits the attempt that was just claimed: one POST, whatever comes of it is recorded. From here on nothing may fail
-    /// the step because of us: the attempt is live, and is found out about by nudge and sweep.
+    /// Commits a claim. Returns false where the entry changed since it was read.
+    async fn claim(&self, keyed: &KeyedRequest, change: &Change, token_hash: &TokenHash) -> Result<bool, Failure> {
+        match self.platform.ledger().commit(change).await {
+            Ok(()) => Ok(true),
+            Err(CommitError::Conflict) => Ok(false),
+            Err(CommitError::OverBudget) => {
+                let message = format!("{} are needed and the run's budget does not cover them", keyed.price);
+                Err(Failure::new(ErrorName::BudgetExceeded, message))
+            }
+            Err(CommitError::RunStopped | CommitError::RunMissing) => {
+                let message = "the run was stopped; nothing was submitted for this step";
+                Err(Failure::new(ErrorName::RunStopped, message))
+            }
+            Err(CommitError::Moved) => {
+                let message = "another call for this step was quicker; it asks again";
+                Err(Failure::new(ErrorName::StepAgain, message))
+            }
+            Err(CommitError::JobTaken) => Err(StoreError::ledger("a claim registers no job").0),
+            Err(CommitError::Unclear(cause)) => {
+                // The claim may have been committed: its token identifies it.
+                let entry = self.commits.entry(&keyed.key).await?;
+                let pending = entry.and_then(|entry| entry.pending);
+                if pending.is_some_and(|pending| pending.token_hash == *token_hash) { Ok(true) } else { Err(cause) }
+            }
+        }
+    }
+
+    /// Submits the attempt that was just claimed: one POST, and whatever comes of it is recorded. From here on no error
+    /// of this function may fail the step: the attempt is live, and nudge and sweep reconcile it.
     async fn submit(
         &self,
-        plan: &ReadyStep,
-        inputs: Vec<SubmittedInput>,
+        keyed: &KeyedRequest,
+        media: BTreeMap<String, InputData>,
         step_id: &StepId,
         attempt: Attempt,
         token: &str,
     ) -> Result<(), Failure> {
         failpoint(Failpoint::GenerateClaimed);
-        let provider = self.platform.provider(plan.provider);
+        let provider = self.platform.provider(keyed.request.provider);
         let submission = Submission {
-            endpoint: plan.endpoint.clone(),
-            params: plan.params.clone(),
-            inputs,
-            webhook_url: self.settings.webhook_url(plan.provider, &plan.key, attempt, token),
+            request: keyed.request.clone(),
+            media,
+            webhook_url: self.settings.webhook_url(keyed.request.provider, &keyed.key, attempt, token),
         };
         let answer = provider.submit(&submission).await;
         failpoint(Failpoint::GeneratePosted);
-        // Of a refused attempt nothing comes: the step may yet get its result from one that another step makes.
+        // A refused attempt has no result: the step may still get the one of another step.
         let refused = matches!(&answer, Err(SubmitError::Rejected { .. }));
         let recorded = match answer {
-            Ok(Accepted::Queued { request_id }) => self.record_submitted(&plan.key, attempt, &request_id).await,
-            Ok(Accepted::Done(report)) => self.record_done(&plan.key, attempt, &report).await,
+            Ok(Accepted::Queued { request_id }) => {
+                self.attempts.record_submitted(&keyed.key, attempt, &request_id).await
+            }
+            Ok(Accepted::Done(report)) => self.attempts.record_done(&keyed.key, attempt, &report).await,
             Err(SubmitError::Rejected { failure: cause, retry_after, billed }) => {
                 let hint = retry_after.map(|pause| i64::try_from(pause.as_millis()).unwrap_or(Millis::MAX));
-                let outcome = Outcome { failure: cause, hint, billed: if billed { plan.price } else { Money::ZERO } };
-                self.record_failed(&plan.key, attempt, &outcome).await
+                let outcome = Outcome { failure: cause, hint, billed: if billed { keyed.price } else { Money::ZERO } };
+                self.attempts.record_failed(&keyed.key, attempt, &outcome).await
             }
             Err(SubmitError::Unknown { message }) => {
-                tracing::warn!(entry.key = %plan.key, entry.attempt = %attempt, error.message = message, "submission outcome unknown");
+                tracing::warn!(entry.key = %keyed.key, entry.attempt = %attempt, error.message = message, "submission outcome unknown");
                 let now = self.platform.clock().now();
-                self.transact(&plan.key, attempt, |entry, _| unknown(entry, attempt, now)).await.map(drop)
+                self.commits.commit(&keyed.key, attempt, |entry, _| unknown(entry, attempt, now)).await.map(drop)
             }
         };
         failpoint(Failpoint::GenerateRecorded);
         if let Err(cause) = recorded {
-            tracing::warn!(entry.key = %plan.key, entry.attempt = %attempt, error.name = %cause.name, error.message = cause.message, "attempt not recorded");
+            tracing::warn!(entry.key = %keyed.key, entry.attempt = %attempt, error.name = %cause.name, error.message = cause.message, "attempt not recorded");
             return Ok(());
         }
         if !refused && let Err(error) = self.platform.ledger().record_source(step_id, ResultSource::Generated).await {
@@ -271,50 +310,13 @@ impl<P: Platform> Engine<P> {
         }
         Ok(())
     }
-
-    pub(crate) async fn record_submitted(
-        &self,
-        key: &ContentKey,
-        attempt: Attempt,
-        request_id: &str,
-    ) -> Result<(), Failure> {
-        let now = self.platform.clock().now();
-        self.transact(key, attempt, |entry, row| submitted(entry, row, request_id, now)).await.map(drop)
-    }
-
-    /// Records a failure and tells recipients it concerns.
-    pub(crate) async fn record_failed(
-        &self,
-        key: &ContentKey,
-        attempt: Attempt,
-        outcome: &Outcome,
-    ) -> Result<(), Failure> {
-        let now = self.platform.clock().now();
-        self.transact(key, attempt, |entry, row| failed(entry, row, outcome, now)).await?;
-        failpoint(Failpoint::AttemptFailed);
-        self.tell(key).await
-    }
-
-    /// Keeps the provider's report on the attempt and starts collect.
-    pub(crate) async fn record_done(
-        &self,
-        key: &ContentKey,
-        attempt: Attempt,
-        report: &fresco_providers::JobReport,
-    ) -> Result<(), Failure> {
-        let json =
-            serde_json::to_string(report).map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
-        self.platform.ledger().record_report(key, attempt, &json).await?;
-        failpoint(Failpoint::AttemptReported);
-        Ok(self.platform.invoker().collect(key, attempt).await?)
-    }
 }
 
-/// Whether the attempt under way should have been looked at by now.
+/// Returns whether the attempt under way should have been checked by now.
 fn overdue(entry: &Entry, now: Millis) -> bool {
     entry.pending.as_ref().is_some_and(|pending| pending.next_check_at <= now)
 }
 
-fn log_failure(call: &Call, cause: &Failure) {
+fn log_failure(call: &GenerateCall, cause: &Failure) {
     tracing::info!(run.id = %call.run_id, step.name = %call.step, error.name = %cause.name, error.message = cause.message, "step failed");
 }

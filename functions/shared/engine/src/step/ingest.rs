@@ -1,30 +1,32 @@
-//! From a provider's host to the bucket: fetched, inspected on the way, and made visible only when it is whole and what it
-//! should be. Memory is a chunk and two parts, whatever the size.
+//! Copies media from the host of a provider to the bucket: fetched, inspected on the way, and visible only when they
+//! are whole and of the right kind. Memory is a chunk and two parts, whatever the size.
 
 use bytes::Bytes;
-use fresco_ledger::records::Output;
 use fresco_ledger::traits::{Objects, Put, Upload};
 use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::inspection::{Inspector, MediaInfo, SNIFF_BYTES, sniff_head};
+use fresco_pipeline::media::Media;
 use fresco_providers::RemoteMedia;
-use fresco_providers::media::{Downloader, Inspector, MediaInfo, SNIFF_BYTES, sniff_head};
+use fresco_providers::media::Downloader;
 
-use crate::platform::{MediaStore, Place};
+use crate::platform::{MediaStore, OutputPlace};
 
-/// Fetches media into a bucket.
-pub struct Transfer<O> {
+/// Ingests media into a bucket.
+pub struct MediaIngest<O> {
     downloader: Downloader,
     objects: O,
 }
 
-impl<O: Objects> Transfer<O> {
-    /// Into this bucket.
+impl<O: Objects> MediaIngest<O> {
+    /// Makes one that stores into this bucket.
     pub fn new(downloader: Downloader, objects: O) -> Self {
-        Transfer { downloader, objects }
+        MediaIngest { downloader, objects }
     }
 
-    /// An object is there under the key. It is ours: keys hold the attempt, and only whole objects become visible. Two
-    /// calls of collect at once end here; what differs would be a provider that serves two things under one URL.
-    async fn same(&self, key: &str, info: &MediaInfo, place: &Place) -> Result<bool, Failure> {
+    /// Returns whether the object under the key has the same content. It was written by another call of collect: keys
+    /// contain the attempt, and only whole objects become visible. A difference means that the provider serves two
+    /// contents under one URL.
+    async fn same(&self, key: &str, info: &MediaInfo, place: &OutputPlace) -> Result<bool, Failure> {
         let head = self.objects.head(key).await?;
         if head.is_none_or(|head| head.bytes != info.bytes) {
             return Ok(false);
@@ -37,14 +39,14 @@ impl<O: Objects> Transfer<O> {
     }
 }
 
-/// What came is not the media that it should be: perhaps the download went wrong and not the job. The job is paid, so it is
-/// fetched again; whoever bounds that calls it invalid in the end.
+/// Makes a failure to inspect the media retryable: the download may have gone wrong and not the job, which is paid. The
+/// bound of the retries makes it invalid in the end.
 fn spoilt(cause: Failure) -> Failure {
     Failure::new(ErrorName::OutputUnavailable, cause.message)
 }
 
-impl<O: Objects> MediaStore for Transfer<O> {
-    async fn store(&self, place: &Place, media: &RemoteMedia) -> Result<Output, Failure> {
+impl<O: Objects> MediaStore for MediaIngest<O> {
+    async fn store(&self, place: &OutputPlace, media: &RemoteMedia) -> Result<Media, Failure> {
         let mut download = self.downloader.fetch(&media.url, place.kind, place.kind.max_bytes()).await?;
         let mut head = Vec::new();
         while head.len() < SNIFF_BYTES {
@@ -78,7 +80,7 @@ impl<O: Objects> MediaStore for Transfer<O> {
             let message = "another object stands under the output's key";
             return Err(Failure::new(ErrorName::OutputInvalid, message));
         }
-        Ok(Output {
+        Ok(Media {
             key,
             kind: place.kind,
             content_type: info.content_type.to_owned(),

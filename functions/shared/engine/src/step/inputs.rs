@@ -1,30 +1,34 @@
-//! What a step takes from the steps before it. Their results are pinned in the run, so whoever asks gets the same answer, and
-//! a step's content key is the same at every call.
+//! Resolves the inputs of a step. The results of the steps before it are pinned in the run, so that its content key is
+//! the same at every call.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use fresco_ledger::records::{CachedResult, StepId, StepRecord, StepState};
+use fresco_ledger::records::{StepId, StepRecord, StepState};
 use fresco_ledger::traits::{Objects, Runs};
-use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::StepName;
-use fresco_pipeline::media::InputMedia;
-use fresco_pipeline::plan::{ReadyStep, StepOutputs};
-use fresco_providers::{InputData, InputForm, SubmittedInput};
+use fresco_pipeline::request::{GenerationRequest, KeyedRequest, StepOutputs};
+use fresco_providers::{InputData, InputForm};
 use futures::{StreamExt, TryStreamExt};
 
-use crate::Engine;
+use crate::planning::outputs::{media_bytes, outputs_of};
 use crate::platform::Platform;
 
-/// How many rows or objects are read side by side.
+/// Records or objects that are read concurrently.
 const AT_ONCE: usize = 16;
-/// How long a provider may read what it is given, in seconds: the bound of its queue, and hours for the work.
+/// The life of the links to input media in seconds: the bound of the queue, and hours for the work.
 const INPUT_LINK_SECONDS: u64 = 6 * 3_600;
 
-impl<P: Platform> Engine<P> {
-    /// The step with everything that it reads, and its key noted. A step before it that has no result is the end of this
-    /// one: the state machine begins a step only when those before it are decided.
-    pub(crate) async fn ready(&self, step_id: &StepId, row: &StepRecord) -> Result<ReadyStep, Failure> {
+/// Resolves the inputs of a step, and prepares them for its provider.
+pub(crate) struct StepInputs<P> {
+    pub(crate) platform: Arc<P>,
+}
+
+impl<P: Platform> StepInputs<P> {
+    /// Returns the step with its inputs, and records its key. It fails where a step before it has no result: the state
+    /// machine starts a step only when those before it are decided.
+    pub(crate) async fn resolve(&self, step_id: &StepId, row: &StepRecord) -> Result<KeyedRequest, Failure> {
         let ledger = self.platform.ledger();
         let texts: BTreeSet<&StepName> = row.plan.reads_text_of().collect();
         let of = |step: &StepName| StepId { run: step_id.run.clone(), step: step.clone() };
@@ -38,7 +42,7 @@ impl<P: Platform> Engine<P> {
                     let message = format!("{}, which it needs, has no result", read.step);
                     return Err(Failure::new(ErrorName::StepSkipped, message));
                 };
-                Ok((read.step, self.made(&ready, text).await?))
+                Ok((read.step, outputs_of(self.platform.objects(), &ready, text).await?))
             })
             .buffer_unordered(AT_ONCE)
             .try_collect()
@@ -46,9 +50,9 @@ impl<P: Platform> Engine<P> {
         let ready = row.plan.resolve(&step_id.run, &made)?;
         let ready = ready.ok_or_else(|| Failure::new(ErrorName::Internal, "a step that was read is not there"))?;
         match &row.key {
-            // What it reads is pinned, so the key cannot shift; but a new version of the functions may make other keys, and the
-            // job that is under way stands under this one.
-            Some(noted) => Ok(ReadyStep { key: noted.clone(), ..ready }),
+            // Its inputs are pinned, so the key cannot shift; but a new version of the functions may make other keys,
+            // and the job under way has this one.
+            Some(noted) => Ok(KeyedRequest { key: noted.clone(), ..ready }),
             None => {
                 ledger.record_key(step_id, &ready.key).await?;
                 Ok(ready)
@@ -56,46 +60,26 @@ impl<P: Platform> Engine<P> {
         }
     }
 
-    /// What stands in a result; its text too, where that is asked for.
-    pub(crate) async fn made(&self, ready: &CachedResult, text: bool) -> Result<StepOutputs, Failure> {
-        let media: Vec<InputMedia> = ready.outputs.iter().map(InputMedia::from).collect();
-        let text = match media.iter().find(|media| text && media.kind == MediaKind::Text) {
-            Some(media) => Some(self.text_of(media).await?),
-            None => None,
-        };
-        Ok(StepOutputs { media, text })
-    }
-
-    async fn text_of(&self, media: &InputMedia) -> Result<String, Failure> {
-        let bytes = self.bytes_of(media).await?;
-        String::from_utf8(bytes.to_vec())
-            .map_err(|_| Failure::new(ErrorName::StepInput, "the text of a step before it is not UTF-8"))
-    }
-
-    async fn bytes_of(&self, media: &InputMedia) -> Result<bytes::Bytes, Failure> {
-        let bytes = self.platform.objects().get(&media.key).await?;
-        bytes.ok_or_else(|| {
-            let message = format!("{} that it takes is not in the bucket any more", media.kind.noun());
-            Failure::new(ErrorName::StepInput, message)
-        })
-    }
-
-    /// The step's media in the form that its provider takes.
-    pub(crate) async fn submitted_inputs(&self, step: &ReadyStep) -> Result<Vec<SubmittedInput>, Failure> {
-        let form = self.platform.provider(step.provider).input_form();
-        let mut inputs = Vec::with_capacity(step.inputs.len());
-        for slot in &step.inputs {
-            let mut media = Vec::with_capacity(slot.media.len());
-            for one in &slot.media {
-                media.push(match form {
-                    InputForm::Url => InputData::Url(self.platform.objects().link(&one.key, INPUT_LINK_SECONDS).await?),
-                    InputForm::Bytes => {
-                        InputData::Bytes { content_type: one.content_type.clone(), bytes: self.bytes_of(one).await? }
-                    }
-                });
+    /// Returns the media of a request, by the keys of their objects, in the form that its provider takes.
+    pub(crate) async fn submitted_media(
+        &self,
+        request: &GenerationRequest,
+    ) -> Result<BTreeMap<String, InputData>, Failure> {
+        let (objects, form) = (self.platform.objects(), self.platform.provider(request.provider).input_form());
+        let mut submitted = BTreeMap::new();
+        for media in request.media() {
+            if submitted.contains_key(&media.key) {
+                continue;
             }
-            inputs.push(SubmittedInput { to: slot.to.clone(), list: slot.list, media });
+            let data = match form {
+                InputForm::Url => InputData::Url(objects.link(&media.key, INPUT_LINK_SECONDS).await?),
+                InputForm::Bytes => InputData::Bytes {
+                    content_type: media.content_type.clone(),
+                    bytes: media_bytes(objects, media).await?,
+                },
+            };
+            submitted.insert(media.key.clone(), data);
         }
-        Ok(inputs)
+        Ok(submitted)
     }
 }

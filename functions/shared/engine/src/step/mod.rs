@@ -1,5 +1,6 @@
-//! One step: it is generated at most once, its result is stored, and its waiters are notified.
+//! Generates one step: it is submitted at most once, its result is stored, and its waiters are notified.
 
+pub(crate) mod attempt;
 pub(crate) mod collect;
 pub(crate) mod generate;
 pub(crate) mod ingest;

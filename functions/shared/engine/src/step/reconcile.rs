@@ -1,40 +1,48 @@
-//! Looking at the attempt under way: by a nudge of a step that waits for it, and by sweep. The provider is asked once; what
-//! has ended is handed over to collect, what is unknown is looked for.
+//! Reconciles the attempt under way with its provider, for a nudge or for the sweep. The provider is asked once; an
+//! ended job is handed over to collect, and a job of unknown fate is looked up.
+
+use std::sync::Arc;
 
 use fresco_ledger::records::{AttemptRecord, AttemptStage, Entry, PendingAttempt, Waiter};
 use fresco_ledger::traits::{Clock, Entries, Invoker, Waiters};
-use fresco_ledger::transition::{
-    LookupResult, Outcome, postpone_check, postpone_late_completion, postpone_notification, record_lookup,
-    record_unknown_job, submitted, unknown,
-};
+use fresco_ledger::transition::{LookupResult, Outcome, record_lookup, record_unknown_job, submitted, unknown};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::ContentKey;
 use fresco_pipeline::plan::QUEUE_SECONDS;
-use fresco_providers::{JobState, Lookup, LookupInput};
+use fresco_providers::JobState;
 
-use crate::Engine;
-use crate::commit::Transacted;
+use crate::commit::{Commits, Committed};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::platform::Platform;
+use crate::settings::Settings;
+use crate::step::attempt::Attempts;
+use crate::step::notify::Notifier;
 
-/// How far the provider's clock may be from ours.
+/// The largest clock skew between the provider and the stack.
 const CLOCK_SKEW_MS: i64 = 120_000;
-/// How long a job may be queued before whoever waits for it gives up, in milliseconds.
+/// The time after which a queued job fails its waiters, in milliseconds.
 const QUEUE_BOUND_MS: i64 = QUEUE_SECONDS as i64 * 1_000;
-/// The most entries that one sweep looks at. What is left is due still.
-const SWEEP_AT_MOST: u32 = 100;
 
-impl<P: Platform> Engine<P> {
-    /// Looks at the entry's pending attempt. With a waiter, on behalf of that step: its deadlines are kept too.
-    pub(crate) async fn examine(&self, entry: &Entry, waiter: Option<&Waiter>) -> Result<(), Failure> {
+/// Reconciles attempts under way.
+pub(crate) struct Reconciler<P> {
+    pub(crate) platform: Arc<P>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) commits: Arc<Commits<P>>,
+    pub(crate) attempts: Arc<Attempts<P>>,
+    pub(crate) notifier: Arc<Notifier<P>>,
+}
+
+impl<P: Platform> Reconciler<P> {
+    /// Reconciles the pending attempt of an entry. With a waiter, it also enforces the deadlines of that step.
+    pub(crate) async fn reconcile(&self, entry: &Entry, waiter: Option<&Waiter>) -> Result<(), Failure> {
         let Some(pending) = &entry.pending else { return Ok(()) };
         let key = &entry.key;
         let ledger = self.platform.ledger();
-        let Some(row) = self.attempt(key, pending.attempt).await? else {
+        let Some(row) = self.commits.attempt(key, pending.attempt).await? else {
             return Err(Failure::new(ErrorName::Internal, "the pending attempt has no row"));
         };
         if ledger.report(key, pending.attempt).await?.is_some() {
-            // A webhook brought the report and collect has not finished: once more.
+            // A webhook brought the report and collect has not finished: it is invoked again.
             return Ok(self.platform.invoker().collect(key, pending.attempt).await?);
         }
         let now = self.platform.clock().now();
@@ -42,8 +50,8 @@ impl<P: Platform> Engine<P> {
             AttemptStage::Submitting if now < pending.lease_until => Ok(()),
             AttemptStage::Submitting => {
                 let attempt = pending.attempt;
-                self.transact(key, attempt, |entry, _| unknown(entry, attempt, now)).await?;
-                failpoint(Failpoint::ExamineUnknown);
+                self.commits.commit(key, attempt, |entry, _| unknown(entry, attempt, now)).await?;
+                failpoint(Failpoint::ReconcileUnknown);
                 self.find(key, &row, waiter).await
             }
             AttemptStage::Unknown => self.find(key, &row, waiter).await,
@@ -65,32 +73,33 @@ impl<P: Platform> Engine<P> {
         let state = match provider.check(&row.request.endpoint, request_id).await {
             Ok(state) => state,
             Err(error) => {
-                // It says nothing about the job: the next nudge or sweep asks again.
+                // An error says nothing about the job: the next nudge or sweep asks again.
                 tracing::warn!(entry.key = %key, error.name = %error.failure.name, error.message = error.failure.message, "provider could not be asked");
                 return self.keep_last_deadline(row, waiter);
             }
         };
         match state {
-            JobState::Ended(report) => self.record_done(key, pending.attempt, &report).await,
+            JobState::Ended(report) => self.attempts.record_done(key, pending.attempt, &report).await,
             JobState::Missing => {
                 let now = self.platform.clock().now();
                 let slip = self
-                    .transact(key, pending.attempt, |entry, row| record_unknown_job(entry, row.attempt, now))
+                    .commits
+                    .commit(key, pending.attempt, |entry, row| record_unknown_job(entry, row.attempt, now))
                     .await?;
-                if matches!(slip, Transacted::Changed(_)) {
+                if matches!(slip, Committed::Changed(_)) {
                     return Ok(());
                 }
                 let cause = Failure::new(ErrorName::ProviderFailed, "the provider does not know the job any more");
-                // It was accepted once, so it may have been billed.
+                // The job was accepted, so it may have been billed.
                 let outcome = Outcome { failure: cause, hint: None, billed: row.hold.amount };
-                self.record_failed(key, pending.attempt, &outcome).await
+                self.attempts.record_failed(key, pending.attempt, &outcome).await
             }
             JobState::Queued { .. } => self.keep_deadlines(key, row, waiter, false).await,
             JobState::Running => self.keep_deadlines(key, row, waiter, true).await,
         }
     }
 
-    /// A deadline belongs to a waiter and fails only that waiter: the attempt goes on, since it is paid.
+    /// Enforces the deadline of a waiter. It fails only that waiter: the attempt continues, since it is paid.
     async fn keep_deadlines(
         &self,
         key: &ContentKey,
@@ -100,7 +109,7 @@ impl<P: Platform> Engine<P> {
     ) -> Result<(), Failure> {
         let Some(waiter) = waiter else { return Ok(()) };
         let now = self.platform.clock().now();
-        let late = match waiter.running_since {
+        let exceeded = match waiter.running_since {
             Some(since) => (now - since > waiter.timeout_ms)
                 .then(|| format!("running for more than {} s", waiter.timeout_ms / 1_000)),
             None if running => {
@@ -109,7 +118,7 @@ impl<P: Platform> Engine<P> {
             }
             None => (now - waiter.since > QUEUE_BOUND_MS).then(|| "queued for more than an hour".to_owned()),
         };
-        match late {
+        match exceeded {
             Some(how) => Err(Failure::new(
                 ErrorName::StepTimedOut,
                 format!("{} was {how}; its result will be kept", row.request.model),
@@ -118,8 +127,8 @@ impl<P: Platform> Engine<P> {
         }
     }
 
-    /// Where the provider does not say what became of the job, one bad answer must not end a step; but it waits no longer than
-    /// it could at the most, queued and running.
+    /// Enforces the longest possible deadline, queued and running, where the provider does not answer: one error must
+    /// not fail a step.
     fn keep_last_deadline(&self, row: &AttemptRecord, waiter: Option<&Waiter>) -> Result<(), Failure> {
         let Some(waiter) = waiter else { return Ok(()) };
         let longest = QUEUE_BOUND_MS + waiter.timeout_ms;
@@ -136,28 +145,13 @@ impl<P: Platform> Engine<P> {
         ))
     }
 
-    /// Looks for a job of unknown fate in the provider's list, and adopts it.
+    /// Looks up a job of unknown fate in the provider's list, and adopts it.
     async fn find(&self, key: &ContentKey, row: &AttemptRecord, waiter: Option<&Waiter>) -> Result<(), Failure> {
         let provider = self.platform.provider(row.request.provider);
         let attempt = row.attempt;
         let mut look_up = LookupResult::Impossible;
         if provider.can_find() {
-            let lookup = Lookup {
-                endpoint: row.request.endpoint.clone(),
-                params: row.request.params.clone(),
-                inputs: row
-                    .request
-                    .inputs
-                    .iter()
-                    .map(|input| LookupInput {
-                        to: input.to.clone(),
-                        list: input.list,
-                        keys: input.media.iter().map(|media| media.key.clone()).collect(),
-                    })
-                    .collect(),
-                not_before_ms: row.claimed_at - CLOCK_SKEW_MS,
-            };
-            let found = match provider.find(&lookup).await {
+            let found = match provider.find(&row.request, row.claimed_at - CLOCK_SKEW_MS).await {
                 Ok(found) => found,
                 Err(error) => {
                     tracing::warn!(entry.key = %key, error.name = %error.failure.name, error.message = error.failure.message, "provider could not be searched");
@@ -170,78 +164,33 @@ impl<P: Platform> Engine<P> {
                     continue;
                 }
                 let now = self.platform.clock().now();
-                // Only the attempt under way adopts: one that was given up while the list was read would take the job of
-                // the attempt that followed it, which asks for the same.
+                // Only the attempt under way adopts a job: one that was given up while the list was read would take the
+                // job of its successor, which has the same request.
                 let adopt = |entry: &Entry, row: &AttemptRecord| {
                     entry.pending.as_ref().filter(|pending| pending.attempt == attempt)?;
                     submitted(entry, row, &job.request_id, now)
                 };
-                match self.transact(key, attempt, adopt).await? {
-                    Transacted::JobTaken => {}
-                    Transacted::Changed(_) => {
-                        failpoint(Failpoint::ExamineAdopted);
+                match self.commits.commit(key, attempt, adopt).await? {
+                    Committed::JobTaken => {}
+                    Committed::Changed(_) => {
+                        failpoint(Failpoint::ReconcileAdopted);
                         tracing::info!(entry.key = %key, entry.attempt = %attempt, provider.request_id = job.request_id, "job adopted");
                         return Ok(());
                     }
-                    Transacted::Unchanged | Transacted::Gone => return Ok(()),
+                    Committed::Unchanged | Committed::Gone => return Ok(()),
                 }
             }
             look_up = LookupResult::Empty;
         }
         let now = self.platform.clock().now();
-        let policy = self.settings.unknown_policy(provider.can_find(), row.request.price);
-        let outcome = self.transact(key, attempt, |entry, row| record_lookup(entry, row, look_up, policy, now)).await?;
-        if matches!(&outcome, Transacted::Changed(entry) if entry.notify_pending) {
+        let policy = self.settings.unknown_policy(provider.can_find(), row.hold.amount);
+        let outcome =
+            self.commits.commit(key, attempt, |entry, row| record_lookup(entry, row, look_up, policy, now)).await?;
+        if matches!(&outcome, Committed::Changed(entry) if entry.notify_pending) {
             tracing::warn!(entry.key = %key, entry.attempt = %attempt, "attempt lost");
-            failpoint(Failpoint::ExamineLost);
-            self.tell(key).await?;
+            failpoint(Failpoint::ReconcileLost);
+            self.notifier.notify(key).await?;
         }
         Ok(())
-    }
-
-    /// What sweep does: every entry and every batch that is due is looked at, whoever was to look at it first. How many there
-    /// were.
-    pub async fn sweep(&self) -> Result<usize, Failure> {
-        let ledger = self.platform.ledger();
-        let due = ledger.entries_to_check(self.platform.clock().now(), SWEEP_AT_MOST).await?;
-        for key in &due {
-            // One entry that cannot be looked at must not keep the others waiting.
-            if let Err(cause) = self.sweep_entry(key).await {
-                tracing::warn!(entry.key = %key, error.name = %cause.name, error.message = cause.message, "entry not swept");
-            }
-        }
-        Ok(due.len() + self.sweep_batches().await?)
-    }
-
-    async fn sweep_entry(&self, key: &ContentKey) -> Result<(), Failure> {
-        if let Err(cause) = self.tell(key).await {
-            let now = self.platform.clock().now();
-            self.transact_entry(key, |entry| postpone_notification(entry, now)).await?;
-            return Err(cause);
-        }
-        failpoint(Failpoint::SweepTold);
-        let Some(entry) = self.entry(key).await? else { return Ok(()) };
-        let now = self.platform.clock().now();
-        if let Some(late) = entry.late_completion.as_ref().filter(|late| late.next_check_at <= now) {
-            self.platform.invoker().collect(key, late.attempt).await?;
-            failpoint(Failpoint::SweepHandedOver);
-            self.transact_entry(key, |entry| postpone_late_completion(entry, now)).await?;
-        }
-        let Some(pending) = entry.pending.as_ref().filter(|pending| pending.next_check_at <= now) else {
-            return Ok(());
-        };
-        let attempt = pending.attempt;
-        let outcome = self.examine(&entry, None).await;
-        failpoint(Failpoint::SweepExamined);
-        // Where nothing was decided, the entry must not stay at the head of the index.
-        self.transact(key, attempt, |entry, _| {
-            let still = entry
-                .pending
-                .as_ref()
-                .is_some_and(|pending| pending.attempt == attempt && pending.next_check_at <= now);
-            if still { postpone_check(entry, attempt, now) } else { None }
-        })
-        .await?;
-        outcome
     }
 }

@@ -1,4 +1,4 @@
-//! Schedules: a document under `schedules/` in the bucket is kept in step with a timer, and each firing of the timer is one run.
+//! Keeps the timer of every document under `schedules/` in step with it, and starts one run for each firing of a timer.
 
 use fresco_api_types::{BatchBody, DocumentProblem, FileReport, FiringView, RunBody, ScheduleView};
 use fresco_ledger::batch::BatchStatus;
@@ -14,92 +14,80 @@ use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::batch::{ROWS, RowsFrom};
+use crate::batch::request::RowsFrom;
+use crate::intake::object_keys::{INBOX, PIPELINES, ROWS, SCHEDULE_ERRORS, SCHEDULES, folder, is_plain};
 use crate::intake::request::Fetcher;
-use crate::intake::start::{Begun, Once, StartError};
+use crate::intake::start::{IdempotencyKey, StartError, StartedRun};
+use crate::intake::uploads::MAX_DOCUMENT;
 use crate::platform::Platform;
-use crate::triggers::inbox::{INBOX, Unstarted, folder, is_plain, utf8};
-use crate::{Engine, MAX_DOCUMENT, Taken};
+use crate::triggers::Triggers;
+use crate::triggers::inbox::{InboxOutcome, StartRejected, utf8};
 
-/// Where schedules are.
-pub const SCHEDULES: &str = "schedules/";
-/// Where reports about them are.
-pub const SCHEDULE_ERRORS: &str = "schedule-errors/";
-/// Where pipelines lie that schedules name.
-pub const PIPELINES: &str = "pipelines/";
-/// How often a schedule is looked at again that changes while it is taken over.
+/// Reads of a schedule that changes while it is applied.
 const LOOKS: usize = 5;
-/// A run that was recorded and not planned within so many milliseconds is not waited for.
+/// The milliseconds after which a run that is not planned no longer counts as running.
 const UNPLANNED: Millis = 15 * 60_000;
-/// How many schedules are listed.
+/// Schedules that are listed.
 const LISTED: usize = 1_000;
-/// How many of them are read side by side.
+/// Schedules that are read concurrently.
 const AT_ONCE: usize = 16;
 
-/// A firing, as the timer tells of it.
+/// The event of a firing.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Due {
-    /// The key of the schedule's document.
+pub struct FiringEvent {
     pub schedule: String,
-    /// The time that it was scheduled for, in RFC 3339: a firing may come late, and twice.
+    /// In RFC 3339. A firing may come late, and twice.
     pub scheduled_time: String,
 }
 
-/// What became of a schedule's document.
+/// The outcome of applying a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
-pub enum Kept {
-    /// Its timer is as it says.
-    Set {
-        /// The timer's name.
-        timer: String,
-    },
-    /// It is gone, and so is its timer.
+pub enum ScheduleOutcome {
+    /// Its timer is set.
+    Set { timer: String },
+    /// The document is gone, and its timer is removed.
     Removed,
-    /// It cannot be kept, and a report says why.
+    /// The schedule is invalid, and a report gives the reason.
     Reported {
-        /// The report's key.
         report: String,
-        /// A stable code.
+        /// Stable.
         code: String,
     },
-    /// There is nothing to do.
-    Passed {
-        /// Why.
-        why: &'static str,
-    },
+    #[serde(rename = "passed")]
+    Ignored { why: &'static str },
 }
 
-impl<P: Platform> Engine<P> {
-    /// Brings the timer of a schedule in step with its document, whatever the event was and however late: what counts is what
-    /// is there now.
-    pub async fn keep_schedule(&self, key: &str, fetcher: &Fetcher) -> Result<Kept, Failure> {
+impl<P: Platform> Triggers<P> {
+    /// Brings the timer of a schedule in step with its document. The event does not matter, nor its delay: the current
+    /// document counts.
+    pub async fn sync_schedule(&self, key: &str, fetcher: &Fetcher) -> Result<ScheduleOutcome, Failure> {
         if !is_schedule(key) {
-            return Ok(Kept::Passed { why: "it is not a schedule's document" });
+            return Ok(ScheduleOutcome::Ignored { why: "it is not a schedule's document" });
         }
         let mut seen = self.read_schedule(key).await?;
         for _ in 0..LOOKS {
-            let kept = self.apply(key, seen.as_ref(), fetcher).await?;
-            // Another call may have read what came later, and been quicker.
+            let outcome = self.apply(key, seen.as_ref(), fetcher).await?;
+            // Another call may have applied a newer document in between.
             let now = self.read_schedule(key).await?;
             if now.as_ref().map(|(tag, _)| tag) == seen.as_ref().map(|(tag, _)| tag) {
-                return Ok(kept);
+                return Ok(outcome);
             }
             seen = now;
         }
         Err(Failure::new(ErrorName::StorageUnavailable, format!("{key} changes all the time")))
     }
 
-    /// Starts the run of a firing, once for each scheduled time. An error is for the queue of failures.
-    pub async fn fire(&self, due: &Due, fetcher: &Fetcher) -> Result<Taken, Failure> {
+    /// Starts the run of a firing, once for each scheduled time. An error is for the dead-letter queue.
+    pub async fn start_firing(&self, due: &FiringEvent, fetcher: &Fetcher) -> Result<InboxOutcome, Failure> {
         let at = due.scheduled_time.parse::<jiff::Timestamp>().map_err(|_| {
             Failure::new(ErrorName::InputInvalid, "the event's `scheduled_time` is not a time as 2027-01-31T06:00:00Z")
         })?;
         let at = at.as_millisecond();
         let Some((_, bytes)) = self.read_schedule(&due.schedule).await? else {
-            return Ok(Taken::Passed { why: "the schedule was removed" });
+            return Ok(InboxOutcome::Ignored { why: "the schedule was removed" });
         };
-        let once = Once::event(&["schedule", &self.settings.bucket, &due.schedule, &at.to_string()]);
+        let once = IdempotencyKey::event(&["schedule", &self.settings.bucket, &due.schedule, &at.to_string()]);
         let run = once.run()?;
         let last = self.platform.ledger().last_firing(&due.schedule).await?;
         let note = async |fired: FiringOutcome, run| {
@@ -108,28 +96,30 @@ impl<P: Platform> Engine<P> {
             Ok::<_, Failure>(())
         };
         let before = last.and_then(|firing| firing.run);
-        let scheduled = match self.scheduled(&due.schedule, &bytes, None).map_err(Failure::from) {
-            Ok(scheduled) if !scheduled.enabled => return Ok(Taken::Passed { why: "the schedule is not enabled" }),
+        let scheduled = match self.parse(&due.schedule, &bytes, None).map_err(Failure::from) {
+            Ok(scheduled) if !scheduled.enabled => {
+                return Ok(InboxOutcome::Ignored { why: "the schedule is not enabled" });
+            }
             Ok(scheduled) => scheduled,
             Err(cause) => {
                 note(FiringOutcome::Failed { failure: cause.clone() }, before).await?;
                 return Err(cause);
             }
         };
-        // The same firing again is no overlap with itself.
+        // A repeated firing does not overlap with itself.
         if scheduled.overlap == Overlap::Skip
             && let Some(before) = before.as_ref().filter(|before| **before != run)
             && let Some((_, true, _)) = self.state_of(before).await?
         {
             note(FiringOutcome::Skipped, Some(before.clone())).await?;
-            return Ok(Taken::Passed { why: "the run of the firing before goes on" });
+            return Ok(InboxOutcome::Ignored { why: "the run of the firing before goes on" });
         }
-        // Before it is started: the next firing has to know of it.
+        // Recorded before the start: the next firing has to know of it.
         note(FiringOutcome::Started, Some(run.clone())).await?;
         match self.start_scheduled(&once, due, at, &scheduled, fetcher).await {
-            Ok(Begun { run, existing }) => Ok(Taken::Started { run_id: run, existing }),
-            Err(unstarted) => {
-                let cause = Failure::from(unstarted);
+            Ok(StartedRun { run, existing }) => Ok(InboxOutcome::Started { run_id: run, existing }),
+            Err(rejected) => {
+                let cause = Failure::from(rejected);
                 note(FiringOutcome::Failed { failure: cause.clone() }, before).await?;
                 Err(cause)
             }
@@ -138,27 +128,27 @@ impl<P: Platform> Engine<P> {
 
     async fn start_scheduled(
         &self,
-        once: &Once,
-        due: &Due,
+        once: &IdempotencyKey,
+        due: &FiringEvent,
         at: Millis,
         scheduled: &Scheduled,
         fetcher: &Fetcher,
-    ) -> Result<Begun, Unstarted> {
-        let order = self.order_of(&due.schedule, scheduled);
+    ) -> Result<StartedRun, StartRejected> {
+        let body = self.run_body(&due.schedule, scheduled);
         let beside = folder_of(&due.schedule, scheduled);
         let Some(rows) = &scheduled.rows else {
-            return self.start_order(Some(once), Some(beside), fetcher, order).await;
+            return self.intake.start(Some(once), Some(beside), fetcher, body).await;
         };
         let next = scheduled.when.next(&scheduled.zone, at, at);
         let period = next.and_then(|next| u64::try_from((next - at) / 1_000).ok());
         let what = async {
-            let (body, format) = batch_of(scheduled, rows, order.await?)?;
+            let (body, format) = batch_body(scheduled, rows, body.await?)?;
             Ok((body, Some(RowsFrom { key: rows, tag: None, format, beside, period })))
         };
-        self.start_batch_of(Some(once), fetcher, what).await
+        self.batches.start_from(Some(once), fetcher, what).await
     }
 
-    /// Where the run of a firing is, or its batch.
+    /// The status of the run or batch of a firing, whether it is running, and its failure.
     async fn state_of(&self, run: &RunId) -> Result<Option<(RunStatus, bool, Option<Failure>)>, Failure> {
         let ledger = self.platform.ledger();
         if let Some(row) = ledger.run(run).await? {
@@ -173,13 +163,13 @@ impl<P: Platform> Engine<P> {
             BatchStatus::Failed => RunStatus::Failed,
             BatchStatus::Stopped => RunStatus::Stopped,
         };
-        // One whose execution ended without closing it is not waited for for ever.
+        // A batch whose execution ended without closing it does not count as running.
         let goes_on =
             !batch.status.is_final() && self.platform.executions().batch_is_running(run, batch.generation).await?;
         Ok(Some((status, goes_on, batch.failure)))
     }
 
-    /// The schedules by their keys, with their last and next firings; at most a thousand.
+    /// Lists the schedules by key, with their last and next firings; at most a thousand.
     pub async fn schedules(&self) -> Result<Vec<ScheduleView>, Failure> {
         let (mut found, mut after) = (Vec::new(), String::new());
         while found.len() < LISTED {
@@ -217,13 +207,13 @@ impl<P: Platform> Engine<P> {
         };
         let name = name_of(&key).to_owned();
         let blank = ScheduleView { name, key: key.clone(), last, ..ScheduleView::default() };
-        // What the keeping of it came to counts for more than what it says: its pipeline may have problems.
+        // The report counts for more than the document: the pipeline may have problems.
         let report = self.platform.objects().get(&report_key(&key)).await?;
         let report = report.and_then(|json| serde_json::from_slice::<FileReport>(&json).ok());
         if let Some(report) = report.filter(|report| report.etag == tag.trim_matches('"')) {
             return Ok(Some(ScheduleView { problem: Some(report.detail), problems: report.problems, ..blank }));
         }
-        Ok(Some(match self.scheduled(&key, &bytes, None) {
+        Ok(Some(match self.parse(&key, &bytes, None) {
             Ok(scheduled) => {
                 let now = self.platform.clock().now();
                 let next = scheduled.when.next(&scheduled.zone, now, made).filter(|_| scheduled.enabled);
@@ -236,12 +226,14 @@ impl<P: Platform> Engine<P> {
                     ..blank
                 }
             }
-            Err(Unstarted::Bad { detail, problems, .. }) => ScheduleView { problem: Some(detail), problems, ..blank },
-            Err(unstarted) => return Err(unstarted.into()),
+            Err(StartRejected::Invalid { detail, problems, .. }) => {
+                ScheduleView { problem: Some(detail), problems, ..blank }
+            }
+            Err(rejected) => return Err(rejected.into()),
         }))
     }
 
-    /// The entity tag and the content, of which no more is read than a document may have.
+    /// Reads the entity tag and the content, up to the limit of a document.
     async fn read_schedule(&self, key: &str) -> Result<Option<(String, Vec<u8>)>, Failure> {
         let most = usize::try_from(MAX_DOCUMENT).unwrap_or(usize::MAX).saturating_add(1);
         let mut bytes = Vec::new();
@@ -250,21 +242,26 @@ impl<P: Platform> Engine<P> {
         Ok(tag.map(|tag| (tag, bytes)))
     }
 
-    /// `now` where the schedule has to be due again.
-    fn scheduled(&self, key: &str, bytes: &[u8], now: Option<Millis>) -> Result<Scheduled, Unstarted> {
+    /// Parses a schedule. With `now` it has to be due again.
+    fn parse(&self, key: &str, bytes: &[u8], now: Option<Millis>) -> Result<Scheduled, StartRejected> {
         if bytes.len() as u64 > MAX_DOCUMENT {
             let detail = format!("the file has more than {MAX_DOCUMENT} bytes");
-            return Err(Unstarted::bad("too_large", detail, "Check that it is what its name says."));
+            return Err(StartRejected::bad("too_large", detail, "Check that it is what its name says."));
         }
         Ok(scheduled(&utf8(key, bytes)?, now)?)
     }
 
-    async fn apply(&self, key: &str, seen: Option<&(String, Vec<u8>)>, fetcher: &Fetcher) -> Result<Kept, Failure> {
+    async fn apply(
+        &self,
+        key: &str,
+        seen: Option<&(String, Vec<u8>)>,
+        fetcher: &Fetcher,
+    ) -> Result<ScheduleOutcome, Failure> {
         let (timers, name, report) = (self.platform.scheduler(), timer_name(key), report_key(key));
         let Some((tag, bytes)) = seen else {
             timers.clear(&name).await?;
             self.platform.objects().remove(&[report]).await?;
-            return Ok(Kept::Removed);
+            return Ok(ScheduleOutcome::Removed);
         };
         match self.check_schedule(key, bytes, fetcher).await {
             Ok(scheduled) => {
@@ -278,33 +275,33 @@ impl<P: Platform> Engine<P> {
                 match timers.set(&timer).await {
                     Ok(()) => {
                         self.platform.objects().remove(&[report]).await?;
-                        Ok(Kept::Set { timer: name })
+                        Ok(ScheduleOutcome::Set { timer: name })
                     }
                     Err(error) => self.report_schedule(key, tag, error.into()).await,
                 }
             }
-            Err(Unstarted::Bad { problems, .. }) if self.has_fired(key, &problems).await? => {
-                Ok(Kept::Passed { why: "it has fired, and is not due again" })
+            Err(StartRejected::Invalid { problems, .. }) if self.has_fired(key, &problems).await? => {
+                Ok(ScheduleOutcome::Ignored { why: "it has fired, and is not due again" })
             }
-            Err(unstarted) => self.report_schedule(key, tag, unstarted).await,
+            Err(rejected) => self.report_schedule(key, tag, rejected).await,
         }
     }
 
-    /// The schedule, if it and its pipeline are as they have to be.
-    async fn check_schedule(&self, key: &str, bytes: &[u8], fetcher: &Fetcher) -> Result<Scheduled, Unstarted> {
+    /// Checks a schedule and its pipeline.
+    async fn check_schedule(&self, key: &str, bytes: &[u8], fetcher: &Fetcher) -> Result<Scheduled, StartRejected> {
         let now = self.platform.clock().now();
-        let scheduled = self.scheduled(key, bytes, Some(now))?;
-        let order = self.order_of(key, &scheduled).await?;
+        let scheduled = self.parse(key, bytes, Some(now))?;
+        let body = self.run_body(key, &scheduled).await?;
         if let Some(rows) = &scheduled.rows {
-            batch_of(&scheduled, rows, order)?;
+            batch_body(&scheduled, rows, body)?;
             return Ok(scheduled);
         }
-        let request = self.order(order, Some(folder_of(key, &scheduled)), fetcher).await.map_err(StartError::from)?;
-        request.fixed(now, "00000000")?.check().map_err(StartError::Document)?;
+        let request = self.intake.request(body, Some(folder_of(key, &scheduled)), fetcher).await;
+        self.intake.compile(&request.map_err(StartError::from)?)?;
         Ok(scheduled)
     }
 
-    /// An event about a schedule may be told again after its one time has come.
+    /// Returns whether a one-time schedule has fired: its event may be delivered again afterwards.
     async fn has_fired(&self, key: &str, problems: &[DocumentProblem]) -> Result<bool, Failure> {
         match problems {
             [problem] if problem.code == "schedule_past" => {
@@ -314,25 +311,29 @@ impl<P: Platform> Engine<P> {
         }
     }
 
-    /// What cannot be kept does not fire as it did before, either.
-    async fn report_schedule(&self, key: &str, tag: &str, unstarted: Unstarted) -> Result<Kept, Failure> {
+    /// Writes a report on an invalid schedule, and removes the timer of its last valid version.
+    async fn report_schedule(&self, key: &str, tag: &str, rejected: StartRejected) -> Result<ScheduleOutcome, Failure> {
         let report = report_key(key);
-        let code = match unstarted {
-            Unstarted::Failed(cause) => return Err(cause),
-            Unstarted::Passed(why) => return Ok(Kept::Passed { why }),
-            bad @ Unstarted::Bad { .. } => self.write_report(&report, key, tag.trim_matches('"'), bad).await?,
+        let code = match rejected {
+            StartRejected::Failed(cause) => return Err(cause),
+            StartRejected::Ignored(why) => return Ok(ScheduleOutcome::Ignored { why }),
+            bad @ StartRejected::Invalid { .. } => self.write_report(&report, key, tag.trim_matches('"'), bad).await?,
         };
         self.platform.scheduler().clear(&timer_name(key)).await?;
-        Ok(Kept::Reported { report, code })
+        Ok(ScheduleOutcome::Reported { report, code })
     }
 
-    async fn order_of(&self, key: &str, scheduled: &Scheduled) -> Result<RunBody, Unstarted> {
+    async fn run_body(&self, key: &str, scheduled: &Scheduled) -> Result<RunBody, StartRejected> {
         let pipeline = match &scheduled.pipeline {
             ScheduledPipeline::Inline(document) => document.clone(),
             ScheduledPipeline::Key(place) => {
                 if !is_plain(place) || ![PIPELINES, INBOX].iter().any(|prefix| place.starts_with(prefix)) {
-                    let detail = format!("{key} names the pipeline `{place}`, which is not beneath {PIPELINES}");
-                    return Err(Unstarted::bad("no_pipeline", detail, "Put it there, and name it with its whole key."));
+                    let detail = format!("{key} names the pipeline `{place}`, which is not under {PIPELINES}");
+                    return Err(StartRejected::bad(
+                        "no_pipeline",
+                        detail,
+                        "Put it there, and name it with its whole key.",
+                    ));
                 }
                 self.pipeline_at(place, "Put it there, or name another.").await?
             }
@@ -347,19 +348,19 @@ impl<P: Platform> Engine<P> {
     }
 }
 
-/// What is asked of a batch.
-fn batch_of(scheduled: &Scheduled, rows: &str, order: RunBody) -> Result<(BatchBody, Format), Unstarted> {
+/// The request of a batch.
+fn batch_body(scheduled: &Scheduled, rows: &str, body: RunBody) -> Result<(BatchBody, Format), StartRejected> {
     if !is_plain(rows) || !rows.starts_with(ROWS) {
-        return Err(Unstarted::bad(
+        return Err(StartRejected::bad(
             "bad_rows",
-            format!("`rows` is `{rows}`, which is not beneath {ROWS}"),
+            format!("`rows` is `{rows}`, which is not under {ROWS}"),
             "Put them there.",
         ));
     }
     let settings = serde_json::from_value::<BatchBody>(Value::Object(scheduled.batch.clone()));
-    // The parser says which key it does not know; what it quotes of a value is a setting.
+    // The error names an unknown key; a value that it quotes is a setting.
     let settings = settings.map_err(|error| {
-        Unstarted::bad(
+        StartRejected::bad(
             "bad_setting",
             format!("`batch`: {error}"),
             "See POST /batches in /openapi.json for what there is.",
@@ -367,9 +368,13 @@ fn batch_of(scheduled: &Scheduled, rows: &str, order: RunBody) -> Result<(BatchB
     })?;
     let format = settings.format.or_else(|| Format::of_name(rows));
     let format = format.ok_or_else(|| {
-        Unstarted::bad("no_format", format!("how {rows} is written is not known"), "Say it: `batch: { format: csv }`.")
+        StartRejected::bad(
+            "no_format",
+            format!("how {rows} is written is not known"),
+            "Say it: `batch: { format: csv }`.",
+        )
     })?;
-    let RunBody { pipeline, input, vars, .. } = order;
+    let RunBody { pipeline, input, vars, .. } = body;
     Ok((
         BatchBody { pipeline, input, vars, rows: None, rows_text: None, rows_upload: None, rows_key: None, ..settings },
         format,
@@ -381,13 +386,13 @@ fn is_schedule(key: &str) -> bool {
     ending.is_some_and(|ending| ["yaml", "yml", "json"].iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }
 
-/// The name that people know it by.
+/// The name of a schedule: its key without prefix and ending.
 fn name_of(key: &str) -> &str {
     let name = key.strip_prefix(SCHEDULES).unwrap_or(key);
     name.rsplit_once('.').map_or(name, |(name, _)| name)
 }
 
-/// Names of timers are short and plain; the hash tells those apart that would look the same.
+/// The name of a timer, short and plain; the hash keeps apart those that would be equal.
 fn timer_name(key: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
     let stem: String = name_of(key).chars().map(plain).take(40).collect();
@@ -395,7 +400,7 @@ fn timer_name(key: &str) -> String {
     format!("{stem}-{}", hash.as_str().get(..16).unwrap_or_default())
 }
 
-/// Where media of its pipeline are looked for.
+/// The prefix under which the media of its pipeline are looked up.
 fn folder_of<'a>(key: &'a str, scheduled: &'a Scheduled) -> &'a str {
     match &scheduled.pipeline {
         ScheduledPipeline::Inline(_) => folder(key),
@@ -412,7 +417,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timers_have_plain_names_of_their_own() {
+    fn timers_have_plain_unique_names() {
         for (key, name) in [
             ("schedules/nightly.yaml", "nightly-"),
             ("schedules/a b/größe+1.YML", "a-b-gr--e-1-"),

@@ -11,9 +11,10 @@ use fresco_pipeline::catalogue::{ProviderName, StepType, find};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
 use fresco_pipeline::money::Money;
+use fresco_pipeline::request::GenerationRequest;
 use fresco_providers::{
-    Accepted, CancelAnswer, CheckError, FoundJob, InputData, InputForm, JobReport, JobState, Lookup, Provider,
-    RemoteMedia, Submission, SubmitError, WebhookError, WebhookReport, WebhookRequest,
+    Accepted, CancelAnswer, CheckError, FoundJob, InputData, InputForm, JobReport, JobState, Provider, RemoteMedia,
+    Submission, SubmitError, WebhookError, WebhookReport, WebhookRequest,
 };
 use serde_json::{Map, Value};
 
@@ -35,13 +36,13 @@ pub(crate) struct Job {
     pub(crate) ends_at: Millis,
     pub(crate) listed_at: Millis,
     pub(crate) end: JobEnd,
-    /// What the provider says it bills, in units.
+    /// The units that the provider bills.
     pub(crate) units: Option<f64>,
     pub(crate) price: Money,
     pub(crate) webhook_url: Option<String>,
     /// When webhooks go out.
     pub(crate) hooks: Vec<Millis>,
-    /// It was answered at once: there is no request id, and nothing to ask for later.
+    /// It was answered synchronously: it has no request id, and cannot be checked later.
     pub(crate) sync: bool,
     /// A webhook about it was taken.
     pub(crate) reported: bool,
@@ -61,7 +62,7 @@ pub(crate) enum JobEnd {
 }
 
 impl Job {
-    /// Whether money is spent on it, or may be.
+    /// Whether it costs money, or may.
     pub(crate) fn paid(&self) -> bool {
         matches!(
             self.end,
@@ -102,14 +103,14 @@ impl Job {
     }
 }
 
-/// What is behind a URL; `None` where it is no picture.
+/// The bytes behind a URL; `None` where they are no picture.
 pub(crate) fn media_bytes(url: &str) -> Option<Bytes> {
     url.contains("/ok/").then(|| Bytes::copy_from_slice(url.as_bytes()))
 }
 
 /// The objects behind the links of a submission.
 fn inputs(submission: &Submission) -> Vec<String> {
-    let media = submission.inputs.iter().flat_map(|input| &input.media);
+    let media = submission.request.media().map(|media| &submission.media[&media.key]);
     let keys = media.map(|media| match media {
         InputData::Url(url) => url.strip_prefix("https://bucket.test/").unwrap_or(url).to_owned(),
         InputData::Bytes { .. } => "not a link".to_owned(),
@@ -162,8 +163,8 @@ impl Model {
         let hooks = if sync || submission.webhook_url.is_none() { 0 } else { *rng.pick(&[0, 1, 1, 1, 2, 3]) };
         let job = Job {
             id: format!("job-{}", state.jobs.len()),
-            endpoint: submission.endpoint.clone(),
-            params: submission.params.clone(),
+            endpoint: submission.request.endpoint.clone(),
+            params: submission.request.params.clone(),
             inputs: inputs(submission),
             sent_at: now,
             starts_at: now + queued,
@@ -171,7 +172,11 @@ impl Model {
             listed_at: now + if lag == 0 { 0 } else { state.rng.between(0, lag) },
             end,
             // Other models are not billed by units that the engine reads.
-            units: if submission.inputs.is_empty() { *state.rng.pick(&[None, Some(1.0), Some(0.5)]) } else { None },
+            units: if submission.request.inputs.is_empty() {
+                *state.rng.pick(&[None, Some(1.0), Some(0.5)])
+            } else {
+                None
+            },
             price,
             webhook_url: submission.webhook_url.clone(),
             hooks: (0..hooks)
@@ -312,7 +317,7 @@ impl Provider for Model {
         Ok(state)
     }
 
-    async fn find(&self, lookup: &Lookup) -> Result<Vec<FoundJob>, CheckError> {
+    async fn find(&self, request: &GenerationRequest, not_before_ms: Millis) -> Result<Vec<FoundJob>, CheckError> {
         Pause(false).await;
         self.cannot_be_asked()?;
         let now = self.0.now();
@@ -321,9 +326,9 @@ impl Provider for Model {
             .state()
             .jobs
             .iter()
-            .filter(|job| job.endpoint == lookup.endpoint && job.params == lookup.params && !job.sync)
-            .filter(|job| job.inputs == lookup.inputs.iter().flat_map(|input| input.keys.clone()).collect::<Vec<_>>())
-            .filter(|job| job.sent_at >= lookup.not_before_ms && job.listed_at <= now)
+            .filter(|job| job.endpoint == request.endpoint && job.params == request.params && !job.sync)
+            .filter(|job| job.inputs.iter().eq(request.media().map(|media| &media.key)))
+            .filter(|job| job.sent_at >= not_before_ms && job.listed_at <= now)
             .map(|job| FoundJob { request_id: job.id.clone(), sent_at_ms: job.sent_at, ended: job.ends_at <= now })
             .collect();
         self.0.note(|| format!("find -> {:?}", found.iter().map(|job| &job.request_id).collect::<Vec<_>>()));
@@ -331,7 +336,7 @@ impl Provider for Model {
         Ok(found)
     }
 
-    /// What is queued is taken out; what is worked on is asked to end, and mostly does not.
+    /// A queued job is removed; a running one is asked to end, and mostly does not.
     async fn cancel(&self, endpoint: &str, request_id: &str) -> Result<CancelAnswer, CheckError> {
         Pause(false).await;
         self.cannot_be_asked()?;

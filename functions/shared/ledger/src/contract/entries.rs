@@ -66,7 +66,7 @@ pub async fn an_attempt_is_what_was_committed(store: &impl Entries) {
     assert_eq!(store.attempt(&key("a"), Attempt(1)).await.unwrap().as_ref(), Some(&row));
 
     row.state = AttemptState::Won;
-    row.hold.state = HoldState::Settled(row.request.price);
+    row.hold.state = HoldState::Settled(row.hold.amount);
     row.request_id = None;
     row.fetches = 2;
     commit_attempt(store, &row).await;

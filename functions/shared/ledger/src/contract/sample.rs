@@ -4,14 +4,15 @@ use fresco_pipeline::catalogue::{MediaKind, ProviderName, StepType};
 use fresco_pipeline::document::{CachePolicy, Piece, TextSlot};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
-use fresco_pipeline::media::InputMedia;
+use fresco_pipeline::media::{FieldMedia, Media, MediaRef};
 use fresco_pipeline::money::Money;
-use fresco_pipeline::plan::{InputSource, PlannedMedia, PlannedStep, ReadyMedia};
+use fresco_pipeline::plan::PlannedStep;
+use fresco_pipeline::request::GenerationRequest;
 use serde_json::{Map, Value, json};
 
 use crate::records::{
     AttemptRecord, AttemptStage, AttemptState, CachedResult, Entry, Failed, Hold, HoldState, LateCompletion, Millis,
-    Output, PendingAttempt, Request, RunRecord, RunStatus, StepId, StepRecord, StepState,
+    PendingAttempt, RunRecord, RunStatus, StepId, StepRecord, StepState,
 };
 use crate::traits::{Change, Wait};
 
@@ -37,7 +38,7 @@ pub fn step_id(run: &str, step: &str) -> StepId {
 pub fn ready(attempt: u32) -> CachedResult {
     CachedResult {
         attempt: Attempt(attempt),
-        outputs: vec![Output {
+        outputs: vec![Media {
             key: format!("outputs/image/k/{attempt}/0.png"),
             kind: MediaKind::Image,
             content_type: "image/png".to_owned(),
@@ -104,19 +105,15 @@ pub fn attempt(name: &str, number: u32, run: &str) -> AttemptRecord {
         token_hash: TokenHash::of("token"),
         state: AttemptState::Open,
         request_id: Some("request-1".to_owned()),
-        request: Request {
+        request: GenerationRequest {
             provider: ProviderName::Fal,
             step: StepType::TextToImage,
             model: "flux_dev".to_owned(),
             endpoint: "fal-ai/flux/dev".to_owned(),
             params,
-            inputs: vec![ReadyMedia {
-                to: "image_urls".to_owned(),
-                list: true,
-                media: vec![InputMedia::from(&ready(1).outputs[0])],
-            }],
+            inputs: vec![FieldMedia { to: "image_urls".to_owned(), list: true, media: ready(1).outputs }],
+            repetition: 1,
             kind: MediaKind::Image,
-            price: Money::micros(25_000),
         },
         claimed_at: NOW,
         submitter_dead_at: NOW + 360_000,
@@ -167,14 +164,14 @@ pub fn step(run: &str, name: &str, index: u32) -> StepRecord {
                 max_chars: 100,
                 pieces: vec![Piece::Text("after \"".to_owned()), Piece::Step(StepName::parse("before").unwrap())],
             }],
-            media: vec![PlannedMedia {
+            media: vec![FieldMedia {
                 to: "image_url".to_owned(),
                 list: false,
-                from: vec![InputSource::Output { step: StepName::parse("before").unwrap(), index: 1 }],
+                media: vec![MediaRef::Output { step: StepName::parse("before").unwrap(), index: 1 }],
             }],
-            take: 1,
+            repetition: 1,
             cache: CachePolicy::Use,
-            price: request.price,
+            price: Money::micros(25_000),
             outputs: 1,
             kind: request.kind,
             timeout: 30,

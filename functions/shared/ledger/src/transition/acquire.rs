@@ -2,11 +2,13 @@
 
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, TokenHash};
+use fresco_pipeline::money::Money;
+use fresco_pipeline::request::GenerationRequest;
 
 use super::due_of;
 use crate::records::{
     AttemptRecord, AttemptStage, AttemptState, CachedResult, Entry, Failed, Hold, HoldState, Millis, PendingAttempt,
-    Request, Waiter,
+    Waiter,
 };
 use crate::traits::{BudgetChange, Change, Joining};
 
@@ -19,7 +21,9 @@ pub struct Ask<'a> {
     /// (`attempt <= base`) is not usable for it either way.
     pub usable: bool,
     /// What it would submit.
-    pub request: &'a Request,
+    pub request: &'a GenerationRequest,
+    /// Its upper-bound price, which the hold reserves.
+    pub price: Money,
     /// The hash of the token of the attempt it would make.
     pub token_hash: &'a TokenHash,
     /// Until when this call of the function may be between claim and record.
@@ -100,14 +104,14 @@ fn claim(entry: &Entry, ask: &Ask<'_>) -> Change {
         request: ask.request.clone(),
         claimed_at: ask.now,
         submitter_dead_at: ask.submitter_dead_at,
-        hold: Hold { run: run.clone(), amount: ask.request.price, state: HoldState::Held },
+        hold: Hold { run: run.clone(), amount: ask.price, state: HoldState::Held },
         fetches: 0,
     };
     Change {
         entry,
         attempt: Some(row),
         job: None,
-        budget: Some(BudgetChange::Hold { run, amount: ask.request.price }),
+        budget: Some(BudgetChange::Hold { run, amount: ask.price }),
         joined: Some(Joining { step_id: ask.waiter.step_id.clone(), from: ask.waiter.joined, to: attempt }),
     }
 }

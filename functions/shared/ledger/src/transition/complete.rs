@@ -5,14 +5,15 @@ use fresco_pipeline::ids::Attempt;
 use fresco_pipeline::money::Money;
 
 use super::{LATE_COMPLETION_PAUSE, MAX_FETCHES, MAX_HINT, MAX_TRIES, NOTIFY_GRACE, back_off, due_of, hold};
-use crate::records::{AttemptRecord, AttemptState, CachedResult, Entry, Failed, LateCompletion, Millis, Output};
+use crate::records::{AttemptRecord, AttemptState, CachedResult, Entry, Failed, LateCompletion, Millis};
 use crate::traits::Change;
+use fresco_pipeline::media::Media;
 
 /// What a successful attempt made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completion {
     /// The stored outputs.
-    pub outputs: Vec<Output>,
+    pub outputs: Vec<Media>,
     /// When their upload began.
     pub created_at: Millis,
     /// What it cost.

@@ -11,10 +11,11 @@ use fresco_pipeline::catalogue::{MediaKind, ProviderName, StepType};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
 use fresco_pipeline::money::Money;
+use fresco_pipeline::request::GenerationRequest;
 use serde_json::Map;
 
 use super::{Answer, Ask, Completion, Outcome, ask};
-use crate::records::{AttemptRecord, CachedResult, Entry, Millis, Request, StepId, Waiter};
+use crate::records::{AttemptRecord, CachedResult, Entry, Millis, StepId, Waiter};
 use crate::traits::Change;
 
 /// When everything begins.
@@ -49,20 +50,21 @@ fn entry() -> Entry {
 
 /// What a step that asks is told. `usable` says that the objects of the result are there.
 fn answer(entry: &Entry, waiter: &Waiter, usable: bool, now: Millis) -> Answer {
-    let request = Request {
+    let request = GenerationRequest {
         provider: ProviderName::Fal,
         step: StepType::TextToImage,
         model: "flux_schnell".to_owned(),
         endpoint: "fal-ai/flux/schnell".to_owned(),
         params: Map::new(),
         inputs: Vec::new(),
+        repetition: 1,
         kind: MediaKind::Image,
-        price: PRICE,
     };
     let asked = Ask {
         waiter,
         usable,
         request: &request,
+        price: PRICE,
         token_hash: &TokenHash::of("token"),
         lease_until: now + 90_000,
         submitter_dead_at: now + DEAD_AFTER,

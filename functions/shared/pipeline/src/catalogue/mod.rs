@@ -50,10 +50,10 @@ pub struct Seconds {
     pub max: u32,
 }
 
-/// A medium that a model takes.
+/// A param that names media: what a model takes for one of its fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct MediaInput {
+pub struct MediaParam {
     /// The param of a document that names it.
     pub param: String,
     /// Other names for that param.
@@ -106,7 +106,7 @@ pub struct Model {
     /// Its name for people.
     pub label: String,
     /// The media it takes. The first one is what `input_from` gives.
-    pub inputs: Vec<MediaInput>,
+    pub inputs: Vec<MediaParam>,
     /// Its params by the names that documents use.
     pub params: BTreeMap<String, Param>,
     /// What it costs.
@@ -124,7 +124,7 @@ impl Model {
     }
 
     /// The media input that a param of a document names, by its name or an alias.
-    pub fn media_input(&self, param: &str) -> Option<&MediaInput> {
+    pub fn media_param(&self, param: &str) -> Option<&MediaParam> {
         self.inputs.iter().find(|input| input.param == param || input.aliases.iter().any(|alias| alias == param))
     }
 

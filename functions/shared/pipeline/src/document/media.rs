@@ -2,51 +2,63 @@
 //! the step fall. Whatever a document names has to be given with the run, so nothing is read here.
 
 use super::diagnostics::{Location, join, shown};
-use super::params::MediaParam;
+use super::params::NamedMedia;
 use super::template::Filling;
 use super::validate::Checker;
 use super::yaml::{Content, Node};
-use super::{MAX_STEPS, MediaSlot, MediaSource, media_url};
-use crate::catalogue::{MediaInput, MediaKind};
-use crate::media::InputMedia;
+use super::{MAX_STEPS, media_url};
+use crate::catalogue::{MediaKind, MediaParam};
+use crate::ids::StepName;
+use crate::media::{FieldMedia, Media, MediaRef};
 
 /// What a param that names media may have in bytes: more than any path or URL.
 const MAX_FILLED_PATH: usize = 16 * 1024;
 
 /// The media of a step.
 pub(super) struct StepMedia {
-    pub(super) slots: Vec<MediaSlot>,
+    pub(super) fields: Vec<FieldMedia<MediaRef>>,
     /// `None` where problems hide how many there are.
     pub(super) parts: Option<u64>,
     pub(super) uncacheable: bool,
 }
 
-/// Media for one slot.
+/// Media for one field.
 struct Sources {
-    from: Vec<MediaSource>,
+    media: Vec<MediaRef>,
+    /// `None` where problems hide how many there are.
     count: Option<u64>,
 }
 
 impl Sources {
     fn new() -> Self {
-        Sources { from: Vec::new(), count: Some(0) }
+        Sources { media: Vec::new(), count: Some(0) }
     }
 
-    fn add(&mut self, source: Option<MediaSource>, count: Option<u64>) {
-        // One source more than a run has steps is too many already.
-        if let (Some(source), true) = (source, self.from.len() <= MAX_STEPS) {
-            self.from.push(source);
-        }
+    fn add_input(&mut self, input: Option<Media>) {
+        self.add(input.as_ref().map(|_| 1));
+        self.media.extend(input.filter(|_| self.media.len() <= MAX_STEPS).map(MediaRef::Input));
+    }
+
+    fn add_outputs(&mut self, step: Option<&StepName>, outputs: Option<u64>) {
+        self.add(outputs);
+        let (Some(step), Some(outputs)) = (step, outputs) else { return };
+        // One medium more than a run has steps is too many already.
+        let room = (MAX_STEPS + 1).saturating_sub(self.media.len());
+        let indices = (0..u32::try_from(outputs).unwrap_or(u32::MAX)).take(room);
+        self.media.extend(indices.map(|index| MediaRef::Output { step: step.clone(), index }));
+    }
+
+    fn add(&mut self, count: Option<u64>) {
         self.count = self.count.zip(count).map(|(sum, count)| sum.saturating_add(count));
     }
 }
 
 impl<'n> Checker<'_, 'n> {
     /// Reads the media of a step.
-    pub(super) fn media(&mut self, number: usize, params: Vec<MediaParam<'n>>) -> StepMedia {
+    pub(super) fn media(&mut self, number: usize, params: Vec<NamedMedia<'n>>) -> StepMedia {
         let draft = &self.outline.steps[number];
         let input_from = draft.input_from.clone();
-        let mut media = StepMedia { slots: Vec::new(), parts: Some(1), uncacheable: false };
+        let mut media = StepMedia { fields: Vec::new(), parts: Some(1), uncacheable: false };
         let Some(model) = draft.likely_model() else {
             // Whatever the type was meant to be, its references have to lead somewhere.
             if let Some((node, spot)) = &input_from {
@@ -94,16 +106,16 @@ impl<'n> Checker<'_, 'n> {
                 count if many => media.parts = count.filter(|count| *count > 0),
                 _ => {}
             }
-            if !sources.from.is_empty() {
-                let MediaInput { to, list, max, .. } = input;
-                media.slots.push(MediaSlot { to: to.clone(), list: *list, max: *max, from: sources.from });
+            if !sources.media.is_empty() {
+                let field = FieldMedia { to: input.to.clone(), list: input.list, media: sources.media };
+                media.fields.push(field);
             }
         }
         media
     }
 
     /// What `input_from` names.
-    fn named(&mut self, number: usize, node: &Node, spot: &Location, input: Option<&MediaInput>) -> Sources {
+    fn named(&mut self, number: usize, node: &Node, spot: &Location, input: Option<&MediaParam>) -> Sources {
         let mut sources = Sources::new();
         let entries = match &node.content {
             Content::Text(_) => std::slice::from_ref(node),
@@ -138,7 +150,7 @@ impl<'n> Checker<'_, 'n> {
     fn take(
         &mut self,
         steps: std::ops::Range<usize>,
-        input: Option<&MediaInput>,
+        input: Option<&MediaParam>,
         spot: &Location,
         sources: &mut Sources,
     ) {
@@ -147,7 +159,7 @@ impl<'n> Checker<'_, 'n> {
             if !draft.enabled {
                 continue;
             }
-            if sources.from.len() > MAX_STEPS {
+            if sources.media.len() > MAX_STEPS {
                 break;
             }
             let fact = self.facts[step];
@@ -161,7 +173,7 @@ impl<'n> Checker<'_, 'n> {
                 sources.count = None;
                 break;
             }
-            sources.add(draft.name.clone().map(MediaSource::Step), fact.outputs);
+            sources.add_outputs(draft.name.as_ref(), fact.outputs);
         }
     }
 
@@ -174,7 +186,7 @@ impl<'n> Checker<'_, 'n> {
     }
 
     /// What a step takes that names nothing: the item before it, or the run's image.
-    fn before(&mut self, number: usize, input: &MediaInput, spot: &Location) -> Sources {
+    fn before(&mut self, number: usize, input: &MediaParam, spot: &Location) -> Sources {
         let mut sources = Sources::new();
         let item = self.outline.steps[number].item;
         if let Some(before) = self.outline.items[..item].iter().rev().find(|item| item.enabled > 0) {
@@ -193,8 +205,7 @@ impl<'n> Checker<'_, 'n> {
         };
         let media = if self.image_reported { None } else { self.given_media(&image, input.kind, spot) };
         self.image_reported = media.is_none();
-        let count = media.as_ref().map(|_| 1);
-        sources.add(media.map(MediaSource::Given), count);
+        sources.add_input(media);
         sources
     }
 
@@ -202,8 +213,8 @@ impl<'n> Checker<'_, 'n> {
     fn given_by(
         &mut self,
         number: usize,
-        param: &MediaParam<'_>,
-        input: &MediaInput,
+        param: &NamedMedia<'_>,
+        input: &MediaParam,
         uncacheable: &mut bool,
     ) -> Sources {
         let mut sources = Sources::new();
@@ -241,7 +252,7 @@ impl<'n> Checker<'_, 'n> {
         &mut self,
         number: usize,
         text: &str,
-        input: &MediaInput,
+        input: &MediaParam,
         spot: &Location,
         uncacheable: &mut bool,
         sources: &mut Sources,
@@ -271,12 +282,11 @@ impl<'n> Checker<'_, 'n> {
                 None
             }
         };
-        let count = media.as_ref().map(|_| 1);
-        sources.add(media.map(MediaSource::Given), count);
+        sources.add_input(media);
     }
 
     /// A medium that was given with the run under this text.
-    fn given_media(&mut self, text: &str, kind: MediaKind, spot: &Location) -> Option<InputMedia> {
+    fn given_media(&mut self, text: &str, kind: MediaKind, spot: &Location) -> Option<Media> {
         if let Err(problem) = media_url::check(text) {
             self.report.add(spot, problem.code, problem.message, problem.advice);
             return None;

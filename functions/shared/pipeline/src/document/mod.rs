@@ -28,7 +28,7 @@ use serde_json::{Map, Value};
 
 use crate::catalogue::{MediaKind, Model};
 use crate::ids::StepName;
-use crate::media::{InputMedia, MediaProblem};
+use crate::media::{FieldMedia, Media, MediaProblem, MediaRef};
 use crate::money::Money;
 
 pub use export::Export;
@@ -91,7 +91,7 @@ pub struct RunInputs {
     /// `{{random}}`, fixed for the run.
     pub random: String,
     /// What became of the media that the document names, by the text that names them; see [`media_references`].
-    pub media: BTreeMap<String, Result<InputMedia, MediaProblem>>,
+    pub media: BTreeMap<String, Result<Media, MediaProblem>>,
 }
 
 /// A file or a URL that a document, or its run, names as a medium.
@@ -101,28 +101,6 @@ pub struct MediaReference {
     pub text: String,
     /// What it has to be.
     pub kind: MediaKind,
-}
-
-/// Where a medium of a step comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MediaSource {
-    /// It was given with the run.
-    Given(InputMedia),
-    /// Every output of that step, in order.
-    Step(StepName),
-}
-
-/// The media for one of the provider's fields.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MediaSlot {
-    /// The provider's field.
-    pub to: String,
-    /// Whether the field is a list.
-    pub list: bool,
-    /// How many one request takes; more of them make parts of the step.
-    pub max: u32,
-    /// The media, in order.
-    pub from: Vec<MediaSource>,
 }
 
 /// A part of a text that is filled when the steps that it reads are done.
@@ -148,7 +126,7 @@ pub struct TextSlot {
 
 /// A step without problems.
 #[derive(Debug, Clone)]
-pub struct CheckedStep {
+pub struct ValidStep {
     /// Its name.
     pub name: StepName,
     /// Its model.
@@ -157,10 +135,10 @@ pub struct CheckedStep {
     pub params: Map<String, Value>,
     /// Texts that read steps.
     pub texts: Vec<TextSlot>,
-    /// Media; the slot that [`Model::inputs`] has first is first.
-    pub media: Vec<MediaSlot>,
-    /// Another picture of the same prompt, from 1.
-    pub take: u32,
+    /// Media; the field that [`Model::inputs`] has first is first. An output's number counts over all parts of its step.
+    pub media: Vec<FieldMedia<MediaRef>>,
+    /// The number of the result among those of the same request, from 1: the document's `take`.
+    pub repetition: u32,
     /// How it uses the cache.
     pub cache: CachePolicy,
     /// Its timeout in seconds, where given.
@@ -171,12 +149,12 @@ pub struct CheckedStep {
     pub uncacheable: bool,
 }
 
-impl CheckedStep {
+impl ValidStep {
     /// The steps of the document that it reads.
     pub fn reads(&self) -> BTreeSet<&StepName> {
-        let media = self.media.iter().flat_map(|slot| &slot.from).filter_map(|source| match source {
-            MediaSource::Step(name) => Some(name),
-            MediaSource::Given(_) => None,
+        let media = self.media.iter().flat_map(|field| &field.media).filter_map(|medium| match medium {
+            MediaRef::Output { step, .. } => Some(step),
+            MediaRef::Input(_) => None,
         });
         let texts = self.texts.iter().flat_map(|slot| &slot.pieces).filter_map(|piece| match piece {
             Piece::Step(name) => Some(name),
@@ -188,13 +166,13 @@ impl CheckedStep {
 
 /// Steps that may run side by side; a step outside a group is a group of one.
 #[derive(Debug, Clone)]
-pub struct CheckedGroup {
+pub struct ValidGroup {
     /// Its name, if it is a group that has one.
     pub name: Option<StepName>,
     /// At most so many at a time. Of a group of one step it bounds the parts of that step.
     pub workers: u32,
     /// The steps that are enabled.
-    pub steps: Vec<CheckedStep>,
+    pub steps: Vec<ValidStep>,
 }
 
 /// A document without problems.
@@ -213,7 +191,7 @@ pub struct Checked {
     /// Where the outputs are copied to.
     pub export: Option<Export>,
     /// What is done, in order. A step reads only steps before it: of earlier groups, or earlier ones of its own group.
-    pub groups: Vec<CheckedGroup>,
+    pub groups: Vec<ValidGroup>,
 }
 
 /// Parses and checks a document for a run. Every file and URL that it names has to be in [`RunInputs::media`].

@@ -18,8 +18,9 @@ use crate::ids::StepName;
 
 /// What no param but a text needs more of, in bytes.
 const MAX_WORD: usize = 64 * 1024;
-/// A param that names media.
-pub(super) struct MediaParam<'n> {
+
+/// The value of a param that names media.
+pub(super) struct NamedMedia<'n> {
     /// Which of the model's inputs.
     pub(super) input: usize,
     pub(super) name: &'n str,
@@ -33,7 +34,7 @@ pub(super) struct StepParams<'n> {
     /// The provider's request; `None` where something is wrong with it.
     pub(super) resolved: Option<Map<String, Value>>,
     pub(super) texts: Vec<TextSlot>,
-    pub(super) media: Vec<MediaParam<'n>>,
+    pub(super) media: Vec<NamedMedia<'n>>,
     pub(super) uncacheable: bool,
 }
 
@@ -74,11 +75,11 @@ impl<'n> Checker<'_, 'n> {
         for (key, node) in entries {
             let here = Location::new(node.place, join(&entered.spot.path, &key.text));
             let input = likely.and_then(|model| {
-                let named = model.media_input(&key.text)?;
+                let named = model.media_param(&key.text)?;
                 model.inputs.iter().position(|input| input.to == named.to)
             });
             if let Some(input) = input {
-                read.media.push(MediaParam { input, name: &key.text, node, spot: here });
+                read.media.push(NamedMedia { input, name: &key.text, node, spot: here });
                 continue;
             }
             let param = model.and_then(|model| model.params.get(&key.text));
@@ -152,7 +153,7 @@ impl<'n> Checker<'_, 'n> {
             let media = model.inputs.iter().map(|input| input.param.as_str());
             model.params.keys().map(String::as_str).chain(media)
         };
-        let names_media = catalogue::models().iter().any(|model| model.media_input(key).is_some());
+        let names_media = catalogue::models().iter().any(|model| model.media_param(key).is_some());
         let advice = if key_specs::find(STEP, key).is_some() {
             format!("`{key}` belongs to the step itself: move it out of `params`.")
         } else if names_media && model.inputs.is_empty() {
@@ -324,13 +325,13 @@ fn stand_in(pieces: &[Piece]) -> String {
 #[cfg(test)]
 mod tests {
     use crate::document::{MAX_STEPS, RunInputs, check};
-    use crate::media::{InputMedia, input_key};
+    use crate::media::{Media, input_key};
 
     use super::*;
 
     #[test]
     fn a_text_reads_at_most_as_often_as_a_run_has_steps() {
-        let media = InputMedia {
+        let media = Media {
             key: input_key(MediaKind::Image, "0", "png"),
             kind: MediaKind::Image,
             content_type: "image/png".to_owned(),
@@ -338,6 +339,7 @@ mod tests {
             sha256: "0".to_owned(),
             width: None,
             height: None,
+            duration_ms: None,
         };
         let given = RunInputs { media: BTreeMap::from([("a.png".to_owned(), Ok(media))]), ..RunInputs::default() };
         let analysis = "{name: a, type: analyze_image, params: {image: a.png}}";

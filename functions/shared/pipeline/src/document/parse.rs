@@ -34,7 +34,7 @@ pub(super) struct RawStep<'n> {
     pub(super) enabled: bool,
     pub(super) params: Option<(&'n Node, Location)>,
     pub(super) input_from: Option<(&'n Node, Location)>,
-    pub(super) take: u32,
+    pub(super) repetition: u32,
     pub(super) cache: CachePolicy,
     pub(super) timeout: Option<u32>,
     pub(super) fail_fast: bool,
@@ -215,7 +215,7 @@ impl<'n> Reader<'_, 'n> {
             enabled: true,
             params: None,
             input_from: None,
-            take: 1,
+            repetition: 1,
             cache: self.outline.settings.cache,
             timeout: inherited.timeout,
             fail_fast: inherited.fail_fast,
@@ -243,7 +243,7 @@ impl<'n> Reader<'_, 'n> {
             enabled: self.report.flag(&table, "enabled").unwrap_or(true),
             params: table.at("params").filter(|(node, _)| node.content != Content::Null),
             input_from: table.at("input_from"),
-            take: self.report.whole(&table, "take").unwrap_or(empty.take),
+            repetition: self.report.whole(&table, "take").unwrap_or(empty.repetition),
             cache: self.report.word(&table, "cache", &CachePolicy::ALL).unwrap_or(empty.cache),
             timeout: self.report.whole(&table, "timeout").or(empty.timeout),
             ..empty
@@ -350,7 +350,7 @@ fn advise_document(key: &str) -> Option<String> {
 }
 
 fn advise_step(key: &str) -> Option<String> {
-    let is_param = |model: &Model| model.params.contains_key(key) || model.media_input(key).is_some();
+    let is_param = |model: &Model| model.params.contains_key(key) || model.media_param(key).is_some();
     if catalogue::models().iter().any(is_param) {
         return Some(format!("Move it under `params`: `params: {{ {key}: … }}`."));
     }

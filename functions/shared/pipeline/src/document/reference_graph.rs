@@ -53,7 +53,7 @@ impl Graph {
             if let (Some((model, input)), None, Some(before)) = (input, &draft.input_from, before) {
                 let params = draft.params.as_ref().map(|(node, _)| &node.content);
                 let named = matches!(params, Some(Content::Table(entries)) if entries.iter().any(|(key, _)| {
-                    model.media_input(&key.text).is_some_and(|named| named.param == input.param)
+                    model.media_param(&key.text).is_some_and(|named| named.param == input.param)
                 }));
                 if !named {
                     to.push(count + before);

@@ -8,7 +8,7 @@ use super::problem::Problems;
 use super::reference_graph::Graph;
 use super::template::{MAX_FILLED, Values};
 use super::yaml::{Content, Node};
-use super::{Checked, CheckedGroup, CheckedStep, MAX_STEPS, MediaReference, RunInputs};
+use super::{Checked, MAX_STEPS, MediaReference, RunInputs, ValidGroup, ValidStep};
 use crate::catalogue::{MediaKind, Model};
 use crate::ids::StepName;
 
@@ -119,7 +119,7 @@ fn vars(report: &mut Report, node: Option<&Node>, given: &RunInputs) -> BTreeMap
 }
 
 impl Checker<'_, '_> {
-    fn groups(&mut self) -> Vec<CheckedGroup> {
+    fn groups(&mut self) -> Vec<ValidGroup> {
         let mut groups = Vec::new();
         for number in 0..self.outline.items.len() {
             let mut steps = Vec::new();
@@ -133,13 +133,13 @@ impl Checker<'_, '_> {
             }
             if !steps.is_empty() {
                 let item = &self.outline.items[number];
-                groups.push(CheckedGroup { name: item.name.clone(), workers: item.workers, steps });
+                groups.push(ValidGroup { name: item.name.clone(), workers: item.workers, steps });
             }
         }
         groups
     }
 
-    fn step(&mut self, number: usize) -> (Option<CheckedStep>, Fact) {
+    fn step(&mut self, number: usize) -> (Option<ValidStep>, Fact) {
         let draft = &self.outline.steps[number];
         let kind = draft.likely_model().map(|model| model.output.kind);
         if !draft.enabled {
@@ -156,13 +156,13 @@ impl Checker<'_, '_> {
         let model: &'static Model = model;
         let count = params.resolved.as_ref().map(|resolved| u64::from(model.output_count(resolved)));
         let outputs = count.zip(parts).map(|(count, parts)| count.saturating_mul(parts));
-        let checked = CheckedStep {
+        let checked = ValidStep {
             name: name.clone(),
             model,
             params: params.resolved.unwrap_or_default(),
             texts: params.texts,
-            media: media.slots,
-            take: draft.take,
+            media: media.fields,
+            repetition: draft.repetition,
             cache: draft.cache,
             timeout: draft.timeout,
             fail_fast: draft.fail_fast,

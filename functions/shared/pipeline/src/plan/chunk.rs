@@ -1,12 +1,13 @@
 //! A chunk of a batch as one plan: each row's plan beside the others. A step is named by its row, `r17-image`.
 
-use super::{InputSource, Lane, Plan, PlannedStep, Stage};
+use super::{Lane, Plan, PlannedStep, Stage};
 use crate::catalogue::StepType;
 use crate::document::Piece;
 use crate::ids::StepName;
+use crate::media::MediaRef;
 use crate::money::Money;
 
-/// How many rows a chunk has: where nothing is said, what is recommended, and the most. InputSource: the performance guide,
+/// How many rows a chunk has: where nothing is said, what is recommended, and the most. Source: the performance guide,
 /// "Batch Size Guidelines".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkSizes {
@@ -90,8 +91,8 @@ fn renamed(mut step: PlannedStep, row: u64, offset: usize) -> Option<PlannedStep
     step.of = name_in_chunk(row, &step.of)?;
     step.index = step.index.saturating_add(u32::try_from(offset).unwrap_or(u32::MAX));
     step.fail_fast = false;
-    for source in step.media.iter_mut().flat_map(|slot| &mut slot.from) {
-        if let InputSource::Output { step, .. } = source {
+    for medium in step.media.iter_mut().flat_map(|field| &mut field.media) {
+        if let MediaRef::Output { step, .. } = medium {
             *step = name_in_chunk(row, step)?;
         }
     }

@@ -7,7 +7,8 @@ use crate::catalogue::MediaKind;
 use crate::document::{RunInputs, check};
 use crate::error::ErrorName;
 use crate::ids::{ContentKey, RunId};
-use crate::media::InputMedia;
+use crate::media::Media;
+use crate::request::StepOutputs;
 
 fn plan(text: &str) -> Plan {
     let given = RunInputs { input: Some("a fox".to_owned()), ..RunInputs::default() };
@@ -27,8 +28,8 @@ fn names(plan: &Plan) -> Vec<&str> {
 }
 
 /// A picture with this content.
-fn picture(content: &str) -> InputMedia {
-    InputMedia {
+fn picture(content: &str) -> Media {
+    Media {
         key: format!("outputs/image/{content}/1/0.png"),
         kind: MediaKind::Image,
         content_type: "image/png".to_owned(),
@@ -36,6 +37,7 @@ fn picture(content: &str) -> InputMedia {
         sha256: content.to_owned(),
         width: Some(1000),
         height: Some(500),
+        duration_ms: None,
     }
 }
 
@@ -64,8 +66,8 @@ fn a_step_over_several_media_becomes_its_parts() {
     let text = "steps:\n- {type: text_to_image, name: two, params: {num_images: 2}}\n- {type: text_to_image, name: one}\n- {type: image_to_video, name: video, input_from: [two, one], params: {prompt: x}}\n- {type: image_to_image, model: nano_banana_pro_edit, name: all, input_from: [two, one]}\n- {type: image_to_image, name: again, input_from: all}\n";
     let plan = plan(text);
     assert_eq!(names(&plan), ["two", "one", "video_1", "video_2", "video_3", "all", "again"]);
-    let from = |n: usize| plan.steps[n].media[0].from.clone();
-    let output = |step: &str, index| InputSource::Output { step: name(step), index };
+    let from = |n: usize| plan.steps[n].media[0].media.clone();
+    let output = |step: &str, index| MediaRef::Output { step: name(step), index };
     assert_eq!(from(3), [output("two", 1)]);
     assert_eq!(from(5), [output("two", 0), output("two", 1), output("one", 0)]);
     assert!(plan.steps[3].of == name("video") && plan.steps[6].of == name("again"));
@@ -111,7 +113,7 @@ fn a_text_is_filled_when_it_is_there_and_never_read_again() {
     assert_eq!(step.reads().into_iter().collect::<Vec<_>>(), [&name("words")]);
     let resolve = |text: &str| step.resolve(&run(), &made(&[("words", &["t"], Some(text))]));
     let ready = resolve(" {{input}} {{env.HOME}} e\u{301}\0\n").unwrap().unwrap();
-    assert_eq!(ready.params["prompt"], "after {{input}} {{env.HOME}} \u{e9}: a fox");
+    assert_eq!(ready.request.params["prompt"], "after {{input}} {{env.HOME}} \u{e9}: a fox");
     assert_eq!(resolve(&"x".repeat(20_000)).unwrap_err().name, ErrorName::StepInput);
     // The text is read from its object; until then the key is not known.
     assert_eq!(step.resolve(&run(), &made(&[("words", &["t"], None)])), Ok(None));

@@ -12,8 +12,11 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::document::{Checked, CheckedStep, Export, MediaSlot, MediaSource, Piece, TextSlot};
+use serde::{Deserialize, Serialize};
+
+use crate::document::{Checked, Export, Piece, TextSlot, ValidStep};
 use crate::ids::StepName;
+use crate::media::{FieldMedia, MediaRef};
 use crate::money::Money;
 
 pub use bounds::{
@@ -22,13 +25,13 @@ pub use bounds::{
 };
 pub use chunk::{ChunkSizes, merge, name_in_chunk, row_and_name};
 pub use stages::{Group, Lane, Reads, Stage, arrange, critical_path, wall};
-pub use step::{InputSource, PlannedMedia, PlannedStep, ReadyMedia, ReadyStep, StepOutputs};
+pub use step::PlannedStep;
 
 /// What a text that another step will give is taken for in an estimate, in bytes.
 const USUAL_TEXT: usize = 2_000;
 
 /// A pipeline, compiled.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// The pipeline's name.
     pub name: String,
@@ -94,40 +97,41 @@ pub fn compile(checked: &Checked) -> Plan {
 }
 
 /// The parts of a step: one for each medium of its first input if a request takes one and there are more; itself otherwise.
-fn expand(step: &CheckedStep, index: usize, parts: &Parts) -> Vec<PlannedStep> {
-    let mut media: Vec<PlannedMedia> = step.media.iter().map(|slot| sources(slot, parts)).collect();
-    let fans_out = step.media.first().is_some_and(|slot| slot.max == 1 && !slot.list);
-    let many = media.first().map_or(0, |slot| slot.from.len());
-    if !fans_out || many <= 1 {
+fn expand(step: &ValidStep, index: usize, parts: &Parts) -> Vec<PlannedStep> {
+    let mut media: Vec<_> = step.media.iter().map(|field| of_parts(field, parts)).collect();
+    let takes_one = |to: &str| step.model.inputs.iter().any(|param| param.to == to && param.max == 1 && !param.list);
+    let fans_out = media.first().is_some_and(|field| field.media.len() > 1 && takes_one(&field.to));
+    if !fans_out {
         return vec![planned(step, step.name.clone(), index, media, parts)];
     }
     // Taken out, so that no part copies what the others take.
-    let from = media.first_mut().map(|first| std::mem::take(&mut first.from)).unwrap_or_default();
-    let part = |(n, source): (usize, InputSource)| {
+    let first = media.first_mut().map(|first| std::mem::take(&mut first.media)).unwrap_or_default();
+    let part = |(n, medium): (usize, MediaRef)| {
         // A name that is too long is a problem of the document; see `document`.
         let name = StepName::parse(format!("{}_{}", step.name, n + 1)).unwrap_or_else(|_| step.name.clone());
         let mut own = media.clone();
         if let Some(first) = own.first_mut() {
-            first.from.push(source);
+            first.media.push(medium);
         }
         planned(step, name, index + n, own, parts)
     };
-    from.into_iter().enumerate().map(part).collect()
+    first.into_iter().enumerate().map(part).collect()
 }
 
-fn sources(slot: &MediaSlot, parts: &Parts) -> PlannedMedia {
-    let of = |source: &MediaSource| match source {
-        MediaSource::Given(media) => vec![InputSource::Given(media.clone())],
-        MediaSource::Step(name) => {
-            let parts = parts.get(name).map_or(&[][..], Vec::as_slice).iter();
-            parts
-                .flat_map(|(step, outputs)| {
-                    (0..*outputs).map(|index| InputSource::Output { step: step.clone(), index })
-                })
-                .collect()
+/// The field with the outputs of parts in the place of the outputs of steps.
+fn of_parts(field: &FieldMedia<MediaRef>, parts: &Parts) -> FieldMedia<MediaRef> {
+    let of = |medium: &MediaRef| match medium {
+        MediaRef::Input(_) => Some(medium.clone()),
+        MediaRef::Output { step, index } => {
+            let mut before = 0;
+            parts.get(step)?.iter().find_map(|(part, outputs)| {
+                let own = index - before;
+                before += outputs;
+                (*index < before).then(|| MediaRef::Output { step: part.clone(), index: own })
+            })
         }
     };
-    PlannedMedia { to: slot.to.clone(), list: slot.list, from: slot.from.iter().flat_map(of).collect() }
+    FieldMedia { to: field.to.clone(), list: field.list, media: field.media.iter().filter_map(of).collect() }
 }
 
 /// The slot with the parts of steps in the place of the steps.
@@ -149,13 +153,19 @@ fn texts(slot: &TextSlot, parts: &Parts) -> TextSlot {
     TextSlot { pieces: slot.pieces.iter().flat_map(of).collect(), ..slot.clone() }
 }
 
-fn planned(step: &CheckedStep, name: StepName, index: usize, media: Vec<PlannedMedia>, parts: &Parts) -> PlannedStep {
+fn planned(
+    step: &ValidStep,
+    name: StepName,
+    index: usize,
+    media: Vec<FieldMedia<MediaRef>>,
+    parts: &Parts,
+) -> PlannedStep {
     let model = step.model;
-    let size = |source: &InputSource| match source {
-        InputSource::Given(media) => media.width.zip(media.height),
-        InputSource::Output { .. } => None,
+    let size = |medium: &MediaRef| match medium {
+        MediaRef::Input(media) => media.width.zip(media.height),
+        MediaRef::Output { .. } => None,
     };
-    let sizes: Vec<_> = media.iter().flat_map(|slot| &slot.from).map(size).collect();
+    let sizes: Vec<_> = media.iter().flat_map(|field| &field.media).map(size).collect();
     let mut likely = step.params.clone();
     for slot in &step.texts {
         let bytes: usize = slot
@@ -179,7 +189,7 @@ fn planned(step: &CheckedStep, name: StepName, index: usize, media: Vec<PlannedM
         params: step.params.clone(),
         texts: step.texts.iter().map(|slot| texts(slot, parts)).collect(),
         media,
-        take: step.take,
+        repetition: step.repetition,
         cache: step.cache,
         price: model.price_of(&likely, &sizes),
         outputs: model.output_count(&step.params),

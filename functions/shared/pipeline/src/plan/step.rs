@@ -11,35 +11,10 @@ use crate::catalogue::{self, MediaKind, ProviderName, StepType};
 use crate::content_key::{Salt, content_key};
 use crate::document::{CachePolicy, Piece, TextSlot};
 use crate::error::{ErrorName, Failure};
-use crate::ids::{ContentKey, RunId, StepName};
-use crate::media::InputMedia;
+use crate::ids::{RunId, StepName};
+use crate::media::{FieldMedia, Media, MediaRef};
 use crate::money::Money;
-
-/// Where one medium of a planned step comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum InputSource {
-    /// It was given with the run.
-    Given(InputMedia),
-    /// It is made in the run.
-    Output {
-        /// By this step.
-        step: StepName,
-        /// Which of its outputs, from 0.
-        index: u32,
-    },
-}
-
-/// The media for one of the provider's fields.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedMedia {
-    /// The provider's field.
-    pub to: String,
-    /// Whether the field is a list.
-    pub list: bool,
-    /// The media, in order.
-    pub from: Vec<InputSource>,
-}
+use crate::request::{GenerationRequest, KeyedRequest, StepOutputs};
 
 /// A step of a plan; a part of a step that fans out is a step of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,9 +41,9 @@ pub struct PlannedStep {
     pub texts: Vec<TextSlot>,
     /// Media.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub media: Vec<PlannedMedia>,
-    /// Another picture of the same prompt.
-    pub take: u32,
+    pub media: Vec<FieldMedia<MediaRef>>,
+    /// The number of the result among those of the same request, from 1: the document's `take`.
+    pub repetition: u32,
     /// How the cache is used.
     pub cache: CachePolicy,
     /// The upper-bound price at list prices; an estimate where it depends on what the step reads.
@@ -88,59 +63,12 @@ pub struct PlannedStep {
     pub uncacheable: bool,
 }
 
-/// The media for one of the provider's fields, found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReadyMedia {
-    /// The provider's field.
-    pub to: String,
-    /// Whether the field is a list.
-    pub list: bool,
-    /// The media, in order.
-    pub media: Vec<InputMedia>,
-}
-
-/// A step that can be asked for: everything that it reads is there.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ReadyStep {
-    /// What it does.
-    pub step: StepType,
-    /// The catalogue's name of the model.
-    pub model: String,
-    /// Who runs it.
-    pub provider: ProviderName,
-    /// The provider's id of the model.
-    pub endpoint: String,
-    /// The request as it is sent, apart from media.
-    pub params: Map<String, Value>,
-    /// Its media.
-    pub inputs: Vec<ReadyMedia>,
-    /// How the cache is used.
-    pub cache: CachePolicy,
-    /// The content key.
-    pub key: ContentKey,
-    /// The upper-bound price; what a hold reserves.
-    pub price: Money,
-    /// What its outputs are.
-    pub kind: MediaKind,
-    /// The timeout in seconds.
-    pub timeout: u32,
-}
-
-/// What a step has made.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct StepOutputs {
-    /// Its outputs, in order.
-    pub media: Vec<InputMedia>,
-    /// The text, where that is what it gives and it has been read.
-    pub text: Option<String>,
-}
-
 impl PlannedStep {
     /// The steps that it reads.
     pub fn reads(&self) -> BTreeSet<&StepName> {
-        let media = self.media.iter().flat_map(|slot| &slot.from).filter_map(|source| match source {
-            InputSource::Output { step, .. } => Some(step),
-            InputSource::Given(_) => None,
+        let media = self.media.iter().flat_map(|field| &field.media).filter_map(|medium| match medium {
+            MediaRef::Output { step, .. } => Some(step),
+            MediaRef::Input(_) => None,
         });
         media.chain(self.reads_text_of()).collect()
     }
@@ -153,70 +81,74 @@ impl PlannedStep {
         })
     }
 
-    /// The request, if everything that the step reads has been made; `None` if not. An error is a text or a medium that
-    /// cannot be sent.
-    pub fn resolve(&self, run: &RunId, made: &BTreeMap<StepName, StepOutputs>) -> Result<Option<ReadyStep>, Failure> {
+    /// The request, or `None` while a step that it reads has no outputs. An error is a text or a medium that cannot be sent.
+    pub fn resolve(
+        &self,
+        run: &RunId,
+        outputs: &BTreeMap<StepName, StepOutputs>,
+    ) -> Result<Option<KeyedRequest>, Failure> {
         let Some(model) = catalogue::find(self.step, &self.model) else {
             // The plan was made by another version of the functions.
             return Err(Failure::new(ErrorName::Internal, format!("there is no model {} any more", self.model)));
         };
         let mut params = self.params.clone();
         for slot in &self.texts {
-            let Some(text) = filled(slot, made) else { return Ok(None) };
+            let Some(text) = filled(slot, outputs) else { return Ok(None) };
             params.insert(slot.to.clone(), Value::String(sendable(slot, &text)?));
         }
-        let mut inputs = Vec::with_capacity(self.media.len());
-        for slot in &self.media {
-            let mut media = Vec::with_capacity(slot.from.len());
-            for source in &slot.from {
-                match source {
-                    InputSource::Given(given) => media.push(given.clone()),
-                    InputSource::Output { step, index } => {
-                        let Some(there) = made.get(step) else { return Ok(None) };
-                        let output = usize::try_from(*index).ok().and_then(|index| there.media.get(index));
-                        media.push(output.cloned().ok_or_else(|| {
-                            let message = format!(
-                                "{step} gave {} outputs, and number {} is needed",
-                                there.media.len(),
-                                index + 1
-                            );
-                            Failure::new(ErrorName::StepInput, message)
-                        })?);
-                    }
-                }
-            }
-            inputs.push(ReadyMedia { to: slot.to.clone(), list: slot.list, media });
-        }
-        let hashes: Vec<String> = inputs
-            .iter()
-            .flat_map(|slot| slot.media.iter().map(|media| format!("{}={}", slot.to, media.sha256)))
-            .collect();
-        let salt = (self.cache == CachePolicy::Off).then_some(Salt { run, step: &self.name });
-        let media = inputs.iter().flat_map(|slot| &slot.media);
-        let sizes: Vec<_> = media.map(|media| media.width.zip(media.height)).collect();
-        Ok(Some(ReadyStep {
+        let Some(inputs) = self.inputs(outputs)? else { return Ok(None) };
+        let request = GenerationRequest {
+            provider: self.provider,
             step: self.step,
             model: self.model.clone(),
-            provider: self.provider,
             endpoint: self.endpoint.clone(),
-            key: content_key(model, &params, &hashes, self.take, salt),
-            price: model.price_of(&params, &sizes),
             params,
             inputs,
-            cache: self.cache,
+            repetition: self.repetition,
             kind: self.kind,
-            timeout: self.timeout,
-        }))
+        };
+        let salt = (self.cache == CachePolicy::Off).then_some(Salt { run, step: &self.name });
+        let sizes: Vec<_> = request.media().map(|media| media.width.zip(media.height)).collect();
+        let price = model.price_of(&request.params, &sizes);
+        Ok(Some(KeyedRequest { key: content_key(&request, salt), price, request }))
+    }
+
+    /// The media of the request.
+    fn inputs(&self, outputs: &BTreeMap<StepName, StepOutputs>) -> Result<Option<Vec<FieldMedia<Media>>>, Failure> {
+        let mut inputs = Vec::with_capacity(self.media.len());
+        for field in &self.media {
+            let mut media = Vec::with_capacity(field.media.len());
+            for medium in &field.media {
+                media.push(match medium {
+                    MediaRef::Input(input) => input.clone(),
+                    MediaRef::Output { step, index } => {
+                        let Some(outputs) = outputs.get(step) else { return Ok(None) };
+                        output(step, &outputs.media, *index)?
+                    }
+                });
+            }
+            inputs.push(FieldMedia { to: field.to.clone(), list: field.list, media });
+        }
+        Ok(Some(inputs))
     }
 }
 
+/// One output of a step.
+fn output(step: &StepName, outputs: &[Media], index: u32) -> Result<Media, Failure> {
+    let output = usize::try_from(index).ok().and_then(|index| outputs.get(index));
+    output.cloned().ok_or_else(|| {
+        let message = format!("{step} gave {} outputs, and number {} is needed", outputs.len(), index + 1);
+        Failure::new(ErrorName::StepInput, message)
+    })
+}
+
 /// The text with what the steps gave. It is not read again: what a model writes is never a placeholder.
-fn filled(slot: &TextSlot, made: &BTreeMap<StepName, StepOutputs>) -> Option<String> {
+fn filled(slot: &TextSlot, outputs: &BTreeMap<StepName, StepOutputs>) -> Option<String> {
     let mut text = String::new();
     for piece in &slot.pieces {
         match piece {
             Piece::Text(piece) => text.push_str(piece),
-            Piece::Step(name) => text.push_str(made.get(name)?.text.as_deref()?.trim()),
+            Piece::Step(name) => text.push_str(outputs.get(name)?.text.as_deref()?.trim()),
         }
     }
     Some(text)

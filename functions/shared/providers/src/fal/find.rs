@@ -2,12 +2,12 @@
 //! takes no idempotency key, so the input, the endpoint and the time are all there is to know a job by.
 
 use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::request::GenerationRequest;
 use serde_json::Value;
 
 use super::client::{Client, bad_id, is_request_id, json, refused, terminal, unavailable};
 use super::input::{JobMatch, compare};
 use crate::provider::{CheckError, FoundJob};
-use crate::submission::Lookup;
 
 /// How many pages of 100 are read.
 const PAGES: usize = 5;
@@ -17,16 +17,20 @@ const SPAN_MS: i64 = 60 * 60 * 1000;
 /// `GET /v1/models/requests/by-endpoint` with payloads (fal docs, platform APIs). A list that is longer than what is read is
 /// an error unless the job was on it, and so is one with entries that cannot be compared: "not there" must never be said of
 /// what was not seen.
-pub(super) async fn find(client: &Client, lookup: &Lookup) -> Result<Vec<FoundJob>, CheckError> {
+pub(super) async fn find(
+    client: &Client,
+    request: &GenerationRequest,
+    not_before_ms: i64,
+) -> Result<Vec<FoundJob>, CheckError> {
     let base = client.api_url("/v1/models/requests/by-endpoint").ok_or_else(bad_id)?;
-    let (start, end) = (instant(lookup.not_before_ms)?, instant(lookup.not_before_ms.saturating_add(SPAN_MS))?);
+    let (start, end) = (instant(not_before_ms)?, instant(not_before_ms.saturating_add(SPAN_MS))?);
     let mut found = Vec::new();
     let mut whole = true;
     let mut cursor: Option<String> = None;
     for _ in 0..PAGES {
         let mut url = base.clone();
         url.query_pairs_mut()
-            .append_pair("endpoint_id", &lookup.endpoint)
+            .append_pair("endpoint_id", &request.endpoint)
             .append_pair("start", &start)
             .append_pair("end", &end)
             .append_pair("expand", "payloads")
@@ -41,7 +45,7 @@ pub(super) async fn find(client: &Client, lookup: &Lookup) -> Result<Vec<FoundJo
             return Err(unavailable("fal's list of requests has no items"));
         };
         for item in items {
-            match entry(item, lookup) {
+            match entry(item, request, not_before_ms) {
                 Entry::Candidate(job) => found.push(job),
                 Entry::Other => {}
                 Entry::Unreadable => whole = false,
@@ -66,7 +70,7 @@ fn conclude(mut found: Vec<FoundJob>, whole: bool) -> Result<Vec<FoundJob>, Chec
     Ok(found)
 }
 
-/// What an entry of the list is to the look-up.
+/// What an entry of the list is to the request.
 #[derive(Debug, PartialEq, Eq)]
 enum Entry {
     /// It could be the job.
@@ -77,13 +81,13 @@ enum Entry {
     Unreadable,
 }
 
-fn entry(item: &Value, lookup: &Lookup) -> Entry {
-    if item.get("endpoint_id").and_then(Value::as_str).is_some_and(|endpoint| endpoint != lookup.endpoint) {
+fn entry(item: &Value, request: &GenerationRequest, not_before_ms: i64) -> Entry {
+    if item.get("endpoint_id").and_then(Value::as_str).is_some_and(|endpoint| endpoint != request.endpoint) {
         return Entry::Other;
     }
     let text = |field: &str| item.get(field).and_then(Value::as_str);
     let sent_at_ms = text("sent_at").and_then(milliseconds);
-    if sent_at_ms.is_some_and(|sent| sent < lookup.not_before_ms) {
+    if sent_at_ms.is_some_and(|sent| sent < not_before_ms) {
         return Entry::Other;
     }
     let id = text("request_id").filter(|id| is_request_id(id));
@@ -92,9 +96,9 @@ fn entry(item: &Value, lookup: &Lookup) -> Entry {
         return Entry::Unreadable;
     };
     // Without media a field is not submitted.
-    let media: Vec<_> = lookup.inputs.iter().filter(|input| !input.keys.is_empty()).collect();
-    let alike = input.len() == lookup.params.len() + media.len()
-        && lookup.params.iter().all(|(name, value)| input.get(name).is_some_and(|other| same(value, other)))
+    let media: Vec<_> = request.inputs.iter().filter(|field| !field.media.is_empty()).collect();
+    let alike = input.len() == request.params.len() + media.len()
+        && request.params.iter().all(|(name, value)| input.get(name).is_some_and(|other| same(value, other)))
         && media.iter().all(|field| input.contains_key(&field.to));
     if !alike {
         return Entry::Other;
@@ -142,14 +146,15 @@ fn instant(ms: i64) -> Result<String, CheckError> {
 mod tests {
     use serde_json::json;
 
-    use super::{Entry, conclude, entry, same};
+    use super::{Entry, GenerationRequest, conclude, entry, same};
     use crate::provider::FoundJob;
-    use crate::submission::{Lookup, LookupInput};
+    use crate::submission::tests::{field, request};
 
-    fn lookup() -> Lookup {
+    const NOT_BEFORE: i64 = 1_767_225_600_000;
+
+    fn ours() -> GenerationRequest {
         let params = json!({"prompt": "a fox", "num_images": 1, "scale": 3.5, "size": {"width": 512}});
-        let params = params.as_object().unwrap().clone();
-        Lookup { endpoint: "fal-ai/flux/dev".to_owned(), params, inputs: Vec::new(), not_before_ms: 1_767_225_600_000 }
+        request("fal-ai/flux/dev", params)
     }
 
     #[test]
@@ -158,10 +163,10 @@ mod tests {
         let item = json!({"request_id": "r-1", "endpoint_id": "fal-ai/flux/dev", "sent_at": "2026-01-01T00:00:01.5Z",
             "ended_at": null, "json_input": input});
         let job = FoundJob { request_id: "r-1".to_owned(), sent_at_ms: 1_767_225_601_500, ended: false };
-        assert_eq!(entry(&item, &lookup()), Entry::Candidate(job.clone()));
+        assert_eq!(entry(&item, &ours(), NOT_BEFORE), Entry::Candidate(job.clone()));
         let mut naive = item.clone();
         naive["sent_at"] = json!("2026-01-01T00:00:01.500");
-        assert_eq!(entry(&naive, &lookup()), Entry::Candidate(job));
+        assert_eq!(entry(&naive, &ours(), NOT_BEFORE), Entry::Candidate(job));
         for (field, value, what) in [
             ("sent_at", json!("2025-12-31T23:59:59Z"), Entry::Other),
             ("sent_at", json!("yesterday"), Entry::Unreadable),
@@ -182,19 +187,14 @@ mod tests {
         ] {
             let mut other = item.clone();
             other[field] = value;
-            assert_eq!(entry(&other, &lookup()), what, "{other}");
+            assert_eq!(entry(&other, &ours(), NOT_BEFORE), what, "{other}");
         }
     }
 
     #[test]
     fn media_are_compared_beside_the_params() {
-        let field = |to: &str, list, keys: &[&str]| {
-            let keys = keys.iter().map(|key| (*key).to_owned()).collect();
-            LookupInput { to: to.to_owned(), list, keys }
-        };
-        let mut lookup = lookup();
-        lookup.params = json!({"prompt": "a fox"}).as_object().unwrap().clone();
-        lookup.inputs = vec![
+        let mut ours = request("fal-ai/flux/dev", json!({"prompt": "a fox"}));
+        ours.inputs = vec![
             field("image_urls", true, &["in/a.png", "in/b.png"]),
             field("mask_url", false, &["in/m.png"]),
             field("end_image_url", false, &[]),
@@ -214,7 +214,7 @@ mod tests {
             (json!({"prompt": "a cat", "image_urls": null, "mask_url": null}), Some(false)),
         ] {
             let item = json!({"request_id": "r-1", "sent_at": "2026-01-01T00:00:01Z", "json_input": input});
-            let told = match entry(&item, &lookup) {
+            let told = match entry(&item, &ours, NOT_BEFORE) {
                 Entry::Candidate(_) => Some(true),
                 Entry::Other => Some(false),
                 Entry::Unreadable => None,

@@ -4,16 +4,18 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::media::{FieldMedia, Media};
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::submission::{InputData, LookupInput, Submission};
+use crate::submission::{InputData, Submission};
 
 /// The body of a submission: the params and the media.
 pub(super) fn body(submission: &Submission) -> Result<Map<String, Value>, Failure> {
-    let mut body = submission.params.clone();
-    for input in &submission.inputs {
-        let mut urls = input.media.iter().map(url).collect::<Vec<_>>();
+    let mut body = submission.request.params.clone();
+    for input in &submission.request.inputs {
+        let urls = input.media.iter().map(|media| submission.data(media).map(url));
+        let mut urls = urls.collect::<Result<Vec<_>, _>>()?;
         let value = match (input.list, urls.len()) {
             (_, 0) => continue,
             (true, _) => Value::Array(urls),
@@ -51,19 +53,19 @@ pub(super) enum JobMatch {
 }
 
 /// Compares by the objects' keys: the path of each URL ends with one, whatever the host, the signature and its time are.
-pub(super) fn compare(input: &LookupInput, value: &Value) -> JobMatch {
+pub(super) fn compare(input: &FieldMedia<Media>, value: &Value) -> JobMatch {
     let values = match (input.list, value) {
         (true, Value::Array(values)) => values.as_slice(),
         (false, Value::String(_)) => std::slice::from_ref(value),
         _ => return JobMatch::Unreadable,
     };
-    if values.len() != input.keys.len() {
+    if values.len() != input.media.len() {
         return JobMatch::No;
     }
     let mut alike = JobMatch::Yes;
-    for (value, key) in values.iter().zip(&input.keys) {
+    for (value, media) in values.iter().zip(&input.media) {
         match value.as_str().and_then(path) {
-            Some(path) if ends_with(&path, key) => {}
+            Some(path) if ends_with(&path, &media.key) => {}
             Some(_) => return JobMatch::No,
             None => alike = JobMatch::Unreadable,
         }
@@ -105,9 +107,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::submission::tests::field;
 
-    fn image(keys: &[&str], list: bool) -> LookupInput {
-        LookupInput { to: "image".to_owned(), list, keys: keys.iter().map(|key| (*key).to_owned()).collect() }
+    fn image(keys: &[&str], list: bool) -> FieldMedia<Media> {
+        field("image", list, keys)
     }
 
     #[test]

@@ -16,13 +16,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::Failure;
+use fresco_pipeline::request::GenerationRequest;
 
 use crate::provider::{
     Accepted, CancelAnswer, CheckError, FoundJob, JobState, Provider, SubmitError, WebhookError, WebhookReport,
     WebhookRequest,
 };
 use crate::secret::SecretSource;
-use crate::submission::{InputForm, Lookup, Submission};
+use crate::submission::{InputForm, Submission};
 use client::Client;
 use jwks::Jwks;
 
@@ -79,8 +80,8 @@ impl Provider for Fal {
         job::check(&self.client, endpoint, request_id).await
     }
 
-    async fn find(&self, lookup: &Lookup) -> Result<Vec<FoundJob>, CheckError> {
-        find::find(&self.client, lookup).await
+    async fn find(&self, request: &GenerationRequest, not_before_ms: i64) -> Result<Vec<FoundJob>, CheckError> {
+        find::find(&self.client, request, not_before_ms).await
     }
 
     async fn cancel(&self, endpoint: &str, request_id: &str) -> Result<CancelAnswer, CheckError> {

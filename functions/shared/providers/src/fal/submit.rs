@@ -15,7 +15,7 @@ use crate::submission::Submission;
 /// `POST {queue}/{endpoint}?fal_webhook=…` with the model's input as the body (fal's JS client, `queue.submit`).
 pub(super) async fn submit(client: &Client, submission: &Submission) -> Result<Accepted, SubmitError> {
     let refused = |failure| SubmitError::Rejected { failure, retry_after: None, billed: false };
-    let Some(mut url) = client.submit_url(&submission.endpoint) else {
+    let Some(mut url) = client.submit_url(&submission.request.endpoint) else {
         return Err(refused(Failure::new(ErrorName::ProviderNotFound, "the endpoint cannot be one of fal's")));
     };
     let body = input::body(submission).map_err(refused)?;

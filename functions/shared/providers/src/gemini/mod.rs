@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::request::GenerationRequest;
 use reqwest::header::CONTENT_TYPE;
 
 use crate::api_key::Key;
@@ -21,7 +22,7 @@ use crate::provider::{
     WebhookRequest,
 };
 use crate::secret::SecretSource;
-use crate::submission::{InputForm, Lookup, Submission};
+use crate::submission::{InputForm, Submission};
 
 /// From the start of a request to the end of its answer. The model works in silence, so this bounds the silence as well.
 const TOTAL: Duration = Duration::from_secs(60);
@@ -72,7 +73,7 @@ impl Provider for Gemini {
     /// `_api_client.py`).
     async fn submit(&self, submission: &Submission) -> Result<Accepted, SubmitError> {
         let refused = |failure| SubmitError::Rejected { failure, retry_after: None, billed: false };
-        let model = request::model(submission).map_err(refused)?;
+        let model = request::model(&submission.request).map_err(refused)?;
         let body = request::body(model, submission).map_err(refused)?;
         let key = self.key.header("").await.map_err(refused)?;
         let url = format!("{}/v1beta/models/{model}:generateContent", self.base);
@@ -105,7 +106,7 @@ impl Provider for Gemini {
 
     /// No job outlives its answer: the whole span is empty, whatever it is. That says nothing about what was billed, which
     /// is why [`Provider::can_find`] is false.
-    async fn find(&self, _lookup: &Lookup) -> Result<Vec<FoundJob>, CheckError> {
+    async fn find(&self, _request: &GenerationRequest, _not_before_ms: i64) -> Result<Vec<FoundJob>, CheckError> {
         Ok(Vec::new())
     }
 

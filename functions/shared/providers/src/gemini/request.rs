@@ -4,6 +4,7 @@
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::request::GenerationRequest;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -13,10 +14,10 @@ use crate::submission::{InputData, Submission};
 const MAX_BODY: usize = 20_000_000;
 
 /// The model: the `engine` among the params, or else the endpoint. It becomes a segment of a path.
-pub(super) fn model(submission: &Submission) -> Result<&str, Failure> {
-    let engine = submission.params.get("engine").and_then(Value::as_str).filter(|engine| is_model(engine));
+pub(super) fn model(request: &GenerationRequest) -> Result<&str, Failure> {
+    let engine = request.params.get("engine").and_then(Value::as_str).filter(|engine| is_model(engine));
     engine
-        .or(Some(submission.endpoint.as_str()).filter(|endpoint| is_model(endpoint)))
+        .or(Some(request.endpoint.as_str()).filter(|endpoint| is_model(endpoint)))
         .ok_or_else(|| Failure::new(ErrorName::ProviderNotFound, "the endpoint cannot be one of Gemini's models"))
 }
 
@@ -72,13 +73,13 @@ struct Config<'a> {
 /// The body for a model: the media in their order, then the prompt (Gemini docs, image understanding).
 pub(super) fn body(model: &str, submission: &Submission) -> Result<Vec<u8>, Failure> {
     let refused = |message: String| Failure::new(ErrorName::ProviderRejected, message);
-    let Some(prompt) = submission.params.get("prompt").and_then(Value::as_str) else {
+    let Some(prompt) = submission.request.params.get("prompt").and_then(Value::as_str) else {
         return Err(refused("there is no `prompt` to send to Gemini".to_owned()));
     };
     let mut parts = Vec::new();
     let mut length = prompt.len();
-    for data in submission.inputs.iter().flat_map(|input| &input.media) {
-        match data {
+    for media in submission.request.media() {
+        match submission.data(media)? {
             InputData::Bytes { content_type, bytes } => {
                 length = length.saturating_add(bytes.len().div_ceil(3).saturating_mul(4));
                 parts.push(Part::InlineData(Blob { mime_type: content_type, data: bytes }));
@@ -93,7 +94,7 @@ pub(super) fn body(model: &str, submission: &Submission) -> Result<Vec<u8>, Fail
         return Err(too_long());
     }
     parts.push(Part::Text(prompt));
-    let number = |name: &str| submission.params.get(name).filter(|value| value.is_number());
+    let number = |name: &str| submission.request.params.get(name).filter(|value| value.is_number());
     let config = Config {
         temperature: number("temperature"),
         max_output_tokens: number("max_output_tokens"),
@@ -113,15 +114,13 @@ mod tests {
     use fresco_pipeline::catalogue::MediaKind;
 
     use super::*;
-    use crate::submission::SubmittedInput;
+    use crate::submission::tests::{field, request};
 
     fn submission(params: Value, media: Vec<InputData>) -> Submission {
-        Submission {
-            endpoint: "gemini-2.5-flash".to_owned(),
-            params: params.as_object().unwrap().clone(),
-            inputs: vec![SubmittedInput { to: "image".to_owned(), list: true, media }],
-            webhook_url: None,
-        }
+        let keys: Vec<String> = (0..media.len()).map(|n| n.to_string()).collect();
+        let mut request = request("gemini-2.5-flash", params);
+        request.inputs = vec![field("image", true, &keys.iter().map(String::as_str).collect::<Vec<_>>())];
+        Submission { request, media: keys.into_iter().zip(media).collect(), webhook_url: None }
     }
 
     fn image(length: usize) -> InputData {
@@ -139,9 +138,9 @@ mod tests {
             (json!("Gemini"), "gemini-2.5-flash"),
             (json!("x".repeat(65)), "gemini-2.5-flash"),
         ] {
-            assert_eq!(model(&submission(json!({"engine": engine}), Vec::new())), Ok(expected));
+            assert_eq!(model(&submission(json!({"engine": engine}), Vec::new()).request), Ok(expected));
         }
-        let mut other = submission(json!({}), Vec::new());
+        let mut other = submission(json!({}), Vec::new()).request;
         for endpoint in ["", "a/b", "a?b", "a:b", "a b", "ä"] {
             other.endpoint = endpoint.to_owned();
             assert_eq!(model(&other).unwrap_err().name, ErrorName::ProviderNotFound, "{endpoint}");

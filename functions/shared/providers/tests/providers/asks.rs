@@ -1,11 +1,13 @@
 //! Questions about jobs: status and result, the list, cancellation.
 
 use fresco_pipeline::error::ErrorName;
-use fresco_providers::{CancelAnswer, CheckError, JobReport, JobState, Lookup, LookupInput, Provider};
+use fresco_pipeline::media::FieldMedia;
+use fresco_pipeline::request::GenerationRequest;
+use fresco_providers::{CancelAnswer, CheckError, JobReport, JobState, Provider};
 use serde_json::json;
 
 use super::script::{Script, Step, answer};
-use super::{fal, params};
+use super::{fal, object, request};
 
 const ENDPOINT: &str = "fal-ai/flux/schnell";
 const COMPLETED: &str = r#"{"status":"COMPLETED","request_id":"r-1","logs":null,"metrics":{"inference_time":1.25}}"#;
@@ -134,9 +136,10 @@ async fn cancellation_is_answered() {
     }
 }
 
-fn lookup() -> Lookup {
-    let params = params(json!({"prompt": "a fox", "num_images": 1}));
-    Lookup { endpoint: ENDPOINT.to_owned(), params, inputs: Vec::new(), not_before_ms: 1_767_225_600_000 }
+const NOT_BEFORE: i64 = 1_767_225_600_000;
+
+fn ours() -> GenerationRequest {
+    request(ENDPOINT, json!({"prompt": "a fox", "num_images": 1}))
 }
 
 fn page(ids: &[(&str, &str)], cursor: Option<&str>) -> Step {
@@ -156,7 +159,7 @@ async fn the_list_is_read_page_by_page() {
         page(&[("r-2", "a dog")], None),
     ])
     .await;
-    let found = fal(&script.base).find(&lookup()).await.unwrap();
+    let found = fal(&script.base).find(&ours(), NOT_BEFORE).await.unwrap();
     let ids: Vec<_> = found.iter().map(|job| (job.request_id.as_str(), job.sent_at_ms, job.ended)).collect();
     assert_eq!(ids, [("r-3", 1_767_225_603_000, false), ("r-7", 1_767_225_607_000, false)]);
     let query = "endpoint_id=fal-ai%2Fflux%2Fschnell&start=2026-01-01T00%3A00%3A00Z&end=2026-01-01T01%3A00%3A00Z\
@@ -174,9 +177,9 @@ async fn a_job_with_media_is_found_by_the_objects_and_not_by_their_signatures() 
     let signed = |key: &str, signature: u32| {
         json!(format!("https://inputs.s3.eu-west-1.amazonaws.com/{key}?X-Amz-Signature={signature}"))
     };
-    let mut lookup = lookup();
-    let keys = vec!["inputs/ab/cd.png".to_owned()];
-    lookup.inputs = vec![LookupInput { to: "image_url".to_owned(), list: false, keys }];
+    let mut wanted = ours();
+    let media = vec![object("inputs/ab/cd.png")];
+    wanted.inputs = vec![FieldMedia { to: "image_url".to_owned(), list: false, media }];
     let page = |items: Vec<serde_json::Value>| {
         answer(200, &[], &json!({"items": items, "next_cursor": null, "has_more": false}).to_string())
     };
@@ -184,12 +187,12 @@ async fn a_job_with_media_is_found_by_the_objects_and_not_by_their_signatures() 
     let ours = [item("r-3", signed("inputs/ab/cd.png", 1)), item("r-4", signed("inputs/ab/cd.png", 2))];
     let script = Script::start(vec![page([others(), ours.to_vec()].concat()), page(others())]).await;
     let fal = fal(&script.base);
-    let found = fal.find(&lookup).await.unwrap();
+    let found = fal.find(&wanted, NOT_BEFORE).await.unwrap();
     assert_eq!(found.iter().map(|job| job.request_id.as_str()).collect::<Vec<_>>(), ["r-3", "r-4"]);
-    assert_eq!(fal.find(&lookup).await, Ok(Vec::new()));
+    assert_eq!(fal.find(&wanted, NOT_BEFORE).await, Ok(Vec::new()));
     // What is there instead of the URL may have been any: the job is not proven to be absent.
     let script = Script::start(vec![page(vec![item("r-5", json!("<removed>"))])]).await;
-    let error = super::fal(&script.base).find(&lookup).await.unwrap_err();
+    let error = super::fal(&script.base).find(&wanted, NOT_BEFORE).await.unwrap_err();
     assert_eq!(error.failure.name, ErrorName::ProviderUnavailable);
 }
 
@@ -197,12 +200,15 @@ async fn a_job_with_media_is_found_by_the_objects_and_not_by_their_signatures() 
 async fn a_list_that_was_not_read_to_its_end_proves_no_absence() {
     let endless = |with: &'static str| (0..9).map(|_| page(&[("r-1", with)], Some("next"))).collect::<Vec<_>>();
     let script = Script::start(endless("a cat")).await;
-    assert_eq!(fal(&script.base).find(&lookup()).await.unwrap_err().failure.name, ErrorName::ProviderUnavailable);
+    assert_eq!(
+        fal(&script.base).find(&ours(), NOT_BEFORE).await.unwrap_err().failure.name,
+        ErrorName::ProviderUnavailable
+    );
     assert_eq!(script.asked().len(), 5);
     let script = Script::start(endless("a fox")).await;
-    assert_eq!(fal(&script.base).find(&lookup()).await.unwrap().len(), 1);
+    assert_eq!(fal(&script.base).find(&ours(), NOT_BEFORE).await.unwrap().len(), 1);
     let script = Script::start(vec![page(&[("r-1", "a cat")], None)]).await;
-    assert_eq!(fal(&script.base).find(&lookup()).await.unwrap(), []);
+    assert_eq!(fal(&script.base).find(&ours(), NOT_BEFORE).await.unwrap(), []);
     let without_input = json!({"items": [{"request_id": "r-1", "sent_at": "2026-01-01T00:00:01Z", "json_input": null}],
         "next_cursor": null, "has_more": false});
     for step in [
@@ -214,6 +220,9 @@ async fn a_list_that_was_not_read_to_its_end_proves_no_absence() {
         Step::HangUp,
     ] {
         let script = Script::start(vec![step]).await;
-        assert_eq!(fal(&script.base).find(&lookup()).await.unwrap_err().failure.name, ErrorName::ProviderUnavailable);
+        assert_eq!(
+            fal(&script.base).find(&ours(), NOT_BEFORE).await.unwrap_err().failure.name,
+            ErrorName::ProviderUnavailable
+        );
     }
 }

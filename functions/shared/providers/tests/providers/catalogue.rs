@@ -5,21 +5,20 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use fresco_pipeline::catalogue::{
-    IMAGE_SIDES, Kind, MediaInput, MediaKind, Model, Param, PriceUnit, ProviderName, StepType, find, image_size_names,
-    models,
+    IMAGE_SIDES, Kind, MediaKind, Model, Param, PriceUnit, ProviderName, StepType, find, image_size_names, models,
 };
+use fresco_pipeline::inspection::MediaInfo;
+use fresco_pipeline::media::FieldMedia;
 use fresco_pipeline::money::Money;
+use fresco_pipeline::request::GenerationRequest;
 use fresco_providers::fal::Fal;
 use fresco_providers::gemini::{Gemini, GeminiConfig};
-use fresco_providers::media::MediaInfo;
-use fresco_providers::{
-    Accepted, InputData, JobReport, Lookup, LookupInput, Provider, RemoteMedia, Submission, SubmittedInput,
-};
+use fresco_providers::{Accepted, InputData, JobReport, Provider, RemoteMedia, Submission};
 use fresco_simulator::Running;
 use serde_json::{Map, Value, json};
 
 use super::simulator::{accepted, downloaded, end_of, fal, now_ms, start};
-use super::{keys, params};
+use super::{add_media, keys, object, params, request, set_media};
 
 /// What a player may round a length by, in milliseconds.
 const ROUNDING_MS: u64 = 50;
@@ -36,22 +35,24 @@ fn minimal(model: &Model) -> Map<String, Value> {
 }
 
 fn submission(model: &Model, given: &Map<String, Value>, medium: &InputData) -> Submission {
-    let filled = |input: &MediaInput| SubmittedInput {
-        to: input.to.clone(),
-        list: input.list,
-        media: if input.required { vec![medium.clone()] } else { Vec::new() },
-    };
-    Submission {
-        endpoint: model.endpoint.clone(),
-        params: model.resolve(given).unwrap_or_else(|problems| panic!("{}: {problems:?}", model.name)),
-        inputs: model.inputs.iter().map(filled).collect(),
+    let mut submission = Submission {
+        request: GenerationRequest {
+            params: model.resolve(given).unwrap_or_else(|problems| panic!("{}: {problems:?}", model.name)),
+            ..request(&model.endpoint, json!({}))
+        },
+        media: BTreeMap::new(),
         webhook_url: None,
+    };
+    for input in &model.inputs {
+        let media = if input.required { vec![medium.clone()] } else { Vec::new() };
+        add_media(&mut submission, &input.to, input.list, media);
     }
+    submission
 }
 
 async fn ended(fal: &Fal, submission: &Submission) -> JobReport {
     let id = accepted(fal, submission).await;
-    end_of(fal, &submission.endpoint, &id).await
+    end_of(fal, &submission.request.endpoint, &id).await
 }
 
 fn gemini(simulator: &Running) -> Gemini {
@@ -109,7 +110,7 @@ async fn every_model_of_fal_goes_the_whole_way() {
         let JobReport::Succeeded { media, billable_units: Some(units), .. } = report else {
             panic!("{name}: {report:?}")
         };
-        assert_eq!(media.len(), model.output_count(&submission.params) as usize, "{name}");
+        assert_eq!(media.len(), model.output_count(&submission.request.params) as usize, "{name}");
         assert_eq!(billed_units(&simulator, &model.endpoint) - before, units, "{name}");
         for media in &media {
             let (info, bytes) = downloaded(&simulator, media, model.output.kind).await;
@@ -119,7 +120,7 @@ async fn every_model_of_fal_goes_the_whole_way() {
             assert!(media.width.is_none_or(|width| width == info.width), "{what}");
             assert!(media.height.is_none_or(|height| height == info.height), "{what}");
             let asked = match model.output.kind {
-                MediaKind::Video => Some(seconds(&submission.params["duration"]) * 1000),
+                MediaKind::Video => Some(seconds(&submission.request.params["duration"]) * 1000),
                 _ => None,
             };
             match (info.duration_ms, asked) {
@@ -137,7 +138,7 @@ async fn every_model_of_fal_goes_the_whole_way() {
         };
         assert_eq!(unit, unit_of_catalogue, "{name}");
         let billed = Money::micros((units * list).round() as i64);
-        let bound = model.price_of(&submission.params, &[Some(pixels)]);
+        let bound = model.price_of(&submission.request.params, &[Some(pixels)]);
         assert!(bound >= billed, "{name}: {bound} < {billed}");
     }
     let counters = simulator.counters();
@@ -162,7 +163,7 @@ async fn every_model_of_gemini_goes_the_whole_way() {
         let most = model.inputs[0].max as usize;
         for count in [1, most] {
             let mut submission = submission(model, &minimal(model), &medium);
-            submission.inputs[0].media = vec![medium.clone(); count];
+            set_media(&mut submission, 0, vec![medium.clone(); count]);
             let answer = gemini.submit(&submission).await.unwrap();
             let Accepted::Done(JobReport::TextOutput { text, input_tokens, output_tokens, .. }) = answer else {
                 panic!("{name}: {answer:?}")
@@ -171,7 +172,7 @@ async fn every_model_of_gemini_goes_the_whole_way() {
             let (Some(input), Some(output)) = (input_tokens, output_tokens) else { panic!("{name}: no tokens") };
             assert!(input > 0 && output > 0, "{name}");
             let billed = model.price.of_tokens(input, output);
-            let bound = model.price_of(&submission.params, &vec![None; count]);
+            let bound = model.price_of(&submission.request.params, &vec![None; count]);
             assert!(bound >= billed, "{name}: {bound} < {billed} for {count} pictures");
         }
     }
@@ -251,8 +252,8 @@ async fn every_field_is_one_that_the_endpoint_knows() {
         let params = model.params.iter().map(|(name, param)| param.to.as_ref().unwrap_or(name));
         for field in params.chain(model.inputs.iter().map(|input| &input.to)) {
             let mut submission = sound.clone();
-            submission.inputs.retain(|input| input.to != *field);
-            submission.params.insert(field.clone(), json!([[]]));
+            submission.request.inputs.retain(|input| input.to != *field);
+            submission.request.params.insert(field.clone(), json!([[]]));
             let JobReport::Failed { failure, billed: false } = ended(&fal, &submission).await else {
                 panic!("{} does not know `{field}`", model.endpoint)
             };
@@ -260,7 +261,7 @@ async fn every_field_is_one_that_the_endpoint_knows() {
         }
         for input in model.inputs.iter().filter(|input| input.required) {
             let mut submission = sound.clone();
-            submission.inputs.retain(|given| given.to != input.to);
+            submission.request.inputs.retain(|given| given.to != input.to);
             let JobReport::Failed { failure, .. } = ended(&fal, &submission).await else {
                 panic!("{} does without `{}`", model.endpoint, input.to)
             };
@@ -277,8 +278,8 @@ async fn inputs_that_are_not_required_and_as_many_as_allowed_are_taken() {
     let medium = InputData::Url(input.url);
     for model in of(ProviderName::Fal).filter(|model| !model.inputs.is_empty()) {
         let mut submission = submission(model, &minimal(model), &medium);
-        for (input, described) in submission.inputs.iter_mut().zip(&model.inputs) {
-            input.media = vec![medium.clone(); described.max as usize];
+        for (n, param) in model.inputs.iter().enumerate() {
+            set_media(&mut submission, n, vec![medium.clone(); param.max as usize]);
         }
         let report = ended(&fal, &submission).await;
         assert!(matches!(report, JobReport::Succeeded { .. }), "{}: {report:?}", model.name);
@@ -302,24 +303,23 @@ async fn a_job_with_presigned_inputs_is_found_by_their_keys() {
     let many = find(StepType::ImageToImage, "nano_banana_pro_edit").unwrap();
     let order = async |model: &Model, media: Vec<Vec<InputData>>| {
         let mut submission = submission(model, &minimal(model), &signed(one, "0"));
-        for (input, media) in submission.inputs.iter_mut().zip(media) {
-            input.media = media;
+        for (n, media) in media.into_iter().enumerate() {
+            set_media(&mut submission, n, media);
         }
         accepted(&fal, &submission).await
     };
     let seek = async |model: &Model, keys: &[&[&str]]| {
-        let inputs = model.inputs.iter().zip(keys).map(|(input, keys)| LookupInput {
+        let inputs = model.inputs.iter().zip(keys).map(|(input, keys)| FieldMedia {
             to: input.to.clone(),
             list: input.list,
-            keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+            media: keys.iter().map(|key| object(key)).collect(),
         });
-        let lookup = Lookup {
-            endpoint: model.endpoint.clone(),
+        let wanted = GenerationRequest {
             params: model.resolve(&minimal(model)).unwrap(),
             inputs: inputs.collect(),
-            not_before_ms: begin,
+            ..request(&model.endpoint, json!({}))
         };
-        let found = fal.find(&lookup).await.unwrap();
+        let found = fal.find(&wanted, begin).await.unwrap();
         found.into_iter().map(|job| job.request_id).collect::<Vec<_>>()
     };
     let start_only = order(single, vec![vec![signed(one, "1")], vec![]]).await;

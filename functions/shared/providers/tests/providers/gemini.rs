@@ -1,5 +1,6 @@
 //! Gemini against scripted answers: what is sent, that it is sent once, and what each outcome proves.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -7,14 +8,14 @@ use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_providers::gemini::{Gemini, GeminiConfig};
 use fresco_providers::{
-    Accepted, CancelAnswer, InputData, InputForm, JobReport, JobState, Lookup, Provider, Submission, SubmitError,
-    SubmittedInput, WebhookError, WebhookRequest,
+    Accepted, CancelAnswer, InputData, InputForm, JobReport, JobState, Provider, Submission, SubmitError, WebhookError,
+    WebhookRequest,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::script::{Script, Step, answer};
-use super::{keys, params};
+use super::{add_media, keys, request};
 
 const ANSWER: &str = r#"{"candidates":[{"content":{"parts":[{"text":"A fox."}],"role":"model"},"finishReason":"STOP"}],
     "usageMetadata":{"promptTokenCount":264,"candidatesTokenCount":51,"totalTokenCount":315}}"#;
@@ -32,12 +33,10 @@ fn picture(content_type: &str, bytes: &'static [u8]) -> InputData {
 }
 
 fn submission(input: Value, media: Vec<InputData>) -> Submission {
-    Submission {
-        endpoint: "gemini-2.5-flash".to_owned(),
-        params: params(input),
-        inputs: vec![SubmittedInput { to: "image".to_owned(), list: true, media }],
-        webhook_url: None,
-    }
+    let request = request("gemini-2.5-flash", input);
+    let mut submission = Submission { request, media: BTreeMap::new(), webhook_url: None };
+    add_media(&mut submission, "image", true, media);
+    submission
 }
 
 fn question() -> Submission {
@@ -97,7 +96,7 @@ async fn what_cannot_be_sent_is_not_sent() {
     let large = InputData::Bytes { content_type: "image/png".to_owned(), bytes: vec![0; 15_000_000].into() };
     let prompt = || json!({"prompt": "x"});
     let mut nowhere = submission(prompt(), Vec::new());
-    nowhere.endpoint = "../x".to_owned();
+    nowhere.request.endpoint = "../x".to_owned();
     for (submission, name) in [
         (submission(prompt(), vec![url]), ErrorName::ProviderRejected),
         (submission(prompt(), vec![large]), ErrorName::ProviderRejected),
@@ -223,13 +222,7 @@ async fn there_are_no_jobs_and_no_webhooks() {
     assert_eq!(gemini.input_form(), InputForm::Bytes);
     assert_eq!(gemini.check("gemini-2.5-flash", "r-1").await, Ok(JobState::Missing));
     assert_eq!(gemini.cancel("gemini-2.5-flash", "r-1").await, Ok(CancelAnswer::Missing));
-    let lookup = Lookup {
-        endpoint: "gemini-2.5-flash".to_owned(),
-        params: params(json!({})),
-        inputs: Vec::new(),
-        not_before_ms: 0,
-    };
-    assert_eq!(gemini.find(&lookup).await, Ok(Vec::new()));
+    assert_eq!(gemini.find(&request("gemini-2.5-flash", json!({})), 0).await, Ok(Vec::new()));
     let webhook = WebhookRequest { headers: Vec::new(), body: "{}".into(), now_ms: 0 };
     assert_eq!(gemini.read_webhook(&webhook).await, Err(WebhookError::Unsigned));
     assert!(script.asked().is_empty());

@@ -1,5 +1,6 @@
 //! The whole way against the simulator: submit, check, result, download, inspect; and a webhook delivered to a listener.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,17 +10,18 @@ use axum::routing::post;
 use bytes::Bytes;
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::ErrorName;
+use fresco_pipeline::inspection::{Inspector, MediaInfo};
 use fresco_providers::fal::{Fal, FalConfig};
-use fresco_providers::media::{Downloader, HostList, Inspector, MediaInfo};
+use fresco_providers::media::{Downloader, HostList};
 use fresco_providers::{
-    Accepted, CancelAnswer, JobReport, JobState, Lookup, Provider, RemoteMedia, Submission, SubmitError, WebhookError,
+    Accepted, CancelAnswer, JobReport, JobState, Provider, RemoteMedia, Submission, SubmitError, WebhookError,
     WebhookReport, WebhookRequest,
 };
 use fresco_simulator::{Config, Mutation, Running, SettingsChange, Simulator};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{keys, params};
+use super::{keys, request};
 
 const ENDPOINT: &str = "fal-ai/flux/schnell";
 /// A slow machine gets this long; nothing waits for all of it.
@@ -41,7 +43,7 @@ pub(super) fn fal(simulator: &Running, key: &str) -> Fal {
 }
 
 fn submission(input: Value, webhook_url: Option<String>) -> Submission {
-    Submission { endpoint: ENDPOINT.to_owned(), params: params(input), inputs: Vec::new(), webhook_url }
+    Submission { request: request(ENDPOINT, input), media: BTreeMap::new(), webhook_url }
 }
 
 pub(super) async fn accepted(fal: &Fal, submission: &Submission) -> String {
@@ -124,7 +126,7 @@ async fn refusals_are_told_apart() {
     assert_eq!(failure.name, ErrorName::ProviderUnauthorized);
     let fal = fal(&simulator, simulator.fal_key());
     let mut unknown = submission(json!({"prompt": "x"}), None);
-    unknown.endpoint = "fal-ai/no-such-model".to_owned();
+    unknown.request.endpoint = "fal-ai/no-such-model".to_owned();
     let Err(SubmitError::Rejected { failure, .. }) = fal.submit(&unknown).await else { panic!() };
     assert_eq!(failure.name, ErrorName::ProviderNotFound);
     let id = accepted(&fal, &submission(json!({"num_images": 1}), None)).await;
@@ -145,25 +147,20 @@ async fn a_lost_submission_is_found_by_its_input() {
     let first = accepted(&fal, &submission(input.clone(), None)).await;
     let other = accepted(&fal, &submission(json!({"prompt": "a cat", "num_images": 1, "seed": 5}), None)).await;
     let second = accepted(&fal, &submission(input.clone(), None)).await;
-    let lookup = |input: Value, not_before_ms| Lookup {
-        endpoint: ENDPOINT.to_owned(),
-        params: params(input),
-        inputs: Vec::new(),
-        not_before_ms,
-    };
     let ids = |found: Vec<fresco_providers::FoundJob>| {
         found.into_iter().map(|job| (job.request_id, job.ended)).collect::<Vec<_>>()
     };
-    let mut both = ids(fal.find(&lookup(input.clone(), begin)).await.unwrap());
+    let mut both = ids(fal.find(&request(ENDPOINT, input.clone()), begin).await.unwrap());
     let mut expected = vec![(first.clone(), false), (second.clone(), false)];
     // Accepted within one millisecond, they have no order of their own.
     both.sort();
     expected.sort();
     assert_eq!(both, expected);
-    let one = fal.find(&lookup(json!({"seed": 5, "num_images": 1.0, "prompt": "a cat"}), begin)).await.unwrap();
+    let cat = request(ENDPOINT, json!({"seed": 5, "num_images": 1.0, "prompt": "a cat"}));
+    let one = fal.find(&cat, begin).await.unwrap();
     assert_eq!(ids(one), [(other.clone(), false)]);
-    assert_eq!(fal.find(&lookup(json!({"prompt": "a dog"}), begin)).await, Ok(Vec::new()));
-    assert_eq!(fal.find(&lookup(input, now_ms() + 60_000)).await, Ok(Vec::new()));
+    assert_eq!(fal.find(&request(ENDPOINT, json!({"prompt": "a dog"})), begin).await, Ok(Vec::new()));
+    assert_eq!(fal.find(&request(ENDPOINT, input), now_ms() + 60_000).await, Ok(Vec::new()));
 
     assert!(matches!(fal.check(ENDPOINT, &second).await, Ok(JobState::Queued { position: Some(_) })));
     assert_eq!(fal.cancel(ENDPOINT, &second).await, Ok(CancelAnswer::Requested));

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use fresco_pipeline::error::ErrorName;
 use fresco_providers::fal::Fal;
-use fresco_providers::{Accepted, InputData, InputForm, Provider, SubmitError, SubmittedInput};
+use fresco_providers::{Accepted, InputData, InputForm, Provider, SubmitError};
 use tokio::net::TcpListener;
 
 use super::script::{Script, Step, answer};
-use super::{config, fal, keys, submission};
+use super::{add_media, config, fal, keys, submission};
 
 const ACCEPTED: &str = r#"{"status":"IN_QUEUE","request_id":"r-1","queue_position":0,
     "status_url":"http://169.254.169.254/","response_url":"http://169.254.169.254/","cancel_url":"http://169.254.169.254/"}"#;
@@ -47,13 +47,10 @@ async fn media_go_into_the_fields_that_want_them() {
     let script = Script::start(vec![answer(200, &[], ACCEPTED)]).await;
     let url = |name: &str| InputData::Url(format!("https://b.example/{name}?X-Amz-Signature=s"));
     let bytes = InputData::Bytes { content_type: "image/png".to_owned(), bytes: "\u{1}\u{2}".into() };
-    let field = |to: &str, list, media| SubmittedInput { to: to.to_owned(), list, media };
     let mut submission = submission(None);
-    submission.inputs = vec![
-        field("image_urls", true, vec![url("a.png"), bytes]),
-        field("mask_url", false, vec![url("m.png")]),
-        field("end_image_url", false, Vec::new()),
-    ];
+    add_media(&mut submission, "image_urls", true, vec![url("a.png"), bytes]);
+    add_media(&mut submission, "mask_url", false, vec![url("m.png")]);
+    add_media(&mut submission, "end_image_url", false, Vec::new());
     let fal = fal(&script.base);
     assert_eq!(fal.input_form(), InputForm::Url);
     fal.submit(&submission).await.unwrap();
@@ -64,8 +61,9 @@ async fn media_go_into_the_fields_that_want_them() {
         "mask_url": "https://b.example/m.png?X-Amz-Signature=s"});
     assert_eq!(body, expected);
     // What cannot be sent as it is meant is not sent.
-    for wrong in [field("mask_url", false, vec![url("a"), url("b")]), field("prompt", false, vec![url("a")])] {
-        submission.inputs = vec![wrong];
+    for (to, media) in [("mask_url", vec![url("a"), url("b")]), ("prompt", vec![url("a")])] {
+        submission.request.inputs.clear();
+        add_media(&mut submission, to, false, media);
         match fal.submit(&submission).await {
             Err(SubmitError::Rejected { failure, billed: false, .. }) => {
                 assert_eq!(failure.name, ErrorName::Internal);
@@ -176,7 +174,7 @@ async fn an_endpoint_that_is_none_is_not_even_sent() {
     let script = Script::start(Vec::new()).await;
     for endpoint in ["flux", "../x", "fal-ai/flux?x=1", "fal-ai/flux#x", "https://evil.example/x", ""] {
         let mut submission = submission(None);
-        submission.endpoint = endpoint.to_owned();
+        submission.request.endpoint = endpoint.to_owned();
         let Err(SubmitError::Rejected { failure, .. }) = fal(&script.base).submit(&submission).await else { panic!() };
         assert_eq!(failure.name, ErrorName::ProviderNotFound);
     }

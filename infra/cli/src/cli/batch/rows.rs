@@ -5,11 +5,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use fresco_api_types::BatchBody;
-use fresco_cli::api::{Api, RowsUploadError};
+use fresco_cli::api::{Api, RowsUploadError, RunRequest};
 use fresco_cli::view::{batches, plural};
-use fresco_engine::RunRequest;
 use fresco_pipeline::document::Problems;
-use fresco_pipeline::media::InputMedia;
+use fresco_pipeline::inspection::assumed_input;
 use fresco_pipeline::rows::{Format, Row, RowProblem, Rows, RowsError};
 
 use super::super::output::Output;
@@ -77,7 +76,7 @@ impl RowsFile {
         let tried = first.len();
         let Some(rejection) = first_rejection(&pipeline.request, first) else { return Ok(()) };
         // Media that cannot be read are the same for every row.
-        if !all && pipeline.request.refused.is_empty() {
+        if !all && !pipeline.request.has_refused_media() {
             return Ok(());
         }
         let none = format!("none of {} of {} can be run", plural(tried, "row"), self.path.display());
@@ -88,7 +87,7 @@ impl RowsFile {
             }
             RowRejection::Document(row, problems) => {
                 output.progress(&format!("{none}; with row {row}:"));
-                if pipeline.request.refused.is_empty() && problems.0.iter().any(|problem| problem.code == UNREAD) {
+                if !pipeline.request.has_refused_media() && problems.0.iter().any(|problem| problem.code == UNREAD) {
                     output.progress(
                         "Files that rows name are not uploaded, only those that the document itself names. Rows may name \
                          https URLs.",
@@ -150,8 +149,8 @@ fn first_rejection(request: &RunRequest, rows: Vec<Result<Row, RowProblem>>) -> 
             Err(problem) => RowRejection::Row(problem),
             Ok(row) => {
                 let mut with = request.clone();
-                with.input = row.input.or(with.input);
-                with.vars.extend(row.vars);
+                with.inputs.input = row.input.or(with.inputs.input);
+                with.inputs.vars.extend(row.vars);
                 match checked(&mut with) {
                     Ok(()) => return None,
                     Err(problems) => RowRejection::Document(row.number, problems),
@@ -174,15 +173,7 @@ fn checked(with: &mut RunRequest) -> Result<(), Problems> {
         return Err(problems);
     }
     for reference in with.media_references().into_iter().filter(|reference| reference.text.contains("://")) {
-        with.media.entry(reference.text).or_insert_with(|| InputMedia {
-            key: String::new(),
-            kind: reference.kind,
-            content_type: String::new(),
-            bytes: 1,
-            sha256: String::new(),
-            width: None,
-            height: None,
-        });
+        with.inputs.media.entry(reference.text).or_insert_with(|| Ok(assumed_input(reference.kind)));
     }
     with.check().map(drop)
 }
@@ -212,7 +203,7 @@ mod tests {
     #[test]
     fn one_valid_row_is_enough() {
         let folder = tempfile::tempdir().unwrap();
-        let request = RunRequest { document: DOCUMENT.to_owned(), ..RunRequest::default() };
+        let request = RunRequest::new(DOCUMENT);
         let tried = |name: &str, text: &str| {
             let (first, all) = open(folder.path(), name, text, None).unwrap().first().unwrap();
             (first_rejection(&request, first), all)
@@ -233,7 +224,7 @@ mod tests {
     #[test]
     fn media_of_rows_are_urls() {
         let document = "steps: [{type: image_to_image, params: {prompt: x, image: \"{{vars.image}}\"}}]";
-        let request = RunRequest { document: document.to_owned(), ..RunRequest::default() };
+        let request = RunRequest::new(document);
         let folder = tempfile::tempdir().unwrap();
         let tried = |image: &str| {
             let text = format!("image\n{image}\n");

@@ -16,15 +16,15 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::*;
-use crate::catalogue::{MediaKind, StepType, find};
+use crate::catalogue::{MediaKind, Model, StepType, find};
 use crate::document::{RunInputs, check};
-use crate::media::InputMedia;
-use crate::plan::{StepOutputs, compile};
+use crate::plan::compile;
+use crate::request::StepOutputs;
 
 /// A medium with this content. Where it lies and what it says of itself follow from a name: they are no part of a request.
-fn medium(kind: MediaKind, content: &str, name: &str) -> InputMedia {
+fn medium(kind: MediaKind, content: &str, name: &str) -> Media {
     let sha256 = ContentKey::digest(content.as_bytes()).to_string();
-    InputMedia {
+    Media {
         key: format!("{}/{name}", kind.as_str()),
         kind,
         content_type: format!("{}/{}", kind.as_str(), name.len()),
@@ -32,6 +32,7 @@ fn medium(kind: MediaKind, content: &str, name: &str) -> InputMedia {
         sha256,
         width: Some(640),
         height: Some(480),
+        duration_ms: None,
     }
 }
 
@@ -80,9 +81,23 @@ fn only(text: &str, given: &RunInputs) -> ContentKey {
     keys.remove(0)
 }
 
-fn key(model: &str, params: Value, take: u32) -> ContentKey {
+fn key(model: &str, params: Value, repetition: u32) -> ContentKey {
     let model = find(StepType::TextToImage, model).unwrap();
-    content_key(model, &model.resolve(params.as_object().unwrap()).unwrap(), &[], take, None)
+    content_key(&request(model, &model.resolve(params.as_object().unwrap()).unwrap(), repetition), None)
+}
+
+/// A request without media.
+fn request(model: &Model, params: &Map<String, Value>, repetition: u32) -> GenerationRequest {
+    GenerationRequest {
+        provider: model.provider,
+        step: model.step,
+        model: model.name.clone(),
+        endpoint: model.endpoint.clone(),
+        params: params.clone(),
+        inputs: Vec::new(),
+        repetition,
+        kind: model.output.kind,
+    }
 }
 
 #[test]
@@ -135,8 +150,9 @@ fn keys_with_inputs_are_stable_between_releases() {
 fn another_version_is_another_key() {
     for model in crate::catalogue::models() {
         let params = model.resolve(json!({"prompt": "a"}).as_object().unwrap()).unwrap();
-        let of = |version| of_version(version, model, &params, &[], 1, None);
-        assert_eq!(of(KEY_VERSION), content_key(model, &params, &[], 1, None), "{}", model.name);
+        let request = request(model, &params, 1);
+        let of = |version| of_version(version, &request, None);
+        assert_eq!(of(KEY_VERSION), content_key(&request, None), "{}", model.name);
         assert_ne!(of(KEY_VERSION), of(KEY_VERSION + 1), "{}", model.name);
         assert_ne!(of(KEY_VERSION + 1), of(KEY_VERSION + 2), "{}", model.name);
     }

@@ -84,7 +84,7 @@ fn no_two_models_have_a_key_in_common() {
         name.name.push('x');
         endpoint.endpoint.push('x');
         let keys: Vec<ContentKey> =
-            [model, &step, &name, &endpoint].iter().map(|model| content_key(model, &params, &[], 1, None)).collect();
+            [model, &step, &name, &endpoint].map(|model| content_key(&request(model, &params, 1), None)).to_vec();
         all_differ(&keys);
     }
 }
@@ -97,7 +97,7 @@ fn every_input_counts_with_its_place() {
             let mut params = media_of(model);
             params.insert("prompt".to_owned(), json!("a fox"));
             for (name, contents) in media {
-                let kind = model.media_input(name).unwrap().kind;
+                let kind = model.media_param(name).unwrap().kind;
                 params.insert((*name).to_owned(), contents.iter().map(|content| named(kind, *content)).collect());
             }
             only(

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::values::{Draw, draws, params, words};
 use super::*;
-use crate::catalogue::{Kind, MediaInput, models};
+use crate::catalogue::{Kind, MediaParam, models};
 
 /// How many media of a kind a run is given.
 const GIVEN: usize = 3;
@@ -148,7 +148,7 @@ impl Sketch {
     }
 
     /// Media for an input, and how many they are.
-    fn media(&self, input: &MediaInput, is_first: bool, draws: &[Draw]) -> (Vec<Medium>, u32) {
+    fn media(&self, input: &MediaParam, is_first: bool, draws: &[Draw]) -> (Vec<Medium>, u32) {
         let most = if input.list || !is_first { input.max } else { 3 };
         let (mut from, mut count) = (Vec::new(), 0);
         for draw in draws.iter().take(3) {

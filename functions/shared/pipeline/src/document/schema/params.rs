@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::words;
-use crate::catalogue::{IMAGE_SIDES, Kind, MediaInput, Model, Param, image_size_names};
+use crate::catalogue::{IMAGE_SIDES, Kind, MediaParam, Model, Param, image_size_names};
 
 /// A text with a placeholder. What it will be filled with is not known yet, so it may stand for any value.
 pub(super) fn placeholder() -> Value {
@@ -85,7 +85,7 @@ fn describe(name: &str, param: &Param) -> String {
     format!("{says}{bounds}")
 }
 
-fn media(input: &MediaInput, is_first: bool) -> Value {
+fn media(input: &MediaParam, is_first: bool) -> Value {
     let one = json!({"type": "string", "pattern": "\\S"});
     let mut many = json!({"type": "array", "minItems": 1, "items": one});
     if input.list || !is_first {

@@ -22,7 +22,7 @@ fn the_smallest_documents() {
     );
     assert_eq!(checked.export, None);
     let step = step(&checked, "step_1");
-    assert_eq!((step.model.name.as_str(), step.take, step.cache), ("flux_dev", 1, CachePolicy::Use));
+    assert_eq!((step.model.name.as_str(), step.repetition, step.cache), ("flux_dev", 1, CachePolicy::Use));
     assert_eq!((step.timeout, step.fail_fast, step.uncacheable), (None, true, false));
     assert_eq!(step.params["prompt"], "a fox");
 }
@@ -53,7 +53,7 @@ steps:
     assert_eq!(groups, [(None, 8), (Some("g"), 2)]);
     let of = |name| {
         let step = step(&checked, name);
-        (step.cache, step.timeout, step.fail_fast, step.take)
+        (step.cache, step.timeout, step.fail_fast, step.repetition)
     };
     assert_eq!(of("a"), (CachePolicy::Refresh, Some(60), false, 3));
     assert_eq!(of("b"), (CachePolicy::Off, Some(90), true, 1));

@@ -23,19 +23,19 @@ steps:
     let checked = accepted(text, &given());
     for (name, expected) in [
         ("a", vec![]),
-        ("b", vec!["image_url=a"]),
-        ("c", vec!["image_url=a"]),
+        ("b", vec!["image_url=a.0,a.1"]),
+        ("c", vec!["image_url=a.0,a.1"]),
         ("e", vec!["image_url=#1"]),
-        ("f", vec!["image=c,e"]),
-        ("h", vec!["image=a,c,e"]),
-        ("i", vec!["start_image_url=e", "end_image_url=e"]),
-        ("j", vec!["image_url=a,#1,#2"]),
+        ("f", vec!["image=c.0,c.1,e.0"]),
+        ("h", vec!["image=a.0,a.1,c.0,c.1,e.0"]),
+        ("i", vec!["start_image_url=e.0", "end_image_url=e.0"]),
+        ("j", vec!["image_url=a.0,a.1,#1,#2"]),
         ("k", vec!["image_urls=#1,#2"]),
     ] {
         assert_eq!(takes(&checked, name), expected, "{name}");
     }
-    let slot = &step(&checked, "k").media[0];
-    assert_eq!((slot.list, slot.max), (true, 4));
+    let k = step(&checked, "k");
+    assert_eq!((k.media[0].list, k.model.inputs[0].max), (true, 4));
     let reads: Vec<_> = step(&checked, "h").reads().into_iter().map(StepName::as_str).collect();
     assert_eq!(reads, ["a", "c", "e"]);
 }
@@ -50,7 +50,7 @@ steps:
   - {type: text_to_image, name: b}
   - {type: image_to_image, name: c}
 ";
-    assert_eq!(takes(&accepted(text, &given()), "c"), ["image_url=a"]);
+    assert_eq!(takes(&accepted(text, &given()), "c"), ["image_url=a.0"]);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::*;
 /// A run with an input text, and with media under a few names.
 fn given() -> RunInputs {
     let ok = |kind: MediaKind, n: usize| {
-        Ok(InputMedia {
+        Ok(Media {
             key: format!("inputs/{}/{n}.bin", kind.as_str()),
             kind,
             content_type: "application/octet-stream".to_owned(),
@@ -26,6 +26,7 @@ fn given() -> RunInputs {
             sha256: format!("{n:064x}"),
             width: None,
             height: None,
+            duration_ms: None,
         })
     };
     let not_media =
@@ -77,18 +78,20 @@ fn accepted(text: &str, given: &RunInputs) -> Checked {
     check(text, given).unwrap_or_else(|problems| panic!("{problems}\n{text}"))
 }
 
-fn step<'a>(checked: &'a Checked, name: &str) -> &'a CheckedStep {
+fn step<'a>(checked: &'a Checked, name: &str) -> &'a ValidStep {
     checked.groups.iter().flat_map(|group| &group.steps).find(|step| step.name.as_str() == name).unwrap()
 }
 
-/// What the slots of a step take, as `field=a,b`: steps by name, given media by hash.
+/// The media of a step, as `field=a.0,#1`: outputs by step and number, inputs by hash.
 fn takes(checked: &Checked, name: &str) -> Vec<String> {
-    let source = |source: &MediaSource| match source {
-        MediaSource::Step(name) => name.to_string(),
-        MediaSource::Given(media) => format!("#{}", media.sha256.trim_start_matches('0')),
+    let medium = |medium: &MediaRef| match medium {
+        MediaRef::Output { step, index } => format!("{step}.{index}"),
+        MediaRef::Input(media) => format!("#{}", media.sha256.trim_start_matches('0')),
     };
-    let slot = |slot: &MediaSlot| format!("{}={}", slot.to, slot.from.iter().map(source).collect::<Vec<_>>().join(","));
-    step(checked, name).media.iter().map(slot).collect()
+    let field = |field: &FieldMedia<MediaRef>| {
+        format!("{}={}", field.to, field.media.iter().map(medium).collect::<Vec<_>>().join(","))
+    };
+    step(checked, name).media.iter().map(field).collect()
 }
 
 /// A document with one step, `flux_schnell`, whose params are these.
