@@ -3,11 +3,11 @@
 
 use anyhow::Context;
 use bytes::Bytes;
+use fresco_api_types::Manifest;
 use fresco_cli::stack::Stack;
 use fresco_engine::aws::AwsPlatform;
 use fresco_engine::platform::Platform;
 use fresco_engine::settings::Settings;
-use fresco_api_types::Manifest;
 use fresco_engine::{Engine, manifest_key};
 use fresco_ledger::aws::{Aws, LambdaCall};
 use fresco_ledger::records::{RunRecord, StepId, StepRecord};

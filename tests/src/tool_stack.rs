@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use fresco_cli::api::RunRequest;
 use fresco_cli::api::{Api, Inputs};
 use fresco_cli::stack::{self, Options, Progress, Stack};
-use fresco_cli::api::RunRequest;
 use fresco_ledger::aws::Aws;
 use fresco_ledger::dynamo::Dynamo;
 use fresco_pipeline::ids::RunId;

@@ -19,12 +19,10 @@ use serde_json::{Value, json};
 
 use super::batches::pipeline;
 use super::counts::Counts;
-use super::meter::{Meter, WITHIN, prompt};
+use super::meter::{BATCH_FUNCTION, Meter, WITHIN, prompt};
 use crate::StackAdmin;
 use crate::tool_stack::{ToolStack, until};
 
-/// A part of the batch function's name. It has no output of its own.
-pub(super) const FUNCTION: &str = "-BatchFunction-";
 /// Rows are written to the bucket in pieces of this many.
 const PIECE: usize = 10_000;
 const WRITES_AT_ONCE: usize = 64;
@@ -137,7 +135,7 @@ impl Meter {
         let functions = format!("{}/2015-03-31/functions", self.tools.stack.endpoint_url());
         let listed = json_of(http.get(format!("{functions}/"))).await?;
         let mut all = listed["Functions"].as_array().into_iter().flatten();
-        let is_batch = |one: &&Value| one["FunctionName"].as_str().is_some_and(|name| name.contains(FUNCTION));
+        let is_batch = |one: &&Value| one["FunctionName"].as_str().is_some_and(|name| name.contains(BATCH_FUNCTION));
         let found = all.find(is_batch).context("the stack has no batch function")?;
         let function = format!("{functions}/{}", found["FunctionName"].as_str().unwrap_or_default());
         let same = json!({"Timeout": found["Timeout"]});
@@ -162,7 +160,7 @@ fn peak_of(instance: &Path) -> Option<u64> {
     let is_ours = |process: &Path| {
         let environment = fs::read(process.join("environ")).unwrap_or_default();
         let mut variables = environment.split(|byte| *byte == 0).map(String::from_utf8_lossy);
-        variables.any(|variable| variable.starts_with("AWS_LAMBDA_FUNCTION_NAME=") && variable.contains(FUNCTION))
+        variables.any(|variable| variable.starts_with("AWS_LAMBDA_FUNCTION_NAME=") && variable.contains(BATCH_FUNCTION))
             && fs::read_link(process.join("exe")).is_ok_and(|exe| exe.starts_with(&instance))
     };
     let processes = fs::read_dir("/proc").ok()?.flatten().map(|entry| entry.path());

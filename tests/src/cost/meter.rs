@@ -12,7 +12,6 @@ use fresco_pipeline::ids::RunId;
 use serde_json::{Value, json};
 
 use super::Options;
-use super::batch_ends::FUNCTION;
 use super::counts::{Counts, Snapshot};
 use super::transitions::Transitions;
 use crate::tool_stack::{ToolStack, until};
@@ -21,6 +20,8 @@ use crate::tool_stack::{ToolStack, until};
 const IDLE: Duration = Duration::from_millis(150);
 /// Nothing that is waited for takes longer.
 pub(super) const WITHIN: Duration = Duration::from_secs(300);
+/// A part of the batch function's name. It has no output of its own.
+pub(super) const BATCH_FUNCTION: &str = "-BatchFunction-";
 /// The emulator's packages, for its version.
 const REQUIREMENTS: &str = include_str!("../../../infra/emulator/requirements.txt");
 
@@ -68,8 +69,7 @@ impl Meter {
         let name = outputs.find_map(|(name, _)| name.strip_suffix("FunctionName"));
         match name {
             Some(name) => snake_case(name),
-            // It has no output.
-            None if function.contains(FUNCTION) => "batch".to_owned(),
+            None if function.contains(BATCH_FUNCTION) => "batch".to_owned(),
             None => function.to_owned(),
         }
     }

@@ -218,7 +218,9 @@ mod tests {
     #[test]
     fn folders_are_joined() {
         let sources = [
-            ("lib", ""),
+            ("lib", "mod a; mod b;"),
+            ("a/mod", "mod one; mod two;"),
+            ("b/mod", "mod one; mod two;"),
             ("a/one", "use crate::b::one::B; pub struct A;"),
             ("a/two", "pub struct C;"),
             ("b/one", "pub struct B;"),

@@ -31,10 +31,8 @@ fn relative_links(text: &str) -> Vec<String> {
             let target = line[at + 2..].split([')', ' ']).next().unwrap_or_default();
             found.push(target.to_owned());
         }
-        if let Some((name, target)) = line.split_once("]: ").filter(|(name, _)| name.starts_with('[')) {
-            drop(name);
-            found.push(target.split(' ').next().unwrap_or_default().to_owned());
-        }
+        let definition = line.strip_prefix('[').and_then(|line| line.split_once("]: "));
+        found.extend(definition.map(|(_, target)| target.split(' ').next().unwrap_or_default().to_owned()));
     }
     found.retain(|link| !link.is_empty() && !link.contains("://") && !link.starts_with("mailto:"));
     found

@@ -99,7 +99,8 @@ fn end_of_item(tokens: &[String], from: usize) -> usize {
             "}" => {
                 depth -= 1;
                 if depth == 0 && braces {
-                    return at + 1;
+                    // A group of imports ends with a semicolon.
+                    return at + 1 + usize::from(tokens.get(at + 1).is_some_and(|next| next == ";"));
                 }
             }
             ";" if depth == 0 => return at + 1,

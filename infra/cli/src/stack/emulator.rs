@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use fresco_ledger::records::Millis;
+use fresco_pipeline::time::Millis;
 use serde::Deserialize;
 
 use super::Options;
