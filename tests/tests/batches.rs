@@ -4,8 +4,7 @@
 
 use fresco_engine::wire::{BatchBody, BatchManifest, BatchView, OnBadRow, RowResult, RowStatus};
 use fresco_engine::{BatchFinished, Fetcher, Once, StartError, batch_manifest_key};
-use fresco_ledger::batch::BatchStatus;
-use fresco_ledger::records::ResultSource;
+use fresco_ledger::records::{BatchStatus, ResultSource};
 use fresco_ledger::traits::Batches;
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::RunId;

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType,
 };
-use fresco_ledger::aws::{Aws, S3Objects, SfnCallbacks, SfnRuns, connect_local};
+use fresco_ledger::aws::{Aws, S3Objects, SfnCallbacks, SfnExecutions, connect_local};
 use fresco_ledger::contract::sample;
 use fresco_ledger::contract::tokens::OpensTokens;
 use fresco_ledger::dynamo::{DUE, DUE_INDEX, DUE_SHARD, Dynamo, EXPIRES_AT, PK, SK};
@@ -81,7 +81,7 @@ struct Machine {
     arn: String,
     activity: String,
     tokens: SfnCallbacks,
-    runs: SfnRuns,
+    runs: SfnExecutions,
 }
 
 async fn machine() -> Machine {
@@ -157,9 +157,9 @@ async fn what_a_token_is_told_ends_the_execution() {
 #[tokio::test]
 async fn a_run_is_started_once() {
     let machine = machine().await;
-    machine.runs.start(&sample::run_id("one")).await.unwrap();
-    machine.runs.start(&sample::run_id("one")).await.unwrap();
-    machine.runs.start(&sample::run_id("two")).await.unwrap();
+    machine.runs.start_run(&sample::run_id("one")).await.unwrap();
+    machine.runs.start_run(&sample::run_id("one")).await.unwrap();
+    machine.runs.start_run(&sample::run_id("two")).await.unwrap();
     let executions = machine.client.list_executions().state_machine_arn(&machine.arn).send().await.unwrap().executions;
     let mut names: Vec<&str> = executions.iter().map(|execution| execution.name()).collect();
     names.sort_unstable();
@@ -198,7 +198,7 @@ async fn a_link_reads_the_object() {
         upload.finish().await.unwrap();
         let head = aws.s3_client().head_object().bucket(store.bucket()).key(key).send().await.unwrap();
         assert_eq!(head.content_type(), Some("video/mp4"));
-        let link = store.link(key, 60).await.unwrap();
+        let link = store.presign_get(key, 60).await.unwrap();
         assert!(link.contains("X-Amz-Expires=60") && !link.contains("checksum"), "{link}");
         let answer = reqwest::get(link).await.unwrap();
         assert_eq!(answer.status(), 200);
@@ -284,7 +284,7 @@ async fn under_way(store: &Dynamo, name: &str) -> Entry {
     let entry = Entry { result: None, failure: None, late_completion: None, ..sample::full_entry(name) };
     let attempt = Some(sample::attempt(name, 2, "leader"));
     store.commit(&Change { attempt, ..Change::of(entry) }).await.unwrap();
-    store.wait(&key, &sample::wait(&sample::step_id("leader", "image"), "token", 0, sample::NOW)).await.unwrap();
+    store.put_waiter(&key, &sample::wait(&sample::step_id("leader", "image"), "token", 0, sample::NOW)).await.unwrap();
     store.entry(&key).await.unwrap().unwrap()
 }
 
@@ -365,7 +365,7 @@ async fn what_is_not_there_does_not_answer() {
     assert_eq!(store.entry(&key).await.unwrap_err().0.name, ErrorName::LedgerUnavailable);
     store.entries(std::slice::from_ref(&key)).await.unwrap_err();
     store.waiters(&key).await.unwrap_err();
-    store.join(&key, &who, Attempt(1)).await.unwrap_err();
+    store.record_join(&key, &who, Attempt(1)).await.unwrap_err();
     store.list_runs(1, None, sample::NOW).await.unwrap_err();
     store.create_run(&sample::run("one", 1)).await.unwrap_err();
     let objects = aws.objects(unique("no-such-bucket"));

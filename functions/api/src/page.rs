@@ -61,7 +61,7 @@ pub(crate) async fn data(State(app): State<App>, OfRun(run): OfRun, query: Query
 
 /// Nothing runs, shows or connects but the page's own files and the bucket's media.
 async fn policy(app: &App) -> Result<String, Problem> {
-    let link = app.engine.platform.objects().link("outputs/", 60).await.map_err(|error| error.0)?;
+    let link = app.engine.platform.objects().presign_get("outputs/", 60).await.map_err(|error| error.0)?;
     let media = Url::parse(&link).map_or_else(|_| String::new(), |link| link.origin().ascii_serialization());
     Ok(format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' {media}; media-src {media}; \

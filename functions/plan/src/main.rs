@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use fresco_ledger::records::ChunkOf;
+use fresco_ledger::records::ChunkRef;
 use fresco_pipeline::ids::RunId;
 use serde::Deserialize;
 
@@ -16,7 +16,7 @@ struct Input {
 
 fn main() -> ExitCode {
     fresco_engine::lambda::run(|engine, input: Input| async move {
-        let chunk = input.batch_id.zip(input.chunk).map(|(batch, number)| ChunkOf { batch, number });
+        let chunk = input.batch_id.zip(input.chunk).map(|(batch, number)| ChunkRef { batch, number });
         engine.plan(&input.run_id, chunk.as_ref()).await
     })
 }

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use fresco_ledger::records::ChunkOf;
+use fresco_ledger::records::ChunkRef;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 use serde::Deserialize;
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         match input {
             Input::State { run_id, error, cause, batch_id, chunk } => {
                 let cause = cause_of(&error, &cause);
-                match batch_id.zip(chunk).map(|(batch, number)| ChunkOf { batch, number }) {
+                match batch_id.zip(chunk).map(|(batch, number)| ChunkRef { batch, number }) {
                     Some(chunk) => engine.report_chunk(&run_id, &chunk, cause).await.map(Some),
                     None => engine.report(&run_id, cause).await.map(Some),
                 }

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 use fresco_engine::wire::{BatchManifest, BatchResults, BatchView};
-use fresco_ledger::batch::BatchStatus;
+use fresco_ledger::records::BatchStatus;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 

@@ -165,17 +165,17 @@ impl Driver<'_> {
             let (step_id, token) = (&waiter.step_id, &waiter.token);
             if step_id.run != *run
                 || waiter.since < self.world.now() - QUEUED / 2
-                || !ledger.unwait(key, step_id, token).await.unwrap()
+                || !ledger.delete_waiter_if(key, step_id, token).await.unwrap()
             {
                 continue;
             }
             let (base, timeout_ms) = (waiter.base, waiter.timeout_ms);
             let wait = Wait { step_id: step_id.clone(), token: token.clone(), base, now: long_ago, timeout_ms };
-            ledger.wait(key, &wait).await.unwrap();
-            ledger.join(key, step_id, waiter.joined).await.unwrap();
+            ledger.put_waiter(key, &wait).await.unwrap();
+            ledger.record_join(key, step_id, waiter.joined).await.unwrap();
             // Whoever decided meanwhile found no row to remove; whoever decides from here on does.
             if self.world.admin.step(step_id).await.unwrap().is_some_and(|step| step.state != StepState::Running) {
-                ledger.unwait(key, step_id, token).await.unwrap();
+                ledger.delete_waiter_if(key, step_id, token).await.unwrap();
             }
         }
     }

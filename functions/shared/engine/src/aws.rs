@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fresco_ledger::aws::{
-    Aws, EventBridgeScheduler, EventBus, LambdaInvoker, S3Objects, SfnCallbacks, SfnRuns, SsmSecrets,
+    Aws, EventBridgeScheduler, EventBus, LambdaInvoker, S3Objects, SfnCallbacks, SfnExecutions, SsmSecrets,
 };
 use fresco_ledger::clock::SystemClock;
 use fresco_ledger::dynamo::Dynamo;
@@ -27,7 +27,7 @@ pub struct AwsPlatform {
     dynamo: Dynamo,
     objects: S3Objects,
     tokens: SfnCallbacks,
-    executions: SfnRuns,
+    executions: SfnExecutions,
     bus: EventBus,
     timers: EventBridgeScheduler,
     hand_over: LambdaInvoker,
@@ -85,7 +85,7 @@ impl Platform for AwsPlatform {
     type Ledger = Dynamo;
     type Objects = S3Objects;
     type TaskCallbacks = SfnCallbacks;
-    type Executions = SfnRuns;
+    type Executions = SfnExecutions;
     type EventPublisher = EventBus;
     type Scheduler = EventBridgeScheduler;
     type Invoker = LambdaInvoker;
@@ -104,7 +104,7 @@ impl Platform for AwsPlatform {
         &self.tokens
     }
 
-    fn executions(&self) -> &SfnRuns {
+    fn executions(&self) -> &SfnExecutions {
         &self.executions
     }
 

@@ -185,7 +185,7 @@ impl<P: Platform> Engine<P> {
         }
         let bytes: u64 = keys.iter().map(|(_, bytes)| bytes).sum();
         let keys: Vec<String> = keys.into_iter().map(|(key, _)| key).collect();
-        self.platform.objects().remove(&keys).await.map_err(failure)?;
+        self.platform.objects().delete(&keys).await.map_err(failure)?;
         self.note_bytes(-i64::try_from(bytes).unwrap_or(i64::MAX)).await;
         Ok(())
     }

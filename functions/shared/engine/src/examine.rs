@@ -4,8 +4,8 @@
 use fresco_ledger::records::{AttemptRecord, AttemptStage, Entry, PendingAttempt, Waiter};
 use fresco_ledger::traits::{Clock, Entries, Invoker, Waiters};
 use fresco_ledger::transition::{
-    LookupResult, Outcome, postpone_check, postpone_late_completion, postpone_notification, record_lookup,
-    record_unknown_job, submitted, unknown,
+    AttemptFailure, LookupResult, mark_unknown, postpone_check, postpone_late_completion, postpone_notification,
+    record_lookup, record_submission, record_unknown_job,
 };
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::ContentKey;
@@ -42,7 +42,7 @@ impl<P: Platform> Engine<P> {
             AttemptStage::Submitting if now < pending.lease_until => Ok(()),
             AttemptStage::Submitting => {
                 let attempt = pending.attempt;
-                self.transact(key, attempt, |entry, _| unknown(entry, attempt, now)).await?;
+                self.transact(key, attempt, |entry, _| mark_unknown(entry, attempt, now)).await?;
                 crash::point(Point::ExamineUnknown);
                 self.find(key, &row, waiter).await
             }
@@ -82,7 +82,7 @@ impl<P: Platform> Engine<P> {
                 }
                 let cause = Failure::new(ErrorName::ProviderFailed, "the provider does not know the job any more");
                 // It was accepted once, so it may have been billed.
-                let outcome = Outcome { failure: cause, hint: None, billed: row.hold.amount };
+                let outcome = AttemptFailure { failure: cause, retry_after: None, billed: row.hold.amount };
                 self.record_failed(key, pending.attempt, &outcome).await
             }
             JobState::Queued { .. } => self.keep_deadlines(key, row, waiter, false).await,
@@ -174,7 +174,7 @@ impl<P: Platform> Engine<P> {
                 // the attempt that followed it, which asks for the same.
                 let adopt = |entry: &Entry, row: &AttemptRecord| {
                     entry.pending.as_ref().filter(|pending| pending.attempt == attempt)?;
-                    submitted(entry, row, &job.request_id, now)
+                    record_submission(entry, row, &job.request_id, now)
                 };
                 match self.transact(key, attempt, adopt).await? {
                     Transacted::JobTaken => {}

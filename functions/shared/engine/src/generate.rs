@@ -3,7 +3,9 @@
 
 use fresco_ledger::records::{Entry, Millis, Request, ResultSource, StepId, StepRecord, StepState, Waiter};
 use fresco_ledger::traits::{Clock, CommitError, Entries, Invoker, Runs, StoreError, TaskCallbacks, Wait, Waiters};
-use fresco_ledger::transition::{Answer, Ask, Outcome, ask, expire, failed, submitted, unknown};
+use fresco_ledger::transition::{
+    AcquireRequest, Acquisition, AttemptFailure, acquire, expire, fail, mark_unknown, record_submission,
+};
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
@@ -83,7 +85,7 @@ impl<P: Platform> Engine<P> {
             if let Some(row) = again
                 && let Some(decided) = self.decided(call, &row).await
             {
-                ledger.unwait(key, &step_id, &call.token).await.map_err(failure)?;
+                ledger.delete_waiter_if(key, &step_id, &call.token).await.map_err(failure)?;
                 return decided;
             }
         }
@@ -128,7 +130,7 @@ impl<P: Platform> Engine<P> {
             now: self.platform.clock().now(),
             timeout_ms: i64::from(plan.timeout) * 1_000,
         };
-        ledger.wait(&plan.key, &wait).await.map_err(failure)
+        ledger.put_waiter(&plan.key, &wait).await.map_err(failure)
     }
 
     /// `needed` is how long a hit has to live from now on.
@@ -154,7 +156,7 @@ impl<P: Platform> Engine<P> {
                 continue;
             }
             let lease_until = now + self.settings.function_timeout;
-            let asked = Ask {
+            let asked = AcquireRequest {
                 waiter: &waiter,
                 usable: fit.is_some(),
                 request: &request,
@@ -163,30 +165,32 @@ impl<P: Platform> Engine<P> {
                 submitter_dead_at: lease_until + SURELY_DEAD,
                 now,
             };
-            match ask(&entry, &asked) {
-                Answer::Hit(ready) => {
+            match acquire(&entry, &asked) {
+                Acquisition::Hit(ready) => {
                     // As it was written anew, if it was.
                     let ready = fit.unwrap_or(ready);
                     return self.succeed(&plan.key, &waiter, &ready, ResultSource::Hit).await;
                 }
-                Answer::Shared(cause) => return Err(cause),
-                Answer::NotYet(last) => return Err(last.failure),
+                Acquisition::SharedFailure(cause) => return Err(cause),
+                Acquisition::RetryLater(last) => return Err(last.failure),
                 // Who has only just joined need not ask the provider, unless its word is overdue: then whoever was there
                 // before may be gone.
-                Answer::Join(attempt) if fresh == Some(attempt) && !overdue(&entry, now) => return Ok(()),
-                Answer::Join(attempt) if waiter.joined == attempt => return self.examine(&entry, Some(&waiter)).await,
-                Answer::Join(attempt) => {
+                Acquisition::Join(attempt) if fresh == Some(attempt) && !overdue(&entry, now) => return Ok(()),
+                Acquisition::Join(attempt) if waiter.joined == attempt => {
+                    return self.examine(&entry, Some(&waiter)).await;
+                }
+                Acquisition::Join(attempt) => {
                     let own = entry.pending.as_ref().is_some_and(|pending| pending.leader == waiter.step_id);
                     let source = if own { ResultSource::Generated } else { ResultSource::Joined };
                     ledger.record_source(&waiter.step_id, source).await.map_err(failure)?;
                     crash::point(Point::GenerateSourceNoted);
-                    ledger.join(&plan.key, &waiter.step_id, attempt).await.map_err(failure)?;
+                    ledger.record_join(&plan.key, &waiter.step_id, attempt).await.map_err(failure)?;
                     crash::point(Point::GenerateJoined);
                     // Read once more: a failure decided before `joined` was written was not told to us.
                     waiter.joined = attempt;
                     fresh = Some(attempt);
                 }
-                Answer::Claim(change) => {
+                Acquisition::Claim(change) => {
                     let attempt = change.entry.last_attempt;
                     self.require_room().await?;
                     // What could still fail is done before the claim: behind it nothing may fail the step but its outcome.
@@ -257,13 +261,17 @@ impl<P: Platform> Engine<P> {
             Ok(Accepted::Done(report)) => self.record_done(&plan.key, attempt, &report).await,
             Err(SubmitError::Rejected { failure: cause, retry_after, billed }) => {
                 let hint = retry_after.map(|pause| i64::try_from(pause.as_millis()).unwrap_or(Millis::MAX));
-                let outcome = Outcome { failure: cause, hint, billed: if billed { plan.price } else { Money::ZERO } };
+                let outcome = AttemptFailure {
+                    failure: cause,
+                    retry_after: hint,
+                    billed: if billed { plan.price } else { Money::ZERO },
+                };
                 self.record_failed(&plan.key, attempt, &outcome).await
             }
             Err(SubmitError::Unknown { message }) => {
                 tracing::warn!(entry.key = %plan.key, entry.attempt = %attempt, error.message = message, "submission outcome unknown");
                 let now = self.platform.clock().now();
-                self.transact(&plan.key, attempt, |entry, _| unknown(entry, attempt, now)).await.map(drop)
+                self.transact(&plan.key, attempt, |entry, _| mark_unknown(entry, attempt, now)).await.map(drop)
             }
         };
         crash::point(Point::GenerateRecorded);
@@ -284,7 +292,7 @@ impl<P: Platform> Engine<P> {
         request_id: &str,
     ) -> Result<(), Failure> {
         let now = self.platform.clock().now();
-        self.transact(key, attempt, |entry, row| submitted(entry, row, request_id, now)).await.map(drop)
+        self.transact(key, attempt, |entry, row| record_submission(entry, row, request_id, now)).await.map(drop)
     }
 
     /// Records a failure and tells recipients it concerns.
@@ -292,10 +300,10 @@ impl<P: Platform> Engine<P> {
         &self,
         key: &ContentKey,
         attempt: Attempt,
-        outcome: &Outcome,
+        outcome: &AttemptFailure,
     ) -> Result<(), Failure> {
         let now = self.platform.clock().now();
-        self.transact(key, attempt, |entry, row| failed(entry, row, outcome, now)).await?;
+        self.transact(key, attempt, |entry, row| fail(entry, row, outcome, now)).await?;
         crash::point(Point::AttemptFailed);
         self.tell(key).await
     }

@@ -68,7 +68,7 @@ impl<P: Platform> Engine<P> {
             Put::Stored => self.note_bytes(i64::try_from(media.bytes).unwrap_or(i64::MAX)).await,
             // One that is there has the same content: the key is its hash. Its age begins anew, so that it is there as long as
             // the run that takes it now.
-            Put::Exists => drop(objects.renew(&media.key, &media.content_type).await.map_err(failure)?),
+            Put::Exists => drop(objects.touch(&media.key, &media.content_type).await.map_err(failure)?),
         }
         Ok(())
     }

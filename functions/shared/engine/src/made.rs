@@ -90,7 +90,7 @@ impl<P: Platform> Engine<P> {
             for one in &slot.media {
                 media.push(match form {
                     InputForm::Url => InputData::Url(
-                        self.platform.objects().link(&one.key, INPUT_LINK_SECONDS).await.map_err(failure)?,
+                        self.platform.objects().presign_get(&one.key, INPUT_LINK_SECONDS).await.map_err(failure)?,
                     ),
                     InputForm::Bytes => {
                         InputData::Bytes { content_type: one.content_type.clone(), bytes: self.bytes_of(one).await? }

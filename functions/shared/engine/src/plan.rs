@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fresco_ledger::records::{CachedResult, ChunkOf, Millis, ResultSource, StepRecord, StepState};
+use fresco_ledger::records::{CachedResult, ChunkRef, Millis, ResultSource, StepRecord, StepState};
 use fresco_ledger::traits::{Clock, Objects, Runs, StoreError};
 use fresco_pipeline::catalogue::{ProviderName, StepType};
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -71,7 +71,7 @@ pub struct WorkStep {
 
 impl<P: Platform> Engine<P> {
     /// Plans a run, of a chunk where it is one. Calling it again gives the same, less what has been done meanwhile.
-    pub async fn plan(&self, run: &RunId, chunk: Option<&ChunkOf>) -> Result<WorkList, Failure> {
+    pub async fn plan(&self, run: &RunId, chunk: Option<&ChunkRef>) -> Result<WorkList, Failure> {
         let ledger = self.platform.ledger();
         let record = ledger.run(run).await.map_err(failure)?;
         if record.as_ref().is_some_and(|record| record.stop || record.status.is_final()) {

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use fresco_ledger::records::{
-    ChunkOf, Millis, Output, ResultSource, RunRecord, RunStatus, StepId, StepRecord, StepState,
+    ChunkRef, Millis, Output, ResultSource, RunRecord, RunStatus, StepId, StepRecord, StepState,
 };
 use fresco_ledger::traits::{Clock, EventPublisher, Objects, Runs, Waiters};
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -131,7 +131,7 @@ pub struct RunFinished {
 
 impl<P: Platform> Engine<P> {
     /// Closes the run of a chunk, which may have ended before it was recorded: its rows then say why.
-    pub async fn report_chunk(&self, run: &RunId, chunk: &ChunkOf, cause: Option<Failure>) -> Result<Closed, Failure> {
+    pub async fn report_chunk(&self, run: &RunId, chunk: &ChunkRef, cause: Option<Failure>) -> Result<Closed, Failure> {
         // Only where something went wrong may there be no record.
         if cause.is_some()
             && self.platform.ledger().run(run).await.map_err(failure)?.is_none()
@@ -156,12 +156,12 @@ impl<P: Platform> Engine<P> {
         &self,
         run: &RunId,
         cause: Option<Failure>,
-    ) -> Result<(Closed, Option<ChunkOf>), Failure> {
+    ) -> Result<(Closed, Option<ChunkRef>), Failure> {
         let ledger = self.platform.ledger();
         let record = ledger.run(run).await.map_err(failure)?;
         let record = record.ok_or_else(|| Failure::new(ErrorName::RunNotFound, "there is no record of this run"))?;
         if record.status.is_final() {
-            if record.unannounced {
+            if record.publish_pending {
                 self.announce_closed(run).await?;
             }
             return Ok((closed(record.status, record.failure), record.chunk));
@@ -211,10 +211,10 @@ impl<P: Platform> Engine<P> {
         }
         // Before the record is closed, too, so that it is told at least once. Where it cannot be told the record is closed all
         // the same, and says so to the next call.
-        let announced = self.announce_end(&manifest).await;
-        ledger.close_run(run, status, why.as_ref(), announced.is_err(), now).await.map_err(failure)?;
+        let published = self.announce_end(&manifest).await;
+        ledger.close_run(run, status, why.as_ref(), published.is_err(), now).await.map_err(failure)?;
         crash::point(Point::ReportClosed);
-        announced?;
+        published?;
         Ok((closed(status, why), None))
     }
 
@@ -252,7 +252,7 @@ impl<P: Platform> Engine<P> {
             Some((step.key.clone()?, step_id))
         });
         futures::stream::iter(rows.collect::<Vec<_>>())
-            .map(|(key, step_id)| async move { ledger.leave(&key, &step_id).await.map_err(failure) })
+            .map(|(key, step_id)| async move { ledger.delete_waiter(&key, &step_id).await.map_err(failure) })
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await

@@ -1,7 +1,6 @@
 //! Schedules: a document under `schedules/` in the bucket is kept in step with a timer, and each firing of the timer is one run.
 
-use fresco_ledger::batch::BatchStatus;
-use fresco_ledger::records::{Millis, RunRecord, RunStatus};
+use fresco_ledger::records::{BatchStatus, Millis, RunRecord, RunStatus};
 use fresco_ledger::traits::{
     Batches, Clock, Executions, Firing, FiringOutcome, Firings, Objects, Runs, Scheduler, Timer,
 };
@@ -104,8 +103,8 @@ impl<P: Platform> Engine<P> {
         let once = Once::event(&["schedule", &self.settings.bucket, &due.schedule, &at.to_string()]);
         let run = once.run()?;
         let last = self.platform.ledger().last_firing(&due.schedule).await.map_err(failure)?;
-        let note = async |fired: FiringOutcome, run| {
-            let firing = Firing { at, fired, run };
+        let note = async |outcome: FiringOutcome, run| {
+            let firing = Firing { at, outcome, run };
             self.platform.ledger().record_firing(&due.schedule, &firing).await.map_err(failure).map(drop)
         };
         let before = last.and_then(|firing| firing.run);
@@ -201,7 +200,7 @@ impl<P: Platform> Engine<P> {
         let ledger = self.platform.ledger();
         let last = match ledger.last_firing(&key).await.map_err(failure)? {
             None => None,
-            Some(Firing { at, fired, run }) => {
+            Some(Firing { at, outcome: fired, run }) => {
                 let state = match &run {
                     Some(run) => self.state_of(run).await?,
                     None => None,
@@ -263,8 +262,8 @@ impl<P: Platform> Engine<P> {
     async fn apply(&self, key: &str, seen: Option<&(String, Vec<u8>)>, fetcher: &Fetcher) -> Result<Kept, Failure> {
         let (timers, name, report) = (self.platform.scheduler(), timer_name(key), report_key(key));
         let Some((tag, bytes)) = seen else {
-            timers.clear(&name).await.map_err(failure)?;
-            self.platform.objects().remove(&[report]).await.map_err(failure)?;
+            timers.delete_timer(&name).await.map_err(failure)?;
+            self.platform.objects().delete(&[report]).await.map_err(failure)?;
             return Ok(Kept::Removed);
         };
         match self.check_schedule(key, bytes, fetcher).await {
@@ -276,9 +275,9 @@ impl<P: Platform> Engine<P> {
                     enabled: scheduled.enabled,
                     schedule: key.to_owned(),
                 };
-                match timers.set(&timer).await.map_err(|error| Unstarted::from(failure(error))) {
+                match timers.put_timer(&timer).await.map_err(|error| Unstarted::from(failure(error))) {
                     Ok(()) => {
-                        self.platform.objects().remove(&[report]).await.map_err(failure)?;
+                        self.platform.objects().delete(&[report]).await.map_err(failure)?;
                         Ok(Kept::Set { timer: name })
                     }
                     Err(unstarted) => self.report_schedule(key, tag, unstarted).await,
@@ -323,7 +322,7 @@ impl<P: Platform> Engine<P> {
             Unstarted::Passed(why) => return Ok(Kept::Passed { why }),
             bad @ Unstarted::Bad { .. } => self.write_report(&report, key, tag.trim_matches('"'), bad).await?,
         };
-        self.platform.scheduler().clear(&timer_name(key)).await.map_err(failure)?;
+        self.platform.scheduler().delete_timer(&timer_name(key)).await.map_err(failure)?;
         Ok(Kept::Reported { report, code })
     }
 

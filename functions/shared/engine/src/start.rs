@@ -180,7 +180,7 @@ impl<P: Platform> Engine<P> {
     /// Checks, records and starts a run.
     pub async fn begin_run(&self, request: &RunRequest) -> Result<RunId, StartError> {
         let run = self.record_run(request).await?;
-        if let Err(cause) = self.platform.executions().start(&run).await.map_err(failure) {
+        if let Err(cause) = self.platform.executions().start_run(&run).await.map_err(failure) {
             // Nobody hears of this run and nothing will run it: it is not to be listed as running for ever.
             let now = self.platform.clock().now();
             let ledger = self.platform.ledger();
@@ -198,7 +198,7 @@ impl<P: Platform> Engine<P> {
         let request = RunRequest { asked: once.asked.clone(), ..request.clone() };
         let existing = !self.record_as(&run, &request, true).await?;
         if !existing {
-            self.platform.executions().start(&run).await.map_err(failure)?;
+            self.platform.executions().start_run(&run).await.map_err(failure)?;
         } else if let Some(row) = self.platform.ledger().run(&run).await.map_err(failure)? {
             self.start_recorded(&row).await?;
         }
@@ -219,7 +219,7 @@ impl<P: Platform> Engine<P> {
     /// Whoever recorded the run may have ended before it was started; starting twice is starting once.
     async fn start_recorded(&self, row: &RunRecord) -> Result<(), Failure> {
         if !row.status.is_final() && row.bound_at.is_none() {
-            self.platform.executions().start(&row.id).await.map_err(failure)?;
+            self.platform.executions().start_run(&row.id).await.map_err(failure)?;
         }
         Ok(())
     }
@@ -269,7 +269,7 @@ impl<P: Platform> Engine<P> {
             bound_at: None,
             chunk: None,
             granted: None,
-            unannounced: false,
+            publish_pending: false,
             steps: 0,
             failure: None,
             export: checked.export,

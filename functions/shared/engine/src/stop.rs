@@ -3,7 +3,7 @@
 
 use fresco_ledger::records::{AttemptStage, PendingAttempt, StepId, StepRecord, StepState};
 use fresco_ledger::traits::{Clock, Runs, Waiters};
-use fresco_ledger::transition::cancelling;
+use fresco_ledger::transition::mark_cancelling;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::money::Money;
@@ -113,7 +113,7 @@ impl<P: Platform> Engine<P> {
         }
         let now = self.platform.clock().now();
         // Noted before it is asked for: a cancellation that nobody noted would be the end for whoever joins.
-        let noted = self.transact(key, *attempt, |entry, row| cancelling(entry, row.attempt, now)).await?;
+        let noted = self.transact(key, *attempt, |entry, row| mark_cancelling(entry, row.attempt, now)).await?;
         if !matches!(noted, Transacted::Changed(_)) {
             return Ok(Cancelled::GoesOn);
         }

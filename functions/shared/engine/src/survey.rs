@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fresco_ledger::records::{CachedResult, Entry, Millis};
 use fresco_ledger::traits::{Clock, Entries, Objects};
-use fresco_ledger::transition::renewed;
+use fresco_ledger::transition::renew;
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{ContentKey, RunId, StepName};
@@ -241,12 +241,12 @@ impl<P: Platform> Engine<P> {
     /// for older than they are. Whether they were all there.
     async fn renew(&self, key: &ContentKey, ready: &CachedResult, now: Millis) -> Result<bool, Failure> {
         for output in &ready.outputs {
-            if !self.platform.objects().renew(&output.key, &output.content_type).await.map_err(failure)? {
+            if !self.platform.objects().touch(&output.key, &output.content_type).await.map_err(failure)? {
                 return Ok(false);
             }
         }
         crash::point(Point::ResultRenewed);
-        self.transact_entry(key, |entry| renewed(entry, ready.attempt, now)).await?;
+        self.transact_entry(key, |entry| renew(entry, ready.attempt, now)).await?;
         tracing::info!(entry.key = %key, entry.attempt = %ready.attempt, "result renewed");
         Ok(true)
     }

@@ -3,7 +3,7 @@
 
 use fresco_ledger::records::{CachedResult, ResultSource, Waiter};
 use fresco_ledger::traits::{Clock, Entries, Runs, TaskCallbacks, Waiters};
-use fresco_ledger::transition::{Message, expire, recipients, told};
+use fresco_ledger::transition::{Notification, expire, notified, recipients};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::ContentKey;
 use futures::StreamExt;
@@ -45,7 +45,7 @@ impl<P: Platform> Engine<P> {
                 .await;
             told_all.into_iter().collect::<Result<(), Failure>>()?;
             crash::point(Point::TellDelivered);
-            let Some(change) = told(&entry, self.platform.clock().now()) else { return Ok(()) };
+            let Some(change) = notified(&entry, self.platform.clock().now()) else { return Ok(()) };
             match ledger.commit(&change).await {
                 Ok(()) => return Ok(()),
                 // Another decision came in between: it has to be told too.
@@ -57,10 +57,10 @@ impl<P: Platform> Engine<P> {
         Ok(())
     }
 
-    async fn deliver(&self, key: &ContentKey, waiter: &Waiter, message: Message) -> Result<(), Failure> {
+    async fn deliver(&self, key: &ContentKey, waiter: &Waiter, message: Notification) -> Result<(), Failure> {
         match message {
-            Message::Succeed(ready) => self.succeed(key, waiter, &ready, ResultSource::Joined).await,
-            Message::Fail(failure) => self.fail(key, waiter, &failure).await,
+            Notification::Succeed(ready) => self.succeed(key, waiter, &ready, ResultSource::Joined).await,
+            Notification::Fail(failure) => self.fail(key, waiter, &failure).await,
         }
     }
 
@@ -77,7 +77,7 @@ impl<P: Platform> Engine<P> {
         crash::point(Point::TellPinned);
         self.answer_done(&waiter.token).await?;
         crash::point(Point::TellAnswered);
-        ledger.unwait(key, &waiter.step_id, &waiter.token).await.map_err(failure)?;
+        ledger.delete_waiter_if(key, &waiter.step_id, &waiter.token).await.map_err(failure)?;
         Ok(())
     }
 
@@ -94,7 +94,7 @@ impl<P: Platform> Engine<P> {
         crash::point(Point::TellMarked);
         self.platform.callbacks().fail(&waiter.token, cause).await.map_err(failure)?;
         crash::point(Point::TellRefused);
-        ledger.unwait(key, &waiter.step_id, &waiter.token).await.map_err(failure)?;
+        ledger.delete_waiter_if(key, &waiter.step_id, &waiter.token).await.map_err(failure)?;
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Files that come by a link of their own, since an API takes a few megabytes at most: they are looked at when a run names
 //! them, and kept under the hash of their content like every input.
 
-use fresco_ledger::traits::{Objects, PutLink};
+use fresco_ledger::traits::{Objects, PresignedPut};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::media::{InputMedia, MediaProblem};
@@ -98,7 +98,7 @@ impl<P: Platform> Engine<P> {
         kind: UploadKind,
         bytes: u64,
         sha256: Option<&str>,
-    ) -> Result<(UploadId, PutLink, u64), Failure> {
+    ) -> Result<(UploadId, PresignedPut, u64), Failure> {
         let bad = |message: String| Failure::new(ErrorName::InputInvalid, message);
         if bytes == 0 || bytes > most(kind) {
             return Err(bad(format!("it has {bytes} bytes; from 1 to {} are taken", most(kind))));
@@ -112,7 +112,7 @@ impl<P: Platform> Engine<P> {
         };
         let id = UploadId { kind, bytes, digits: digits.get(..32).unwrap_or_default().to_owned() };
         let (objects, key) = (self.platform.objects(), id.object_key());
-        let link = objects.put_link(&key, bytes, id.content_type(), hash, LINK_SECONDS).await.map_err(failure)?;
+        let link = objects.presign_put(&key, bytes, id.content_type(), hash, LINK_SECONDS).await.map_err(failure)?;
         Ok((id, link, LINK_SECONDS))
     }
 
@@ -166,7 +166,7 @@ impl<P: Platform> Engine<P> {
             Err(why) => return Ok(Err(input_problem("input_kind", why.message, advice))),
         };
         // Over what is there: it is the same, and its age begins anew. It may have been sent with another media type.
-        if !objects.keep(key, &tag, &media.key, &media.content_type).await.map_err(failure)? {
+        if !objects.copy_matching(key, &tag, &media.key, &media.content_type).await.map_err(failure)? {
             return Ok(Err(gone()));
         }
         self.note_bytes(i64::try_from(media.bytes).unwrap_or(i64::MAX)).await;

@@ -13,7 +13,7 @@ use crate::crash::{self, Point};
 use crate::platform::Platform;
 use crate::transact::{Transacted, failure};
 use fresco_ledger::records::{AttemptRecord, AttemptState};
-use fresco_ledger::transition::{record_late_completion, submitted};
+use fresco_ledger::transition::{record_late_completion, record_submission};
 
 /// What a webhook's path says: `/webhooks/{provider}/{key}/{attempt}/{token}`.
 #[derive(Clone, PartialEq, Eq)]
@@ -147,7 +147,10 @@ impl<P: Platform> Engine<P> {
             Err(error) => return Err(Refused::Later(error.failure)),
         }
         let now = self.platform.clock().now();
-        match self.transact(&route.key, route.attempt, |entry, row| submitted(entry, row, request_id, now)).await? {
+        match self
+            .transact(&route.key, route.attempt, |entry, row| record_submission(entry, row, request_id, now))
+            .await?
+        {
             Transacted::JobTaken | Transacted::Gone => Err(Refused::WrongJob),
             Transacted::Changed(_) | Transacted::Unchanged => Ok(()),
         }

@@ -3,7 +3,6 @@
 //! (`transition`); an implementation only reads rows and commits a change if nothing has changed since.
 
 pub mod aws;
-pub mod batch;
 pub mod clock;
 #[cfg(feature = "contract")]
 pub mod contract;

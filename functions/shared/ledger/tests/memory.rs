@@ -45,12 +45,12 @@ async fn what_was_told_and_handed_over_can_be_asked_for() {
     assert!(memory.is_open("one") && !memory.is_open("two") && !memory.is_open("three"));
     assert_eq!(memory.succeed("one", "{}").await, Ok(Delivery::Delivered));
     assert_eq!(memory.succeed("two", "{}").await, Ok(Delivery::Expired));
-    assert_eq!(memory.told(), [("one".to_owned(), Ok("{}".to_owned()))]);
+    assert_eq!(memory.notifications(), [("one".to_owned(), Ok("{}".to_owned()))]);
 
     let key = ContentKey::digest(b"a");
     memory.collect(&key, Attempt(1)).await.unwrap();
     memory.collect(&key, Attempt(2)).await.unwrap();
-    assert_eq!(memory.next_handed_over(), Some((key.clone(), Attempt(1))));
-    assert_eq!(memory.take_handed_over(), [(key, Attempt(2))]);
-    assert_eq!(memory.next_handed_over(), None);
+    assert_eq!(memory.next_invocation(), Some((key.clone(), Attempt(1))));
+    assert_eq!(memory.take_invocations(), [(key, Attempt(2))]);
+    assert_eq!(memory.next_invocation(), None);
 }

@@ -170,7 +170,7 @@ impl Patience {
 
 #[cfg(test)]
 mod tests {
-    use fresco_ledger::batch::{BatchPlan, BatchStatus};
+    use fresco_ledger::records::{BatchPlan, BatchStatus};
 
     use super::*;
 

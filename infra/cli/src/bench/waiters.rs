@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use fresco_ledger::records::{Entry, Request, ResultSource, StepId, StepRecord, StepState};
 use fresco_ledger::traits::{Entries, Invoker, Runs, Wait, Waiters};
-use fresco_ledger::transition::{Answer, Ask, ask, submitted};
+use fresco_ledger::transition::{AcquireRequest, Acquisition, acquire, record_submission};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, TokenHash};
 use fresco_pipeline::plan::compile;
 use fresco_providers::JobReport;
@@ -110,7 +110,7 @@ impl Bench {
             self.ledger.plan_run(&run, "waiting", &rows, now + HOUR).await?;
             let askers = rows.iter().map(|row| StepId { run: run.clone(), step: row.plan.name.clone() });
             let waits: Vec<Wait> = askers.map(|step_id| waits(step_id, now)).collect();
-            let writes = waits.iter().map(|wait| self.ledger.wait(&ready.key, wait));
+            let writes = waits.iter().map(|wait| self.ledger.put_waiter(&ready.key, wait));
             futures::stream::iter(writes).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await?;
             if let (None, Some(leader)) = (&key, waits.first()) {
                 attempt = self.submitted(&ready.key, leader, &Request::from(&ready)).await?;
@@ -126,8 +126,8 @@ impl Bench {
     /// fetched.
     async fn submitted(&self, key: &ContentKey, leader: &Wait, request: &Request) -> Result<Attempt, BenchError> {
         let now = leader.now;
-        let waiter = self.ledger.wait(key, leader).await?;
-        let asked = Ask {
+        let waiter = self.ledger.put_waiter(key, leader).await?;
+        let asked = AcquireRequest {
             waiter: &waiter,
             usable: false,
             request,
@@ -136,7 +136,7 @@ impl Bench {
             submitter_dead_at: now + HOUR,
             now,
         };
-        let Answer::Claim(claim) = ask(&Entry::new(key.clone()), &asked) else {
+        let Acquisition::Claim(claim) = acquire(&Entry::new(key.clone()), &asked) else {
             return Err(BenchError::Unexpected("a new entry cannot be claimed"));
         };
         self.ledger.commit(&claim).await?;
@@ -145,7 +145,7 @@ impl Bench {
         let (Some(entry), Some(row)) = rows else {
             return Err(BenchError::Unexpected("a claim has left no rows"));
         };
-        if let Some(change) = submitted(&entry, &row, &format!("bench-{}", key.as_str()), now) {
+        if let Some(change) = record_submission(&entry, &row, &format!("bench-{}", key.as_str()), now) {
             self.ledger.commit(&change).await?;
         }
         let text = "A lighthouse on a cliff.".to_owned();

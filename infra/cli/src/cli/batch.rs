@@ -11,8 +11,8 @@ use fresco_cli::api::{Api, ApiError, BatchNews, RESULTS, ResultsError, check_bat
 use fresco_cli::view::batches;
 use fresco_engine::names::MANIFEST;
 use fresco_engine::wire::{BatchBody, BatchView, OnBadRow};
-use fresco_ledger::batch::BatchStatus;
 use fresco_ledger::clock::SystemClock;
+use fresco_ledger::records::BatchStatus;
 use fresco_ledger::traits::Clock;
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::money::Money;

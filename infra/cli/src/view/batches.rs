@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use fresco_engine::wire::{BatchManifest, BatchView};
-use fresco_ledger::batch::{BatchPlan, BatchStatus};
-use fresco_ledger::records::Millis;
+use fresco_ledger::records::{BatchPlan, BatchStatus, Millis};
 use fresco_pipeline::money::Money;
 use fresco_pipeline::rows::RowProblem;
 
@@ -221,7 +220,7 @@ fn rate(per_second: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use fresco_ledger::batch::BatchCounts;
+    use fresco_ledger::records::BatchCounts;
     use fresco_pipeline::error::{ErrorName, Failure};
 
     use super::*;

@@ -3,7 +3,7 @@
 use std::future::ready;
 
 use bytes::Bytes;
-use fresco_ledger::batch::{BatchCounts, BatchRecord, BatchStatus};
+use fresco_ledger::records::{BatchCounts, BatchRecord, BatchStatus};
 use fresco_ledger::traits::{Batches, Clock, Executions, Objects, Put};
 use fresco_pipeline::document::{MAX_WORKERS, prepare};
 use fresco_pipeline::error::Failure;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
-use fresco_ledger::batch::BatchCounts;
-use fresco_ledger::records::{ChunkOf, Millis, ResultSource, RunRecord, RunStatus, StepRecord, StepState};
+use fresco_ledger::records::{
+    BatchCounts, ChunkRef, Millis, ResultSource, RunRecord, RunStatus, StepRecord, StepState,
+};
 use fresco_ledger::traits::{Batches, ChunkEnd, Clock, Objects};
 use fresco_pipeline::document::{Export, Prepared, prepare};
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -32,7 +33,7 @@ const FETCHED_AT_ONCE: usize = 4;
 
 impl<P: Platform> Engine<P> {
     /// The plan of a chunk's run: its rows side by side.
-    pub(crate) async fn chunk_plan(&self, chunk: &ChunkOf) -> Result<Plan, Failure> {
+    pub(crate) async fn chunk_plan(&self, chunk: &ChunkRef) -> Result<Plan, Failure> {
         let request = self.batch_request(&chunk.batch).await?;
         let mut file = self.chunk_file(&chunk.batch, chunk.number).await?;
         let invalid = |problems: fresco_pipeline::document::Problems| {
@@ -87,7 +88,7 @@ impl<P: Platform> Engine<P> {
     pub(crate) async fn open_chunk(
         &self,
         run: &RunId,
-        chunk: &ChunkOf,
+        chunk: &ChunkRef,
         plan: &Plan,
         created_at: Millis,
         wanted: Money,
@@ -100,7 +101,7 @@ impl<P: Platform> Engine<P> {
     }
 
     /// Records the run of a chunk that could not be planned, to be closed at once; whether the batch goes on.
-    pub(crate) async fn open_unplanned(&self, run: &RunId, chunk: &ChunkOf) -> Result<bool, Failure> {
+    pub(crate) async fn open_unplanned(&self, run: &RunId, chunk: &ChunkRef) -> Result<bool, Failure> {
         let now = self.platform.clock().now();
         let row = chunk_row(run, chunk, self.batch_row(&chunk.batch).await?.name, now, None);
         let opened = self.platform.ledger().open_chunk(&chunk.batch, chunk.number, &row, Money::ZERO).await;
@@ -111,7 +112,7 @@ impl<P: Platform> Engine<P> {
     pub(crate) async fn export_rows(
         &self,
         export: &Export,
-        chunk: &ChunkOf,
+        chunk: &ChunkRef,
         manifest: &Manifest,
     ) -> Result<Exported, Failure> {
         let file = self.chunk_file(&chunk.batch, chunk.number).await?;
@@ -134,7 +135,7 @@ impl<P: Platform> Engine<P> {
     /// Writes what the rows of a chunk came to, and closes its run.
     pub(crate) async fn end_chunk(
         &self,
-        chunk: &ChunkOf,
+        chunk: &ChunkRef,
         record: &RunRecord,
         (status, why): (RunStatus, Option<Failure>),
         steps: &[StepRecord],
@@ -242,7 +243,7 @@ fn carry_over(
 }
 
 /// The run of a chunk as it begins.
-fn chunk_row(run: &RunId, chunk: &ChunkOf, name: String, created_at: Millis, export: Option<Export>) -> RunRecord {
+fn chunk_row(run: &RunId, chunk: &ChunkRef, name: String, created_at: Millis, export: Option<Export>) -> RunRecord {
     RunRecord {
         id: run.clone(),
         name,
@@ -260,7 +261,7 @@ fn chunk_row(run: &RunId, chunk: &ChunkOf, name: String, created_at: Millis, exp
         export,
         chunk: Some(chunk.clone()),
         granted: None,
-        unannounced: false,
+        publish_pending: false,
     }
 }
 

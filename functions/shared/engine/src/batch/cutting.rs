@@ -1,7 +1,7 @@
 //! Cutting rows into chunks: each row is checked against the document, counted and priced, and the rows of a chunk are tried as
 //! one plan. Nothing here asks for anything: what it is given is a row, and what it gives is a chunk that is full.
 
-use fresco_ledger::batch::BatchPlan;
+use fresco_ledger::records::BatchPlan;
 use fresco_pipeline::document::{Export, MediaReference, Prepared, Problems, RunInputs};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};

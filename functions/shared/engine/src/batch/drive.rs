@@ -1,7 +1,7 @@
 //! Batches that go on and are to end, or have ended and are to go on: stopping, driving anew, and looking after those whose
 //! execution is gone.
 
-use fresco_ledger::batch::{BatchRecord, BatchStatus};
+use fresco_ledger::records::{BatchRecord, BatchStatus};
 use fresco_ledger::traits::{Batches, Clock, Executions, Invoker, Runs};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use fresco_ledger::batch::{BatchRecord, BatchStatus};
-use fresco_ledger::records::ResultSource;
+use fresco_ledger::records::{BatchRecord, BatchStatus, ResultSource};
 use fresco_ledger::traits::{Batches, Clock, EventPublisher, Objects, Upload};
 use fresco_pipeline::document::Export;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -141,7 +140,7 @@ impl<P: Platform> Engine<P> {
     async fn put_together(&self, record: &BatchRecord, chunks: u32) -> Result<Option<Totals>, Failure> {
         let (objects, batch) = (self.platform.objects(), &record.id);
         // Of an earlier generation, or of a call that did not come to the end: an upload replaces nothing.
-        objects.remove(&[results_key(batch)]).await.map_err(failure)?;
+        objects.delete(&[results_key(batch)]).await.map_err(failure)?;
         let mut upload = objects.upload(&results_key(batch), "application/jsonl").await.map_err(failure)?;
         let mut totals = Totals::default();
         let mut parts = futures::stream::iter((0..chunks).map(|chunk| self.part(batch, chunk, record.generation)))

@@ -9,9 +9,8 @@ mod finish;
 mod plan;
 pub(crate) mod wire;
 
-use fresco_ledger::batch::BatchRecord;
-use fresco_ledger::records::Millis;
-use fresco_ledger::traits::{Batches, Clock, ListPlace, Objects};
+use fresco_ledger::records::{BatchRecord, Millis};
+use fresco_ledger::traits::{Batches, Clock, ListPosition, Objects};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::rows::{Format, Row, RowProblem};
@@ -165,7 +164,7 @@ impl<P: Platform> Engine<P> {
     }
 
     /// So many batches, newest first, behind this place; without the problems of their rows.
-    pub async fn batches(&self, limit: u32, behind: Option<&ListPlace>) -> Result<Vec<BatchView>, Failure> {
+    pub async fn batches(&self, limit: u32, behind: Option<&ListPosition>) -> Result<Vec<BatchView>, Failure> {
         let now = self.platform.clock().now();
         let rows = self.platform.ledger().list_batches(limit, behind, now).await.map_err(failure)?;
         let mut views: Vec<BatchView> = rows.into_iter().map(|row| self.view_of(row)).collect();
@@ -182,8 +181,8 @@ impl<P: Platform> Engine<P> {
         }
         let (objects, seconds) = (self.platform.objects(), self.settings.link_life().as_secs());
         Ok(BatchResults {
-            results: objects.link(&results_key(id), seconds).await.map_err(failure)?,
-            manifest: objects.link(&batch_manifest_key(id), seconds).await.map_err(failure)?,
+            results: objects.presign_get(&results_key(id), seconds).await.map_err(failure)?,
+            manifest: objects.presign_get(&batch_manifest_key(id), seconds).await.map_err(failure)?,
             expires_at: self.platform.clock().now() + i64::try_from(seconds).unwrap_or(0) * 1_000,
         })
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use fresco_ledger::batch::{BatchCounts, BatchPlan, BatchRecord};
+use fresco_ledger::records::{BatchCounts, BatchPlan, BatchRecord};
 use fresco_ledger::traits::{Batches, Clock, Entries, Objects};
 use fresco_pipeline::document::prepare;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -103,7 +103,7 @@ impl<P: Platform> Engine<P> {
         }
         drop(chunks);
         // What was put together before is not what it will be.
-        self.platform.objects().remove(&[super::results_key(batch)]).await.map_err(failure)?;
+        self.platform.objects().delete(&[super::results_key(batch)]).await.map_err(failure)?;
         self.platform.ledger().recount_batch(batch, &kept).await.map_err(failure)?;
         let key = format!("plans/{batch}/chunks-{generation}.json");
         let list = serde_json::to_vec(&again).map_err(internal)?;
@@ -135,7 +135,7 @@ impl<P: Platform> Engine<P> {
         let (mut together, mut under_way) = (Vec::new(), 0);
         let (mut from, mut tag) = (0, request.tag.clone());
         loop {
-            let piece = self.platform.objects().piece(&request.rows, tag.as_deref(), from, PIECE).await;
+            let piece = self.platform.objects().get_range(&request.rows, tag.as_deref(), from, PIECE).await;
             let Some((bytes, found)) = piece.map_err(failure)? else {
                 let message = format!("{} is gone, or became another while it was read", request.rows);
                 return Err(Failure::new(ErrorName::InputInvalid, message));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fresco_ledger::batch::{BatchCounts, BatchPlan, BatchStatus};
+use fresco_ledger::records::{BatchCounts, BatchPlan, BatchStatus};
 use fresco_pipeline::document::MAX_WORKERS;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::rows::Format;

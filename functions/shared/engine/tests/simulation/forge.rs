@@ -84,7 +84,7 @@ pub(crate) fn forge(world: &Arc<World>, engine: &Arc<Engine<Sim>>) {
     let as_it_should =
         if taken { received == Ok(Received::Nothing) } else { received.as_ref().is_err_and(|e| e.status() == 401) };
     world.require(as_it_should, || format!("(f) a webhook of kind {kind} came to {received:?}"));
-    let same = before == rows(world) && world.memory.take_handed_over().is_empty();
+    let same = before == rows(world) && world.memory.take_invocations().is_empty();
     world.require(same, || {
         format!("(f) a webhook of kind {kind} for {} {} changed the ledger", brief(&row.key), row.attempt)
     });

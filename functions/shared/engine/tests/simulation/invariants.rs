@@ -8,7 +8,7 @@ use fresco_ledger::records::{
     AttemptRecord, AttemptStage, AttemptState, CachedResult, Entry, HoldState, StepId, StepRecord, StepState, Waiter,
 };
 use fresco_ledger::traits::{BudgetChange, Change, Joining};
-use fresco_ledger::transition::{Message, recipients};
+use fresco_ledger::transition::{Notification, recipients};
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
@@ -190,8 +190,8 @@ pub(crate) fn at_idle(world: &World, executions: &[Execution]) {
                 waiters.iter().filter(|(key, _)| *key == entry.key).map(|(_, waiter)| waiter.clone()).collect();
             let decided = recipients(entry, &here).into_iter().any(|(waiter, message)| {
                 let last = match &message {
-                    Message::Succeed(_) => true,
-                    Message::Fail(cause) => !cause.name.is_retryable(),
+                    Notification::Succeed(_) => true,
+                    Notification::Fail(cause) => !cause.name.is_retryable(),
                 };
                 waiter.step_id == step_id && last
             });
@@ -205,7 +205,7 @@ pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
     let jobs = world.state().jobs.clone();
     let attempts = world.memory.all_attempts();
     paid_once(world, &jobs, &attempts);
-    let announced = world.memory.announced();
+    let published = world.memory.published();
     for run in world.memory.all_runs() {
         let spent =
             attempts.iter().filter(|row| row.hold.run == run.id).map(|row| spent(world, row, &jobs)).sum::<Money>();
@@ -214,10 +214,10 @@ pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
             format!("(c) {} settled {} and its attempts cost {spent}", run.id, run.settled)
         });
         world.require(run.status.is_final(), || format!("(d) {} was not closed", run.id));
-        let told = announced.iter().filter(|(_, detail)| detail.contains(run.id.as_str())).count();
-        world.require(told > 0, || format!("(d) the end of {} was not announced", run.id));
-        if run.unannounced {
-            world.count("announced late");
+        let told = published.iter().filter(|(_, detail)| detail.contains(run.id.as_str())).count();
+        world.require(told > 0, || format!("(d) the end of {} was not published", run.id));
+        if run.publish_pending {
+            world.count("published late");
         }
     }
     for step in world.memory.all_steps() {

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fresco_engine::platform::{MediaStore, Place, Platform};
-use fresco_ledger::batch::{BatchCounts, BatchPlan, BatchRecord, BatchStatus};
 use fresco_ledger::memory::{ManualClock, MemoryUpload};
 use fresco_ledger::records::{
-    AttemptRecord, CachedResult, Entry, Millis, Output, ResultSource, RunRecord, RunStatus, StepId, StepRecord, Waiter,
+    AttemptRecord, BatchCounts, BatchPlan, BatchRecord, BatchStatus, CachedResult, Entry, Millis, Output, ResultSource,
+    RunRecord, RunStatus, StepId, StepRecord, Waiter,
 };
 use fresco_ledger::traits::{
     Batches, BudgetChange, Change, ChunkEnd, CommitError, ConditionalGet, Delivery, Entries, EventPublisher,
-    Executions, Firing, Firings, FoundEntries, Invoker, ListPlace, ListedObject, ObjectHead, Objects, PutLink, Runs,
-    Scheduler, SigningKeys, StoreError, TaskCallbacks, Timer, Usage, UsageCounter, Wait, Waiters,
+    Executions, Firing, Firings, FoundEntries, Invoker, ListPosition, ListedObject, ObjectHead, Objects, PresignedPut,
+    Runs, Scheduler, SigningKeys, StoreError, TaskCallbacks, Timer, Usage, UsageCounter, Wait, Waiters,
 };
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -170,18 +170,18 @@ impl Entries for Sim {
 }
 
 impl Waiters for Sim {
-    async fn wait(&self, key: &ContentKey, wait: &Wait) -> Result<Waiter, StoreError> {
+    async fn put_waiter(&self, key: &ContentKey, wait: &Wait) -> Result<Waiter, StoreError> {
         let effect = async {
-            let waiter = self.0.memory.wait(key, wait).await;
+            let waiter = self.0.memory.put_waiter(key, wait).await;
             self.0.written(&wait.step_id);
             waiter
         };
         let about = || format!("{} {} base {} {}", brief(key), short(&wait.step_id), wait.base, wait.token);
         self.ledger("wait", about, effect).await
     }
-    async fn join(&self, key: &ContentKey, step_id: &StepId, attempt: Attempt) -> Result<(), StoreError> {
+    async fn record_join(&self, key: &ContentKey, step_id: &StepId, attempt: Attempt) -> Result<(), StoreError> {
         let effect = async {
-            self.0.memory.join(key, step_id, attempt).await?;
+            self.0.memory.record_join(key, step_id, attempt).await?;
             let row = self.0.memory.waiters(key).await?.into_iter().find(|waiter| waiter.step_id == *step_id);
             self.0.state().joined.extend(row.map(|row| (step_id.clone(), row)));
             Ok(())
@@ -203,14 +203,14 @@ impl Waiters for Sim {
         };
         self.ledger("waiters", || brief(key).to_owned(), effect).await
     }
-    async fn leave(&self, key: &ContentKey, step_id: &StepId) -> Result<(), StoreError> {
-        self.ledger("leave", || short(step_id), self.0.memory.leave(key, step_id)).await
+    async fn delete_waiter(&self, key: &ContentKey, step_id: &StepId) -> Result<(), StoreError> {
+        self.ledger("leave", || short(step_id), self.0.memory.delete_waiter(key, step_id)).await
     }
-    async fn unwait(&self, key: &ContentKey, step_id: &StepId, token: &str) -> Result<bool, StoreError> {
+    async fn delete_waiter_if(&self, key: &ContentKey, step_id: &StepId, token: &str) -> Result<bool, StoreError> {
         self.ledger(
             "unwait",
             || format!("{} {} {token}", brief(key), short(step_id)),
-            self.0.memory.unwait(key, step_id, token),
+            self.0.memory.delete_waiter_if(key, step_id, token),
         )
         .await
     }
@@ -226,7 +226,7 @@ impl Runs for Sim {
     async fn list_runs(
         &self,
         limit: u32,
-        behind: Option<&ListPlace>,
+        behind: Option<&ListPosition>,
         now: Millis,
     ) -> Result<Vec<RunRecord>, StoreError> {
         self.ledger("list runs", String::new, self.0.memory.list_runs(limit, behind, now)).await
@@ -292,11 +292,11 @@ impl Runs for Sim {
         id: &RunId,
         status: RunStatus,
         cause: Option<&Failure>,
-        unannounced: bool,
+        publish_pending: bool,
         now: Millis,
     ) -> Result<bool, StoreError> {
-        let about = || format!("{id} {status:?} unannounced {unannounced}");
-        self.ledger("close run", about, self.0.memory.close_run(id, status, cause, unannounced, now)).await
+        let about = || format!("{id} {status:?} publish_pending {publish_pending}");
+        self.ledger("close run", about, self.0.memory.close_run(id, status, cause, publish_pending, now)).await
     }
 }
 
@@ -314,50 +314,50 @@ impl Objects for Sim {
     async fn scan(&self, key: &str, sink: &mut (dyn FnMut(&[u8]) + Send)) -> Result<Option<String>, StoreError> {
         self.storage("scan", key, self.0.memory.scan(key, sink)).await
     }
-    async fn link(&self, key: &str, seconds: u64) -> Result<String, StoreError> {
-        self.storage("link", key, self.0.memory.link(key, seconds)).await
+    async fn presign_get(&self, key: &str, seconds: u64) -> Result<String, StoreError> {
+        self.storage("link", key, self.0.memory.presign_get(key, seconds)).await
     }
     async fn put(&self, key: &str, bytes: Bytes, content_type: &str) -> Result<(), StoreError> {
         self.storage("put", key, self.0.memory.put(key, bytes, content_type)).await
     }
-    async fn put_link(
+    async fn presign_put(
         &self,
         key: &str,
         bytes: u64,
         content_type: &str,
         sha256: Option<[u8; 32]>,
         seconds: u64,
-    ) -> Result<PutLink, StoreError> {
-        self.storage("put link", key, self.0.memory.put_link(key, bytes, content_type, sha256, seconds)).await
+    ) -> Result<PresignedPut, StoreError> {
+        self.storage("put link", key, self.0.memory.presign_put(key, bytes, content_type, sha256, seconds)).await
     }
     async fn list(&self, prefix: &str, after: &str) -> Result<Vec<ListedObject>, StoreError> {
         self.storage("list", prefix, self.0.memory.list(prefix, after)).await
     }
-    async fn remove(&self, keys: &[String]) -> Result<(), StoreError> {
+    async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
         let effect = async {
             invariants::removed(&self.0, keys);
-            self.0.memory.remove(keys).await
+            self.0.memory.delete(keys).await
         };
         self.storage("remove", keys.first().map_or("nothing", String::as_str), effect).await
     }
-    async fn piece(
+    async fn get_range(
         &self,
         key: &str,
         tag: Option<&str>,
         from: u64,
         length: u64,
     ) -> Result<Option<(Bytes, String)>, StoreError> {
-        self.storage("piece", key, self.0.memory.piece(key, tag, from, length)).await
+        self.storage("piece", key, self.0.memory.get_range(key, tag, from, length)).await
     }
-    async fn renew(&self, key: &str, content_type: &str) -> Result<bool, StoreError> {
+    async fn touch(&self, key: &str, content_type: &str) -> Result<bool, StoreError> {
         let effect = async {
             self.0.count("renewed");
-            self.0.memory.renew(key, content_type).await
+            self.0.memory.touch(key, content_type).await
         };
         self.storage("renew", key, effect).await
     }
-    async fn keep(&self, key: &str, tag: &str, to: &str, content_type: &str) -> Result<bool, StoreError> {
-        self.storage("keep", key, self.0.memory.keep(key, tag, to, content_type)).await
+    async fn copy_matching(&self, key: &str, tag: &str, to: &str, content_type: &str) -> Result<bool, StoreError> {
+        self.storage("keep", key, self.0.memory.copy_matching(key, tag, to, content_type)).await
     }
     async fn copy(&self, key: &str, bucket: &str, to: &str) -> Result<bool, StoreError> {
         self.storage("copy", key, self.0.memory.copy(key, bucket, to)).await
@@ -380,8 +380,8 @@ impl UsageCounter for Sim {
 }
 
 impl Executions for Sim {
-    async fn start(&self, run: &RunId) -> Result<(), StoreError> {
-        self.ledger("start", || run.to_string(), self.0.memory.start(run)).await
+    async fn start_run(&self, run: &RunId) -> Result<(), StoreError> {
+        self.ledger("start", || run.to_string(), self.0.memory.start_run(run)).await
     }
     async fn start_batch(&self, batch: &RunId, generation: u32) -> Result<(), StoreError> {
         self.ledger("start batch", || batch.to_string(), self.0.memory.start_batch(batch, generation)).await
@@ -395,11 +395,11 @@ impl Executions for Sim {
 }
 
 impl Scheduler for Sim {
-    async fn set(&self, timer: &Timer) -> Result<(), StoreError> {
-        self.ledger("set timer", || timer.name.clone(), self.0.memory.set(timer)).await
+    async fn put_timer(&self, timer: &Timer) -> Result<(), StoreError> {
+        self.ledger("set timer", || timer.name.clone(), self.0.memory.put_timer(timer)).await
     }
-    async fn clear(&self, name: &str) -> Result<(), StoreError> {
-        self.ledger("clear timer", || name.to_owned(), self.0.memory.clear(name)).await
+    async fn delete_timer(&self, name: &str) -> Result<(), StoreError> {
+        self.ledger("clear timer", || name.to_owned(), self.0.memory.delete_timer(name)).await
     }
 }
 
@@ -422,7 +422,7 @@ impl Batches for Sim {
     async fn list_batches(
         &self,
         limit: u32,
-        behind: Option<&ListPlace>,
+        behind: Option<&ListPosition>,
         now: Millis,
     ) -> Result<Vec<BatchRecord>, StoreError> {
         self.ledger("list batches", String::new, self.0.memory.list_batches(limit, behind, now)).await

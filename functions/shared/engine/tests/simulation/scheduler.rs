@@ -107,7 +107,7 @@ impl Scheduler {
 
     /// What follows at once: hand-overs, answers, webhooks of new jobs, the next sweep.
     fn settle(&mut self) {
-        for (key, attempt) in self.world.memory.take_handed_over() {
+        for (key, attempt) in self.world.memory.take_invocations() {
             let (twice, delay) = {
                 let mut state = self.world.state();
                 let delay = if state.rng.percent(80) { 0 } else { state.rng.between(0, 60_000) };

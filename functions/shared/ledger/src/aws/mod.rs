@@ -1,15 +1,15 @@
 //! The AWS side apart from the table: connecting, and one small adapter a service. One HTTP client, one pool and one TLS
 //! configuration serve every SDK client; a function builds only the adapters it uses, so that only those are linked.
 
-mod bus;
+mod callbacks;
 mod errors;
-mod hand_over;
+mod event_bus;
+mod executions;
+mod invoker;
 mod objects;
 mod request_token;
-mod runs;
+mod scheduler;
 mod secrets;
-mod timers;
-mod tokens;
 mod upload;
 
 use std::time::Duration;
@@ -23,15 +23,15 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
-pub use bus::EventBus;
+pub use callbacks::SfnCallbacks;
 pub(crate) use errors::{SdkError, code, describe, status};
-pub use hand_over::{LambdaCall, LambdaInvoker};
+pub use event_bus::EventBus;
+pub use executions::SfnExecutions;
+pub use invoker::{LambdaCall, LambdaInvoker};
 pub use objects::S3Objects;
 pub(crate) use request_token::request_token;
-pub use runs::SfnRuns;
+pub use scheduler::{EventBridgeScheduler, TimerTarget};
 pub use secrets::SsmSecrets;
-pub use timers::{EventBridgeScheduler, TimerTarget};
-pub use tokens::SfnCallbacks;
 pub use upload::S3Upload;
 
 use crate::dynamo::Dynamo;
@@ -122,8 +122,8 @@ impl Aws {
     }
 
     /// Executions of the state machines of runs and of batches.
-    pub fn runs(&self, machine_arn: impl Into<String>, batch_machine_arn: impl Into<String>) -> SfnRuns {
-        SfnRuns::new(aws_sdk_sfn::Client::new(&self.config), machine_arn, batch_machine_arn)
+    pub fn runs(&self, machine_arn: impl Into<String>, batch_machine_arn: impl Into<String>) -> SfnExecutions {
+        SfnExecutions::new(aws_sdk_sfn::Client::new(&self.config), machine_arn, batch_machine_arn)
     }
 
     /// The account's default bus.

@@ -14,7 +14,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{S3Upload, SdkError, code, describe, status};
-use crate::traits::{ConditionalGet, ListedObject, ObjectHead, Objects, PutLink, StoreError};
+use crate::traits::{ConditionalGet, ListedObject, ObjectHead, Objects, PresignedPut, StoreError};
 
 /// What one DeleteObjects takes.
 const REMOVED_AT_ONCE: usize = 1_000;
@@ -137,7 +137,7 @@ impl Objects for S3Objects {
         }
     }
 
-    async fn piece(
+    async fn get_range(
         &self,
         key: &str,
         tag: Option<&str>,
@@ -160,7 +160,7 @@ impl Objects for S3Objects {
         }
     }
 
-    async fn link(&self, key: &str, seconds: u64) -> Result<String, StoreError> {
+    async fn presign_get(&self, key: &str, seconds: u64) -> Result<String, StoreError> {
         let expires = PresigningConfig::expires_in(Duration::from_secs(seconds))
             .map_err(|error| StoreError::storage(format!("presign: {error}")))?;
         let request = self.client.get_object().bucket(&self.bucket).key(key).presigned(expires).await;
@@ -195,7 +195,7 @@ impl Objects for S3Objects {
         listed.collect()
     }
 
-    async fn remove(&self, keys: &[String]) -> Result<(), StoreError> {
+    async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
         for keys in keys.chunks(REMOVED_AT_ONCE) {
             let unbuilt = |error: aws_smithy_types::error::operation::BuildError| {
                 StoreError::storage(format!("S3 DeleteObjects: {error}"))
@@ -214,13 +214,13 @@ impl Objects for S3Objects {
         Ok(())
     }
 
-    async fn renew(&self, key: &str, content_type: &str) -> Result<bool, StoreError> {
+    async fn touch(&self, key: &str, content_type: &str) -> Result<bool, StoreError> {
         // S3 copies an object onto itself only if something about it is replaced.
         let copy = self.client.copy_object().bucket(&self.bucket).key(key).copy_source(copy_source(&self.bucket, key));
         copied(copy.metadata_directive(MetadataDirective::Replace).content_type(content_type)).await
     }
 
-    async fn keep(&self, key: &str, tag: &str, to: &str, content_type: &str) -> Result<bool, StoreError> {
+    async fn copy_matching(&self, key: &str, tag: &str, to: &str, content_type: &str) -> Result<bool, StoreError> {
         let copy = self.client.copy_object().bucket(&self.bucket).key(to).copy_source(copy_source(&self.bucket, key));
         let copy = copy.metadata_directive(MetadataDirective::Replace).content_type(content_type);
         copied(copy.copy_source_if_match(tag)).await
@@ -231,14 +231,14 @@ impl Objects for S3Objects {
         copied(self.client.copy_object().bucket(bucket).key(to).copy_source(source)).await
     }
 
-    async fn put_link(
+    async fn presign_put(
         &self,
         key: &str,
         bytes: u64,
         content_type: &str,
         sha256: Option<[u8; 32]>,
         seconds: u64,
-    ) -> Result<PutLink, StoreError> {
+    ) -> Result<PresignedPut, StoreError> {
         let expires = PresigningConfig::expires_in(Duration::from_secs(seconds))
             .map_err(|error| StoreError::storage(format!("presign: {error}")))?;
         let put = self.client.put_object().bucket(&self.bucket).key(key).content_type(content_type);
@@ -253,7 +253,7 @@ impl Objects for S3Objects {
         let put = put.presigned(expires).await;
         let request = put.map_err(|error| failed("presign", &error))?;
         let headers = request.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Ok(PutLink { url: request.uri().to_owned(), headers })
+        Ok(PresignedPut { url: request.uri().to_owned(), headers })
     }
 
     async fn upload(&self, key: &str, content_type: &str) -> Result<S3Upload, StoreError> {

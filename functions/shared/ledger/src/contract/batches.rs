@@ -3,9 +3,8 @@
 use fresco_pipeline::money::Money;
 
 use super::sample::{NOW, failure, run, run_id};
-use crate::batch::{BatchCounts, BatchPlan, BatchRecord, BatchStatus};
-use crate::records::{ChunkOf, RunRecord, RunStatus};
-use crate::traits::{Batches, ChunkEnd, ListPlace, Runs};
+use crate::records::{BatchCounts, BatchPlan, BatchRecord, BatchStatus, ChunkRef, RunRecord, RunStatus};
+use crate::traits::{Batches, ChunkEnd, ListPosition, Runs};
 
 fn batch(name: &str, remaining: i64) -> BatchRecord {
     BatchRecord {
@@ -28,7 +27,7 @@ fn batch(name: &str, remaining: i64) -> BatchRecord {
 }
 
 fn chunk(of: &str, number: u32) -> RunRecord {
-    let chunk = Some(ChunkOf { batch: run_id(of), number });
+    let chunk = Some(ChunkRef { batch: run_id(of), number });
     RunRecord { chunk, ..run(&format!("{of}-{number}"), 0) }
 }
 
@@ -54,7 +53,7 @@ pub async fn a_batch_from_its_beginning_to_its_end(store: &impl Batches) {
     store.create_batch(&BatchRecord { created_at: NOW - 40 * 86_400_000, ..batch("old", 1) }).await.unwrap();
     let listed = store.list_batches(10, None, NOW).await.unwrap();
     assert_eq!(listed.iter().map(|batch| &batch.id).collect::<Vec<_>>(), [&run_id("one"), &run_id("old")]);
-    let behind = ListPlace { created_at: NOW, run: run_id("one") };
+    let behind = ListPosition { created_at: NOW, run: run_id("one") };
     assert_eq!(store.list_batches(10, Some(&behind), NOW).await.unwrap().len(), 1);
 
     let plan = BatchPlan { rows: 30, chunks: 3, ..BatchPlan::default() };

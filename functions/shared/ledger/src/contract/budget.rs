@@ -9,7 +9,7 @@ use futures::future::join_all;
 
 use super::sample::{NOW, attempt, creation, full_entry, key, run, run_id, step_id, wait};
 use crate::records::RunStatus;
-use crate::traits::{BudgetChange, Change, CommitError, Entries, JobOf, Joining, Runs, Waiters};
+use crate::traits::{BudgetChange, Change, CommitError, Entries, JobOwner, Joining, Runs, Waiters};
 
 fn hold(run: &str, amount: i64) -> Option<BudgetChange> {
     Some(BudgetChange::Hold { run: run_id(run), amount: Money::micros(amount) })
@@ -127,20 +127,23 @@ pub async fn joining_needs_the_waiter(store: &(impl Entries + Runs + Waiters)) {
     assert_eq!(store.entry(&key("a")).await.unwrap(), None);
     assert_eq!(store.waiters(&key("a")).await.unwrap(), []);
 
-    store.wait(&key("a"), &wait(&who, "token", 0, NOW)).await.unwrap();
+    store.put_waiter(&key("a"), &wait(&who, "token", 0, NOW)).await.unwrap();
     assert_eq!(store.commit(&claim(3, 4)).await, Err(CommitError::Moved), "it has not joined 3");
     assert_eq!(store.entry(&key("a")).await.unwrap(), None);
     store.commit(&claim(0, 1)).await.unwrap();
     assert_eq!(store.waiters(&key("a")).await.unwrap()[0].joined, Attempt(1));
     // Waiting again keeps it.
-    assert_eq!(store.wait(&key("a"), &wait(&who, "token", 0, NOW)).await.unwrap().joined, Attempt(1));
+    assert_eq!(store.put_waiter(&key("a"), &wait(&who, "token", 0, NOW)).await.unwrap().joined, Attempt(1));
 }
 
 /// Everything that one commit can carry, refused for each reason in turn: the most important is told, and nothing is
 /// written. Then it goes through, and all of it is there.
 pub async fn a_refused_commit_changes_nothing(store: &(impl Entries + Runs + Waiters)) {
-    let job =
-        |attempt| JobOf { provider: ProviderName::Fal, request_id: "request-1".to_owned(), attempt: Attempt(attempt) };
+    let job = |attempt| JobOwner {
+        provider: ProviderName::Fal,
+        request_id: "request-1".to_owned(),
+        attempt: Attempt(attempt),
+    };
     store.commit(&Change { job: Some(job(9)), ..creation("owner") }).await.unwrap();
     let who = step_id("one", "image");
     let mut change = Change {
@@ -154,7 +157,7 @@ pub async fn a_refused_commit_changes_nothing(store: &(impl Entries + Runs + Wai
     assert_eq!(store.commit(&change).await, Err(CommitError::Conflict));
     change.entry.rev = 0;
     assert_eq!(store.commit(&change).await, Err(CommitError::JobTaken));
-    change.job = Some(JobOf { request_id: "request-2".to_owned(), ..job(2) });
+    change.job = Some(JobOwner { request_id: "request-2".to_owned(), ..job(2) });
     assert_eq!(store.commit(&change).await, Err(CommitError::RunMissing));
     store.create_run(&run("one", 99)).await.unwrap();
     assert_eq!(store.commit(&change).await, Err(CommitError::OverBudget));
@@ -166,7 +169,7 @@ pub async fn a_refused_commit_changes_nothing(store: &(impl Entries + Runs + Wai
     assert_eq!(store.job(ProviderName::Fal, "request-2").await.unwrap(), None);
     assert_eq!(account(store, "one").await, (99, 0, 0));
 
-    store.wait(&key("a"), &wait(&who, "token", 0, NOW)).await.unwrap();
+    store.put_waiter(&key("a"), &wait(&who, "token", 0, NOW)).await.unwrap();
     store.commit(&change).await.unwrap();
     assert_eq!(store.entry(&key("a")).await.unwrap().unwrap().rev, 1);
     assert_eq!(store.attempt(&key("a"), Attempt(2)).await.unwrap(), change.attempt);

@@ -9,7 +9,7 @@ use futures::future::join_all;
 
 use super::sample::{NOW, attempt, creation, full_entry, key};
 use crate::records::{AttemptState, Entry, HoldState, Millis};
-use crate::traits::{Change, CommitError, Entries, JobOf};
+use crate::traits::{Change, CommitError, Entries, JobOwner};
 
 /// Every part comes back, `rev` counts the writes, and what is taken out is gone.
 pub async fn an_entry_is_what_was_committed(store: &impl Entries) {
@@ -105,7 +105,7 @@ pub async fn the_first_report_stays(store: &impl Entries) {
 /// Registering again for the same attempt is no error; for another attempt or another entry it is.
 pub async fn a_job_belongs_to_one_attempt(store: &impl Entries) {
     let job = |id: &str, attempt| {
-        Some(JobOf { provider: ProviderName::Fal, request_id: id.to_owned(), attempt: Attempt(attempt) })
+        Some(JobOwner { provider: ProviderName::Fal, request_id: id.to_owned(), attempt: Attempt(attempt) })
     };
     assert_eq!(store.job(ProviderName::Fal, "r/1#x").await.unwrap(), None);
     store.commit(&Change { job: job("r/1#x", 1), ..creation("a") }).await.unwrap();

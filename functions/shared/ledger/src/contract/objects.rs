@@ -153,20 +153,20 @@ pub async fn removing_takes_what_is_named(store: &impl Objects) {
     for key in &keys[..2] {
         store.put(key, content(7), "image/png").await.unwrap();
     }
-    store.remove(&keys[1..]).await.unwrap();
+    store.delete(&keys[1..]).await.unwrap();
     let listed = store.list(&prefix, "").await.unwrap();
     assert_eq!(listed.iter().map(|object| object.key.as_str()).collect::<Vec<_>>(), [keys[0].as_str()]);
-    store.remove(&[]).await.unwrap();
+    store.delete(&[]).await.unwrap();
 }
 
 /// The content stays, the age begins anew.
 pub async fn renewing_leaves_the_content(store: &impl Objects) {
     for length in [100, PART + 1] {
         let (key, bytes) = (new_key("renew"), content(length));
-        assert!(!store.renew(&key, "image/png").await.unwrap());
+        assert!(!store.touch(&key, "image/png").await.unwrap());
         upload(store, &key, &bytes).await;
         let before = store.head(&key).await.unwrap().unwrap().modified_at;
-        assert!(store.renew(&key, "image/png").await.unwrap());
+        assert!(store.touch(&key, "image/png").await.unwrap());
         is(store, &key, &bytes).await;
         assert!(store.head(&key).await.unwrap().unwrap().modified_at >= before);
     }
@@ -176,13 +176,13 @@ pub async fn renewing_leaves_the_content(store: &impl Objects) {
 pub async fn keeping_takes_the_object_that_is_meant(store: &impl Objects) {
     let (key, bytes) = (new_key("a name, ü+1 & 50%"), content(100));
     let to = new_key("kept");
-    assert!(!store.keep(&key, "\"any\"", &to, "image/png").await.unwrap(), "of nothing");
+    assert!(!store.copy_matching(&key, "\"any\"", &to, "image/png").await.unwrap(), "of nothing");
     upload(store, &key, &bytes).await;
     let tag = store.scan(&key, &mut |_| {}).await.unwrap().unwrap();
-    assert!(!store.keep(&key, "\"another\"", &to, "image/png").await.unwrap());
+    assert!(!store.copy_matching(&key, "\"another\"", &to, "image/png").await.unwrap());
     assert_eq!(store.head(&to).await.unwrap(), None);
     for _ in 0..2 {
-        assert!(store.keep(&key, &tag, &to, "image/png").await.unwrap());
+        assert!(store.copy_matching(&key, &tag, &to, "image/png").await.unwrap());
         is(store, &to, &bytes).await;
         is(store, &key, &bytes).await;
     }

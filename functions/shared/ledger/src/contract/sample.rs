@@ -10,8 +10,8 @@ use fresco_pipeline::plan::{InputSource, PlannedMedia, PlannedStep, ReadyMedia};
 use serde_json::{Map, Value, json};
 
 use crate::records::{
-    AttemptRecord, AttemptStage, AttemptState, CachedResult, Entry, Failed, Hold, HoldState, LateCompletion, Millis,
-    Output, PendingAttempt, Request, RunRecord, RunStatus, StepId, StepRecord, StepState,
+    AttemptRecord, AttemptStage, AttemptState, CachedResult, Entry, Hold, HoldState, LastFailure, LateCompletion,
+    Millis, Output, PendingAttempt, Request, RunRecord, RunStatus, StepId, StepRecord, StepState,
 };
 use crate::traits::{Change, Wait};
 
@@ -76,7 +76,7 @@ pub fn full_entry(name: &str) -> Entry {
             next_check_at: NOW + 2_000,
             cancelling: true,
         }),
-        failure: Some(Failed {
+        failure: Some(LastFailure {
             attempt: Attempt(1),
             failure: failure("no \"such\" size \u{1f308}"),
             retryable: true,
@@ -141,7 +141,7 @@ pub fn run(name: &str, remaining: i64) -> RunRecord {
         bound_at: None,
         chunk: None,
         granted: None,
-        unannounced: false,
+        publish_pending: false,
         steps: 0,
         failure: None,
         export: None,

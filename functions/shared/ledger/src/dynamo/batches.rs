@@ -12,10 +12,9 @@ use super::expression::Expression;
 use super::item::{Reader, VERSION, count, flag, json, number, text, word};
 use super::{DUE, DUE_SHARD, Dynamo, EXPIRES_AT, Item, PK, encode, failed};
 use crate::aws::SdkError;
-use crate::batch::{BatchCounts, BatchPlan, BatchRecord, BatchStatus};
 use crate::month::Month;
-use crate::records::{Millis, RunRecord, RunStatus};
-use crate::traits::{Batches, ChunkEnd, ListPlace, Runs, StoreError};
+use crate::records::{BatchCounts, BatchPlan, BatchRecord, BatchStatus, Millis, RunRecord, RunStatus};
+use crate::traits::{Batches, ChunkEnd, ListPosition, Runs, StoreError};
 
 const BATCH: &str = "B";
 const PREFIX: &str = "B#";
@@ -95,7 +94,7 @@ impl Batches for Dynamo {
     async fn list_batches(
         &self,
         limit: u32,
-        behind: Option<&ListPlace>,
+        behind: Option<&ListPosition>,
         now: Millis,
     ) -> Result<Vec<BatchRecord>, StoreError> {
         let ids = self.latest(encode::batches_pk, limit, behind, now).await?;

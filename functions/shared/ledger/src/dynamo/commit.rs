@@ -16,7 +16,7 @@ use super::item::{count, flag, number, text, word};
 use super::{Dynamo, Item, encode, failed};
 use crate::aws::{SdkError, request_token};
 use crate::records::RunStatus;
-use crate::traits::{BudgetChange, Change, CommitError, JobOf, StoreError};
+use crate::traits::{BudgetChange, Change, CommitError, JobOwner, StoreError};
 
 /// What a part of the transaction is about; cancellation reasons come in the order of the parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Dynamo {
     }
 }
 
-fn only_for(change: &Change, job: &JobOf) -> Expression {
+fn only_for(change: &Change, job: &JobOwner) -> Expression {
     Expression::new()
         .only_if("attribute_not_exists(#pk) OR (#owner_key = :owner_key AND #owner_attempt = :owner_attempt)")
         .with("owner_key", text(change.entry.key.as_str()))

@@ -6,7 +6,7 @@ use fresco_pipeline::money::Money;
 use super::encode::{ATTEMPT_PREFIX, KEY_PREFIX, RUN_PREFIX, WAITER_PREFIX};
 use super::item::Reader;
 use super::{DUE, Item, PK, SK};
-use crate::records::{AttemptRecord, ChunkOf, Entry, RunRecord, StepId, StepRecord, StepState, Waiter};
+use crate::records::{AttemptRecord, ChunkRef, Entry, RunRecord, StepId, StepRecord, StepState, Waiter};
 use crate::traits::StoreError;
 
 pub(super) fn entry(item: &Item) -> Result<Entry, StoreError> {
@@ -87,11 +87,11 @@ pub(super) fn run(item: &Item) -> Result<RunRecord, StoreError> {
         failure: item.maybe_json("failure")?,
         export: item.maybe_text("export")?.map(|export| item.id("export", export)).transpose()?,
         chunk: match item.maybe_text("batch")? {
-            Some(batch) => Some(ChunkOf { batch: item.id("batch", batch)?, number: item.number("chunk")? }),
+            Some(batch) => Some(ChunkRef { batch: item.id("batch", batch)?, number: item.number("chunk")? }),
             None => None,
         },
         granted: item.maybe_number("granted")?.map(Money::micros),
-        unannounced: item.flag_or_no("unannounced")?,
+        publish_pending: item.flag_or_no("publish_pending")?,
     })
 }
 

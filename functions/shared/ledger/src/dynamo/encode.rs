@@ -9,7 +9,7 @@ use super::item::{VERSION, count, flag, json, number, text, word};
 use super::{DUE, DUE_SHARD, DUE_SHARD_VALUE, EXPIRES_AT, Item, PK, SK, expiry, written_at};
 use crate::month::Month;
 use crate::records::{AttemptRecord, Entry, Millis, RunRecord, StepId, StepRecord, StepState};
-use crate::traits::{JobOf, StoreError};
+use crate::traits::{JobOwner, StoreError};
 
 pub(super) const ENTRY: &str = "E";
 pub(super) const JOB: &str = "J";
@@ -129,7 +129,7 @@ pub(super) fn attempt(attempt: &AttemptRecord) -> Result<Expression, StoreError>
         .set(EXPIRES_AT, expiry(attempt.claimed_at, ATTEMPT_DAYS)))
 }
 
-pub(super) fn job(key: &ContentKey, job: &JobOf) -> Item {
+pub(super) fn job(key: &ContentKey, job: &JobOwner) -> Item {
     let mut item = keyed(job_pk(job.provider, &job.request_id), JOB);
     item.insert("owner_key".to_owned(), text(key.as_str()));
     item.insert("owner_attempt".to_owned(), number(job.attempt.0));
@@ -168,8 +168,8 @@ pub(super) fn run(run: &RunRecord) -> Result<Item, StoreError> {
     if let Some(granted) = run.granted {
         put("granted", number(granted.as_micros()));
     }
-    if run.unannounced {
-        put("unannounced", flag(true));
+    if run.publish_pending {
+        put("publish_pending", flag(true));
     }
     put(EXPIRES_AT, expiry(run.created_at, RUN_DAYS));
     Ok(item)

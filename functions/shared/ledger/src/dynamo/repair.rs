@@ -11,7 +11,7 @@ use super::item::{json, text};
 use super::{Dynamo, EXPIRES_AT, Item, SK, decode, encode, expiry, failed};
 use crate::records::{Hold, HoldState, Millis};
 use crate::traits::{BudgetChange, StoreError};
-use crate::transition::{SurvivingAttempt, Survivors, repaired};
+use crate::transition::{ReadableAttempt, ReadableParts, repair};
 
 /// How long an entry that was put aside is kept.
 const ASIDE_DAYS: Millis = 90;
@@ -26,14 +26,14 @@ impl Dynamo {
         let attempts = self.query(&pk, encode::ATTEMPT_PREFIX).await?;
         let waiters = self.query(&pk, encode::WAITER_PREFIX).await?;
         let number = |name: &str| item.get(name)?.as_n().ok()?.parse::<u64>().ok();
-        let survivors = Survivors {
+        let survivors = ReadableParts {
             entry: entry.as_ref(),
             rev: number("rev").unwrap_or(0),
             last: number("last").and_then(|last| u32::try_from(last).ok()).map(Attempt),
             attempts: attempts.iter().filter_map(remnant).collect(),
             waiters: waiters.iter().filter_map(|item| decode::waiter(item).ok()).collect(),
         };
-        let Some(entry) = repaired(key, &survivors, now) else { return Ok(()) };
+        let Some(entry) = repair(key, &survivors, now) else { return Ok(()) };
         let put = unchanged(&item).guard(&self.table, encode::entry(&entry)?).build().map_err(unbuilt)?;
         let mut aside = item;
         aside.insert(SK.to_owned(), text(format!("X#{now:015}")));
@@ -57,10 +57,10 @@ impl Dynamo {
     }
 }
 
-fn remnant(item: &Item) -> Option<SurvivingAttempt> {
+fn remnant(item: &Item) -> Option<ReadableAttempt> {
     let number = item.get(SK)?.as_s().ok()?.strip_prefix(encode::ATTEMPT_PREFIX)?.parse().ok()?;
     let (row, reported) = (decode::attempt(item).ok(), item.contains_key(REPORT));
-    Some(SurvivingAttempt { attempt: Attempt(number), row, reported })
+    Some(ReadableAttempt { attempt: Attempt(number), row, reported })
 }
 
 impl Dynamo {

@@ -11,7 +11,7 @@ use super::item::{VERSION, flag, json, number, text, word};
 use super::{Dynamo, EXPIRES_AT, Item, SK, decode, encode, failed};
 use crate::month::{Month, RECORD_MONTHS};
 use crate::records::{CachedResult, Millis, ResultSource, RunRecord, RunStatus, StepId, StepRecord};
-use crate::traits::{ListPlace, Runs, SigningKeys, StoreError};
+use crate::traits::{ListPosition, Runs, SigningKeys, StoreError};
 
 /// The attribute of a pipeline's row that names its last run.
 const RUN_OF: &str = "run";
@@ -72,7 +72,7 @@ impl Runs for Dynamo {
     async fn list_runs(
         &self,
         limit: u32,
-        behind: Option<&ListPlace>,
+        behind: Option<&ListPosition>,
         now: Millis,
     ) -> Result<Vec<RunRecord>, StoreError> {
         let ids = self.latest(encode::list_pk, limit, behind, now).await?;
@@ -160,14 +160,14 @@ impl Runs for Dynamo {
         id: &RunId,
         status: RunStatus,
         failure: Option<&Failure>,
-        unannounced: bool,
+        publish_pending: bool,
         now: Millis,
     ) -> Result<bool, StoreError> {
         let write = Expression::new()
             .set("status", word(status)?)
             .set("ended_at", number(now))
             .set_or_remove("failure", failure.map(json).transpose()?)
-            .set_or_remove("unannounced", unannounced.then(|| flag(true)))
+            .set_or_remove("publish_pending", publish_pending.then(|| flag(true)))
             .only_if(RUNNING)
             .with("running", word(RunStatus::Running)?);
         Ok(self.update(&encode::run_pk(id), encode::RUN, write).await?.is_some())
@@ -180,7 +180,7 @@ impl Dynamo {
         &self,
         list: fn(Month) -> String,
         limit: u32,
-        behind: Option<&ListPlace>,
+        behind: Option<&ListPosition>,
         now: Millis,
     ) -> Result<Vec<RunId>, StoreError> {
         let mut month = Month::of(behind.map_or(now, |behind| behind.created_at));
@@ -203,7 +203,7 @@ impl Dynamo {
         list: &str,
         month: Month,
         limit: u32,
-        behind: Option<&ListPlace>,
+        behind: Option<&ListPosition>,
     ) -> Result<Vec<RunId>, StoreError> {
         // Behind a run of a later month is the whole month.
         let behind = behind.filter(|behind| Month::of(behind.created_at) == month);

@@ -11,7 +11,7 @@ use crate::traits::{StoreError, Wait, Waiters};
 const WAITER_DAYS: Millis = 14;
 
 impl Waiters for Dynamo {
-    async fn wait(&self, key: &ContentKey, wait: &Wait) -> Result<Waiter, StoreError> {
+    async fn put_waiter(&self, key: &ContentKey, wait: &Wait) -> Result<Waiter, StoreError> {
         let write = Expression::new()
             .set("v", number(VERSION))
             .set("token", text(&wait.token))
@@ -24,7 +24,7 @@ impl Waiters for Dynamo {
         decode::waiter(&item.ok_or_else(|| StoreError::ledger("DynamoDB UpdateItem: an answer without the item"))?)
     }
 
-    async fn join(&self, key: &ContentKey, step_id: &StepId, attempt: Attempt) -> Result<(), StoreError> {
+    async fn record_join(&self, key: &ContentKey, step_id: &StepId, attempt: Attempt) -> Result<(), StoreError> {
         let write = Expression::new().set("joined", number(attempt.0)).only_if("attribute_exists(#pk)");
         self.update(&encode::entry_pk(key), &encode::waiter_sk(step_id), write).await.map(drop)
     }
@@ -47,7 +47,7 @@ impl Waiters for Dynamo {
         Ok(read.collect())
     }
 
-    async fn leave(&self, key: &ContentKey, step_id: &StepId) -> Result<(), StoreError> {
+    async fn delete_waiter(&self, key: &ContentKey, step_id: &StepId) -> Result<(), StoreError> {
         let delete = self
             .client
             .delete_item()
@@ -57,7 +57,7 @@ impl Waiters for Dynamo {
         delete.send().await.map(drop).map_err(|error| failed("DeleteItem", &error))
     }
 
-    async fn unwait(&self, key: &ContentKey, step_id: &StepId, token: &str) -> Result<bool, StoreError> {
+    async fn delete_waiter_if(&self, key: &ContentKey, step_id: &StepId, token: &str) -> Result<bool, StoreError> {
         let delete = self
             .client
             .delete_item()

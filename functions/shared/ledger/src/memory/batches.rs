@@ -5,10 +5,9 @@ use fresco_pipeline::ids::RunId;
 use fresco_pipeline::money::Money;
 
 use super::Memory;
-use crate::batch::{BatchCounts, BatchPlan, BatchRecord, BatchStatus};
 use crate::month::{Month, RECORD_MONTHS};
-use crate::records::{Millis, RunRecord};
-use crate::traits::{Batches, ChunkEnd, ListPlace, StoreError};
+use crate::records::{BatchCounts, BatchPlan, BatchRecord, BatchStatus, Millis, RunRecord};
+use crate::traits::{Batches, ChunkEnd, ListPosition, StoreError};
 
 impl Batches for Memory {
     async fn create_batch(&self, batch: &BatchRecord) -> Result<bool, StoreError> {
@@ -27,12 +26,12 @@ impl Batches for Memory {
     async fn list_batches(
         &self,
         limit: u32,
-        behind: Option<&ListPlace>,
+        behind: Option<&ListPosition>,
         now: Millis,
     ) -> Result<Vec<BatchRecord>, StoreError> {
         let first = Month::of(now).back(RECORD_MONTHS);
         let is_listed = |batch: &&BatchRecord| {
-            let place = ListPlace { created_at: batch.created_at, run: batch.id.clone() };
+            let place = ListPosition { created_at: batch.created_at, run: batch.id.clone() };
             Month::of(batch.created_at) >= first && behind.is_none_or(|behind| place < *behind)
         };
         let state = self.lock();

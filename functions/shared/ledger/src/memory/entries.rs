@@ -9,7 +9,7 @@ use fresco_pipeline::ids::{Attempt, ContentKey};
 use super::{Memory, State};
 use crate::records::{AttemptRecord, Entry, Millis, StepId, Waiter};
 use crate::traits::{BudgetChange, Change, CommitError, Entries, FoundEntries, StoreError, Wait, Waiters};
-use crate::transition::{SurvivingAttempt, Survivors, repaired};
+use crate::transition::{ReadableAttempt, ReadableParts, repair};
 
 impl Entries for Memory {
     async fn entry(&self, key: &ContentKey) -> Result<Option<Entry>, StoreError> {
@@ -30,7 +30,7 @@ impl Entries for Memory {
     async fn repair(&self, key: &ContentKey, now: Millis) -> Result<(), StoreError> {
         let mut state = self.lock();
         let Some(entry) = state.entries.get(key).cloned() else { return Ok(()) };
-        let survivors = Survivors {
+        let survivors = ReadableParts {
             entry: (!state.damaged.contains(key)).then_some(&entry),
             rev: entry.rev,
             last: Some(entry.last_attempt),
@@ -38,7 +38,7 @@ impl Entries for Memory {
                 .attempts
                 .iter()
                 .filter(|((of, _), _)| of == key)
-                .map(|(id, row)| SurvivingAttempt {
+                .map(|(id, row)| ReadableAttempt {
                     attempt: id.1,
                     row: Some(row.clone()),
                     reported: state.reports.contains_key(id),
@@ -46,7 +46,7 @@ impl Entries for Memory {
                 .collect(),
             waiters: state.waiters.iter().filter(|((of, _), _)| of == key).map(|(_, waiter)| waiter.clone()).collect(),
         };
-        if let Some(mended) = repaired(key, &survivors, now) {
+        if let Some(mended) = repair(key, &survivors, now) {
             let mended = Entry { rev: mended.rev + 1, ..mended };
             state.entries.insert(key.clone(), mended);
             state.damaged.remove(key);
@@ -163,7 +163,7 @@ fn apply(state: &mut State, change: &Change) {
 }
 
 impl Waiters for Memory {
-    async fn wait(&self, key: &ContentKey, wait: &Wait) -> Result<Waiter, StoreError> {
+    async fn put_waiter(&self, key: &ContentKey, wait: &Wait) -> Result<Waiter, StoreError> {
         let mut state = self.lock();
         let waiter = state.waiters.entry((key.clone(), wait.step_id.clone())).or_insert_with(|| Waiter {
             step_id: wait.step_id.clone(),
@@ -179,14 +179,14 @@ impl Waiters for Memory {
         Ok(waiter.clone())
     }
 
-    async fn join(&self, key: &ContentKey, step_id: &StepId, attempt: Attempt) -> Result<(), StoreError> {
+    async fn record_join(&self, key: &ContentKey, step_id: &StepId, attempt: Attempt) -> Result<(), StoreError> {
         if let Some(waiter) = self.lock().waiters.get_mut(&(key.clone(), step_id.clone())) {
             waiter.joined = attempt;
         }
         Ok(())
     }
 
-    async fn leave(&self, key: &ContentKey, step_id: &StepId) -> Result<(), StoreError> {
+    async fn delete_waiter(&self, key: &ContentKey, step_id: &StepId) -> Result<(), StoreError> {
         self.lock().waiters.remove(&(key.clone(), step_id.clone()));
         Ok(())
     }
@@ -203,7 +203,7 @@ impl Waiters for Memory {
         Ok(state.waiters.iter().filter(|((of, _), _)| of == key).map(|(_, waiter)| waiter.clone()).collect())
     }
 
-    async fn unwait(&self, key: &ContentKey, step_id: &StepId, token: &str) -> Result<bool, StoreError> {
+    async fn delete_waiter_if(&self, key: &ContentKey, step_id: &StepId, token: &str) -> Result<bool, StoreError> {
         let mut state = self.lock();
         let id = (key.clone(), step_id.clone());
         let same = state.waiters.get(&id).is_some_and(|waiter| waiter.token == token);

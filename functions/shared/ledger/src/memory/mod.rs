@@ -19,12 +19,11 @@ use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 pub use clock::ManualClock;
 pub use outside::MemoryUpload;
 
-use crate::batch::BatchRecord;
-use crate::records::{AttemptRecord, Entry, Millis, RunRecord, StepId, StepRecord, Waiter};
+use crate::records::{AttemptRecord, BatchRecord, Entry, Millis, RunRecord, StepId, StepRecord, Waiter};
 use crate::traits::{Firing, Timer, Usage};
 
 /// What a token was told: the output of a success, or the failure.
-pub type Message = Result<String, Failure>;
+pub type CallbackResult = Result<String, Failure>;
 
 /// An object and what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,16 +64,16 @@ struct State {
     timers: BTreeMap<String, Timer>,
     /// The last firings, by their schedules.
     firings: BTreeMap<String, Firing>,
-    /// What was announced, by kind and detail.
-    announced: Vec<(String, String)>,
+    /// What was published, by kind and detail.
+    published: Vec<(String, String)>,
     /// The last planned run of a pipeline, by its name.
     planned: BTreeMap<String, RunId>,
     /// Entries that cannot be read.
     damaged: BTreeSet<ContentKey>,
     /// Whether a token still waits for its answer.
     tokens: HashMap<String, bool>,
-    told: Vec<(String, Message)>,
-    handed_over: VecDeque<(ContentKey, Attempt)>,
+    notifications: Vec<(String, CallbackResult)>,
+    invocations: VecDeque<(ContentKey, Attempt)>,
     finishing: VecDeque<(RunId, u32)>,
 }
 
@@ -147,18 +146,18 @@ impl Memory {
     }
 
     /// What was heard, in order: token and message. What went to a token that is gone is not in it.
-    pub fn told(&self) -> Vec<(String, Message)> {
-        self.lock().told.clone()
+    pub fn notifications(&self) -> Vec<(String, CallbackResult)> {
+        self.lock().notifications.clone()
     }
 
     /// Takes what was handed over to collect, in order.
-    pub fn take_handed_over(&self) -> Vec<(ContentKey, Attempt)> {
-        self.lock().handed_over.drain(..).collect()
+    pub fn take_invocations(&self) -> Vec<(ContentKey, Attempt)> {
+        self.lock().invocations.drain(..).collect()
     }
 
     /// Takes the first that was handed over to collect.
-    pub fn next_handed_over(&self) -> Option<(ContentKey, Attempt)> {
-        self.lock().handed_over.pop_front()
+    pub fn next_invocation(&self) -> Option<(ContentKey, Attempt)> {
+        self.lock().invocations.pop_front()
     }
 
     /// Every object, by key.
@@ -187,9 +186,9 @@ impl Memory {
         self.lock().timers.values().cloned().collect()
     }
 
-    /// What was announced, by kind and detail.
-    pub fn announced(&self) -> Vec<(String, String)> {
-        self.lock().announced.clone()
+    /// What was published, by kind and detail.
+    pub fn published(&self) -> Vec<(String, String)> {
+        self.lock().published.clone()
     }
 
     /// An entry as it is stored, whether or not it can be read.

@@ -4,10 +4,10 @@ use bytes::{Bytes, BytesMut};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 
-use super::{Memory, Message, StoredObject};
+use super::{CallbackResult, Memory, StoredObject};
 use crate::traits::{
     ConditionalGet, Delivery, EventPublisher, Executions, Firing, Firings, Invoker, ListedObject, ObjectHead, Objects,
-    Put, PutLink, Scheduler, SigningKeys, StoreError, TaskCallbacks, Timer, Upload, Usage, UsageCounter,
+    PresignedPut, Put, Scheduler, SigningKeys, StoreError, TaskCallbacks, Timer, Upload, Usage, UsageCounter,
 };
 
 /// As S3's.
@@ -76,7 +76,7 @@ impl Objects for Memory {
         }))
     }
 
-    async fn piece(
+    async fn get_range(
         &self,
         key: &str,
         tag: Option<&str>,
@@ -93,7 +93,7 @@ impl Objects for Memory {
         Ok(Some((bytes.slice(from..to), found)))
     }
 
-    async fn link(&self, key: &str, _seconds: u64) -> Result<String, StoreError> {
+    async fn presign_get(&self, key: &str, _seconds: u64) -> Result<String, StoreError> {
         Ok(format!("https://bucket.test/{key}"))
     }
 
@@ -113,7 +113,7 @@ impl Objects for Memory {
         Ok(wanted.take(LISTED_AT_ONCE).map(listed).collect())
     }
 
-    async fn remove(&self, keys: &[String]) -> Result<(), StoreError> {
+    async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
         let mut state = self.lock();
         for key in keys {
             state.objects.remove(key);
@@ -121,7 +121,7 @@ impl Objects for Memory {
         Ok(())
     }
 
-    async fn renew(&self, key: &str, content_type: &str) -> Result<bool, StoreError> {
+    async fn touch(&self, key: &str, content_type: &str) -> Result<bool, StoreError> {
         let now = self.now();
         let mut state = self.lock();
         let Some(object) = state.objects.get_mut(key) else { return Ok(false) };
@@ -130,7 +130,7 @@ impl Objects for Memory {
         Ok(true)
     }
 
-    async fn keep(&self, key: &str, tag: &str, to: &str, content_type: &str) -> Result<bool, StoreError> {
+    async fn copy_matching(&self, key: &str, tag: &str, to: &str, content_type: &str) -> Result<bool, StoreError> {
         let modified_at = self.now();
         let mut state = self.lock();
         let object = state.objects.get(key).filter(|object| tag_of(&object.bytes) == tag);
@@ -148,8 +148,15 @@ impl Objects for Memory {
         Ok(true)
     }
 
-    async fn put_link(&self, key: &str, _: u64, _: &str, _: Option<[u8; 32]>, _: u64) -> Result<PutLink, StoreError> {
-        Ok(PutLink { url: format!("https://bucket.test/{key}"), headers: Default::default() })
+    async fn presign_put(
+        &self,
+        key: &str,
+        _: u64,
+        _: &str,
+        _: Option<[u8; 32]>,
+        _: u64,
+    ) -> Result<PresignedPut, StoreError> {
+        Ok(PresignedPut { url: format!("https://bucket.test/{key}"), headers: Default::default() })
     }
 
     async fn upload(&self, key: &str, content_type: &str) -> Result<MemoryUpload, StoreError> {
@@ -163,30 +170,30 @@ impl Objects for Memory {
 }
 
 impl Memory {
-    fn tell(&self, token: &str, message: Message) -> Delivery {
+    fn deliver(&self, token: &str, message: CallbackResult) -> Delivery {
         let mut state = self.lock();
         match state.tokens.get_mut(token) {
             Some(open) if *open => *open = false,
             _ => return Delivery::Expired,
         }
-        state.told.push((token.to_owned(), message));
+        state.notifications.push((token.to_owned(), message));
         Delivery::Delivered
     }
 }
 
 impl TaskCallbacks for Memory {
     async fn succeed(&self, token: &str, output: &str) -> Result<Delivery, StoreError> {
-        Ok(self.tell(token, Ok(output.to_owned())))
+        Ok(self.deliver(token, Ok(output.to_owned())))
     }
 
     async fn fail(&self, token: &str, failure: &Failure) -> Result<Delivery, StoreError> {
-        Ok(self.tell(token, Err(failure.clone())))
+        Ok(self.deliver(token, Err(failure.clone())))
     }
 }
 
 impl Invoker for Memory {
     async fn collect(&self, key: &ContentKey, attempt: Attempt) -> Result<(), StoreError> {
-        self.lock().handed_over.push_back((key.clone(), attempt));
+        self.lock().invocations.push_back((key.clone(), attempt));
         Ok(())
     }
 
@@ -218,13 +225,13 @@ impl UsageCounter for Memory {
 }
 
 impl Executions for Memory {
-    async fn start(&self, run: &RunId) -> Result<(), StoreError> {
+    async fn start_run(&self, run: &RunId) -> Result<(), StoreError> {
         self.lock().started.insert(run.clone());
         Ok(())
     }
 
     async fn start_batch(&self, batch: &RunId, _generation: u32) -> Result<(), StoreError> {
-        self.start(batch).await
+        self.start_run(batch).await
     }
 
     async fn batch_is_running(&self, batch: &RunId, _generation: u32) -> Result<bool, StoreError> {
@@ -244,18 +251,18 @@ impl SigningKeys for Memory {
 
 impl EventPublisher for Memory {
     async fn publish(&self, kind: &str, detail: &str) -> Result<(), StoreError> {
-        self.lock().announced.push((kind.to_owned(), detail.to_owned()));
+        self.lock().published.push((kind.to_owned(), detail.to_owned()));
         Ok(())
     }
 }
 
 impl Scheduler for Memory {
-    async fn set(&self, timer: &Timer) -> Result<(), StoreError> {
+    async fn put_timer(&self, timer: &Timer) -> Result<(), StoreError> {
         self.lock().timers.insert(timer.name.clone(), timer.clone());
         Ok(())
     }
 
-    async fn clear(&self, name: &str) -> Result<(), StoreError> {
+    async fn delete_timer(&self, name: &str) -> Result<(), StoreError> {
         self.lock().timers.remove(name);
         Ok(())
     }

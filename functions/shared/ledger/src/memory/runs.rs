@@ -6,7 +6,7 @@ use fresco_pipeline::ids::{ContentKey, RunId};
 use super::Memory;
 use crate::month::{Month, RECORD_MONTHS};
 use crate::records::{CachedResult, Millis, ResultSource, RunRecord, RunStatus, StepId, StepRecord, StepState};
-use crate::traits::{ListPlace, Runs, StoreError};
+use crate::traits::{ListPosition, Runs, StoreError};
 
 impl Runs for Memory {
     async fn create_run(&self, run: &RunRecord) -> Result<bool, StoreError> {
@@ -25,12 +25,12 @@ impl Runs for Memory {
     async fn list_runs(
         &self,
         limit: u32,
-        behind: Option<&ListPlace>,
+        behind: Option<&ListPosition>,
         now: Millis,
     ) -> Result<Vec<RunRecord>, StoreError> {
         let first = Month::of(now).back(RECORD_MONTHS);
         let is_listed = |run: &&RunRecord| {
-            let place = ListPlace { created_at: run.created_at, run: run.id.clone() };
+            let place = ListPosition { created_at: run.created_at, run: run.id.clone() };
             run.chunk.is_none()
                 && (first..=Month::of(now)).contains(&Month::of(run.created_at))
                 && behind.is_none_or(|behind| place < *behind)
@@ -152,14 +152,14 @@ impl Runs for Memory {
         id: &RunId,
         status: RunStatus,
         failure: Option<&Failure>,
-        unannounced: bool,
+        publish_pending: bool,
         now: Millis,
     ) -> Result<bool, StoreError> {
         let mut state = self.lock();
         let Some(run) = state.runs.get_mut(id).filter(|run| !run.status.is_final()) else { return Ok(false) };
         run.status = status;
         run.failure = failure.cloned();
-        run.unannounced = unannounced;
+        run.publish_pending = publish_pending;
         run.ended_at = Some(now);
         Ok(true)
     }

@@ -6,9 +6,8 @@ use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::money::Money;
 
-use super::{ListPlace, StoreError};
-use crate::batch::{BatchCounts, BatchPlan, BatchRecord, BatchStatus};
-use crate::records::{Millis, RunRecord, RunStatus};
+use super::{ListPosition, StoreError};
+use crate::records::{BatchCounts, BatchPlan, BatchRecord, BatchStatus, Millis, RunRecord, RunStatus};
 
 /// How a chunk's run ended, and what it adds to its batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +38,7 @@ pub trait Batches: Send + Sync {
     fn list_batches(
         &self,
         limit: u32,
-        behind: Option<&ListPlace>,
+        behind: Option<&ListPosition>,
         now: Millis,
     ) -> impl Future<Output = Result<Vec<BatchRecord>, StoreError>> + Send;
     /// Notes the plan, and that the chunks run; whether the batch goes on and is not told to stop. Planning again is no error.

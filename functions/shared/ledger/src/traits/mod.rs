@@ -15,7 +15,7 @@ use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 use fresco_pipeline::money::Money;
 
 pub use batches::{Batches, ChunkEnd};
-pub use objects::{ConditionalGet, ListedObject, ObjectHead, Objects, Put, PutLink, Upload};
+pub use objects::{ConditionalGet, ListedObject, ObjectHead, Objects, PresignedPut, Put, Upload};
 pub use schedules::{Firing, FiringOutcome, Firings, Scheduler, Timer};
 pub use storage::{Pass, Usage, UsageCounter};
 
@@ -116,7 +116,7 @@ pub struct Change {
     pub attempt: Option<AttemptRecord>,
     /// A job to register for (the entry's key, this attempt). Registering it again for the same attempt is no error;
     /// for another it is [`CommitError::JobTaken`].
-    pub job: Option<JobOf>,
+    pub job: Option<JobOwner>,
     /// What happens to a run's budget.
     pub budget: Option<BudgetChange>,
     /// A waiter of the entry that joins an attempt.
@@ -144,7 +144,7 @@ pub struct Joining {
 
 /// A provider's job and the attempt it belongs to. `J#provider#request_id`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobOf {
+pub struct JobOwner {
     /// Who runs it.
     pub provider: ProviderName,
     /// The provider's id.
@@ -225,9 +225,9 @@ pub struct Wait {
 /// Waiters of entries.
 pub trait Waiters: Send + Sync {
     /// Writes or refreshes the row: the token is overwritten; `joined`, `base`, `since` and `running_since` stay as they were.
-    fn wait(&self, key: &ContentKey, wait: &Wait) -> impl Future<Output = Result<Waiter, StoreError>> + Send;
+    fn put_waiter(&self, key: &ContentKey, wait: &Wait) -> impl Future<Output = Result<Waiter, StoreError>> + Send;
     /// Notes the attempt that it joined, if the row is there.
-    fn join(
+    fn record_join(
         &self,
         key: &ContentKey,
         step_id: &StepId,
@@ -243,9 +243,9 @@ pub trait Waiters: Send + Sync {
     /// Every waiter of the entry (strongly consistent).
     fn waiters(&self, key: &ContentKey) -> impl Future<Output = Result<Vec<Waiter>, StoreError>> + Send;
     /// Removes the row, whatever its token: the run has ended, and nobody hears under it.
-    fn leave(&self, key: &ContentKey, step_id: &StepId) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn delete_waiter(&self, key: &ContentKey, step_id: &StepId) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Removes the row if it still has this token; whether it did.
-    fn unwait(
+    fn delete_waiter_if(
         &self,
         key: &ContentKey,
         step_id: &StepId,
@@ -255,7 +255,7 @@ pub trait Waiters: Send + Sync {
 
 /// A run's place in the list of all: they stand there by when they were written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ListPlace {
+pub struct ListPosition {
     /// When it was written.
     pub created_at: Millis,
     /// Its id.
@@ -276,7 +276,7 @@ pub trait Runs: Send + Sync {
     fn list_runs(
         &self,
         limit: u32,
-        behind: Option<&ListPlace>,
+        behind: Option<&ListPosition>,
         now: Millis,
     ) -> impl Future<Output = Result<Vec<RunRecord>, StoreError>> + Send;
     /// Writes the steps (those that are there already stay as they are: plan may be called twice), their number and the bound,
@@ -324,13 +324,13 @@ pub trait Runs: Send + Sync {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Sets the stop flag; whether the run was there and running.
     fn stop_run(&self, id: &RunId) -> impl Future<Output = Result<bool, StoreError>> + Send;
-    /// Closes the run; whether it was running. `unannounced` says that its end has still to be told.
+    /// Closes the run; whether it was running. `publish_pending` says that its end has still to be told.
     fn close_run(
         &self,
         id: &RunId,
         status: RunStatus,
         failure: Option<&Failure>,
-        unannounced: bool,
+        publish_pending: bool,
         now: Millis,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
@@ -355,7 +355,7 @@ pub trait TaskCallbacks: Send + Sync {
 /// Executions of the state machine.
 pub trait Executions: Send + Sync {
     /// Starts the execution of a run. One that is there already is the one that was asked for.
-    fn start(&self, run: &RunId) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn start_run(&self, run: &RunId) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Starts the execution of a batch, in this generation; likewise.
     fn start_batch(&self, batch: &RunId, generation: u32) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Whether that execution goes on.

@@ -39,7 +39,7 @@ pub enum Put {
 
 /// Where and how an object can be written.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PutLink {
+pub struct PresignedPut {
     /// The address.
     pub url: String,
     /// The headers.
@@ -91,7 +91,7 @@ pub trait Objects: Send + Sync {
     ) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
     /// A piece of the object from this byte on, at most so long, with its entity tag, as events write it: without quotation
     /// marks; empty behind its end. `None`: there is none, or it has another entity tag than the one that is wanted.
-    fn piece(
+    fn get_range(
         &self,
         key: &str,
         tag: Option<&str>,
@@ -100,18 +100,18 @@ pub trait Objects: Send + Sync {
     ) -> impl Future<Output = Result<Option<(Bytes, String)>, StoreError>> + Send;
     /// A link by which anyone can read the object for so many seconds (at most seven days, and no longer than the
     /// credentials that sign it live). It is a secret: not to be logged or stored.
-    fn link(&self, key: &str, seconds: u64) -> impl Future<Output = Result<String, StoreError>> + Send;
+    fn presign_get(&self, key: &str, seconds: u64) -> impl Future<Output = Result<String, StoreError>> + Send;
     /// Writes a small object, whatever is there.
     fn put(&self, key: &str, bytes: Bytes, content_type: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// The next objects under the prefix behind this key, in the order of keys; at most 1,000, none where there are no more.
     fn list(&self, prefix: &str, after: &str) -> impl Future<Output = Result<Vec<ListedObject>, StoreError>> + Send;
     /// Removes objects, any number. One that is not there is no error.
-    fn remove(&self, keys: &[String]) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn delete(&self, keys: &[String]) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Writes an object over itself, so that its age begins anew; whether there is one. Its media type has to be given.
-    fn renew(&self, key: &str, content_type: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    fn touch(&self, key: &str, content_type: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// Copies the object with this entity tag to another key, over what is there, as an object of this media type; whether
     /// there is such an object.
-    fn keep(
+    fn copy_matching(
         &self,
         key: &str,
         tag: &str,
@@ -123,14 +123,14 @@ pub trait Objects: Send + Sync {
     /// A link by which anyone can write the object for so many seconds, with exactly so many bytes and this media type; and the
     /// headers that have to go with it. Without a SHA-256 it writes once; with one, content of that hash only, as often as
     /// anyone likes, and the object's age begins anew. Either way, what was looked at stays what it is. The link is a secret.
-    fn put_link(
+    fn presign_put(
         &self,
         key: &str,
         bytes: u64,
         content_type: &str,
         sha256: Option<[u8; 32]>,
         seconds: u64,
-    ) -> impl Future<Output = Result<PutLink, StoreError>> + Send;
+    ) -> impl Future<Output = Result<PresignedPut, StoreError>> + Send;
     /// Begins an upload; memory is at most two parts of 8 MiB whatever the size.
     fn upload(&self, key: &str, content_type: &str) -> impl Future<Output = Result<Self::Upload, StoreError>> + Send;
 }

@@ -29,9 +29,9 @@ pub trait Scheduler: Send + Sync {
     /// Makes the timer, or makes it as this one is. One that cannot be is refused as [`ErrorName::InputInvalid`].
     ///
     /// [`ErrorName::InputInvalid`]: fresco_pipeline::error::ErrorName::InputInvalid
-    fn set(&self, timer: &Timer) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn put_timer(&self, timer: &Timer) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Removes the timer of this name. One that is not there is no error.
-    fn clear(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn delete_timer(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// What became of a firing.
@@ -56,7 +56,7 @@ pub struct Firing {
     pub at: Millis,
     /// What became of it.
     #[serde(flatten)]
-    pub fired: FiringOutcome,
+    pub outcome: FiringOutcome,
     /// The last run that the schedule began, by this firing or one before.
     pub run: Option<RunId>,
 }

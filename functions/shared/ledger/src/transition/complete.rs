@@ -4,8 +4,8 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::Attempt;
 use fresco_pipeline::money::Money;
 
-use super::{LATE_COMPLETION_PAUSE, MAX_FETCHES, MAX_HINT, MAX_TRIES, NOTIFY_GRACE, back_off, due_of, hold};
-use crate::records::{AttemptRecord, AttemptState, CachedResult, Entry, Failed, LateCompletion, Millis, Output};
+use super::{LATE_COMPLETION_PAUSE, MAX_FETCHES, MAX_RETRY_AFTER, MAX_TRIES, NOTIFY_GRACE, backoff, due_of, hold};
+use crate::records::{AttemptRecord, AttemptState, CachedResult, Entry, LastFailure, LateCompletion, Millis, Output};
 use crate::traits::Change;
 
 /// What a successful attempt made.
@@ -84,17 +84,17 @@ fn settle_late(entry: &mut Entry, attempt: Attempt) {
 
 /// How an attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
+pub struct AttemptFailure {
     /// What happened. A retryable name lets the next attempt be claimed after a pause.
     pub failure: Failure,
     /// The provider's hint how long to pause, in milliseconds.
-    pub hint: Option<Millis>,
+    pub retry_after: Option<Millis>,
     /// What the provider charges for it all the same, at most.
     pub billed: Money,
 }
 
 /// Takes a failure in: the request was surely not accepted, or the job ended badly. `None`: the attempt is decided already.
-pub fn failed(entry: &Entry, row: &AttemptRecord, outcome: &Outcome, now: Millis) -> Option<Change> {
+pub fn fail(entry: &Entry, row: &AttemptRecord, outcome: &AttemptFailure, now: Millis) -> Option<Change> {
     if row.state != AttemptState::Open && row.state != AttemptState::Lost {
         // It is decided; that it has ended once more changes nothing else.
         let late = entry.late_completion.as_ref().is_some_and(|late| late.attempt == row.attempt);
@@ -134,10 +134,15 @@ pub fn failed(entry: &Entry, row: &AttemptRecord, outcome: &Outcome, now: Millis
                 );
             }
         }
-        let pause = if failure.name == ErrorName::StepAgain { 0 } else { back_off(entry.tries) };
-        let pause = pause.max(outcome.hint.unwrap_or(0).clamp(0, MAX_HINT));
-        entry.failure =
-            Some(Failed { attempt: row.attempt, failure, retryable, not_before: now + pause, leader: pending.leader });
+        let pause = if failure.name == ErrorName::StepAgain { 0 } else { backoff(entry.tries) };
+        let pause = pause.max(outcome.retry_after.unwrap_or(0).clamp(0, MAX_RETRY_AFTER));
+        entry.failure = Some(LastFailure {
+            attempt: row.attempt,
+            failure,
+            retryable,
+            not_before: now + pause,
+            leader: pending.leader,
+        });
         entry.pending = None;
         entry.notify_pending = true;
     }
@@ -147,19 +152,26 @@ pub fn failed(entry: &Entry, row: &AttemptRecord, outcome: &Outcome, now: Millis
 
 /// The outputs of a successful job could not be fetched. They are fetched again, never generated again, until that is
 /// hopeless: then the attempt has failed, and is paid.
-pub fn fetch_failed(entry: &Entry, row: &AttemptRecord, failure: &Failure, cost: Money, now: Millis) -> Option<Change> {
+pub fn record_fetch_failure(
+    entry: &Entry,
+    row: &AttemptRecord,
+    failure: &Failure,
+    cost: Money,
+    now: Millis,
+) -> Option<Change> {
     let tries = row.fetches + 1;
     if tries < MAX_FETCHES && failure.name.is_retryable() {
         let mut entry = entry.clone();
         let mut row = row.clone();
         row.fetches = tries;
         if let Some(pending) = entry.pending.as_mut().filter(|pending| pending.attempt == row.attempt) {
-            pending.next_check_at = now + back_off(tries);
+            pending.next_check_at = now + backoff(tries);
         }
         entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
         return Some(Change { attempt: Some(row), ..Change::of(entry) });
     }
     let message = format!("the output could not be fetched: {}", failure.message);
-    let outcome = Outcome { failure: Failure::new(ErrorName::OutputInvalid, message), hint: None, billed: cost };
-    failed(entry, row, &outcome, now)
+    let outcome =
+        AttemptFailure { failure: Failure::new(ErrorName::OutputInvalid, message), retry_after: None, billed: cost };
+    fail(entry, row, &outcome, now)
 }

@@ -12,14 +12,15 @@ mod submit;
 #[cfg(test)]
 mod tests;
 
-pub use acquire::{Answer, Ask, ask, expire, renewed};
+pub use acquire::{AcquireRequest, Acquisition, acquire, expire, renew};
 pub use complete::{
-    Completion, Outcome, complete, failed, fetch_failed, postpone_late_completion, record_late_completion,
+    AttemptFailure, Completion, complete, fail, postpone_late_completion, record_fetch_failure, record_late_completion,
 };
-pub use notify::{Message, postpone_notification, recipients, told};
-pub use repair::{SurvivingAttempt, Survivors, repaired};
+pub use notify::{Notification, notified, postpone_notification, recipients};
+pub use repair::{ReadableAttempt, ReadableParts, repair};
 pub use submit::{
-    LookupResult, UnknownPolicy, cancelling, postpone_check, record_lookup, record_unknown_job, submitted, unknown,
+    LookupResult, UnknownPolicy, mark_cancelling, mark_unknown, postpone_check, record_lookup, record_submission,
+    record_unknown_job,
 };
 
 use crate::records::{Entry, Millis};
@@ -39,10 +40,10 @@ pub const NOTIFY_GRACE: Millis = 30_000;
 /// How long after we asked for a cancellation sweep looks whether it has come to anything.
 pub const CANCEL_GRACE: Millis = 5_000;
 /// The most that a provider's hint may delay the next attempt.
-pub const MAX_HINT: Millis = 300_000;
+pub const MAX_RETRY_AFTER: Millis = 300_000;
 
 /// The pause before the next attempt, by retryable failures so far: 2 s doubling to a minute.
-pub fn back_off(tries: u32) -> Millis {
+pub fn backoff(tries: u32) -> Millis {
     2_000_i64.saturating_mul(1 << tries.saturating_sub(1).min(5)).min(60_000)
 }
 

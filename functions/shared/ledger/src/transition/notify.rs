@@ -5,12 +5,12 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::Attempt;
 
 use super::{NOTIFY_GRACE, due_of};
-use crate::records::{CachedResult, Entry, Failed, Millis, Waiter};
+use crate::records::{CachedResult, Entry, LastFailure, Millis, Waiter};
 use crate::traits::Change;
 
 /// What a waiter is told.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Message {
+pub enum Notification {
     /// Its result.
     Succeed(CachedResult),
     /// Its failure.
@@ -19,10 +19,12 @@ pub enum Message {
 
 /// Whom to tell what. A result goes to everybody who wants it; a terminal failure to everybody who joined; a retryable one
 /// to the leader alone (or, if it is gone, to the one that has waited longest), so that one step asks again and not all.
-pub fn recipients(entry: &Entry, waiters: &[Waiter]) -> Vec<(Waiter, Message)> {
+pub fn recipients(entry: &Entry, waiters: &[Waiter]) -> Vec<(Waiter, Notification)> {
     let wants = |waiter: &Waiter| entry.result.as_ref().filter(|ready| ready.attempt > waiter.base);
-    let mut messages: Vec<(Waiter, Message)> =
-        waiters.iter().filter_map(|w| wants(w).map(|ready| (w.clone(), Message::Succeed(ready.clone())))).collect();
+    let mut messages: Vec<(Waiter, Notification)> = waiters
+        .iter()
+        .filter_map(|w| wants(w).map(|ready| (w.clone(), Notification::Succeed(ready.clone()))))
+        .collect();
     if entry.pending.is_some() {
         return messages;
     }
@@ -31,7 +33,7 @@ pub fn recipients(entry: &Entry, waiters: &[Waiter]) -> Vec<(Waiter, Message)> {
     match &entry.failure {
         Some(failed) if !failed.retryable => {
             let shared = left.iter().filter(|waiter| waiter.joined <= failed.attempt);
-            messages.extend(shared.map(|waiter| ((*waiter).clone(), Message::Fail(failed.failure.clone()))));
+            messages.extend(shared.map(|waiter| ((*waiter).clone(), Notification::Fail(failed.failure.clone()))));
         }
         Some(failed) => messages.extend(leader_of(failed, &left)),
         // A refresh that waited for an attempt begun before it asked.
@@ -42,16 +44,16 @@ pub fn recipients(entry: &Entry, waiters: &[Waiter]) -> Vec<(Waiter, Message)> {
     messages
 }
 
-fn leader_of(failed: &Failed, left: &[&Waiter]) -> Option<(Waiter, Message)> {
+fn leader_of(failed: &LastFailure, left: &[&Waiter]) -> Option<(Waiter, Notification)> {
     if let Some(leader) = left.iter().find(|waiter| waiter.step_id == failed.leader) {
-        return Some(((*leader).clone(), Message::Fail(failed.failure.clone())));
+        return Some(((*leader).clone(), Notification::Fail(failed.failure.clone())));
     }
     let eldest = left.iter().min_by_key(|waiter| (waiter.since, &waiter.step_id))?;
     Some(((*eldest).clone(), again("the step that submitted is gone; this one takes over")))
 }
 
-fn again(message: &str) -> Message {
-    Message::Fail(Failure::new(ErrorName::StepAgain, message))
+fn again(message: &str) -> Notification {
+    Notification::Fail(Failure::new(ErrorName::StepAgain, message))
 }
 
 /// Telling did not work: sweep tries again later, and does not keep others waiting for it.
@@ -65,7 +67,7 @@ pub fn postpone_notification(entry: &Entry, now: Millis) -> Option<Change> {
 }
 
 /// Every waiter has been told. `None`: that was known.
-pub fn told(entry: &Entry, now: Millis) -> Option<Change> {
+pub fn notified(entry: &Entry, now: Millis) -> Option<Change> {
     if !entry.notify_pending {
         return None;
     }

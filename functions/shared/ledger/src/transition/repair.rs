@@ -6,7 +6,8 @@ use fresco_pipeline::ids::{Attempt, ContentKey, StepName};
 
 use super::{NOTIFY_GRACE, due_of};
 use crate::records::{
-    AttemptRecord, AttemptStage, AttemptState, Entry, Failed, LateCompletion, Millis, PendingAttempt, StepId, Waiter,
+    AttemptRecord, AttemptStage, AttemptState, Entry, LastFailure, LateCompletion, Millis, PendingAttempt, StepId,
+    Waiter,
 };
 
 /// Numbers that are passed over where it is not known which were given out: their objects may still be there.
@@ -14,7 +15,7 @@ const PASSED_OVER: u32 = 1_000;
 
 /// What can be read of an entry, its attempts and its waiters.
 #[derive(Debug, Clone, Default)]
-pub struct Survivors<'a> {
+pub struct ReadableParts<'a> {
     /// The entry, if it can be read.
     pub entry: Option<&'a Entry>,
     /// The revision to write from.
@@ -22,14 +23,14 @@ pub struct Survivors<'a> {
     /// The highest attempt that the row says was given out, if that can be read.
     pub last: Option<Attempt>,
     /// Its attempts.
-    pub attempts: Vec<SurvivingAttempt>,
+    pub attempts: Vec<ReadableAttempt>,
     /// Its waiters that can be read.
     pub waiters: Vec<Waiter>,
 }
 
 /// What can be read of an attempt.
 #[derive(Debug, Clone)]
-pub struct SurvivingAttempt {
+pub struct ReadableAttempt {
     /// Its number.
     pub attempt: Attempt,
     /// Its row, if it can be read.
@@ -39,7 +40,7 @@ pub struct SurvivingAttempt {
 }
 
 /// The entry as it shall be; `None` where nothing is wrong with it.
-pub fn repaired(key: &ContentKey, survivors: &Survivors<'_>, now: Millis) -> Option<Entry> {
+pub fn repair(key: &ContentKey, survivors: &ReadableParts<'_>, now: Millis) -> Option<Entry> {
     match survivors.entry {
         Some(entry) => without_lost_pending(entry, survivors, now),
         None => Some(rebuilt(key, survivors, now)),
@@ -47,7 +48,7 @@ pub fn repaired(key: &ContentKey, survivors: &Survivors<'_>, now: Millis) -> Opt
 }
 
 /// The attempt under way has no row that can be read: nobody can ask after it, nor say what it was.
-fn without_lost_pending(entry: &Entry, survivors: &Survivors<'_>, now: Millis) -> Option<Entry> {
+fn without_lost_pending(entry: &Entry, survivors: &ReadableParts<'_>, now: Millis) -> Option<Entry> {
     let pending = entry.pending.as_ref()?;
     if survivors.attempts.iter().any(|remnant| remnant.attempt == pending.attempt && remnant.row.is_some()) {
         return None;
@@ -58,13 +59,13 @@ fn without_lost_pending(entry: &Entry, survivors: &Survivors<'_>, now: Millis) -
     Some(entry)
 }
 
-fn unknown_fate(attempt: Attempt, leader: StepId, now: Millis) -> Failed {
+fn unknown_fate(attempt: Attempt, leader: StepId, now: Millis) -> LastFailure {
     let message = "the record of the attempt under way cannot be read; it may have been accepted and billed";
     let failure = Failure::new(ErrorName::StepUnknown, message);
-    Failed { attempt, failure, retryable: false, not_before: now, leader }
+    LastFailure { attempt, failure, retryable: false, not_before: now, leader }
 }
 
-fn rebuilt(key: &ContentKey, survivors: &Survivors<'_>, now: Millis) -> Entry {
+fn rebuilt(key: &ContentKey, survivors: &ReadableParts<'_>, now: Millis) -> Entry {
     let mut entry = Entry { rev: survivors.rev, ..Entry::new(key.clone()) };
     let highest = survivors.attempts.iter().map(|remnant| remnant.attempt).max().unwrap_or(Attempt::NONE);
     entry.last_attempt = match survivors.last {

@@ -6,8 +6,8 @@ use fresco_pipeline::ids::Attempt;
 use serde::{Deserialize, Serialize};
 
 use super::{CANCEL_GRACE, EMPTY_LOOKUPS, MAX_UNKNOWN_JOBS, NOTIFY_GRACE, due_of, hold, recheck_interval};
-use crate::records::{AttemptRecord, AttemptStage, AttemptState, Entry, Failed, LateCompletion, Millis};
-use crate::traits::{Change, JobOf};
+use crate::records::{AttemptRecord, AttemptStage, AttemptState, Entry, LastFailure, LateCompletion, Millis};
+use crate::traits::{Change, JobOwner};
 
 /// What happens to a job of which nobody can say whether it exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -22,10 +22,10 @@ pub enum UnknownPolicy {
 
 /// The provider has the job under this id: after the POST, by its list (adopt), or by a webhook that came first. `None`:
 /// that was known.
-pub fn submitted(entry: &Entry, row: &AttemptRecord, request_id: &str, now: Millis) -> Option<Change> {
+pub fn record_submission(entry: &Entry, row: &AttemptRecord, request_id: &str, now: Millis) -> Option<Change> {
     let mut entry = entry.clone();
     let mut row = row.clone();
-    let job = JobOf { provider: row.request.provider, request_id: request_id.to_owned(), attempt: row.attempt };
+    let job = JobOwner { provider: row.request.provider, request_id: request_id.to_owned(), attempt: row.attempt };
     let mut news = false;
     if row.request_id.is_none() {
         row.request_id = Some(request_id.to_owned());
@@ -49,7 +49,7 @@ pub fn submitted(entry: &Entry, row: &AttemptRecord, request_id: &str, now: Mill
 }
 
 /// It is not known whether the provider has the job: the reply was broken, or its submitter's lease has ended. Due now.
-pub fn unknown(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
+pub fn mark_unknown(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
     let mut entry = entry.clone();
     let pending = entry.pending.as_mut().filter(|p| p.attempt == attempt && p.stage == AttemptStage::Submitting)?;
     pending.stage = AttemptStage::Unknown;
@@ -100,7 +100,7 @@ pub fn record_lookup(
     } else {
         format!("{provider} neither confirmed nor refused the job, and does not list it")
     };
-    entry.failure = Some(Failed {
+    entry.failure = Some(LastFailure {
         attempt: row.attempt,
         failure: Failure::new(if again { ErrorName::StepAgain } else { ErrorName::StepUnknown }, message),
         retryable: again,
@@ -119,7 +119,7 @@ pub fn record_lookup(
 
 /// We are about to ask the provider to cancel the attempt, since nobody waits for it. It stays pending until the provider
 /// says that it has ended: a cancellation is a request.
-pub fn cancelling(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
+pub fn mark_cancelling(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
     let mut entry = entry.clone();
     let pending = entry.pending.as_mut().filter(|p| p.attempt == attempt && p.stage == AttemptStage::Submitted)?;
     pending.cancelling = true;

@@ -13,7 +13,7 @@ use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
 use fresco_pipeline::money::Money;
 use serde_json::Map;
 
-use super::{Answer, Ask, Completion, Outcome, ask};
+use super::{AcquireRequest, Acquisition, AttemptFailure, Completion, acquire};
 use crate::records::{AttemptRecord, CachedResult, Entry, Millis, Request, StepId, Waiter};
 use crate::traits::Change;
 
@@ -48,7 +48,7 @@ fn entry() -> Entry {
 }
 
 /// What a step that asks is told. `usable` says that the objects of the result are there.
-fn answer(entry: &Entry, waiter: &Waiter, usable: bool, now: Millis) -> Answer {
+fn answer(entry: &Entry, waiter: &Waiter, usable: bool, now: Millis) -> Acquisition {
     let request = Request {
         provider: ProviderName::Fal,
         step: StepType::TextToImage,
@@ -59,7 +59,7 @@ fn answer(entry: &Entry, waiter: &Waiter, usable: bool, now: Millis) -> Answer {
         kind: MediaKind::Image,
         price: PRICE,
     };
-    let asked = Ask {
+    let asked = AcquireRequest {
         waiter,
         usable,
         request: &request,
@@ -68,13 +68,13 @@ fn answer(entry: &Entry, waiter: &Waiter, usable: bool, now: Millis) -> Answer {
         submitter_dead_at: now + DEAD_AFTER,
         now,
     };
-    ask(entry, &asked)
+    acquire(entry, &asked)
 }
 
 /// The claim of this waiter.
 fn claim(entry: &Entry, waiter: &Waiter, now: Millis) -> Change {
     match answer(entry, waiter, false, now) {
-        Answer::Claim(change) => *change,
+        Acquisition::Claim(change) => *change,
         other => panic!("not a claim: {other:?}"),
     }
 }
@@ -107,6 +107,6 @@ fn completion(cost: Money) -> Completion {
     Completion { outputs: Vec::new(), created_at: NOW, cost }
 }
 
-fn outcome(name: ErrorName, billed: Money) -> Outcome {
-    Outcome { failure: Failure::new(name, "what happened"), hint: None, billed }
+fn outcome(name: ErrorName, billed: Money) -> AttemptFailure {
+    AttemptFailure { failure: Failure::new(name, "what happened"), retry_after: None, billed }
 }

@@ -9,7 +9,7 @@ mod together;
 
 use fresco_engine::Fetcher;
 use fresco_engine::wire::{BatchBody, BatchView};
-use fresco_ledger::batch::BatchStatus;
+use fresco_ledger::records::BatchStatus;
 use fresco_pipeline::ids::RunId;
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use fresco_engine::platform::Platform;
 use fresco_engine::wire::BatchBody;
 use fresco_engine::{Fetcher, Once, ROWS, StartError};
-use fresco_ledger::batch::BatchPlan;
+use fresco_ledger::records::BatchPlan;
 use fresco_ledger::traits::{Objects, Upload};
 use fresco_pipeline::ids::RunId;
 use serde_json::json;

@@ -5,10 +5,10 @@ use fresco_pipeline::ids::Attempt;
 use fresco_pipeline::money::Money;
 
 use super::*;
-use crate::records::{AttemptStage, AttemptState, Failed, HoldState};
+use crate::records::{AttemptStage, AttemptState, HoldState, LastFailure};
 use crate::traits::{BudgetChange, Joining};
 use crate::transition::{
-    LookupResult, UnknownPolicy, expire, failed, postpone_check, record_lookup, submitted, unknown,
+    LookupResult, UnknownPolicy, expire, fail, mark_unknown, postpone_check, record_lookup, record_submission,
 };
 
 fn failed_entry(retryable: bool, not_before: Millis) -> Entry {
@@ -17,7 +17,7 @@ fn failed_entry(retryable: bool, not_before: Millis) -> Entry {
     Entry {
         last_attempt: Attempt(2),
         tries: 3,
-        failure: Some(Failed { attempt: Attempt(2), failure, retryable, not_before, leader: step_id("leader") }),
+        failure: Some(LastFailure { attempt: Attempt(2), failure, retryable, not_before, leader: step_id("leader") }),
         ..entry()
     }
 }
@@ -42,20 +42,22 @@ fn a_claim_is_one_transaction() {
 #[test]
 fn what_is_pending_is_joined() {
     let (entry, _) = claimed();
-    assert_eq!(answer(&entry, &waiter("other", 0, 0), false, NOW), Answer::Join(Attempt(1)));
+    assert_eq!(answer(&entry, &waiter("other", 0, 0), false, NOW), Acquisition::Join(Attempt(1)));
     // Also the one who claimed it, and also by a refresh that began later: nothing else may be claimed meanwhile.
-    assert_eq!(answer(&entry, &waiter("leader", 1, 0), false, NOW), Answer::Join(Attempt(1)));
-    assert_eq!(answer(&entry, &waiter("refresh", 0, 1), false, NOW), Answer::Join(Attempt(1)));
+    assert_eq!(answer(&entry, &waiter("leader", 1, 0), false, NOW), Acquisition::Join(Attempt(1)));
+    assert_eq!(answer(&entry, &waiter("refresh", 0, 1), false, NOW), Acquisition::Join(Attempt(1)));
 }
 
 #[test]
 fn a_result_is_used_where_it_can_be_and_is_wanted() {
     let there = Entry { result: Some(ready(3)), last_attempt: Attempt(3), ..entry() };
-    assert_eq!(answer(&there, &waiter("a", 0, 0), true, NOW), Answer::Hit(ready(3)));
-    assert_eq!(answer(&there, &waiter("a", 0, 2), true, NOW), Answer::Hit(ready(3)));
+    assert_eq!(answer(&there, &waiter("a", 0, 0), true, NOW), Acquisition::Hit(ready(3)));
+    assert_eq!(answer(&there, &waiter("a", 0, 2), true, NOW), Acquisition::Hit(ready(3)));
     // Its objects are gone, or the refresh began after it.
     for (usable, base) in [(false, 0), (true, 3)] {
-        let Answer::Claim(change) = answer(&there, &waiter("a", 0, base), usable, NOW) else { panic!("not a claim") };
+        let Acquisition::Claim(change) = answer(&there, &waiter("a", 0, base), usable, NOW) else {
+            panic!("not a claim")
+        };
         assert_eq!(
             (change.entry.last_attempt, change.entry.result),
             (Attempt(4), Some(ready(3))),
@@ -64,13 +66,13 @@ fn a_result_is_used_where_it_can_be_and_is_wanted() {
     }
     // Who does not refresh uses it while a refresh is under way.
     let (refreshing, _) = next_claim(&there);
-    assert_eq!(answer(&refreshing, &waiter("a", 0, 0), true, NOW), Answer::Hit(ready(3)));
+    assert_eq!(answer(&refreshing, &waiter("a", 0, 0), true, NOW), Acquisition::Hit(ready(3)));
 }
 
 #[test]
 fn a_retryable_failure_is_waited_out() {
     let entry = failed_entry(true, NOW);
-    assert!(matches!(answer(&entry, &waiter("leader", 2, 0), false, NOW - 1), Answer::NotYet(_)));
+    assert!(matches!(answer(&entry, &waiter("leader", 2, 0), false, NOW - 1), Acquisition::RetryLater(_)));
     let change = claim(&entry, &waiter("leader", 2, 0), NOW);
     assert_eq!((change.entry.last_attempt, change.entry.tries), (Attempt(3), 3), "the row of failures goes on");
     assert_eq!(change.entry.failure, None);
@@ -81,7 +83,10 @@ fn a_terminal_failure_is_shared_by_who_joined_and_by_nobody_else() {
     let entry = failed_entry(false, NOW + 60_000);
     for joined in [1, 2] {
         let shared = answer(&entry, &waiter("a", joined, 0), false, NOW);
-        assert!(matches!(shared, Answer::Shared(cause) if cause.name == ErrorName::ProviderRejected), "{joined}");
+        assert!(
+            matches!(shared, Acquisition::SharedFailure(cause) if cause.name == ErrorName::ProviderRejected),
+            "{joined}"
+        );
     }
     // Who had not joined, or waits for an attempt begun later, may try anew, at once and from the beginning.
     for (joined, base) in [(0, 0), (2, 2)] {
@@ -93,22 +98,22 @@ fn a_terminal_failure_is_shared_by_who_joined_and_by_nobody_else() {
 #[test]
 fn a_submission_is_recorded_once() {
     let (entry, row) = claimed();
-    let change = submitted(&entry, &row, "job", NOW + 5).unwrap();
+    let change = record_submission(&entry, &row, "job", NOW + 5).unwrap();
     assert_eq!(change.job.as_ref().map(|job| (job.request_id.as_str(), job.attempt)), Some(("job", Attempt(1))));
     let (entry, row) = after(change, &row);
     let pending = entry.pending.as_ref().unwrap();
     assert_eq!((pending.stage, pending.request_id.as_deref()), (AttemptStage::Submitted, Some("job")));
     assert_eq!(row.request_id.as_deref(), Some("job"));
-    assert_eq!(submitted(&entry, &row, "job", NOW + 9), None);
+    assert_eq!(record_submission(&entry, &row, "job", NOW + 9), None);
 }
 
 #[test]
 fn a_job_of_unknown_fate_is_adopted() {
     let (entry, row) = claimed();
-    let (entry, row) = after(unknown(&entry, Attempt(1), NOW + 5).unwrap(), &row);
+    let (entry, row) = after(mark_unknown(&entry, Attempt(1), NOW + 5).unwrap(), &row);
     let pending = entry.pending.as_ref().unwrap();
     assert_eq!((pending.stage, entry.next_check_at), (AttemptStage::Unknown, Some(NOW + 5)), "it is due at once");
-    let (entry, row) = after(submitted(&entry, &row, "job", NOW + 9).unwrap(), &row);
+    let (entry, row) = after(record_submission(&entry, &row, "job", NOW + 9).unwrap(), &row);
     assert_eq!(entry.pending.unwrap().stage, AttemptStage::Submitted);
     assert_eq!(row.state, AttemptState::Open);
 }
@@ -116,19 +121,19 @@ fn a_job_of_unknown_fate_is_adopted() {
 #[test]
 fn only_a_submission_under_way_becomes_unknown() {
     let (entry, row) = claimed();
-    assert_eq!(unknown(&entry, Attempt(2), NOW), None);
-    let (sent, _) = after(submitted(&entry, &row, "job", NOW).unwrap(), &row);
-    assert_eq!(unknown(&sent, Attempt(1), NOW), None);
-    let (lost, _) = after(unknown(&entry, Attempt(1), NOW).unwrap(), &row);
-    assert_eq!(unknown(&lost, Attempt(1), NOW), None);
-    assert_eq!(unknown(&super::entry(), Attempt(1), NOW), None);
+    assert_eq!(mark_unknown(&entry, Attempt(2), NOW), None);
+    let (sent, _) = after(record_submission(&entry, &row, "job", NOW).unwrap(), &row);
+    assert_eq!(mark_unknown(&sent, Attempt(1), NOW), None);
+    let (lost, _) = after(mark_unknown(&entry, Attempt(1), NOW).unwrap(), &row);
+    assert_eq!(mark_unknown(&lost, Attempt(1), NOW), None);
+    assert_eq!(mark_unknown(&super::entry(), Attempt(1), NOW), None);
 }
 
 #[test]
 fn a_job_that_shows_up_late_is_recorded_beside_what_is_pending() {
     let (entry, row) = lost(UnknownPolicy::ResubmitOnce, LookupResult::Empty);
     let (entry, _) = next_claim(&entry);
-    let change = submitted(&entry, &row, "job", NOW).unwrap();
+    let change = record_submission(&entry, &row, "job", NOW).unwrap();
     assert_eq!(change.entry.pending, entry.pending);
     assert_eq!(
         change.entry.late_completion.as_ref().map(|late| late.attempt),
@@ -145,7 +150,7 @@ fn lost(policy: UnknownPolicy, look_up: LookupResult) -> (Entry, AttemptRecord) 
 }
 
 fn lose(entry: &Entry, row: &AttemptRecord, policy: UnknownPolicy, look_up: LookupResult) -> (Entry, AttemptRecord) {
-    let (mut entry, mut row) = after(unknown(entry, row.attempt, NOW).unwrap(), row);
+    let (mut entry, mut row) = after(mark_unknown(entry, row.attempt, NOW).unwrap(), row);
     while row.state == AttemptState::Open {
         (entry, row) = after(record_lookup(&entry, &row, look_up, policy, row.submitter_dead_at).unwrap(), &row);
     }
@@ -155,7 +160,7 @@ fn lose(entry: &Entry, row: &AttemptRecord, policy: UnknownPolicy, look_up: Look
 #[test]
 fn look_ups_count_only_when_the_submitter_is_surely_dead() {
     let (entry, row) = claimed();
-    let (mut entry, row) = after(unknown(&entry, Attempt(1), NOW).unwrap(), &row);
+    let (mut entry, row) = after(mark_unknown(&entry, Attempt(1), NOW).unwrap(), &row);
     let dead = row.submitter_dead_at;
     assert_eq!(dead, NOW + DEAD_AFTER);
     for _ in 0..5 {
@@ -184,9 +189,9 @@ fn only_what_is_unknown_is_lost() {
         None,
         "a lease alone says nothing"
     );
-    let (sent, sent_row) = after(submitted(&entry, &row, "job", NOW).unwrap(), &row);
+    let (sent, sent_row) = after(record_submission(&entry, &row, "job", NOW).unwrap(), &row);
     assert_eq!(record_lookup(&sent, &sent_row, LookupResult::Impossible, UnknownPolicy::Fail, late), None);
-    let done = after(failed(&entry, &row, &outcome(ErrorName::ProviderRejected, Money::ZERO), NOW).unwrap(), &row);
+    let done = after(fail(&entry, &row, &outcome(ErrorName::ProviderRejected, Money::ZERO), NOW).unwrap(), &row);
     assert_eq!(record_lookup(&done.0, &done.1, LookupResult::Impossible, UnknownPolicy::Fail, late), None);
 }
 

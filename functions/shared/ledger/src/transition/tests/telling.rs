@@ -1,13 +1,13 @@
 //! Who is told what.
 
 use super::*;
-use crate::records::Failed;
-use crate::transition::{Message, recipients, told};
+use crate::records::LastFailure;
+use crate::transition::{Notification, notified, recipients};
 
 fn failing(retryable: bool) -> Entry {
     let name = if retryable { ErrorName::ProviderThrottled } else { ErrorName::ProviderFailed };
     let failure = Failure::new(name, "what happened");
-    let failure = Failed { attempt: Attempt(2), failure, retryable, not_before: NOW, leader: step_id("leader") };
+    let failure = LastFailure { attempt: Attempt(2), failure, retryable, not_before: NOW, leader: step_id("leader") };
     Entry { last_attempt: Attempt(2), failure: Some(failure), notify_pending: true, ..entry() }
 }
 
@@ -16,8 +16,8 @@ fn messages(entry: &Entry, waiters: &[Waiter]) -> Vec<(String, Result<u32, Error
     let mut messages: Vec<_> = recipients(entry, waiters)
         .into_iter()
         .map(|(waiter, message)| match message {
-            Message::Succeed(ready) => (waiter.step_id.step.to_string(), Ok(ready.attempt.0)),
-            Message::Fail(cause) => (waiter.step_id.step.to_string(), Err(cause.name)),
+            Notification::Succeed(ready) => (waiter.step_id.step.to_string(), Ok(ready.attempt.0)),
+            Notification::Fail(cause) => (waiter.step_id.step.to_string(), Err(cause.name)),
         })
         .collect();
     messages.sort();
@@ -84,12 +84,12 @@ fn a_result_and_a_later_failure_are_told_apart() {
 
 #[test]
 fn that_everybody_was_told_is_noted_once() {
-    let (noted, _) = after(told(&failing(true), NOW).unwrap(), &claimed().1);
+    let (noted, _) = after(notified(&failing(true), NOW).unwrap(), &claimed().1);
     assert!(!noted.notify_pending && noted.next_check_at.is_none());
-    assert_eq!(told(&noted, NOW), None);
+    assert_eq!(notified(&noted, NOW), None);
     // What is pending is due all the same.
     let (pending, row) =
         next_claim(&Entry { result: Some(ready(1)), last_attempt: Attempt(1), notify_pending: true, ..entry() });
-    let (noted, _) = after(told(&pending, NOW).unwrap(), &row);
+    let (noted, _) = after(notified(&pending, NOW).unwrap(), &row);
     assert_eq!(noted.next_check_at, noted.pending.map(|pending| pending.next_check_at));
 }

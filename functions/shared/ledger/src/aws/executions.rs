@@ -8,16 +8,16 @@ use crate::traits::{Executions, StoreError};
 
 /// Executions of the state machines of runs and of batches.
 #[derive(Debug, Clone)]
-pub struct SfnRuns {
+pub struct SfnExecutions {
     client: Client,
     machine_arn: String,
     batch_machine_arn: String,
 }
 
-impl SfnRuns {
+impl SfnExecutions {
     /// Of these state machines.
     pub fn new(client: Client, machine_arn: impl Into<String>, batch_machine_arn: impl Into<String>) -> Self {
-        SfnRuns { client, machine_arn: machine_arn.into(), batch_machine_arn: batch_machine_arn.into() }
+        SfnExecutions { client, machine_arn: machine_arn.into(), batch_machine_arn: batch_machine_arn.into() }
     }
 
     async fn begin(&self, machine: &str, name: &str, input: String) -> Result<(), StoreError> {
@@ -35,16 +35,16 @@ fn batch_execution(batch: &RunId, generation: u32) -> String {
     if generation == 0 { batch.to_string() } else { format!("{batch}.{generation}") }
 }
 
-impl SfnRuns {
+impl SfnExecutions {
     fn batch_execution_arn(&self, batch: &RunId, generation: u32) -> String {
         let executions = self.batch_machine_arn.replacen(":stateMachine:", ":execution:", 1);
         format!("{executions}:{}", batch_execution(batch, generation))
     }
 }
 
-impl Executions for SfnRuns {
+impl Executions for SfnExecutions {
     /// The execution's name is the run's id and its input `{"run_id": …}`.
-    async fn start(&self, run: &RunId) -> Result<(), StoreError> {
+    async fn start_run(&self, run: &RunId) -> Result<(), StoreError> {
         self.begin(&self.machine_arn, run.as_str(), serde_json::json!({ "run_id": run }).to_string()).await
     }
 

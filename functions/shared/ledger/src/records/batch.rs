@@ -9,7 +9,7 @@ use fresco_pipeline::rows::RowProblem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::records::Millis;
+use super::Millis;
 
 /// Where a batch is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

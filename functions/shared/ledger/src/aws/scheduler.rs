@@ -92,7 +92,7 @@ macro_rules! described {
 }
 
 impl Scheduler for EventBridgeScheduler {
-    async fn set(&self, timer: &Timer) -> Result<(), StoreError> {
+    async fn put_timer(&self, timer: &Timer) -> Result<(), StoreError> {
         let error = match described!(self.client.update_schedule(), self, timer) {
             Ok(_) => return Ok(()),
             Err(error) if code(&error) == Some("ResourceNotFoundException") => {
@@ -113,7 +113,7 @@ impl Scheduler for EventBridgeScheduler {
         }
     }
 
-    async fn clear(&self, name: &str) -> Result<(), StoreError> {
+    async fn delete_timer(&self, name: &str) -> Result<(), StoreError> {
         let delete = self.client.delete_schedule().group_name(&self.target.group).name(name);
         match delete.client_token(request_token()?).send().await {
             Ok(_) => Ok(()),

@@ -1,6 +1,8 @@
 //! The rows of the ledger, as values. What may happen to them is in `transition`; how they are stored is in `dynamo` and
 //! `memory`. Times are milliseconds since the Unix epoch.
 
+mod batch;
+
 use fresco_pipeline::catalogue::{MediaKind, ProviderName, StepType};
 use fresco_pipeline::document::Export;
 use fresco_pipeline::error::Failure;
@@ -11,6 +13,8 @@ use fresco_pipeline::plan::{PlannedStep, ReadyMedia, ReadyStep};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+pub use batch::{BatchCounts, BatchPlan, BatchRecord, BatchStatus};
 
 /// Milliseconds since the Unix epoch.
 pub type Millis = i64;
@@ -124,7 +128,7 @@ pub struct LateCompletion {
 
 /// Why the latest attempt gave nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failed {
+pub struct LastFailure {
     /// Which attempt.
     pub attempt: Attempt,
     /// What happened.
@@ -149,7 +153,7 @@ pub struct Entry {
     /// The attempt under way.
     pub pending: Option<PendingAttempt>,
     /// Why the latest attempt failed.
-    pub failure: Option<Failed>,
+    pub failure: Option<LastFailure>,
     /// An attempt that had been given up and has ended after all.
     pub late_completion: Option<LateCompletion>,
     /// The highest attempt number given out.
@@ -329,7 +333,7 @@ impl RunStatus {
 
 /// A chunk of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChunkOf {
+pub struct ChunkRef {
     /// The batch.
     pub batch: RunId,
     /// Its number in that, from 0.
@@ -368,11 +372,11 @@ pub struct RunRecord {
     /// Where its outputs are copied to when it ends, as the document says.
     pub export: Option<Export>,
     /// The chunk of a batch that it is.
-    pub chunk: Option<ChunkOf>,
+    pub chunk: Option<ChunkRef>,
     /// What it was given of its batch's budget; `None` of a run that is no chunk, and where the batch has none.
     pub granted: Option<Money>,
-    /// It ended, and that could not be announced.
-    pub unannounced: bool,
+    /// It ended, and that could not be published.
+    pub publish_pending: bool,
 }
 
 /// Where a step is.
