@@ -11,11 +11,12 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType,
 };
-use fresco_ledger::aws::{Aws, S3Objects, SfnCallbacks, SfnExecutions, connect_local};
 use fresco_ledger::contract::sample;
 use fresco_ledger::contract::tokens::OpensTokens;
-use fresco_ledger::dynamo::{DUE, DUE_INDEX, DUE_SHARD, Dynamo, EXPIRES_AT, PK, SK};
 use fresco_ledger::records::{AttemptStage, Entry};
+use fresco_ledger::services::aws::{Aws, S3Objects, SfnCallbacks, SfnExecutions, connect_local};
+use fresco_ledger::store::DynamoLedger;
+use fresco_ledger::table::{DUE, DUE_INDEX, DUE_SHARD, EXPIRES_AT, PK, SK};
 use fresco_ledger::traits::{
     Change, Delivery, Entries, Executions, Objects, Runs, StoreError, TaskCallbacks, Upload, Waiters,
 };
@@ -46,7 +47,7 @@ fn attribute(name: &str, kind: ScalarAttributeType) -> AttributeDefinition {
     AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().unwrap()
 }
 
-async fn table() -> Dynamo {
+async fn table() -> DynamoLedger {
     let (aws, name) = (aws().await, unique("table"));
     let index = GlobalSecondaryIndex::builder()
         .index_name(DUE_INDEX)
@@ -66,7 +67,7 @@ async fn table() -> Dynamo {
         .key_schema(key_of(SK, KeyType::Range))
         .global_secondary_indexes(index.build().unwrap());
     create.send().await.unwrap();
-    aws.dynamo(name)
+    aws.ledger(name)
 }
 
 async fn bucket() -> S3Objects {
@@ -227,8 +228,8 @@ async fn index_and_expiry_are_sparse() {
 }
 
 /// Sets an attribute of an entry's row, or of an attempt's, to what is not meant to be there, or removes it.
-async fn spoil(store: &Dynamo, key: &ContentKey, sk: &str, attribute: &str, value: Option<AttributeValue>) {
-    let update = aws().await.dynamo_client().update_item().table_name(store.table());
+async fn spoil(store: &DynamoLedger, key: &ContentKey, sk: &str, attribute: &str, value: Option<AttributeValue>) {
+    let update = aws().await.dynamo_client().update_item().table_name(store.table().name());
     let update = update.key(PK, AttributeValue::S(format!("K#{key}"))).key(SK, AttributeValue::S(sk.to_owned()));
     let update = update.expression_attribute_names("#it", attribute);
     let update = match value {
@@ -239,8 +240,8 @@ async fn spoil(store: &Dynamo, key: &ContentKey, sk: &str, attribute: &str, valu
 }
 
 /// The rows of a content key whose sort key begins so.
-async fn rows(store: &Dynamo, key: &ContentKey, begins: &str) -> Vec<HashMap<String, AttributeValue>> {
-    let query = aws().await.dynamo_client().query().table_name(store.table());
+async fn rows(store: &DynamoLedger, key: &ContentKey, begins: &str) -> Vec<HashMap<String, AttributeValue>> {
+    let query = aws().await.dynamo_client().query().table_name(store.table().name());
     let query = query.key_condition_expression("pk = :pk AND begins_with(sk, :begins)");
     let query = query.expression_attribute_values(":pk", AttributeValue::S(format!("K#{key}")));
     let query = query.expression_attribute_values(":begins", AttributeValue::S(begins.to_owned()));
@@ -279,7 +280,7 @@ fn damages() -> [(&'static str, Option<AttributeValue>); 6] {
 }
 
 /// An entry with an attempt under way and a step that waits for it.
-async fn under_way(store: &Dynamo, name: &str) -> Entry {
+async fn under_way(store: &DynamoLedger, name: &str) -> Entry {
     let key = sample::key(name);
     let entry = Entry { result: None, failure: None, late_completion: None, ..sample::full_entry(name) };
     let attempt = Some(sample::attempt(name, 2, "leader"));
@@ -360,7 +361,7 @@ async fn what_is_well_is_not_mended() {
 #[tokio::test]
 async fn what_is_not_there_does_not_answer() {
     let aws = aws().await;
-    let (store, who) = (aws.dynamo("no-such-table"), sample::step_id("one", "image"));
+    let (store, who) = (aws.ledger("no-such-table"), sample::step_id("one", "image"));
     let key = sample::key("a");
     assert_eq!(store.entry(&key).await.unwrap_err().0.name, ErrorName::LedgerUnavailable);
     store.entries(std::slice::from_ref(&key)).await.unwrap_err();
@@ -377,10 +378,10 @@ async fn what_is_not_there_does_not_answer() {
 /// to have one seed, would make the same ones, and the second one's write would be taken for a repetition of the first one's.
 #[tokio::test]
 async fn functions_that_start_in_one_moment_do_not_share_tokens() {
-    let (aws, name) = (aws().await, table().await.table().to_owned());
+    let (aws, name) = (aws().await, table().await.table().name().to_owned());
     let function = || {
         fastrand::seed(7);
-        aws.dynamo(&name)
+        aws.ledger(&name)
     };
     for run in ["one", "two", "three"] {
         assert!(function().create_run(&sample::run(run, 1)).await.unwrap(), "{run}");
@@ -391,11 +392,11 @@ async fn functions_that_start_in_one_moment_do_not_share_tokens() {
 #[tokio::test]
 async fn warming_ignores_its_outcome() {
     let aws = aws().await;
-    Aws::warm(&aws.dynamo("no-such-table"), &aws.objects("no-such-bucket")).await;
+    Aws::warm(&aws.ledger("no-such-table"), &aws.objects("no-such-bucket")).await;
     let (dynamo, objects) = (table().await, bucket().await);
     Aws::warm(&dynamo, &objects).await;
     let nowhere = connect_local("http://127.0.0.1:9").await;
-    Aws::warm(&nowhere.dynamo("table"), &nowhere.objects("bucket")).await;
+    Aws::warm(&nowhere.ledger("table"), &nowhere.objects("bucket")).await;
 }
 
 /// A secret is read once in five minutes; one that is missing is named with the command that sets it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fresco_cli::api::{Inputs, gather};
 use fresco_engine::platform::Platform;
 use fresco_engine::{Manifest, RunRequest};
-use fresco_ledger::dynamo::Dynamo;
+use fresco_ledger::store::DynamoLedger;
 use fresco_ledger::records::{AttemptStage, Entry, Millis, ResultSource, RunRecord, RunStatus, StepState};
 use fresco_ledger::traits::{Entries, Wait, Waiters};
 use fresco_pipeline::error::ErrorName;
@@ -78,7 +78,7 @@ pub(crate) struct Driver<'a> {
 }
 
 impl Driver<'_> {
-    fn ledger(&self) -> &Dynamo {
+    fn ledger(&self) -> &DynamoLedger {
         self.world.admin.engine().platform.ledger()
     }
 

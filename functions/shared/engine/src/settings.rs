@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use fresco_ledger::aws::TimerTarget;
+use fresco_ledger::services::aws::TimerTarget;
 use fresco_ledger::records::Millis;
 use fresco_ledger::transition::UnknownPolicy;
 use fresco_pipeline::catalogue::ProviderName;

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use fresco_engine::platform::Platform;
 use fresco_engine::{RunRequest, StartError};
-use fresco_ledger::aws::Aws;
-use fresco_ledger::dynamo::Dynamo;
+use fresco_ledger::services::aws::Aws;
+use fresco_ledger::store::DynamoLedger;
 use fresco_ledger::records::{BatchStatus, RunRecord, RunStatus};
 use fresco_ledger::traits::{CommitError, Runs, StoreError};
 use fresco_pipeline::error::Failure;
@@ -187,7 +187,7 @@ struct Bench {
     stack: Stack,
     admin: StackAdmin,
     aws: Aws,
-    ledger: Dynamo,
+    ledger: DynamoLedger,
     transitions: Transitions,
     batch_transitions: BatchTransitions,
     progress: Progress,
@@ -228,10 +228,10 @@ async fn start(options: &Options) -> Result<Bench, BenchError> {
         ..stack::Options::new(options.layout.clone())
     })
     .await?;
-    let aws = fresco_ledger::aws::connect_local(stack.endpoint_url()).await;
+    let aws = fresco_ledger::services::aws::connect_local(stack.endpoint_url()).await;
     Ok(Bench {
         admin: StackAdmin::new(&aws, &Parts::of(stack.outputs()))?,
-        ledger: aws.dynamo(stack.output("TableName")),
+        ledger: aws.ledger(stack.output("TableName")),
         stack,
         aws,
         transitions,

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fresco_engine::platform::Platform;
-use fresco_ledger::dynamo::Everything;
+use fresco_ledger::store::Everything;
 use fresco_ledger::records::{AttemptState, RunRecord};
 use fresco_ledger::traits::Objects;
 use fresco_pipeline::error::Failure;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use fresco_engine::RunRequest;
 use fresco_engine::crash::Point;
 use fresco_engine::platform::Platform;
-use fresco_ledger::dynamo::{Dynamo, Everything};
+use fresco_ledger::store::{DynamoLedger, Everything};
 use fresco_ledger::records::AttemptStage;
 use fresco_ledger::traits::{Change, Clock, CommitError, Entries};
 use fresco_pipeline::error::Failure;
@@ -103,7 +103,7 @@ struct Chaos {
     stack: Stack,
     api: Api,
     admin: StackAdmin,
-    dynamo: Dynamo,
+    dynamo: DynamoLedger,
     crashes: PathBuf,
     chance: Chance,
     seed: u64,
@@ -132,11 +132,11 @@ pub async fn chaos(options: &Options) -> Result<Outcome, ChaosError> {
         ..stack::Options::new(options.layout.clone())
     })
     .await?;
-    let aws = fresco_ledger::aws::connect_local(stack.endpoint_url()).await;
+    let aws = fresco_ledger::services::aws::connect_local(stack.endpoint_url()).await;
     let mut chaos = Chaos {
         api: Api::new(&stack::aws_config(&stack), &stack.api_url())?,
         admin: StackAdmin::new(&aws, &Parts::of(stack.outputs()))?,
-        dynamo: aws.dynamo(stack.output("TableName")),
+        dynamo: aws.ledger(stack.output("TableName")),
         stack,
         crashes,
         chance: Chance::new(options.seed),

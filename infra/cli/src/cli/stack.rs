@@ -61,12 +61,12 @@ pub(super) struct Kept {
 /// Those of `--stack`, or of the stack on this machine.
 pub(super) async fn kept(output: &Output, place: &Place) -> Result<Kept, Ended> {
     if let Some(name) = &place.stack {
-        let aws = fresco_ledger::aws::connect().await;
+        let aws = fresco_ledger::services::aws::connect().await;
         let outputs = stack::deployed(aws.config(), name).await?;
         return Ok(Kept { admin: StackAdmin::new(&aws, &Parts::of(&outputs))?, _stack: None });
     }
     let stack = start(output, place, 0.2, false).await?;
-    let aws = fresco_ledger::aws::connect_local(stack.endpoint_url()).await;
+    let aws = fresco_ledger::services::aws::connect_local(stack.endpoint_url()).await;
     Ok(Kept { admin: StackAdmin::new(&aws, &Parts::of(stack.outputs()))?, _stack: Some(stack) })
 }
 
@@ -86,7 +86,7 @@ impl Asked {
 /// The stack of `--stack`, or the one on this machine.
 pub(super) async fn asked(output: &Output, place: &Place, args: &SimulatorArgs) -> Result<Asked, Ended> {
     if let Some(name) = &place.stack {
-        let config = fresco_ledger::aws::connect().await;
+        let config = fresco_ledger::services::aws::connect().await;
         let outputs = stack::deployed(config.config(), name).await?;
         let base = outputs.get("ApiEndpoint").cloned().unwrap_or_default();
         return Ok(Asked { api: Api::new(config.config(), &base)?, stack: None });

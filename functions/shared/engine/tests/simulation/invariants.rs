@@ -94,7 +94,7 @@ fn claimed(world: &World, before: Option<&Entry>, waiters: &[Waiter], change: &C
 
 /// (c) At every instant.
 fn money(world: &World) {
-    for run in world.memory.all_runs() {
+    for run in world.ledger.all_runs() {
         let budget = world.state().budgets.get(&run.id).copied();
         let Some(budget) = budget else { continue };
         let (held, settled, remaining) = (run.held, run.settled, run.remaining);
@@ -112,7 +112,7 @@ fn money(world: &World) {
 
 /// (g) A result that is handed out is there, and will be while links to it live.
 pub(crate) fn pinned(world: &World, step_id: &StepId, ready: &CachedResult, row: Option<&StepRecord>) {
-    let objects = world.memory.all_objects();
+    let objects = world.services.all_objects();
     for output in &ready.outputs {
         let object = objects.get(&output.key);
         world.require(object.is_some_and(|object| object.bytes.len() as u64 == output.bytes), || {
@@ -137,13 +137,13 @@ pub(crate) fn pinned(world: &World, step_id: &StepId, ready: &CachedResult, row:
 /// (g) A clean-up removes nothing that a run which has not ended has pinned, and nothing that an entry still gives.
 pub(crate) fn removed(world: &World, keys: &[String]) {
     let open: Vec<RunId> =
-        world.memory.all_runs().into_iter().filter(|run| !run.status.is_final()).map(|run| run.id).collect();
+        world.ledger.all_runs().into_iter().filter(|run| !run.status.is_final()).map(|run| run.id).collect();
     let has = |ready: &CachedResult| ready.outputs.iter().any(|output| keys.contains(&output.key));
-    for step in world.memory.all_steps() {
+    for step in world.ledger.all_steps() {
         let taken = open.contains(&step.run) && step.pinned.as_ref().is_some_and(has);
         world.require(!taken, || format!("(g) what {}/{} has pinned is cleaned away", step.run, step.plan.name));
     }
-    for entry in world.memory.all_entries() {
+    for entry in world.ledger.all_entries() {
         let given = entry.result.as_ref().is_some_and(has);
         world.require(!given, || format!("(g) {} still gives what is cleaned away", brief(&entry.key)));
     }
@@ -152,7 +152,7 @@ pub(crate) fn removed(world: &World, keys: &[String]) {
 /// A genuine webhook may be refused only where its job went to another attempt: found in the list, or by another's lookup.
 pub(crate) fn genuine_refused(world: &World, n: usize, refused: &Refused) {
     let job = world.state().jobs[n].clone();
-    let attempts = world.memory.all_attempts();
+    let attempts = world.ledger.all_attempts();
     let own = attempts.iter().find(|row| (&row.key, row.attempt) == (&job.key, job.attempt));
     let elsewhere = attempts
         .iter()
@@ -163,9 +163,9 @@ pub(crate) fn genuine_refused(world: &World, n: usize, refused: &Refused) {
 
 /// (d) Whenever no function runs: who waits is waiting where it will be told, and nobody waits for what is decided and told.
 pub(crate) fn at_idle(world: &World, executions: &[Execution]) {
-    let waiters = world.memory.all_waiters();
-    let steps = world.memory.all_steps();
-    let entries = world.memory.all_entries();
+    let waiters = world.ledger.all_waiters();
+    let steps = world.ledger.all_steps();
+    let entries = world.ledger.all_entries();
     for execution in executions.iter().filter(|execution| execution.phase == Phase::Working) {
         for (n, task) in execution.tasks.iter().enumerate() {
             let TaskState::Live(token) = &task.state else { continue };
@@ -203,10 +203,10 @@ pub(crate) fn at_idle(world: &World, executions: &[Execution]) {
 /// When nothing is left to happen.
 pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
     let jobs = world.state().jobs.clone();
-    let attempts = world.memory.all_attempts();
+    let attempts = world.ledger.all_attempts();
     paid_once(world, &jobs, &attempts);
-    let published = world.memory.published();
-    for run in world.memory.all_runs() {
+    let published = world.services.published();
+    for run in world.ledger.all_runs() {
         let spent =
             attempts.iter().filter(|row| row.hold.run == run.id).map(|row| spent(world, row, &jobs)).sum::<Money>();
         world.require(run.held == Money::ZERO, || format!("(c) {} still holds {}", run.id, run.held));
@@ -220,7 +220,7 @@ pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
             world.count("published late");
         }
     }
-    for step in world.memory.all_steps() {
+    for step in world.ledger.all_steps() {
         let decided = match step.state {
             StepState::Done => step.pinned.is_some(),
             StepState::Failed => step.failure.is_some(),
@@ -247,12 +247,12 @@ pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
             }
         }
     }
-    for (key, waiter) in world.memory.all_waiters() {
+    for (key, waiter) in world.ledger.all_waiters() {
         world.count("row left behind");
-        let open = world.memory.is_open(&waiter.token);
+        let open = world.services.is_open(&waiter.token);
         world.require(!open, || format!("(d) {} still waits for {}", short(&waiter.step_id), brief(&key)));
     }
-    for entry in world.memory.all_entries() {
+    for entry in world.ledger.all_entries() {
         world.require(entry.pending.is_none() && !entry.notify_pending, || {
             format!("(d) {} is not decided or not told", brief(&entry.key))
         });
@@ -268,7 +268,7 @@ fn paid_once(world: &World, jobs: &[Job], attempts: &[AttemptRecord]) {
     for job in jobs.iter().filter(|job| job.paid()) {
         *paid.entry(&job.key).or_default() += 1;
     }
-    let steps = world.memory.all_steps();
+    let steps = world.ledger.all_steps();
     for (key, paid) in paid {
         let refreshes = steps
             .iter()
@@ -340,7 +340,7 @@ fn kept(world: &World, job: &Job, attempts: &[AttemptRecord]) {
 /// Failures that more than one step shares.
 fn shared_failures(world: &World) {
     let mut failed: BTreeMap<(String, String), Vec<RunId>> = BTreeMap::new();
-    for step in world.memory.all_steps() {
+    for step in world.ledger.all_steps() {
         if let (StepState::Failed, Some(cause)) = (step.state, &step.failure)
             && matches!(
                 cause.name,

@@ -5,7 +5,7 @@ use fresco_pipeline::ids::RunId;
 use super::sample::{NOW, failure};
 use crate::traits::{Firing, FiringOutcome, Firings};
 
-/// A later one stays; the same one may be noted again, with what became of it.
+/// A later firing stays; the same one may be recorded again, with its outcome.
 pub async fn the_latest_firing_stays(store: &impl Firings) {
     let schedule = "schedules/a \u{1f98a} of/mine #1.yaml";
     assert_eq!(store.last_firing(schedule).await.unwrap(), None);

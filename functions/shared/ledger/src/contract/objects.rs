@@ -107,7 +107,7 @@ pub async fn a_long_upload_in_odd_pieces(store: &impl Objects) {
     is(store, &key, &bytes).await;
 }
 
-/// A key is written once, whether by one part or many, and whether the other was there before or came between.
+/// A key is written once, by one part or many, whether the other upload came before or in between.
 pub async fn the_first_upload_stays(store: &impl Objects) {
     for (first, second) in [(100, 200), (100, PART + 1), (PART + 1, 100), (PART + 1, PART + 2)] {
         let (key, bytes) = (new_key("first"), content(first));
@@ -120,7 +120,7 @@ pub async fn the_first_upload_stays(store: &impl Objects) {
     }
 }
 
-/// Whether nothing, a little or several parts were written. Afterwards the key is free.
+/// After nothing, a few bytes or several parts. The key is free then.
 pub async fn an_aborted_upload_leaves_nothing(store: &impl Objects) {
     for length in [0, 100, 2 * PART + 1] {
         let key = new_key("abort");
@@ -133,7 +133,7 @@ pub async fn an_aborted_upload_leaves_nothing(store: &impl Objects) {
 }
 
 /// In the order of keys, a thousand at a time.
-pub async fn a_listing_goes_on_behind_a_key(store: &impl Objects) {
+pub async fn a_listing_continues_after_a_key(store: &impl Objects) {
     let prefix = new_key("list");
     let keys: Vec<String> = (0..3).map(|n| format!("{prefix}/{n}")).collect();
     for key in &keys {
@@ -146,8 +146,8 @@ pub async fn a_listing_goes_on_behind_a_key(store: &impl Objects) {
     assert_eq!(store.list(&prefix, &keys[2]).await.unwrap(), []);
 }
 
-/// What is not there is no error, and nothing else goes.
-pub async fn removing_takes_what_is_named(store: &impl Objects) {
+/// A missing object is no error, and no other object is deleted.
+pub async fn only_the_named_objects_are_deleted(store: &impl Objects) {
     let prefix = new_key("remove");
     let keys: Vec<String> = (0..3).map(|n| format!("{prefix}/{n}")).collect();
     for key in &keys[..2] {
@@ -159,8 +159,8 @@ pub async fn removing_takes_what_is_named(store: &impl Objects) {
     store.delete(&[]).await.unwrap();
 }
 
-/// The content stays, the age begins anew.
-pub async fn renewing_leaves_the_content(store: &impl Objects) {
+/// The content stays, and the age is reset.
+pub async fn a_touched_object_keeps_its_content(store: &impl Objects) {
     for length in [100, PART + 1] {
         let (key, bytes) = (new_key("renew"), content(length));
         assert!(!store.touch(&key, "image/png").await.unwrap());
@@ -172,8 +172,8 @@ pub async fn renewing_leaves_the_content(store: &impl Objects) {
     }
 }
 
-/// Only the object that was looked at, whatever its name is.
-pub async fn keeping_takes_the_object_that_is_meant(store: &impl Objects) {
+/// Under any name.
+pub async fn a_copy_needs_the_entity_tag(store: &impl Objects) {
     let (key, bytes) = (new_key("a name, ü+1 & 50%"), content(100));
     let to = new_key("kept");
     assert!(!store.copy_matching(&key, "\"any\"", &to, "image/png").await.unwrap(), "of nothing");

@@ -86,9 +86,9 @@ pub async fn planning_twice_keeps_the_steps(store: &impl Runs) {
     assert_eq!(store.steps(&run_id("one")).await.unwrap(), steps);
 
     let pinned = store.pin(&step_id("one", "a"), &ready(1), ResultSource::Hit, NOW).await.unwrap().unwrap();
-    let begun = store.start_step(&step_id("one", "b"), NOW).await.unwrap().unwrap();
+    let started = store.start_step(&step_id("one", "b"), NOW).await.unwrap().unwrap();
     store.plan_run(&run_id("one"), "a pipeline", &steps, NOW + 1).await.unwrap();
-    assert_eq!(store.steps(&run_id("one")).await.unwrap(), [pinned, begun]);
+    assert_eq!(store.steps(&run_id("one")).await.unwrap(), [pinned, started]);
 }
 
 /// As many steps as make several pages, by their place in the document and not by their names; of this run only.

@@ -125,7 +125,7 @@ pub fn attempt(name: &str, number: u32, run: &str) -> AttemptRecord {
     }
 }
 
-/// A run that has begun, with this much left to spend.
+/// A running run with this rest of its budget.
 pub fn run(name: &str, remaining: i64) -> RunRecord {
     RunRecord {
         id: run_id(name),

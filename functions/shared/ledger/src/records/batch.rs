@@ -97,9 +97,9 @@ pub struct BatchCounts {
 }
 
 /// `B#batch`: one batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchRecord {
-    /// Its id, a run's in form.
+    #[serde(skip_serializing)]
     pub id: RunId,
     /// The pipeline's name.
     pub name: String,
@@ -109,24 +109,27 @@ pub struct BatchRecord {
     pub stop: bool,
     /// When it was written.
     pub created_at: Millis,
-    /// When it was written, or driven anew.
+    /// The time of its creation or of its last redrive.
     pub began_at: Millis,
-    /// Rows that were decided before it was driven anew.
+    /// Rows that were decided before the last redrive.
     pub kept: u64,
     /// When it ended.
     pub ended_at: Option<Millis>,
-    /// What is left of its budget to be given to chunks; [`Money::UNLIMITED`] without one.
+    /// The rest of its budget for grants to chunks; [`Money::UNLIMITED`] without a budget.
     pub remaining: Money,
-    /// What its planning came to, once it did.
+    #[serde(default, with = "super::json")]
     pub plan: Option<BatchPlan>,
-    /// What has become of its rows.
+    #[serde(flatten)]
     pub counts: BatchCounts,
-    /// The numbers of chunks that run.
+    /// The numbers of the running chunks.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty", with = "serde_dynamo::number_set")]
     pub open: BTreeSet<u32>,
-    /// How often it was driven anew.
+    /// The number of its redrives.
     pub generation: u32,
-    /// When it is looked at whether its execution goes on; as long as it has not ended.
+    /// The time when sweep checks that its execution is running; absent once it has ended.
+    #[serde(rename = "due")]
     pub next_check_at: Option<Millis>,
     /// Why it failed as a whole.
+    #[serde(default, with = "super::json")]
     pub failure: Option<Failure>,
 }

@@ -1,7 +1,8 @@
-//! The rows of the ledger, as values. What may happen to them is in `transition`; how they are stored is in `dynamo` and
-//! `memory`. Times are milliseconds since the Unix epoch.
+//! The records of the ledger. Their serde forms are the attributes of their items; fields that the item's key stands for are
+//! not written. Times are milliseconds since the Unix epoch.
 
 mod batch;
+pub(crate) mod json;
 
 use fresco_pipeline::catalogue::{MediaKind, ProviderName, StepType};
 use fresco_pipeline::document::Export;
@@ -19,29 +20,28 @@ pub use batch::{BatchCounts, BatchPlan, BatchRecord, BatchStatus};
 /// Milliseconds since the Unix epoch.
 pub type Millis = i64;
 
+pub const HOUR: Millis = 3_600_000;
+pub const DAY: Millis = 24 * HOUR;
+
 /// A media object in S3 and its description.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
     /// The S3 key.
     pub key: String,
-    /// What it is.
     pub kind: MediaKind,
-    /// Its media type.
     pub content_type: String,
-    /// Its length in bytes.
     pub bytes: u64,
     /// SHA-256, lower-case hex.
     pub sha256: String,
-    /// Pixels across.
+    /// Pixels.
     pub width: Option<u32>,
-    /// Pixels down.
+    /// Pixels.
     pub height: Option<u32>,
-    /// Length in milliseconds, of what has one.
+    /// Of audio and video.
     pub duration_ms: Option<u64>,
 }
 
 impl From<&Output> for InputMedia {
-    /// What one step made is what another takes.
     fn from(output: &Output) -> Self {
         InputMedia {
             key: output.key.clone(),
@@ -55,121 +55,116 @@ impl From<&Output> for InputMedia {
     }
 }
 
-/// The step of a run that waits for an entry, or asked for it.
+/// A step of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StepId {
-    /// The run.
     pub run: RunId,
-    /// The step.
     pub step: StepName,
 }
 
-/// A result that can be used.
+/// The result of an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CachedResult {
-    /// The attempt that made it.
+    /// The attempt that generated it.
     pub attempt: Attempt,
-    /// What it made, in order.
+    /// In order.
     pub outputs: Vec<Output>,
-    /// When its upload began: objects expire by it.
+    /// The start of its upload: objects expire by it.
     pub created_at: Millis,
-    /// What it cost.
     pub cost: Money,
     /// From submission to completion, in milliseconds.
     pub took_ms: Millis,
 }
 
-/// How far a pending attempt is known to be.
+/// The known progress of a pending attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptStage {
-    /// Claimed; the POST may be on its way.
+    /// Claimed; the POST may be in flight.
     Submitting,
-    /// The provider has it, and we have its id.
+    /// The provider accepted it, and its id is recorded.
     Submitted,
-    /// It may be at the provider. To be found out, never guessed.
+    /// The provider may have accepted it. To be reconciled, never guessed.
     Unknown,
 }
 
-/// The attempt under way.
+/// The pending attempt of an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingAttempt {
-    /// Its number.
     pub attempt: Attempt,
-    /// How far it is.
     pub stage: AttemptStage,
-    /// The hash of its token; tells a claimant whose reply was lost that the claim is its own.
+    /// The hash of its token; a claimant whose reply was lost recognizes its own claim by it.
     pub token_hash: TokenHash,
-    /// Until when its submitter may be between claim and record.
+    /// The end of the time in which its submitter may be between claim and record.
     pub lease_until: Millis,
     /// The provider's id of the job.
     pub request_id: Option<String>,
-    /// Who claimed it; a retryable failure is told to it alone.
+    /// The step that claimed it; the only step that a retryable failure is sent to.
     pub leader: StepId,
-    /// How often the provider's list was searched in vain; once it is submitted, how often the provider did not know it.
+    /// Empty look-ups in the provider's list; once it is submitted, answers that the provider does not know the job.
     pub lookups: u32,
-    /// How often sweep looked at it since it was submitted; spaces out the looks.
+    /// Checks by sweep since it was submitted; they are spaced out by it.
     pub checks: u32,
-    /// When sweep looks at it next.
+    /// The time of sweep's next check.
     pub next_check_at: Millis,
-    /// We have asked the provider to cancel it, since nobody waited. If it ends cancelled, whoever waits now asks again.
+    /// A cancellation was requested, since no step waited. If it ends cancelled, the steps that wait now retry.
     #[serde(default)]
     pub cancelling: bool,
 }
 
-/// An attempt that is not pending and whose end has been reported: its success is still to be taken in.
+/// An attempt that is no longer pending and whose end was reported: its result is still to be collected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LateCompletion {
-    /// Which attempt.
     pub attempt: Attempt,
-    /// When sweep looks at it next.
+    /// The time of sweep's next check.
     pub next_check_at: Millis,
 }
 
-/// Why the latest attempt gave nothing.
+/// The failure of the latest attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastFailure {
-    /// Which attempt.
     pub attempt: Attempt,
-    /// What happened.
     pub failure: Failure,
-    /// Whether another attempt may be claimed by whoever shared this one.
+    /// Whether the steps that shared this attempt may claim another.
     pub retryable: bool,
-    /// Not before this.
+    /// The earliest time of another attempt.
     pub not_before: Millis,
-    /// Who had claimed it.
+    /// The step that claimed it.
     pub leader: StepId,
 }
 
-/// `E`: one content key. A result and a pending attempt can be there together (refresh).
+/// `E`: one content key. A result and a pending attempt can exist together (refresh).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// The content key.
+    #[serde(skip_serializing)]
     pub key: ContentKey,
-    /// How often it was written; every write is conditional on it. 0: not stored yet.
+    /// Revision; every write is conditional on it. 0: not stored yet.
     pub rev: u64,
-    /// The result.
+    #[serde(default, with = "json")]
     pub result: Option<CachedResult>,
-    /// The attempt under way.
+    /// The pending attempt of an entry.
+    #[serde(default, with = "json")]
     pub pending: Option<PendingAttempt>,
-    /// Why the latest attempt failed.
+    #[serde(default, with = "json")]
     pub failure: Option<LastFailure>,
-    /// An attempt that had been given up and has ended after all.
+    #[serde(rename = "late", default, with = "json")]
     pub late_completion: Option<LateCompletion>,
-    /// The highest attempt number given out.
+    /// The highest assigned attempt number.
+    #[serde(rename = "last")]
     pub last_attempt: Attempt,
     /// Retryable failures in a row.
     pub tries: u32,
     /// Attempts given up as lost in a row.
     pub lost: u32,
-    /// A decision has been written and not yet told to every waiter.
+    /// A decision is written, and not every waiter is notified yet.
     pub notify_pending: bool,
-    /// When sweep has to look at it.
+    /// The time of sweep's next check.
+    #[serde(rename = "due")]
     pub next_check_at: Option<Millis>,
 }
 
 impl Entry {
-    /// An entry about which nothing is known.
+    /// An empty entry that is not stored yet.
     pub fn new(key: ContentKey) -> Self {
         Entry {
             key,
@@ -187,52 +182,46 @@ impl Entry {
     }
 }
 
-/// What became of an attempt.
+/// The outcome of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptState {
-    /// Not decided.
+    /// Undecided.
     Open,
-    /// Its success is the entry's result, or was.
+    /// Its result is the entry's, or was.
     Won,
-    /// It succeeded when a result of this or a later attempt was already there: paid twice, kept out, reported.
+    /// It succeeded when a result of this or a later attempt existed: paid twice, not used, reported.
     Duplicate,
-    /// It failed.
     Failed,
-    /// Nobody knows, and nobody will ask any more. A success that still arrives is taken.
+    /// Its outcome is unknown and no longer polled for. A success that still arrives is accepted.
     Lost,
 }
 
-/// What became of the money reserved for an attempt.
+/// The state of the money reserved for an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HoldState {
-    /// Reserved.
     Held,
-    /// Spent: so many micro-dollars.
+    /// Spent.
     Settled(Money),
-    /// Given back.
+    /// Returned to the budget.
     Released,
 }
 
 /// Money reserved for an attempt before it is submitted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
-    /// Whose budget.
     pub run: RunId,
-    /// How much, at the upper-bound price.
+    /// By the upper-bound price.
     pub amount: Money,
-    /// What became of it.
     pub state: HoldState,
 }
 
-/// What an attempt asks of the provider. It stands on the attempt, so that sweep can find out about it long after the run
-/// is gone.
+/// The request of an attempt to the provider. It is stored with the attempt, so that sweep can reconcile it after the run has
+/// expired.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Request {
-    /// Who runs it.
     pub provider: ProviderName,
-    /// What it does.
     pub step: StepType,
     /// The catalogue's name of the model.
     pub model: String,
@@ -240,12 +229,12 @@ pub struct Request {
     pub endpoint: String,
     /// The request body, apart from media.
     pub params: Map<String, Value>,
-    /// The media: which objects, not the links that were handed out on them.
+    /// The media by object, not by the links that were presigned for them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<ReadyMedia>,
-    /// What the outputs are.
+    /// Of the outputs.
     pub kind: MediaKind,
-    /// Its upper-bound price.
+    /// Upper bound.
     pub price: Money,
 }
 
@@ -267,44 +256,41 @@ impl From<&ReadyStep> for Request {
 /// `A#n`: one attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttemptRecord {
-    /// The content key.
+    #[serde(skip_serializing)]
     pub key: ContentKey,
-    /// Its number.
+    #[serde(skip_serializing)]
     pub attempt: Attempt,
     /// The hash of the token in its webhook URL.
     pub token_hash: TokenHash,
-    /// What became of it.
     pub state: AttemptState,
     /// The provider's id of the job.
     pub request_id: Option<String>,
-    /// What was asked.
+    #[serde(with = "json")]
     pub request: Request,
-    /// When it was claimed.
     pub claimed_at: Millis,
-    /// When its submitter is surely dead (start + function timeout + 5 minutes).
+    /// The time when its submitter has surely ended (start + function timeout + 5 minutes).
     pub submitter_dead_at: Millis,
-    /// The money.
+    #[serde(with = "json")]
     pub hold: Hold,
-    /// How often fetching its outputs failed.
+    /// Failed fetches of its outputs.
     pub fetches: u32,
 }
 
 /// `W#run#step`: a step that waits for an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiter {
-    /// Who waits.
+    #[serde(skip_serializing)]
     pub step_id: StepId,
-    /// The task token of the latest try; a nudge overwrites it.
+    /// The task token of the latest call; a nudge overwrites it.
     pub token: String,
     /// The attempt it joined or claimed; 0 before.
     pub joined: Attempt,
-    /// What a result's attempt has to exceed to be wanted (refresh); 0 otherwise.
+    /// A result counts only if its attempt exceeds this (refresh); 0 otherwise.
     pub base: Attempt,
-    /// When it began to wait.
+    /// The time of its first call.
     pub since: Millis,
-    /// When the provider was first seen running the job; the timeout counts from here.
+    /// The time when the provider was first seen running the job; the timeout counts from here.
     pub running_since: Option<Millis>,
-    /// The step's timeout in milliseconds.
     pub timeout_ms: Millis,
 }
 
@@ -331,12 +317,11 @@ impl RunStatus {
     }
 }
 
-/// A chunk of a batch.
+/// A reference to a chunk of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkRef {
-    /// The batch.
     pub batch: RunId,
-    /// Its number in that, from 0.
+    /// From 0.
     pub number: u32,
 }
 
@@ -344,6 +329,7 @@ pub struct ChunkRef {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
     /// Its id.
+    #[serde(skip_serializing)]
     pub id: RunId,
     /// The pipeline's name.
     pub name: String,
@@ -368,22 +354,26 @@ pub struct RunRecord {
     /// How many steps it has; 0 before plan.
     pub steps: u32,
     /// Why it failed as a whole.
+    #[serde(default, with = "json")]
     pub failure: Option<Failure>,
     /// Where its outputs are copied to when it ends, as the document says.
     pub export: Option<Export>,
     /// The chunk of a batch that it is.
+    #[serde(default, with = "json")]
     pub chunk: Option<ChunkRef>,
     /// What it was given of its batch's budget; `None` of a run that is no chunk, and where the batch has none.
     pub granted: Option<Money>,
     /// It ended, and that could not be published.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub publish_pending: bool,
 }
 
 /// Where a step is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StepState {
-    /// Not yet begun.
+    /// Not started.
+    #[default]
     Waiting,
     /// Under way.
     Running,
@@ -391,6 +381,12 @@ pub enum StepState {
     Done,
     /// It has none.
     Failed,
+}
+
+impl StepState {
+    fn is_waiting(&self) -> bool {
+        *self == StepState::Waiting
+    }
 }
 
 /// Where a step's result came from.
@@ -409,18 +405,23 @@ pub enum ResultSource {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
     /// The run.
+    #[serde(skip_serializing)]
     pub run: RunId,
     /// The plan of it.
+    #[serde(with = "json")]
     pub plan: PlannedStep,
     /// Its content key, once everything that it reads is there.
     pub key: Option<ContentKey>,
     /// Where it is.
+    #[serde(default, skip_serializing_if = "StepState::is_waiting")]
     pub state: StepState,
     /// Where its result came from.
     pub source: Option<ResultSource>,
     /// The result it was given. Never changed once set, so that keys downstream cannot shift.
+    #[serde(default, with = "json")]
     pub pinned: Option<CachedResult>,
     /// Why it failed.
+    #[serde(default, with = "json")]
     pub failure: Option<Failure>,
     /// When generate first saw it.
     pub started_at: Option<Millis>,

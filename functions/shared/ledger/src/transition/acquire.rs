@@ -1,4 +1,4 @@
-//! A step asks for an entry: it finds the result, joins the attempt under way, shares a failure, or claims.
+//! A step acquires an entry: it uses the result, joins the pending attempt, shares a failure, or claims an attempt.
 
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, TokenHash};
@@ -10,42 +10,41 @@ use crate::records::{
 };
 use crate::traits::{BudgetChange, Change, Joining};
 
-/// What a step brings along when it asks.
+/// A step's request for an entry.
 #[derive(Debug, Clone)]
 pub struct AcquireRequest<'a> {
-    /// Its row, written before the entry was read: so either this read sees a decision, or whoever decides sees the row.
+    /// Written before the entry was read: either that read sees a decision, or the writer of the decision sees the waiter.
     pub waiter: &'a Waiter,
-    /// Whether the entry's result may be used (unexpired, its objects there). A result that this waiter does not want
-    /// (`attempt <= base`) is not usable for it either way.
+    /// Whether the entry's result may be used: it has not expired, and its objects exist. A result with `attempt <= base` is
+    /// not usable for this waiter either way.
     pub usable: bool,
-    /// What it would submit.
+    /// The request to submit on a claim.
     pub request: &'a Request,
-    /// The hash of the token of the attempt it would make.
+    /// The hash of the token of a claimed attempt.
     pub token_hash: &'a TokenHash,
-    /// Until when this call of the function may be between claim and record.
+    /// The end of the time in which this call of the function may be between claim and record.
     pub lease_until: Millis,
-    /// When this call of the function is surely over.
+    /// The time when this call of the function has surely ended.
     pub submitter_dead_at: Millis,
-    /// Now.
     pub now: Millis,
 }
 
-/// What an asking step does next.
+/// The decision on a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Acquisition {
-    /// Use this.
+    /// Use this result.
     Hit(CachedResult),
     /// Wait for this attempt.
     Join(Attempt),
-    /// The attempt it shared has failed for good.
+    /// The attempt that it joined has failed terminally.
     SharedFailure(Failure),
-    /// The last attempt failed for a passing reason and its pause is not over: ask again after it.
+    /// The last attempt failed with a retryable failure, and its pause is not over: retry after it.
     RetryLater(LastFailure),
     /// Commit this; then, and only then, submit.
     Claim(Box<Change>),
 }
 
-/// Decides what an asking step does.
+/// Decides on a step's request for an entry.
 pub fn acquire(entry: &Entry, request: &AcquireRequest<'_>) -> Acquisition {
     let waiter = request.waiter;
     if let Some(ready) = entry.result.as_ref().filter(|ready| request.usable && ready.attempt > waiter.base) {
@@ -58,7 +57,7 @@ pub fn acquire(entry: &Entry, request: &AcquireRequest<'_>) -> Acquisition {
         if failed.retryable && request.now < failed.not_before {
             return Acquisition::RetryLater(failed.clone());
         }
-        // A terminal failure counts for whoever waited for that attempt. Who comes later may try anew: the user may have
+        // A terminal failure counts for the steps that waited for that attempt. A later step may claim: the user may have
         // topped up the account meanwhile.
         let shared = waiter.joined > Attempt::NONE && waiter.joined <= failed.attempt && failed.attempt > waiter.base;
         if !failed.retryable && shared {
@@ -112,7 +111,7 @@ fn claim(entry: &Entry, request: &AcquireRequest<'_>) -> Change {
     }
 }
 
-/// The result of this attempt is gone, or about to go: it is removed, so that the next to ask generates.
+/// Removes the result of this attempt, since it has expired or is about to, so that the next request generates.
 pub fn expire(entry: &Entry, attempt: Attempt) -> Option<Change> {
     entry.result.as_ref().filter(|ready| ready.attempt == attempt)?;
     let mut entry = entry.clone();
@@ -120,7 +119,7 @@ pub fn expire(entry: &Entry, attempt: Attempt) -> Option<Change> {
     Some(Change::of(entry))
 }
 
-/// The objects of this attempt's result were written anew, from this time on: they expire by it.
+/// Records that the objects of this attempt's result were rewritten at this time, which they expire by.
 pub fn renew(entry: &Entry, attempt: Attempt, created_at: Millis) -> Option<Change> {
     let mut entry = entry.clone();
     let ready = entry.result.as_mut().filter(|ready| ready.attempt == attempt && ready.created_at < created_at)?;

@@ -1,11 +1,11 @@
-//! The transition table of the design, row by row, each condition true and false; the money; and who is told what. That
-//! the transitions keep the guarantees together, whatever is interleaved, is for the engine's simulation to find out.
+//! The transition table of the design, row by row, each condition true and false; the money; and the notifications. The
+//! engine's simulation checks that the transitions keep the guarantees together under interleavings.
 
-mod ending;
-mod mending;
+mod complete;
 mod money;
-mod submitting;
-mod telling;
+mod notify;
+mod repair;
+mod submit;
 
 use fresco_pipeline::catalogue::{MediaKind, ProviderName, StepType};
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -17,9 +17,9 @@ use super::{AcquireRequest, Acquisition, AttemptFailure, Completion, acquire};
 use crate::records::{AttemptRecord, CachedResult, Entry, Millis, Request, StepId, Waiter};
 use crate::traits::Change;
 
-/// When everything begins.
+/// The time of the start of each test.
 const NOW: Millis = 1_800_000_000_000;
-/// From claim to where the submitter is surely dead.
+/// The time from a claim until its submitter has surely ended.
 const DEAD_AFTER: Millis = 390_000;
 const PRICE: Money = Money::micros(3_000);
 
@@ -47,7 +47,7 @@ fn entry() -> Entry {
     Entry::new(ContentKey::digest(b"key"))
 }
 
-/// What a step that asks is told. `usable` says that the objects of the result are there.
+/// The decision on a step's request. `usable` says that the objects of the result exist.
 fn answer(entry: &Entry, waiter: &Waiter, usable: bool, now: Millis) -> Acquisition {
     let request = Request {
         provider: ProviderName::Fal,
@@ -79,10 +79,10 @@ fn claim(entry: &Entry, waiter: &Waiter, now: Millis) -> Change {
     }
 }
 
-/// The rows after a change.
+/// The records after a change.
 fn after(change: Change, row: &AttemptRecord) -> (Entry, AttemptRecord) {
     let entry = Entry { rev: change.entry.rev + 1, ..change.entry };
-    // Whatever happens, sweep looks where something is pending, late or notify_pending, and only there.
+    // Sweep checks an entry exactly if an attempt, a late completion or a notification is pending.
     assert_eq!(
         entry.next_check_at.is_some(),
         entry.pending.is_some() || entry.late_completion.is_some() || entry.notify_pending

@@ -1,5 +1,5 @@
-//! Money, as a property: whatever happens to an attempt, in whatever order, its hold ends once, and what was settled is in
-//! the end what it is known to have cost.
+//! Money, as a property: after any events of an attempt in any order, its hold has ended once, and the settled amount is its
+//! known cost.
 
 use proptest::prelude::*;
 
@@ -30,7 +30,7 @@ enum Event {
         name: ErrorName,
         cost: i64,
     },
-    /// Somebody claims the next attempt.
+    /// The next attempt is claimed.
     Superseded,
 }
 
@@ -55,7 +55,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What the event makes of the rows, and what the attempt costs by it if it decides that.
+/// The change of an event, and the attempt's cost if the event decides it.
 fn happen(entry: &Entry, row: &AttemptRecord, event: &Event) -> (Option<Change>, Money) {
     match event {
         Event::Submitted => (record_submission(entry, row, "job", NOW), Money::ZERO),
