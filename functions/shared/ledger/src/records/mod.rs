@@ -372,7 +372,7 @@ pub struct RunRecord {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StepState {
-    /// Not started.
+    /// Not yet begun.
     #[default]
     Waiting,
     /// Under way.
