@@ -84,7 +84,11 @@ impl Expression {
             Condition::AtMost(name, most) => self.compare(name, "<=", *most),
             Condition::All(all) => self.joined(all, " AND "),
             Condition::Any(any) => self.joined(any, " OR "),
-            Condition::Not(one) => format!("NOT ({})", self.render(one)),
+            // DynamoDB refuses redundant parentheses.
+            Condition::Not(one) => match self.render(one) {
+                group if group.starts_with('(') => format!("NOT {group}"),
+                one => format!("NOT ({one})"),
+            },
         }
     }
 
@@ -136,6 +140,9 @@ mod tests {
         names.sort();
         assert_eq!(names, ["at", "calls", "failure", "open", "pk", "remaining", "since", "state"]);
         assert_eq!(expression.values().unwrap().len(), 9);
+        let either = Condition::exists().or(Condition::AtMost("at", 6)).negated();
+        let expression = Expression::condition(Some(&either));
+        assert_eq!(expression.condition.as_deref(), Some("NOT (attribute_exists(#pk) OR #at <= :v0)"));
         assert_eq!(Expression::condition(None).names(), None);
         assert_eq!(Expression::condition(None).values(), None);
     }
