@@ -9,8 +9,8 @@ use fresco_engine::aws::AwsPlatform;
 use fresco_engine::platform::Platform;
 use fresco_engine::settings::Settings;
 use fresco_engine::{Engine, manifest_key};
-use fresco_ledger::aws::{Aws, LambdaCall};
 use fresco_ledger::records::{RunRecord, StepId, StepRecord};
+use fresco_ledger::services::aws::{Aws, LambdaCall};
 use fresco_ledger::traits::{Objects, Runs};
 use fresco_pipeline::ids::RunId;
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use fresco_engine::platform::Platform;
-use fresco_ledger::dynamo::{PK, SK};
 use fresco_ledger::records::Millis;
+use fresco_ledger::table::{PK, SK};
 use fresco_ledger::traits::{Change, CommitError, Entries, ListedObject, ObjectHead, Objects, Usage, UsageCounter};
 use fresco_pipeline::ids::ContentKey;
 

@@ -6,8 +6,8 @@ use anyhow::bail;
 use fresco_cli::api::RunRequest;
 use fresco_cli::api::{Api, Inputs};
 use fresco_cli::stack::{self, Options, Progress, Stack};
-use fresco_ledger::aws::Aws;
-use fresco_ledger::dynamo::Dynamo;
+use fresco_ledger::services::aws::Aws;
+use fresco_ledger::store::DynamoLedger;
 use fresco_pipeline::ids::RunId;
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ pub(crate) struct ToolStack {
     pub(crate) aws: Aws,
     pub(crate) api: Api,
     pub(crate) admin: StackAdmin,
-    pub(crate) ledger: Dynamo,
+    pub(crate) ledger: DynamoLedger,
 }
 
 impl ToolStack {
@@ -28,11 +28,11 @@ impl ToolStack {
         let folder = options.instance.clone();
         tokio::task::spawn_blocking(move || stack::purge(&folder, &Progress::silent())).await??;
         let stack = Stack::start(options).await?;
-        let aws = fresco_ledger::aws::connect_local(stack.endpoint_url()).await;
+        let aws = fresco_ledger::services::aws::connect_local(stack.endpoint_url()).await;
         Ok(ToolStack {
             api: Api::new(&stack::aws_config(&stack), &stack.api_url())?,
             admin: StackAdmin::new(&aws, &stack)?,
-            ledger: aws.dynamo(stack.output("TableName")),
+            ledger: aws.ledger(stack.output("TableName")),
             aws,
             stack,
         })

@@ -9,9 +9,9 @@ use fresco_api_types::{Manifest, Preview};
 use fresco_cli::api::RunRequest;
 use fresco_cli::api::{Api, ApiError, Inputs};
 use fresco_cli::stack::Stack;
-use fresco_ledger::aws::Aws;
-use fresco_ledger::dynamo::Dynamo;
 use fresco_ledger::records::{Entry, Millis, StepId, StepRecord};
+use fresco_ledger::services::aws::Aws;
+use fresco_ledger::store::DynamoLedger;
 use fresco_ledger::traits::Entries;
 use fresco_pipeline::ids::{ContentKey, RunId, StepName};
 use serde_json::{Value, json};
@@ -134,7 +134,7 @@ impl World {
     }
 
     async fn of(stack: Arc<Stack>) -> World {
-        let aws = fresco_ledger::aws::connect_local(stack.endpoint_url()).await;
+        let aws = fresco_ledger::services::aws::connect_local(stack.endpoint_url()).await;
         let admin = StackAdmin::new(&aws, &stack).expect("a client");
         let _ = rustls::crypto::ring::default_provider().install_default();
         let api = Api::new(&fresco_cli::stack::aws_config(&stack), &stack.api_url()).expect("a client of the API");
@@ -213,8 +213,8 @@ impl World {
     }
 
     /// Returns the ledger.
-    pub fn ledger(&self) -> Dynamo {
-        self.aws.dynamo(self.output("TableName"))
+    pub fn ledger(&self) -> DynamoLedger {
+        self.aws.ledger(self.output("TableName"))
     }
 
     /// Returns an output of the template.

@@ -4,7 +4,7 @@
 
 use fresco_api_types::{BatchBody, BatchFinished, BatchManifest, BatchView, OnBadRow, RowResult, RowStatus};
 use fresco_engine::{Fetcher, IdempotencyKey, StartError, batch_manifest_key};
-use fresco_ledger::batch::BatchStatus;
+use fresco_ledger::records::BatchStatus;
 use fresco_ledger::records::ResultSource;
 use fresco_ledger::traits::Batches;
 use fresco_pipeline::error::ErrorName;

@@ -11,11 +11,12 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType,
 };
-use fresco_ledger::aws::{Aws, S3Objects, SfnCallbacks, SfnRuns, connect_local};
 use fresco_ledger::contract::sample;
 use fresco_ledger::contract::tokens::OpensTokens;
-use fresco_ledger::dynamo::{DUE, DUE_INDEX, DUE_SHARD, Dynamo, EXPIRES_AT, PK, SK};
 use fresco_ledger::records::{AttemptStage, Entry};
+use fresco_ledger::services::aws::{Aws, S3Objects, SfnCallbacks, SfnExecutions, connect_local};
+use fresco_ledger::store::DynamoLedger;
+use fresco_ledger::table::{DUE, DUE_INDEX, DUE_SHARD, EXPIRES_AT, PK, SK};
 use fresco_ledger::traits::{
     Change, Delivery, Entries, Executions, Objects, Runs, StoreError, TaskCallbacks, Upload, Waiters,
 };
@@ -46,7 +47,7 @@ fn attribute(name: &str, kind: ScalarAttributeType) -> AttributeDefinition {
     AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build().unwrap()
 }
 
-async fn table() -> Dynamo {
+async fn table() -> DynamoLedger {
     let (aws, name) = (aws().await, unique("table"));
     let index = GlobalSecondaryIndex::builder()
         .index_name(DUE_INDEX)
@@ -66,7 +67,7 @@ async fn table() -> Dynamo {
         .key_schema(key_of(SK, KeyType::Range))
         .global_secondary_indexes(index.build().unwrap());
     create.send().await.unwrap();
-    aws.dynamo(name)
+    aws.ledger(name)
 }
 
 async fn bucket() -> S3Objects {
@@ -81,7 +82,7 @@ struct Machine {
     arn: String,
     activity: String,
     tokens: SfnCallbacks,
-    runs: SfnRuns,
+    runs: SfnExecutions,
 }
 
 async fn machine() -> Machine {
@@ -157,9 +158,9 @@ async fn an_answer_to_a_task_token_ends_the_execution() {
 #[tokio::test]
 async fn a_run_is_started_once() {
     let machine = machine().await;
-    machine.runs.start(&sample::run_id("one")).await.unwrap();
-    machine.runs.start(&sample::run_id("one")).await.unwrap();
-    machine.runs.start(&sample::run_id("two")).await.unwrap();
+    machine.runs.start_run(&sample::run_id("one")).await.unwrap();
+    machine.runs.start_run(&sample::run_id("one")).await.unwrap();
+    machine.runs.start_run(&sample::run_id("two")).await.unwrap();
     let executions = machine.client.list_executions().state_machine_arn(&machine.arn).send().await.unwrap().executions;
     let mut names: Vec<&str> = executions.iter().map(|execution| execution.name()).collect();
     names.sort_unstable();
@@ -198,7 +199,7 @@ async fn a_link_reads_the_object() {
         upload.finish().await.unwrap();
         let head = aws.s3_client().head_object().bucket(store.bucket()).key(key).send().await.unwrap();
         assert_eq!(head.content_type(), Some("video/mp4"));
-        let link = store.link(key, 60).await.unwrap();
+        let link = store.presign_get(key, 60).await.unwrap();
         assert!(link.contains("X-Amz-Expires=60") && !link.contains("checksum"), "{link}");
         let answer = reqwest::get(link).await.unwrap();
         assert_eq!(answer.status(), 200);
@@ -227,8 +228,8 @@ async fn index_and_expiry_are_sparse() {
 }
 
 /// Sets an attribute of an entry's row, or of an attempt's, to what is not meant to be there, or removes it.
-async fn spoil(store: &Dynamo, key: &ContentKey, sk: &str, attribute: &str, value: Option<AttributeValue>) {
-    let update = aws().await.dynamo_client().update_item().table_name(store.table());
+async fn spoil(store: &DynamoLedger, key: &ContentKey, sk: &str, attribute: &str, value: Option<AttributeValue>) {
+    let update = aws().await.dynamo_client().update_item().table_name(store.table().name());
     let update = update.key(PK, AttributeValue::S(format!("K#{key}"))).key(SK, AttributeValue::S(sk.to_owned()));
     let update = update.expression_attribute_names("#it", attribute);
     let update = match value {
@@ -239,8 +240,8 @@ async fn spoil(store: &Dynamo, key: &ContentKey, sk: &str, attribute: &str, valu
 }
 
 /// The rows of a content key whose sort key begins so.
-async fn rows(store: &Dynamo, key: &ContentKey, begins: &str) -> Vec<HashMap<String, AttributeValue>> {
-    let query = aws().await.dynamo_client().query().table_name(store.table());
+async fn rows(store: &DynamoLedger, key: &ContentKey, begins: &str) -> Vec<HashMap<String, AttributeValue>> {
+    let query = aws().await.dynamo_client().query().table_name(store.table().name());
     let query = query.key_condition_expression("pk = :pk AND begins_with(sk, :begins)");
     let query = query.expression_attribute_values(":pk", AttributeValue::S(format!("K#{key}")));
     let query = query.expression_attribute_values(":begins", AttributeValue::S(begins.to_owned()));
@@ -279,12 +280,12 @@ fn damages() -> [(&'static str, Option<AttributeValue>); 6] {
 }
 
 /// An entry with an attempt under way and a step that waits for it.
-async fn under_way(store: &Dynamo, name: &str) -> Entry {
+async fn under_way(store: &DynamoLedger, name: &str) -> Entry {
     let key = sample::key(name);
     let entry = Entry { result: None, failure: None, late_completion: None, ..sample::full_entry(name) };
     let attempt = Some(sample::attempt(name, 2, "leader"));
     store.commit(&Change { attempt, ..Change::of(entry) }).await.unwrap();
-    store.wait(&key, &sample::wait(&sample::step_id("leader", "image"), "token", 0, sample::NOW)).await.unwrap();
+    store.put_waiter(&key, &sample::wait(&sample::step_id("leader", "image"), "token", 0, sample::NOW)).await.unwrap();
     store.entry(&key).await.unwrap().unwrap()
 }
 
@@ -366,12 +367,12 @@ async fn an_intact_entry_is_not_repaired() {
 #[tokio::test]
 async fn a_missing_table_or_bucket_is_an_error() {
     let aws = aws().await;
-    let (store, step_id) = (aws.dynamo("no-such-table"), sample::step_id("one", "image"));
+    let (store, step_id) = (aws.ledger("no-such-table"), sample::step_id("one", "image"));
     let key = sample::key("a");
     assert_eq!(store.entry(&key).await.unwrap_err().0.name, ErrorName::LedgerUnavailable);
     store.entries(std::slice::from_ref(&key)).await.unwrap_err();
     store.waiters(&key).await.unwrap_err();
-    store.join(&key, &step_id, Attempt(1)).await.unwrap_err();
+    store.record_join(&key, &step_id, Attempt(1)).await.unwrap_err();
     store.list_runs(1, None, sample::NOW).await.unwrap_err();
     store.create_run(&sample::run("one", 1)).await.unwrap_err();
     let objects = aws.objects(unique("no-such-bucket"));
@@ -383,10 +384,10 @@ async fn a_missing_table_or_bucket_is_an_error() {
 /// to have one seed, would make the same ones, and the second one's write would be taken for a repetition of the first one's.
 #[tokio::test]
 async fn functions_that_start_in_one_moment_do_not_share_tokens() {
-    let (aws, name) = (aws().await, table().await.table().to_owned());
+    let (aws, name) = (aws().await, table().await.table().name().to_owned());
     let function = || {
         fastrand::seed(7);
-        aws.dynamo(&name)
+        aws.ledger(&name)
     };
     for run in ["one", "two", "three"] {
         assert!(function().create_run(&sample::run(run, 1)).await.unwrap(), "{run}");
@@ -397,11 +398,11 @@ async fn functions_that_start_in_one_moment_do_not_share_tokens() {
 #[tokio::test]
 async fn a_failed_warm_up_is_ignored() {
     let aws = aws().await;
-    Aws::warm(&aws.dynamo("no-such-table"), &aws.objects("no-such-bucket")).await;
+    Aws::warm(&aws.ledger("no-such-table"), &aws.objects("no-such-bucket")).await;
     let (dynamo, objects) = (table().await, bucket().await);
     Aws::warm(&dynamo, &objects).await;
     let nowhere = connect_local("http://127.0.0.1:9").await;
-    Aws::warm(&nowhere.dynamo("table"), &nowhere.objects("bucket")).await;
+    Aws::warm(&nowhere.ledger("table"), &nowhere.objects("bucket")).await;
 }
 
 /// A secret is read once in five minutes; one that is missing is named with the command that sets it.

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fresco_ledger::records::Millis;
-use fresco_ledger::traits::ListPlace;
+use fresco_ledger::traits::ListPosition;
 use fresco_pipeline::ids::RunId;
 
 use crate::body::{Query, number};
@@ -18,7 +18,7 @@ pub(crate) struct PageRequest {
     prefix: &'static str,
     limit: u32,
     /// The place after which the page begins.
-    pub(crate) behind: Option<ListPlace>,
+    pub(crate) behind: Option<ListPosition>,
 }
 
 impl PageRequest {
@@ -44,11 +44,11 @@ impl PageRequest {
     }
 }
 
-fn place_of(prefix: &str, cursor: &str) -> Result<ListPlace, HttpProblem> {
+fn place_of(prefix: &str, cursor: &str) -> Result<ListPosition, HttpProblem> {
     let read = || {
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
         let (created_at, run) = text.strip_prefix(prefix)?.split_once('#')?;
-        Some(ListPlace { created_at: created_at.parse().ok()?, run: RunId::parse(run).ok()? })
+        Some(ListPosition { created_at: created_at.parse().ok()?, run: RunId::parse(run).ok()? })
     };
     read().ok_or_else(|| HttpProblem::bad_request("bad_cursor", "`cursor` is not one of this listing"))
 }

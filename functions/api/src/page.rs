@@ -61,7 +61,7 @@ pub(crate) async fn data(State(app): State<App>, RunPath(run): RunPath, query: Q
 
 /// Returns the content security policy: the page's own files and the bucket's media, and nothing else.
 async fn policy(app: &App) -> Result<String, HttpProblem> {
-    let link = app.engine.platform.objects().link("outputs/", 60).await?;
+    let link = app.engine.platform.objects().presign_get("outputs/", 60).await?;
     let media = Url::parse(&link).map_or_else(|_| String::new(), |link| link.origin().ascii_serialization());
     Ok(format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' {media}; media-src {media}; \

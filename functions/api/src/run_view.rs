@@ -85,7 +85,7 @@ pub(crate) async fn run(app: &App, id: &RunId, from: usize) -> Result<RunView, H
 
 async fn link(app: &App, key: &str) -> Result<String, Failure> {
     let seconds = app.engine.settings.link_life().as_secs();
-    app.engine.platform.objects().link(key, seconds).await.map_err(|error| error.0)
+    app.engine.platform.objects().presign_get(key, seconds).await.map_err(|error| error.0)
 }
 
 async fn manifest(app: &App, id: &RunId) -> Result<Option<Manifest>, Failure> {

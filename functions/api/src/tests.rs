@@ -26,7 +26,7 @@ async fn router() -> Router {
         Some(value.to_owned())
     });
     // Nothing listens on this port.
-    let aws = fresco_ledger::aws::connect_local("http://127.0.0.1:9").await;
+    let aws = fresco_ledger::services::aws::connect_local("http://127.0.0.1:9").await;
     let settings = settings.unwrap();
     let engine = Engine::new(AwsPlatform::new(&aws, &settings).unwrap(), settings);
     routes::router(App::new(Arc::new(engine)))

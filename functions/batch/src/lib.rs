@@ -58,7 +58,7 @@ impl Detail {
 #[serde(untagged)]
 enum Output {
     Planned(fresco_engine::BatchWork),
-    Finished { status: fresco_ledger::batch::BatchStatus },
+    Finished { status: fresco_ledger::records::BatchStatus },
 }
 
 fn cause_of(error: &str, cause: &str) -> Option<Failure> {

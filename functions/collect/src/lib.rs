@@ -13,5 +13,7 @@ struct Input {
 
 /// Serves the function's events until Lambda ends the process.
 pub fn run() -> ExitCode {
-    fresco_engine::lambda::run(|engine, input: Input| async move { engine.collector.collect(&input.key, input.attempt).await })
+    fresco_engine::lambda::run(|engine, input: Input| async move {
+        engine.collector.collect(&input.key, input.attempt).await
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use fresco_ledger::records::ChunkOf;
+use fresco_ledger::records::ChunkRef;
 use fresco_pipeline::ids::RunId;
 use serde::Deserialize;
 
@@ -17,7 +17,7 @@ struct Input {
 /// Serves the function's events until Lambda ends the process.
 pub fn run() -> ExitCode {
     fresco_engine::lambda::run(|engine, input: Input| async move {
-        match input.batch_id.zip(input.chunk).map(|(batch, number)| ChunkOf { batch, number }) {
+        match input.batch_id.zip(input.chunk).map(|(batch, number)| ChunkRef { batch, number }) {
             Some(chunk) => engine.chunks.plan(&input.run_id, &chunk).await,
             None => engine.planner.plan(&input.run_id).await,
         }

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use fresco_ledger::records::ChunkOf;
+use fresco_ledger::records::ChunkRef;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 use serde::Deserialize;
@@ -55,7 +55,7 @@ pub fn run() -> ExitCode {
         match input {
             Input::State { run_id, error, cause, batch_id, chunk } => {
                 let cause = cause_of(&error, &cause);
-                match batch_id.zip(chunk).map(|(batch, number)| ChunkOf { batch, number }) {
+                match batch_id.zip(chunk).map(|(batch, number)| ChunkRef { batch, number }) {
                     Some(chunk) => engine.chunks.close(&run_id, &chunk, cause).await.map(Some),
                     None => engine.runs.close(&run_id, cause).await.map(Some),
                 }

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fresco_engine::platform::Platform;
-use fresco_ledger::dynamo::Everything;
 use fresco_ledger::records::{AttemptState, Entry, RunRecord};
+use fresco_ledger::store::Everything;
 use fresco_ledger::traits::Objects;
 use fresco_pipeline::money::Money;
 use serde_json::Value;

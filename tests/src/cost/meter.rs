@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use fresco_api_types::{BatchBody, BatchView};
 use fresco_cli::stack::{self, Layout};
-use fresco_ledger::batch::BatchStatus;
+use fresco_ledger::records::BatchStatus;
 use fresco_ledger::records::{ResultSource, RunRecord, RunStatus};
 use fresco_ledger::traits::Runs;
 use fresco_pipeline::ids::RunId;

@@ -8,8 +8,8 @@ use fresco_api_types::Manifest;
 use fresco_cli::api::RunRequest;
 use fresco_cli::api::{Inputs, gather};
 use fresco_engine::platform::Platform;
-use fresco_ledger::dynamo::Dynamo;
 use fresco_ledger::records::{AttemptStage, Entry, Millis, ResultSource, RunRecord, RunStatus, StepState};
+use fresco_ledger::store::DynamoLedger;
 use fresco_ledger::traits::{Entries, Wait, Waiters};
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{ContentKey, RunId};
@@ -79,7 +79,7 @@ pub(crate) struct Driver<'a> {
 }
 
 impl Driver<'_> {
-    fn ledger(&self) -> &Dynamo {
+    fn ledger(&self) -> &DynamoLedger {
         self.world.admin.engine().platform.ledger()
     }
 
@@ -166,17 +166,17 @@ impl Driver<'_> {
             let (step_id, token) = (&waiter.step_id, &waiter.token);
             if step_id.run != *run
                 || waiter.since < self.world.now() - QUEUED / 2
-                || !ledger.unwait(key, step_id, token).await.unwrap()
+                || !ledger.delete_waiter_if(key, step_id, token).await.unwrap()
             {
                 continue;
             }
             let (base, timeout_ms) = (waiter.base, waiter.timeout_ms);
             let wait = Wait { step_id: step_id.clone(), token: token.clone(), base, now: long_ago, timeout_ms };
-            ledger.wait(key, &wait).await.unwrap();
-            ledger.join(key, step_id, waiter.joined).await.unwrap();
+            ledger.put_waiter(key, &wait).await.unwrap();
+            ledger.record_join(key, step_id, waiter.joined).await.unwrap();
             // A decision made meanwhile found no waiter to remove; a later one does.
             if self.world.admin.step(step_id).await.unwrap().is_some_and(|step| step.state != StepState::Running) {
-                ledger.unwait(key, step_id, token).await.unwrap();
+                ledger.delete_waiter_if(key, step_id, token).await.unwrap();
             }
         }
     }

@@ -13,7 +13,7 @@ use super::drive::Driver;
 /// Side by side, all of them for the same picture.
 const STEPS: usize = 20;
 /// The most that a hint may delay the next attempt, in milliseconds.
-const MAX_HINT: i64 = 300_000;
+const MAX_RETRY_AFTER: i64 = 300_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_after_of_a_year_does_not_delay_a_run_for_long() {
@@ -30,13 +30,13 @@ async fn a_retry_after_of_a_year_does_not_delay_a_run_for_long() {
     let failure = failed().await.unwrap();
     let (record, _) = world.admin.status(&run).await.unwrap();
     let pause = failure.not_before - record.created_at;
-    assert!((MAX_HINT..MAX_HINT + 60_000).contains(&pause), "{pause} ms");
+    assert!((MAX_RETRY_AFTER..MAX_RETRY_AFTER + 60_000).contains(&pause), "{pause} ms");
     assert_eq!((failure.retryable, failure.failure.name), (true, ErrorName::ProviderThrottled));
     assert_eq!(record.held.as_micros(), 0, "what is not submitted reserves nothing");
 
     // When the pause is over, it is submitted once more; before, it was not.
     assert_eq!(world.control_state("faults").await[0]["seen"], 1);
-    driver.world.age(&driver.entry(&run).await.unwrap().key, MAX_HINT).await;
+    driver.world.age(&driver.entry(&run).await.unwrap().key, MAX_RETRY_AFTER).await;
     let manifest = world.ended(&run).await;
     assert_eq!(manifest.status, RunStatus::Succeeded, "{:?}", manifest.failure);
     assert_eq!(world.control_state("faults").await[0]["seen"], 2);

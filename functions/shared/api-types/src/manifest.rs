@@ -3,8 +3,8 @@
 use fresco_pipeline::catalogue::StepType;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName};
-use fresco_pipeline::money::Money;
 use fresco_pipeline::media::Media;
+use fresco_pipeline::money::Money;
 use fresco_pipeline::status::{ResultSource, RunStatus, StepState};
 use fresco_pipeline::time::Millis;
 use serde::{Deserialize, Serialize};

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use fresco_ledger::aws::{
-    Aws, EventBridgeScheduler, EventBus, LambdaInvoker, S3Objects, SfnCallbacks, SfnRuns, SsmSecrets,
-};
 use fresco_ledger::clock::SystemClock;
-use fresco_ledger::dynamo::Dynamo;
+use fresco_ledger::services::aws::{
+    Aws, EventBridgeScheduler, EventBus, LambdaInvoker, S3Objects, SfnCallbacks, SfnExecutions, SsmSecrets,
+};
+use fresco_ledger::store::DynamoLedger;
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_providers::fal::{Fal, FalConfig};
@@ -24,10 +24,10 @@ use crate::step::ingest::MediaIngest;
 
 /// Every capability, on AWS.
 pub struct AwsPlatform {
-    dynamo: Dynamo,
+    dynamo: DynamoLedger,
     objects: S3Objects,
     tokens: SfnCallbacks,
-    executions: SfnRuns,
+    executions: SfnExecutions,
     bus: EventBus,
     timers: EventBridgeScheduler,
     hand_over: LambdaInvoker,
@@ -64,7 +64,7 @@ impl AwsPlatform {
         let objects = aws.objects(&settings.bucket);
         let downloader = Downloader::new(HostList::parse(&settings.fal_media_hosts)?)?;
         Ok(AwsPlatform {
-            dynamo: aws.dynamo(&settings.table),
+            dynamo: aws.ledger(&settings.table),
             media: MediaIngest::new(downloader, objects.clone()),
             objects,
             tokens: aws.callbacks(),
@@ -82,17 +82,17 @@ impl AwsPlatform {
 }
 
 impl Platform for AwsPlatform {
-    type Ledger = Dynamo;
+    type Ledger = DynamoLedger;
     type Objects = S3Objects;
     type TaskCallbacks = SfnCallbacks;
-    type Executions = SfnRuns;
+    type Executions = SfnExecutions;
     type EventPublisher = EventBus;
     type Scheduler = EventBridgeScheduler;
     type Invoker = LambdaInvoker;
     type Media = MediaIngest<S3Objects>;
     type Clock = SystemClock;
 
-    fn ledger(&self) -> &Dynamo {
+    fn ledger(&self) -> &DynamoLedger {
         &self.dynamo
     }
 
@@ -104,7 +104,7 @@ impl Platform for AwsPlatform {
         &self.tokens
     }
 
-    fn executions(&self) -> &SfnRuns {
+    fn executions(&self) -> &SfnExecutions {
         &self.executions
     }
 
@@ -156,7 +156,7 @@ impl Engine<AwsPlatform> {
     /// Makes the engine of the stack that the environment describes.
     pub async fn from_environment() -> Result<Self, Failure> {
         let settings = Settings::read(|name| std::env::var(name).ok())?;
-        let aws = fresco_ledger::aws::connect().await;
+        let aws = fresco_ledger::services::aws::connect().await;
         Ok(Engine::new(AwsPlatform::new(&aws, &settings)?, settings))
     }
 

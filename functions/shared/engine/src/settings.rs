@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use fresco_ledger::aws::TimerTarget;
 use fresco_ledger::records::Millis;
+use fresco_ledger::services::aws::TimerTarget;
 use fresco_ledger::transition::UnknownPolicy;
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};

@@ -1,4 +1,4 @@
-//! The machine's clock. Tests set theirs by hand: see [`crate::memory::ManualClock`].
+//! The machine's clock. Tests use [`crate::services::fake::ManualClock`].
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

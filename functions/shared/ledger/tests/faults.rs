@@ -1,13 +1,13 @@
-//! What the adapters make of answers that an emulator does not give: lost replies, conflicts, throttling. A server on
-//! loopback answers from a script and keeps what it was asked.
-#![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
+//! The adapters' handling of answers that an emulator does not give: lost replies, conflicts, throttling. A server on loopback
+//! answers from a script and records the requests.
+#![expect(clippy::unwrap_used, reason = "a test suite: a failure is to be loud")]
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use fresco_ledger::aws::{Aws, connect_local};
 use fresco_ledger::contract::sample;
+use fresco_ledger::services::aws::{Aws, connect_local};
 use fresco_ledger::traits::{
     BudgetChange, Change, CommitError, Delivery, Entries, Invoker, Objects, Put, Runs, TaskCallbacks, Upload,
 };
@@ -20,15 +20,14 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// An answer of the script.
 enum Answer {
-    /// Closes the connection, as a network does.
+    /// Closes the connection.
     Nothing,
-    /// A status and a body.
     Say(u16, String),
 }
 
 use Answer::{Nothing, Say};
 
-/// A request as it came in.
+/// A received request.
 #[derive(Debug, Clone)]
 struct Asked {
     line: String,
@@ -44,17 +43,17 @@ impl Asked {
 
 type Log = Arc<Mutex<Vec<Asked>>>;
 
-/// A server with this script, and the account that it plays.
+/// A server with this script, and a connection to it.
 async fn scripted(script: impl IntoIterator<Item = Answer>) -> (Aws, Log) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let script = Arc::new(Mutex::new(script.into_iter().collect::<VecDeque<_>>()));
     let log = Log::default();
-    let asked = log.clone();
+    let received = log.clone();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            let (script, asked) = (script.clone(), asked.clone());
-            tokio::spawn(async move { while answer(&script, &asked, &mut stream).await.is_some() {} });
+            let (script, received) = (script.clone(), received.clone());
+            tokio::spawn(async move { while answer(&script, &received, &mut stream).await.is_some() {} });
         }
     });
     (connect_local(&endpoint).await, log)
@@ -99,25 +98,25 @@ fn hold() -> Change {
 
 async fn commit(script: impl IntoIterator<Item = Answer>) -> (Result<(), CommitError>, Vec<Asked>) {
     let (aws, log) = scripted(script).await;
-    let outcome = aws.dynamo("table").commit(&hold()).await;
-    let asked = log.lock().unwrap().clone();
-    (outcome, asked)
+    let outcome = aws.ledger("table").commit(&hold()).await;
+    let received = log.lock().unwrap().clone();
+    (outcome, received)
 }
 
-/// Every try of a commit carries the same token, so that a try whose reply was lost is not refused by itself.
+/// Every try of a commit carries the same token, so that a retry after a lost reply does not conflict with itself.
 #[tokio::test]
-async fn a_lost_reply_is_asked_for_again_under_the_same_token() {
-    let (outcome, asked) = commit([Nothing, Say(500, String::new()), Say(200, "{}".to_owned())]).await;
+async fn a_retry_after_a_lost_reply_has_the_same_token() {
+    let (outcome, received) = commit([Nothing, Say(500, String::new()), Say(200, "{}".to_owned())]).await;
     assert_eq!(outcome, Ok(()));
-    let tokens: Vec<Value> = asked.iter().map(|asked| asked.json()["ClientRequestToken"].clone()).collect();
+    let tokens: Vec<Value> = received.iter().map(|received| received.json()["ClientRequestToken"].clone()).collect();
     assert_eq!(tokens.len(), 3);
     assert!(tokens[0].as_str().is_some_and(|token| token.len() == 32), "{tokens:?}");
     assert!(tokens.iter().all(|token| *token == tokens[0]), "{tokens:?}");
 }
 
-/// Where no try was answered, it is open whether one was carried out.
+/// Without an answer to any try, one may have been committed.
 #[tokio::test]
-async fn an_outcome_that_nobody_knows_is_unclear() {
+async fn a_commit_without_an_answer_is_unclear() {
     for script in [
         vec![Nothing, Nothing, Nothing],
         vec![Say(500, String::new()), Say(503, String::new()), Nothing],
@@ -125,17 +124,17 @@ async fn an_outcome_that_nobody_knows_is_unclear() {
         vec![Nothing, error(400, "ValidationException", "no")],
         vec![Say(200, "<html>".to_owned())],
     ] {
-        let (outcome, asked) = commit(script).await;
+        let (outcome, received) = commit(script).await;
         let Err(CommitError::Unclear(failure)) = outcome else { panic!("{outcome:?}") };
         assert_eq!(failure.name, ErrorName::LedgerUnavailable);
         assert!(failure.message.starts_with("DynamoDB TransactWriteItems: "), "{failure}");
-        assert!(asked.len() <= 3);
+        assert!(received.len() <= 3);
     }
 }
 
-/// Reasons as DynamoDB sends them.
+/// Reasons in DynamoDB's form.
 #[tokio::test]
-async fn a_cancellation_says_why() {
+async fn a_cancellation_is_reported_by_its_reason() {
     let (none, check) = (json!({ "Code": "None" }), json!({ "Code": "ConditionalCheckFailed", "Message": "no" }));
     let seen = |stop: bool, status: &str| {
         let item = json!({ "stop": { "BOOL": stop }, "status": { "S": status }, "remaining": { "N": "4" } });
@@ -150,33 +149,33 @@ async fn a_cancellation_says_why() {
         (json!([none, seen(false, "partial")]), CommitError::RunStopped),
         (json!([none, seen(false, "running")]), CommitError::OverBudget),
     ] {
-        let (outcome, asked) = commit([cancelled(reasons.clone())]).await;
-        assert_eq!((outcome, asked.len()), (Err(means), 1), "{reasons}");
+        let (outcome, received) = commit([cancelled(reasons.clone())]).await;
+        assert_eq!((outcome, received.len()), (Err(means), 1), "{reasons}");
     }
 }
 
-/// A run whose creation was lost and repeated is created: the token makes it one.
+/// A conflict is not a second run of the same id.
 #[tokio::test]
-async fn a_run_in_conflict_is_not_called_a_second_one() {
+async fn a_conflict_is_not_reported_as_an_existing_run() {
     let (aws, _) = scripted([cancelled(json!([{ "Code": "TransactionConflict" }, { "Code": "None" }]))]).await;
-    aws.dynamo("table").create_run(&sample::run("one", 1)).await.unwrap_err();
+    aws.ledger("table").create_run(&sample::run("one", 1)).await.unwrap_err();
     let (aws, _) = scripted([cancelled(json!([{ "Code": "ConditionalCheckFailed" }, { "Code": "None" }]))]).await;
-    assert!(!aws.dynamo("table").create_run(&sample::run("one", 1)).await.unwrap());
+    assert!(!aws.ledger("table").create_run(&sample::run("one", 1)).await.unwrap());
 }
 
-/// What was not processed is asked for again, and nothing else.
+/// Only unprocessed keys are requested again.
 #[tokio::test]
-async fn unprocessed_keys_are_asked_for_again() {
+async fn unprocessed_keys_are_requested_again() {
     let rest = json!({ "table": { "Keys": [{ "pk": { "S": "K#rest" }, "sk": { "S": "E" } }] } });
     let some = json!({ "Responses": { "table": [] }, "UnprocessedKeys": rest }).to_string();
     let none = json!({ "Responses": { "table": [] }, "UnprocessedKeys": {} }).to_string();
     let (aws, log) = scripted([Say(200, some.clone()), Say(200, some), Say(200, none)]).await;
-    assert_eq!(aws.dynamo("table").entries(&[sample::key("a"), sample::key("b")]).await.unwrap().entries, []);
-    let asked = log.lock().unwrap().clone();
-    assert_eq!(asked.len(), 3);
-    assert_eq!(asked[0].json()["RequestItems"]["table"]["ConsistentRead"], true);
-    assert_eq!(asked[2].json()["RequestItems"]["table"]["ConsistentRead"], true);
-    assert_eq!(asked[2].json()["RequestItems"]["table"]["Keys"], rest["table"]["Keys"]);
+    assert_eq!(aws.ledger("table").entries(&[sample::key("a"), sample::key("b")]).await.unwrap().entries, []);
+    let received = log.lock().unwrap().clone();
+    assert_eq!(received.len(), 3);
+    assert_eq!(received[0].json()["RequestItems"]["table"]["ConsistentRead"], true);
+    assert_eq!(received[2].json()["RequestItems"]["table"]["ConsistentRead"], true);
+    assert_eq!(received[2].json()["RequestItems"]["table"]["Keys"], rest["table"]["Keys"]);
 }
 
 async fn put(script: impl IntoIterator<Item = Answer>) -> (Result<Put, ErrorName>, Vec<Asked>) {
@@ -184,31 +183,31 @@ async fn put(script: impl IntoIterator<Item = Answer>) -> (Result<Put, ErrorName
     let mut upload = aws.objects("bucket").upload("key", "image/png").await.unwrap();
     upload.write(Bytes::from_static(b"bytes")).await.unwrap();
     let outcome = upload.finish().await.map_err(|error| error.0.name);
-    let asked = log.lock().unwrap().clone();
-    (outcome, asked)
+    let received = log.lock().unwrap().clone();
+    (outcome, received)
 }
 
-/// A conflict decides nothing and is asked about once more; a taken key is an answer.
+/// A conflict decides nothing and is retried once; a taken key is an answer.
 #[tokio::test]
-async fn a_conditional_put_in_conflict_is_tried_once_more() {
+async fn a_conditional_put_in_conflict_is_retried_once() {
     let conflict = || s3_error(409, "ConditionalRequestConflict");
-    let (outcome, asked) = put([conflict(), Say(200, String::new())]).await;
-    assert_eq!((outcome, asked.len()), (Ok(Put::Stored), 2));
-    for asked in &asked {
-        assert!(asked.line.starts_with("PUT /bucket/key"), "{}", asked.line);
-        assert!(asked.headers.contains("if-none-match: *"), "{}", asked.headers);
-        assert!(!asked.headers.contains("x-amz-checksum"), "{}", asked.headers);
-        assert_eq!(asked.body, "bytes");
+    let (outcome, received) = put([conflict(), Say(200, String::new())]).await;
+    assert_eq!((outcome, received.len()), (Ok(Put::Stored), 2));
+    for received in &received {
+        assert!(received.line.starts_with("PUT /bucket/key"), "{}", received.line);
+        assert!(received.headers.contains("if-none-match: *"), "{}", received.headers);
+        assert!(!received.headers.contains("x-amz-checksum"), "{}", received.headers);
+        assert_eq!(received.body, "bytes");
     }
-    let (outcome, asked) = put([conflict(), conflict()]).await;
-    assert_eq!((outcome, asked.len()), (Err(ErrorName::StorageUnavailable), 2));
+    let (outcome, received) = put([conflict(), conflict()]).await;
+    assert_eq!((outcome, received.len()), (Err(ErrorName::StorageUnavailable), 2));
     let (outcome, _) = put([conflict(), s3_error(412, "PreconditionFailed")]).await;
     assert_eq!(outcome, Ok(Put::Exists));
-    let (outcome, asked) = put([s3_error(403, "AccessDenied")]).await;
-    assert_eq!((outcome, asked.len()), (Err(ErrorName::StorageDenied), 1));
+    let (outcome, received) = put([s3_error(403, "AccessDenied")]).await;
+    assert_eq!((outcome, received.len()), (Err(ErrorName::StorageDenied), 1));
 }
 
-/// A part that was lost makes no object, and what was sent is removed.
+/// A lost part makes no object, and the sent parts are removed.
 #[tokio::test]
 async fn an_upload_that_lost_a_part_cannot_be_finished() {
     let created = "<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>";
@@ -221,14 +220,14 @@ async fn an_upload_that_lost_a_part_cannot_be_finished() {
     assert_eq!(upload.write(part).await.unwrap_err().0.name, ErrorName::StorageDenied);
     upload.write(Bytes::from_static(b"more")).await.unwrap_err();
     upload.finish().await.unwrap_err();
-    let lines: Vec<String> = log.lock().unwrap().iter().map(|asked| asked.line.clone()).collect();
+    let lines: Vec<String> = log.lock().unwrap().iter().map(|received| received.line.clone()).collect();
     assert_eq!(lines.len(), 3, "{lines:?}");
     assert!(lines[2].starts_with("DELETE /bucket/key?"), "{lines:?}");
 }
 
-/// Neither an error nor its message repeats a token.
+/// No error repeats a token.
 #[tokio::test]
-async fn tokens_are_not_repeated() {
+async fn errors_do_not_repeat_a_token() {
     for name in ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"] {
         let (aws, _) = scripted([error(400, name, "secret-token"), error(400, name, "secret-token")]).await;
         assert_eq!(aws.callbacks().succeed("secret-token", "{}").await, Ok(Delivery::Expired));
@@ -241,13 +240,12 @@ async fn tokens_are_not_repeated() {
     assert!(error.to_string().contains("ValidationException (HTTP 400)"), "{error}");
 }
 
-/// Asynchronously, by key and attempt.
 #[tokio::test]
 async fn collect_is_invoked_as_an_event() {
     let (aws, log) = scripted([Say(202, String::new())]).await;
     aws.invoker("collect", "batch").collect(&sample::key("a"), Attempt(3)).await.unwrap();
-    let asked = log.lock().unwrap()[0].clone();
-    assert!(asked.line.starts_with("POST /2015-03-31/functions/collect/invocations"), "{}", asked.line);
-    assert!(asked.headers.contains("x-amz-invocation-type: event"), "{}", asked.headers);
-    assert_eq!(asked.json(), json!({ "key": sample::key("a"), "attempt": 3 }));
+    let received = log.lock().unwrap()[0].clone();
+    assert!(received.line.starts_with("POST /2015-03-31/functions/collect/invocations"), "{}", received.line);
+    assert!(received.headers.contains("x-amz-invocation-type: event"), "{}", received.headers);
+    assert_eq!(received.json(), json!({ "key": sample::key("a"), "attempt": 3 }));
 }

@@ -1,21 +1,26 @@
-//! The twin in memory passes the contract.
+//! The ledger and the services in memory pass the contract.
 
 use fresco_ledger::contract::tokens::OpensTokens;
-use fresco_ledger::memory::Memory;
+use fresco_ledger::services::fake::FakeServices;
+use fresco_ledger::store::MemoryLedger;
 use fresco_ledger::traits::{Delivery, Invoker, StoreError, TaskCallbacks};
 use fresco_ledger::{objects_contract, table_contract, tokens_contract};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey};
 
-async fn memory() -> Memory {
-    Memory::new()
+async fn ledger() -> MemoryLedger {
+    MemoryLedger::default()
 }
 
-table_contract!(memory());
-objects_contract!(memory());
-tokens_contract!(async { Opened(Memory::new()) });
+async fn services() -> FakeServices {
+    FakeServices::default()
+}
 
-struct Opened(Memory);
+table_contract!(ledger());
+objects_contract!(services());
+tokens_contract!(async { Opened(FakeServices::default()) });
+
+struct Opened(FakeServices);
 
 impl TaskCallbacks for Opened {
     async fn succeed(&self, token: &str, output: &str) -> Result<Delivery, StoreError> {
@@ -37,20 +42,20 @@ impl OpensTokens for Opened {
 }
 
 #[tokio::test]
-async fn what_was_told_and_handed_over_can_be_asked_for() {
-    let memory = Memory::new();
-    memory.open_token("one");
-    memory.open_token("two");
-    memory.close_token("two");
-    assert!(memory.is_open("one") && !memory.is_open("two") && !memory.is_open("three"));
-    assert_eq!(memory.succeed("one", "{}").await, Ok(Delivery::Delivered));
-    assert_eq!(memory.succeed("two", "{}").await, Ok(Delivery::Expired));
-    assert_eq!(memory.told(), [("one".to_owned(), Ok("{}".to_owned()))]);
+async fn deliveries_and_invocations_are_recorded() {
+    let services = FakeServices::default();
+    services.open_token("one");
+    services.open_token("two");
+    services.close_token("two");
+    assert!(services.is_open("one") && !services.is_open("two") && !services.is_open("three"));
+    assert_eq!(services.succeed("one", "{}").await, Ok(Delivery::Delivered));
+    assert_eq!(services.succeed("two", "{}").await, Ok(Delivery::Expired));
+    assert_eq!(services.notifications(), [("one".to_owned(), Ok("{}".to_owned()))]);
 
     let key = ContentKey::digest(b"a");
-    memory.collect(&key, Attempt(1)).await.unwrap();
-    memory.collect(&key, Attempt(2)).await.unwrap();
-    assert_eq!(memory.next_handed_over(), Some((key.clone(), Attempt(1))));
-    assert_eq!(memory.take_handed_over(), [(key, Attempt(2))]);
-    assert_eq!(memory.next_handed_over(), None);
+    services.collect(&key, Attempt(1)).await.unwrap();
+    services.collect(&key, Attempt(2)).await.unwrap();
+    assert_eq!(services.next_invocation(), Some((key.clone(), Attempt(1))));
+    assert_eq!(services.take_invocations(), [(key, Attempt(2))]);
+    assert_eq!(services.next_invocation(), None);
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fresco_api_types::{Exported, Manifest, RowResult, RowStatus, filenames};
-use fresco_ledger::batch::{BatchCounts, BatchRecord};
-use fresco_ledger::records::{ChunkOf, Millis, RunRecord, RunStatus};
+use fresco_ledger::records::{BatchCounts, BatchRecord};
+use fresco_ledger::records::{ChunkRef, Millis, RunRecord, RunStatus};
 use fresco_ledger::traits::{Batches as _, ChunkEnd, Clock, Objects, Runs as _};
 use fresco_pipeline::document::{Export, Prepared, Problems, prepare};
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -51,7 +51,7 @@ pub struct Chunks<P> {
 
 impl<P: Platform> Chunks<P> {
     /// Plans the run of a chunk: its rows side by side. A repeated call gives the same list, less what was done meanwhile.
-    pub async fn plan(&self, run: &RunId, chunk: &ChunkOf) -> Result<WorkList, Failure> {
+    pub async fn plan(&self, run: &RunId, chunk: &ChunkRef) -> Result<WorkList, Failure> {
         let record = self.platform.ledger().run(run).await?;
         if let Some(record) = &record {
             require_running(record)?;
@@ -72,7 +72,7 @@ impl<P: Platform> Chunks<P> {
 
     /// Closes the run of a chunk and enforces the failure tolerance of its batch. `cause` is the reason for which its
     /// execution ended early; such a run may not be recorded yet, and is recorded then.
-    pub async fn close(&self, run: &RunId, chunk: &ChunkOf, cause: Option<Failure>) -> Result<ClosedRun, Failure> {
+    pub async fn close(&self, run: &RunId, chunk: &ChunkRef, cause: Option<Failure>) -> Result<ClosedRun, Failure> {
         if cause.is_some()
             && self.platform.ledger().run(run).await?.is_none()
             && !self.open_unplanned(run, chunk).await?
@@ -99,7 +99,7 @@ impl<P: Platform> Chunks<P> {
             let run = run_of(&row.id, *chunk, generation)?;
             // Its own execution may still be running, and must not submit anything more.
             self.platform.ledger().stop_run(&run).await?;
-            match self.finish(&run, &ChunkOf { batch: row.id.clone(), number: *chunk }, Some(cause.clone())).await {
+            match self.finish(&run, &ChunkRef { batch: row.id.clone(), number: *chunk }, Some(cause.clone())).await {
                 Ok(_) => {}
                 Err(cause) if cause.name == ErrorName::RunNotFound => {}
                 Err(cause) => return Err(cause),
@@ -109,7 +109,7 @@ impl<P: Platform> Chunks<P> {
     }
 
     /// Compiles the rows of a chunk to one plan, side by side.
-    async fn compile_rows(&self, chunk: &ChunkOf) -> Result<Plan, Failure> {
+    async fn compile_rows(&self, chunk: &ChunkRef) -> Result<Plan, Failure> {
         let request = self.store.request(&chunk.batch).await?;
         let mut file = self.store.chunk_file(&chunk.batch, chunk.number).await?;
         let invalid = |problems: Problems| Failure::new(ErrorName::DocumentInvalid, problems.to_string());
@@ -162,7 +162,7 @@ impl<P: Platform> Chunks<P> {
     async fn open(
         &self,
         run: &RunId,
-        chunk: &ChunkOf,
+        chunk: &ChunkRef,
         plan: &Plan,
         created_at: Millis,
         wanted: Money,
@@ -174,7 +174,7 @@ impl<P: Platform> Chunks<P> {
 
     /// Records the run of a chunk that could not be planned, to be closed at once. Returns whether the batch is
     /// running.
-    async fn open_unplanned(&self, run: &RunId, chunk: &ChunkOf) -> Result<bool, Failure> {
+    async fn open_unplanned(&self, run: &RunId, chunk: &ChunkRef) -> Result<bool, Failure> {
         let now = self.platform.clock().now();
         let row = run_record(run, chunk, self.store.record(&chunk.batch).await?.name, now, None);
         let opened = self.platform.ledger().open_chunk(&chunk.batch, chunk.number, &row, Money::ZERO).await;
@@ -182,7 +182,7 @@ impl<P: Platform> Chunks<P> {
     }
 
     /// Closes the run of a chunk; its batch is not checked.
-    async fn finish(&self, run: &RunId, chunk: &ChunkOf, cause: Option<Failure>) -> Result<ClosedRun, Failure> {
+    async fn finish(&self, run: &RunId, chunk: &ChunkRef, cause: Option<Failure>) -> Result<ClosedRun, Failure> {
         let record = self.runs.record(run).await?;
         if record.status.is_final() {
             return Ok(closed(record.status, record.failure));
@@ -202,7 +202,7 @@ impl<P: Platform> Chunks<P> {
     }
 
     /// Exports the outputs of the rows, named by row and step: `000017-storm-image.jpg`.
-    async fn export_rows(&self, export: &Export, chunk: &ChunkOf, manifest: &Manifest) -> Result<Exported, Failure> {
+    async fn export_rows(&self, export: &Export, chunk: &ChunkRef, manifest: &Manifest) -> Result<Exported, Failure> {
         let file = self.store.chunk_file(&chunk.batch, chunk.number).await?;
         let ids: BTreeMap<u64, String> = file.rows.iter().map(|row| (row.number, label(row))).collect();
         let names: Vec<(String, Vec<&str>)> = manifest
@@ -223,7 +223,7 @@ impl<P: Platform> Chunks<P> {
     /// Writes the results of the rows, and closes the record of the run.
     async fn record_end(
         &self,
-        chunk: &ChunkOf,
+        chunk: &ChunkRef,
         RunEnd { record, steps, failure, manifest }: &RunEnd,
     ) -> Result<(), Failure> {
         let file = self.store.chunk_file(&chunk.batch, chunk.number).await?;
@@ -267,7 +267,7 @@ impl<P: Platform> Chunks<P> {
 }
 
 /// The record of the run of a chunk.
-fn run_record(run: &RunId, chunk: &ChunkOf, name: String, created_at: Millis, export: Option<Export>) -> RunRecord {
+fn run_record(run: &RunId, chunk: &ChunkRef, name: String, created_at: Millis, export: Option<Export>) -> RunRecord {
     RunRecord {
         id: run.clone(),
         name,
@@ -285,7 +285,7 @@ fn run_record(run: &RunId, chunk: &ChunkOf, name: String, created_at: Millis, ex
         export,
         chunk: Some(chunk.clone()),
         granted: None,
-        unannounced: false,
+        publish_pending: false,
     }
 }
 

@@ -2,7 +2,7 @@
 //! one plan. It does no I/O.
 
 use fresco_api_types::{MAX_CONCURRENT_CHUNKS, OnBadRow};
-use fresco_ledger::batch::BatchPlan;
+use fresco_ledger::records::BatchPlan;
 use fresco_pipeline::document::{Export, MediaReference, Prepared, Problems, RunInputs};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};

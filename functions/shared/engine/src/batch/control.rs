@@ -1,7 +1,7 @@
 //! Stops and redrives batches, and repairs those whose execution is gone.
 
 use fresco_api_types::BatchView;
-use fresco_ledger::batch::BatchStatus;
+use fresco_ledger::records::BatchStatus;
 use fresco_ledger::records::Millis;
 use fresco_ledger::traits::{Batches as _, Clock, Executions, Invoker, Runs as _};
 use fresco_pipeline::error::{ErrorName, Failure};

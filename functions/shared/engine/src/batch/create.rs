@@ -4,7 +4,7 @@ use std::future::ready;
 
 use bytes::Bytes;
 use fresco_api_types::{BatchBody, MAX_CHUNK_SIZE, MAX_CONCURRENT_CHUNKS, MAX_RATE_LIMIT_DELAY, RunBody, UploadKind};
-use fresco_ledger::batch::{BatchCounts, BatchRecord, BatchStatus};
+use fresco_ledger::records::{BatchCounts, BatchRecord, BatchStatus};
 use fresco_ledger::traits::{Batches as _, Clock, Executions, Objects, Put};
 use fresco_pipeline::document::{MAX_WORKERS, prepare};
 use fresco_pipeline::error::Failure;

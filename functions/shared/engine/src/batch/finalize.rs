@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fresco_api_types::{BatchFinished, BatchManifest, RowStatus, filenames};
-use fresco_ledger::batch::{BatchRecord, BatchStatus};
 use fresco_ledger::records::ResultSource;
+use fresco_ledger::records::{BatchRecord, BatchStatus};
 use fresco_ledger::traits::{Batches as _, Clock, EventPublisher, Objects, Upload};
 use fresco_pipeline::document::Export;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -130,7 +130,7 @@ impl<P: Platform> BatchFinalizer<P> {
     async fn merge_results(&self, record: &BatchRecord, chunks: u32) -> Result<Option<Totals>, Failure> {
         let (objects, batch) = (self.platform.objects(), &record.id);
         // From an earlier generation or an interrupted call: an upload replaces nothing.
-        objects.remove(&[results_key(batch)]).await?;
+        objects.delete(&[results_key(batch)]).await?;
         let mut upload = objects.upload(&results_key(batch), "application/jsonl").await?;
         let mut totals = Totals::default();
         let mut parts =

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fresco_api_types::RowStatus;
-use fresco_ledger::batch::{BatchCounts, BatchPlan, BatchRecord};
+use fresco_ledger::records::{BatchCounts, BatchPlan, BatchRecord};
 use fresco_ledger::traits::{Batches as _, Clock, Entries, Objects};
 use fresco_pipeline::document::prepare;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -115,7 +115,7 @@ impl<P: Platform> BatchPlanner<P> {
         }
         drop(chunks);
         // The merged results are out of date.
-        self.platform.objects().remove(&[results_key(batch)]).await?;
+        self.platform.objects().delete(&[results_key(batch)]).await?;
         self.platform.ledger().recount_batch(batch, &kept).await?;
         let key = format!("plans/{batch}/chunks-{generation}.json");
         let list = serde_json::to_vec(&again).map_err(internal)?;
@@ -147,7 +147,7 @@ impl<P: Platform> BatchPlanner<P> {
         let (mut together, mut under_way) = (Vec::new(), 0);
         let (mut from, mut tag) = (0, request.tag.clone());
         loop {
-            let piece = self.platform.objects().piece(&request.rows, tag.as_deref(), from, PIECE).await;
+            let piece = self.platform.objects().get_range(&request.rows, tag.as_deref(), from, PIECE).await;
             let Some((bytes, found)) = piece? else {
                 let message = format!("{} is gone, or became another while it was read", request.rows);
                 return Err(Failure::new(ErrorName::InputInvalid, message));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fresco_api_types::{RowFailure, RowOutput, RowResult, RowStatus};
-use fresco_ledger::batch::BatchCounts;
+use fresco_ledger::records::BatchCounts;
 use fresco_ledger::records::{ResultSource, StepRecord, StepState};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::money::Money;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fresco_api_types::{RowResult, RowStatus};
-use fresco_ledger::batch::BatchRecord;
+use fresco_ledger::records::BatchRecord;
 use fresco_ledger::traits::{Batches as _, Objects};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;

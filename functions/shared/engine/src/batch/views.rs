@@ -1,8 +1,8 @@
 //! Batches as the API shows them.
 
 use fresco_api_types::{BatchResults, BatchView};
-use fresco_ledger::batch::BatchRecord;
-use fresco_ledger::traits::{Batches as _, Clock, ListPlace, Objects};
+use fresco_ledger::records::BatchRecord;
+use fresco_ledger::traits::{Batches as _, Clock, ListPosition, Objects};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 
@@ -17,7 +17,7 @@ impl<P: Platform> Batches<P> {
     }
 
     /// Lists batches, newest first, after this place, without the problems of their rows.
-    pub async fn list(&self, limit: u32, behind: Option<&ListPlace>) -> Result<Vec<BatchView>, Failure> {
+    pub async fn list(&self, limit: u32, behind: Option<&ListPosition>) -> Result<Vec<BatchView>, Failure> {
         let now = self.platform.clock().now();
         let rows = self.platform.ledger().list_batches(limit, behind, now).await?;
         let mut views: Vec<BatchView> = rows.into_iter().map(|row| self.view_of(row)).collect();
@@ -34,8 +34,8 @@ impl<P: Platform> Batches<P> {
         }
         let (objects, seconds) = (self.platform.objects(), self.settings.link_life().as_secs());
         Ok(BatchResults {
-            results: objects.link(&results_key(id), seconds).await?,
-            manifest: objects.link(&batch_manifest_key(id), seconds).await?,
+            results: objects.presign_get(&results_key(id), seconds).await?,
+            manifest: objects.presign_get(&batch_manifest_key(id), seconds).await?,
             expires_at: self.platform.clock().now() + i64::try_from(seconds).unwrap_or(0) * 1_000,
         })
     }

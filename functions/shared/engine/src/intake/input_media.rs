@@ -40,7 +40,7 @@ impl<P: Platform> Intake<P> {
             Put::Stored => self.quota.record_bytes(i64::try_from(media.bytes).unwrap_or(i64::MAX)).await,
             // An existing object has the same content, since its key is the hash. It is renewed, so that it lives as
             // long as the run that uses it now.
-            Put::Exists => drop(objects.renew(&media.key, &media.content_type).await?),
+            Put::Exists => drop(objects.touch(&media.key, &media.content_type).await?),
         }
         Ok(())
     }

@@ -104,7 +104,7 @@ impl<P: Platform> Intake<P> {
     /// Checks, records and starts a run.
     pub async fn start_run(&self, request: &RunRequest) -> Result<RunId, StartError> {
         let run = self.record_run(request).await?;
-        if let Err(error) = self.platform.executions().start(&run).await {
+        if let Err(error) = self.platform.executions().start_run(&run).await {
             let cause = Failure::from(error);
             // The caller does not learn of this run and nothing executes it: it must not be listed as running.
             let now = self.platform.clock().now();
@@ -123,7 +123,7 @@ impl<P: Platform> Intake<P> {
         let request = RunRequest { request_hash: once.request_hash.clone(), ..request.clone() };
         let existing = !self.record_as(&run, &request, true).await?;
         if !existing {
-            self.platform.executions().start(&run).await?;
+            self.platform.executions().start_run(&run).await?;
         } else if let Some(row) = self.platform.ledger().run(&run).await? {
             self.start_recorded(&row).await?;
         }
@@ -144,7 +144,7 @@ impl<P: Platform> Intake<P> {
     /// Starts the execution of a recorded run: the call that recorded it may have ended before. It is idempotent.
     async fn start_recorded(&self, row: &RunRecord) -> Result<(), Failure> {
         if !row.status.is_final() && row.bound_at.is_none() {
-            self.platform.executions().start(&row.id).await?;
+            self.platform.executions().start_run(&row.id).await?;
         }
         Ok(())
     }
@@ -202,7 +202,7 @@ impl<P: Platform> Intake<P> {
             bound_at: None,
             chunk: None,
             granted: None,
-            unannounced: false,
+            publish_pending: false,
             steps: 0,
             failure: None,
             export: plan.export,

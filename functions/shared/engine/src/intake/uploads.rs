@@ -2,7 +2,7 @@
 //! it, and stored under the hash of its content like every input.
 
 use fresco_api_types::UploadKind;
-use fresco_ledger::traits::{Objects, PutLink};
+use fresco_ledger::traits::{Objects, PresignedPut};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::inspection::{Inspector, input_media, input_problem, too_large};
@@ -95,7 +95,7 @@ impl<P: Platform> Intake<P> {
         kind: UploadKind,
         bytes: u64,
         sha256: Option<&str>,
-    ) -> Result<(UploadId, PutLink, u64), Failure> {
+    ) -> Result<(UploadId, PresignedPut, u64), Failure> {
         let bad = |message: String| Failure::new(ErrorName::InputInvalid, message);
         if bytes == 0 || bytes > most(kind) {
             return Err(bad(format!("it has {bytes} bytes; from 1 to {} are taken", most(kind))));
@@ -110,7 +110,7 @@ impl<P: Platform> Intake<P> {
         };
         let id = UploadId { kind, bytes, digits: digits.get(..32).unwrap_or_default().to_owned() };
         let (objects, key) = (self.platform.objects(), id.object_key());
-        let link = objects.put_link(&key, bytes, id.content_type(), hash, LINK_SECONDS).await?;
+        let link = objects.presign_put(&key, bytes, id.content_type(), hash, LINK_SECONDS).await?;
         Ok((id, link, LINK_SECONDS))
     }
 
@@ -161,7 +161,7 @@ impl<P: Platform> Intake<P> {
             Err(why) => return Ok(Err(input_problem("input_kind", why.message, advice))),
         };
         // An existing object is replaced: it has the same content, is renewed, and may have had another media type.
-        if !objects.keep(key, &tag, &media.key, &media.content_type).await? {
+        if !objects.copy_matching(key, &tag, &media.key, &media.content_type).await? {
             return Ok(Err(gone()));
         }
         self.quota.record_bytes(i64::try_from(media.bytes).unwrap_or(i64::MAX)).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fresco_api_types::MIN_CLEAN_AGE;
 use fresco_ledger::records::{CachedResult, Millis};
 use fresco_ledger::traits::{Clock, Objects};
-use fresco_ledger::transition::renewed;
+use fresco_ledger::transition::renew;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::ContentKey;
 
@@ -81,12 +81,12 @@ impl<P: Platform> CachedResults<P> {
     /// them for older than they are. Returns whether all of them existed.
     async fn renew(&self, key: &ContentKey, ready: &CachedResult, now: Millis) -> Result<bool, Failure> {
         for output in &ready.outputs {
-            if !self.platform.objects().renew(&output.key, &output.content_type).await? {
+            if !self.platform.objects().touch(&output.key, &output.content_type).await? {
                 return Ok(false);
             }
         }
         failpoint(Failpoint::ResultRenewed);
-        self.commits.commit_entry(key, |entry| renewed(entry, ready.attempt, now)).await?;
+        self.commits.commit_entry(key, |entry| renew(entry, ready.attempt, now)).await?;
         tracing::info!(entry.key = %key, entry.attempt = %ready.attempt, "result renewed");
         Ok(true)
     }

@@ -29,7 +29,7 @@ impl<P: Platform> Answers<P> {
         failpoint(Failpoint::AnswerPinned);
         self.answer_done(&waiter.token).await?;
         failpoint(Failpoint::AnswerSucceeded);
-        ledger.unwait(key, &waiter.step_id, &waiter.token).await?;
+        ledger.delete_waiter_if(key, &waiter.step_id, &waiter.token).await?;
         Ok(())
     }
 
@@ -46,7 +46,7 @@ impl<P: Platform> Answers<P> {
         failpoint(Failpoint::AnswerMarked);
         self.platform.callbacks().fail(&waiter.token, cause).await?;
         failpoint(Failpoint::AnswerFailed);
-        ledger.unwait(key, &waiter.step_id, &waiter.token).await?;
+        ledger.delete_waiter_if(key, &waiter.step_id, &waiter.token).await?;
         Ok(())
     }
 

@@ -51,7 +51,7 @@ impl<P: Platform> Runs<P> {
     pub async fn close(&self, run: &RunId, cause: Option<Failure>) -> Result<ClosedRun, Failure> {
         let record = self.record(run).await?;
         if record.status.is_final() {
-            if record.unannounced {
+            if record.publish_pending {
                 self.announce_again(run).await?;
             }
             return Ok(closed(record.status, record.failure));
@@ -158,7 +158,7 @@ impl<P: Platform> Runs<P> {
             Some((step.key.clone()?, step_id))
         });
         futures::stream::iter(rows.collect::<Vec<_>>())
-            .map(|(key, step_id)| async move { Ok(ledger.leave(&key, &step_id).await?) })
+            .map(|(key, step_id)| async move { Ok(ledger.delete_waiter(&key, &step_id).await?) })
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await

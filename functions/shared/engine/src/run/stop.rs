@@ -4,7 +4,7 @@
 use fresco_api_types::StopView;
 use fresco_ledger::records::{AttemptStage, PendingAttempt, StepId, StepRecord, StepState};
 use fresco_ledger::traits::{Clock, Runs as _, Waiters};
-use fresco_ledger::transition::cancelling;
+use fresco_ledger::transition::mark_cancelling;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_providers::{CancelAnswer, JobState};
@@ -94,7 +94,7 @@ impl<P: Platform> Runs<P> {
         let now = self.platform.clock().now();
         // Recorded before it is requested: the end of a cancelled job that is not recorded as such would fail a step
         // that has joined.
-        let noted = self.commits.commit(key, *attempt, |entry, row| cancelling(entry, row.attempt, now)).await?;
+        let noted = self.commits.commit(key, *attempt, |entry, row| mark_cancelling(entry, row.attempt, now)).await?;
         if !matches!(noted, Committed::Changed(_)) {
             return Ok(Cancelled::GoesOn);
         }

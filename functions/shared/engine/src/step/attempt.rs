@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fresco_ledger::traits::{Clock, Entries, Invoker};
-use fresco_ledger::transition::{Outcome, failed, submitted};
+use fresco_ledger::transition::{AttemptFailure, fail, record_submission};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
 use fresco_providers::JobReport;
@@ -28,7 +28,7 @@ impl<P: Platform> Attempts<P> {
         request_id: &str,
     ) -> Result<(), Failure> {
         let now = self.platform.clock().now();
-        self.commits.commit(key, attempt, |entry, row| submitted(entry, row, request_id, now)).await.map(drop)
+        self.commits.commit(key, attempt, |entry, row| record_submission(entry, row, request_id, now)).await.map(drop)
     }
 
     /// Records a failure and notifies the waiters that it concerns.
@@ -36,10 +36,10 @@ impl<P: Platform> Attempts<P> {
         &self,
         key: &ContentKey,
         attempt: Attempt,
-        outcome: &Outcome,
+        outcome: &AttemptFailure,
     ) -> Result<(), Failure> {
         let now = self.platform.clock().now();
-        self.commits.commit(key, attempt, |entry, row| failed(entry, row, outcome, now)).await?;
+        self.commits.commit(key, attempt, |entry, row| fail(entry, row, outcome, now)).await?;
         failpoint(Failpoint::AttemptFailed);
         self.notifier.notify(key).await
     }

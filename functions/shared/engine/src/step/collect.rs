@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fresco_ledger::records::{AttemptRecord, AttemptState};
 use fresco_ledger::traits::{Clock, Entries, Objects, Upload};
-use fresco_ledger::transition::{Completion, Outcome, complete, failed, fetch_failed};
+use fresco_ledger::transition::{AttemptFailure, Completion, complete, fail, record_fetch_failure};
 use fresco_pipeline::catalogue::{self, MediaKind, PriceUnit};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
@@ -122,7 +122,9 @@ impl<P: Platform> Collector<P> {
             }
             Err(cause) => {
                 tracing::warn!(entry.key = %key, entry.attempt = %attempt, error.name = %cause.name, error.message = cause.message, "output not fetched");
-                self.commits.commit(key, attempt, |entry, row| fetch_failed(entry, row, &cause, cost, now)).await?;
+                self.commits
+                    .commit(key, attempt, |entry, row| record_fetch_failure(entry, row, &cause, cost, now))
+                    .await?;
                 if row.state != AttemptState::Open && cause.name.is_retryable() {
                     // The sweep checks pending attempts only: one that was given up is fetched again by its caller.
                     return Err(cause);
@@ -172,10 +174,13 @@ impl<P: Platform> Collector<P> {
     }
 
     async fn accept_failure(&self, row: &AttemptRecord, cause: Failure, billed: bool) -> Result<(), Failure> {
-        let outcome =
-            Outcome { failure: cause, hint: None, billed: if billed { row.hold.amount } else { Money::ZERO } };
+        let outcome = AttemptFailure {
+            failure: cause,
+            retry_after: None,
+            billed: if billed { row.hold.amount } else { Money::ZERO },
+        };
         let now = self.platform.clock().now();
-        self.commits.commit(&row.key, row.attempt, |entry, row| failed(entry, row, &outcome, now)).await.map(drop)
+        self.commits.commit(&row.key, row.attempt, |entry, row| fail(entry, row, &outcome, now)).await.map(drop)
     }
 }
 

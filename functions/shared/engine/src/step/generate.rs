@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use fresco_ledger::records::{Entry, Millis, ResultSource, StepId, StepRecord, StepState, Waiter};
 use fresco_ledger::traits::{Change, Clock, CommitError, Entries, Runs as _, StoreError, TaskCallbacks, Wait, Waiters};
-use fresco_ledger::transition::{Answer, Ask, Outcome, ask, expire, unknown};
+use fresco_ledger::transition::{AcquireRequest, Acquisition, AttemptFailure, acquire, expire, mark_unknown};
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
@@ -106,7 +106,7 @@ impl<P: Platform> Steps<P> {
             if let Some(row) = again
                 && let Some(decided) = self.answer_decided(call, &row).await
             {
-                ledger.unwait(key, &step_id, &call.token).await?;
+                ledger.delete_waiter_if(key, &step_id, &call.token).await?;
                 return decided;
             }
         }
@@ -157,7 +157,7 @@ impl<P: Platform> Steps<P> {
             now: self.platform.clock().now(),
             timeout_ms: i64::from(plan.timeout) * 1_000,
         };
-        Ok(ledger.wait(key, &wait).await?)
+        Ok(ledger.put_waiter(key, &wait).await?)
     }
 
     /// Decides what to do by the state of the entry. A hit has to live for `needed` milliseconds.
@@ -182,7 +182,7 @@ impl<P: Platform> Steps<P> {
                 continue;
             }
             let lease_until = now + self.settings.function_timeout;
-            let asked = Ask {
+            let asked = AcquireRequest {
                 waiter: &waiter,
                 usable: fits.is_some(),
                 request: &keyed.request,
@@ -192,32 +192,32 @@ impl<P: Platform> Steps<P> {
                 submitter_dead_at: lease_until + SURELY_DEAD,
                 now,
             };
-            match ask(&entry, &asked) {
-                Answer::Hit(ready) => {
+            match acquire(&entry, &asked) {
+                Acquisition::Hit(ready) => {
                     // Renewed, if it was about to expire.
                     let ready = fits.unwrap_or(ready);
                     return self.answers.succeed(&keyed.key, &waiter, &ready, ResultSource::Hit).await;
                 }
-                Answer::Shared(cause) => return Err(cause),
-                Answer::NotYet(last) => return Err(last.failure),
+                Acquisition::SharedFailure(cause) => return Err(cause),
+                Acquisition::RetryLater(last) => return Err(last.failure),
                 // A step that has only just joined need not ask the provider, unless the check of the attempt is
                 // overdue: then its other waiters may be gone.
-                Answer::Join(attempt) if fresh == Some(attempt) && !overdue(&entry, now) => return Ok(()),
-                Answer::Join(attempt) if waiter.joined == attempt => {
+                Acquisition::Join(attempt) if fresh == Some(attempt) && !overdue(&entry, now) => return Ok(()),
+                Acquisition::Join(attempt) if waiter.joined == attempt => {
                     return self.reconciler.reconcile(&entry, Some(&waiter)).await;
                 }
-                Answer::Join(attempt) => {
+                Acquisition::Join(attempt) => {
                     let own = entry.pending.as_ref().is_some_and(|pending| pending.leader == waiter.step_id);
                     let source = if own { ResultSource::Generated } else { ResultSource::Joined };
                     ledger.record_source(&waiter.step_id, source).await?;
                     failpoint(Failpoint::GenerateSourceNoted);
-                    ledger.join(&keyed.key, &waiter.step_id, attempt).await?;
+                    ledger.record_join(&keyed.key, &waiter.step_id, attempt).await?;
                     failpoint(Failpoint::GenerateJoined);
                     // Read once more: a failure that was decided before `joined` was written did not notify this step.
                     waiter.joined = attempt;
                     fresh = Some(attempt);
                 }
-                Answer::Claim(change) => {
+                Acquisition::Claim(change) => {
                     let attempt = change.entry.last_attempt;
                     self.quota.require_room().await?;
                     // What can fail is done before the claim: after it only the outcome of the attempt may fail the
@@ -291,13 +291,17 @@ impl<P: Platform> Steps<P> {
             Ok(Accepted::Done(report)) => self.attempts.record_done(&keyed.key, attempt, &report).await,
             Err(SubmitError::Rejected { failure: cause, retry_after, billed }) => {
                 let hint = retry_after.map(|pause| i64::try_from(pause.as_millis()).unwrap_or(Millis::MAX));
-                let outcome = Outcome { failure: cause, hint, billed: if billed { keyed.price } else { Money::ZERO } };
+                let outcome = AttemptFailure {
+                    failure: cause,
+                    retry_after: hint,
+                    billed: if billed { keyed.price } else { Money::ZERO },
+                };
                 self.attempts.record_failed(&keyed.key, attempt, &outcome).await
             }
             Err(SubmitError::Unknown { message }) => {
                 tracing::warn!(entry.key = %keyed.key, entry.attempt = %attempt, error.message = message, "submission outcome unknown");
                 let now = self.platform.clock().now();
-                self.commits.commit(&keyed.key, attempt, |entry, _| unknown(entry, attempt, now)).await.map(drop)
+                self.commits.commit(&keyed.key, attempt, |entry, _| mark_unknown(entry, attempt, now)).await.map(drop)
             }
         };
         failpoint(Failpoint::GenerateRecorded);

@@ -72,7 +72,7 @@ impl<P: Platform> StepInputs<P> {
                 continue;
             }
             let data = match form {
-                InputForm::Url => InputData::Url(objects.link(&media.key, INPUT_LINK_SECONDS).await?),
+                InputForm::Url => InputData::Url(objects.presign_get(&media.key, INPUT_LINK_SECONDS).await?),
                 InputForm::Bytes => InputData::Bytes {
                     content_type: media.content_type.clone(),
                     bytes: media_bytes(objects, media).await?,

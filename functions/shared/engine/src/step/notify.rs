@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fresco_ledger::records::{ResultSource, Waiter};
 use fresco_ledger::traits::{Clock, CommitError, Entries, Waiters};
-use fresco_ledger::transition::{Message, expire, recipients, told};
+use fresco_ledger::transition::{Notification, expire, notified, recipients};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::ContentKey;
 use futures::StreamExt;
@@ -57,7 +57,7 @@ impl<P: Platform> Notifier<P> {
                 .await;
             delivered.into_iter().collect::<Result<(), Failure>>()?;
             failpoint(Failpoint::NotifyDelivered);
-            let Some(change) = told(&entry, self.platform.clock().now()) else { return Ok(()) };
+            let Some(change) = notified(&entry, self.platform.clock().now()) else { return Ok(()) };
             match ledger.commit(&change).await {
                 Ok(()) => return Ok(()),
                 // Another decision was committed in between: its waiters have to be notified too.
@@ -69,10 +69,10 @@ impl<P: Platform> Notifier<P> {
         Ok(())
     }
 
-    async fn deliver(&self, key: &ContentKey, waiter: &Waiter, message: Message) -> Result<(), Failure> {
+    async fn deliver(&self, key: &ContentKey, waiter: &Waiter, message: Notification) -> Result<(), Failure> {
         match message {
-            Message::Succeed(ready) => self.answers.succeed(key, waiter, &ready, ResultSource::Joined).await,
-            Message::Fail(failure) => self.answers.fail(key, waiter, &failure).await,
+            Notification::Succeed(ready) => self.answers.succeed(key, waiter, &ready, ResultSource::Joined).await,
+            Notification::Fail(failure) => self.answers.fail(key, waiter, &failure).await,
         }
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use fresco_ledger::records::{AttemptRecord, AttemptStage, Entry, PendingAttempt, Waiter};
 use fresco_ledger::traits::{Clock, Entries, Invoker, Waiters};
-use fresco_ledger::transition::{LookupResult, Outcome, record_lookup, record_unknown_job, submitted, unknown};
+use fresco_ledger::transition::{
+    AttemptFailure, LookupResult, mark_unknown, record_lookup, record_submission, record_unknown_job,
+};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::ContentKey;
 use fresco_pipeline::plan::QUEUE_SECONDS;
@@ -50,7 +52,7 @@ impl<P: Platform> Reconciler<P> {
             AttemptStage::Submitting if now < pending.lease_until => Ok(()),
             AttemptStage::Submitting => {
                 let attempt = pending.attempt;
-                self.commits.commit(key, attempt, |entry, _| unknown(entry, attempt, now)).await?;
+                self.commits.commit(key, attempt, |entry, _| mark_unknown(entry, attempt, now)).await?;
                 failpoint(Failpoint::ReconcileUnknown);
                 self.find(key, &row, waiter).await
             }
@@ -91,7 +93,7 @@ impl<P: Platform> Reconciler<P> {
                 }
                 let cause = Failure::new(ErrorName::ProviderFailed, "the provider does not know the job any more");
                 // The job was accepted, so it may have been billed.
-                let outcome = Outcome { failure: cause, hint: None, billed: row.hold.amount };
+                let outcome = AttemptFailure { failure: cause, retry_after: None, billed: row.hold.amount };
                 self.attempts.record_failed(key, pending.attempt, &outcome).await
             }
             JobState::Queued { .. } => self.keep_deadlines(key, row, waiter, false).await,
@@ -168,7 +170,7 @@ impl<P: Platform> Reconciler<P> {
                 // job of its successor, which has the same request.
                 let adopt = |entry: &Entry, row: &AttemptRecord| {
                     entry.pending.as_ref().filter(|pending| pending.attempt == attempt)?;
-                    submitted(entry, row, &job.request_id, now)
+                    record_submission(entry, row, &job.request_id, now)
                 };
                 match self.commits.commit(key, attempt, adopt).await? {
                     Committed::JobTaken => {}

@@ -15,7 +15,7 @@ use crate::failpoint::{Failpoint, failpoint};
 use crate::platform::Platform;
 use crate::step::attempt::Attempts;
 use fresco_ledger::records::{AttemptRecord, AttemptState};
-use fresco_ledger::transition::{record_late_completion, submitted};
+use fresco_ledger::transition::{record_late_completion, record_submission};
 
 /// The path of a webhook: `/webhooks/{provider}/{key}/{attempt}/{token}`.
 #[derive(Clone, PartialEq, Eq)]
@@ -160,7 +160,7 @@ impl<P: Platform> Webhooks<P> {
         let now = self.platform.clock().now();
         match self
             .commits
-            .commit(&route.key, route.attempt, |entry, row| submitted(entry, row, request_id, now))
+            .commit(&route.key, route.attempt, |entry, row| record_submission(entry, row, request_id, now))
             .await?
         {
             Committed::JobTaken | Committed::Gone => Err(WebhookRefused::WrongJob),

@@ -1,7 +1,7 @@
 //! Keeps the timer of every document under `schedules/` in step with it, and starts one run for each firing of a timer.
 
 use fresco_api_types::{BatchBody, DocumentProblem, FileReport, FiringView, RunBody, ScheduleView};
-use fresco_ledger::batch::BatchStatus;
+use fresco_ledger::records::BatchStatus;
 use fresco_ledger::records::{Millis, RunRecord, RunStatus};
 use fresco_ledger::traits::{
     Batches, Clock, Executions, Firing, FiringOutcome, Firings, Objects, Runs, Scheduler, Timer,
@@ -91,7 +91,7 @@ impl<P: Platform> Triggers<P> {
         let run = once.run()?;
         let last = self.platform.ledger().last_firing(&due.schedule).await?;
         let note = async |fired: FiringOutcome, run| {
-            let firing = Firing { at, fired, run };
+            let firing = Firing { at, outcome: fired, run };
             self.platform.ledger().record_firing(&due.schedule, &firing).await?;
             Ok::<_, Failure>(())
         };
@@ -190,7 +190,7 @@ impl<P: Platform> Triggers<P> {
         let ledger = self.platform.ledger();
         let last = match ledger.last_firing(&key).await? {
             None => None,
-            Some(Firing { at, fired, run }) => {
+            Some(Firing { at, outcome: fired, run }) => {
                 let state = match &run {
                     Some(run) => self.state_of(run).await?,
                     None => None,
@@ -259,8 +259,8 @@ impl<P: Platform> Triggers<P> {
     ) -> Result<ScheduleOutcome, Failure> {
         let (timers, name, report) = (self.platform.scheduler(), timer_name(key), report_key(key));
         let Some((tag, bytes)) = seen else {
-            timers.clear(&name).await?;
-            self.platform.objects().remove(&[report]).await?;
+            timers.delete_timer(&name).await?;
+            self.platform.objects().delete(&[report]).await?;
             return Ok(ScheduleOutcome::Removed);
         };
         match self.check_schedule(key, bytes, fetcher).await {
@@ -272,9 +272,9 @@ impl<P: Platform> Triggers<P> {
                     enabled: scheduled.enabled,
                     schedule: key.to_owned(),
                 };
-                match timers.set(&timer).await {
+                match timers.put_timer(&timer).await {
                     Ok(()) => {
-                        self.platform.objects().remove(&[report]).await?;
+                        self.platform.objects().delete(&[report]).await?;
                         Ok(ScheduleOutcome::Set { timer: name })
                     }
                     Err(error) => self.report_schedule(key, tag, error.into()).await,
@@ -319,7 +319,7 @@ impl<P: Platform> Triggers<P> {
             StartRejected::Ignored(why) => return Ok(ScheduleOutcome::Ignored { why }),
             bad @ StartRejected::Invalid { .. } => self.write_report(&report, key, tag.trim_matches('"'), bad).await?,
         };
-        self.platform.scheduler().clear(&timer_name(key)).await?;
+        self.platform.scheduler().delete_timer(&timer_name(key)).await?;
         Ok(ScheduleOutcome::Reported { report, code })
     }
 

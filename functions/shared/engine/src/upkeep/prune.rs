@@ -162,7 +162,7 @@ impl<P: Platform> Upkeep<P> {
         }
         let bytes: u64 = keys.iter().map(|(_, bytes)| bytes).sum();
         let keys: Vec<String> = keys.into_iter().map(|(key, _)| key).collect();
-        self.platform.objects().remove(&keys).await?;
+        self.platform.objects().delete(&keys).await?;
         self.quota.record_bytes(-i64::try_from(bytes).unwrap_or(i64::MAX)).await;
         Ok(())
     }

@@ -166,9 +166,9 @@ impl Scheduler {
 
     /// Makes the token of a live task invalid; whether it was valid.
     fn close(&mut self, execution: usize, token: &str) -> bool {
-        let live = self.executions[execution].task_of(token).is_some() && self.world.memory.is_open(token);
+        let live = self.executions[execution].task_of(token).is_some() && self.world.services.is_open(token);
         if live {
-            self.world.memory.close_token(token);
+            self.world.services.close_token(token);
         }
         live
     }

@@ -41,17 +41,17 @@ pub(crate) fn route_of(url: &str) -> Option<WebhookRoute> {
 
 /// All rows, as text.
 fn rows(world: &World) -> String {
-    let memory = &world.memory;
-    let attempts = memory.all_attempts();
+    let ledger = &world.ledger;
+    let attempts = ledger.all_attempts();
     let reports: Vec<_> =
-        attempts.iter().map(|row| Entries::report(memory, &row.key, row.attempt).now_or_never()).collect();
-    let table = (memory.all_entries(), attempts, memory.all_waiters(), memory.all_runs(), memory.all_steps());
-    format!("{table:?} {reports:?} {:?}", memory.all_objects().keys())
+        attempts.iter().map(|row| Entries::report(ledger, &row.key, row.attempt).now_or_never()).collect();
+    let table = (ledger.all_entries(), attempts, ledger.all_waiters(), ledger.all_runs(), ledger.all_steps());
+    format!("{table:?} {reports:?} {:?}", world.services.all_objects().keys())
 }
 
 /// Receives a webhook that has to be refused, or to be taken for nothing.
 pub(crate) fn forge(world: &Arc<World>, engine: &Arc<Engine<Sim>>) {
-    let attempts = world.memory.all_attempts();
+    let attempts = world.ledger.all_attempts();
     if attempts.is_empty() {
         return;
     }
@@ -87,7 +87,7 @@ pub(crate) fn forge(world: &Arc<World>, engine: &Arc<Engine<Sim>>) {
         received.as_ref().is_err_and(|e| e.status() == 401)
     };
     world.require(as_it_should, || format!("(f) a webhook of kind {kind} came to {received:?}"));
-    let same = before == rows(world) && world.memory.take_handed_over().is_empty();
+    let same = before == rows(world) && world.services.take_invocations().is_empty();
     world.require(same, || {
         format!("(f) a webhook of kind {kind} for {} {} changed the ledger", brief(&row.key), row.attempt)
     });

@@ -8,7 +8,7 @@ use fresco_ledger::records::{
     AttemptRecord, AttemptStage, AttemptState, CachedResult, Entry, HoldState, StepId, StepRecord, StepState, Waiter,
 };
 use fresco_ledger::traits::{BudgetChange, Change, Joining};
-use fresco_ledger::transition::{Message, recipients};
+use fresco_ledger::transition::{Notification, recipients};
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
@@ -94,7 +94,7 @@ fn claimed(world: &World, before: Option<&Entry>, waiters: &[Waiter], change: &C
 
 /// (c) At every instant.
 fn money(world: &World) {
-    for run in world.memory.all_runs() {
+    for run in world.ledger.all_runs() {
         let budget = world.state().budgets.get(&run.id).copied();
         let Some(budget) = budget else { continue };
         let (held, settled, remaining) = (run.held, run.settled, run.remaining);
@@ -112,7 +112,7 @@ fn money(world: &World) {
 
 /// (g) The objects of a result that is handed out exist, and will while links to them live.
 pub(crate) fn pinned(world: &World, step_id: &StepId, ready: &CachedResult, row: Option<&StepRecord>) {
-    let objects = world.memory.all_objects();
+    let objects = world.services.all_objects();
     for output in &ready.outputs {
         let object = objects.get(&output.key);
         world.require(object.is_some_and(|object| object.bytes.len() as u64 == output.bytes), || {
@@ -137,13 +137,13 @@ pub(crate) fn pinned(world: &World, step_id: &StepId, ready: &CachedResult, row:
 /// (g) A clean-up removes nothing that a run which has not ended has pinned, and nothing that an entry still gives.
 pub(crate) fn removed(world: &World, keys: &[String]) {
     let open: Vec<RunId> =
-        world.memory.all_runs().into_iter().filter(|run| !run.status.is_final()).map(|run| run.id).collect();
+        world.ledger.all_runs().into_iter().filter(|run| !run.status.is_final()).map(|run| run.id).collect();
     let has = |ready: &CachedResult| ready.outputs.iter().any(|output| keys.contains(&output.key));
-    for step in world.memory.all_steps() {
+    for step in world.ledger.all_steps() {
         let taken = open.contains(&step.run) && step.pinned.as_ref().is_some_and(has);
         world.require(!taken, || format!("(g) what {}/{} has pinned is cleaned away", step.run, step.plan.name));
     }
-    for entry in world.memory.all_entries() {
+    for entry in world.ledger.all_entries() {
         let given = entry.result.as_ref().is_some_and(has);
         world.require(!given, || format!("(g) {} still gives what is cleaned away", brief(&entry.key)));
     }
@@ -152,7 +152,7 @@ pub(crate) fn removed(world: &World, keys: &[String]) {
 /// A genuine webhook may be refused only where its job went to another attempt: found in the list, or by another's lookup.
 pub(crate) fn genuine_refused(world: &World, n: usize, refused: &WebhookRefused) {
     let job = world.state().jobs[n].clone();
-    let attempts = world.memory.all_attempts();
+    let attempts = world.ledger.all_attempts();
     let own = attempts.iter().find(|row| (&row.key, row.attempt) == (&job.key, job.attempt));
     let elsewhere = attempts
         .iter()
@@ -164,9 +164,9 @@ pub(crate) fn genuine_refused(world: &World, n: usize, refused: &WebhookRefused)
 /// (d) Whenever no function runs: a waiting step is registered where it will be notified, and no step waits for a
 /// decision of which it was notified.
 pub(crate) fn at_idle(world: &World, executions: &[Execution]) {
-    let waiters = world.memory.all_waiters();
-    let steps = world.memory.all_steps();
-    let entries = world.memory.all_entries();
+    let waiters = world.ledger.all_waiters();
+    let steps = world.ledger.all_steps();
+    let entries = world.ledger.all_entries();
     for execution in executions.iter().filter(|execution| execution.phase == Phase::Working) {
         for (n, task) in execution.tasks.iter().enumerate() {
             let TaskState::Live(token) = &task.state else { continue };
@@ -191,8 +191,8 @@ pub(crate) fn at_idle(world: &World, executions: &[Execution]) {
                 waiters.iter().filter(|(key, _)| *key == entry.key).map(|(_, waiter)| waiter.clone()).collect();
             let decided = recipients(entry, &here).into_iter().any(|(waiter, message)| {
                 let last = match &message {
-                    Message::Succeed(_) => true,
-                    Message::Fail(cause) => !cause.name.is_retryable(),
+                    Notification::Succeed(_) => true,
+                    Notification::Fail(cause) => !cause.name.is_retryable(),
                 };
                 waiter.step_id == step_id && last
             });
@@ -204,10 +204,10 @@ pub(crate) fn at_idle(world: &World, executions: &[Execution]) {
 /// When nothing is left to happen.
 pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
     let jobs = world.state().jobs.clone();
-    let attempts = world.memory.all_attempts();
+    let attempts = world.ledger.all_attempts();
     paid_once(world, &jobs, &attempts);
-    let announced = world.memory.announced();
-    for run in world.memory.all_runs() {
+    let published = world.services.published();
+    for run in world.ledger.all_runs() {
         let spent =
             attempts.iter().filter(|row| row.hold.run == run.id).map(|row| spent(world, row, &jobs)).sum::<Money>();
         world.require(run.held == Money::ZERO, || format!("(c) {} still holds {}", run.id, run.held));
@@ -215,13 +215,13 @@ pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
             format!("(c) {} settled {} and its attempts cost {spent}", run.id, run.settled)
         });
         world.require(run.status.is_final(), || format!("(d) {} was not closed", run.id));
-        let published = announced.iter().filter(|(_, detail)| detail.contains(run.id.as_str())).count();
-        world.require(published > 0, || format!("(d) the end of {} was not announced", run.id));
-        if run.unannounced {
-            world.count("announced late");
+        let count = published.iter().filter(|(_, detail)| detail.contains(run.id.as_str())).count();
+        world.require(count > 0, || format!("(d) the end of {} was not published", run.id));
+        if run.publish_pending {
+            world.count("published late");
         }
     }
-    for step in world.memory.all_steps() {
+    for step in world.ledger.all_steps() {
         let decided = match step.state {
             StepState::Done => step.pinned.is_some(),
             StepState::Failed => step.failure.is_some(),
@@ -248,12 +248,12 @@ pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
             }
         }
     }
-    for (key, waiter) in world.memory.all_waiters() {
+    for (key, waiter) in world.ledger.all_waiters() {
         world.count("row left behind");
-        let open = world.memory.is_open(&waiter.token);
+        let open = world.services.is_open(&waiter.token);
         world.require(!open, || format!("(d) {} still waits for {}", short(&waiter.step_id), brief(&key)));
     }
-    for entry in world.memory.all_entries() {
+    for entry in world.ledger.all_entries() {
         world.require(entry.pending.is_none() && !entry.notify_pending, || {
             format!("(d) {} is not decided or its waiters are not notified", brief(&entry.key))
         });
@@ -269,7 +269,7 @@ fn paid_once(world: &World, jobs: &[Job], attempts: &[AttemptRecord]) {
     for job in jobs.iter().filter(|job| job.paid()) {
         *paid.entry(&job.key).or_default() += 1;
     }
-    let steps = world.memory.all_steps();
+    let steps = world.ledger.all_steps();
     for (key, paid) in paid {
         let refreshes = steps
             .iter()
@@ -341,7 +341,7 @@ fn kept(world: &World, job: &Job, attempts: &[AttemptRecord]) {
 /// Failures that more than one step shares.
 fn shared_failures(world: &World) {
     let mut failed: BTreeMap<(String, String), Vec<RunId>> = BTreeMap::new();
-    for step in world.memory.all_steps() {
+    for step in world.ledger.all_steps() {
         if let (StepState::Failed, Some(cause)) = (step.state, &step.failure)
             && matches!(
                 cause.name,

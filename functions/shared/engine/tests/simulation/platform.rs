@@ -1,19 +1,19 @@
-//! The in-memory fakes behind gates: every capability yields before its effect and before its reply, may fail, and may lose its
+//! The ledger and the services in memory behind gates: every capability yields before its effect and before its reply, may fail, and may lose its
 //! reply. Here are also the rules that a mutant breaks.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use fresco_engine::platform::{MediaStore, OutputPlace, Platform};
-use fresco_ledger::batch::{BatchCounts, BatchPlan, BatchRecord, BatchStatus};
-use fresco_ledger::memory::{ManualClock, MemoryUpload};
 use fresco_ledger::records::{
-    AttemptRecord, CachedResult, Entry, Millis, ResultSource, RunRecord, RunStatus, StepId, StepRecord, Waiter,
+    AttemptRecord, BatchCounts, BatchPlan, BatchRecord, BatchStatus, CachedResult, Entry, Millis, ResultSource,
+    RunRecord, RunStatus, StepId, StepRecord, Waiter,
 };
+use fresco_ledger::services::fake::{FakeUpload, ManualClock};
 use fresco_ledger::traits::{
     Batches, BudgetChange, Change, ChunkEnd, CommitError, ConditionalGet, Delivery, Entries, EventPublisher,
-    Executions, Firing, Firings, FoundEntries, Invoker, ListPlace, ListedObject, ObjectHead, Objects, PutLink, Runs,
-    Scheduler, SigningKeys, StoreError, TaskCallbacks, Timer, Usage, UsageCounter, Wait, Waiters,
+    Executions, Firing, Firings, FoundEntries, Invoker, ListPosition, ListedObject, ObjectHead, Objects, PresignedPut,
+    Runs, Scheduler, SigningKeys, StoreError, TaskCallbacks, Timer, Usage, UsageCounter, Wait, Waiters,
 };
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -102,27 +102,27 @@ impl Sim {
     }
 
     async fn commit_now(&self, change: &Change) -> Result<(), CommitError> {
-        let memory = &self.0.memory;
-        let before = memory.stored_entry(&change.entry.key);
+        let ledger = &self.0.ledger;
+        let before = ledger.stored_entry(&change.entry.key);
         let row = match &change.attempt {
-            Some(row) => memory.attempt(&row.key, row.attempt).await.expect("memory answers"),
+            Some(row) => ledger.attempt(&row.key, row.attempt).await.expect("memory answers"),
             None => None,
         };
-        let waiters = memory.waiters(&change.entry.key).await.expect("memory answers");
+        let waiters = ledger.waiters(&change.entry.key).await.expect("memory answers");
         let mut change = change.clone();
         match (self.0.mutant, &change.budget) {
             (Some(Mutant::NoRevision), _) => change.entry.rev = before.as_ref().map_or(0, |entry| entry.rev),
             (Some(Mutant::NoBudget), Some(BudgetChange::Hold { run, amount })) => {
-                if let Some(mut row) = memory.run(run).await.expect("memory answers")
+                if let Some(mut row) = ledger.run(run).await.expect("memory answers")
                     && row.remaining < *amount
                 {
                     row.remaining = *amount;
-                    memory.put_run(row);
+                    ledger.put_run(&row);
                 }
             }
             _ => {}
         }
-        memory.commit(&change).await?;
+        ledger.commit(&change).await?;
         invariants::committed(&self.0, before.as_ref(), row.as_ref(), &waiters, &change);
         Ok(())
     }
@@ -130,16 +130,16 @@ impl Sim {
 
 impl Entries for Sim {
     async fn entry(&self, key: &ContentKey) -> Result<Option<Entry>, StoreError> {
-        self.ledger("entry", || brief(key).to_owned(), self.0.memory.entry(key)).await
+        self.ledger("entry", || brief(key).to_owned(), self.0.ledger.entry(key)).await
     }
     async fn entries(&self, keys: &[ContentKey]) -> Result<FoundEntries, StoreError> {
-        self.ledger("entries", String::new, self.0.memory.entries(keys)).await
+        self.ledger("entries", String::new, self.0.ledger.entries(keys)).await
     }
     async fn repair(&self, key: &ContentKey, now: Millis) -> Result<(), StoreError> {
-        self.ledger("repair", || brief(key).to_owned(), self.0.memory.repair(key, now)).await
+        self.ledger("repair", || brief(key).to_owned(), self.0.ledger.repair(key, now)).await
     }
     async fn attempt(&self, key: &ContentKey, attempt: Attempt) -> Result<Option<AttemptRecord>, StoreError> {
-        self.ledger("attempt", || format!("{} {attempt}", brief(key)), self.0.memory.attempt(key, attempt)).await
+        self.ledger("attempt", || format!("{} {attempt}", brief(key)), self.0.ledger.attempt(key, attempt)).await
     }
     async fn commit(&self, change: &Change) -> Result<(), CommitError> {
         let about = || invariants::describe(change);
@@ -148,18 +148,18 @@ impl Entries for Sim {
     }
     async fn record_report(&self, key: &ContentKey, attempt: Attempt, report: &str) -> Result<(), StoreError> {
         let about = || format!("{} {attempt} {report:.40}", brief(key));
-        self.ledger("record report", about, self.0.memory.record_report(key, attempt, report)).await
+        self.ledger("record report", about, self.0.ledger.record_report(key, attempt, report)).await
     }
     async fn report(&self, key: &ContentKey, attempt: Attempt) -> Result<Option<String>, StoreError> {
         let about = || format!("{} {attempt}", brief(key));
-        self.ledger("report", about, Entries::report(&self.0.memory, key, attempt)).await
+        self.ledger("report", about, Entries::report(&self.0.ledger, key, attempt)).await
     }
     async fn job(&self, provider: ProviderName, id: &str) -> Result<Option<(ContentKey, Attempt)>, StoreError> {
-        self.ledger("job", || id.to_owned(), self.0.memory.job(provider, id)).await
+        self.ledger("job", || id.to_owned(), self.0.ledger.job(provider, id)).await
     }
     async fn entries_to_check(&self, now: Millis, limit: u32) -> Result<Vec<ContentKey>, StoreError> {
         let effect = async {
-            let mut due = self.0.memory.entries_to_check(now, limit).await?;
+            let mut due = self.0.ledger.entries_to_check(now, limit).await?;
             // An index lags: what it does not show yet is due a minute later still.
             if !due.is_empty() && self.0.harm(20) {
                 due.pop();
@@ -171,30 +171,30 @@ impl Entries for Sim {
 }
 
 impl Waiters for Sim {
-    async fn wait(&self, key: &ContentKey, wait: &Wait) -> Result<Waiter, StoreError> {
+    async fn put_waiter(&self, key: &ContentKey, wait: &Wait) -> Result<Waiter, StoreError> {
         let effect = async {
-            let waiter = self.0.memory.wait(key, wait).await;
+            let waiter = self.0.ledger.put_waiter(key, wait).await;
             self.0.written(&wait.step_id);
             waiter
         };
         let about = || format!("{} {} base {} {}", brief(key), short(&wait.step_id), wait.base, wait.token);
         self.ledger("wait", about, effect).await
     }
-    async fn join(&self, key: &ContentKey, step_id: &StepId, attempt: Attempt) -> Result<(), StoreError> {
+    async fn record_join(&self, key: &ContentKey, step_id: &StepId, attempt: Attempt) -> Result<(), StoreError> {
         let effect = async {
-            self.0.memory.join(key, step_id, attempt).await?;
-            let row = self.0.memory.waiters(key).await?.into_iter().find(|waiter| waiter.step_id == *step_id);
+            self.0.ledger.record_join(key, step_id, attempt).await?;
+            let row = self.0.ledger.waiters(key).await?.into_iter().find(|waiter| waiter.step_id == *step_id);
             self.0.state().joined.extend(row.map(|row| (step_id.clone(), row)));
             Ok(())
         };
         self.ledger("join", || format!("{} {} {attempt}", brief(key), short(step_id)), effect).await
     }
     async fn record_running(&self, key: &ContentKey, step_id: &StepId, now: Millis) -> Result<(), StoreError> {
-        self.ledger("seen running", || short(step_id), self.0.memory.record_running(key, step_id, now)).await
+        self.ledger("seen running", || short(step_id), self.0.ledger.record_running(key, step_id, now)).await
     }
     async fn waiters(&self, key: &ContentKey) -> Result<Vec<Waiter>, StoreError> {
         let effect = async {
-            let mut waiters = self.0.memory.waiters(key).await?;
+            let mut waiters = self.0.ledger.waiters(key).await?;
             match self.0.mutant {
                 Some(Mutant::MissedWaiter) => drop(waiters.pop()),
                 Some(Mutant::LateWaiter) => waiters.retain(|waiter| self.0.seen_by_now(&waiter.step_id)),
@@ -204,14 +204,14 @@ impl Waiters for Sim {
         };
         self.ledger("waiters", || brief(key).to_owned(), effect).await
     }
-    async fn leave(&self, key: &ContentKey, step_id: &StepId) -> Result<(), StoreError> {
-        self.ledger("leave", || short(step_id), self.0.memory.leave(key, step_id)).await
+    async fn delete_waiter(&self, key: &ContentKey, step_id: &StepId) -> Result<(), StoreError> {
+        self.ledger("leave", || short(step_id), self.0.ledger.delete_waiter(key, step_id)).await
     }
-    async fn unwait(&self, key: &ContentKey, step_id: &StepId, token: &str) -> Result<bool, StoreError> {
+    async fn delete_waiter_if(&self, key: &ContentKey, step_id: &StepId, token: &str) -> Result<bool, StoreError> {
         self.ledger(
             "unwait",
             || format!("{} {} {token}", brief(key), short(step_id)),
-            self.0.memory.unwait(key, step_id, token),
+            self.0.ledger.delete_waiter_if(key, step_id, token),
         )
         .await
     }
@@ -219,24 +219,24 @@ impl Waiters for Sim {
 
 impl Runs for Sim {
     async fn create_run(&self, run: &RunRecord) -> Result<bool, StoreError> {
-        self.ledger("create run", || run.id.to_string(), self.0.memory.create_run(run)).await
+        self.ledger("create run", || run.id.to_string(), self.0.ledger.create_run(run)).await
     }
     async fn run(&self, id: &RunId) -> Result<Option<RunRecord>, StoreError> {
-        self.ledger("run", String::new, self.0.memory.run(id)).await
+        self.ledger("run", String::new, self.0.ledger.run(id)).await
     }
     async fn list_runs(
         &self,
         limit: u32,
-        behind: Option<&ListPlace>,
+        behind: Option<&ListPosition>,
         now: Millis,
     ) -> Result<Vec<RunRecord>, StoreError> {
-        self.ledger("list runs", String::new, self.0.memory.list_runs(limit, behind, now)).await
+        self.ledger("list runs", String::new, self.0.ledger.list_runs(limit, behind, now)).await
     }
     async fn open_runs(&self, now: Millis) -> Result<Vec<RunRecord>, StoreError> {
-        self.ledger("open runs", String::new, self.0.memory.open_runs(now)).await
+        self.ledger("open runs", String::new, self.0.ledger.open_runs(now)).await
     }
     async fn last_planned(&self, pipeline: &str) -> Result<Option<RunId>, StoreError> {
-        self.ledger("last planned", String::new, self.0.memory.last_planned(pipeline)).await
+        self.ledger("last planned", String::new, self.0.ledger.last_planned(pipeline)).await
     }
     async fn plan_run(
         &self,
@@ -245,25 +245,25 @@ impl Runs for Sim {
         steps: &[StepRecord],
         bound_at: Millis,
     ) -> Result<(), StoreError> {
-        self.ledger("plan run", || id.to_string(), self.0.memory.plan_run(id, pipeline, steps, bound_at)).await
+        self.ledger("plan run", || id.to_string(), self.0.ledger.plan_run(id, pipeline, steps, bound_at)).await
     }
     async fn step(&self, step_id: &StepId) -> Result<Option<StepRecord>, StoreError> {
-        self.ledger("step", || short(step_id), self.0.memory.step(step_id)).await
+        self.ledger("step", || short(step_id), self.0.ledger.step(step_id)).await
     }
     async fn steps(&self, run: &RunId) -> Result<Vec<StepRecord>, StoreError> {
-        self.ledger("steps", String::new, self.0.memory.steps(run)).await
+        self.ledger("steps", String::new, self.0.ledger.steps(run)).await
     }
     async fn start_step(&self, step_id: &StepId, now: Millis) -> Result<Option<StepRecord>, StoreError> {
-        self.ledger("begin step", || short(step_id), self.0.memory.start_step(step_id, now)).await
+        self.ledger("begin step", || short(step_id), self.0.ledger.start_step(step_id, now)).await
     }
     async fn record_key(&self, step_id: &StepId, key: &ContentKey) -> Result<(), StoreError> {
-        self.ledger("note key", || short(step_id), self.0.memory.record_key(step_id, key)).await
+        self.ledger("note key", || short(step_id), self.0.ledger.record_key(step_id, key)).await
     }
     async fn record_source(&self, step_id: &StepId, source: ResultSource) -> Result<(), StoreError> {
         self.ledger(
             "note source",
             || format!("{} {source:?}", short(step_id)),
-            self.0.memory.record_source(step_id, source),
+            self.0.ledger.record_source(step_id, source),
         )
         .await
     }
@@ -275,164 +275,164 @@ impl Runs for Sim {
         now: Millis,
     ) -> Result<Option<StepRecord>, StoreError> {
         let effect = async {
-            let row = self.0.memory.pin(step_id, ready, source, now).await?;
+            let row = self.0.ledger.pin(step_id, ready, source, now).await?;
             invariants::pinned(&self.0, step_id, ready, row.as_ref());
             Ok(row)
         };
         self.ledger("pin", || format!("{} {}", short(step_id), ready.attempt), effect).await
     }
     async fn fail_step(&self, step_id: &StepId, cause: &Failure, now: Millis) -> Result<(), StoreError> {
-        self.ledger("fail step", || format!("{} {cause}", short(step_id)), self.0.memory.fail_step(step_id, cause, now))
+        self.ledger("fail step", || format!("{} {cause}", short(step_id)), self.0.ledger.fail_step(step_id, cause, now))
             .await
     }
     async fn stop_run(&self, id: &RunId) -> Result<bool, StoreError> {
-        self.ledger("stop run", || id.to_string(), self.0.memory.stop_run(id)).await
+        self.ledger("stop run", || id.to_string(), self.0.ledger.stop_run(id)).await
     }
     async fn close_run(
         &self,
         id: &RunId,
         status: RunStatus,
         cause: Option<&Failure>,
-        unannounced: bool,
+        publish_pending: bool,
         now: Millis,
     ) -> Result<bool, StoreError> {
-        let about = || format!("{id} {status:?} unannounced {unannounced}");
-        self.ledger("close run", about, self.0.memory.close_run(id, status, cause, unannounced, now)).await
+        let about = || format!("{id} {status:?} publish_pending {publish_pending}");
+        self.ledger("close run", about, self.0.ledger.close_run(id, status, cause, publish_pending, now)).await
     }
 }
 
 impl Objects for Sim {
-    type Upload = MemoryUpload;
+    type Upload = FakeUpload;
     async fn head(&self, key: &str) -> Result<Option<ObjectHead>, StoreError> {
-        self.storage("head", key, self.0.memory.head(key)).await
+        self.storage("head", key, self.0.services.head(key)).await
     }
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        self.storage("get", key, self.0.memory.get(key)).await
+        self.storage("get", key, self.0.services.get(key)).await
     }
     async fn get_matching(&self, key: &str, tag: &str) -> Result<ConditionalGet, StoreError> {
-        self.storage("get matching", key, self.0.memory.get_matching(key, tag)).await
+        self.storage("get matching", key, self.0.services.get_matching(key, tag)).await
     }
     async fn scan(&self, key: &str, sink: &mut (dyn FnMut(&[u8]) + Send)) -> Result<Option<String>, StoreError> {
-        self.storage("scan", key, self.0.memory.scan(key, sink)).await
+        self.storage("scan", key, self.0.services.scan(key, sink)).await
     }
-    async fn link(&self, key: &str, seconds: u64) -> Result<String, StoreError> {
-        self.storage("link", key, self.0.memory.link(key, seconds)).await
+    async fn presign_get(&self, key: &str, seconds: u64) -> Result<String, StoreError> {
+        self.storage("link", key, self.0.services.presign_get(key, seconds)).await
     }
     async fn put(&self, key: &str, bytes: Bytes, content_type: &str) -> Result<(), StoreError> {
-        self.storage("put", key, self.0.memory.put(key, bytes, content_type)).await
+        self.storage("put", key, self.0.services.put(key, bytes, content_type)).await
     }
-    async fn put_link(
+    async fn presign_put(
         &self,
         key: &str,
         bytes: u64,
         content_type: &str,
         sha256: Option<[u8; 32]>,
         seconds: u64,
-    ) -> Result<PutLink, StoreError> {
-        self.storage("put link", key, self.0.memory.put_link(key, bytes, content_type, sha256, seconds)).await
+    ) -> Result<PresignedPut, StoreError> {
+        self.storage("put link", key, self.0.services.presign_put(key, bytes, content_type, sha256, seconds)).await
     }
     async fn list(&self, prefix: &str, after: &str) -> Result<Vec<ListedObject>, StoreError> {
-        self.storage("list", prefix, self.0.memory.list(prefix, after)).await
+        self.storage("list", prefix, self.0.services.list(prefix, after)).await
     }
-    async fn remove(&self, keys: &[String]) -> Result<(), StoreError> {
+    async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
         let effect = async {
             invariants::removed(&self.0, keys);
-            self.0.memory.remove(keys).await
+            self.0.services.delete(keys).await
         };
         self.storage("remove", keys.first().map_or("nothing", String::as_str), effect).await
     }
-    async fn piece(
+    async fn get_range(
         &self,
         key: &str,
         tag: Option<&str>,
         from: u64,
         length: u64,
     ) -> Result<Option<(Bytes, String)>, StoreError> {
-        self.storage("piece", key, self.0.memory.piece(key, tag, from, length)).await
+        self.storage("piece", key, self.0.services.get_range(key, tag, from, length)).await
     }
-    async fn renew(&self, key: &str, content_type: &str) -> Result<bool, StoreError> {
+    async fn touch(&self, key: &str, content_type: &str) -> Result<bool, StoreError> {
         let effect = async {
             self.0.count("renewed");
-            self.0.memory.renew(key, content_type).await
+            self.0.services.touch(key, content_type).await
         };
         self.storage("renew", key, effect).await
     }
-    async fn keep(&self, key: &str, tag: &str, to: &str, content_type: &str) -> Result<bool, StoreError> {
-        self.storage("keep", key, self.0.memory.keep(key, tag, to, content_type)).await
+    async fn copy_matching(&self, key: &str, tag: &str, to: &str, content_type: &str) -> Result<bool, StoreError> {
+        self.storage("keep", key, self.0.services.copy_matching(key, tag, to, content_type)).await
     }
     async fn copy(&self, key: &str, bucket: &str, to: &str) -> Result<bool, StoreError> {
-        self.storage("copy", key, self.0.memory.copy(key, bucket, to)).await
+        self.storage("copy", key, self.0.services.copy(key, bucket, to)).await
     }
-    async fn upload(&self, key: &str, content_type: &str) -> Result<MemoryUpload, StoreError> {
-        self.storage("upload", key, self.0.memory.upload(key, content_type)).await
+    async fn upload(&self, key: &str, content_type: &str) -> Result<FakeUpload, StoreError> {
+        self.storage("upload", key, self.0.services.upload(key, content_type)).await
     }
 }
 
 impl UsageCounter for Sim {
     async fn usage(&self) -> Result<Usage, StoreError> {
-        self.ledger("usage", String::new, self.0.memory.usage()).await
+        self.ledger("usage", String::new, self.0.ledger.usage()).await
     }
     async fn add_usage(&self, bytes: i64) -> Result<(), StoreError> {
-        self.ledger("add usage", || bytes.to_string(), self.0.memory.add_usage(bytes)).await
+        self.ledger("add usage", || bytes.to_string(), self.0.ledger.add_usage(bytes)).await
     }
     async fn measure(&self, usage: &Usage, settled: i64) -> Result<bool, StoreError> {
-        self.ledger("measure", String::new, self.0.memory.measure(usage, settled)).await
+        self.ledger("measure", String::new, self.0.ledger.measure(usage, settled)).await
     }
 }
 
 impl Executions for Sim {
-    async fn start(&self, run: &RunId) -> Result<(), StoreError> {
-        self.ledger("start", || run.to_string(), self.0.memory.start(run)).await
+    async fn start_run(&self, run: &RunId) -> Result<(), StoreError> {
+        self.ledger("start", || run.to_string(), self.0.services.start_run(run)).await
     }
     async fn start_batch(&self, batch: &RunId, generation: u32) -> Result<(), StoreError> {
-        self.ledger("start batch", || batch.to_string(), self.0.memory.start_batch(batch, generation)).await
+        self.ledger("start batch", || batch.to_string(), self.0.services.start_batch(batch, generation)).await
     }
     async fn batch_is_running(&self, batch: &RunId, generation: u32) -> Result<bool, StoreError> {
-        self.ledger("batch goes on", || batch.to_string(), self.0.memory.batch_is_running(batch, generation)).await
+        self.ledger("batch goes on", || batch.to_string(), self.0.services.batch_is_running(batch, generation)).await
     }
     async fn stop_batch_execution(&self, batch: &RunId, generation: u32) -> Result<bool, StoreError> {
-        self.ledger("end batch", || batch.to_string(), self.0.memory.stop_batch_execution(batch, generation)).await
+        self.ledger("end batch", || batch.to_string(), self.0.services.stop_batch_execution(batch, generation)).await
     }
 }
 
 impl Scheduler for Sim {
-    async fn set(&self, timer: &Timer) -> Result<(), StoreError> {
-        self.ledger("set timer", || timer.name.clone(), self.0.memory.set(timer)).await
+    async fn put_timer(&self, timer: &Timer) -> Result<(), StoreError> {
+        self.ledger("set timer", || timer.name.clone(), self.0.services.put_timer(timer)).await
     }
-    async fn clear(&self, name: &str) -> Result<(), StoreError> {
-        self.ledger("clear timer", || name.to_owned(), self.0.memory.clear(name)).await
+    async fn delete_timer(&self, name: &str) -> Result<(), StoreError> {
+        self.ledger("clear timer", || name.to_owned(), self.0.services.delete_timer(name)).await
     }
 }
 
 impl Firings for Sim {
     async fn last_firing(&self, schedule: &str) -> Result<Option<Firing>, StoreError> {
-        self.ledger("last firing", || schedule.to_owned(), self.0.memory.last_firing(schedule)).await
+        self.ledger("last firing", || schedule.to_owned(), self.0.ledger.last_firing(schedule)).await
     }
     async fn record_firing(&self, schedule: &str, firing: &Firing) -> Result<bool, StoreError> {
-        self.ledger("note firing", || schedule.to_owned(), self.0.memory.record_firing(schedule, firing)).await
+        self.ledger("note firing", || schedule.to_owned(), self.0.ledger.record_firing(schedule, firing)).await
     }
 }
 
 impl Batches for Sim {
     async fn create_batch(&self, batch: &BatchRecord) -> Result<bool, StoreError> {
-        self.ledger("create batch", || batch.id.to_string(), self.0.memory.create_batch(batch)).await
+        self.ledger("create batch", || batch.id.to_string(), self.0.ledger.create_batch(batch)).await
     }
     async fn batch(&self, id: &RunId) -> Result<Option<BatchRecord>, StoreError> {
-        self.ledger("batch", || id.to_string(), self.0.memory.batch(id)).await
+        self.ledger("batch", || id.to_string(), self.0.ledger.batch(id)).await
     }
     async fn list_batches(
         &self,
         limit: u32,
-        behind: Option<&ListPlace>,
+        behind: Option<&ListPosition>,
         now: Millis,
     ) -> Result<Vec<BatchRecord>, StoreError> {
-        self.ledger("list batches", String::new, self.0.memory.list_batches(limit, behind, now)).await
+        self.ledger("list batches", String::new, self.0.ledger.list_batches(limit, behind, now)).await
     }
     async fn plan_batch(&self, id: &RunId, plan: &BatchPlan) -> Result<bool, StoreError> {
-        self.ledger("plan batch", || id.to_string(), self.0.memory.plan_batch(id, plan)).await
+        self.ledger("plan batch", || id.to_string(), self.0.ledger.plan_batch(id, plan)).await
     }
     async fn stop_batch(&self, id: &RunId) -> Result<Option<BatchRecord>, StoreError> {
-        self.ledger("stop batch", || id.to_string(), self.0.memory.stop_batch(id)).await
+        self.ledger("stop batch", || id.to_string(), self.0.ledger.stop_batch(id)).await
     }
     async fn open_chunk(
         &self,
@@ -441,22 +441,22 @@ impl Batches for Sim {
         run: &RunRecord,
         wanted: Money,
     ) -> Result<Option<RunRecord>, StoreError> {
-        self.ledger("open chunk", || run.id.to_string(), self.0.memory.open_chunk(batch, chunk, run, wanted)).await
+        self.ledger("open chunk", || run.id.to_string(), self.0.ledger.open_chunk(batch, chunk, run, wanted)).await
     }
     async fn close_chunk(&self, end: &ChunkEnd, now: Millis) -> Result<bool, StoreError> {
-        self.ledger("close chunk", || end.run.to_string(), self.0.memory.close_chunk(end, now)).await
+        self.ledger("close chunk", || end.run.to_string(), self.0.ledger.close_chunk(end, now)).await
     }
     async fn reopen_batch(&self, id: &RunId, now: Millis, due: Millis) -> Result<Option<BatchRecord>, StoreError> {
-        self.ledger("reopen batch", || id.to_string(), self.0.memory.reopen_batch(id, now, due)).await
+        self.ledger("reopen batch", || id.to_string(), self.0.ledger.reopen_batch(id, now, due)).await
     }
     async fn batches_to_check(&self, now: Millis, limit: u32) -> Result<Vec<RunId>, StoreError> {
-        self.ledger("due batches", String::new, self.0.memory.batches_to_check(now, limit)).await
+        self.ledger("due batches", String::new, self.0.ledger.batches_to_check(now, limit)).await
     }
     async fn schedule_batch_check(&self, id: &RunId, due: Millis) -> Result<bool, StoreError> {
-        self.ledger("look at batch", || id.to_string(), self.0.memory.schedule_batch_check(id, due)).await
+        self.ledger("look at batch", || id.to_string(), self.0.ledger.schedule_batch_check(id, due)).await
     }
     async fn recount_batch(&self, id: &RunId, counts: &BatchCounts) -> Result<bool, StoreError> {
-        self.ledger("recount batch", || id.to_string(), self.0.memory.recount_batch(id, counts)).await
+        self.ledger("recount batch", || id.to_string(), self.0.ledger.recount_batch(id, counts)).await
     }
     async fn close_batch(
         &self,
@@ -466,27 +466,27 @@ impl Batches for Sim {
         cause: Option<&Failure>,
         now: Millis,
     ) -> Result<bool, StoreError> {
-        self.ledger("close batch", || id.to_string(), self.0.memory.close_batch(id, generation, status, cause, now))
+        self.ledger("close batch", || id.to_string(), self.0.ledger.close_batch(id, generation, status, cause, now))
             .await
     }
 }
 
 impl EventPublisher for Sim {
     async fn publish(&self, kind: &str, detail: &str) -> Result<(), StoreError> {
-        self.ledger("announce", || kind.to_owned(), self.0.memory.publish(kind, detail)).await
+        self.ledger("announce", || kind.to_owned(), self.0.services.publish(kind, detail)).await
     }
 }
 
 impl SigningKeys for Sim {
     async fn signing_key(&self, fresh: &str) -> Result<String, StoreError> {
-        self.ledger("signing key", String::new, self.0.memory.signing_key(fresh)).await
+        self.ledger("signing key", String::new, self.0.ledger.signing_key(fresh)).await
     }
 }
 
 impl TaskCallbacks for Sim {
     async fn succeed(&self, token: &str, output: &str) -> Result<Delivery, StoreError> {
         let effect = async {
-            let delivery = self.0.memory.succeed(token, output).await?;
+            let delivery = self.0.services.succeed(token, output).await?;
             if delivery == Delivery::Delivered {
                 self.0.state().answers.push((token.to_owned(), Ok(())));
             }
@@ -496,7 +496,7 @@ impl TaskCallbacks for Sim {
     }
     async fn fail(&self, token: &str, cause: &Failure) -> Result<Delivery, StoreError> {
         let effect = async {
-            let delivery = self.0.memory.fail(token, cause).await?;
+            let delivery = self.0.services.fail(token, cause).await?;
             if delivery == Delivery::Delivered {
                 self.0.state().answers.push((token.to_owned(), Err(cause.clone())));
             }
@@ -508,10 +508,10 @@ impl TaskCallbacks for Sim {
 
 impl Invoker for Sim {
     async fn collect(&self, key: &ContentKey, attempt: Attempt) -> Result<(), StoreError> {
-        self.ledger("hand over", || format!("{} {attempt}", brief(key)), self.0.memory.collect(key, attempt)).await
+        self.ledger("hand over", || format!("{} {attempt}", brief(key)), self.0.services.collect(key, attempt)).await
     }
     async fn finalize_batch(&self, batch: &RunId, generation: u32) -> Result<(), StoreError> {
-        self.ledger("hand over", || batch.to_string(), self.0.memory.finalize_batch(batch, generation)).await
+        self.ledger("hand over", || batch.to_string(), self.0.services.finalize_batch(batch, generation)).await
     }
 }
 
@@ -542,8 +542,8 @@ impl MediaStore for Sim {
                 height: None,
                 duration_ms: None,
             };
-            if self.0.memory.head(&key).await.expect("memory answers").is_none() {
-                self.0.memory.put_object(key, bytes, "image/png");
+            if self.0.services.head(&key).await.expect("memory answers").is_none() {
+                self.0.services.put_object(key, bytes, "image/png");
             }
             Ok(output)
         };

@@ -138,7 +138,7 @@ impl Model {
         let actor = state.actor;
         let claim = state.claims.remove(&actor);
         let (key, attempt) = claim.clone().unwrap_or_else(|| (ContentKey::digest(b"nobody"), Attempt::NONE));
-        let rows = world.memory.all_attempts();
+        let rows = world.ledger.all_attempts();
         let price = rows
             .iter()
             .find(|row| (&row.key, row.attempt) == (&key, attempt))

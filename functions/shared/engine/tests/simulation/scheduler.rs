@@ -107,7 +107,7 @@ impl Scheduler {
 
     /// What follows immediately: hand-overs, answers, webhooks of new jobs, the next sweep.
     fn settle(&mut self) {
-        for (key, attempt) in self.world.memory.take_handed_over() {
+        for (key, attempt) in self.world.services.take_invocations() {
             let (twice, delay) = {
                 let mut state = self.world.state();
                 let delay = if state.rng.percent(80) { 0 } else { state.rng.between(0, 60_000) };
@@ -139,7 +139,7 @@ impl Scheduler {
         self.hooked = self.world.state().jobs.len();
         self.timers.extend(hooks.into_iter().map(|(job, at)| (at, Timer::Deliver { job, tries: 0 })));
         if !self.timers.iter().any(|(_, timer)| matches!(timer, Timer::Sweep))
-            && let Some(due) = self.world.memory.all_entries().iter().filter_map(|entry| entry.next_check_at).min()
+            && let Some(due) = self.world.ledger.all_entries().iter().filter_map(|entry| entry.next_check_at).min()
         {
             // A sweep that would find nothing is left out.
             self.timers.push((due.max(self.swept_at + 60_000), Timer::Sweep));
@@ -194,9 +194,9 @@ impl Scheduler {
             self.cut(n, "timed out");
         }
         let life = self.engine.settings.object_life();
-        for (key, object) in self.world.memory.all_objects() {
+        for (key, object) in self.world.services.all_objects() {
             if key.starts_with("outputs/") && object.modified_at + life <= self.world.now() {
-                self.world.memory.delete_object(&key);
+                self.world.services.delete_object(&key);
             }
         }
     }
@@ -233,8 +233,8 @@ impl Scheduler {
             Timer::Stop { run, abort } => self.stop(&run, abort),
             Timer::Nudge { execution, token } => {
                 let Some(task) = self.executions[execution].task_of(&token) else { return };
-                if self.world.memory.is_open(&token) {
-                    self.world.memory.close_token(&token);
+                if self.world.services.is_open(&token) {
+                    self.world.services.close_token(&token);
                     self.world.count("nudge");
                     let follows = self.executions[execution].timed_out(task);
                     self.follow(execution, follows);
@@ -284,12 +284,12 @@ impl Scheduler {
 
     /// A row of the ledger is damaged. What it held as a result is gone.
     fn damage(&mut self) {
-        let entries = self.world.memory.all_entries();
+        let entries = self.world.ledger.all_entries();
         if entries.is_empty() {
             return;
         }
         let entry = &entries[self.world.state().rng.below(entries.len())];
-        self.world.memory.damage_entry(&entry.key);
+        self.world.ledger.damage_entry(&entry.key);
         self.world.note(|| format!("DAMAGE {}", crate::world::brief(&entry.key)));
         self.world.count("damaged");
         *self.world.state().expired.entry(entry.key.clone()).or_default() += 1;
@@ -307,7 +307,7 @@ impl Scheduler {
             }
             Err(StartError::Failed(cause)) => panic!("nothing fails here: {cause}"),
         };
-        let row = self.world.memory.all_runs().into_iter().find(|row| row.id == run).expect("it was recorded");
+        let row = self.world.ledger.all_runs().into_iter().find(|row| row.id == run).expect("it was recorded");
         self.world.state().budgets.insert(run.clone(), row.remaining);
         if let Some((at, abort)) = self.plans[n].stop {
             self.timers.push((at.max(self.world.now()), Timer::Stop { run: run.clone(), abort }));
@@ -357,14 +357,14 @@ impl Scheduler {
                     let same = |actor: &Actor| matches!(&actor.what, What::Generate { step_id: other, .. } if *other == step_id);
                     let overlapped = self.actors.iter().any(same);
                     self.executions[execution].tasks[task].overlapped = overlapped;
-                    self.world.memory.open_token(&call.token);
+                    self.world.services.open_token(&call.token);
                     self.at(timeout, Timer::Nudge { execution, token: call.token.clone() });
                     let what = What::Generate { execution, step_id, token: call.token.clone() };
                     let engine = self.engine.clone();
                     self.spawn(what, async move { End::Worked(engine.steps.generate(&call).await) });
                 }
                 Step::Pause { task, pause } => self.at(pause, Timer::Again { execution, task }),
-                Step::Close(tokens) => tokens.iter().for_each(|token| self.world.memory.close_token(token)),
+                Step::Close(tokens) => tokens.iter().for_each(|token| self.world.services.close_token(token)),
                 Step::Report => self.at(0, Timer::Report { execution, tries: 0 }),
             }
         }

@@ -9,8 +9,9 @@ use std::task::{Context, Poll};
 use crate::provider::Job;
 use crate::rng::Rng;
 use crate::scenario::Knobs;
-use fresco_ledger::memory::{ManualClock, Memory};
 use fresco_ledger::records::{Millis, StepId, Waiter};
+use fresco_ledger::services::fake::{FakeServices, ManualClock};
+use fresco_ledger::store::MemoryLedger;
 use fresco_ledger::traits::Clock;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
@@ -43,7 +44,8 @@ pub(crate) enum Fate {
 }
 
 pub(crate) struct World {
-    pub(crate) memory: Memory,
+    pub(crate) ledger: MemoryLedger,
+    pub(crate) services: FakeServices,
     pub(crate) clock: ManualClock,
     pub(crate) knobs: Knobs,
     pub(crate) mutant: Option<Mutant>,
@@ -112,7 +114,9 @@ impl World {
             broken: None,
             trace: traced.then(Vec::new),
         };
-        World { memory: Memory::with_clock(clock.clone()), clock, knobs, mutant, state: Mutex::new(state) }
+        let ledger = MemoryLedger::default();
+        let services = FakeServices::new(clock.clone(), ledger.clone());
+        World { ledger, services, clock, knobs, mutant, state: Mutex::new(state) }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {

@@ -3,9 +3,8 @@
 use fresco_pipeline::money::Money;
 
 use super::sample::{NOW, failure, run, run_id};
-use crate::batch::{BatchCounts, BatchPlan, BatchRecord, BatchStatus};
-use crate::records::{ChunkOf, RunRecord, RunStatus};
-use crate::traits::{Batches, ChunkEnd, ListPlace, Runs};
+use crate::records::{BatchCounts, BatchPlan, BatchRecord, BatchStatus, ChunkRef, RunRecord, RunStatus};
+use crate::traits::{Batches, ChunkEnd, ListPosition, Runs};
 
 fn batch(name: &str, remaining: i64) -> BatchRecord {
     BatchRecord {
@@ -28,7 +27,7 @@ fn batch(name: &str, remaining: i64) -> BatchRecord {
 }
 
 fn chunk(of: &str, number: u32) -> RunRecord {
-    let chunk = Some(ChunkOf { batch: run_id(of), number });
+    let chunk = Some(ChunkRef { batch: run_id(of), number });
     RunRecord { chunk, ..run(&format!("{of}-{number}"), 0) }
 }
 
@@ -45,8 +44,8 @@ fn end(of: &str, number: u32, spent: i64, unspent: Option<i64>) -> ChunkEnd {
     }
 }
 
-/// As a run: written once, listed newest first, planned, stopped and closed while it goes on.
-pub async fn a_batch_from_its_beginning_to_its_end(store: &impl Batches) {
+/// As a run: created once, listed newest first, planned, stopped and closed while it is open.
+pub async fn a_batch_is_created_planned_stopped_and_closed(store: &impl Batches) {
     assert_eq!(store.batch(&run_id("one")).await.unwrap(), None);
     assert!(store.create_batch(&batch("one", 100)).await.unwrap());
     assert!(!store.create_batch(&batch("one", 5)).await.unwrap());
@@ -54,7 +53,7 @@ pub async fn a_batch_from_its_beginning_to_its_end(store: &impl Batches) {
     store.create_batch(&BatchRecord { created_at: NOW - 40 * 86_400_000, ..batch("old", 1) }).await.unwrap();
     let listed = store.list_batches(10, None, NOW).await.unwrap();
     assert_eq!(listed.iter().map(|batch| &batch.id).collect::<Vec<_>>(), [&run_id("one"), &run_id("old")]);
-    let behind = ListPlace { created_at: NOW, run: run_id("one") };
+    let behind = ListPosition { created_at: NOW, run: run_id("one") };
     assert_eq!(store.list_batches(10, Some(&behind), NOW).await.unwrap().len(), 1);
 
     let plan = BatchPlan { rows: 30, chunks: 3, ..BatchPlan::default() };
@@ -74,7 +73,7 @@ pub async fn a_batch_from_its_beginning_to_its_end(store: &impl Batches) {
     assert_eq!((closed.status, closed.ended_at, closed.failure), (BatchStatus::Stopped, Some(NOW + 1), Some(why)));
 }
 
-/// Those that go on are looked at, whoever is due first; the index may lag behind.
+/// Open batches only, the longest due first; the index may lag.
 pub async fn due_batches_in_order(store: &impl Batches) {
     for (name, due) in [("one", NOW + 7), ("two", NOW + 5), ("three", NOW + 9)] {
         store.create_batch(&BatchRecord { next_check_at: Some(due), ..batch(name, 1) }).await.unwrap();
@@ -104,11 +103,11 @@ pub async fn due_batches_in_order(store: &impl Batches) {
     until(NOW + 20, &["one", "three", "two"]).await;
 }
 
-/// Only one that has ended; what was paid stays.
-pub async fn a_batch_is_driven_anew(store: &impl Batches) {
+/// Only an ended batch; its payments stay.
+pub async fn an_ended_batch_is_redriven(store: &impl Batches) {
     assert_eq!(store.reopen_batch(&run_id("one"), NOW + 3, NOW + 5).await.unwrap(), None);
     store.create_batch(&batch("one", 100)).await.unwrap();
-    assert_eq!(store.reopen_batch(&run_id("one"), NOW + 3, NOW + 5).await.unwrap(), None, "it goes on");
+    assert_eq!(store.reopen_batch(&run_id("one"), NOW + 3, NOW + 5).await.unwrap(), None, "it is open");
     store.open_chunk(&run_id("one"), 0, &chunk("one", 0), Money::ZERO).await.unwrap();
     store.close_chunk(&end("one", 0, 30, Some(0)), NOW).await.unwrap();
     store.stop_batch(&run_id("one")).await.unwrap();
@@ -116,7 +115,10 @@ pub async fn a_batch_is_driven_anew(store: &impl Batches) {
     let opened = store.reopen_batch(&run_id("one"), NOW + 3, NOW + 5).await.unwrap().unwrap();
     assert_eq!((opened.status, opened.stop, opened.generation), (BatchStatus::Planning, false, 1));
     assert_eq!((opened.ended_at, opened.failure, opened.counts), (None, None, end("one", 0, 30, Some(0)).counts));
-    assert!(!store.close_batch(&run_id("one"), 0, BatchStatus::Failed, None, NOW).await.unwrap(), "it is late");
+    assert!(
+        !store.close_batch(&run_id("one"), 0, BatchStatus::Failed, None, NOW).await.unwrap(),
+        "of an earlier generation"
+    );
     let kept = BatchCounts { chunks: 0, done: 2, failed: 1, hits: 1, ..BatchCounts::default() };
     assert!(store.recount_batch(&run_id("one"), &kept).await.unwrap());
     let spent = BatchCounts { spent: Money::micros(30), saved: Money::micros(5), ..kept };
@@ -126,7 +128,7 @@ pub async fn a_batch_is_driven_anew(store: &impl Batches) {
     assert!(store.close_batch(&run_id("one"), 1, BatchStatus::Partial, None, NOW).await.unwrap());
 }
 
-/// A chunk's run is written once, and its end counts once, however often either is asked for.
+/// A chunk's run is created once, and its end counts once: both are idempotent.
 pub async fn a_chunk_counts_once(store: &(impl Batches + Runs)) {
     store.create_batch(&batch("one", Money::UNLIMITED.as_micros())).await.unwrap();
     assert_eq!(store.open_chunk(&run_id("none"), 0, &chunk("none", 0), Money::ZERO).await.unwrap(), None);
@@ -137,7 +139,7 @@ pub async fn a_chunk_counts_once(store: &(impl Batches + Runs)) {
     }
     assert_eq!(store.run(&run_id("one-4")).await.unwrap().unwrap().chunk, chunk("one", 4).chunk);
     assert_eq!(store.batch(&run_id("one")).await.unwrap().unwrap().open, [4].into());
-    // Runs of chunks are not among those that people look at, but they are open.
+    // Runs of chunks are not listed to users, but they are open.
     assert!(store.list_runs(10, None, NOW).await.unwrap().is_empty());
     assert_eq!(store.open_runs(NOW).await.unwrap().len(), 1);
     assert!(store.close_chunk(&end("one", 4, 30, None), NOW + 1).await.unwrap());
@@ -150,7 +152,7 @@ pub async fn a_chunk_counts_once(store: &(impl Batches + Runs)) {
     assert_eq!((ended.status, ended.ended_at), (RunStatus::Partial, Some(NOW + 1)));
 }
 
-/// Chunks get what is left, and give back what they did not spend; a batch that was stopped gives nothing.
+/// Chunks get the rest of the budget and return their unspent part; a stopped batch grants nothing.
 pub async fn a_budget_is_shared_by_the_chunks(store: &(impl Batches + Runs)) {
     store.create_batch(&batch("one", 100)).await.unwrap();
     let open = async |number: u32, wanted: i64| {
@@ -160,7 +162,7 @@ pub async fn a_budget_is_shared_by_the_chunks(store: &(impl Batches + Runs)) {
     assert_eq!(open(0, 70).await, Some(70));
     assert_eq!(open(1, 70).await, Some(30));
     assert_eq!(open(2, 70).await, Some(0));
-    // What was reserved since it was read is not given back.
+    // Money that was reserved since the read is not returned.
     assert!(store.close_chunk(&end("one", 0, 40, Some(80)), NOW).await.is_err());
     assert!(store.close_chunk(&end("one", 0, 40, Some(70)), NOW).await.unwrap());
     assert!(!store.close_chunk(&end("one", 0, 40, Some(70)), NOW).await.unwrap());

@@ -9,9 +9,9 @@ use futures::future::join_all;
 
 use super::sample::{NOW, attempt, creation, full_entry, key};
 use crate::records::{AttemptState, Entry, HoldState, Millis};
-use crate::traits::{Change, CommitError, Entries, JobOf};
+use crate::traits::{Change, CommitError, Entries, JobOwner};
 
-/// Every part comes back, `rev` counts the writes, and what is taken out is gone.
+/// Every field is read back, `rev` counts the writes, and a removed part is gone.
 pub async fn an_entry_is_what_was_committed(store: &impl Entries) {
     assert_eq!(store.entry(&key("a")).await.unwrap(), None);
     let mut entry = full_entry("a");
@@ -27,7 +27,7 @@ pub async fn an_entry_is_what_was_committed(store: &impl Entries) {
     assert_eq!(store.entry(&key("b")).await.unwrap(), None);
 }
 
-/// A write is conditional on the revision that was read, for an entry that is there and for one that is not.
+/// A write is conditional on the revision that was read, of an existing entry and of a missing one.
 pub async fn a_commit_needs_the_revision_it_read(store: &impl Entries) {
     let mut unseen = Entry::new(key("a"));
     unseen.rev = 1;
@@ -46,7 +46,7 @@ pub async fn a_commit_needs_the_revision_it_read(store: &impl Entries) {
     assert_eq!((now.rev, now.tries), (2, 1));
 }
 
-/// However many create the same entry at once, one does.
+/// Of concurrent creations of an entry, one succeeds.
 pub async fn one_of_many_creators_wins(store: &impl Entries) {
     let creations: Vec<Change> = (1..=20).map(|tries| Change::of(Entry { tries, ..Entry::new(key("a")) })).collect();
     let outcomes = join_all(creations.iter().map(|change| store.commit(change))).await;
@@ -58,7 +58,7 @@ pub async fn one_of_many_creators_wins(store: &impl Entries) {
     assert_eq!((entry.rev, entry.tries), (1, won[0].entry.tries));
 }
 
-/// Every part comes back, and a later commit overwrites the row.
+/// Every field is read back, and a later commit overwrites the record.
 pub async fn an_attempt_is_what_was_committed(store: &impl Entries) {
     assert_eq!(store.attempt(&key("a"), Attempt(1)).await.unwrap(), None);
     let mut row = attempt("a", 1, "one");
@@ -80,7 +80,7 @@ async fn commit_attempt(store: &impl Entries, row: &crate::records::AttemptRecor
     store.commit(&Change { attempt: Some(row.clone()), ..Change::of(entry) }).await.unwrap();
 }
 
-/// A second report changes nothing, nor does a later commit of the attempt; an attempt that is missing has none.
+/// Neither a second report nor a later commit of the attempt changes it; a missing attempt has none.
 pub async fn the_first_report_stays(store: &impl Entries) {
     store.record_report(&key("a"), Attempt(1), "{}").await.unwrap();
     assert_eq!(store.report(&key("a"), Attempt(1)).await.unwrap(), None);
@@ -102,10 +102,10 @@ pub async fn the_first_report_stays(store: &impl Entries) {
     assert_eq!(store.report(&key("a"), Attempt(2)).await.unwrap(), None);
 }
 
-/// Registering again for the same attempt is no error; for another attempt or another entry it is.
+/// Registration is idempotent for the same attempt, and refused for another attempt or entry.
 pub async fn a_job_belongs_to_one_attempt(store: &impl Entries) {
     let job = |id: &str, attempt| {
-        Some(JobOf { provider: ProviderName::Fal, request_id: id.to_owned(), attempt: Attempt(attempt) })
+        Some(JobOwner { provider: ProviderName::Fal, request_id: id.to_owned(), attempt: Attempt(attempt) })
     };
     assert_eq!(store.job(ProviderName::Fal, "r/1#x").await.unwrap(), None);
     store.commit(&Change { job: job("r/1#x", 1), ..creation("a") }).await.unwrap();
@@ -145,7 +145,7 @@ pub async fn many_entries_at_once(store: &impl Entries) {
     assert_eq!(found, there.into_iter().map(|change| change.entry.key).collect());
 }
 
-/// The longest due first, none that is not due yet, and none that no longer is.
+/// The longest due first, and only entries that are due now.
 pub async fn due_entries_in_order(store: &impl Entries) {
     assert_eq!(store.entries_to_check(NOW, 10).await.unwrap(), []);
     let due: [(&str, Option<Millis>); 5] = [
@@ -172,7 +172,7 @@ pub async fn due_entries_in_order(store: &impl Entries) {
     until_due(store, NOW + 5, 10, &keys(&["third", "later", "second"])).await;
 }
 
-/// An index may lag behind, so what it shows is waited for, five seconds at most.
+/// Waits for the index, which may lag, for at most five seconds.
 async fn until_due(store: &impl Entries, now: Millis, limit: u32, expected: &[ContentKey]) {
     for _ in 0..100 {
         if store.entries_to_check(now, limit).await.unwrap() == expected {

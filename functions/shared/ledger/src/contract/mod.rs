@@ -1,7 +1,7 @@
-//! What every implementation of the traits has to do, as tests that are generic over it. The twin in memory and the real
-//! one pass the same functions, which is what makes a test on the twin worth something. A macro a suite names its tests,
-//! so that no implementation can leave one out.
-#![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
+//! The tests that every implementation of the traits passes, generic over it. The implementations in memory and on AWS pass the
+//! same functions, so that tests in memory are meaningful. A macro a suite names its tests, so that no implementation can
+//! omit one.
+#![expect(clippy::unwrap_used, reason = "a test suite: a failure is to be loud")]
 
 pub mod batches;
 pub mod budget;
@@ -15,7 +15,7 @@ pub mod storage;
 pub mod tokens;
 pub mod waiters;
 
-/// Tests of what is in the table. `$store` is an expression whose future gives an empty store; each test has its own.
+/// Tests of the table. `$store` is an expression whose future gives an empty store; each test has its own.
 #[macro_export]
 macro_rules! table_contract {
     ($store:expr) => {
@@ -31,18 +31,18 @@ macro_rules! table_contract {
         ]);
         $crate::contract_tests!($store, budget: [
             a_hold_and_its_end,
-            a_hold_needs_a_run_that_goes_on_and_its_money,
+            a_hold_needs_a_running_run_and_its_money,
             a_settlement_needs_the_run_only,
-            a_hundred_holds_and_money_for_ten,
+            a_budget_for_ten_covers_ten_of_a_hundred_holds,
             joining_needs_the_waiter,
             a_refused_commit_changes_nothing,
         ]);
         $crate::contract_tests!($store, waiters: [
             waiting_again_overwrites_the_token_only,
-            joining_and_running_are_noted,
+            joining_and_running_are_recorded,
             every_waiter_of_the_entry_and_no_other,
             only_the_latest_token_ends_a_wait,
-            a_row_is_left_whatever_its_token,
+            a_waiter_of_any_token_is_deleted,
         ]);
         $crate::contract_tests!($store, runs: [
             a_run_is_what_was_created,
@@ -56,16 +56,16 @@ macro_rules! table_contract {
             the_last_planned_run_of_a_pipeline,
         ]);
         $crate::contract_tests!($store, batches: [
-            a_batch_from_its_beginning_to_its_end,
-            a_batch_is_driven_anew,
+            a_batch_is_created_planned_stopped_and_closed,
+            an_ended_batch_is_redriven,
             due_batches_in_order,
             a_chunk_counts_once,
             a_budget_is_shared_by_the_chunks,
         ]);
         $crate::contract_tests!($store, firings: [the_latest_firing_stays,]);
         $crate::contract_tests!($store, storage: [
-            an_account_is_empty_at_first,
-            what_is_added_stays_when_it_is_measured,
+            usage_is_zero_at_first,
+            usage_added_during_a_measurement_stays,
             one_of_two_measurements_counts,
         ]);
         $crate::contract_tests!($store, steps: [
@@ -93,10 +93,10 @@ macro_rules! objects_contract {
             a_long_upload_in_odd_pieces,
             the_first_upload_stays,
             an_aborted_upload_leaves_nothing,
-            a_listing_goes_on_behind_a_key,
-            removing_takes_what_is_named,
-            renewing_leaves_the_content,
-            keeping_takes_the_object_that_is_meant,
+            a_listing_continues_after_a_key,
+            only_the_named_objects_are_deleted,
+            a_touched_object_keeps_its_content,
+            a_copy_needs_the_entity_tag,
         ]);
     };
 }
@@ -106,9 +106,9 @@ macro_rules! objects_contract {
 macro_rules! tokens_contract {
     ($store:expr) => {
         $crate::contract_tests!($store, tokens: [
-            a_token_hears_one_success,
-            a_token_hears_one_failure,
-            an_unknown_token_is_gone,
+            a_token_accepts_one_success,
+            a_token_accepts_one_failure,
+            an_unknown_token_is_expired,
         ]);
     };
 }

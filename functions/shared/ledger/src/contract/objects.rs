@@ -107,7 +107,7 @@ pub async fn a_long_upload_in_odd_pieces(store: &impl Objects) {
     is(store, &key, &bytes).await;
 }
 
-/// A key is written once, whether by one part or many, and whether the other was there before or came between.
+/// A key is written once, by one part or many, whether the other upload came before or in between.
 pub async fn the_first_upload_stays(store: &impl Objects) {
     for (first, second) in [(100, 200), (100, PART + 1), (PART + 1, 100), (PART + 1, PART + 2)] {
         let (key, bytes) = (new_key("first"), content(first));
@@ -120,7 +120,7 @@ pub async fn the_first_upload_stays(store: &impl Objects) {
     }
 }
 
-/// Whether nothing, a little or several parts were written. Afterwards the key is free.
+/// After nothing, a few bytes or several parts. The key is free then.
 pub async fn an_aborted_upload_leaves_nothing(store: &impl Objects) {
     for length in [0, 100, 2 * PART + 1] {
         let key = new_key("abort");
@@ -133,7 +133,7 @@ pub async fn an_aborted_upload_leaves_nothing(store: &impl Objects) {
 }
 
 /// In the order of keys, a thousand at a time.
-pub async fn a_listing_goes_on_behind_a_key(store: &impl Objects) {
+pub async fn a_listing_continues_after_a_key(store: &impl Objects) {
     let prefix = new_key("list");
     let keys: Vec<String> = (0..3).map(|n| format!("{prefix}/{n}")).collect();
     for key in &keys {
@@ -146,43 +146,43 @@ pub async fn a_listing_goes_on_behind_a_key(store: &impl Objects) {
     assert_eq!(store.list(&prefix, &keys[2]).await.unwrap(), []);
 }
 
-/// What is not there is no error, and nothing else goes.
-pub async fn removing_takes_what_is_named(store: &impl Objects) {
+/// A missing object is no error, and no other object is deleted.
+pub async fn only_the_named_objects_are_deleted(store: &impl Objects) {
     let prefix = new_key("remove");
     let keys: Vec<String> = (0..3).map(|n| format!("{prefix}/{n}")).collect();
     for key in &keys[..2] {
         store.put(key, content(7), "image/png").await.unwrap();
     }
-    store.remove(&keys[1..]).await.unwrap();
+    store.delete(&keys[1..]).await.unwrap();
     let listed = store.list(&prefix, "").await.unwrap();
     assert_eq!(listed.iter().map(|object| object.key.as_str()).collect::<Vec<_>>(), [keys[0].as_str()]);
-    store.remove(&[]).await.unwrap();
+    store.delete(&[]).await.unwrap();
 }
 
-/// The content stays, the age begins anew.
-pub async fn renewing_leaves_the_content(store: &impl Objects) {
+/// The content stays, and the age is reset.
+pub async fn a_touched_object_keeps_its_content(store: &impl Objects) {
     for length in [100, PART + 1] {
         let (key, bytes) = (new_key("renew"), content(length));
-        assert!(!store.renew(&key, "image/png").await.unwrap());
+        assert!(!store.touch(&key, "image/png").await.unwrap());
         upload(store, &key, &bytes).await;
         let before = store.head(&key).await.unwrap().unwrap().modified_at;
-        assert!(store.renew(&key, "image/png").await.unwrap());
+        assert!(store.touch(&key, "image/png").await.unwrap());
         is(store, &key, &bytes).await;
         assert!(store.head(&key).await.unwrap().unwrap().modified_at >= before);
     }
 }
 
-/// Only the object that was looked at, whatever its name is.
-pub async fn keeping_takes_the_object_that_is_meant(store: &impl Objects) {
+/// Under any name.
+pub async fn a_copy_needs_the_entity_tag(store: &impl Objects) {
     let (key, bytes) = (new_key("a name, ü+1 & 50%"), content(100));
     let to = new_key("kept");
-    assert!(!store.keep(&key, "\"any\"", &to, "image/png").await.unwrap(), "of nothing");
+    assert!(!store.copy_matching(&key, "\"any\"", &to, "image/png").await.unwrap(), "of nothing");
     upload(store, &key, &bytes).await;
     let tag = store.scan(&key, &mut |_| {}).await.unwrap().unwrap();
-    assert!(!store.keep(&key, "\"another\"", &to, "image/png").await.unwrap());
+    assert!(!store.copy_matching(&key, "\"another\"", &to, "image/png").await.unwrap());
     assert_eq!(store.head(&to).await.unwrap(), None);
     for _ in 0..2 {
-        assert!(store.keep(&key, &tag, &to, "image/png").await.unwrap());
+        assert!(store.copy_matching(&key, &tag, &to, "image/png").await.unwrap());
         is(store, &to, &bytes).await;
         is(store, &key, &bytes).await;
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::sample::{NOW, failure, ready, run, run_id, step, step_id};
 use crate::records::{ResultSource, RunRecord, RunStatus, StepRecord};
-use crate::traits::{ListPlace, Runs};
+use crate::traits::{ListPosition, Runs};
 
 /// Every part comes back.
 pub async fn a_run_is_what_was_created(store: &impl Runs) {
@@ -66,7 +66,7 @@ pub async fn runs_are_listed_newest_first(store: &impl Runs) {
         loop {
             let page = store.list_runs(size, behind.as_ref(), NOW).await.unwrap();
             let Some(last) = page.last() else { break };
-            behind = Some(ListPlace { created_at: last.created_at, run: last.id.clone() });
+            behind = Some(ListPosition { created_at: last.created_at, run: last.id.clone() });
             pages.extend(names(page));
         }
         assert_eq!(pages, all, "{size}");
@@ -86,9 +86,9 @@ pub async fn planning_twice_keeps_the_steps(store: &impl Runs) {
     assert_eq!(store.steps(&run_id("one")).await.unwrap(), steps);
 
     let pinned = store.pin(&step_id("one", "a"), &ready(1), ResultSource::Hit, NOW).await.unwrap().unwrap();
-    let begun = store.start_step(&step_id("one", "b"), NOW).await.unwrap().unwrap();
+    let started = store.start_step(&step_id("one", "b"), NOW).await.unwrap().unwrap();
     store.plan_run(&run_id("one"), "a pipeline", &steps, NOW + 1).await.unwrap();
-    assert_eq!(store.steps(&run_id("one")).await.unwrap(), [pinned, begun]);
+    assert_eq!(store.steps(&run_id("one")).await.unwrap(), [pinned, started]);
 }
 
 /// As many steps as make several pages, by their place in the document and not by their names; of this run only.
@@ -138,11 +138,11 @@ pub async fn a_run_is_closed_once(store: &impl Runs) {
     assert!(store.close_run(&run_id("one"), RunStatus::Failed, Some(&why), true, NOW + 1).await.unwrap());
     assert!(!store.close_run(&run_id("one"), RunStatus::Succeeded, None, false, NOW + 2).await.unwrap());
     let closed = store.run(&run_id("one")).await.unwrap().unwrap();
-    assert!(closed.unannounced);
+    assert!(closed.publish_pending);
     let (failure, ended_at) = (Some(why), Some(NOW + 1));
     assert_eq!(
         closed,
-        RunRecord { status: RunStatus::Failed, failure, ended_at, unannounced: true, ..run("one", 100) }
+        RunRecord { status: RunStatus::Failed, failure, ended_at, publish_pending: true, ..run("one", 100) }
     );
 }
 

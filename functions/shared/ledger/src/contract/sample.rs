@@ -11,8 +11,8 @@ use fresco_pipeline::request::GenerationRequest;
 use serde_json::{Map, Value, json};
 
 use crate::records::{
-    AttemptRecord, AttemptStage, AttemptState, CachedResult, Entry, Failed, Hold, HoldState, LateCompletion, Millis,
-    PendingAttempt, RunRecord, RunStatus, StepId, StepRecord, StepState,
+    AttemptRecord, AttemptStage, AttemptState, CachedResult, Entry, Hold, HoldState, LastFailure, LateCompletion,
+    Millis, PendingAttempt, RunRecord, RunStatus, StepId, StepRecord, StepState,
 };
 use crate::traits::{Change, Wait};
 
@@ -77,7 +77,7 @@ pub fn full_entry(name: &str) -> Entry {
             next_check_at: NOW + 2_000,
             cancelling: true,
         }),
-        failure: Some(Failed {
+        failure: Some(LastFailure {
             attempt: Attempt(1),
             failure: failure("no \"such\" size \u{1f308}"),
             retryable: true,
@@ -122,7 +122,7 @@ pub fn attempt(name: &str, number: u32, run: &str) -> AttemptRecord {
     }
 }
 
-/// A run that has begun, with this much left to spend.
+/// A running run with this rest of its budget.
 pub fn run(name: &str, remaining: i64) -> RunRecord {
     RunRecord {
         id: run_id(name),
@@ -138,7 +138,7 @@ pub fn run(name: &str, remaining: i64) -> RunRecord {
         bound_at: None,
         chunk: None,
         granted: None,
-        unannounced: false,
+        publish_pending: false,
         steps: 0,
         failure: None,
         export: None,

@@ -3,26 +3,26 @@
 use super::sample::failure;
 use crate::traits::{Delivery, TaskCallbacks};
 
-/// Task tokens, and a way to make one that something waits under.
+/// Callbacks, and a way to open a token.
 pub trait OpensTokens: TaskCallbacks {
-    /// A token that something waits under.
+    /// Opens a token that a task waits for.
     fn open(&self) -> impl Future<Output = String> + Send;
 
-    /// Returns when what waited has taken its answer. Until then a local AWS still hears a second one.
+    /// Returns when the task has received its answer. Until then a local AWS still accepts a second one.
     fn taken(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// The first success is heard; then nobody waits any more.
-pub async fn a_token_hears_one_success(store: &impl OpensTokens) {
+/// The first success is delivered; then the token is expired.
+pub async fn a_token_accepts_one_success(store: &impl OpensTokens) {
     let token = store.open().await;
     assert_eq!(store.succeed(&token, r#"{"ok":true}"#).await.unwrap(), Delivery::Delivered);
     store.taken().await;
     assert_eq!(store.succeed(&token, r#"{"ok":true}"#).await.unwrap(), Delivery::Expired);
-    assert_eq!(store.fail(&token, &failure("late")).await.unwrap(), Delivery::Expired);
+    assert_eq!(store.fail(&token, &failure("second")).await.unwrap(), Delivery::Expired);
 }
 
-/// The first failure is heard, however long its message; then nobody waits any more.
-pub async fn a_token_hears_one_failure(store: &impl OpensTokens) {
+/// The first failure is delivered, with a message of any length; then the token is expired.
+pub async fn a_token_accepts_one_failure(store: &impl OpensTokens) {
     let token = store.open().await;
     assert_eq!(store.fail(&token, &failure(&"\u{1f308}".repeat(40_000))).await.unwrap(), Delivery::Delivered);
     store.taken().await;
@@ -30,8 +30,8 @@ pub async fn a_token_hears_one_failure(store: &impl OpensTokens) {
     assert_eq!(store.succeed(&token, "{}").await.unwrap(), Delivery::Expired);
 }
 
-/// Nobody waits under a token that never was one.
-pub async fn an_unknown_token_is_gone(store: &impl OpensTokens) {
+/// No task waits for a token that was never issued.
+pub async fn an_unknown_token_is_expired(store: &impl OpensTokens) {
     assert_eq!(store.succeed("no such token", "{}").await.unwrap(), Delivery::Expired);
     assert_eq!(store.fail("no such token", &failure("no")).await.unwrap(), Delivery::Expired);
 }

@@ -6,10 +6,10 @@ use super::sample::{NOW, attempt, creation, key, step_id, wait};
 use crate::records::Waiter;
 use crate::traits::{Change, Entries, Wait, Waiters};
 
-/// A nudge brings a new token; what the step joined and since when it waits stays.
+/// A nudge replaces the token; the joined attempt and the time of the first call stay.
 pub async fn waiting_again_overwrites_the_token_only(store: &impl Waiters) {
     let who = step_id("one", "image");
-    let first = store.wait(&key("a"), &wait(&who, "token 1", 3, NOW)).await.unwrap();
+    let first = store.put_waiter(&key("a"), &wait(&who, "token 1", 3, NOW)).await.unwrap();
     let expected = Waiter {
         step_id: who.clone(),
         token: "token 1".to_owned(),
@@ -21,7 +21,7 @@ pub async fn waiting_again_overwrites_the_token_only(store: &impl Waiters) {
     };
     assert_eq!(first, expected);
 
-    store.join(&key("a"), &who, Attempt(4)).await.unwrap();
+    store.record_join(&key("a"), &who, Attempt(4)).await.unwrap();
     store.record_running(&key("a"), &who, NOW + 1).await.unwrap();
     let nudged = Wait { timeout_ms: 40_000, ..wait(&who, "token 2", 9, NOW + 5_000) };
     let expected = Waiter {
@@ -31,35 +31,35 @@ pub async fn waiting_again_overwrites_the_token_only(store: &impl Waiters) {
         timeout_ms: 40_000,
         ..expected
     };
-    assert_eq!(store.wait(&key("a"), &nudged).await.unwrap(), expected);
+    assert_eq!(store.put_waiter(&key("a"), &nudged).await.unwrap(), expected);
     assert_eq!(store.waiters(&key("a")).await.unwrap(), [expected]);
 }
 
-/// Noted where the row is, and nowhere else; the first sight of the provider running stays.
-pub async fn joining_and_running_are_noted(store: &impl Waiters) {
+/// Recorded on an existing waiter only; the first time that the provider was seen running stays.
+pub async fn joining_and_running_are_recorded(store: &impl Waiters) {
     let who = step_id("one", "image");
-    store.join(&key("a"), &who, Attempt(1)).await.unwrap();
+    store.record_join(&key("a"), &who, Attempt(1)).await.unwrap();
     store.record_running(&key("a"), &who, NOW).await.unwrap();
     assert_eq!(store.waiters(&key("a")).await.unwrap(), []);
 
-    store.wait(&key("a"), &wait(&who, "token", 0, NOW)).await.unwrap();
-    store.join(&key("a"), &who, Attempt(1)).await.unwrap();
-    store.join(&key("a"), &who, Attempt(2)).await.unwrap();
+    store.put_waiter(&key("a"), &wait(&who, "token", 0, NOW)).await.unwrap();
+    store.record_join(&key("a"), &who, Attempt(1)).await.unwrap();
+    store.record_join(&key("a"), &who, Attempt(2)).await.unwrap();
     store.record_running(&key("a"), &who, NOW + 10).await.unwrap();
     store.record_running(&key("a"), &who, NOW + 20).await.unwrap();
     let waiters = store.waiters(&key("a")).await.unwrap();
     assert_eq!((waiters[0].joined, waiters[0].running_since), (Attempt(2), Some(NOW + 10)));
 }
 
-/// All steps of all runs that wait for it; not its other rows, nor who waits for another.
+/// All steps of all runs that wait for it, without other items and the waiters of other entries.
 pub async fn every_waiter_of_the_entry_and_no_other(store: &(impl Entries + Waiters)) {
     store.commit(&Change { attempt: Some(attempt("a", 1, "one")), ..creation("a") }).await.unwrap();
     let mut askers =
         vec![step_id("one", "image"), step_id("one", "image-2"), step_id("two", "image"), step_id("two", "_x")];
     for who in &askers {
-        store.wait(&key("a"), &wait(who, who.step.as_str(), 0, NOW)).await.unwrap();
+        store.put_waiter(&key("a"), &wait(who, who.step.as_str(), 0, NOW)).await.unwrap();
     }
-    store.wait(&key("b"), &wait(&step_id("one", "other"), "token", 0, NOW)).await.unwrap();
+    store.put_waiter(&key("b"), &wait(&step_id("one", "other"), "token", 0, NOW)).await.unwrap();
     let mut found: Vec<_> = store.waiters(&key("a")).await.unwrap().into_iter().map(|waiter| waiter.step_id).collect();
     found.sort();
     askers.sort();
@@ -68,30 +68,30 @@ pub async fn every_waiter_of_the_entry_and_no_other(store: &(impl Entries + Wait
     assert_eq!(store.waiters(&key("c")).await.unwrap(), []);
 }
 
-/// Whoever told an old token must not remove the wait under the new one.
+/// A notification of an old token must not delete the waiter of the new one.
 pub async fn only_the_latest_token_ends_a_wait(store: &impl Waiters) {
     let who = step_id("one", "image");
-    assert!(!store.unwait(&key("a"), &who, "token 1").await.unwrap());
-    store.wait(&key("a"), &wait(&who, "token 1", 0, NOW)).await.unwrap();
-    store.wait(&key("a"), &wait(&who, "token 2", 0, NOW)).await.unwrap();
-    assert!(!store.unwait(&key("a"), &who, "token 1").await.unwrap());
+    assert!(!store.delete_waiter_if(&key("a"), &who, "token 1").await.unwrap());
+    store.put_waiter(&key("a"), &wait(&who, "token 1", 0, NOW)).await.unwrap();
+    store.put_waiter(&key("a"), &wait(&who, "token 2", 0, NOW)).await.unwrap();
+    assert!(!store.delete_waiter_if(&key("a"), &who, "token 1").await.unwrap());
     assert_eq!(store.waiters(&key("a")).await.unwrap().len(), 1);
-    assert!(store.unwait(&key("a"), &who, "token 2").await.unwrap());
-    assert!(!store.unwait(&key("a"), &who, "token 2").await.unwrap());
+    assert!(store.delete_waiter_if(&key("a"), &who, "token 2").await.unwrap());
+    assert!(!store.delete_waiter_if(&key("a"), &who, "token 2").await.unwrap());
     assert_eq!(store.waiters(&key("a")).await.unwrap(), []);
-    // Who waits again begins anew.
-    let again = store.wait(&key("a"), &wait(&who, "token 3", 5, NOW + 7)).await.unwrap();
+    // A step that waits again starts over.
+    let again = store.put_waiter(&key("a"), &wait(&who, "token 3", 5, NOW + 7)).await.unwrap();
     assert_eq!((again.joined, again.base, again.since), (Attempt::NONE, Attempt(5), NOW + 7));
 }
 
-/// Whatever the token; and it is no error that there is none.
-pub async fn a_row_is_left_whatever_its_token(store: &(impl Entries + Waiters)) {
+/// Idempotent.
+pub async fn a_waiter_of_any_token_is_deleted(store: &(impl Entries + Waiters)) {
     let (who, other) = (step_id("one", "image"), step_id("two", "image"));
     for step_id in [&who, &other] {
-        store.wait(&key("a"), &wait(step_id, "token", 0, NOW)).await.unwrap();
+        store.put_waiter(&key("a"), &wait(step_id, "token", 0, NOW)).await.unwrap();
     }
-    store.leave(&key("a"), &who).await.unwrap();
-    store.leave(&key("a"), &who).await.unwrap();
+    store.delete_waiter(&key("a"), &who).await.unwrap();
+    store.delete_waiter(&key("a"), &who).await.unwrap();
     let left = store.waiters(&key("a")).await.unwrap();
     assert_eq!(left.iter().map(|waiter| &waiter.step_id).collect::<Vec<_>>(), [&other]);
 }

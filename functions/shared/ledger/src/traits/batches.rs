@@ -1,4 +1,4 @@
-//! Batches and the chunks that they are cut into.
+//! Batches and their chunks.
 
 use std::future::Future;
 
@@ -6,48 +6,41 @@ use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::money::Money;
 
-use super::{ListPlace, StoreError};
-use crate::batch::{BatchCounts, BatchPlan, BatchRecord, BatchStatus};
-use crate::records::{Millis, RunRecord, RunStatus};
+use super::{ListPosition, StoreError};
+use crate::records::{BatchCounts, BatchPlan, BatchRecord, BatchStatus, Millis, RunRecord, RunStatus};
 
-/// How a chunk's run ended, and what it adds to its batch.
+/// The end of a chunk's run, and its contribution to the batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChunkEnd {
-    /// The batch.
     pub batch: RunId,
-    /// The chunk's number.
     pub chunk: u32,
-    /// The run.
     pub run: RunId,
-    /// How it ended.
     pub status: RunStatus,
-    /// Why it failed as a whole.
     pub failure: Option<Failure>,
-    /// What became of its rows.
     pub counts: BatchCounts,
-    /// What is left of what it was granted, which goes back; `None` where the batch has no budget.
+    /// The rest of its grant, which goes back to the batch; `None` where the batch has no budget.
     pub unspent: Option<Money>,
 }
 
 /// Batches.
 pub trait Batches: Send + Sync {
-    /// Writes a new batch and lists it. `Ok(false)`: there is one with this id; it is left as it is.
+    /// Creates a batch and lists it; false if a batch of this id exists, which stays as it is.
     fn create_batch(&self, batch: &BatchRecord) -> impl Future<Output = Result<bool, StoreError>> + Send;
-    /// A batch.
+    /// Reads a batch.
     fn batch(&self, id: &RunId) -> impl Future<Output = Result<Option<BatchRecord>, StoreError>> + Send;
-    /// So many batches, newest first, behind this place in the list, of the last ninety days.
+    /// Lists at most `limit` batches of the last ninety days, newest first, after this position.
     fn list_batches(
         &self,
         limit: u32,
-        behind: Option<&ListPlace>,
+        after: Option<&ListPosition>,
         now: Millis,
     ) -> impl Future<Output = Result<Vec<BatchRecord>, StoreError>> + Send;
-    /// Notes the plan, and that the chunks run; whether the batch goes on and is not told to stop. Planning again is no error.
+    /// Records the plan and marks the batch running; true if it has neither ended nor been stopped. Idempotent.
     fn plan_batch(&self, id: &RunId, plan: &BatchPlan) -> impl Future<Output = Result<bool, StoreError>> + Send;
-    /// Sets the stop flag; the batch as it then is, if it was there and going on.
+    /// Sets the stop flag; the batch as it is then, if it exists and has not ended.
     fn stop_batch(&self, id: &RunId) -> impl Future<Output = Result<Option<BatchRecord>, StoreError>> + Send;
-    /// Writes the run of a chunk, once, with as much of the batch's budget as it wants and is left; and notes it as open. `None`:
-    /// the batch has ended, or was stopped. The run as it is, whoever wrote it.
+    /// Creates the run of a chunk, once, with a grant of at most `wanted` out of the batch's budget, and marks the chunk open.
+    /// The run as it is, or `None` if the batch has ended or was stopped.
     fn open_chunk(
         &self,
         batch: &RunId,
@@ -55,24 +48,24 @@ pub trait Batches: Send + Sync {
         run: &RunRecord,
         wanted: Money,
     ) -> impl Future<Output = Result<Option<RunRecord>, StoreError>> + Send;
-    /// Closes the run of a chunk, and adds what it came to; once. Whether it was this call that did. An error, where more was
-    /// reserved or paid since the run was read: what it gives back would be reserved twice.
+    /// Closes the run of a chunk and adds its counts to the batch, once; true if this call did. An error if money was reserved
+    /// or paid since the run was read: the money that it gives back would be reserved twice.
     fn close_chunk(&self, end: &ChunkEnd, now: Millis) -> impl Future<Output = Result<bool, StoreError>> + Send;
-    /// Opens a batch that has ended, to be driven anew: it is being planned, in the next generation; the batch as it then is.
-    /// `None`: there is none, or it has not ended.
+    /// Reopens a batch that has ended, for a redrive: it is planning, in the next generation. The batch as it is then, or
+    /// `None` if it does not exist or has not ended.
     fn reopen_batch(
         &self,
         id: &RunId,
         now: Millis,
         due: Millis,
     ) -> impl Future<Output = Result<Option<BatchRecord>, StoreError>> + Send;
-    /// At most so many batches that go on and are due to be looked at, those first that have been so for longest.
+    /// Lists at most `limit` open batches whose check is due, the longest due first. The index may lag.
     fn batches_to_check(&self, now: Millis, limit: u32) -> impl Future<Output = Result<Vec<RunId>, StoreError>> + Send;
-    /// Puts off the next look at a batch; whether it goes on.
+    /// Sets the time of a batch's next check; true if it has not ended.
     fn schedule_batch_check(&self, id: &RunId, due: Millis) -> impl Future<Output = Result<bool, StoreError>> + Send;
-    /// Notes what the rows came to that are not driven anew; money stays as it is. Whether the batch is being planned.
+    /// Replaces the counts by those of the rows that are not redriven; money stays. True if the batch is planning.
     fn recount_batch(&self, id: &RunId, counts: &BatchCounts) -> impl Future<Output = Result<bool, StoreError>> + Send;
-    /// Closes the batch; whether it was going on in this generation: what is late of an earlier one closes nothing.
+    /// Closes the batch; true if it was open in this generation: a late call of an earlier generation closes nothing.
     fn close_batch(
         &self,
         id: &RunId,

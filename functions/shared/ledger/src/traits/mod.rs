@@ -1,6 +1,5 @@
-//! What the functions can do, one trait a capability. Each has an in-memory twin (`memory`) and a real implementation
-//! (`dynamo`, `aws`), and both pass the same contract suite. Methods take what they need and return what they saw; what may
-//! follow from it is decided in `transition`.
+//! The capabilities of the functions, one trait each. The traits of records are implemented by the store over any table,
+//! those of services by `aws` and by `services::fake`; every implementation passes the same contract suite.
 
 mod batches;
 mod lifecycle;
@@ -17,7 +16,7 @@ use fresco_pipeline::money::Money;
 
 pub use batches::{Batches, ChunkEnd};
 pub use lifecycle::{ExpiryRule, Lifecycle};
-pub use objects::{ConditionalGet, ListedObject, ObjectHead, Objects, Put, PutLink, Upload};
+pub use objects::{ConditionalGet, ListedObject, ObjectHead, Objects, PresignedPut, Put, Upload};
 pub use schedules::{Firing, FiringOutcome, Firings, Scheduler, Timer};
 pub use storage::{Pass, Usage, UsageCounter};
 
@@ -25,28 +24,28 @@ use crate::records::{
     AttemptRecord, CachedResult, Entry, Millis, ResultSource, RunRecord, RunStatus, StepId, StepRecord, Waiter,
 };
 
-/// A read or an idempotent write that did not work. It may be tried again.
+/// A read or an idempotent write that failed. It may be retried.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct StoreError(pub Failure);
 
 impl StoreError {
-    /// The ledger did not answer.
+    /// The ledger is not available.
     pub fn ledger(message: impl Into<String>) -> Self {
         StoreError(Failure::new(ErrorName::LedgerUnavailable, message))
     }
 
-    /// The storage did not answer.
+    /// The storage is not available.
     pub fn storage(message: impl Into<String>) -> Self {
         StoreError(Failure::new(ErrorName::StorageUnavailable, message))
     }
 
-    /// A row that this version cannot read: damaged, or written by another version.
+    /// A record that this version cannot read: damaged, or written by another version.
     pub fn unreadable(message: impl Into<String>) -> Self {
         StoreError(Failure::new(ErrorName::LedgerUnreadable, message))
     }
 
-    /// Whether it is a row that cannot be read. Trying again does not help; see [`Entries::mend`].
+    /// Whether a record cannot be read. A retry does not help; see [`Entries::repair`].
     pub fn is_unreadable(&self) -> bool {
         self.0.name == ErrorName::LedgerUnreadable
     }
@@ -58,16 +57,16 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// A change of an entry that was not committed, or of which it is not known whether it was.
+/// A change of an entry that was not committed, or whose outcome is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
-    /// The entry has been written since it was read (or another transaction is under way). Read again and decide again.
+    /// The entry was written since it was read, or another transaction is in progress. Read and decide again.
     #[error("the entry changed since it was read")]
     Conflict,
     /// The job belongs to another attempt.
     #[error("the job belongs to another attempt")]
     JobTaken,
-    /// Less is left of the run's budget than the hold needs.
+    /// The rest of the run's budget is less than the hold.
     #[error("the budget does not cover the hold")]
     OverBudget,
     /// The run is stopped, or has ended.
@@ -76,38 +75,32 @@ pub enum CommitError {
     /// The run's record is gone.
     #[error("the run's record is gone")]
     RunMissing,
-    /// The waiter's row is gone, or another call for the same step has joined an attempt. Ask again from the beginning.
+    /// The waiter is gone, or another call for the same step joined an attempt. Start over.
     #[error("another call for the same step was quicker")]
     Moved,
-    /// It may have been committed or not: read again.
+    /// It may have been committed. Read again.
     #[error("the reply was lost: {0}")]
     Unclear(Failure),
 }
 
-/// What a commit does to a run's budget.
+impl From<StoreError> for CommitError {
+    fn from(error: StoreError) -> Self {
+        CommitError::Unclear(error.0)
+    }
+}
+
+/// The effect of a commit on a run's budget.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BudgetChange {
-    /// Reserve: the run has to be running, not stopped, and have so much left.
-    Hold {
-        /// The run.
-        run: RunId,
-        /// How much.
-        amount: Money,
-    },
-    /// End a hold: `held` leaves what is held, `spent` joins what is settled, the difference is given back. Either may be
-    /// negative (a correction).
-    Settle {
-        /// The run.
-        run: RunId,
-        /// What leaves what is held.
-        held: Money,
-        /// What joins what is settled.
-        spent: Money,
-    },
+    /// Reserves money: the run has to be running, not stopped, and have the amount left.
+    Hold { run: RunId, amount: Money },
+    /// Ends a hold: `held` is taken from the held amount, `spent` is added to the settled amount, and the difference goes
+    /// back to the budget. Either may be negative (a correction).
+    Settle { run: RunId, held: Money, spent: Money },
 }
 
 impl BudgetChange {
-    /// Whose budget.
+    /// The run of the budget.
     pub fn run(&self) -> &RunId {
         match self {
             BudgetChange::Hold { run, .. } | BudgetChange::Settle { run, .. } => run,
@@ -115,17 +108,16 @@ impl BudgetChange {
     }
 }
 
-/// One transaction: all of it or nothing, and only if the entry is still at the revision it was read at.
+/// One transaction: all or nothing, and only if the entry is still at the revision it was read at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
-    /// The entry as it shall be. Its `rev` is the one it was read at; the commit stores `rev + 1`.
+    /// The new entry. Its `rev` is the one it was read at; the commit stores `rev + 1`.
     pub entry: Entry,
-    /// An attempt as it shall be (created or overwritten; its stored provider report stays).
+    /// The new attempt, created or overwritten; its recorded report stays.
     pub attempt: Option<AttemptRecord>,
-    /// A job to register for (the entry's key, this attempt). Registering it again for the same attempt is no error;
-    /// for another it is [`CommitError::JobTaken`].
-    pub job: Option<JobOf>,
-    /// What happens to a run's budget.
+    /// A job to register for this attempt of the entry. Registration is idempotent; a job of another attempt is
+    /// [`CommitError::JobTaken`].
+    pub job: Option<JobOwner>,
     pub budget: Option<BudgetChange>,
     /// A waiter of the entry that joins an attempt.
     pub joined: Option<Joining>,
@@ -138,49 +130,44 @@ impl Change {
     }
 }
 
-/// A waiter joins the attempt that it claims. Its row has to be there as it was when this was decided: if another call for
-/// the same step has joined meanwhile, the step shares that attempt's fate and must not claim.
+/// A waiter joins the attempt that it claims. Its record has to be as it was read: if another call for the same step joined
+/// an attempt meanwhile, the step shares that attempt's result and must not claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Joining {
-    /// Whose row.
     pub step_id: StepId,
-    /// What the row has to say.
+    /// The attempt that the record has to name.
     pub from: Attempt,
-    /// What it says then.
     pub to: Attempt,
 }
 
 /// A provider's job and the attempt it belongs to. `J#provider#request_id`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobOf {
-    /// Who runs it.
+pub struct JobOwner {
     pub provider: ProviderName,
-    /// The provider's id.
+    /// The provider's id of the job.
     pub request_id: String,
-    /// The attempt.
     pub attempt: Attempt,
 }
 
-/// Entries that were looked for together.
+/// The result of a batch read of entries.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FoundEntries {
-    /// Those that are there, in any order.
+    /// In any order.
     pub entries: Vec<Entry>,
-    /// Those that are there and cannot be read, and why.
+    /// The keys of entries that cannot be read, each with the reason.
     pub unreadable: Vec<(ContentKey, Failure)>,
 }
 
 /// Entries, attempts and jobs.
 pub trait Entries: Send + Sync {
-    /// The entry as of now (strongly consistent). One that cannot be read is an error: see [`Entries::mend`].
+    /// Reads an entry, strongly consistent. An unreadable entry is an error; see [`Entries::repair`].
     fn entry(&self, key: &ContentKey) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
-    /// Those of the entries that exist, in any order; any number of keys, repeated ones once (strongly consistent).
+    /// Reads the entries that exist, strongly consistent; any number of keys, duplicates once.
     fn entries(&self, keys: &[ContentKey]) -> impl Future<Output = Result<FoundEntries, StoreError>> + Send;
-    /// Makes an entry usable again that cannot be read, or whose pending attempt cannot: what can be read of it and of its
-    /// attempts is kept ([`crate::transition::repaired`]), and the row as it was is put aside, for who wants to look. An entry
-    /// that is well is left alone.
+    /// Repairs an entry that cannot be read, or whose pending attempt cannot: the readable parts of it and of its attempts
+    /// are kept ([`crate::transition::repair`]), and a copy of the item as it was is put aside. A sound entry stays as it is.
     fn repair(&self, key: &ContentKey, now: Millis) -> impl Future<Output = Result<(), StoreError>> + Send;
-    /// An attempt.
+    /// Reads an attempt.
     fn attempt(
         &self,
         key: &ContentKey,
@@ -188,26 +175,26 @@ pub trait Entries: Send + Sync {
     ) -> impl Future<Output = Result<Option<AttemptRecord>, StoreError>> + Send;
     /// Commits a change.
     fn commit(&self, change: &Change) -> impl Future<Output = Result<(), CommitError>> + Send;
-    /// Records the provider's report (JSON) on an attempt that exists; the first one stays.
+    /// Records the provider's report (JSON) on an attempt that exists; the first report stays.
     fn record_report(
         &self,
         key: &ContentKey,
         attempt: Attempt,
         report: &str,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
-    /// The recorded report.
+    /// Reads the recorded report.
     fn report(
         &self,
         key: &ContentKey,
         attempt: Attempt,
     ) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
-    /// Whose job this is.
+    /// Finds the attempt that a job belongs to.
     fn job(
         &self,
         provider: ProviderName,
         request_id: &str,
     ) -> impl Future<Output = Result<Option<(ContentKey, Attempt)>, StoreError>> + Send;
-    /// Keys of entries that are due, the longest due first. An index: it may lag behind.
+    /// Lists the keys of entries whose check is due, the longest due first. The index may lag.
     fn entries_to_check(
         &self,
         now: Millis,
@@ -215,45 +202,42 @@ pub trait Entries: Send + Sync {
     ) -> impl Future<Output = Result<Vec<ContentKey>, StoreError>> + Send;
 }
 
-/// What a step says when it begins or goes on waiting.
+/// A step's request to wait for an entry, or to keep waiting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wait {
-    /// Who.
     pub step_id: StepId,
-    /// The token of this try.
+    /// The task token of this call.
     pub token: String,
-    /// See [`Waiter::base`]; only the first one given counts.
+    /// See [`Waiter::base`]; only the first call's value counts.
     pub base: Attempt,
-    /// Now.
     pub now: Millis,
-    /// The step's timeout.
     pub timeout_ms: Millis,
 }
 
 /// Waiters of entries.
 pub trait Waiters: Send + Sync {
-    /// Writes or refreshes the row: the token is overwritten; `joined`, `base`, `since` and `running_since` stay as they were.
-    fn wait(&self, key: &ContentKey, wait: &Wait) -> impl Future<Output = Result<Waiter, StoreError>> + Send;
-    /// Notes the attempt that it joined, if the row is there.
-    fn join(
+    /// Creates or refreshes a waiter: the token is overwritten; `joined`, `base`, `since` and `running_since` stay.
+    fn put_waiter(&self, key: &ContentKey, wait: &Wait) -> impl Future<Output = Result<Waiter, StoreError>> + Send;
+    /// Records the attempt that it joined, if the waiter exists.
+    fn record_join(
         &self,
         key: &ContentKey,
         step_id: &StepId,
         attempt: Attempt,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
-    /// Notes that the provider was seen running, if the row is there and nothing is noted.
+    /// Records when the provider was first seen running the job, if the waiter exists and has no such time.
     fn record_running(
         &self,
         key: &ContentKey,
         step_id: &StepId,
         now: Millis,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
-    /// Every waiter of the entry (strongly consistent).
+    /// Reads every waiter of an entry, strongly consistent.
     fn waiters(&self, key: &ContentKey) -> impl Future<Output = Result<Vec<Waiter>, StoreError>> + Send;
-    /// Removes the row, whatever its token: the run has ended, and nobody hears under it.
-    fn leave(&self, key: &ContentKey, step_id: &StepId) -> impl Future<Output = Result<(), StoreError>> + Send;
-    /// Removes the row if it still has this token; whether it did.
-    fn unwait(
+    /// Deletes a waiter of any token, since its run has ended.
+    fn delete_waiter(&self, key: &ContentKey, step_id: &StepId) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Deletes a waiter if it still has this token; true if it did.
+    fn delete_waiter_if(
         &self,
         key: &ContentKey,
         step_id: &StepId,
@@ -261,30 +245,28 @@ pub trait Waiters: Send + Sync {
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
-/// A run's place in the list of all: they stand there by when they were written.
+/// A position in a list of runs or batches, which is ordered by creation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ListPlace {
-    /// When it was written.
+pub struct ListPosition {
     pub created_at: Millis,
-    /// Its id.
     pub run: RunId,
 }
 
 /// Runs and their steps.
 pub trait Runs: Send + Sync {
-    /// Writes a new run and lists it. `Ok(false)`: there is one with this id; it is left as it is.
+    /// Creates a run and lists it; false if a run of this id exists, which stays as it is.
     fn create_run(&self, run: &RunRecord) -> impl Future<Output = Result<bool, StoreError>> + Send;
-    /// A run.
+    /// Reads a run.
     fn run(&self, id: &RunId) -> impl Future<Output = Result<Option<RunRecord>, StoreError>> + Send;
-    /// Every run that has not ended and was written within the last ninety days, in any order (strongly consistent).
+    /// Reads every run of the last ninety days that has not ended, in any order, strongly consistent.
     fn open_runs(&self, now: Millis) -> impl Future<Output = Result<Vec<RunRecord>, StoreError>> + Send;
-    /// The run of a pipeline of this name that was planned last.
+    /// Finds the run of a pipeline of this name that was planned last.
     fn last_planned(&self, pipeline: &str) -> impl Future<Output = Result<Option<RunId>, StoreError>> + Send;
-    /// So many runs, newest first, behind this place in the list; from the newest on where it is `None`.
+    /// Lists at most `limit` runs, newest first, after this position, or from the newest.
     fn list_runs(
         &self,
         limit: u32,
-        behind: Option<&ListPlace>,
+        after: Option<&ListPosition>,
         now: Millis,
     ) -> impl Future<Output = Result<Vec<RunRecord>, StoreError>> + Send;
     /// Writes the steps (those that are there already stay as they are: plan may be called twice), their number and the bound,
@@ -296,26 +278,26 @@ pub trait Runs: Send + Sync {
         steps: &[StepRecord],
         bound_at: Millis,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
-    /// A step.
+    /// Reads a step.
     fn step(&self, step_id: &StepId) -> impl Future<Output = Result<Option<StepRecord>, StoreError>> + Send;
-    /// Every step of a run, in the document's order.
+    /// Reads every step of a run, in the document's order.
     fn steps(&self, run: &RunId) -> impl Future<Output = Result<Vec<StepRecord>, StoreError>> + Send;
-    /// Counts a call, notes the first, moves `waiting` to `running`; the row as it then is.
+    /// Counts a call of generate, records the time of the first, and moves `waiting` to `running`; the step as it is then.
     fn start_step(
         &self,
         step_id: &StepId,
         now: Millis,
     ) -> impl Future<Output = Result<Option<StepRecord>, StoreError>> + Send;
-    /// Notes the step's content key, if the step is there.
+    /// Records the step's content key, if the step exists.
     fn record_key(&self, step_id: &StepId, key: &ContentKey) -> impl Future<Output = Result<(), StoreError>> + Send;
-    /// Notes where the result will come from, unless the step is decided; `Generated` is never overwritten.
+    /// Records the source of the result, unless the step is decided; `Generated` is never overwritten.
     fn record_source(
         &self,
         step_id: &StepId,
         source: ResultSource,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
-    /// Pins the step's result and marks it done; one that is pinned stays. A step that had failed becomes done: the result
-    /// counts, whenever it comes. `source` is used where none was noted. The row as it then is.
+    /// Pins the step's result and marks the step done; a pinned result stays. A failed step becomes done, too. `source` is
+    /// used where none was recorded. The step as it is then.
     fn pin(
         &self,
         step_id: &StepId,
@@ -323,53 +305,53 @@ pub trait Runs: Send + Sync {
         source: ResultSource,
         now: Millis,
     ) -> impl Future<Output = Result<Option<StepRecord>, StoreError>> + Send;
-    /// Marks the step failed, unless it is done; the first failure stays.
+    /// Marks the step failed, unless it is decided; the first failure stays.
     fn fail_step(
         &self,
         step_id: &StepId,
         failure: &Failure,
         now: Millis,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
-    /// Sets the stop flag; whether the run was there and running.
+    /// Sets the stop flag; true if the run exists and was running.
     fn stop_run(&self, id: &RunId) -> impl Future<Output = Result<bool, StoreError>> + Send;
-    /// Closes the run; whether it was running. `unannounced` says that its end has still to be told.
+    /// Closes the run; true if it was running. `publish_pending` marks that its end is still to be published.
     fn close_run(
         &self,
         id: &RunId,
         status: RunStatus,
         failure: Option<&Failure>,
-        unannounced: bool,
+        publish_pending: bool,
         now: Millis,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
-/// What became of a message to a task token.
+/// The outcome of a message to a task token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// The state machine has it.
+    /// The state machine accepted it.
     Delivered,
-    /// Nobody waits under this token any more (`TaskTimedOut`, `TaskDoesNotExist`, `InvalidToken`).
+    /// The task no longer waits (`TaskTimedOut`, `TaskDoesNotExist`, `InvalidToken`).
     Expired,
 }
 
-/// Task tokens of the state machine.
+/// Callbacks to waiting tasks of the state machine, by task token.
 pub trait TaskCallbacks: Send + Sync {
-    /// Ends the task well. `output` is JSON.
+    /// Completes the task. `output` is JSON.
     fn succeed(&self, token: &str, output: &str) -> impl Future<Output = Result<Delivery, StoreError>> + Send;
-    /// Ends the task with a stable error name and its message.
+    /// Fails the task with a stable error name and its message.
     fn fail(&self, token: &str, failure: &Failure) -> impl Future<Output = Result<Delivery, StoreError>> + Send;
 }
 
-/// Executions of the state machine.
+/// Executions of the state machines.
 pub trait Executions: Send + Sync {
-    /// Starts the execution of a run. One that is there already is the one that was asked for.
-    fn start(&self, run: &RunId) -> impl Future<Output = Result<(), StoreError>> + Send;
-    /// Starts the execution of a batch, in this generation; likewise.
+    /// Starts the execution of a run; idempotent.
+    fn start_run(&self, run: &RunId) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Starts the execution of a generation of a batch; idempotent.
     fn start_batch(&self, batch: &RunId, generation: u32) -> impl Future<Output = Result<(), StoreError>> + Send;
-    /// Whether that execution goes on.
+    /// Whether that execution is running.
     fn batch_is_running(&self, batch: &RunId, generation: u32)
     -> impl Future<Output = Result<bool, StoreError>> + Send;
-    /// Ends that execution; whether it went on.
+    /// Stops that execution; true if it was running.
     fn stop_batch_execution(
         &self,
         batch: &RunId,
@@ -377,23 +359,23 @@ pub trait Executions: Send + Sync {
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
-/// Telling the world what happened.
+/// The account's event bus.
 pub trait EventPublisher: Send + Sync {
-    /// Puts an event on the account's bus: `source: fresco`, this kind, this detail (JSON).
+    /// Publishes an event: `source: fresco`, this detail type, this detail (JSON).
     fn publish(&self, kind: &str, detail: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// The stack's own secret, with which it signs links of its own.
+/// The key that the stack signs its own links with.
 pub trait SigningKeys: Send + Sync {
-    /// The secret; `fresh` where there was none before. It is never logged.
+    /// Reads the key, or stores `fresh` as the key where there is none. It is never logged.
     fn signing_key(&self, fresh: &str) -> impl Future<Output = Result<String, StoreError>> + Send;
 }
 
-/// Handing work over to functions that run by themselves.
+/// Asynchronous invocations of other functions.
 pub trait Invoker: Send + Sync {
-    /// Starts collect for it; returns as soon as that is accepted.
+    /// Invokes collect for an attempt; returns when the invocation is accepted.
     fn collect(&self, key: &ContentKey, attempt: Attempt) -> impl Future<Output = Result<(), StoreError>> + Send;
-    /// Starts the closing of a batch, if it is still in this generation; returns as soon as that is accepted.
+    /// Invokes the closing of a batch of this generation; returns when the invocation is accepted.
     fn finalize_batch(&self, batch: &RunId, generation: u32) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 

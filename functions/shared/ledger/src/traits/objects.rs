@@ -11,127 +11,115 @@ use crate::records::Millis;
 /// An object in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedObject {
-    /// Its key.
     pub key: String,
-    /// Its length.
     pub bytes: u64,
-    /// When it was written.
     pub modified_at: Millis,
 }
 
-/// What is known of an object without reading it.
+/// The metadata of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectHead {
-    /// Its length.
     pub bytes: u64,
-    /// When it was written.
     pub modified_at: Millis,
 }
 
 /// Whether a conditional write found the key free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
-    /// The object is there now.
     Stored,
-    /// One was there already; it is left as it is.
+    /// An object exists under the key; it stays as it is.
     Exists,
 }
 
-/// Where and how an object can be written.
+/// A presigned request that writes an object.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PutLink {
-    /// The address.
+pub struct PresignedPut {
     pub url: String,
-    /// The headers.
+    /// The headers that have to go with it.
     pub headers: BTreeMap<String, String>,
 }
 
-/// What is there under a key that shall have a certain entity tag.
+/// The result of a read under an expected entity tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConditionalGet {
     /// The object, with the metadata that its writer gave it.
     Found {
-        /// Its content.
         bytes: Bytes,
-        /// Its metadata, by names in lower case.
+        /// By names in lower case.
         metadata: BTreeMap<String, String>,
     },
-    /// Another one.
+    /// The object has another entity tag.
     Changed,
-    /// None.
     Missing,
 }
 
 /// An upload that becomes visible only when it is finished.
 pub trait Upload: Send {
-    /// Adds bytes; any length.
+    /// Appends bytes of any length.
     fn write(&mut self, bytes: Bytes) -> impl Future<Output = Result<(), StoreError>> + Send;
-    /// Makes the object visible, if the key is free. Its media type is the one that the upload began with: S3 takes it
-    /// then or never.
+    /// Makes the object visible, if the key is free.
     fn finish(self) -> impl Future<Output = Result<Put, StoreError>> + Send;
-    /// Drops what was written.
+    /// Drops the written bytes.
     fn abort(self) -> impl Future<Output = ()> + Send;
 }
 
 /// Objects of the stack's bucket.
 pub trait Objects: Send + Sync {
-    /// Its kind of upload.
     type Upload: Upload;
-    /// Length and age, `None` if there is none.
+    /// Reads the metadata of an object.
     fn head(&self, key: &str) -> impl Future<Output = Result<Option<ObjectHead>, StoreError>> + Send;
-    /// The whole object, for small ones (documents, manifests).
+    /// Reads a small object (a document, a manifest).
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<Bytes>, StoreError>> + Send;
-    /// The whole object, a small one, if its entity tag is this one.
+    /// Reads a small object, if it has this entity tag.
     fn get_matching(&self, key: &str, tag: &str) -> impl Future<Output = Result<ConditionalGet, StoreError>> + Send;
-    /// Reads the whole object piece by piece, whatever its size: its entity tag, `None` if there is none.
+    /// Streams an object of any size into `sink`; its entity tag.
     fn scan(
         &self,
         key: &str,
         sink: &mut (dyn FnMut(&[u8]) + Send),
     ) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
-    /// A piece of the object from this byte on, at most so long, with its entity tag, as events write it: without quotation
-    /// marks; empty behind its end. `None`: there is none, or it has another entity tag than the one that is wanted.
-    fn piece(
+    /// Reads at most `length` bytes from this byte on, none beyond the end, and the entity tag, without quotation marks as in
+    /// events. `None` if the object does not exist or has another tag than `tag`.
+    fn get_range(
         &self,
         key: &str,
         tag: Option<&str>,
         from: u64,
         length: u64,
     ) -> impl Future<Output = Result<Option<(Bytes, String)>, StoreError>> + Send;
-    /// A link by which anyone can read the object for so many seconds (at most seven days, and no longer than the
-    /// credentials that sign it live). It is a secret: not to be logged or stored.
-    fn link(&self, key: &str, seconds: u64) -> impl Future<Output = Result<String, StoreError>> + Send;
-    /// Writes a small object, whatever is there.
+    /// Presigns a link that reads the object, valid for at most seven days and no longer than the credentials that sign it.
+    /// It is a secret: not to be logged or stored.
+    fn presign_get(&self, key: &str, seconds: u64) -> impl Future<Output = Result<String, StoreError>> + Send;
+    /// Writes a small object, replacing any other.
     fn put(&self, key: &str, bytes: Bytes, content_type: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
-    /// The next objects under the prefix behind this key, in the order of keys; at most 1,000, none where there are no more.
+    /// Lists the next objects under the prefix after this key, in the order of keys; at most 1,000, none at the end.
     fn list(&self, prefix: &str, after: &str) -> impl Future<Output = Result<Vec<ListedObject>, StoreError>> + Send;
-    /// Removes objects, any number. One that is not there is no error.
-    fn remove(&self, keys: &[String]) -> impl Future<Output = Result<(), StoreError>> + Send;
-    /// Writes an object over itself, so that its age begins anew; whether there is one. Its media type has to be given.
-    fn renew(&self, key: &str, content_type: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
-    /// Copies the object with this entity tag to another key, over what is there, as an object of this media type; whether
-    /// there is such an object.
-    fn keep(
+    /// Deletes any number of objects; idempotent.
+    fn delete(&self, keys: &[String]) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Copies an object onto itself, which resets its age, with this media type; true if it exists.
+    fn touch(&self, key: &str, content_type: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// Copies the object with this entity tag to another key, replacing any other, with this media type; true if it exists.
+    fn copy_matching(
         &self,
         key: &str,
         tag: &str,
         to: &str,
         content_type: &str,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
-    /// Copies an object into a bucket that may be another, over what is there; whether there is one.
+    /// Copies an object into a bucket, replacing any other; true if it exists.
     fn copy(&self, key: &str, bucket: &str, to: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
-    /// A link by which anyone can write the object for so many seconds, with exactly so many bytes and this media type; and the
-    /// headers that have to go with it. Without a SHA-256 it writes once; with one, content of that hash only, as often as
-    /// anyone likes, and the object's age begins anew. Either way, what was looked at stays what it is. The link is a secret.
-    fn put_link(
+    /// Presigns a request that writes exactly so many bytes of this media type. Without a SHA-256 it writes once; with one it
+    /// writes only content of that hash, any number of times, and each resets the object's age. Either way, content that was
+    /// checked does not change. The link is a secret.
+    fn presign_put(
         &self,
         key: &str,
         bytes: u64,
         content_type: &str,
         sha256: Option<[u8; 32]>,
         seconds: u64,
-    ) -> impl Future<Output = Result<PutLink, StoreError>> + Send;
-    /// Begins an upload; memory is at most two parts of 8 MiB whatever the size.
+    ) -> impl Future<Output = Result<PresignedPut, StoreError>> + Send;
+    /// Starts an upload, which holds at most two parts of 8 MiB in memory.
     fn upload(&self, key: &str, content_type: &str) -> impl Future<Output = Result<Self::Upload, StoreError>> + Send;
     /// Reads the lifecycle of the bucket. A store without one removes nothing by itself.
     fn lifecycle(&self) -> impl Future<Output = Result<Lifecycle, StoreError>> + Send {

@@ -1,4 +1,4 @@
-//! Schedules: when they are due, and what became of the last time that they were.
+//! Timers of schedules, and the record of their last firings.
 
 use std::future::Future;
 
@@ -9,62 +9,56 @@ use serde::{Deserialize, Serialize};
 use super::StoreError;
 use crate::records::Millis;
 
-/// What fires when it is due.
+/// A timer of EventBridge Scheduler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timer {
-    /// Its name in the stack's group of schedules.
+    /// In the stack's group of schedules.
     pub name: String,
     /// `cron(…)`, `rate(…)` or `at(…)`.
     pub expression: String,
-    /// The time zone of the expression.
     pub timezone: String,
-    /// Whether it fires.
     pub enabled: bool,
-    /// The key of the schedule's document, which is told with each firing.
+    /// The key of the schedule's document, which is part of each event.
     pub schedule: String,
 }
 
 /// The timers of a stack.
 pub trait Scheduler: Send + Sync {
-    /// Makes the timer, or makes it as this one is. One that cannot be is refused as [`ErrorName::InputInvalid`].
+    /// Creates or replaces a timer. An invalid timer is refused as [`ErrorName::InputInvalid`].
     ///
     /// [`ErrorName::InputInvalid`]: fresco_pipeline::error::ErrorName::InputInvalid
-    fn set(&self, timer: &Timer) -> impl Future<Output = Result<(), StoreError>> + Send;
-    /// Removes the timer of this name. One that is not there is no error.
-    fn clear(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn put_timer(&self, timer: &Timer) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Deletes the timer of this name; idempotent.
+    fn delete_timer(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// What became of a firing.
+/// The outcome of a firing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum FiringOutcome {
-    /// It began a run.
+    /// It started a run.
     Started,
-    /// It was left out: the run before goes on.
+    /// The previous run has not ended.
     Skipped,
     /// Its run could not be started.
-    Failed {
-        /// Why.
-        failure: Failure,
-    },
+    Failed { failure: Failure },
 }
 
 /// The last firing of a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Firing {
-    /// The time that it was scheduled for.
+    /// The scheduled time.
     pub at: Millis,
-    /// What became of it.
     #[serde(flatten)]
-    pub fired: FiringOutcome,
-    /// The last run that the schedule began, by this firing or one before.
+    pub outcome: FiringOutcome,
+    /// The last run that the schedule started, by this firing or an earlier one.
     pub run: Option<RunId>,
 }
 
-/// What is known of the last firings.
+/// The last firings of schedules.
 pub trait Firings: Send + Sync {
-    /// The last firing of a schedule, by the key of its document.
+    /// Reads the last firing of a schedule, by the key of its document.
     fn last_firing(&self, schedule: &str) -> impl Future<Output = Result<Option<Firing>, StoreError>> + Send;
-    /// Notes a firing, unless a later one is noted; whether it was.
+    /// Records a firing, unless a later one is recorded; true if it was written.
     fn record_firing(&self, schedule: &str, firing: &Firing) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }

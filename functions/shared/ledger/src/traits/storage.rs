@@ -1,4 +1,4 @@
-//! How much the stack's bucket holds: the account that a limit on it is kept by.
+//! The usage of the stack's bucket, which a limit is enforced by.
 
 use std::future::Future;
 
@@ -7,52 +7,51 @@ use serde::{Deserialize, Serialize};
 use super::StoreError;
 use crate::records::Millis;
 
-/// How much the bucket holds. It is measured by listing it, a part at a time; between two measurements what is stored and
-/// removed is added up.
+/// The usage of the bucket. It is measured by listing the bucket, a part at a time; between two measurements the bytes
+/// stored and deleted are added up.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Usage {
-    /// How often the measurement was written; every write of it is conditional on it.
+    /// Revision of the measurement; every write of it is conditional on it.
     pub rev: u64,
-    /// What the last whole measurement found.
+    /// By the last complete measurement.
     pub bytes: u64,
-    /// How many objects.
     pub objects: u64,
-    /// When that ended; `None` before the first.
+    /// The end of the last complete measurement.
     pub measured_at: Option<Millis>,
-    /// Bytes stored less bytes removed since that measurement began. While one is under way, what it has seen already is
-    /// counted here too: the estimate is rather too high than too low.
+    /// Bytes stored less bytes deleted since the start of that measurement. During a measurement, the bytes that it has seen
+    /// are counted here too: the estimate is too high rather than too low.
     pub since: i64,
-    /// The measurement under way.
+    /// The measurement in progress.
+    #[serde(with = "crate::records::json")]
     pub pass: Option<Pass>,
 }
 
 impl Usage {
-    /// How much there is, as far as is known.
+    /// The estimated bytes in the bucket.
     pub fn estimate(&self) -> u64 {
         self.bytes.saturating_add_signed(self.since)
     }
 }
 
-/// A measurement under way.
+/// A measurement in progress.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pass {
-    /// [`Usage::since`] when it began.
+    /// [`Usage::since`] at its start.
     pub since: i64,
-    /// The last key that was counted.
+    /// The last counted key.
     pub after: String,
-    /// Bytes so far.
     pub bytes: u64,
-    /// Objects so far.
     pub objects: u64,
 }
 
-/// The account of what the bucket holds.
+/// The usage of the bucket.
 pub trait UsageCounter: Send + Sync {
-    /// The account; an empty one before the first measurement.
+    /// Reads the usage; zero before the first measurement.
     fn usage(&self) -> impl Future<Output = Result<Usage, StoreError>> + Send;
-    /// Bytes were stored, or removed (negative).
+    /// Adds bytes that were stored, or deleted (negative).
     fn add_usage(&self, bytes: i64) -> impl Future<Output = Result<(), StoreError>> + Send;
-    /// Writes the measurement if nobody else has since it was read; `since` is changed by the difference that `settled` says
-    /// and otherwise left as it is. Whether it was written.
+    /// Writes the measurement if it is unchanged since it was read, and subtracts `settled` from `since`; true if it was
+    /// written.
     fn measure(&self, usage: &Usage, settled: i64) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }

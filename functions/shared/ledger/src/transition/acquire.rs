@@ -1,4 +1,4 @@
-//! A step asks for an entry: it finds the result, joins the attempt under way, shares a failure, or claims.
+//! A step acquires an entry: it uses the result, joins the pending attempt, shares a failure, or claims an attempt.
 
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, TokenHash};
@@ -7,72 +7,71 @@ use fresco_pipeline::request::GenerationRequest;
 
 use super::due_of;
 use crate::records::{
-    AttemptRecord, AttemptStage, AttemptState, CachedResult, Entry, Failed, Hold, HoldState, Millis, PendingAttempt,
-    Waiter,
+    AttemptRecord, AttemptStage, AttemptState, CachedResult, Entry, Hold, HoldState, LastFailure, Millis,
+    PendingAttempt, Waiter,
 };
 use crate::traits::{BudgetChange, Change, Joining};
 
-/// What a step brings along when it asks.
+/// A step's request for an entry.
 #[derive(Debug, Clone)]
-pub struct Ask<'a> {
-    /// Its row, written before the entry was read: so either this read sees a decision, or whoever decides sees the row.
+pub struct AcquireRequest<'a> {
+    /// Written before the entry was read: either that read sees a decision, or the writer of the decision sees the waiter.
     pub waiter: &'a Waiter,
-    /// Whether the entry's result may be used (unexpired, its objects there). A result that this waiter does not want
-    /// (`attempt <= base`) is not usable for it either way.
+    /// Whether the entry's result may be used: it has not expired, and its objects exist. A result with `attempt <= base` is
+    /// not usable for this waiter either way.
     pub usable: bool,
-    /// What it would submit.
+    /// The request to submit on a claim.
     pub request: &'a GenerationRequest,
     /// Its upper-bound price, which the hold reserves.
     pub price: Money,
-    /// The hash of the token of the attempt it would make.
+    /// The hash of the token of a claimed attempt.
     pub token_hash: &'a TokenHash,
-    /// Until when this call of the function may be between claim and record.
+    /// The end of the time in which this call of the function may be between claim and record.
     pub lease_until: Millis,
-    /// When this call of the function is surely over.
+    /// The time when this call of the function has surely ended.
     pub submitter_dead_at: Millis,
-    /// Now.
     pub now: Millis,
 }
 
-/// What an asking step does next.
+/// The decision on a request.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
-    /// Use this.
+pub enum Acquisition {
+    /// Use this result.
     Hit(CachedResult),
     /// Wait for this attempt.
     Join(Attempt),
-    /// The attempt it shared has failed for good.
-    Shared(Failure),
-    /// The last attempt failed for a passing reason and its pause is not over: ask again after it.
-    NotYet(Failed),
+    /// The attempt that it joined has failed terminally.
+    SharedFailure(Failure),
+    /// The last attempt failed with a retryable failure, and its pause is not over: retry after it.
+    RetryLater(LastFailure),
     /// Commit this; then, and only then, submit.
     Claim(Box<Change>),
 }
 
-/// Decides what an asking step does.
-pub fn ask(entry: &Entry, ask: &Ask<'_>) -> Answer {
-    let waiter = ask.waiter;
-    if let Some(ready) = entry.result.as_ref().filter(|ready| ask.usable && ready.attempt > waiter.base) {
-        return Answer::Hit(ready.clone());
+/// Decides on a step's request for an entry.
+pub fn acquire(entry: &Entry, request: &AcquireRequest<'_>) -> Acquisition {
+    let waiter = request.waiter;
+    if let Some(ready) = entry.result.as_ref().filter(|ready| request.usable && ready.attempt > waiter.base) {
+        return Acquisition::Hit(ready.clone());
     }
     if let Some(pending) = &entry.pending {
-        return Answer::Join(pending.attempt);
+        return Acquisition::Join(pending.attempt);
     }
     if let Some(failed) = &entry.failure {
-        if failed.retryable && ask.now < failed.not_before {
-            return Answer::NotYet(failed.clone());
+        if failed.retryable && request.now < failed.not_before {
+            return Acquisition::RetryLater(failed.clone());
         }
-        // A terminal failure counts for whoever waited for that attempt. Who comes later may try anew: the user may have
+        // A terminal failure counts for the steps that waited for that attempt. A later step may claim: the user may have
         // topped up the account meanwhile.
         let shared = waiter.joined > Attempt::NONE && waiter.joined <= failed.attempt && failed.attempt > waiter.base;
         if !failed.retryable && shared {
-            return Answer::Shared(failed.failure.clone());
+            return Acquisition::SharedFailure(failed.failure.clone());
         }
     }
-    Answer::Claim(Box::new(claim(entry, ask)))
+    Acquisition::Claim(Box::new(claim(entry, request)))
 }
 
-fn claim(entry: &Entry, ask: &Ask<'_>) -> Change {
+fn claim(entry: &Entry, request: &AcquireRequest<'_>) -> Change {
     let mut entry = entry.clone();
     let attempt = entry.last_attempt.next();
     if entry.failure.as_ref().is_none_or(|failed| !failed.retryable) {
@@ -84,39 +83,39 @@ fn claim(entry: &Entry, ask: &Ask<'_>) -> Change {
     entry.pending = Some(PendingAttempt {
         attempt,
         stage: AttemptStage::Submitting,
-        token_hash: ask.token_hash.clone(),
-        lease_until: ask.lease_until,
+        token_hash: request.token_hash.clone(),
+        lease_until: request.lease_until,
         request_id: None,
-        leader: ask.waiter.step_id.clone(),
+        leader: request.waiter.step_id.clone(),
         lookups: 0,
         checks: 0,
         cancelling: false,
-        next_check_at: ask.lease_until,
+        next_check_at: request.lease_until,
     });
-    entry.next_check_at = due_of(&entry, ask.now);
-    let run = ask.waiter.step_id.run.clone();
+    entry.next_check_at = due_of(&entry, request.now);
+    let run = request.waiter.step_id.run.clone();
     let row = AttemptRecord {
         key: entry.key.clone(),
         attempt,
-        token_hash: ask.token_hash.clone(),
+        token_hash: request.token_hash.clone(),
         state: AttemptState::Open,
         request_id: None,
-        request: ask.request.clone(),
-        claimed_at: ask.now,
-        submitter_dead_at: ask.submitter_dead_at,
-        hold: Hold { run: run.clone(), amount: ask.price, state: HoldState::Held },
+        request: request.request.clone(),
+        claimed_at: request.now,
+        submitter_dead_at: request.submitter_dead_at,
+        hold: Hold { run: run.clone(), amount: request.price, state: HoldState::Held },
         fetches: 0,
     };
     Change {
         entry,
         attempt: Some(row),
         job: None,
-        budget: Some(BudgetChange::Hold { run, amount: ask.price }),
-        joined: Some(Joining { step_id: ask.waiter.step_id.clone(), from: ask.waiter.joined, to: attempt }),
+        budget: Some(BudgetChange::Hold { run, amount: request.price }),
+        joined: Some(Joining { step_id: request.waiter.step_id.clone(), from: request.waiter.joined, to: attempt }),
     }
 }
 
-/// The result of this attempt is gone, or about to go: it is removed, so that the next to ask generates.
+/// Removes the result of this attempt, since it has expired or is about to, so that the next request generates.
 pub fn expire(entry: &Entry, attempt: Attempt) -> Option<Change> {
     entry.result.as_ref().filter(|ready| ready.attempt == attempt)?;
     let mut entry = entry.clone();
@@ -124,8 +123,8 @@ pub fn expire(entry: &Entry, attempt: Attempt) -> Option<Change> {
     Some(Change::of(entry))
 }
 
-/// The objects of this attempt's result were written anew, from this time on: they expire by it.
-pub fn renewed(entry: &Entry, attempt: Attempt, created_at: Millis) -> Option<Change> {
+/// Records that the objects of this attempt's result were rewritten at this time, which they expire by.
+pub fn renew(entry: &Entry, attempt: Attempt, created_at: Millis) -> Option<Change> {
     let mut entry = entry.clone();
     let ready = entry.result.as_mut().filter(|ready| ready.attempt == attempt && ready.created_at < created_at)?;
     ready.created_at = created_at;

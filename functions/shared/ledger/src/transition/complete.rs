@@ -1,27 +1,25 @@
-//! An attempt ends. Success of any known attempt wins; a failure acts on the current one only.
+//! The end of an attempt. The success of any known attempt counts; a failure acts on the pending attempt only.
 
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::Attempt;
 use fresco_pipeline::money::Money;
 
-use super::{LATE_COMPLETION_PAUSE, MAX_FETCHES, MAX_HINT, MAX_TRIES, NOTIFY_GRACE, back_off, due_of, hold};
-use crate::records::{AttemptRecord, AttemptState, CachedResult, Entry, Failed, LateCompletion, Millis};
+use super::{LATE_COMPLETION_PAUSE, MAX_FETCHES, MAX_RETRY_AFTER, MAX_TRIES, NOTIFY_GRACE, backoff, due_of, hold};
+use crate::records::{AttemptRecord, AttemptState, CachedResult, Entry, LastFailure, LateCompletion, Millis};
 use crate::traits::Change;
 use fresco_pipeline::media::Media;
 
-/// What a successful attempt made.
+/// The success of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completion {
-    /// The stored outputs.
     pub outputs: Vec<Media>,
-    /// When their upload began.
+    /// The start of their upload.
     pub created_at: Millis,
-    /// What it cost.
     pub cost: Money,
 }
 
-/// Takes a success in. `None`: it was taken before. A success behind a result of this or a later attempt is a duplicate:
-/// it is settled, since it is paid, and kept out.
+/// Records a success; `None` if it is recorded already. A success after a result of this or a later attempt is a duplicate:
+/// it is settled, since it is paid, and not used.
 pub fn complete(entry: &Entry, row: &AttemptRecord, completion: Completion, now: Millis) -> Option<Change> {
     if matches!(row.state, AttemptState::Won | AttemptState::Duplicate) {
         return None;
@@ -55,8 +53,8 @@ pub fn complete(entry: &Entry, row: &AttemptRecord, completion: Completion, now:
     Some(Change { attempt: Some(row), budget, ..Change::of(entry) })
 }
 
-/// The end of an attempt that is not pending any more is on record: it was given up, or had been said to have failed. Until
-/// it is taken in, sweep looks after it.
+/// Records that the end of an attempt was reported that is no longer pending, since it was lost or had failed. Sweep checks
+/// it until it is collected.
 pub fn record_late_completion(entry: &Entry, row: &AttemptRecord, now: Millis) -> Option<Change> {
     let pending = entry.pending.as_ref().is_some_and(|pending| pending.attempt == row.attempt);
     if pending || entry.late_completion.is_some() || matches!(row.state, AttemptState::Won | AttemptState::Duplicate) {
@@ -68,7 +66,7 @@ pub fn record_late_completion(entry: &Entry, row: &AttemptRecord, now: Millis) -
     Some(Change::of(entry))
 }
 
-/// An attempt that ended late was handed over once more: sweep looks at it again later.
+/// Postpones the check of a late completion, since collect was invoked for it.
 pub fn postpone_late_completion(entry: &Entry, now: Millis) -> Option<Change> {
     let mut entry = entry.clone();
     let late = entry.late_completion.as_mut()?;
@@ -83,21 +81,21 @@ fn settle_late(entry: &mut Entry, attempt: Attempt) {
     }
 }
 
-/// How an attempt failed.
+/// The failure of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
-    /// What happened. A retryable name lets the next attempt be claimed after a pause.
+pub struct AttemptFailure {
+    /// A retryable name lets the next attempt be claimed after a pause.
     pub failure: Failure,
-    /// The provider's hint how long to pause, in milliseconds.
-    pub hint: Option<Millis>,
-    /// What the provider charges for it all the same, at most.
+    /// The pause that the provider asks for, in milliseconds.
+    pub retry_after: Option<Millis>,
+    /// The most that the provider charges for it all the same.
     pub billed: Money,
 }
 
-/// Takes a failure in: the request was surely not accepted, or the job ended badly. `None`: the attempt is decided already.
-pub fn failed(entry: &Entry, row: &AttemptRecord, outcome: &Outcome, now: Millis) -> Option<Change> {
+/// Records a failure: the request was surely not accepted, or the job failed. `None` if the attempt is decided already.
+pub fn fail(entry: &Entry, row: &AttemptRecord, outcome: &AttemptFailure, now: Millis) -> Option<Change> {
     if row.state != AttemptState::Open && row.state != AttemptState::Lost {
-        // It is decided; that it has ended once more changes nothing else.
+        // It is decided; a second end changes nothing else.
         let late = entry.late_completion.as_ref().is_some_and(|late| late.attempt == row.attempt);
         return late.then(|| {
             let mut entry = Entry { late_completion: None, ..entry.clone() };
@@ -110,7 +108,7 @@ pub fn failed(entry: &Entry, row: &AttemptRecord, outcome: &Outcome, now: Millis
     let current = entry.pending.as_ref().filter(|pending| pending.attempt == row.attempt).cloned();
     settle_late(&mut entry, row.attempt);
     if row.state == AttemptState::Lost && outcome.billed == Money::ZERO && current.is_none() {
-        // It was given up as spent; now it is known that it was not.
+        // It was settled as spent; now it is known to be free.
         row.state = AttemptState::Failed;
         let budget = hold::settle(&mut row.hold, Money::ZERO);
         entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
@@ -135,10 +133,15 @@ pub fn failed(entry: &Entry, row: &AttemptRecord, outcome: &Outcome, now: Millis
                 );
             }
         }
-        let pause = if failure.name == ErrorName::StepAgain { 0 } else { back_off(entry.tries) };
-        let pause = pause.max(outcome.hint.unwrap_or(0).clamp(0, MAX_HINT));
-        entry.failure =
-            Some(Failed { attempt: row.attempt, failure, retryable, not_before: now + pause, leader: pending.leader });
+        let pause = if failure.name == ErrorName::StepAgain { 0 } else { backoff(entry.tries) };
+        let pause = pause.max(outcome.retry_after.unwrap_or(0).clamp(0, MAX_RETRY_AFTER));
+        entry.failure = Some(LastFailure {
+            attempt: row.attempt,
+            failure,
+            retryable,
+            not_before: now + pause,
+            leader: pending.leader,
+        });
         entry.pending = None;
         entry.notify_pending = true;
     }
@@ -146,21 +149,28 @@ pub fn failed(entry: &Entry, row: &AttemptRecord, outcome: &Outcome, now: Millis
     Some(Change { attempt: Some(row), budget, ..Change::of(entry) })
 }
 
-/// The outputs of a successful job could not be fetched. They are fetched again, never generated again, until that is
-/// hopeless: then the attempt has failed, and is paid.
-pub fn fetch_failed(entry: &Entry, row: &AttemptRecord, failure: &Failure, cost: Money, now: Millis) -> Option<Change> {
+/// Records a failed fetch of a successful job's outputs. They are fetched again, never generated again, up to a limit: then
+/// the attempt has failed, and is paid.
+pub fn record_fetch_failure(
+    entry: &Entry,
+    row: &AttemptRecord,
+    failure: &Failure,
+    cost: Money,
+    now: Millis,
+) -> Option<Change> {
     let tries = row.fetches + 1;
     if tries < MAX_FETCHES && failure.name.is_retryable() {
         let mut entry = entry.clone();
         let mut row = row.clone();
         row.fetches = tries;
         if let Some(pending) = entry.pending.as_mut().filter(|pending| pending.attempt == row.attempt) {
-            pending.next_check_at = now + back_off(tries);
+            pending.next_check_at = now + backoff(tries);
         }
         entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
         return Some(Change { attempt: Some(row), ..Change::of(entry) });
     }
     let message = format!("the output could not be fetched: {}", failure.message);
-    let outcome = Outcome { failure: Failure::new(ErrorName::OutputInvalid, message), hint: None, billed: cost };
-    failed(entry, row, &outcome, now)
+    let outcome =
+        AttemptFailure { failure: Failure::new(ErrorName::OutputInvalid, message), retry_after: None, billed: cost };
+    fail(entry, row, &outcome, now)
 }

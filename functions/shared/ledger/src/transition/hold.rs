@@ -1,11 +1,11 @@
-//! Money: how a hold ends. A hold ends once; what is learnt later corrects what was settled.
+//! The end of a hold. It ends once; later information corrects the settled amount.
 
 use fresco_pipeline::money::Money;
 
 use crate::records::{Hold, HoldState};
 use crate::traits::BudgetChange;
 
-/// The attempt cost so much.
+/// Settles a hold at the attempt's cost.
 pub(super) fn settle(hold: &mut Hold, spent: Money) -> Option<BudgetChange> {
     let (held, delta) = match hold.state {
         HoldState::Held => (hold.amount, spent),
@@ -16,7 +16,7 @@ pub(super) fn settle(hold: &mut Hold, spent: Money) -> Option<BudgetChange> {
     change(hold, held, delta)
 }
 
-/// The attempt cost nothing.
+/// Releases a hold, since the attempt cost nothing.
 pub(super) fn release(hold: &mut Hold) -> Option<BudgetChange> {
     if hold.state != HoldState::Held {
         return None;

@@ -1,55 +1,51 @@
-//! An entry that cannot be read is made anew from what can: its attempts. What was a result becomes a miss, since nobody can
-//! say what it was; what is under way at a provider stays under way, since it is paid.
+//! The repair of an entry that cannot be read, from its attempts. Its result becomes a miss, since it is unknown; a job at a
+//! provider stays pending, since it is paid.
 
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, StepName};
 
 use super::{NOTIFY_GRACE, due_of};
 use crate::records::{
-    AttemptRecord, AttemptStage, AttemptState, Entry, Failed, LateCompletion, Millis, PendingAttempt, StepId, Waiter,
+    AttemptRecord, AttemptStage, AttemptState, Entry, LastFailure, LateCompletion, Millis, PendingAttempt, StepId,
+    Waiter,
 };
 
-/// Numbers that are passed over where it is not known which were given out: their objects may still be there.
-const PASSED_OVER: u32 = 1_000;
+/// Attempt numbers that are skipped where the last assigned one is unknown: their objects may still exist.
+const SKIPPED_ATTEMPTS: u32 = 1_000;
 
-/// What can be read of an entry, its attempts and its waiters.
+/// The readable parts of an entry, its attempts and its waiters.
 #[derive(Debug, Clone, Default)]
-pub struct Survivors<'a> {
-    /// The entry, if it can be read.
+pub struct ReadableParts<'a> {
     pub entry: Option<&'a Entry>,
     /// The revision to write from.
     pub rev: u64,
-    /// The highest attempt that the row says was given out, if that can be read.
+    /// The highest assigned attempt by the item, if that is readable.
     pub last: Option<Attempt>,
-    /// Its attempts.
-    pub attempts: Vec<SurvivingAttempt>,
-    /// Its waiters that can be read.
+    pub attempts: Vec<ReadableAttempt>,
     pub waiters: Vec<Waiter>,
 }
 
-/// What can be read of an attempt.
+/// The readable parts of an attempt.
 #[derive(Debug, Clone)]
-pub struct SurvivingAttempt {
-    /// Its number.
+pub struct ReadableAttempt {
     pub attempt: Attempt,
-    /// Its row, if it can be read.
     pub row: Option<AttemptRecord>,
-    /// Whether the provider's report stands on it.
+    /// Whether the provider's report is recorded.
     pub reported: bool,
 }
 
-/// The entry as it shall be; `None` where nothing is wrong with it.
-pub fn repaired(key: &ContentKey, survivors: &Survivors<'_>, now: Millis) -> Option<Entry> {
-    match survivors.entry {
-        Some(entry) => without_lost_pending(entry, survivors, now),
-        None => Some(rebuilt(key, survivors, now)),
+/// The repaired entry; `None` if it is sound.
+pub fn repair(key: &ContentKey, parts: &ReadableParts<'_>, now: Millis) -> Option<Entry> {
+    match parts.entry {
+        Some(entry) => without_lost_pending(entry, parts, now),
+        None => Some(rebuilt(key, parts, now)),
     }
 }
 
-/// The attempt under way has no row that can be read: nobody can ask after it, nor say what it was.
-fn without_lost_pending(entry: &Entry, survivors: &Survivors<'_>, now: Millis) -> Option<Entry> {
+/// Fails a pending attempt whose record cannot be read: it cannot be polled.
+fn without_lost_pending(entry: &Entry, parts: &ReadableParts<'_>, now: Millis) -> Option<Entry> {
     let pending = entry.pending.as_ref()?;
-    if survivors.attempts.iter().any(|remnant| remnant.attempt == pending.attempt && remnant.row.is_some()) {
+    if parts.attempts.iter().any(|part| part.attempt == pending.attempt && part.row.is_some()) {
         return None;
     }
     let failure = unknown_fate(pending.attempt, pending.leader.clone(), now);
@@ -58,45 +54,44 @@ fn without_lost_pending(entry: &Entry, survivors: &Survivors<'_>, now: Millis) -
     Some(entry)
 }
 
-fn unknown_fate(attempt: Attempt, leader: StepId, now: Millis) -> Failed {
+fn unknown_fate(attempt: Attempt, leader: StepId, now: Millis) -> LastFailure {
     let message = "the record of the attempt under way cannot be read; it may have been accepted and billed";
     let failure = Failure::new(ErrorName::StepUnknown, message);
-    Failed { attempt, failure, retryable: false, not_before: now, leader }
+    LastFailure { attempt, failure, retryable: false, not_before: now, leader }
 }
 
-fn rebuilt(key: &ContentKey, survivors: &Survivors<'_>, now: Millis) -> Entry {
-    let mut entry = Entry { rev: survivors.rev, ..Entry::new(key.clone()) };
-    let highest = survivors.attempts.iter().map(|remnant| remnant.attempt).max().unwrap_or(Attempt::NONE);
-    entry.last_attempt = match survivors.last {
+fn rebuilt(key: &ContentKey, parts: &ReadableParts<'_>, now: Millis) -> Entry {
+    let mut entry = Entry { rev: parts.rev, ..Entry::new(key.clone()) };
+    let highest = parts.attempts.iter().map(|part| part.attempt).max().unwrap_or(Attempt::NONE);
+    entry.last_attempt = match parts.last {
         Some(last) => last.max(highest),
-        None => Attempt(highest.0.saturating_add(PASSED_OVER)),
+        None => Attempt(highest.0.saturating_add(SKIPPED_ATTEMPTS)),
     };
-    let latest = survivors.attempts.iter().find(|remnant| remnant.attempt == highest);
-    if let Some(row) = latest.and_then(|remnant| remnant.row.as_ref()).filter(|row| row.state == AttemptState::Open) {
-        entry.pending = pending(row, &survivors.waiters, now);
+    let latest = parts.attempts.iter().find(|part| part.attempt == highest);
+    if let Some(row) = latest.and_then(|part| part.row.as_ref()).filter(|row| row.state == AttemptState::Open) {
+        entry.pending = pending(row, &parts.waiters, now);
     }
-    // One whose row cannot be read either may be under way: whoever waits for it does not pay again unasked.
-    if latest.is_some_and(|remnant| remnant.row.is_none()) {
-        let eldest = survivors.waiters.iter().min_by_key(|waiter| waiter.since);
+    // An unreadable attempt may be running: the steps that wait for it do not pay again by themselves.
+    if latest.is_some_and(|part| part.row.is_none()) {
+        let eldest = parts.waiters.iter().min_by_key(|waiter| waiter.since);
         entry.failure = eldest.map(|waiter| unknown_fate(highest, waiter.step_id.clone(), now));
     }
-    // One that had been given up and has ended after all may not have been taken in. Looking at it again changes nothing.
+    // A late completion may not have been collected. Another check of it is idempotent.
     let given_up = |row: &AttemptRecord| matches!(row.state, AttemptState::Lost | AttemptState::Failed);
-    let late =
-        survivors.attempts.iter().filter(|remnant| remnant.reported && remnant.row.as_ref().is_some_and(given_up));
+    let late = parts.attempts.iter().filter(|part| part.reported && part.row.as_ref().is_some_and(given_up));
     entry.late_completion =
-        late.map(|remnant| remnant.attempt).max().map(|attempt| LateCompletion { attempt, next_check_at: now });
-    // Whoever waits asks again, or goes on waiting for what is under way.
-    entry.notify_pending = !survivors.waiters.is_empty() && entry.pending.is_none();
+        late.map(|part| part.attempt).max().map(|attempt| LateCompletion { attempt, next_check_at: now });
+    // Waiters retry, or keep waiting for the pending attempt.
+    entry.notify_pending = !parts.waiters.is_empty() && entry.pending.is_none();
     entry.next_check_at = due_of(&entry, now);
     entry
 }
 
-/// The attempt as one that has to be looked at now: whether it was submitted stands on its row, unless it is to be found out.
+/// The attempt as pending, with a check due now; submitted if its record has the job's id, else to be reconciled.
 fn pending(row: &AttemptRecord, waiters: &[Waiter], now: Millis) -> Option<PendingAttempt> {
     let of_its_run = waiters.iter().find(|waiter| waiter.step_id.run == row.hold.run);
     let leader = of_its_run.or_else(|| waiters.iter().min_by_key(|waiter| waiter.since));
-    // A leader that is gone is no loss: whoever has waited longest takes its place.
+    // A missing leader is no loss: the longest waiting step takes its place.
     let leader = match leader {
         Some(waiter) => waiter.step_id.clone(),
         None => StepId { run: row.hold.run.clone(), step: StepName::parse("gone").ok()? },

@@ -1,31 +1,30 @@
-//! Between the claim and the job's end: the job's id is recorded, or it has to be found out whether there is a job.
+//! Between the claim and the job's end: the job's id is recorded, or it is reconciled whether the job exists.
 
-use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::Attempt;
 use serde::{Deserialize, Serialize};
 
 use super::{CANCEL_GRACE, EMPTY_LOOKUPS, MAX_UNKNOWN_JOBS, NOTIFY_GRACE, due_of, hold, recheck_interval};
-use crate::records::{AttemptRecord, AttemptStage, AttemptState, Entry, Failed, LateCompletion, Millis};
-use crate::traits::{Change, JobOf};
+use crate::records::{AttemptRecord, AttemptStage, AttemptState, Entry, LastFailure, LateCompletion, Millis};
+use crate::traits::{Change, JobOwner};
 
-/// What happens to a job of which nobody can say whether it exists.
+/// The policy for a job that may or may not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownPolicy {
-    /// The step fails with `Step.Unknown`; a person decides.
+    /// The step fails with `Step.Unknown`, for the user to decide.
     #[default]
     Fail,
-    /// It is submitted once more. It may be paid twice.
+    /// It is submitted once more, and may be paid twice.
     ResubmitOnce,
 }
 
-/// The provider has the job under this id: after the POST, by its list (adopt), or by a webhook that came first. `None`:
-/// that was known.
-pub fn submitted(entry: &Entry, row: &AttemptRecord, request_id: &str, now: Millis) -> Option<Change> {
+/// Records the provider's id of the job, from the POST, from its list (adopt), or from a webhook that came first. `None` if it
+/// is recorded already.
+pub fn record_submission(entry: &Entry, row: &AttemptRecord, request_id: &str, now: Millis) -> Option<Change> {
     let mut entry = entry.clone();
     let mut row = row.clone();
-    let job = JobOf { provider: row.request.provider, request_id: request_id.to_owned(), attempt: row.attempt };
+    let job = JobOwner { provider: row.request.provider, request_id: request_id.to_owned(), attempt: row.attempt };
     let mut news = false;
     if row.request_id.is_none() {
         row.request_id = Some(request_id.to_owned());
@@ -41,15 +40,15 @@ pub fn submitted(entry: &Entry, row: &AttemptRecord, request_id: &str, now: Mill
         news = true;
     }
     if news && row.state == AttemptState::Lost && entry.late_completion.is_none() {
-        // It had been given up, and here it is: from now on somebody looks after it, whatever becomes of who found it.
+        // It was lost and exists after all: sweep checks it from now on, even if this caller fails.
         entry.late_completion = Some(LateCompletion { attempt: row.attempt, next_check_at: now + NOTIFY_GRACE });
     }
     entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
     news.then(|| Change { attempt: Some(row), job: Some(job), ..Change::of(entry) })
 }
 
-/// It is not known whether the provider has the job: the reply was broken, or its submitter's lease has ended. Due now.
-pub fn unknown(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
+/// Marks that the provider may have the job: the reply was broken, or the submitter's lease has expired. Its check is due.
+pub fn mark_unknown(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
     let mut entry = entry.clone();
     let pending = entry.pending.as_mut().filter(|p| p.attempt == attempt && p.stage == AttemptStage::Submitting)?;
     pending.stage = AttemptStage::Unknown;
@@ -58,17 +57,17 @@ pub fn unknown(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
     Some(Change::of(entry))
 }
 
-/// A search of the provider's list, or the lack of one.
+/// The result of a search of the provider's list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LookupResult {
-    /// The list was searched and the job is not in it.
+    /// The job is not in the list.
     Empty,
     /// The provider has no list to search.
     Impossible,
 }
 
-/// The job was not found. When its submitter is surely dead and the list was searched in vain often enough, it is lost:
-/// its hold counts as spent, since it may have been accepted, and the policy decides whether to submit once more.
+/// Records that the job was not found. When its submitter has surely ended and enough look-ups were empty, it is lost: its
+/// hold is settled as spent, since it may have been accepted, and the policy decides whether to submit once more.
 pub fn record_lookup(
     entry: &Entry,
     row: &AttemptRecord,
@@ -80,7 +79,7 @@ pub fn record_lookup(
     let mut row = row.clone();
     let pending = entry.pending.as_mut().filter(|p| p.attempt == row.attempt && p.stage == AttemptStage::Unknown)?;
     if now >= row.submitter_dead_at {
-        // Earlier look-ups prove nothing: the POST may still be on its way.
+        // Earlier look-ups prove nothing: the POST may still be in flight.
         pending.lookups += 1;
     }
     let enough = match look_up {
@@ -94,13 +93,13 @@ pub fn record_lookup(
     }
     let again = policy == UnknownPolicy::ResubmitOnce && entry.lost == 0;
     let leader = pending.leader.clone();
-    let provider = provider_text(row.request.provider);
+    let provider = row.request.provider.as_str();
     let message = if again {
         format!("{provider} does not know the job; it is submitted once more")
     } else {
         format!("{provider} neither confirmed nor refused the job, and does not list it")
     };
-    entry.failure = Some(Failed {
+    entry.failure = Some(LastFailure {
         attempt: row.attempt,
         failure: Failure::new(if again { ErrorName::StepAgain } else { ErrorName::StepUnknown }, message),
         retryable: again,
@@ -117,9 +116,9 @@ pub fn record_lookup(
     Some(Change { attempt: Some(row), budget, ..Change::of(entry) })
 }
 
-/// We are about to ask the provider to cancel the attempt, since nobody waits for it. It stays pending until the provider
-/// says that it has ended: a cancellation is a request.
-pub fn cancelling(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
+/// Marks that a cancellation is about to be requested, since no step waits. The attempt stays pending until the provider
+/// reports its end: a cancellation is a request.
+pub fn mark_cancelling(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
     let mut entry = entry.clone();
     let pending = entry.pending.as_mut().filter(|p| p.attempt == attempt && p.stage == AttemptStage::Submitted)?;
     pending.cancelling = true;
@@ -128,8 +127,8 @@ pub fn cancelling(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change
     Some(Change::of(entry))
 }
 
-/// The provider says that it does not know a job which it has accepted. Once may be a slip of its; `None`: it has said so
-/// often enough, and the attempt has failed.
+/// Records the provider's answer that it does not know a job which it accepted. `None` if it answered so often enough: the
+/// attempt has failed.
 pub fn record_unknown_job(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
     let mut entry = entry.clone();
     let pending = entry.pending.as_mut().filter(|p| p.attempt == attempt && p.stage == AttemptStage::Submitted)?;
@@ -142,7 +141,7 @@ pub fn record_unknown_job(entry: &Entry, attempt: Attempt, now: Millis) -> Optio
     Some(Change::of(entry))
 }
 
-/// The attempt is still under way, or could not be asked about: sweep looks again later.
+/// Postpones the check of an attempt that is still running or could not be polled.
 pub fn postpone_check(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
     let mut entry = entry.clone();
     let pending = entry.pending.as_mut().filter(|p| p.attempt == attempt)?;
@@ -150,8 +149,4 @@ pub fn postpone_check(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Ch
     pending.next_check_at = now + recheck_interval(pending.checks);
     entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
     Some(Change::of(entry))
-}
-
-fn provider_text(provider: ProviderName) -> &'static str {
-    provider.as_str()
 }

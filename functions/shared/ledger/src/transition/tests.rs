@@ -1,11 +1,11 @@
-//! The transition table of the design, row by row, each condition true and false; the money; and who is told what. That
-//! the transitions keep the guarantees together, whatever is interleaved, is for the engine's simulation to find out.
+//! The transition table of the design, row by row, each condition true and false; the money; and the notifications. The
+//! engine's simulation checks that the transitions keep the guarantees together under interleavings.
 
-mod ending;
-mod mending;
+mod complete;
 mod money;
-mod submitting;
-mod telling;
+mod notify;
+mod repair;
+mod submit;
 
 use fresco_pipeline::catalogue::{MediaKind, ProviderName, StepType};
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -14,13 +14,13 @@ use fresco_pipeline::money::Money;
 use fresco_pipeline::request::GenerationRequest;
 use serde_json::Map;
 
-use super::{Answer, Ask, Completion, Outcome, ask};
+use super::{AcquireRequest, Acquisition, AttemptFailure, Completion, acquire};
 use crate::records::{AttemptRecord, CachedResult, Entry, Millis, StepId, Waiter};
 use crate::traits::Change;
 
-/// When everything begins.
+/// The time of the start of each test.
 const NOW: Millis = 1_800_000_000_000;
-/// From claim to where the submitter is surely dead.
+/// The time from a claim until its submitter has surely ended.
 const DEAD_AFTER: Millis = 390_000;
 const PRICE: Money = Money::micros(3_000);
 
@@ -48,8 +48,8 @@ fn entry() -> Entry {
     Entry::new(ContentKey::digest(b"key"))
 }
 
-/// What a step that asks is told. `usable` says that the objects of the result are there.
-fn answer(entry: &Entry, waiter: &Waiter, usable: bool, now: Millis) -> Answer {
+/// The decision on a step's request. `usable` says that the objects of the result exist.
+fn answer(entry: &Entry, waiter: &Waiter, usable: bool, now: Millis) -> Acquisition {
     let request = GenerationRequest {
         provider: ProviderName::Fal,
         step: StepType::TextToImage,
@@ -60,7 +60,7 @@ fn answer(entry: &Entry, waiter: &Waiter, usable: bool, now: Millis) -> Answer {
         repetition: 1,
         kind: MediaKind::Image,
     };
-    let asked = Ask {
+    let asked = AcquireRequest {
         waiter,
         usable,
         request: &request,
@@ -70,21 +70,21 @@ fn answer(entry: &Entry, waiter: &Waiter, usable: bool, now: Millis) -> Answer {
         submitter_dead_at: now + DEAD_AFTER,
         now,
     };
-    ask(entry, &asked)
+    acquire(entry, &asked)
 }
 
 /// The claim of this waiter.
 fn claim(entry: &Entry, waiter: &Waiter, now: Millis) -> Change {
     match answer(entry, waiter, false, now) {
-        Answer::Claim(change) => *change,
+        Acquisition::Claim(change) => *change,
         other => panic!("not a claim: {other:?}"),
     }
 }
 
-/// The rows after a change.
+/// The records after a change.
 fn after(change: Change, row: &AttemptRecord) -> (Entry, AttemptRecord) {
     let entry = Entry { rev: change.entry.rev + 1, ..change.entry };
-    // Whatever happens, sweep looks where something is pending, late or notify_pending, and only there.
+    // Sweep checks an entry exactly if an attempt, a late completion or a notification is pending.
     assert_eq!(
         entry.next_check_at.is_some(),
         entry.pending.is_some() || entry.late_completion.is_some() || entry.notify_pending
@@ -109,6 +109,6 @@ fn completion(cost: Money) -> Completion {
     Completion { outputs: Vec::new(), created_at: NOW, cost }
 }
 
-fn outcome(name: ErrorName, billed: Money) -> Outcome {
-    Outcome { failure: Failure::new(name, "what happened"), hint: None, billed }
+fn outcome(name: ErrorName, billed: Money) -> AttemptFailure {
+    AttemptFailure { failure: Failure::new(name, "what happened"), retry_after: None, billed }
 }

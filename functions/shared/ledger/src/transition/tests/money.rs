@@ -1,5 +1,5 @@
-//! Money, as a property: whatever happens to an attempt, in whatever order, its hold ends once, and what was settled is in
-//! the end what it is known to have cost.
+//! Money, as a property: after any events of an attempt in any order, its hold has ended once, and the settled amount is its
+//! known cost.
 
 use proptest::prelude::*;
 
@@ -7,7 +7,7 @@ use super::*;
 use crate::records::{AttemptState, HoldState};
 use crate::traits::BudgetChange;
 use crate::transition::{
-    LookupResult, UnknownPolicy, complete, failed, fetch_failed, record_lookup, submitted, unknown,
+    LookupResult, UnknownPolicy, complete, fail, mark_unknown, record_fetch_failure, record_lookup, record_submission,
 };
 
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ enum Event {
         name: ErrorName,
         cost: i64,
     },
-    /// Somebody claims the next attempt.
+    /// The next attempt is claimed.
     Superseded,
 }
 
@@ -55,11 +55,11 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What the event makes of the rows, and what the attempt costs by it if it decides that.
+/// The change of an event, and the attempt's cost if the event decides it.
 fn happen(entry: &Entry, row: &AttemptRecord, event: &Event) -> (Option<Change>, Money) {
     match event {
-        Event::Submitted => (submitted(entry, row, "job", NOW), Money::ZERO),
-        Event::Unknown => (unknown(entry, row.attempt, NOW), Money::ZERO),
+        Event::Submitted => (record_submission(entry, row, "job", NOW), Money::ZERO),
+        Event::Unknown => (mark_unknown(entry, row.attempt, NOW), Money::ZERO),
         Event::LookedUp { policy, look_up, after } => {
             (record_lookup(entry, row, *look_up, *policy, NOW + after), PRICE)
         }
@@ -69,11 +69,11 @@ fn happen(entry: &Entry, row: &AttemptRecord, event: &Event) -> (Option<Change>,
         }
         Event::Failed { name, billed } => {
             let billed = Money::micros(*billed);
-            (failed(entry, row, &outcome(*name, billed), NOW), billed)
+            (fail(entry, row, &outcome(*name, billed), NOW), billed)
         }
         Event::NotFetched { name, cost } => {
             let cost = Money::micros(*cost);
-            (fetch_failed(entry, row, &Failure::new(*name, "not fetched"), cost, NOW), cost)
+            (record_fetch_failure(entry, row, &Failure::new(*name, "not fetched"), cost, NOW), cost)
         }
         Event::Superseded => (None, Money::ZERO),
     }

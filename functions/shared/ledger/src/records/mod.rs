@@ -1,0 +1,310 @@
+//! The records of the ledger. Their serde forms are the attributes of their items; fields that the item's key stands for are
+//! not written. Times are milliseconds since the Unix epoch.
+
+mod batch;
+pub(crate) mod json;
+
+use fresco_pipeline::document::Export;
+use fresco_pipeline::error::Failure;
+use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
+use fresco_pipeline::media::Media;
+use fresco_pipeline::money::Money;
+use fresco_pipeline::plan::PlannedStep;
+use fresco_pipeline::request::GenerationRequest;
+use serde::{Deserialize, Serialize};
+
+pub use batch::{BatchCounts, BatchPlan, BatchRecord, BatchStatus};
+pub use fresco_pipeline::status::{ResultSource, RunStatus, StepState};
+pub use fresco_pipeline::time::Millis;
+
+pub const HOUR: Millis = 3_600_000;
+pub const DAY: Millis = 24 * HOUR;
+
+/// A step of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct StepId {
+    pub run: RunId,
+    pub step: StepName,
+}
+
+/// The result of an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CachedResult {
+    /// The attempt that generated it.
+    pub attempt: Attempt,
+    /// In order.
+    pub outputs: Vec<Media>,
+    /// The start of its upload: objects expire by it.
+    pub created_at: Millis,
+    pub cost: Money,
+    /// From submission to completion, in milliseconds.
+    pub took_ms: Millis,
+}
+
+/// The known progress of a pending attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptStage {
+    /// Claimed; the POST may be in flight.
+    Submitting,
+    /// The provider accepted it, and its id is recorded.
+    Submitted,
+    /// The provider may have accepted it. To be reconciled, never guessed.
+    Unknown,
+}
+
+/// The pending attempt of an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingAttempt {
+    pub attempt: Attempt,
+    pub stage: AttemptStage,
+    /// The hash of its token; a claimant whose reply was lost recognizes its own claim by it.
+    pub token_hash: TokenHash,
+    /// The end of the time in which its submitter may be between claim and record.
+    pub lease_until: Millis,
+    /// The provider's id of the job.
+    pub request_id: Option<String>,
+    /// The step that claimed it; the only step that a retryable failure is sent to.
+    pub leader: StepId,
+    /// Empty look-ups in the provider's list; once it is submitted, answers that the provider does not know the job.
+    pub lookups: u32,
+    /// Checks by sweep since it was submitted; they are spaced out by it.
+    pub checks: u32,
+    /// The time of sweep's next check.
+    pub next_check_at: Millis,
+    /// A cancellation was requested, since no step waited. If it ends cancelled, the steps that wait now retry.
+    #[serde(default)]
+    pub cancelling: bool,
+}
+
+/// An attempt that is no longer pending and whose end was reported: its result is still to be collected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateCompletion {
+    pub attempt: Attempt,
+    /// The time of sweep's next check.
+    pub next_check_at: Millis,
+}
+
+/// The failure of the latest attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastFailure {
+    pub attempt: Attempt,
+    pub failure: Failure,
+    /// Whether the steps that shared this attempt may claim another.
+    pub retryable: bool,
+    /// The earliest time of another attempt.
+    pub not_before: Millis,
+    /// The step that claimed it.
+    pub leader: StepId,
+}
+
+/// `E`: one content key. A result and a pending attempt can exist together (refresh).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    #[serde(skip_serializing)]
+    pub key: ContentKey,
+    /// Revision; every write is conditional on it. 0: not stored yet.
+    pub rev: u64,
+    #[serde(default, with = "json")]
+    pub result: Option<CachedResult>,
+    /// The pending attempt of an entry.
+    #[serde(default, with = "json")]
+    pub pending: Option<PendingAttempt>,
+    #[serde(default, with = "json")]
+    pub failure: Option<LastFailure>,
+    #[serde(rename = "late", default, with = "json")]
+    pub late_completion: Option<LateCompletion>,
+    /// The highest assigned attempt number.
+    #[serde(rename = "last")]
+    pub last_attempt: Attempt,
+    /// Retryable failures in a row.
+    pub tries: u32,
+    /// Attempts given up as lost in a row.
+    pub lost: u32,
+    /// A decision is written, and not every waiter is notified yet.
+    pub notify_pending: bool,
+    /// The time of sweep's next check.
+    #[serde(rename = "due")]
+    pub next_check_at: Option<Millis>,
+}
+
+impl Entry {
+    /// An empty entry that is not stored yet.
+    pub fn new(key: ContentKey) -> Self {
+        Entry {
+            key,
+            rev: 0,
+            result: None,
+            pending: None,
+            failure: None,
+            late_completion: None,
+            last_attempt: Attempt::NONE,
+            tries: 0,
+            lost: 0,
+            notify_pending: false,
+            next_check_at: None,
+        }
+    }
+}
+
+/// The outcome of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptState {
+    /// Undecided.
+    Open,
+    /// Its result is the entry's, or was.
+    Won,
+    /// It succeeded when a result of this or a later attempt existed: paid twice, not used, reported.
+    Duplicate,
+    Failed,
+    /// Its outcome is unknown and no longer polled for. A success that still arrives is accepted.
+    Lost,
+}
+
+/// The state of the money reserved for an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldState {
+    Held,
+    /// Spent.
+    Settled(Money),
+    /// Returned to the budget.
+    Released,
+}
+
+/// Money reserved for an attempt before it is submitted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    pub run: RunId,
+    /// By the upper-bound price.
+    pub amount: Money,
+    pub state: HoldState,
+}
+
+/// `A#n`: one attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    #[serde(skip_serializing)]
+    pub key: ContentKey,
+    #[serde(skip_serializing)]
+    pub attempt: Attempt,
+    /// The hash of the token in its webhook URL.
+    pub token_hash: TokenHash,
+    pub state: AttemptState,
+    /// The provider's id of the job.
+    pub request_id: Option<String>,
+    /// Stored with the attempt, so that sweep can reconcile it after the run has expired.
+    #[serde(with = "json")]
+    pub request: GenerationRequest,
+    pub claimed_at: Millis,
+    /// The time when its submitter has surely ended (start + function timeout + 5 minutes).
+    pub submitter_dead_at: Millis,
+    #[serde(with = "json")]
+    pub hold: Hold,
+    /// Failed fetches of its outputs.
+    pub fetches: u32,
+}
+
+/// `W#run#step`: a step that waits for an entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiter {
+    #[serde(skip_serializing)]
+    pub step_id: StepId,
+    /// The task token of the latest call; a nudge overwrites it.
+    pub token: String,
+    /// The attempt it joined or claimed; 0 before.
+    pub joined: Attempt,
+    /// A result counts only if its attempt exceeds this (refresh); 0 otherwise.
+    pub base: Attempt,
+    /// The time of its first call.
+    pub since: Millis,
+    /// The time when the provider was first seen running the job; the timeout counts from here.
+    pub running_since: Option<Millis>,
+    pub timeout_ms: Millis,
+}
+
+/// A reference to a chunk of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkRef {
+    pub batch: RunId,
+    /// From 0.
+    pub number: u32,
+}
+
+/// `R#run`: one run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Its id.
+    #[serde(skip_serializing)]
+    pub id: RunId,
+    /// The pipeline's name.
+    pub name: String,
+    /// Where it is.
+    pub status: RunStatus,
+    /// Nothing new may be submitted.
+    pub stop: bool,
+    /// Whether the first failure ends the run.
+    pub fail_fast: bool,
+    /// What is left of its budget.
+    pub remaining: Money,
+    /// Reserved.
+    pub held: Money,
+    /// Spent.
+    pub settled: Money,
+    /// When it was written.
+    pub created_at: Millis,
+    /// When it ended.
+    pub ended_at: Option<Millis>,
+    /// When it has ended at the latest; set by plan.
+    pub bound_at: Option<Millis>,
+    /// How many steps it has; 0 before plan.
+    pub steps: u32,
+    /// Why it failed as a whole.
+    #[serde(default, with = "json")]
+    pub failure: Option<Failure>,
+    /// Where its outputs are copied to when it ends, as the document says.
+    pub export: Option<Export>,
+    /// The chunk of a batch that it is.
+    #[serde(default, with = "json")]
+    pub chunk: Option<ChunkRef>,
+    /// What it was given of its batch's budget; `None` of a run that is no chunk, and where the batch has none.
+    pub granted: Option<Money>,
+    /// It ended, and that could not be published.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub publish_pending: bool,
+}
+
+fn is_waiting(state: &StepState) -> bool {
+    *state == StepState::Waiting
+}
+
+/// A step's row: its plan, and its pinned result once there is one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// The run.
+    #[serde(skip_serializing)]
+    pub run: RunId,
+    /// The plan of it.
+    #[serde(with = "json")]
+    pub plan: PlannedStep,
+    /// Its content key, once everything that it reads is there.
+    pub key: Option<ContentKey>,
+    /// Where it is.
+    #[serde(default, skip_serializing_if = "is_waiting")]
+    pub state: StepState,
+    /// Where its result came from.
+    pub source: Option<ResultSource>,
+    /// The result it was given. Never changed once set, so that keys downstream cannot shift.
+    #[serde(default, with = "json")]
+    pub pinned: Option<CachedResult>,
+    /// Why it failed.
+    #[serde(default, with = "json")]
+    pub failure: Option<Failure>,
+    /// When generate first saw it.
+    pub started_at: Option<Millis>,
+    /// When it was decided.
+    pub ended_at: Option<Millis>,
+    /// How often generate was called for it.
+    pub calls: u32,
+}

@@ -1,0 +1,162 @@
+//! A change as one transaction, and the meaning of its cancellation.
+
+use fresco_pipeline::error::{ErrorName, Failure};
+
+use super::entries::{attempt_update, entry_item, job_item};
+use super::items::{count, flag, number, text, word};
+use super::{Store, keys};
+use crate::records::RunStatus;
+use crate::table::{AttributeValue, Condition, Item, Reason, Table, TransactError, Update, Write};
+use crate::traits::{BudgetChange, Change, CommitError, JobOwner, StoreError};
+
+/// The subject of a write; cancellation reasons come in the order of the writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Entry,
+    Attempt,
+    Job,
+    Budget,
+    Waiter,
+}
+
+impl<T: Table> Store<T> {
+    pub(super) async fn commit_change(&self, change: &Change) -> Result<(), CommitError> {
+        let (parts, writes): (Vec<Part>, Vec<Write>) = writes(change)?.into_iter().unzip();
+        self.table.transact(writes).await.map_err(|error| match error {
+            TransactError::Cancelled(reasons) => cancelled(&parts, &reasons),
+            TransactError::Failed(error) => error.into(),
+        })
+    }
+}
+
+fn writes(change: &Change) -> Result<Vec<(Part, Write)>, StoreError> {
+    let key = &change.entry.key;
+    let unchanged = match change.entry.rev {
+        0 => Condition::missing(),
+        rev => Condition::Equals("rev", count(rev)),
+    };
+    let mut writes = vec![(Part::Entry, Write::put_if(entry_item(&change.entry)?, unchanged))];
+    if let Some(attempt) = &change.attempt {
+        let update = attempt_update(attempt)?;
+        writes.push((Part::Attempt, Write::update(keys::attempt(&attempt.key, attempt.attempt), update)));
+    }
+    if let Some(job) = &change.job {
+        writes.push((Part::Job, Write::put_if(job_item(key, job), free_or_owned(change, job))));
+    }
+    if let Some(budget) = &change.budget {
+        writes.push((Part::Budget, Write::update(keys::run(budget.run()), budget_update(budget)?)));
+    }
+    if let Some(joining) = &change.joined {
+        let update = Update::new()
+            .set("joined", number(joining.to.0))
+            .only_if(Condition::exists().and(Condition::Equals("joined", number(joining.from.0))));
+        writes.push((Part::Waiter, Write::update(keys::waiter(key, &joining.step_id), update)));
+    }
+    Ok(writes)
+}
+
+fn free_or_owned(change: &Change, job: &JobOwner) -> Condition {
+    let owned = Condition::Equals("owner_key", text(change.entry.key.as_str()))
+        .and(Condition::Equals("owner_attempt", number(job.attempt.0)));
+    Condition::missing().or(owned)
+}
+
+pub(super) fn budget_update(change: &BudgetChange) -> Result<Update, StoreError> {
+    Ok(match change {
+        BudgetChange::Hold { amount, .. } => {
+            Update::new().add("remaining", -amount.as_micros()).add("held", amount.as_micros()).only_if(
+                Condition::exists()
+                    .and(Condition::Equals("stop", flag(false)))
+                    .and(Condition::Equals("status", word(RunStatus::Running)?))
+                    .and(Condition::AtLeast("remaining", amount.as_micros())),
+            )
+        }
+        BudgetChange::Settle { held, spent, .. } => Update::new()
+            .add("remaining", (*held - *spent).as_micros())
+            .add("held", -held.as_micros())
+            .add("settled", spent.as_micros())
+            .only_if(Condition::exists()),
+    })
+}
+
+/// The most important reason. A reason about the entry comes first: the other checks were decided on an old entry.
+fn cancelled(parts: &[Part], reasons: &[Reason]) -> CommitError {
+    let failed = |part: Part| {
+        parts.iter().zip(reasons).find_map(|(of, reason)| match reason {
+            Reason::ConditionFailed(item) if *of == part => Some(item.as_ref()),
+            _ => None,
+        })
+    };
+    let busy = |reason: &Reason| matches!(reason, Reason::Conflict | Reason::Throttled);
+    if failed(Part::Entry).is_some() || reasons.iter().any(busy) {
+        return CommitError::Conflict;
+    }
+    if failed(Part::Job).is_some() {
+        return CommitError::JobTaken;
+    }
+    if let Some(run) = failed(Part::Budget) {
+        return budget_refused(run);
+    }
+    if failed(Part::Waiter).is_some() {
+        return CommitError::Moved;
+    }
+    cancelled_unexpectedly(reasons).into()
+}
+
+/// The failure of a transaction that was cancelled for none of the reasons that its writer knows.
+pub(super) fn cancelled_unexpectedly(reasons: &[Reason]) -> StoreError {
+    let codes: Vec<&str> = reasons
+        .iter()
+        .filter_map(|reason| match reason {
+            Reason::Passed => None,
+            Reason::ConditionFailed(_) => Some("ConditionalCheckFailed"),
+            Reason::Conflict => Some("TransactionConflict"),
+            Reason::Throttled => Some("ThrottlingError"),
+            Reason::Other(code) => Some(code),
+        })
+        .collect();
+    let message = format!("DynamoDB TransactWriteItems: cancelled for {}", codes.join(", "));
+    StoreError(Failure::new(ErrorName::LedgerUnavailable, message))
+}
+
+fn budget_refused(run: Option<&Item>) -> CommitError {
+    let Some(run) = run else { return CommitError::RunMissing };
+    let running = run.get("stop") == Some(&AttributeValue::Bool(false))
+        && word(RunStatus::Running).is_ok_and(|running| run.get("status") == Some(&running));
+    if running { CommitError::OverBudget } else { CommitError::RunStopped }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_important_reason_is_reported() {
+        let parts = [Part::Entry, Part::Attempt, Part::Job, Part::Budget, Part::Waiter];
+        let (none, check) = (Reason::Passed, Reason::ConditionFailed(None));
+        let of = |reasons: [&Reason; 5]| cancelled(&parts, &reasons.map(Clone::clone));
+        for (reasons, means) in [
+            ([&check, &none, &check, &check, &check], CommitError::Conflict),
+            ([&none, &Reason::Conflict, &check, &check, &none], CommitError::Conflict),
+            ([&none, &none, &none, &Reason::Throttled, &none], CommitError::Conflict),
+            ([&none, &none, &check, &check, &check], CommitError::JobTaken),
+            ([&none, &none, &none, &check, &check], CommitError::RunMissing),
+            ([&none, &none, &none, &none, &check], CommitError::Moved),
+        ] {
+            assert_eq!(of(reasons), means, "{reasons:?}");
+        }
+        let other = of([&none, &Reason::Other("ValidationError".to_owned()), &none, &none, &none]);
+        assert!(matches!(other, CommitError::Unclear(failure) if failure.message.contains("ValidationError")));
+    }
+
+    #[test]
+    fn a_refused_hold_says_why() {
+        let run = |stop: bool, status: &str| {
+            Item::from([("stop".to_owned(), flag(stop)), ("status".to_owned(), text(status))])
+        };
+        assert_eq!(budget_refused(None), CommitError::RunMissing);
+        assert_eq!(budget_refused(Some(&run(false, "running"))), CommitError::OverBudget);
+        assert_eq!(budget_refused(Some(&run(true, "running"))), CommitError::RunStopped);
+        assert_eq!(budget_refused(Some(&run(false, "failed"))), CommitError::RunStopped);
+    }
+}

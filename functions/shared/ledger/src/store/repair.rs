@@ -1,0 +1,77 @@
+//! Repair of an entry that cannot be read. The repaired entry is decided in `transition`; here as much as possible of it
+//! is read, and it is written only if it is still as it was.
+
+use fresco_pipeline::ids::{Attempt, ContentKey};
+
+use super::commit::budget_update;
+use super::entries::{REPORT, attempt_number, entry_item, read_attempt, read_entry};
+use super::items::{LAYOUT, expiring, expiry, json, text};
+use super::waiters::read_waiter;
+use super::{Store, keys};
+use crate::records::{Hold, HoldState, Millis};
+use crate::table::{Condition, DUE_SHARD, Item, Key, SK, Table, TransactError, Update, Write, number_of, text_of};
+use crate::traits::{BudgetChange, StoreError};
+use crate::transition::{ReadableAttempt, ReadableParts, repair};
+
+/// How long an entry that was put aside is kept.
+const ASIDE_DAYS: Millis = 90;
+/// The attribute of an attempt's money.
+const HOLD: &str = "hold";
+
+impl<T: Table> Store<T> {
+    pub(super) async fn repair_entry(&self, key: &ContentKey, now: Millis) -> Result<(), StoreError> {
+        let Some(item) = self.table.get(&keys::entry(key)).await? else { return Ok(()) };
+        let entry = read_entry(&item).ok();
+        let attempts = self.all_of(keys::entry_pk(key), keys::ATTEMPT_PREFIX).await?;
+        let waiters = self.all_of(keys::entry_pk(key), keys::WAITER_PREFIX).await?;
+        let parts = ReadableParts {
+            entry: entry.as_ref(),
+            rev: number_of(&item, "rev").unwrap_or(0),
+            last: number_of(&item, "last").map(Attempt),
+            attempts: attempts.iter().filter_map(readable).collect(),
+            waiters: waiters.iter().filter_map(|item| read_waiter(item).ok()).collect(),
+        };
+        let Some(entry) = repair(key, &parts, now) else { return Ok(()) };
+        // Every write of an entry changes one of the two.
+        let unchanged = ["rev", LAYOUT].map(|name| Condition::unchanged(name, item.get(name)));
+        let mut writes =
+            vec![Write::put_if(entry_item(&entry)?, Condition::All(unchanged.into())), Write::put(aside(item, now))];
+        writes.extend(self.settle_unreadable(key, &attempts).await?);
+        match self.table.transact(writes).await {
+            // Where it is cancelled, another caller was quicker; the entry is read again.
+            Ok(()) | Err(TransactError::Cancelled(_)) => Ok(()),
+            Err(TransactError::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Ends the holds of attempts that cannot be read as spent: the jobs may have been accepted, and are not polled again.
+    async fn settle_unreadable(&self, key: &ContentKey, attempts: &[Item]) -> Result<Vec<Write>, StoreError> {
+        let mut writes = Vec::new();
+        for item in attempts.iter().filter(|item| read_attempt(item).is_err()) {
+            let (Some(raw), Some(sk)) = (text_of(item, HOLD), text_of(item, SK)) else { continue };
+            let Ok(Hold { run, amount, state: HoldState::Held }) = serde_json::from_str::<Hold>(raw) else { continue };
+            let spent = Hold { run: run.clone(), amount, state: HoldState::Settled(amount) };
+            // As it was read, so that it ends once.
+            let update = Update::new().set(HOLD, json(&spent)?).only_if(Condition::Equals(HOLD, text(raw)));
+            writes.push(Write::update(Key::new(keys::entry_pk(key), sk), update));
+            // A run's record that has expired has no budget.
+            if self.table.get(&keys::run(&run)).await?.is_some() {
+                let change = BudgetChange::Settle { run, held: amount, spent: amount };
+                writes.push(Write::update(keys::run(change.run()), budget_update(&change)?));
+            }
+        }
+        Ok(writes)
+    }
+}
+
+fn readable(item: &Item) -> Option<ReadableAttempt> {
+    let (row, reported) = (read_attempt(item).ok(), item.contains_key(REPORT));
+    Some(ReadableAttempt { attempt: attempt_number(item)?, row, reported })
+}
+
+/// The unreadable item as it was, out of the index.
+fn aside(mut item: Item, now: Millis) -> Item {
+    item.insert(SK.to_owned(), text(keys::aside(now)));
+    item.remove(DUE_SHARD);
+    expiring(item, expiry(now, ASIDE_DAYS))
+}

@@ -1,0 +1,232 @@
+//! From the request to the job: claim, submitted, unknown, adopted, lost.
+
+use fresco_pipeline::error::ErrorName;
+use fresco_pipeline::ids::Attempt;
+use fresco_pipeline::money::Money;
+
+use super::*;
+use crate::records::{AttemptStage, AttemptState, HoldState, LastFailure};
+use crate::traits::{BudgetChange, Joining};
+use crate::transition::{
+    LookupResult, UnknownPolicy, expire, fail, mark_unknown, postpone_check, record_lookup, record_submission,
+};
+
+fn failed_entry(retryable: bool, not_before: Millis) -> Entry {
+    let name = if retryable { ErrorName::ProviderThrottled } else { ErrorName::ProviderRejected };
+    let failure = Failure::new(name, "what happened");
+    Entry {
+        last_attempt: Attempt(2),
+        tries: 3,
+        failure: Some(LastFailure { attempt: Attempt(2), failure, retryable, not_before, leader: step_id("leader") }),
+        ..entry()
+    }
+}
+
+#[test]
+fn a_claim_is_one_transaction() {
+    let leader = waiter("leader", 0, 0);
+    let change = claim(&entry(), &leader, NOW);
+    let pending = change.entry.pending.as_ref().unwrap();
+    assert_eq!(
+        (pending.attempt, pending.stage, &pending.leader),
+        (Attempt(1), AttemptStage::Submitting, &leader.step_id)
+    );
+    assert_eq!(change.entry.next_check_at, Some(pending.lease_until));
+    let row = change.attempt.unwrap();
+    assert_eq!((row.state, row.hold.state, row.hold.amount), (AttemptState::Open, HoldState::Held, PRICE));
+    assert_eq!(change.budget, Some(BudgetChange::Hold { run: leader.step_id.run.clone(), amount: PRICE }));
+    let joining = Joining { step_id: leader.step_id, from: Attempt::NONE, to: Attempt(1) };
+    assert_eq!(change.joined, Some(joining));
+}
+
+#[test]
+fn a_pending_attempt_is_joined() {
+    let (entry, _) = claimed();
+    assert_eq!(answer(&entry, &waiter("other", 0, 0), false, NOW), Acquisition::Join(Attempt(1)));
+    // By its claimant, too, and by a refresh that started later: no other attempt may be claimed meanwhile.
+    assert_eq!(answer(&entry, &waiter("leader", 1, 0), false, NOW), Acquisition::Join(Attempt(1)));
+    assert_eq!(answer(&entry, &waiter("refresh", 0, 1), false, NOW), Acquisition::Join(Attempt(1)));
+}
+
+#[test]
+fn a_usable_result_after_the_base_is_used() {
+    let there = Entry { result: Some(ready(3)), last_attempt: Attempt(3), ..entry() };
+    assert_eq!(answer(&there, &waiter("a", 0, 0), true, NOW), Acquisition::Hit(ready(3)));
+    assert_eq!(answer(&there, &waiter("a", 0, 2), true, NOW), Acquisition::Hit(ready(3)));
+    // Its objects are gone, or the refresh started after it.
+    for (usable, base) in [(false, 0), (true, 3)] {
+        let Acquisition::Claim(change) = answer(&there, &waiter("a", 0, base), usable, NOW) else {
+            panic!("not a claim")
+        };
+        assert_eq!(
+            (change.entry.last_attempt, change.entry.result),
+            (Attempt(4), Some(ready(3))),
+            "it stays until replaced"
+        );
+    }
+    // A step that does not refresh uses it during a refresh.
+    let (refreshing, _) = next_claim(&there);
+    assert_eq!(answer(&refreshing, &waiter("a", 0, 0), true, NOW), Acquisition::Hit(ready(3)));
+}
+
+#[test]
+fn a_retryable_failure_is_waited_out() {
+    let entry = failed_entry(true, NOW);
+    assert!(matches!(answer(&entry, &waiter("leader", 2, 0), false, NOW - 1), Acquisition::RetryLater(_)));
+    let change = claim(&entry, &waiter("leader", 2, 0), NOW);
+    assert_eq!((change.entry.last_attempt, change.entry.tries), (Attempt(3), 3), "the row of failures goes on");
+    assert_eq!(change.entry.failure, None);
+}
+
+#[test]
+fn a_terminal_failure_is_shared_by_the_steps_that_joined() {
+    let entry = failed_entry(false, NOW + 60_000);
+    for joined in [1, 2] {
+        let shared = answer(&entry, &waiter("a", joined, 0), false, NOW);
+        assert!(
+            matches!(shared, Acquisition::SharedFailure(cause) if cause.name == ErrorName::ProviderRejected),
+            "{joined}"
+        );
+    }
+    // A step that had not joined, or waits for a later attempt, may claim at once.
+    for (joined, base) in [(0, 0), (2, 2)] {
+        let change = claim(&entry, &waiter("a", joined, base), NOW);
+        assert_eq!((change.entry.last_attempt, change.entry.tries, change.entry.lost), (Attempt(3), 0, 0));
+    }
+}
+
+#[test]
+fn a_submission_is_recorded_once() {
+    let (entry, row) = claimed();
+    let change = record_submission(&entry, &row, "job", NOW + 5).unwrap();
+    assert_eq!(change.job.as_ref().map(|job| (job.request_id.as_str(), job.attempt)), Some(("job", Attempt(1))));
+    let (entry, row) = after(change, &row);
+    let pending = entry.pending.as_ref().unwrap();
+    assert_eq!((pending.stage, pending.request_id.as_deref()), (AttemptStage::Submitted, Some("job")));
+    assert_eq!(row.request_id.as_deref(), Some("job"));
+    assert_eq!(record_submission(&entry, &row, "job", NOW + 9), None);
+}
+
+#[test]
+fn an_unknown_job_is_adopted() {
+    let (entry, row) = claimed();
+    let (entry, row) = after(mark_unknown(&entry, Attempt(1), NOW + 5).unwrap(), &row);
+    let pending = entry.pending.as_ref().unwrap();
+    assert_eq!((pending.stage, entry.next_check_at), (AttemptStage::Unknown, Some(NOW + 5)), "it is due at once");
+    let (entry, row) = after(record_submission(&entry, &row, "job", NOW + 9).unwrap(), &row);
+    assert_eq!(entry.pending.unwrap().stage, AttemptStage::Submitted);
+    assert_eq!(row.state, AttemptState::Open);
+}
+
+#[test]
+fn only_an_unrecorded_submission_becomes_unknown() {
+    let (entry, row) = claimed();
+    assert_eq!(mark_unknown(&entry, Attempt(2), NOW), None);
+    let (sent, _) = after(record_submission(&entry, &row, "job", NOW).unwrap(), &row);
+    assert_eq!(mark_unknown(&sent, Attempt(1), NOW), None);
+    let (lost, _) = after(mark_unknown(&entry, Attempt(1), NOW).unwrap(), &row);
+    assert_eq!(mark_unknown(&lost, Attempt(1), NOW), None);
+    assert_eq!(mark_unknown(&super::entry(), Attempt(1), NOW), None);
+}
+
+#[test]
+fn a_lost_job_that_appears_is_recorded_beside_the_pending_attempt() {
+    let (entry, row) = lost(UnknownPolicy::ResubmitOnce, LookupResult::Empty);
+    let (entry, _) = next_claim(&entry);
+    let change = record_submission(&entry, &row, "job", NOW).unwrap();
+    assert_eq!(change.entry.pending, entry.pending);
+    assert_eq!(change.entry.late_completion.as_ref().map(|late| late.attempt), Some(Attempt(1)), "sweep checks it");
+    assert_eq!((change.job.unwrap().attempt, change.attempt.unwrap().state), (Attempt(1), AttemptState::Lost));
+}
+
+/// The first attempt, lost.
+fn lost(policy: UnknownPolicy, look_up: LookupResult) -> (Entry, AttemptRecord) {
+    let (entry, row) = claimed();
+    lose(&entry, &row, policy, look_up)
+}
+
+fn lose(entry: &Entry, row: &AttemptRecord, policy: UnknownPolicy, look_up: LookupResult) -> (Entry, AttemptRecord) {
+    let (mut entry, mut row) = after(mark_unknown(entry, row.attempt, NOW).unwrap(), row);
+    while row.state == AttemptState::Open {
+        (entry, row) = after(record_lookup(&entry, &row, look_up, policy, row.submitter_dead_at).unwrap(), &row);
+    }
+    (entry, row)
+}
+
+#[test]
+fn look_ups_count_only_when_the_submitter_has_surely_ended() {
+    let (entry, row) = claimed();
+    let (mut entry, row) = after(mark_unknown(&entry, Attempt(1), NOW).unwrap(), &row);
+    let dead = row.submitter_dead_at;
+    assert_eq!(dead, NOW + DEAD_AFTER);
+    for _ in 0..5 {
+        (entry, _) =
+            after(record_lookup(&entry, &row, LookupResult::Empty, UnknownPolicy::Fail, dead - 1).unwrap(), &row);
+        assert_eq!((entry.pending.as_ref().unwrap().lookups, entry.next_check_at), (0, Some(dead)));
+    }
+    let (once, row) = after(record_lookup(&entry, &row, LookupResult::Empty, UnknownPolicy::Fail, dead).unwrap(), &row);
+    assert_eq!((once.pending.as_ref().unwrap().lookups, row.state), (1, AttemptState::Open));
+    let (twice, row) =
+        after(record_lookup(&once, &row, LookupResult::Empty, UnknownPolicy::Fail, dead + 60_000).unwrap(), &row);
+    assert_eq!((twice.pending, row.state), (None, AttemptState::Lost));
+    // Without a list to search, one look-up is enough, but no earlier.
+    let early = record_lookup(&entry, &claimed().1, LookupResult::Impossible, UnknownPolicy::Fail, dead - 1).unwrap();
+    assert!(early.entry.pending.is_some());
+    let late = record_lookup(&entry, &claimed().1, LookupResult::Impossible, UnknownPolicy::Fail, dead).unwrap();
+    assert_eq!(late.entry.pending, None);
+}
+
+#[test]
+fn only_an_unknown_attempt_is_lost() {
+    let (entry, row) = claimed();
+    let late = row.submitter_dead_at;
+    assert_eq!(
+        record_lookup(&entry, &row, LookupResult::Impossible, UnknownPolicy::Fail, late),
+        None,
+        "a lease alone says nothing"
+    );
+    let (sent, sent_row) = after(record_submission(&entry, &row, "job", NOW).unwrap(), &row);
+    assert_eq!(record_lookup(&sent, &sent_row, LookupResult::Impossible, UnknownPolicy::Fail, late), None);
+    let done = after(fail(&entry, &row, &outcome(ErrorName::ProviderRejected, Money::ZERO), NOW).unwrap(), &row);
+    assert_eq!(record_lookup(&done.0, &done.1, LookupResult::Impossible, UnknownPolicy::Fail, late), None);
+}
+
+#[test]
+fn a_lost_attempt_is_spent_and_resubmitted_at_most_once() {
+    for look_up in [LookupResult::Empty, LookupResult::Impossible] {
+        let (entry, row) = lost(UnknownPolicy::Fail, look_up);
+        let failure = entry.failure.as_ref().unwrap();
+        assert_eq!((failure.failure.name, failure.retryable), (ErrorName::StepUnknown, false));
+        assert_eq!((row.state, row.hold.state), (AttemptState::Lost, HoldState::Settled(PRICE)));
+        assert!(entry.notify_pending);
+
+        let (entry, _) = lost(UnknownPolicy::ResubmitOnce, look_up);
+        let failure = entry.failure.as_ref().unwrap();
+        assert_eq!((failure.failure.name, failure.retryable), (ErrorName::StepAgain, true));
+        let (second, row) = next_claim(&entry);
+        assert_eq!(second.last_attempt, Attempt(2));
+        let (entry, _) = lose(&second, &row, UnknownPolicy::ResubmitOnce, look_up);
+        assert_eq!(entry.failure.unwrap().failure.name, ErrorName::StepUnknown);
+    }
+}
+
+#[test]
+fn checks_are_spaced_out() {
+    let (entry, row) = claimed();
+    assert_eq!(postpone_check(&entry, Attempt(2), NOW), None);
+    let mut entry = entry;
+    let mut pauses = Vec::new();
+    for _ in 0..20 {
+        (entry, _) = after(postpone_check(&entry, Attempt(1), NOW).unwrap(), &row);
+        pauses.push(entry.next_check_at.unwrap() - NOW);
+    }
+    assert!(pauses.is_sorted() && pauses.first() >= Some(&60_000) && pauses.last() == Some(&900_000), "{pauses:?}");
+}
+
+#[test]
+fn a_result_expires_by_its_number() {
+    let there = Entry { result: Some(ready(3)), last_attempt: Attempt(3), ..entry() };
+    assert_eq!(expire(&there, Attempt(2)), None);
+    assert_eq!(expire(&there, Attempt(3)).unwrap().entry.result, None);
+    assert_eq!(expire(&entry(), Attempt(3)), None);
+}
