@@ -11,6 +11,8 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::progress::Progress;
 
+/// The message of a command that waits for another one.
+pub(crate) const BUSY: &str = "another fresco command is using this stack; waiting for it";
 const CHECK_EVERY: Duration = Duration::from_millis(20);
 /// A killed process releases its files at once.
 const GONE_WITHIN: Duration = Duration::from_secs(5);

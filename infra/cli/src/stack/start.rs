@@ -9,16 +9,13 @@ use anyhow::{anyhow, bail};
 use super::deploy::Deployment;
 use super::emulator::{self, Emulator};
 use super::layout::Instance;
-use super::lock::{Group, Lock};
+use super::lock::{BUSY, Group, Lock};
 use super::package::{self, Package};
 use super::parameters::{self, Declared};
 use super::simulator::{self, Simulator};
 use super::state_file::{self, Record, Settings};
 use super::stop::end_processes;
 use super::{Build, Options, STACK_NAME, url, venv, version};
-
-/// The message of a second command.
-pub(crate) const BUSY: &str = "another fresco command is using this stack; waiting for it";
 
 /// The processes that this command started.
 #[derive(Debug)]

@@ -7,9 +7,8 @@ use anyhow::{Context, ensure};
 
 use super::error::Error;
 use super::layout::Instance;
-use super::lock::{Group, Lock};
+use super::lock::{BUSY, Group, Lock};
 use super::progress::Progress;
-use super::start::BUSY;
 use super::{emulator, simulator};
 
 /// Ends the stack of the instance in that folder; `true` if it ran. Its state stays. This waits for a command that has the stack
