@@ -4,12 +4,14 @@ Closed here, because AWS does them and MiniStack 1.5.33 does not: a waitForTaskT
 expression (the check interval of a run), the failure of such a task with its function (which is retried, where MiniStack
 waits for the token of a function that has crashed), that an inline map whose item has failed begins no further ones, and a
 distributed map's MaxConcurrencyPath, that an event is tried again and goes to the function's destination if it fails for
-good, and the time zones and context attributes of schedules (schedules.py). Besides: functions start in turn, and the emulator never
-outlives the command that owns it, leaves no Lambda worker behind, and saves its state while it runs, not only at its end.
+good, the time zones and context attributes of schedules (schedules.py), the lifecycle of buckets (lifecycle.py), and the CORS
+configuration of an HTTP API. Besides: functions start in turn, and the emulator never outlives the command that owns it, leaves
+no Lambda worker behind, and saves its state while it runs, not only at its end.
 
     start.py --lock FILE [--die-with-stdin] [--measure]
 
---lock            held as long as this process lives, so that two emulators never share a state folder.
+--lock            holds this process's id, and is locked as long as this process or a function lives: two emulators never share a
+                  state folder, and the command sees whether one runs.
 --die-with-stdin  ends when stdin does, unless the word "keep" was written to it before.
 --measure         counts requests (count.py). Its state is saved at its end only: saving would stand in the way of what is
                   measured.
@@ -26,6 +28,7 @@ import logging
 import os
 import signal
 import socketserver
+import subprocess
 import sys
 import threading
 import time
@@ -193,6 +196,41 @@ def fire_schedules(schedules):
     schedules.replace(scheduler, eventbridge)
 
 
+def apply_lifecycles(app, lifecycle):
+    """Takes the lifecycle of buckets from templates, and applies it on request."""
+    from ministack.services import s3
+    from ministack.services.cloudformation import provisioners
+
+    names = ("_delete_object", "_delete_bucket_lifecycle", "_lifecycle_rules_error")
+    missing = [name for name in names if not callable(getattr(s3, name, None))]
+    missing += [name for name in ("_buckets", "_bucket_lifecycle", "_multipart_uploads") if not hasattr(s3, name)]
+    if missing or not isinstance(getattr(provisioners, "_S3_BUCKET_CONFIGURATIONS", None), tuple):
+        refuse(f"MiniStack {VERSION} is not what it was: S3 has no {', '.join(missing) or 'bucket configurations'}")
+    lifecycle.install(app, s3, provisioners, time.time)
+
+
+def rename_cors_configurations():
+    """CloudFormation names the members of an API's CORS configuration with a capital, and the API with a small first letter.
+    MiniStack stores the former and reads the latter."""
+    from ministack.services.cloudformation import provisioners
+
+    handlers = provisioners._RESOURCE_HANDLERS.get("AWS::ApiGatewayV2::Api") or {}
+    if not all(callable(handlers.get(name)) for name in ("create", "update")):
+        refuse(f"MiniStack {VERSION} is not what it was: AWS::ApiGatewayV2::Api is not created as it was")
+
+    def renamed(properties):
+        cors = properties.get("CorsConfiguration") if isinstance(properties, dict) else None
+        if not cors:
+            return properties
+        return {**properties, "CorsConfiguration": {name[0].lower() + name[1:]: value for name, value in cors.items()}}
+
+    def wrapped(change):
+        return lambda *args, **kwargs: change(*map(renamed, args), **kwargs)
+
+    for name in ("create", "update"):
+        handlers[name] = wrapped(handlers[name])
+
+
 def start_functions_in_turn():
     """Hundreds of functions that start at once starve each other, and the emulator, on a small machine. On AWS each starts on
     its own."""
@@ -210,17 +248,27 @@ def start_functions_in_turn():
 
 
 def lock(path):
-    """The kernel lets go of the lock when this process ends, however it ends."""
+    """Locks the file for this process and the functions that it starts. The kernel releases the lock when the last of them
+    ends, however it ends."""
     handle = open(path, "a")
     deadline = time.monotonic() + LOCK_SECONDS
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return handle
+            break
         except BlockingIOError:
             if time.monotonic() > deadline:
                 refuse(f"another emulator has used this state folder for {LOCK_SECONDS} s ({path})")
             time.sleep(0.05)
+    handle.truncate(0)
+    print(os.getpid(), file=handle, flush=True)
+
+    class Popen(subprocess.Popen):
+        def __init__(self, *args, pass_fds=(), **kwargs):
+            super().__init__(*args, pass_fds=(*pass_fds, handle.fileno()), **kwargs)
+
+    subprocess.Popen = Popen
+    return handle
 
 
 def end_all(*_):
@@ -237,9 +285,9 @@ def die_with_stdin():
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def mend_interrupted_changes():
-    """A change that was cut off by the end of the emulator would refuse every later one. An update is repeated by the
-    next; a stack that was never created can only be deleted."""
+def repair_interrupted_changes():
+    """Marks changes that the end of the emulator interrupted: a change in progress would refuse every later one. The next
+    update repeats an update; a stack that was never created can only be deleted."""
     from ministack.services import cloudformation
 
     if not callable(getattr(cloudformation, "load_persisted_state", None)):
@@ -326,15 +374,18 @@ def main():
     # Python runs isolated: neither does it look beside this script by itself, nor may it leave bytecode there.
     sys.dont_write_bytecode = True
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+    import lifecycle
     import schedules
 
     app, stepfunctions = import_ministack()
     close_gaps(stepfunctions)
-    mend_interrupted_changes()
+    repair_interrupted_changes()
     answer_functions_at_once()
     start_functions_in_turn()
     try_events_again()
     fire_schedules(schedules)
+    apply_lifecycles(app, lifecycle)
+    rename_cors_configurations()
     end_after_shutdown(app)
     if flags.measure:
         count(app)

@@ -1,4 +1,4 @@
-//! What reaches a stack otherwise than through its API: objects in its inbox, and events.
+//! Inputs of a stack besides its API: objects in its inbox, events, and schedules; and the events that it publishes.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::World;
 
 impl World {
-    /// Puts an object into the stack's bucket with metadata of its own, under any key.
+    /// Puts an object with metadata into the stack's bucket.
     pub async fn put(&self, key: &str, bytes: Vec<u8>, metadata: &[(&str, &str)]) {
         let mut put = self.aws_request(Method::PUT, "s3", &self.place(key)).body(bytes);
         for (name, value) in metadata {
@@ -16,20 +16,20 @@ impl World {
         assert!(status.is_success(), "{key}: {status}");
     }
 
-    /// An object's entity tag.
+    /// Returns an object's entity tag.
     pub async fn tag_of(&self, key: &str) -> String {
         let answer = self.aws_request(Method::HEAD, "s3", &self.place(key)).send().await.expect("an answer");
         answer.headers()["etag"].to_str().expect("a tag").trim_matches('"').to_owned()
     }
 
-    /// Puts an event on the account's bus.
+    /// Publishes an event on the account's bus.
     pub async fn put_event(&self, source: &str, kind: &str, detail: &Value) {
         let entry = json!({"Source": source, "DetailType": kind, "Detail": detail.to_string()});
         let answer = self.ask_json("events", "AWSEvents.PutEvents", &json!({"Entries": [entry]})).await;
         assert_eq!(answer["FailedEntryCount"], 0, "{answer}");
     }
 
-    /// Listens to events of a kind by a rule and a queue: the queue's address.
+    /// Subscribes a queue to events by a rule, and returns the queue's URL.
     pub async fn listen(&self, source: &str, kind: &str) -> String {
         let made = self.ask_json("sqs", "AmazonSQS.CreateQueue", &json!({"QueueName": "listener"})).await;
         let queue = made["QueueUrl"].as_str().unwrap_or_else(|| panic!("a queue: {made}")).to_owned();
@@ -44,12 +44,12 @@ impl World {
         queue
     }
 
-    /// The next message of the queue of events that started nothing.
+    /// Receives the next message of the dead-letter queue of the trigger function.
     pub async fn next_failure(&self) -> Value {
         self.next_message(&self.output("TriggerFailuresUrl")).await
     }
 
-    /// The next message of a queue, taken from it.
+    /// Receives the next message of a queue and deletes it.
     pub async fn next_message(&self, queue: &str) -> Value {
         let asked = json!({"QueueUrl": queue, "WaitTimeSeconds": 20});
         let answer = self.ask_json("sqs", "AmazonSQS.ReceiveMessage", &asked).await;
@@ -60,14 +60,14 @@ impl World {
         serde_json::from_str(body).expect("JSON")
     }
 
-    /// The timers of schedules that the scheduler has.
+    /// Lists the timers of EventBridge Scheduler.
     pub async fn timers(&self) -> Vec<Value> {
         let group = self.output("ScheduleGroupName");
         let answer = self.scheduler_api(&format!("/schedules?ScheduleGroup={group}")).await;
         answer["Schedules"].as_array().cloned().unwrap_or_default()
     }
 
-    /// A timer whole, as it was listed.
+    /// Returns a listed timer with all its attributes.
     pub async fn timer(&self, listed: &Value) -> Value {
         let (name, group) = (listed["Name"].as_str().expect("a name"), self.output("ScheduleGroupName"));
         self.scheduler_api(&format!("/schedules/{name}?groupName={group}")).await
@@ -78,7 +78,7 @@ impl World {
         answer.json().await.expect("JSON")
     }
 
-    /// Calls the trigger function with an event: what it answers.
+    /// Invokes the trigger function with an event, and returns its response.
     pub async fn trigger(&self, event: &Value) -> Value {
         let path = format!("/2015-03-31/functions/{}/invocations", self.output("TriggerFunctionName"));
         let answer = self.aws_request(Method::POST, "lambda", &path).json(event).send().await.expect("an answer");
@@ -89,7 +89,7 @@ impl World {
         let request = self.aws_request(Method::POST, service, "/").header("x-amz-target", target);
         let request = request.header("content-type", "application/x-amz-json-1.0").body(body.to_string());
         let answer = request.send().await.expect("an answer");
-        // Some operations answer nothing.
+        // Some operations have an empty response.
         serde_json::from_str(&answer.text().await.expect("a body")).unwrap_or(Value::Null)
     }
 

@@ -1,26 +1,29 @@
-//! What the whole-stack suites stand on: a stack of its own for each test binary, in a folder of its own, on free ports; a
-//! client of it; and the simulator's own account of what it was asked and what it billed.
+//! The library of the whole-stack suites and of the chaos and cost tools: a stack for each test binary, in a folder of its own
+//! and on free ports, its clients, and the simulator's records of requests and bills.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "all of this is test code: what fails here fails the test that asked"
-)]
+#![expect(clippy::expect_used, clippy::panic, reason = "this is test code: a failure here fails the test")]
 
-mod ahead;
-mod asking;
-mod crash;
+pub mod chaos;
+mod clean;
+mod clock_skew;
+pub mod cost;
+pub mod crash_table;
 mod events;
-pub mod matrix;
-mod started;
-mod stored;
+mod failpoints;
+mod raw_client;
+mod shared_stacks;
+mod stack_admin;
+mod tampering;
+mod tool_stack;
 mod world;
 
-pub use ahead::Ahead;
-pub use asking::Asking;
-pub use crash::Function;
-pub use started::endpoint_url;
-pub use stored::Damage;
+pub use clean::clean;
+pub use clock_skew::SkewedPlatform;
+pub use failpoints::Function;
+pub use raw_client::RawClient;
+pub use shared_stacks::endpoint_url;
+pub use stack_admin::StackAdmin;
+pub use tampering::Damage;
 pub use world::{Counters, EXPORTS, Request, World, most_at_once};
 
 /// A day, in milliseconds.

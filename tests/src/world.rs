@@ -1,14 +1,14 @@
-//! The stack under test and questions to it. Every wait has a condition and a bound.
+//! The stack under test and its clients. Every wait has a condition and a bound.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fresco_api_types::{Manifest, Preview};
+use fresco_cli::api::RunRequest;
 use fresco_cli::api::{Api, ApiError, Inputs};
 use fresco_cli::stack::Stack;
-use fresco_cli::storage::{Parts, StackAdmin};
-use fresco_engine::{Manifest, Preview, RunRequest};
 use fresco_ledger::aws::Aws;
 use fresco_ledger::dynamo::Dynamo;
 use fresco_ledger::records::{Entry, Millis, StepId, StepRecord};
@@ -16,25 +16,26 @@ use fresco_ledger::traits::Entries;
 use fresco_pipeline::ids::{ContentKey, RunId, StepName};
 use serde_json::{Value, json};
 
-use crate::started::{ASKING, CRASHES, Setup, shared, started};
+use crate::StackAdmin;
+use crate::shared_stacks::{CRASHES, Setup, WITHOUT_WEBHOOKS, shared, started};
 
-/// The longest that anything here may take.
+/// The longest time that anything is waited for.
 const BOUND: Duration = Duration::from_secs(90);
-/// The bucket that stacks of a world that exports may export to. A test makes it.
+/// The bucket that stacks with exports may export to. A test creates it.
 pub const EXPORTS: &str = "fresco-deliverables";
 
-/// A stack under test, and clients of it that belong to the asking test.
+/// A stack under test, with clients that belong to one test.
 pub struct World {
     stack: Arc<Stack>,
     aws: Aws,
     http: reqwest::Client,
-    /// A client of the API: what a person asks of the stack.
+    /// A client of the API.
     pub api: Api,
-    /// The table and the bucket: what a test looks at.
+    /// Direct access to the table and the bucket.
     pub admin: StackAdmin,
 }
 
-/// What the simulator counted.
+/// The simulator's counters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counters {
     submits: u64,
@@ -42,7 +43,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Submits and billed completions since.
+    /// Returns the submits and the billed completions since `before`.
     pub fn paid_since(&self, before: &Counters) -> (u64, u64) {
         (self.submits - before.submits, self.billed - before.billed)
     }
@@ -51,91 +52,90 @@ impl Counters {
 /// A request as the simulator recorded it. Times are milliseconds since the Unix epoch.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// The whole record.
     pub record: Value,
 }
 
 impl Request {
-    /// What was asked.
+    /// Returns its prompt.
     pub fn prompt(&self) -> &str {
         self.record["prompt"].as_str().expect("a prompt")
     }
 
-    /// The endpoint.
+    /// Returns its endpoint.
     pub fn endpoint(&self) -> &str {
         self.record["endpoint"].as_str().expect("an endpoint")
     }
 
-    /// When it was submitted.
+    /// Returns the time of its submission.
     pub fn from(&self) -> i64 {
         self.record["submitted_ms"].as_i64().expect("a time")
     }
 
-    /// When it ended.
+    /// Returns the time of its end.
     pub fn to(&self) -> i64 {
         self.record["ended_ms"].as_i64().expect("it has ended")
     }
 }
 
-/// The most of these requests that were under way at a time.
+/// Returns the largest number of these requests that were under way at a time.
 pub fn most_at_once(requests: &[Request]) -> usize {
     let at = |time: i64| requests.iter().filter(|other| other.from() <= time && time < other.to()).count();
     requests.iter().map(|request| at(request.from())).max().unwrap_or(0)
 }
 
 impl World {
-    /// The stack of this test binary; the first to ask starts it.
+    /// Returns the shared stack of this test binary; the first call starts it.
     pub async fn get() -> World {
         Self::of(shared(Setup::default()).await).await
     }
 
-    /// The same, where no webhook can reach it.
+    /// Does the same without webhooks.
     pub async fn without_webhooks() -> World {
-        Self::of(started(&ASKING, Setup::default().without_webhooks()).await).await
+        Self::of(started(&WITHOUT_WEBHOOKS, Setup::default().without_webhooks()).await).await
     }
 
-    /// A stack whose state machine hardly pauses before it tries again.
-    pub async fn in_a_hurry() -> World {
-        Self::of(shared(Setup::default().hurried()).await).await
+    /// Returns a stack whose state machine waits and retries after a tenth of the usual time.
+    pub async fn with_short_waits() -> World {
+        Self::of(shared(Setup::default().with_short_waits()).await).await
     }
 
-    /// The same, where no webhook can reach it.
-    pub async fn in_a_hurry_without_webhooks() -> World {
-        Self::of(started(&ASKING, Setup::default().hurried().without_webhooks()).await).await
+    /// Does the same without webhooks.
+    pub async fn with_short_waits_without_webhooks() -> World {
+        Self::of(started(&WITHOUT_WEBHOOKS, Setup::default().with_short_waits().without_webhooks()).await).await
     }
 
-    /// A stack that may hold a gigabyte, and may export to [`EXPORTS`].
+    /// Returns a stack that may store a gigabyte and may export to [`EXPORTS`].
     pub async fn with_limits() -> World {
         let parameters = &[("MaxStoredGigabytes", "1"), ("ExportBucket", EXPORTS)];
         Self::of(shared(Setup { parameters, ..Setup::default() }).await).await
     }
 
-    /// The same as in a hurry, with functions that can be ended at the engine's crash points. It may export to [`EXPORTS`].
+    /// Returns a stack with short waits and failpoints, which may export to [`EXPORTS`].
     pub async fn with_crashes() -> World {
         let parameters = &[("ExportBucket", EXPORTS)];
-        Self::of(shared(Setup { parameters, crashes: true, ..Setup::default().hurried() }).await).await
+        Self::of(shared(Setup { parameters, crashes: true, ..Setup::default().with_short_waits() }).await).await
     }
 
-    /// The same, where neither a webhook nor the sweep comes: all is left to the nudge.
+    /// Does the same without webhooks and without the sweep, so that only nudges repair.
     pub async fn with_crashes_and_nudges() -> World {
         let parameters = &[("PublicUrl", "none"), ("SweepState", "DISABLED")];
-        Self::of(shared(Setup { parameters, crashes: true, ..Setup::default().hurried() }).await).await
+        Self::of(shared(Setup { parameters, crashes: true, ..Setup::default().with_short_waits() }).await).await
     }
 
-    /// A stack of the asking test's own, for as long as it has it. The state stays for the next of this name, whose buckets
-    /// are cleaned by their lifecycle as of `lifecycle_now`, or as of now.
+    /// Starts a stack for one test. Its state stays for the next stack of this name, whose buckets' lifecycle is carried out
+    /// as of `lifecycle_now`, or as of now.
     pub async fn own(name: &'static str, lifecycle_now: Option<Millis>) -> World {
         Self::of(Arc::new(Setup { name, lifecycle_now, ..Setup::default() }.start().await)).await
     }
 
-    /// Ends a stack of the test's own; its state stays.
+    /// Ends a test's own stack; its state stays.
     pub async fn close(self) {
-        Arc::into_inner(self.stack).expect("nobody else has this stack").close().await;
+        Arc::into_inner(self.stack).expect("a stack of one test").close().await;
     }
 
     async fn of(stack: Arc<Stack>) -> World {
         let aws = fresco_ledger::aws::connect_local(stack.endpoint_url()).await;
-        let admin = StackAdmin::new(&aws, &Parts::of(stack.outputs())).expect("a client");
+        let admin = StackAdmin::new(&aws, &stack).expect("a client");
         let _ = rustls::crypto::ring::default_provider().install_default();
         let api = Api::new(&fresco_cli::stack::aws_config(&stack), &stack.api_url()).expect("a client of the API");
         World { stack, aws, api, http: reqwest::Client::builder().no_proxy().build().expect("an HTTP client"), admin }
@@ -143,23 +143,21 @@ impl World {
 
     /// Starts a run.
     pub async fn start(&self, document: &str, input: &str) -> RunId {
-        let request =
-            RunRequest { document: document.to_owned(), input: Some(input.to_owned()), ..RunRequest::default() };
+        let request = RunRequest::new(document).with_input(input);
         self.begin(&request, &Inputs::default())
             .await
             .unwrap_or_else(|error| panic!("it does not start: {error}\n{document}"))
     }
 
-    /// Starts a run of a request, through the API.
+    /// Starts a run of a request through the API.
     pub async fn begin(&self, request: &RunRequest, inputs: &Inputs) -> Result<RunId, ApiError> {
         let started = self.api.start(request, inputs, None).await?;
         Ok(RunId::parse(started.id).expect("an id"))
     }
 
-    /// What a document would do.
+    /// Plans a document without running it.
     pub async fn preview(&self, document: &str, input: &str) -> Preview {
-        let request =
-            RunRequest { document: document.to_owned(), input: Some(input.to_owned()), ..RunRequest::default() };
+        let request = RunRequest::new(document).with_input(input);
         self.api
             .plan(&request, &Inputs::default())
             .await
@@ -171,7 +169,7 @@ impl World {
         self.run_with(request, &Inputs::default()).await
     }
 
-    /// The same with files that are given with it.
+    /// Does the same with input files.
     pub async fn run_with(&self, request: &RunRequest, inputs: &Inputs) -> Manifest {
         let run = self.begin(request, inputs).await.unwrap_or_else(|error| panic!("the run does not start: {error}"));
         self.ended(&run).await
@@ -183,7 +181,7 @@ impl World {
         self.ended(&run).await
     }
 
-    /// Waits for a run's end.
+    /// Waits for a run's end, and returns its manifest.
     pub async fn ended(&self, run: &RunId) -> Manifest {
         self.until("the run ends", async || self.admin.status(run).await.expect("a status").0.status.is_final()).await;
         self.admin.manifest(run).await.expect("a manifest")
@@ -193,43 +191,43 @@ impl World {
     pub async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
         let deadline = Instant::now() + BOUND;
         while !condition().await {
-            assert!(Instant::now() < deadline, "waited {} s in vain: {what}", BOUND.as_secs());
+            assert!(Instant::now() < deadline, "waited {} s in vain until {what}", BOUND.as_secs());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
-    /// A step.
+    /// Returns a step of a run.
     pub async fn step(&self, run: &RunId, step: &str) -> Option<StepRecord> {
         let step_id = StepId { run: run.clone(), step: StepName::parse(step).expect("a step name") };
         self.admin.step(&step_id).await.expect("an answer")
     }
 
-    /// An entry.
+    /// Returns an entry, which has to exist.
     pub async fn entry(&self, key: &ContentKey) -> Entry {
         self.ledger().entry(key).await.expect("an answer").expect("an entry")
     }
 
-    /// Clients of the local AWS.
+    /// The clients of the local AWS.
     pub(crate) fn aws(&self) -> &Aws {
         &self.aws
     }
 
-    /// The ledger.
+    /// Returns the ledger.
     pub fn ledger(&self) -> Dynamo {
         self.aws.dynamo(self.output("TableName"))
     }
 
-    /// An output of the template.
+    /// Returns an output of the template.
     pub(crate) fn output(&self, name: &str) -> String {
         self.stack.outputs().get(name).expect("an output of the template").clone()
     }
 
-    /// The folder in which files are crashes.
+    /// Returns the folder of failpoints.
     pub(crate) fn crashes(&self) -> PathBuf {
         self.stack.instance().join(CRASHES)
     }
 
-    /// A request to the local AWS, without a client crate for a call or two. It is not checked who asks.
+    /// Builds a request to the local AWS, which does not verify signatures.
     pub(crate) fn aws_request(&self, method: reqwest::Method, service: &str, path: &str) -> reqwest::RequestBuilder {
         let scope = format!("Credential=test/20260101/us-east-1/{service}/aws4_request");
         self.http
@@ -237,7 +235,7 @@ impl World {
             .header("authorization", format!("AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=x"))
     }
 
-    /// Aborts a run's execution, as somebody may in the console.
+    /// Aborts a run's execution, as a person may in the console.
     pub async fn abort(&self, run: &RunId) {
         let machine = self.output("RunMachineArn");
         let execution = format!("{}:{run}", machine.replace(":stateMachine:", ":execution:"));
@@ -245,19 +243,19 @@ impl World {
         client.stop_execution().execution_arn(execution).send().await.expect("it is aborted");
     }
 
-    /// What the simulator counted so far.
+    /// Returns the simulator's counters.
     pub async fn counters(&self) -> Counters {
         let counters = self.get_json(&format!("{}/_control/counters", self.simulator())).await;
         let number = |name: &str| counters[name].as_u64().expect("a counter");
         Counters { submits: number("submits"), billed: number("billed_completions") }
     }
 
-    /// The simulator's record of the requests with this prompt.
+    /// Returns the simulator's records of the requests with this prompt.
     pub async fn requests_for(&self, prompt: &str) -> Vec<Value> {
         self.requests_with(|asked| asked == prompt).await.into_iter().map(|request| request.record).collect()
     }
 
-    /// The simulator's record of the requests with such a prompt, in order of submission.
+    /// Returns the simulator's records of the requests with such prompts, in order of submission.
     pub async fn requests_with(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<Request> {
         let requests = self.get_json(&format!("{}/_control/requests", self.simulator())).await;
         let requests = requests.as_array().expect("a list").iter();
@@ -265,12 +263,12 @@ impl World {
         wanted.map(|record| Request { record: record.clone() }).collect()
     }
 
-    /// What a control route of the simulator says.
+    /// Reads a control route of the simulator.
     pub async fn control_state(&self, route: &str) -> Value {
         self.get_json(&format!("{}/_control/{route}", self.simulator())).await
     }
 
-    /// No rule for faults is left.
+    /// Removes the simulator's fault rules.
     pub async fn forget_faults(&self) {
         let url = format!("{}/_control/faults", self.simulator());
         assert!(self.http.delete(url).send().await.expect("an answer").status().is_success());
@@ -284,8 +282,8 @@ impl World {
         answer.json().await.expect("JSON")
     }
 
-    /// How often each function was called so far, by what the emulator logged. Sweep runs by itself, api answers
-    /// whoever asks; both are left out.
+    /// Counts the invocations of each function by the emulator's logs. The sweep and the API are left out, since they are
+    /// not invoked by runs.
     pub async fn invocations(&self) -> BTreeMap<String, usize> {
         let mut calls = BTreeMap::new();
         for group in self.ask_json("logs", "Logs_20140328.DescribeLogGroups", &json!({})).await["logGroups"]
@@ -305,7 +303,7 @@ impl World {
         calls
     }
 
-    /// The calls since, of functions that were called.
+    /// Returns the invocations since `before`, of functions that were invoked.
     pub async fn invocations_since(&self, before: &BTreeMap<String, usize>) -> Vec<(String, usize)> {
         let now = self.invocations().await.into_iter();
         let since = now.map(|(name, count)| {
@@ -315,7 +313,7 @@ impl World {
         since.filter(|(_, count)| *count > 0).collect()
     }
 
-    /// The lines of a function's log that hold this text.
+    /// Returns the lines of a function's log that contain this text.
     pub async fn logged(&self, function: &str, text: &str) -> Vec<String> {
         let mut lines = Vec::new();
         for group in self.ask_json("logs", "Logs_20140328.DescribeLogGroups", &json!({})).await["logGroups"]
@@ -334,7 +332,7 @@ impl World {
         lines
     }
 
-    /// CloudWatch's alarms, as it says them.
+    /// Returns the XML description of CloudWatch's alarms.
     pub async fn alarms(&self) -> String {
         let form = "Action=DescribeAlarms&Version=2010-08-01";
         let request = self.aws_request(reqwest::Method::POST, "monitoring", "/").body(form);

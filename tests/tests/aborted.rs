@@ -1,4 +1,4 @@
-//! A run whose execution somebody aborts. It changes the simulator's settings, so it has a stack of its own.
+//! A run whose execution is aborted. It changes the simulator's settings, so it has a stack of its own.
 
 use fresco_ledger::records::{ResultSource, RunStatus};
 use fresco_pipeline::error::ErrorName;

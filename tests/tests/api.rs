@@ -3,29 +3,29 @@
 
 use std::collections::BTreeSet;
 
+use fresco_api_types::BatchBody;
+use fresco_cli::api::RunRequest;
 use fresco_cli::api::{ApiError, Inputs, gather};
-use fresco_engine::RunRequest;
-use fresco_engine::wire::BatchBody;
 use fresco_ledger::records::{ResultSource, RunStatus};
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::rows::Format;
-use fresco_tests::{Asking, World};
+use fresco_tests::{RawClient, World};
 use futures::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 fn one(prompt: &str) -> String {
-    Asking::picture(prompt)
+    RawClient::picture(prompt)
 }
 
 fn id_of(answer: &Value) -> RunId {
-    Asking::id_of(answer)
+    RawClient::id_of(answer)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_is_started_shown_and_found_again() {
+async fn a_run_is_started_shown_and_listed() {
     let world = World::get().await;
-    let asking = Asking::new(&world);
+    let asking = RawClient::new(&world);
     let hostile = "<script>alert(1)</script> & \\\"quotes\\\"";
     let document = json!({"name": "<b>bold</b>", "steps": [
         {"name": "image", "type": "text_to_image", "model": "flux_schnell", "params": {"prompt": "{{input}}"}},
@@ -82,7 +82,7 @@ async fn a_run_is_started_shown_and_found_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_run_is_shown_in_pieces() {
     let world = World::get().await;
-    let asking = Asking::new(&world);
+    let asking = RawClient::new(&world);
     let step = |number: u32| {
         json!({"name": format!("step-{number}"), "type": "text_to_image", "model": "flux_schnell",
             "params": {"prompt": "one of many"}})
@@ -108,9 +108,9 @@ async fn a_large_run_is_shown_in_pieces() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_gives_the_same_run_back() {
+async fn an_idempotency_key_returns_the_same_run() {
     let world = World::get().await;
-    let asking = Asking::new(&world);
+    let asking = RawClient::new(&world);
     let body = json!({"pipeline": one("asked for under a key")});
     // In the same millisecond, as nearly as can be.
     let answers = join_all((0..8).map(|_| asking.start(Some("the-key"), &body))).await;
@@ -137,9 +137,9 @@ async fn a_key_gives_the_same_run_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn uploads_are_what_they_were_said_to_be() {
+async fn an_upload_has_to_match_its_declaration() {
     let world = World::get().await;
-    let asking = Asking::new(&world);
+    let asking = RawClient::new(&world);
     let picture = world.run(&one("a picture to upload"), "unused").await;
     let bytes = world.admin.object(&picture.steps[0].outputs[0].key).await.unwrap();
     let place = async |kind: &str, length: usize| {
@@ -188,9 +188,9 @@ async fn uploads_are_what_they_were_said_to_be() {
     assert_eq!((status.as_u16(), answer["code"].as_str()), (422, Some("Input.Invalid")), "{answer}");
 }
 
-/// Who repeats a request repeats its uploads, too.
+/// A repeated request includes its uploads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_knows_what_is_uploaded_again() {
+async fn an_idempotency_key_recognises_repeated_uploads() {
     let world = World::get().await;
     let folder = tempfile::tempdir().unwrap();
     let made = world.run(&one("a picture to upload under a key"), "unused").await;
@@ -202,9 +202,9 @@ async fn a_key_knows_what_is_uploaded_again() {
         "steps: [{ name: edit, type: image_to_image, params: { image: cat.png, prompt: 'uploaded under a key' } }]";
     let run = async |bytes: &[u8]| {
         std::fs::write(folder.path().join("cat.png"), bytes).unwrap();
-        let mut request = RunRequest { document: document.to_owned(), ..RunRequest::default() };
-        let inputs = gather(&mut request, folder.path()).await.unwrap();
-        assert_eq!(inputs.len(), 1, "{:?}", request.refused);
+        let mut request = RunRequest::new(document);
+        let inputs = gather(&mut request, folder.path());
+        assert_eq!(inputs.len(), 1, "{:?}", request.inputs.media);
         world.api.start(&request, &inputs, Some("the-key-of-uploads")).await
     };
     let is_conflict = |error: ApiError| assert_eq!(error.code(), "idempotency_conflict", "{error}");
@@ -233,7 +233,7 @@ async fn a_key_knows_what_is_uploaded_again() {
     is_conflict(batch("another row, of sorts\n").await.unwrap_err());
 
     // What is said of the content holds: it can be put there again, and nothing else in its place.
-    let asking = Asking::new(&world);
+    let asking = RawClient::new(&world);
     let said = json!({"kind": "image", "bytes": picture.len(), "sha256": made.steps[0].outputs[0].sha256});
     let (_, upload) = asking.ask(Method::POST, "/uploads", None, Some(&said)).await;
     let mut forged = picture.to_vec();
@@ -244,9 +244,9 @@ async fn a_key_knows_what_is_uploaded_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_is_shown_by_its_own_link_only() {
+async fn a_page_is_shown_by_its_signed_link_only() {
     let world = World::get().await;
-    let asking = Asking::new(&world);
+    let asking = RawClient::new(&world);
     let (one_run, other) =
         (world.run(&one("a page"), "unused").await.run_id, world.run(&one("another page"), "unused").await.run_id);
     let (_, shown) = asking.get(&format!("/runs/{one_run}")).await;
@@ -286,9 +286,9 @@ async fn a_page_is_shown_by_its_own_link_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_there_or_over_is_said() {
+async fn a_missing_run_is_not_found_and_an_ended_run_was_not_running() {
     let world = World::get().await;
-    let asking = Asking::new(&world);
+    let asking = RawClient::new(&world);
     for path in ["/runs/20200101t000000-0000000000", "/runs/20200101t000000-0000000000/events"] {
         let (status, problem) = asking.get(path).await;
         assert_eq!((status, problem["code"].as_str()), (StatusCode::NOT_FOUND, Some("run_not_found")), "{problem}");
@@ -302,7 +302,7 @@ async fn what_is_not_there_or_over_is_said() {
     }
     assert_eq!(world.admin.status(&ended.run_id).await.unwrap().0.status, RunStatus::Succeeded);
     // A plan of a document that has problems says where, and one that has none says what it would do.
-    let bad = RunRequest { document: "steps: [{ type: poem }]".to_owned(), ..RunRequest::default() };
+    let bad = RunRequest::new("steps: [{ type: poem }]");
     assert!(matches!(world.api.plan(&bad, &Inputs::default()).await, Err(ApiError::Document(_))));
     let preview = world.preview(&one("stopped when it is over"), "unused").await;
     assert!(preview.steps[0].hit && preview.missing_keys.is_empty());

@@ -2,15 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
-use fresco_engine::wire::{BatchBody, BatchManifest, BatchView, OnBadRow, RowResult, RowStatus};
-use fresco_engine::{BatchFinished, Fetcher, Once, StartError, batch_manifest_key};
+use fresco_api_types::{BatchBody, BatchFinished, BatchManifest, BatchView, OnBadRow, RowResult, RowStatus};
+use fresco_engine::{Fetcher, IdempotencyKey, StartError, batch_manifest_key};
 use fresco_ledger::batch::BatchStatus;
 use fresco_ledger::records::ResultSource;
 use fresco_ledger::traits::Batches;
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::rows::Format;
-use fresco_tests::{Asking, Function, Request, World};
+use fresco_tests::{Function, RawClient, Request, World};
 use serde_json::{Value, json};
 
 /// The queue of the simulator and its faults are everybody's.
@@ -19,7 +19,7 @@ static SIMULATOR: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 /// One picture for each row.
 fn over(rows: Vec<Value>) -> BatchBody {
     BatchBody {
-        pipeline: Some(Asking::picture("{{input}}").into()),
+        pipeline: Some(RawClient::picture("{{input}}").into()),
         rows: Some(rows),
         rate_limit_delay: Some(0),
         ..BatchBody::default()
@@ -30,7 +30,7 @@ async fn start(world: &World, body: BatchBody) -> RunId {
     RunId::parse(world.api.start_batch(&body, None).await.unwrap().id).unwrap()
 }
 
-/// What the provider was asked for, by the beginning of the prompt.
+/// The provider's requests, by the beginning of the prompt.
 async fn asked(world: &World, prompt: &str) -> usize {
     world.requests_with(|asked| asked.starts_with(prompt)).await.len()
 }
@@ -63,7 +63,7 @@ async fn two_hundred_rows_end_with_exact_counts() {
             row => json!({"id": format!("row-{row}"), "input": format!("{name} {row}")}),
         })
         .collect();
-    let told = world.listen("fresco", "Batch Finished").await;
+    let queue = world.listen("fresco", "Batch Finished").await;
     let fault = json!({"fault": "model_error", "type": "content_policy_violation", "prompt": "two hundred, refused"});
     world.control("faults", &json!([fault])).await;
     let batch = start(&world, BatchBody { max_concurrent_chunks: Some(3), ..over(rows.clone()) }).await;
@@ -103,9 +103,9 @@ async fn two_hundred_rows_end_with_exact_counts() {
     let cost = results.iter().map(|result| result.cost).sum::<i64>();
     assert_eq!((manifest.spent, view.counts.spent.as_micros()), (cost + 10 * cost / 169, manifest.spent));
 
-    // Whoever comes after it hears of its end by a rule of their own; other tests' batches end as well.
+    // Other systems subscribe to its end by a rule of their own. Batches of other tests end as well.
     let finished: BatchFinished = loop {
-        let event = world.next_message(&told).await;
+        let event = world.next_message(&queue).await;
         let finished: BatchFinished = serde_json::from_value(event["detail"].clone()).unwrap();
         if finished.batch_id == batch {
             break finished;
@@ -114,7 +114,7 @@ async fn two_hundred_rows_end_with_exact_counts() {
     assert_eq!((finished.status, finished.done, finished.failed), (BatchStatus::Partial, 188, 10));
     assert_eq!((finished.cost.as_micros(), finished.manifest), (manifest.spent, batch_manifest_key(&batch)));
 
-    // The fault is gone: driven anew, the refused rows are asked for, and nothing else.
+    // The fault is gone: a redrive submits the failed rows and nothing else.
     world.forget_faults().await;
     let driven = world.api.redrive_batch(&batch).await.unwrap();
     assert!(!driven.status.is_final());
@@ -135,7 +135,7 @@ async fn two_hundred_rows_end_with_exact_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_planned_is_said_and_costs_nothing() {
+async fn a_batch_that_cannot_be_planned_is_rejected_and_costs_nothing() {
     let _simulator = SIMULATOR.lock().await;
     let world = World::get().await;
     let text = |text: &str| BatchBody {
@@ -145,7 +145,7 @@ async fn what_cannot_be_planned_is_said_and_costs_nothing() {
         ..over(Vec::new())
     };
     let with = |setting: &str| {
-        let document = format!("{}settings: {{ {setting} }}\n", Asking::picture("{{input}}"));
+        let document = format!("{}settings: {{ {setting} }}\n", RawClient::picture("{{input}}"));
         BatchBody { pipeline: Some(document.into()), ..over(vec![json!("a")]) }
     };
     for (body, name, said) in [
@@ -176,7 +176,7 @@ async fn a_budget_bounds_all_chunks_together() {
     let _simulator = SIMULATOR.lock().await;
     let world = World::get().await;
     let rows: Vec<Value> = (0..100).map(|row| json!(format!("on a budget {row}"))).collect();
-    let price = world.preview(&Asking::picture("on a budget"), "unused").await.price.as_micros();
+    let price = world.preview(&RawClient::picture("on a budget"), "unused").await.price.as_micros();
     let batch =
         start(&world, BatchBody { max_cost: Some(price * 10), max_concurrent_chunks: Some(4), ..over(rows) }).await;
     let (view, manifest, results) = ended(&world, &batch).await;
@@ -239,27 +239,27 @@ async fn chunks_keep_their_order_and_pause_or_overlap() {
 
 /// A key is one batch; asked otherwise under it, it is refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_is_one_batch_and_what_is_stopped_early_costs_nothing() {
+async fn an_idempotency_key_is_one_batch_and_an_early_stop_costs_nothing() {
     let _simulator = SIMULATOR.lock().await;
     let world = World::get().await;
     let engine = world.admin.engine();
-    let once = Once { key: "the batch of today".to_owned(), asked: "a".to_owned() };
+    let once = IdempotencyKey { key: "the batch of today".to_owned(), request_hash: "a".to_owned() };
     let body = || over(vec![json!("asked for once")]);
-    let first = engine.start_batch(Some(&once), body(), &Fetcher::default()).await.unwrap();
-    let again = engine.start_batch(Some(&once), body(), &Fetcher::default()).await.unwrap();
+    let first = engine.batches.start(Some(&once), body(), &Fetcher::default()).await.unwrap();
+    let again = engine.batches.start(Some(&once), body(), &Fetcher::default()).await.unwrap();
     assert_eq!((&first.run, first.existing, again.existing), (&again.run, false, true));
-    let other = Once { asked: "b".to_owned(), ..once };
+    let other = IdempotencyKey { request_hash: "b".to_owned(), ..once };
     assert!(matches!(
-        engine.start_batch(Some(&other), body(), &Fetcher::default()).await,
+        engine.batches.start(Some(&other), body(), &Fetcher::default()).await,
         Err(StartError::OtherRequest)
     ));
     assert_eq!(ended(&world, &first.run).await.0.status, BatchStatus::Succeeded);
     assert_eq!(asked(&world, "asked for once").await, 1);
 
-    // Stopped before anything of it was begun.
+    // It is stopped before any chunk has started.
     let many = (0..5_000).map(|row| json!(format!("stopped while it is planned {row}"))).collect();
     let batch = start(&world, over(many)).await;
-    engine.stop_batch(&batch).await.unwrap();
+    engine.batches.stop(&batch).await.unwrap();
     world.until("the batch ends", async || view(&world, &batch).await.status.is_final()).await;
     assert!(matches!(view(&world, &batch).await.status, BatchStatus::Stopped | BatchStatus::Failed));
     assert_eq!(asked(&world, "stopped while it is planned").await, 0);
@@ -271,16 +271,16 @@ async fn a_key_is_one_batch_and_what_is_stopped_early_costs_nothing() {
         BatchBody { rows_text: Some("a".to_owned()), ..body() },
         BatchBody { rows: None, rows_key: Some("outputs/x.csv".to_owned()), ..body() },
     ] {
-        assert!(matches!(engine.start_batch(None, wrong, &Fetcher::default()).await, Err(StartError::Order(_))));
+        assert!(matches!(engine.batches.start(None, wrong, &Fetcher::default()).await, Err(StartError::Invalid(_))));
     }
 }
 
 /// Rows name pictures that lie beside them; one that is none is left out when its chunk is planned.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rows_name_media_of_their_own() {
+async fn rows_refer_to_media_of_their_own() {
     let _simulator = SIMULATOR.lock().await;
     let world = World::get().await;
-    let cat = world.run(&Asking::picture("a cat for the rows"), "unused").await;
+    let cat = world.run(&RawClient::picture("a cat for the rows"), "unused").await;
     let output = &cat.steps[0].outputs[0];
     let cat_bytes = world.admin.object(&output.key).await.unwrap().to_vec();
     world.put("rows/pictures/cat.img", cat_bytes.clone(), &[]).await;
@@ -304,7 +304,7 @@ async fn rows_name_media_of_their_own() {
     assert!(named("000001-one-edit.") && named("000004-four-edit."), "{exported:?}");
     assert!(named("results.jsonl") && named("manifest.json") && exported.len() == 4, "{exported:?}");
 
-    // Mended, the rows are made when the batch is driven anew.
+    // With the cause removed, a redrive generates the rows.
     world.put("rows/pictures/text.img", cat_bytes.clone(), &[]).await;
     world.put("rows/pictures/gone.img", cat_bytes, &[]).await;
     world.api.redrive_batch(&batch).await.unwrap();
@@ -313,9 +313,9 @@ async fn rows_name_media_of_their_own() {
     assert_eq!(results[1].id.as_deref(), Some("two"));
 }
 
-/// What is much of the same costs once, and one row among many that cannot be read costs only itself.
+/// Equal rows cost once, and an unreadable row costs only itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_rows_are_planned_for_what_they_are() {
+async fn repeated_rows_cost_once_and_an_unreadable_row_costs_only_itself() {
     let _simulator = SIMULATOR.lock().await;
     let world = World::get().await;
     world.control("settings", &json!({"concurrency": 0})).await;
@@ -353,20 +353,20 @@ async fn many_rows_are_planned_for_what_they_are() {
     assert!(asked(&world, "a hundred thousand").await <= 1 && asked(&world, "poison").await <= 50);
 }
 
-/// More failures than are borne stop a batch.
+/// More failures than tolerated stop a batch.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn too_many_failures_stop_a_batch() {
+async fn a_batch_stops_above_its_failure_tolerance() {
     let _simulator = SIMULATOR.lock().await;
     let world = World::get().await;
-    let fault = json!({"fault": "model_error", "type": "content_policy_violation", "prompt": "not borne"});
+    let fault = json!({"fault": "model_error", "type": "content_policy_violation", "prompt": "not tolerated"});
     world.control("faults", &json!([fault])).await;
-    let rows = (0..60).map(|row| json!(format!("not borne {row}"))).collect();
+    let rows = (0..60).map(|row| json!(format!("not tolerated {row}"))).collect();
     let batch = start(&world, BatchBody { tolerate: Some(json!("25%")), ..over(rows) }).await;
     let (view, manifest, results) = ended(&world, &batch).await;
     assert_eq!((view.status, results.len()), (BatchStatus::Stopped, 60), "{manifest:?}");
     assert_eq!((manifest.by_status["failed"], manifest.by_status["not_run"]), (20, 40));
     let why = view.failure.unwrap().message;
-    assert!(why.starts_with("20 rows failed, and 15 were to be borne"), "{why}");
+    assert!(why.starts_with("20 rows failed and 15 are tolerated"), "{why}");
     world.forget_faults().await;
 }
 
@@ -402,7 +402,7 @@ async fn a_batch_survives_the_end_of_its_stack() {
 
 /// Its rows say why, and the batch goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_chunk_that_cannot_be_planned_says_why() {
+async fn a_chunk_that_cannot_be_planned_reports_its_failure() {
     let _simulator = SIMULATOR.lock().await;
     let world = World::get().await;
     let step = "s".repeat(50);

@@ -1,15 +1,14 @@
-//! A short chaos: what `cargo fresco chaos` does, on every change. It has a stack of its own.
+//! A short chaos on every change, on a stack of its own.
 
-use fresco_cli::chaos::{Options, chaos};
 use fresco_cli::stack::{Layout, Progress};
+use fresco_tests::chaos::{Options, chaos};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_short_chaos_ends_well() {
-    let layout = Layout::find().unwrap();
-    let instance = layout.root().join(format!("target/tmp/stack-{}", std::process::id()));
-    let options = Options { instance: instance.clone(), layout, runs: 24, seed: 5, progress: Progress::silent() };
-    let outcome = chaos(&options).await.unwrap();
-    println!("{}", outcome.text(options.runs, &instance));
-    assert!(outcome.violations.is_empty(), "{}", outcome.text(options.runs, &instance));
-    assert!(outcome.billed > 0 && outcome.runs.values().sum::<u32>() == options.runs);
+    let instance = Layout::find().unwrap().root().join(format!("target/tmp/stack-{}", std::process::id()));
+    let options = Options { instance, runs: 24, seed: 5, progress: Progress::silent() };
+    let report = chaos(&options).await.unwrap();
+    println!("{report}");
+    assert!(report.violations.is_empty(), "{report}");
+    assert!(report.billed > 0 && report.runs.values().sum::<u64>() == u64::from(options.runs));
 }

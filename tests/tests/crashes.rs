@@ -1,38 +1,38 @@
 //! Every crash point of every function, on the real stack. The table says which run is made to pass which points, and how
 //! it ends where it cannot end well.
 
-use fresco_engine::crash::Point::{self, *};
+use fresco_engine::failpoint::Failpoint::{self, *};
 use fresco_pipeline::error::ErrorName;
 use fresco_tests::Function::*;
 use fresco_tests::World;
-use fresco_tests::matrix::{Case, End, Repair, Way, case, go_through};
+use fresco_tests::crash_table::{Case, End, Repair, Way, case, go_through};
 
 /// Read it as: a run made this way, ended there, ends so.
 const CASES: &[Case] = &[
     // plan: the state machine calls it again.
     case(Way::Image, &[(Plan, PlanLookedUp, 1)], End::Result),
     case(Way::Image, &[(Plan, PlanRowsWritten, 1)], End::Result),
-    case(Way::Stored, &[(Plan, ReportManifestWritten, 1)], End::Result),
+    case(Way::Stored, &[(Plan, CloseManifestWritten, 1)], End::Result),
     case(Way::Ending, &[(Plan, ResultRenewed, 1)], End::Result),
-    case(Way::Stored, &[(Plan, ReportClosed, 1)], End::Result),
+    case(Way::Stored, &[(Plan, CloseRecorded, 1)], End::Result),
     // generate: the state machine calls it again, and it finds how far it came.
     case(Way::Image, &[(TextToImage, GenerateBegun, 1)], End::Result),
     case(Way::Image, &[(TextToImage, GenerateWaiting, 1)], End::Result),
     case(Way::Image, &[(TextToImage, GenerateWaiting, 3)], End::Result),
-    case(Way::Gone, &[(TextToImage, GenerateExpired, 1)], End::PaidAnew),
-    case(Way::EndingSecond, &[(AnalyzeImage, ResultRenewed, 1)], End::PaidAnew),
-    case(Way::Twins, &[(TextToImage, GenerateSourceNoted, 1)], End::Result),
-    case(Way::Twins, &[(TextToImage, GenerateJoined, 1)], End::Result),
-    case(Way::Again, &[(TextToImage, TellPinned, 1)], End::Result),
-    case(Way::Again, &[(TextToImage, TellAnswered, 1)], End::Result),
-    case(Way::TooDear, &[(TextToImage, TellMarked, 1)], End::Unpaid(ErrorName::BudgetExceeded)),
-    case(Way::TooDear, &[(TextToImage, TellRefused, 1)], End::Unpaid(ErrorName::BudgetExceeded)),
+    case(Way::Gone, &[(TextToImage, GenerateExpired, 1)], End::PaidAgain),
+    case(Way::EndingSecond, &[(AnalyzeImage, ResultRenewed, 1)], End::PaidAgain),
+    case(Way::SamePrompt, &[(TextToImage, GenerateSourceNoted, 1)], End::Result),
+    case(Way::SamePrompt, &[(TextToImage, GenerateJoined, 1)], End::Result),
+    case(Way::Again, &[(TextToImage, AnswerPinned, 1)], End::Result),
+    case(Way::Again, &[(TextToImage, AnswerSucceeded, 1)], End::Result),
+    case(Way::TooDear, &[(TextToImage, AnswerMarked, 1)], End::Unpaid(ErrorName::BudgetExceeded)),
+    case(Way::TooDear, &[(TextToImage, AnswerFailed, 1)], End::Unpaid(ErrorName::BudgetExceeded)),
     case(
         Way::TooDear,
-        &[(TextToImage, TellMarked, 1), (TextToImage, GenerateFailed, 1)],
+        &[(TextToImage, AnswerMarked, 1), (TextToImage, GenerateFailed, 1)],
         End::Unpaid(ErrorName::BudgetExceeded),
     ),
-    // Between the claim and the record nobody knows whether the provider has the job. It is looked for once its submitter
+    // Between the claim and the record it is unknown whether the provider has the job. It is looked for once its submitter
     // is surely dead; a provider that lists its jobs, or calls back, shows whether it has it.
     case(Way::Image, &[(TextToImage, GenerateClaimed, 1)], End::Unpaid(ErrorName::StepUnknown)),
     case(Way::Image, &[(TextToImage, GeneratePosted, 1)], End::Result),
@@ -51,7 +51,7 @@ const CASES: &[Case] = &[
     case(Way::Refresh, &[(Collect, CollectDecided, 1)], End::Result),
     case(
         Way::Refresh,
-        &[(TextToImage, GenerateWaiting, 2), (TextToImage, GenerateRecorded, 1), (Collect, TellAnswered, 1)],
+        &[(TextToImage, GenerateWaiting, 2), (TextToImage, GenerateRecorded, 1), (Collect, AnswerSucceeded, 1)],
         End::Result,
     ),
     // webhook: the provider has no answer and delivers again.
@@ -69,28 +69,28 @@ const CASES: &[Case] = &[
     case(Way::Image, &[(Collect, CollectStored, 1)], End::Result),
     case(Way::Analysis, &[(Collect, CollectStored, 1)], End::Result),
     case(Way::Image, &[(Collect, CollectDecided, 1)], End::Result),
-    case(Way::Twins, &[(Collect, TellPinned, 1)], End::Result),
-    case(Way::Twins, &[(Collect, TellAnswered, 1)], End::Result),
-    case(Way::Twins, &[(Collect, TellDelivered, 1)], End::Result),
-    case(Way::Image, &[(Collect, CollectTold, 1)], End::Result),
+    case(Way::SamePrompt, &[(Collect, AnswerPinned, 1)], End::Result),
+    case(Way::SamePrompt, &[(Collect, AnswerSucceeded, 1)], End::Result),
+    case(Way::SamePrompt, &[(Collect, NotifyDelivered, 1)], End::Result),
+    case(Way::Image, &[(Collect, CollectNotified, 1)], End::Result),
     case(Way::Rejected, &[(Collect, CollectDecided, 1)], End::Unpaid(ErrorName::ProviderContentPolicy)),
-    case(Way::Rejected, &[(Collect, TellMarked, 1)], End::Unpaid(ErrorName::ProviderContentPolicy)),
-    case(Way::Rejected, &[(Collect, TellRefused, 1)], End::Unpaid(ErrorName::ProviderContentPolicy)),
+    case(Way::Rejected, &[(Collect, AnswerMarked, 1)], End::Unpaid(ErrorName::ProviderContentPolicy)),
+    case(Way::Rejected, &[(Collect, AnswerFailed, 1)], End::Unpaid(ErrorName::ProviderContentPolicy)),
     case(Way::Image, &[(Collect, CollectStored, 3)], End::Result),
     // sweep: the next minute comes by itself.
-    case(Way::Image, &[(Collect, TellPinned, 3), (Sweep, TellAnswered, 1)], End::Result),
-    case(Way::Unheard, &[(Sweep, SweepTold, 1)], End::Result),
+    case(Way::Image, &[(Collect, AnswerPinned, 3), (Sweep, AnswerSucceeded, 1)], End::Result),
+    case(Way::Unheard, &[(Sweep, SweepNotified, 1)], End::Result),
     case(Way::Unheard, &[(Sweep, AttemptReported, 1)], End::Result),
-    case(Way::Unheard, &[(Sweep, SweepExamined, 1)], End::Result),
-    case(Way::Unheard, &[(TextToImage, GeneratePosted, 1), (Sweep, ExamineAdopted, 1)], End::Result),
+    case(Way::Unheard, &[(Sweep, SweepReconciled, 1)], End::Result),
+    case(Way::Unheard, &[(TextToImage, GeneratePosted, 1), (Sweep, ReconcileAdopted, 1)], End::Result),
     case(
         Way::Image,
-        &[(TextToImage, GenerateClaimed, 1), (Sweep, ExamineUnknown, 1)],
+        &[(TextToImage, GenerateClaimed, 1), (Sweep, ReconcileUnknown, 1)],
         End::Unpaid(ErrorName::StepUnknown),
     ),
     case(
         Way::Image,
-        &[(TextToImage, GenerateClaimed, 1), (Sweep, ExamineLost, 1)],
+        &[(TextToImage, GenerateClaimed, 1), (Sweep, ReconcileLost, 1)],
         End::Unpaid(ErrorName::StepUnknown),
     ),
     case(
@@ -98,22 +98,23 @@ const CASES: &[Case] = &[
         &[(TextToImage, GeneratePosted, 1), (Collect, CollectStored, 3), (Sweep, SweepHandedOver, 1)],
         End::PaidLate(ErrorName::StepUnknown),
     ),
-    // stop: whoever stops has no answer, and stops again.
+    // stop: the request has no answer, and is repeated.
     case(Way::Stopped, &[(Api, StopFlagged, 1)], End::Stopped),
     case(Way::Stopped, &[(Api, StopReleased, 1)], End::Stopped),
     case(Way::Stopped, &[(Api, StopCancelling, 1)], End::Stopped),
     // report: the state machine calls it again.
-    case(Way::TooDear, &[(Report, ReportStepMarked, 1)], End::Unpaid(ErrorName::BudgetExceeded)),
-    case(Way::Exported, &[(Report, ReportExported, 1)], End::Result),
-    case(Way::Image, &[(Report, ReportManifestWritten, 1)], End::Result),
-    case(Way::Image, &[(Report, ReportLeft, 1)], End::Result),
-    case(Way::Image, &[(Report, ReportClosed, 1)], End::Result),
+    case(Way::TooDear, &[(Report, CloseStepMarked, 1)], End::Unpaid(ErrorName::BudgetExceeded)),
+    case(Way::Exported, &[(Report, CloseExported, 1)], End::Result),
+    case(Way::Image, &[(Report, CloseManifestWritten, 1)], End::Result),
+    case(Way::Image, &[(Report, CloseAbandoned, 1)], End::Result),
+    case(Way::Image, &[(Report, CloseRecorded, 1)], End::Result),
 ];
 
 #[test]
 fn every_point_is_in_the_table() {
     let in_table = |point| CASES.iter().any(|case| case.passes(point));
-    let missing: Vec<&str> = Point::ALL.iter().filter(|point| !in_table(**point)).map(|point| point.name()).collect();
+    let missing: Vec<&str> =
+        Failpoint::ALL.iter().filter(|point| !in_table(**point)).map(|point| point.name()).collect();
     assert!(missing.is_empty(), "no run passes {missing:?}");
 }
 

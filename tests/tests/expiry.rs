@@ -1,10 +1,9 @@
-//! What is stored goes away, is damaged or grows old: a hit is never handed out on it, what is paid is not paid again while
-//! it is under way, and a run mends what it comes upon.
+//! Stored results are removed, damaged or expire: they are never returned as a hit, a job under way is not paid again, and a run repairs the entries that it reads.
 
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
+use fresco_api_types::{Manifest, MissReason, Preview};
 use fresco_cli::api::save;
-use fresco_engine::{Manifest, Preview, Why};
 use fresco_ledger::records::{AttemptStage, ResultSource, RunStatus};
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{Attempt, ContentKey};
@@ -28,7 +27,7 @@ async fn run(world: &World, prompt: &str) -> Manifest {
     manifest
 }
 
-fn only(preview: &Preview) -> Option<Why> {
+fn only(preview: &Preview) -> Option<MissReason> {
     preview.steps[0].why.clone()
 }
 
@@ -36,24 +35,24 @@ fn key(manifest: &Manifest) -> &ContentKey {
     manifest.steps[0].key.as_ref().unwrap()
 }
 
-/// The run makes it anew, under a new attempt; what it made is there, and the next run finds it.
-async fn made_anew(world: &World, prompt: &str, why: Why) -> Manifest {
+/// A run generates it again under a new attempt; its objects exist, and the next run hits it.
+async fn generated_again(world: &World, prompt: &str, why: Why) -> Manifest {
     let (submits, preview) = (world.requests_for(prompt).await.len(), world.preview(&document(prompt), "unused").await);
     assert_eq!(only(&preview), Some(why), "{prompt}");
-    let anew = run(world, prompt).await;
-    let step = &anew.steps[0];
+    let again = run(world, prompt).await;
+    let step = &again.steps[0];
     assert_eq!(step.source, Some(ResultSource::Generated), "{prompt}");
-    let result = world.entry(key(&anew)).await.result.unwrap();
+    let result = world.entry(key(&again)).await.result.unwrap();
     assert_eq!((Some(result.attempt), &result.outputs), (step.attempt, &step.outputs), "{prompt}");
     assert_eq!(world.admin.object(&step.outputs[0].key).await.unwrap().len() as u64, step.outputs[0].bytes);
     let next = run(world, prompt).await;
     assert_eq!((next.steps[0].source, next.steps[0].attempt), (Some(ResultSource::Hit), step.attempt), "{prompt}");
     assert_eq!(world.requests_for(prompt).await.len(), submits + 1, "{prompt}");
-    anew
+    again
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_object_that_is_gone_or_another_is_made_anew() {
+async fn a_missing_or_replaced_object_is_generated_again() {
     let world = World::get().await;
     for (prompt, is_there) in [("gone by hand", false), ("short by hand", true)] {
         let first = run(&world, prompt).await;
@@ -63,15 +62,15 @@ async fn an_object_that_is_gone_or_another_is_made_anew() {
         } else {
             world.remove_object(object).await;
         }
-        let anew = made_anew(&world, prompt, Why::Gone).await;
-        assert_eq!(anew.steps[0].attempt, Some(Attempt(2)), "{prompt}");
-        assert_ne!(&anew.steps[0].outputs[0].key, object, "what is under the old key is nobody's");
-        assert_eq!(anew.steps[0].outputs[0].sha256, first.steps[0].outputs[0].sha256, "seeded, so the same picture");
+        let again = generated_again(&world, prompt, Why::Gone).await;
+        assert_eq!(again.steps[0].attempt, Some(Attempt(2)), "{prompt}");
+        assert_ne!(&again.steps[0].outputs[0].key, object, "the object under the old key belongs to no result");
+        assert_eq!(again.steps[0].outputs[0].sha256, first.steps[0].outputs[0].sha256, "seeded, so the same picture");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_entry_that_cannot_be_read_is_made_anew_and_kept_aside() {
+async fn an_unreadable_entry_is_put_aside_and_replaced() {
     let world = World::get().await;
     for (prompt, damage, least) in [
         ("an entry without tries", Damage::Lost("tries"), 2),
@@ -82,9 +81,9 @@ async fn an_entry_that_cannot_be_read_is_made_anew_and_kept_aside() {
         let first = run(&world, prompt).await;
         let before = world.entry(key(&first)).await;
         world.damage_entry(key(&first), damage).await;
-        let anew = made_anew(&world, prompt, Why::Unreadable).await;
-        assert!(anew.steps[0].attempt >= Some(Attempt(least)), "{prompt}: {:?}", anew.steps[0].attempt);
-        // Whoever wants to look at the row finds it, and in it what its result was.
+        let again = generated_again(&world, prompt, Why::Unreadable).await;
+        assert!(again.steps[0].attempt >= Some(Attempt(least)), "{prompt}: {:?}", again.steps[0].attempt);
+        // The record that was put aside shows the former result.
         let aside = world.put_aside(key(&first)).await;
         assert_eq!(aside.len(), 1, "{prompt}");
         let result = aside[0]["result"].as_s().unwrap();
@@ -93,10 +92,10 @@ async fn an_entry_that_cannot_be_read_is_made_anew_and_kept_aside() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_under_way_is_not_paid_again_when_its_entry_is_damaged() {
+async fn a_damaged_entry_does_not_pay_twice_for_an_attempt_under_way() {
     let _queue = QUEUE.lock().await;
     let world = World::get().await;
-    // Who comes upon the damage: another run, the sweep, or the webhook.
+    // The damage is found by another run, the sweep, or the webhook.
     let cases = [
         ("damaged, and joined", Damage::Layout(99)),
         ("damaged, and swept", Damage::Lost("rev")),
@@ -114,20 +113,20 @@ async fn what_is_under_way_is_not_paid_again_when_its_entry_is_damaged() {
             world.age(&key, 1_000_000).await;
         }
         world.damage_entry(&key, damage).await;
-        assert_eq!(only(&world.preview(&document(prompt), "unused").await), Some(Why::Unreadable), "{prompt}");
+        assert_eq!(only(&world.preview(&document(prompt), "unused").await), Some(MissReason::Unreadable), "{prompt}");
         runs.push((first, key));
     }
 
     let [joined, swept, reported] = [0, 1, 2].map(|case| &runs[case].1);
     let other = world.start(&document(cases[0].0), "unused").await;
     world.until("the other run has joined", async || world.waiters(joined).await.len() == 2).await;
-    world.until("its entry is mended", async || !world.put_aside(joined).await.is_empty()).await;
+    world.until("its entry is repaired", async || !world.put_aside(joined).await.is_empty()).await;
     world.admin.sweep().await.unwrap();
     for key in [joined, swept] {
         let pending = world.entry(key).await.pending.unwrap();
         assert_eq!((pending.attempt, pending.stage), (Attempt(1), AttemptStage::Submitted));
     }
-    assert!(world.put_aside(reported).await.is_empty(), "nobody has come upon it yet");
+    assert!(world.put_aside(reported).await.is_empty(), "the damage is not found yet");
     world.control("settings", &json!({"concurrency": 40})).await;
 
     let other = world.ended(&other).await;
@@ -143,9 +142,9 @@ async fn what_is_under_way_is_not_paid_again_when_its_entry_is_damaged() {
     }
 }
 
-/// Nobody can ask after a job whose record cannot be read: that is said, and it is not paid again unasked.
+/// A job whose record cannot be read cannot be polled: the step fails with that reason, and is not paid again by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_attempt_that_cannot_be_read_is_paid_again_only_when_asked() {
+async fn an_unreadable_attempt_fails_and_is_paid_again_only_by_a_new_run() {
     let _queue = QUEUE.lock().await;
     let world = World::get().await;
     // The second as after going back to an older version of Fresco.
@@ -162,7 +161,7 @@ async fn an_attempt_that_cannot_be_read_is_paid_again_only_when_asked() {
             world.damage_entry(&key, Damage::Layout(99)).await;
         }
         world
-            .until("it is found out, and told", async || {
+            .until("the damage is found, and the step notified", async || {
                 // As it does every minute.
                 world.admin.sweep().await.unwrap();
                 world.age(&key, 1_000_000).await;
@@ -186,7 +185,7 @@ async fn an_attempt_that_cannot_be_read_is_paid_again_only_when_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_result_near_its_end_is_renewed_by_its_use() {
+async fn an_expiring_result_is_renewed_by_its_use() {
     let world = World::get().await;
     let prompt = "half a day is left";
     let first = run(&world, prompt).await;
@@ -228,7 +227,7 @@ async fn a_result_near_its_end_is_renewed_by_its_use() {
 
 /// A step that knows its input only while the run goes on finds its result then, and renews it then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_result_that_generate_finds_is_renewed_too() {
+async fn an_expiring_result_that_generate_finds_is_renewed() {
     let world = World::get().await;
     let document = r#"
 name: renewed by generate
@@ -250,19 +249,19 @@ steps:
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_result_past_its_end_is_made_anew() {
+async fn an_expired_result_is_generated_again() {
     let world = World::get().await;
-    // Within an hour of its end it may be gone at any time, whoever's clock is off.
+    // Within an hour of its end it may be gone at any time, whichever clock is off.
     for (prompt, age) in [("seven days are over", 7 * DAY), ("an hour is left", 7 * DAY - DAY / 24)] {
         let first = run(&world, prompt).await;
         world.age_result(key(&first), age).await;
-        made_anew(&world, prompt, Why::Expired).await;
+        generated_again(&world, prompt, Why::Expired).await;
     }
 }
 
 /// S3 expires the outputs by the template's rule, which a start of the local stack carries out as of any day.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_lifecycle_has_removed_is_made_anew() {
+async fn an_object_that_the_lifecycle_removed_is_generated_again() {
     let prompt = "a week passes";
     let world = World::own("lifecycle", None).await;
     let first = run(&world, prompt).await;
@@ -278,7 +277,7 @@ async fn what_the_lifecycle_has_removed_is_made_anew() {
     let world = World::own("lifecycle", Some(now + 9 * DAY)).await;
     assert_eq!(world.head(&object).await, None, "removed");
     assert!(world.listed(&world.bucket(), "outputs/").await.is_empty());
-    let anew = made_anew(&world, prompt, Why::Gone).await;
-    assert_eq!((anew.steps[0].attempt, world.requests_for(prompt).await.len()), (Some(Attempt(2)), 2));
+    let again = generated_again(&world, prompt, Why::Gone).await;
+    assert_eq!((again.steps[0].attempt, world.requests_for(prompt).await.len()), (Some(Attempt(2)), 2));
     world.close().await;
 }

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
-use fresco_engine::Manifest;
+use fresco_api_types::Manifest;
 use fresco_ledger::records::{RunStatus, StepState};
 use fresco_tests::{Request, World, most_at_once};
 
@@ -53,7 +53,7 @@ steps:
 const SETTINGS: [&str; 2] =
     ["settings:\n  parallel: true\n", "settings:\n  parallel: true\n  max_workers: 4  # Adjust based on your usage\n"];
 
-/// What `process_in_chunks` builds for a chunk of three prompts: unnamed steps without a model.
+/// The document that `process_in_chunks` builds for a chunk of three prompts: unnamed steps without a model.
 const CHUNK: &str = r#"{"settings": {"parallel": true}, "steps": [{"type": "parallel_group", "steps": [
     {"type": "text_to_image", "params": {"prompt": "a chunk's first"}},
     {"type": "text_to_image", "params": {"prompt": "a chunk's second"}},
@@ -86,7 +86,7 @@ async fn every_yaml_block_of_the_guide_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_configs_that_the_guides_samples_build_run() {
+async fn the_configurations_of_the_guides_samples_run() {
     let world = World::get().await;
     let manifest = runs(&world, CHUNK, "unused").await;
     let names: Vec<&str> = manifest.steps.iter().map(|step| step.name.as_str()).collect();
@@ -101,7 +101,7 @@ async fn the_configs_that_the_guides_samples_build_run() {
     }
 }
 
-/// The guide's example with prompts to tell its requests by.
+/// The guide's example with prompts that identify its requests.
 async fn dependencies(world: &World, schedule: &str, prompt: &str) -> Vec<Request> {
     let asked = |what: &str| format!("params: {{ prompt: \"{prompt}, {what}\" }}");
     let document = DEPENDENCIES
@@ -122,7 +122,7 @@ async fn dependencies(world: &World, schedule: &str, prompt: &str) -> Vec<Reques
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_step_behind_a_group_waits_for_the_whole_group() {
+async fn a_step_after_a_group_waits_for_the_whole_group() {
     let world = World::get().await;
     let [base, video, thumbnail, analysis] = &dependencies(&world, "groups", "in groups").await[..] else { panic!() };
     assert!(base.to() <= video.from().min(thumbnail.from()));
@@ -131,7 +131,7 @@ async fn a_step_behind_a_group_waits_for_the_whole_group() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_eager_step_follows_the_one_it_reads_at_once() {
+async fn an_eager_step_starts_as_soon_as_its_input_exists() {
     let world = World::get().await;
     // Videos take three times as long as edits, but chance and a busy machine draw the times.
     let [base, video, thumbnail, analysis] = &dependencies(&world, "eager", "eagerly").await[..] else { panic!() };
@@ -149,7 +149,7 @@ fn images(settings: &str, group: &str, prompt: &str, count: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn images_of_a_group_overlap_and_keep_to_their_workers() {
+async fn images_of_a_group_overlap_up_to_its_workers() {
     let world = World::get().await;
     for (settings, group, prompt, most) in [
         ("{}", "", "overlapped", 3),
@@ -166,7 +166,7 @@ async fn images_of_a_group_overlap_and_keep_to_their_workers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_parallel_one_follows_the_other_in_order() {
+async fn without_parallel_steps_run_one_at_a_time_in_order() {
     let world = World::get().await;
     runs(&world, &images("{ parallel: false }", "", "one by one", 4), "unused").await;
     let requests = world.requests_with(|asked| asked.starts_with("one by one")).await;

@@ -1,21 +1,22 @@
-//! The cache as a build system: after an edit, what depends on it is made anew and nothing else. What was submitted, billed
+//! The cache as a build system: after an edit, what depends on it is generated again and nothing else. What was submitted, billed
 //! and called is counted over the whole stack, so the tests follow each other.
 
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
 use std::collections::BTreeMap;
 
-use fresco_engine::{Change, Manifest, Preview, PreviewStep, Which, Why, YOUNGEST};
+use fresco_api_types::{MIN_CLEAN_AGE, Manifest, MissReason, Preview, PreviewStep, StepChange};
+use fresco_engine::PruneOptions;
 use fresco_ledger::records::{ResultSource, RunStatus};
 use fresco_pipeline::ids::StepName;
 use fresco_pipeline::money::Money;
-use fresco_tests::World;
+use fresco_tests::{World, clean};
 use tokio::sync::Mutex;
 
 /// The counts are the whole stack's.
 static STACK: Mutex<()> = Mutex::const_new(());
 
-/// As events/pipelines/five-steps.yaml: four providers' jobs with a webhook, and an analysis that is answered at once.
+/// The steps of events/pipelines/five-steps.yaml: four jobs with a webhook, and a synchronous analysis.
 const FIVE: &str = r#"
 name: incremental
 settings: { schedule: eager, max_workers: 4 }
@@ -57,16 +58,16 @@ fn step<'a>(preview: &'a Preview, name: &str) -> &'a PreviewStep {
 }
 
 /// Why each step that is not there is not, by name.
-fn reasons(preview: &Preview) -> BTreeMap<&str, Why> {
+fn reasons(preview: &Preview) -> BTreeMap<&str, MissReason> {
     preview.steps.iter().filter_map(|step| Some((step.name.as_str(), step.why.clone()?))).collect()
 }
 
-fn waits(step: &str) -> Why {
-    Why::Waits { steps: vec![name(step)] }
+fn waits(step: &str) -> MissReason {
+    MissReason::Waits { steps: vec![name(step)] }
 }
 
-fn changed(what: Change) -> Why {
-    Why::Changed { what: vec![what] }
+fn changed(what: StepChange) -> MissReason {
+    MissReason::Changed { what: vec![what] }
 }
 
 fn generated(manifest: &Manifest) -> Vec<&str> {
@@ -97,9 +98,9 @@ async fn an_edit_generates_what_depends_on_it() {
     // Nothing is known yet: one step can be asked for, the others wait for it.
     let preview = world.preview(FIVE, "unused").await;
     let cascade = [("edit", waits("scene")), ("video", waits("edit")), ("analysis", waits("edit"))];
-    let cascade: BTreeMap<&str, Why> = cascade.into_iter().chain([("poster", waits("analysis"))]).collect();
-    let with_scene = |why: Why| cascade.clone().into_iter().chain([("scene", why)]).collect::<BTreeMap<_, _>>();
-    assert_eq!((reasons(&preview), &preview.compared_with), (with_scene(Why::New), &None));
+    let cascade: BTreeMap<&str, MissReason> = cascade.into_iter().chain([("poster", waits("analysis"))]).collect();
+    let with_scene = |why: MissReason| cascade.clone().into_iter().chain([("scene", why)]).collect::<BTreeMap<_, _>>();
+    assert_eq!((reasons(&preview), &preview.compared_with), (with_scene(MissReason::New), &None));
     assert_eq!((preview.net, preview.saved), (preview.price, Money::ZERO));
 
     let (counted, calls) = (world.counters().await, world.invocations().await);
@@ -109,7 +110,7 @@ async fn an_edit_generates_what_depends_on_it() {
     let cost = |name: &str| first.steps.iter().find(|step| step.name.as_str() == name).unwrap().cost;
     all_logged(&world, &calls, &first).await;
 
-    // What is no part of a request: the order of params and steps, names, timeouts, workers, money, and who reads recipients by name.
+    // What is no part of a request: the order of params and steps, names, timeouts, workers, money, and which steps read it by name.
     let (counted, calls) = (world.counters().await, world.invocations().await);
     let free = [
         FIVE.replace(r#"aspect_ratio: "16:9", seed: 7"#, r#"seed: 7, aspect_ratio: "16:9""#),
@@ -136,7 +137,7 @@ async fn an_edit_generates_what_depends_on_it() {
     let edited = FIVE.replace("a poster of", "a painting of");
     let last = world.run(FIVE, "unused").await;
     let preview = world.preview(&edited, "unused").await;
-    assert_eq!(reasons(&preview), BTreeMap::from([("poster", changed(Change::Prompt))]));
+    assert_eq!(reasons(&preview), BTreeMap::from([("poster", changed(StepChange::Prompt))]));
     assert_eq!((&preview.compared_with, preview.net), (&Some(last.run_id), step(&preview, "poster").price));
     assert_eq!(preview.saved, first.cost - cost("poster"));
     for kept in preview.steps.iter().filter(|step| step.hit) {
@@ -149,7 +150,7 @@ async fn an_edit_generates_what_depends_on_it() {
     // The first is edited: what it makes is another picture, and so is everything that is made of it.
     let edited = FIVE.replace("a lighthouse", "a windmill");
     let preview = world.preview(&edited, "unused").await;
-    assert_eq!(reasons(&preview), with_scene(changed(Change::Prompt)));
+    assert_eq!(reasons(&preview), with_scene(changed(StepChange::Prompt)));
     assert_eq!((preview.net, preview.saved), (preview.price, Money::ZERO));
     let counted = world.counters().await;
     assert_eq!(generated(&world.run(&edited, "unused").await), ["scene", "edit", "video", "analysis", "poster"]);
@@ -166,24 +167,24 @@ steps:
 "#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_plan_says_why() {
+async fn the_plan_names_the_reason_of_each_miss() {
     let _stack = STACK.lock().await;
     let world = World::get().await;
     let first = world.run(THREE, "unused").await;
     assert_eq!(generated(&first), ["one", "other", "edit"]);
 
-    let edit_of = |why: Why| BTreeMap::from([("edit", why)]);
-    let one_and = |why: Why| BTreeMap::from([("one", why), ("edit", waits("one"))]);
+    let edit_of = |why: MissReason| BTreeMap::from([("edit", why)]);
+    let one_and = |why: MissReason| BTreeMap::from([("one", why), ("edit", waits("one"))]);
     let params =
-        |names: &[&str]| changed(Change::Params { names: names.iter().map(|&name| name.to_owned()).collect() });
+        |names: &[&str]| changed(StepChange::Params { names: names.iter().map(|&name| name.to_owned()).collect() });
     for (from, to, expected, words) in [
-        ("model: kontext", "model: photon_flash", edit_of(changed(Change::Model)), "model changed"),
-        ("input_from: one", "input_from: other", edit_of(changed(Change::Input)), "input changed"),
-        ("seed: 1 } }", "seed: 1 }, take: 2 }", one_and(changed(Change::Take)), "take changed"),
+        ("model: kontext", "model: photon_flash", edit_of(changed(StepChange::Model)), "model changed"),
+        ("input_from: one", "input_from: other", edit_of(changed(StepChange::Input)), "input changed"),
+        ("seed: 1 } }", "seed: 1 }, take: 2 }", one_and(changed(StepChange::Take)), "take changed"),
         ("seed: 1", "seed: 2", one_and(params(&["seed"])), "seed changed"),
-        ("seed: 1 } }", "seed: 1 }, cache: refresh }", one_and(Why::Refresh), "refresh"),
-        ("an edit\" }", "an edit\" }, cache: \"off\"", edit_of(Why::Off), "cache off"),
-        ("an edit", "an edit {{random}}", edit_of(Why::Fleeting), "never cached: timestamp or random"),
+        ("seed: 1 } }", "seed: 1 }, cache: refresh }", one_and(MissReason::Refresh), "refresh"),
+        ("an edit\" }", "an edit\" }, cache: \"off\"", edit_of(MissReason::Off), "cache off"),
+        ("an edit", "an edit {{random}}", edit_of(MissReason::Fleeting), "never cached: timestamp or random"),
         ("name: edit", "name: another", BTreeMap::new(), ""),
     ] {
         let document = THREE.replacen(from, to, 1);
@@ -193,7 +194,7 @@ async fn the_plan_says_why() {
         let said = preview.steps.iter().find_map(|step| step.why.as_ref()).map(ToString::to_string);
         assert_eq!(said.unwrap_or_default(), words, "{from} -> {to}");
         // It is compared only where something is new.
-        let compares = expected.values().any(|why| matches!(why, Why::Changed { .. }));
+        let compares = expected.values().any(|why| matches!(why, MissReason::Changed { .. }));
         assert_eq!(preview.compared_with, compares.then(|| first.run_id.clone()), "{from} -> {to}");
         assert_eq!(preview.saved + preview.net, preview.price, "list prices are what was paid");
     }
@@ -212,10 +213,10 @@ async fn the_plan_says_why() {
     // What was cleaned up was there once.
     let again = world.run(THREE, "unused").await;
     assert!(generated(&again).is_empty());
-    let which = Which { older_than: YOUNGEST, dry_run: false };
-    world.ahead(2 * YOUNGEST).clean(which, |_| {}).await.unwrap();
+    let which = PruneOptions { older_than: MIN_CLEAN_AGE, dry_run: false };
+    clean(&world.ahead(2 * MIN_CLEAN_AGE), which).await;
     let preview = world.preview(THREE, "unused").await;
-    let removed = [("one", Why::Removed), ("other", Why::Removed), ("edit", waits("one"))];
+    let removed = [("one", MissReason::Removed), ("other", MissReason::Removed), ("edit", waits("one"))];
     assert_eq!((reasons(&preview), &preview.compared_with), (removed.into(), &Some(again.run_id)));
     assert_eq!(generated(&world.run(THREE, "unused").await), ["one", "other", "edit"]);
 }

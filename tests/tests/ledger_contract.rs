@@ -1,4 +1,4 @@
-//! The real implementations of the ledger's traits pass the same contract as their twins in memory: DynamoDB, S3, Step
+//! The real implementations of the ledger's traits pass the same contract as the fakes in memory: DynamoDB, S3, Step
 //! Functions and SSM, as the local AWS plays them. Every test has a table, a bucket or a state machine of its own, so that
 //! they run side by side and on an endpoint that is shared.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test suite: what does not work is to fail loudly")]
@@ -132,9 +132,9 @@ impl OpensTokens for Machine {
     }
 }
 
-/// What the token was told is how the execution ends.
+/// The answer to the token decides how the execution ends.
 #[tokio::test]
-async fn what_a_token_is_told_ends_the_execution() {
+async fn an_answer_to_a_task_token_ends_the_execution() {
     let machine = machine().await;
     let token = machine.open().await;
     let failure = Failure::new(ErrorName::ProviderRejected, "no such size");
@@ -172,7 +172,7 @@ async fn a_run_is_started_once() {
 
 /// Neither an upload that was aborted nor one whose key was taken leaves parts behind, which would be paid for.
 #[tokio::test]
-async fn no_parts_are_left_behind() {
+async fn aborted_and_conflicting_uploads_leave_no_parts() {
     let (aws, store) = (aws().await, bucket().await);
     let long = vec![7; (16 << 20) + 1];
     let mut aborted = store.upload("aborted", "video/mp4").await.unwrap();
@@ -249,7 +249,7 @@ async fn rows(store: &Dynamo, key: &ContentKey, begins: &str) -> Vec<HashMap<Str
 
 /// An entry of another layout, or with a part that does not read, is an error that names it: never a miss by accident.
 #[tokio::test]
-async fn what_does_not_read_is_an_error() {
+async fn an_unreadable_record_is_an_error() {
     let store = table().await;
     store.commit(&sample::creation("well")).await.unwrap();
     for (attribute, value) in damages() {
@@ -266,7 +266,7 @@ async fn what_does_not_read_is_an_error() {
     }
 }
 
-/// What makes an entry's row one that cannot be read.
+/// Damages that make an entry unreadable.
 fn damages() -> [(&'static str, Option<AttributeValue>); 6] {
     [
         ("v", Some(AttributeValue::N("99".to_owned()))),
@@ -288,9 +288,9 @@ async fn under_way(store: &Dynamo, name: &str) -> Entry {
     store.entry(&key).await.unwrap().unwrap()
 }
 
-/// Whatever is wrong with the row, the attempt that it had under way is pending again, and the row as it was stays.
+/// After any damage, the attempt under way is pending again, and the damaged record is put aside.
 #[tokio::test]
-async fn what_is_under_way_survives_a_damaged_entry() {
+async fn an_attempt_under_way_survives_a_damaged_entry() {
     let store = table().await;
     for (attribute, value) in damages() {
         let entry = under_way(&store, attribute).await;
@@ -299,15 +299,18 @@ async fn what_is_under_way_survives_a_damaged_entry() {
         let damaged = rows(&store, key, "E").await;
         store.repair(key, sample::NOW).await.unwrap();
 
-        let mended = store.entry(key).await.unwrap().unwrap();
-        let pending = mended.pending.as_ref().unwrap();
+        let repaired = store.entry(key).await.unwrap().unwrap();
+        let pending = repaired.pending.as_ref().unwrap();
         assert_eq!((pending.attempt, pending.stage), (Attempt(2), AttemptStage::Submitted), "{attribute}");
         assert_eq!(
             (pending.request_id.as_deref(), &pending.leader),
             (Some("request-1"), &sample::step_id("leader", "image"))
         );
-        assert_eq!((mended.next_check_at, mended.notify_pending, &mended.result), (Some(sample::NOW), false, &None));
-        assert!(mended.last_attempt >= Attempt(2), "a number is not given out twice");
+        assert_eq!(
+            (repaired.next_check_at, repaired.notify_pending, &repaired.result),
+            (Some(sample::NOW), false, &None)
+        );
+        assert!(repaired.last_attempt >= Attempt(2), "a number is not given out twice");
         assert_eq!(store.entries_to_check(sample::NOW, 100).await.unwrap().iter().filter(|due| *due == key).count(), 1);
 
         // Beside it is what was there, out of the index.
@@ -322,31 +325,34 @@ async fn what_is_under_way_survives_a_damaged_entry() {
 
         // Once is enough.
         store.repair(key, sample::NOW + 1).await.unwrap();
-        assert_eq!(store.entry(key).await.unwrap(), Some(mended));
+        assert_eq!(store.entry(key).await.unwrap(), Some(repaired));
         assert_eq!(rows(&store, key, "X#").await.len(), 1, "{attribute}");
     }
 }
 
-/// Nobody can ask after an attempt whose row cannot be read: it fails, and is not paid again unasked.
+/// An unreadable attempt cannot be polled: it fails, and is not paid again without a new request.
 #[tokio::test]
-async fn an_attempt_that_cannot_be_read_is_of_unknown_fate() {
+async fn an_unreadable_attempt_has_an_unknown_outcome() {
     let store = table().await;
     for (attribute, value) in [("v", Some(AttributeValue::N("99".to_owned()))), ("request", None), ("hold", None)] {
         let entry = under_way(&store, &format!("attempt {attribute}")).await;
         spoil(&store, &entry.key, "A#000002", attribute, value).await;
         assert!(store.attempt(&entry.key, Attempt(2)).await.unwrap_err().is_unreadable(), "{attribute}");
         store.repair(&entry.key, sample::NOW).await.unwrap();
-        let mended = store.entry(&entry.key).await.unwrap().unwrap();
-        let failed = mended.failure.as_ref().unwrap();
-        assert_eq!((mended.pending.as_ref(), mended.last_attempt, mended.notify_pending), (None, Attempt(2), true));
+        let repaired = store.entry(&entry.key).await.unwrap().unwrap();
+        let failed = repaired.failure.as_ref().unwrap();
+        assert_eq!(
+            (repaired.pending.as_ref(), repaired.last_attempt, repaired.notify_pending),
+            (None, Attempt(2), true)
+        );
         assert_eq!((failed.failure.name, failed.retryable), (ErrorName::StepUnknown, false));
         assert_eq!(rows(&store, &entry.key, "X#").await.len(), 1);
     }
 }
 
-/// An entry that is well is left alone, as is one that is not there.
+/// An intact entry is left alone, and a missing one is not created.
 #[tokio::test]
-async fn what_is_well_is_not_mended() {
+async fn an_intact_entry_is_not_repaired() {
     let store = table().await;
     let entry = under_way(&store, "well").await;
     store.repair(&entry.key, sample::NOW).await.unwrap();
@@ -356,16 +362,16 @@ async fn what_is_well_is_not_mended() {
     assert!(rows(&store, &entry.key, "X#").await.is_empty());
 }
 
-/// Errors of a table or a bucket that is not there are told apart from an answer.
+/// The errors of a missing table or bucket differ from an answer.
 #[tokio::test]
-async fn what_is_not_there_does_not_answer() {
+async fn a_missing_table_or_bucket_is_an_error() {
     let aws = aws().await;
-    let (store, who) = (aws.dynamo("no-such-table"), sample::step_id("one", "image"));
+    let (store, step_id) = (aws.dynamo("no-such-table"), sample::step_id("one", "image"));
     let key = sample::key("a");
     assert_eq!(store.entry(&key).await.unwrap_err().0.name, ErrorName::LedgerUnavailable);
     store.entries(std::slice::from_ref(&key)).await.unwrap_err();
     store.waiters(&key).await.unwrap_err();
-    store.join(&key, &who, Attempt(1)).await.unwrap_err();
+    store.join(&key, &step_id, Attempt(1)).await.unwrap_err();
     store.list_runs(1, None, sample::NOW).await.unwrap_err();
     store.create_run(&sample::run("one", 1)).await.unwrap_err();
     let objects = aws.objects(unique("no-such-bucket"));
@@ -389,7 +395,7 @@ async fn functions_that_start_in_one_moment_do_not_share_tokens() {
 
 /// Opening connections changes nothing and fails nothing, whatever is there.
 #[tokio::test]
-async fn warming_ignores_its_outcome() {
+async fn a_failed_warm_up_is_ignored() {
     let aws = aws().await;
     Aws::warm(&aws.dynamo("no-such-table"), &aws.objects("no-such-bucket")).await;
     let (dynamo, objects) = (table().await, bucket().await);
@@ -400,7 +406,7 @@ async fn warming_ignores_its_outcome() {
 
 /// A secret is read once in five minutes; one that is missing is named with the command that sets it.
 #[tokio::test]
-async fn secrets_are_read_and_kept() {
+async fn secrets_are_read_once_and_cached() {
     let (aws, prefix) = (aws().await, format!("/{}", unique("stack")));
     let (secrets, client) = (aws.secrets(&prefix), aws_sdk_ssm::Client::new(aws.config()));
     let missing = secrets.get("fal").await.unwrap_err();

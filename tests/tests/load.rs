@@ -3,28 +3,28 @@
 use std::time::Instant;
 
 use fresco_ledger::records::RunStatus;
-use fresco_tests::{Asking, World};
+use fresco_tests::{RawClient, World};
 use futures::future::join_all;
 use reqwest::StatusCode;
 use serde_json::json;
 
-/// Two hundred requests at once for twenty pipelines: twenty pipelines' worth of work, and nobody is turned away.
+/// Two hundred requests at once for twenty pipelines are accepted, and submit twenty jobs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_ask_for_few_things() {
+async fn two_hundred_requests_for_twenty_pipelines_are_twenty_jobs() {
     const REQUESTS: usize = 200;
     const PIPELINES: usize = 20;
     let world = World::get().await;
-    let asking = Asking::new(&world);
+    let asking = RawClient::new(&world);
     let answers = join_all((0..REQUESTS).map(async |n| {
-        let begun = Instant::now();
-        let body = json!({"pipeline": Asking::picture(&format!("load {}", n % PIPELINES))});
-        (asking.start(None, &body).await, begun.elapsed())
+        let started = Instant::now();
+        let body = json!({"pipeline": RawClient::picture(&format!("load {}", n % PIPELINES))});
+        (asking.start(None, &body).await, started.elapsed())
     }))
     .await;
     let (mut took, mut runs) = (Vec::new(), Vec::new());
     for ((status, answer), time) in answers {
         assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
-        runs.push(Asking::id_of(&answer));
+        runs.push(RawClient::id_of(&answer));
         took.push(time);
     }
     took.sort();

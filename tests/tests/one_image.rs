@@ -50,7 +50,7 @@ async fn webhooks_that_are_repeated_or_forged_change_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn prompts_arrive_as_they_were_written() {
+async fn prompts_reach_the_provider_unchanged() {
     let world = World::get().await;
     let long = format!("{}!", "lighthouse ".repeat(1_818));
     let prompts = [
@@ -71,7 +71,7 @@ async fn prompts_arrive_as_they_were_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_model_gives_its_picture() {
+async fn every_model_makes_a_picture() {
     let world = World::get().await;
     for (model, content_type) in [
         ("flux_dev", "image/jpeg"),
@@ -111,7 +111,7 @@ async fn another_take_is_another_picture() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_groups_workers_are_kept() {
+async fn a_group_runs_at_most_its_workers_at_a_time() {
     let world = World::get().await;
     let steps: String =
         (1..=5).map(|n| format!("  - {{name: s{n}, type: text_to_image, model: flux_dev, take: {n}}}\n")).collect();

@@ -4,8 +4,9 @@
 
 use std::path::Path;
 
+use fresco_api_types::{Manifest, ManifestStep};
+use fresco_cli::api::RunRequest;
 use fresco_cli::api::{gather, save};
-use fresco_engine::{Manifest, ManifestStep, RunRequest};
 use fresco_ledger::records::{ResultSource, RunStatus, StepState};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::ErrorName;
@@ -144,8 +145,8 @@ steps:
   - { name: c, type: image_to_image, params: { image: "{{step_a.output}}", prompt: "a given file, edited twice" } }
 vars: { other: two.jpeg }
 "#;
-    let mut request = RunRequest { document: document.to_owned(), ..RunRequest::default() };
-    let inputs = gather(&mut request, folder.path()).await.unwrap();
+    let mut request = RunRequest::new(document);
+    let inputs = gather(&mut request, folder.path());
     assert_eq!(inputs.len(), 1, "the same content is one input");
     let manifest = world.run_with(&request, &inputs).await;
     assert_eq!(manifest.status, RunStatus::Succeeded, "{:?}", manifest.failure);
@@ -155,18 +156,16 @@ vars: { other: two.jpeg }
     assert_eq!(world.requests_for("a given file, edited twice").await.len(), 1);
 
     // The run's own image is for the first step that needs one and names none.
-    let mut request = RunRequest {
-        document: "steps: [{ name: a, type: image_to_image, params: { prompt: \"a given file, edited\" } }]".to_owned(),
-        image: Some(folder.path().join("two.jpeg").display().to_string()),
-        ..RunRequest::default()
-    };
-    let inputs = gather(&mut request, Path::new("")).await.unwrap();
+    let mut request =
+        RunRequest::new("steps: [{ name: a, type: image_to_image, params: { prompt: \"a given file, edited\" } }]");
+    request.inputs.image = Some(folder.path().join("two.jpeg").display().to_string());
+    let inputs = gather(&mut request, Path::new(""));
     let manifest = world.run_with(&request, &inputs).await;
     assert_eq!(manifest.steps[0].source, Some(ResultSource::Hit), "{:?}", manifest.steps[0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_differs_at_every_run_is_generated_at_every_run() {
+async fn a_prompt_that_differs_at_every_run_is_generated_at_every_run() {
     let world = World::get().await;
     let document = "steps: [{ name: a, type: text_to_image, model: flux_schnell, params: { prompt: \"at {{timestamp}}, {{random}}\" } }]";
     let preview = world.preview(document, "unused").await;

@@ -1,12 +1,12 @@
-//! What runs by itself: documents under `schedules/` in the bucket, kept in step with the scheduler by the real function, and
+//! Schedules: documents under `schedules/` in the bucket, kept in step with the scheduler by the real function, and
 //! the scheduler's firings. The emulator's scheduler fires as AWS's does.
 
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
-use fresco_engine::wire::ScheduleView;
+use fresco_api_types::ScheduleView;
 use fresco_ledger::records::RunStatus;
 use fresco_pipeline::ids::RunId;
-use fresco_tests::{Asking, World};
+use fresco_tests::{RawClient, World};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -59,9 +59,9 @@ fn due(name: &str, time: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rate_and_a_time_fire() {
+async fn schedules_of_a_rate_and_of_a_time_fire() {
     let world = World::get().await;
-    world.put("pipelines/posters.yaml", Asking::picture("{{input}} {{vars.size}}").into(), &[]).await;
+    world.put("pipelines/posters.yaml", RawClient::picture("{{input}} {{vars.size}}").into(), &[]).await;
     put(
         &world,
         "every-minute",
@@ -131,7 +131,7 @@ async fn a_schedule_follows_its_document() {
     let later = once(&world, name, "another next time", |view| view.next_at.is_some()).await.next_at.unwrap();
     assert!(later != next && (later - next) % 3_600_000 == 0);
 
-    // An event that is told late says what was; what counts is what is.
+    // A delayed event describes a former state; only the present one counts.
     let key = format!("schedules/{name}.yaml");
     world.remove_object(&key).await;
     world.until("the timer is gone", async || timers(&world, name).await.is_empty()).await;
@@ -141,7 +141,7 @@ async fn a_schedule_follows_its_document() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_kept_leaves_a_report() {
+async fn an_invalid_schedule_leaves_a_report_and_stops() {
     let world = World::get().await;
     for (name, document, code) in [
         ("impossible", inline("cron(0 6 31 2 ? *)", "x", ""), "schedule_never"),
@@ -174,7 +174,7 @@ async fn what_cannot_be_kept_leaves_a_report() {
     assert_eq!((listed.problem, listed.next_at.is_some()), (None, true));
 }
 
-/// A firing is one run however often it is told; while its run goes on, the next is left out, or goes on beside it.
+/// A firing is one run however often it is delivered; while its run goes on, the next firing is skipped, or runs beside it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn firings_overlap_as_the_schedule_says() {
     let world = World::get().await;
@@ -208,7 +208,7 @@ async fn firings_overlap_as_the_schedule_says() {
         // The run is over: the next firing starts one.
         let third = world.trigger(&due(&name, "2026-11-25T07:00:00Z")).await;
         assert_eq!(third["outcome"], "started", "{third}");
-        // One that is told late does not stand for the last.
+        // A firing that is delivered late does not count as the last one.
         world.ended(&RunId::parse(third["run_id"].as_str().unwrap()).unwrap()).await;
         world.trigger(&due(&name, "2026-11-25T04:00:00Z")).await;
         assert_eq!(view(&world, &name).await.unwrap().last.unwrap().run_id.as_deref(), third["run_id"].as_str());
@@ -218,9 +218,9 @@ async fn firings_overlap_as_the_schedule_says() {
 
 /// With rows it is a batch; one that goes on longer than until the next is warned about.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_schedule_with_rows_is_a_batch() {
+async fn a_schedule_with_rows_starts_a_batch() {
     let world = World::get().await;
-    world.put("pipelines/rows.yaml", Asking::picture("{{input}}, by schedule").into(), &[]).await;
+    world.put("pipelines/rows.yaml", RawClient::picture("{{input}}, by schedule").into(), &[]).await;
     let rows: String = (0..1_000).map(|row| format!("row {row}\n")).collect();
     world.put("rows/all.txt", rows.into(), &[]).await;
     let document = |rows: &str, batch: &str| {
@@ -243,24 +243,24 @@ async fn a_schedule_with_rows_is_a_batch() {
     assert_eq!(fired["outcome"], "started", "{fired}");
     let batch = RunId::parse(fired["run_id"].as_str().unwrap()).unwrap();
     let engine = world.admin.engine();
-    world.until("it is planned", async || engine.batch(&batch).await.unwrap().plan.is_some()).await;
-    let plan = engine.batch(&batch).await.unwrap().plan.unwrap();
+    world.until("it is planned", async || engine.batches.view(&batch).await.unwrap().plan.is_some()).await;
+    let plan = engine.batches.view(&batch).await.unwrap().plan.unwrap();
     assert_eq!((plan.rows, plan.chunks), (1_000, 50));
     assert!(plan.warnings.iter().any(|warning| warning.contains("the next one is due in 3")), "{:?}", plan.warnings);
     let listed = view(&world, "rows").await.unwrap().last.unwrap();
     assert_eq!((listed.status, listed.run_id.as_deref()), (Some(RunStatus::Running), Some(batch.as_str())));
     let skipped = world.trigger(&due("rows", "2026-11-25T06:00:00Z")).await;
     assert_eq!(skipped["outcome"], "passed", "{skipped}");
-    engine.stop_batch(&batch).await.unwrap();
-    world.until("it stops", async || engine.batch(&batch).await.unwrap().status.is_final()).await;
+    engine.batches.stop(&batch).await.unwrap();
+    world.until("it stops", async || engine.batches.view(&batch).await.unwrap().status.is_final()).await;
     world.remove_object("schedules/rows.yaml").await;
 }
 
 /// A firing whose run cannot be started is in the queue of failures, and in the list.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_that_fails_is_not_lost() {
+async fn a_failed_start_goes_to_the_dead_letter_queue() {
     let world = World::get().await;
-    world.put("pipelines/goes.yaml", Asking::picture("it goes").into(), &[]).await;
+    world.put("pipelines/goes.yaml", RawClient::picture("it goes").into(), &[]).await;
     put(&world, "fails", &format!("schedule: {}\npipeline: pipelines/goes.yaml\n", at(8, "UTC"))).await;
     has_timer(&world, "fails", "ENABLED").await;
     world.remove_object("pipelines/goes.yaml").await;

@@ -6,7 +6,7 @@ use fresco_pipeline::money::Money;
 use fresco_tests::{World, document};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_second_run_is_free() {
+async fn the_second_run_costs_nothing() {
     let world = World::get().await;
     let before = world.counters().await;
     let first = world.run(&document("flux_schnell"), "a lighthouse at dusk").await;

@@ -1,11 +1,12 @@
-//! Whoever asks for the same thing shares one job, its result and its failure; a refresh is one job more, whatever happens
+//! Steps with the same content key share one job, its result and its failure; a refresh is one job more, whatever happens
 //! to it. The queue is held until everybody has joined, and that and the faults are the whole simulator's, so the tests
 //! follow each other.
 
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
+use fresco_api_types::Manifest;
 use fresco_cli::api::Inputs;
-use fresco_engine::{Manifest, RunRequest};
+use fresco_cli::api::RunRequest;
 use fresco_ledger::records::{ResultSource, RunStatus, StepRecord, StepState};
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
@@ -45,7 +46,7 @@ async fn concurrency(world: &World, most: usize) {
 async fn all_joined(world: &World, prompt: &str) -> (Vec<RunId>, ContentKey) {
     concurrency(world, 0).await;
     let document = ten(prompt);
-    let request = RunRequest { document, ..RunRequest::default() };
+    let request = RunRequest::new(document);
     let inputs = Inputs::default();
     let started = join_all((0..RUNS).map(|_| world.begin(&request, &inputs))).await;
     let runs: Vec<RunId> = started.into_iter().map(Result::unwrap).collect();
@@ -71,7 +72,7 @@ async fn released(world: &World, runs: &[RunId]) -> (Vec<Manifest>, Vec<StepReco
 
 async fn nobody_waits(world: &World, key: &ContentKey) {
     world
-        .until("everybody is told", async || {
+        .until("all waiters are notified", async || {
             let entry = world.entry(key).await;
             !entry.notify_pending && entry.pending.is_none() && world.waiters(key).await.is_empty()
         })
@@ -88,7 +89,7 @@ async fn paid(world: &World, prompt: &str) -> (usize, usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_steps_of_five_runs_are_one_job() {
     let _simulator = SIMULATOR.lock().await;
-    let world = World::in_a_hurry().await;
+    let world = World::with_short_waits().await;
     let prompt = "fifty ask for one picture";
     let (runs, key) = all_joined(&world, prompt).await;
     let (manifests, steps) = released(&world, &runs).await;
@@ -101,7 +102,7 @@ async fn fifty_steps_of_five_runs_are_one_job() {
     assert!(steps.iter().all(|step| step.pinned.as_ref().is_some_and(|ready| ready.outputs[0].key == *output)));
     assert_eq!(steps.iter().filter(of(ResultSource::Generated)).count(), 1);
     assert_eq!(steps.iter().filter(of(ResultSource::Joined)).count(), RUNS * STEPS - 1);
-    assert!(steps.iter().all(|step| step.calls == 1), "nobody asked twice");
+    assert!(steps.iter().all(|step| step.calls == 1), "each step asked once");
 
     // The run that submitted pays, and the others say what they saved.
     let (price, free) = (Money::micros(3_000), Money::ZERO);
@@ -114,9 +115,9 @@ async fn fifty_steps_of_five_runs_are_one_job() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_terminal_failure_is_everybodys_and_one_job() {
+async fn a_terminal_failure_ends_all_waiters_with_one_job() {
     let _simulator = SIMULATOR.lock().await;
-    let world = World::in_a_hurry().await;
+    let world = World::with_short_waits().await;
     let prompt = "fifty ask for what is refused";
     let fault = json!({"fault": "model_error", "type": "content_policy_violation", "prompt": prompt});
     world.control("faults", &json!([fault])).await;
@@ -128,22 +129,22 @@ async fn a_terminal_failure_is_everybodys_and_one_job() {
         let name = step.failure.as_ref().map(|failure| failure.name);
         (step.state, name, step.calls) == (StepState::Failed, Some(ErrorName::ProviderContentPolicy), 1)
     };
-    assert!(steps.len() == RUNS * STEPS && steps.iter().all(refused), "told once, each of them");
+    assert!(steps.len() == RUNS * STEPS && steps.iter().all(refused), "each is notified once");
     for manifest in &manifests {
         let why = manifest.failure.as_ref().map(|failure| failure.name);
         assert_eq!((manifest.status, why), (RunStatus::Failed, Some(ErrorName::ProviderContentPolicy)));
     }
 
-    // Who comes later may try anew, and is one job again.
+    // A later run may try again, with one job.
     world.forget_faults().await;
     let later = world.run(&ten(prompt), "unused").await;
     assert_eq!((later.status, paid(&world, prompt).await), (RunStatus::Succeeded, (2, 1)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_passing_failure_wakes_the_leader_only() {
+async fn a_retryable_failure_wakes_the_leader_and_not_its_waiters() {
     let _simulator = SIMULATOR.lock().await;
-    let world = World::in_a_hurry().await;
+    let world = World::with_short_waits().await;
     let prompt = "fifty ask, and a machine breaks";
     let fault =
         json!({"fault": "infrastructure_end", "error_type": "runner_disconnected", "times": 1, "prompt": prompt});
@@ -166,9 +167,9 @@ async fn a_passing_failure_wakes_the_leader_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refresh_waits_for_what_is_under_way_and_makes_its_own() {
+async fn a_refresh_waits_for_the_attempt_under_way_and_submits_its_own() {
     let _simulator = SIMULATOR.lock().await;
-    let world = World::in_a_hurry().await;
+    let world = World::with_short_waits().await;
     let prompt = "a picture, and a fresh one";
     concurrency(&world, 0).await;
     let using = world.start(&one(prompt, "use"), "unused").await;
@@ -193,7 +194,7 @@ async fn a_refresh_waits_for_what_is_under_way_and_makes_its_own() {
     nobody_waits(&world, &key).await;
     assert_eq!(paid(&world, prompt).await, (2, 2));
 
-    // What was fresh is what later runs find; the older object is nobody's any more, and is there until it expires.
+    // What was fresh is what later runs find; the older object belongs to no result any more, and exists until it expires.
     let later = world.run(&one(prompt, "use"), "unused").await;
     assert_eq!((later.steps[0].source, later.steps[0].attempt), (Some(ResultSource::Hit), Some(Attempt(2))));
     assert_eq!(later.steps[0].outputs, fresh.steps[0].outputs);
@@ -203,9 +204,9 @@ async fn a_refresh_waits_for_what_is_under_way_and_makes_its_own() {
 
 /// One that fails keeps what there is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refresh_that_fails_leaves_the_result() {
+async fn a_failed_refresh_keeps_the_result() {
     let _simulator = SIMULATOR.lock().await;
-    let world = World::in_a_hurry().await;
+    let world = World::with_short_waits().await;
     let prompt = "a picture that cannot be had again";
     let first = world.run(&one(prompt, "use"), "unused").await;
     let fault = json!({"fault": "model_error", "type": "content_policy_violation", "prompt": prompt});

@@ -1,4 +1,4 @@
-//! Stopping a run on the real state machine: nothing new is submitted, what waits in the queue for nobody else is cancelled,
+//! Stopping a run on the real state machine: nothing new is submitted, a queued job that no other run waits for is cancelled,
 //! what is worked on is paid and kept, and the run ends. The queue is held back by the simulator's concurrency, which is
 //! the whole stack's, so this suite has one to itself and its parts follow each other.
 
@@ -6,7 +6,7 @@ use fresco_ledger::records::{AttemptStage, ResultSource, RunStatus, StepState};
 use fresco_ledger::traits::Entries;
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::RunId;
-use fresco_tests::{Asking, World};
+use fresco_tests::{RawClient, World};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -46,9 +46,9 @@ async fn both_submitted(world: &World, run: &RunId, prompt: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_is_stopped_in_its_middle() {
+async fn a_run_is_stopped_while_it_runs() {
     let world = World::get().await;
-    // One job is worked on and takes long enough, the other waits in the queue, the third step has not begun.
+    // One job is worked on and takes long enough, the other waits in the queue, the third step has not started.
     world.control("settings", &json!({"concurrency": 1, "scale": 1.0})).await;
     let run = world.start(&document("stopped"), "unused").await;
     both_submitted(&world, &run, "stopped").await;
@@ -91,7 +91,7 @@ async fn a_run_is_stopped_in_its_middle() {
     assert_eq!((of(ResultSource::Hit), of(ResultSource::Generated)), (1, 2));
     assert_eq!(statuses(&world, "stopped").await.len(), 4);
 
-    // A job that somebody else waits for is not cancelled.
+    // A job that another run waits for is not cancelled.
     concurrency(&world, 0).await;
     let [one, other] =
         [world.start(&document("shared"), "unused").await, world.start(&document("shared"), "unused").await];
@@ -113,7 +113,7 @@ async fn a_run_is_stopped_in_its_middle() {
     in_the_middle_of_a_video(&world).await;
 }
 
-/// Stopped through the API while a clip is worked on: the clip is paid and kept, what comes after it is not begun, and the next
+/// Stopped through the API while a clip is worked on: the clip is paid and kept, later steps do not start, and the next
 /// run pays for that alone.
 async fn in_the_middle_of_a_video(world: &World) {
     let prompt = "stopped in a video";
@@ -124,9 +124,9 @@ async fn in_the_middle_of_a_video(world: &World) {
          - {{ name: poster, type: text_to_image, model: flux_schnell, params: {{ prompt: \"{prompt}, poster\" }} }}\n"
     );
     world.control("settings", &json!({"scale": 0.1})).await;
-    let asking = Asking::new(world);
+    let asking = RawClient::new(world);
     let (_, started) = asking.start(None, &json!({"pipeline": document})).await;
-    let run = Asking::id_of(&started);
+    let run = RawClient::id_of(&started);
     let clip = async || world.requests_with(|asked| asked == format!("{prompt}, clip")).await;
     let at_work = async || clip().await.first().is_some_and(|clip| clip.record["status"] == "IN_PROGRESS");
     world.until("the clip is worked on", at_work).await;

@@ -1,13 +1,12 @@
-//! Runs that nobody asked the API for: what is put into the inbox, and events that ask for one. Everything goes through the
+//! Runs that are not started through the API: by objects in the inbox, and by events. Everything goes through the
 //! bucket's events and EventBridge to the real function.
 
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
-use fresco_engine::wire::RunSummary;
-use fresco_engine::{Manifest, RunFinished};
+use fresco_api_types::{Manifest, RunFinished, RunSummary};
 use fresco_ledger::records::{ResultSource, RunStatus};
 use fresco_pipeline::ids::RunId;
-use fresco_tests::{Asking, World};
+use fresco_tests::{RawClient, World};
 use serde_json::{Value, json};
 
 const KEEPS: &str = "triggers keep to themselves";
@@ -27,7 +26,7 @@ async fn only_run(world: &World, pipeline: &str) -> Manifest {
 }
 
 fn picture(name: &str, prompt: &str) -> String {
-    Asking::picture(prompt).replacen("name: one", &format!("name: {name}"), 1)
+    RawClient::picture(prompt).replacen("name: one", &format!("name: {name}"), 1)
 }
 
 /// The report about an object of the inbox, once it is there.
@@ -66,7 +65,7 @@ async fn a_pipeline_in_the_inbox_is_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn texts_and_media_lie_beside_their_pipeline() {
+async fn texts_and_media_in_the_inbox_are_inputs_of_the_pipeline_beside_them() {
     let world = World::get().await;
     let cat = world.run(&picture("a cat", "a cat for the inbox"), "unused").await;
     let output = &cat.steps[0].outputs[0];
@@ -98,7 +97,7 @@ async fn texts_and_media_lie_beside_their_pipeline() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_run_leaves_a_report() {
+async fn a_pipeline_that_cannot_run_leaves_a_report() {
     let world = World::get().await;
     for (key, bytes, code) in [
         ("empty.yaml", Vec::new(), "empty"),
@@ -118,7 +117,7 @@ async fn what_cannot_be_run_leaves_a_report() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_is_a_request() {
+async fn an_event_starts_a_run() {
     let world = World::get().await;
     let body = json!({"pipeline": picture("by event", "{{input}}"), "input": "asked for by an event"});
     world.put_event("fresco.request", "Run Requested", &body).await;
@@ -134,14 +133,14 @@ async fn an_event_is_a_request() {
     assert_eq!(failure["responsePayload"]["errorType"], "Document.Invalid");
 }
 
-/// Rows are run by the pipeline that lies beside them, once however often that is told.
+/// Rows are run by the pipeline beside them, once however often the event is delivered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rows_in_the_inbox_are_a_batch() {
+async fn rows_in_the_inbox_start_a_batch() {
     let world = World::get().await;
     world.put("inbox/rows/pipeline.yaml", picture("rows of the inbox", "{{vars.what}} in a row").into(), &[]).await;
     world.put("inbox/rows/all.csv", "id,what\none,a cat\ntwo,a dog\nthree,a cat\n".into(), &[]).await;
     let found = async || {
-        let batches = world.admin.engine().batches(10, None).await.unwrap();
+        let batches = world.admin.engine().batches.list(10, None).await.unwrap();
         batches.into_iter().find(|batch| batch.name == "rows of the inbox" && batch.status.is_final())
     };
     world.until("the batch ends", async || found().await.is_some()).await;
@@ -163,8 +162,8 @@ async fn rows_in_the_inbox_are_a_batch() {
 async fn a_duplicate_event_is_the_same_run() {
     let world = World::get().await;
     // Beside the inbox, so that these events are the only ones.
-    let key = "told/duplicate.yaml";
-    let document = picture("duplicate", "told more than once");
+    let key = "repeated/duplicate.yaml";
+    let document = picture("duplicate", "delivered more than once");
     world.put(key, document.clone().into(), &[]).await;
     let mut event: Value = serde_json::from_str(include_str!("../../events/inbox-object-created.json")).unwrap();
     event["detail"]["object"] =
@@ -185,20 +184,20 @@ async fn a_duplicate_event_is_the_same_run() {
     assert_eq!(runs(&world, "duplicate").await.len(), 1);
 }
 
-/// Whoever comes after a run hears of its end by a rule of their own: of one that generated, one of hits only, one that failed.
+/// The end of a run is published as an event that others subscribe to: of a run that generated, one of hits only, one that failed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_end_of_a_run_is_an_event() {
     let world = World::get().await;
     let queue = world.listen("fresco", "Run Finished").await;
     let mut ended = Vec::new();
     let dear =
-        picture("told", "too dear to be told").replace("flux_schnell", "imagen4") + "settings: { max_cost: 0.001 }\n";
-    for document in [picture("told", "the end is told"), picture("told", "the end is told"), dear] {
+        picture("published", "over its budget").replace("flux_schnell", "imagen4") + "settings: { max_cost: 0.001 }\n";
+    for document in [picture("published", "the end is an event"), picture("published", "the end is an event"), dear] {
         ended.push(world.run(&document, "unused").await);
     }
     assert_eq!(ended[1].function_calls, 1);
     let mut heard = std::collections::BTreeMap::new();
-    // Other tests' runs end as well; one may be told more than once.
+    // Other tests' runs end as well; one may be delivered more than once.
     while !ended.iter().all(|manifest| heard.contains_key(manifest.run_id.as_str())) {
         let event = world.next_message(&queue).await;
         heard.insert(event["detail"]["run_id"].as_str().unwrap().to_owned(), event);

@@ -72,7 +72,7 @@ const media = (() => {
     return parts.join(" · ");
   }
 
-  /** Keeps an <img> or <video> under a link that works. `broken` is told whether it is given up. */
+  /** Keeps an <img> or <video> under a link that works. `broken` gets whether it is given up. */
   function keep(node, broken) {
     let latest = null; // what the newest answer says
     let shown = null; // what `src` is

@@ -16,7 +16,7 @@
   const TIMER_MAX = 2 ** 31 - 1;
 
   let run = null;
-  let told = ""; // what the last answer said, but for its links
+  let previous = ""; // the last answer without its links
   let wait = SOON;
   let failures = 0;
   let asking = false;
@@ -63,7 +63,7 @@
     if (asking || over) return;
     asking = true;
     let [answer, body] = await get(DATA);
-    // A large run comes in pieces. What is said of the whole is of the first.
+    // A large run comes in parts. The run itself is that of the first part.
     while (whole(answer, body) && body.next != null) {
       const [more, piece] = await get(`${DATA}&from=${body.next}`);
       if (whole(more, piece)) body = { ...body, steps: [...body.steps, ...piece.steps], next: piece.next };
@@ -81,8 +81,8 @@
     const again = failures > 0;
     failures = 0;
     const said = news(next);
-    wait = said === told ? Math.min(RARELY, wait * 1.5) : SOON;
-    told = said;
+    wait = said === previous ? Math.min(RARELY, wait * 1.5) : SOON;
+    previous = said;
     run = next;
     later(run.status === "running" ? wait : untilRenewal());
     say("");
@@ -105,15 +105,15 @@
     return text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
   }
 
-  /** The link is over, or the run is gone. What is drawn stays. */
+  /** Shows that the link has expired, or that the run is gone. The drawn steps stay. */
   function ended(status, problem) {
     over = true;
     clearTimeout(timer);
     clearInterval(ticking);
     const gone = status === 404 || status === 410;
     const words = gone ? "This run is not there, or not any more." : "This link does not work, or not any more.";
-    // The problem's own advice is for those who call the API, not for those who were sent a link.
-    const help = gone ? "" : "Links to a run live for 24 hours: ask whoever sent you this one for a new one.";
+    // The problem's own advice is for callers of the API, not for viewers of the page.
+    const help = gone ? "" : "Links to a run live for 24 hours: ask the sender for a new one.";
     const advice = `${sentence(problem.detail)} ${help}`.trim();
     const box = at("over");
     view.cause(box, {
@@ -129,7 +129,7 @@
       document.title = "Not available – Fresco";
       return say("");
     }
-    // At its head the page would jump; and whoever reads at its end would not see it.
+    // At the top the page would jump, and a reader at the bottom would not see it.
     box.hidden = true;
     const as = new Date().toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
     say(`${words} What you see is from ${as} and changes no more. ${advice}`);

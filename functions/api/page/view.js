@@ -48,9 +48,9 @@ const view = (() => {
   /** What went wrong, what to do, and the name to look for. */
   function cause(node, failure) {
     node.hidden = failure == null;
-    const told = failure ? JSON.stringify(failure) : "";
-    if (node.dataset.told === told) return;
-    node.dataset.told = told;
+    const failureJson = failure ? JSON.stringify(failure) : "";
+    if (node.dataset.failure === failureJson) return;
+    node.dataset.failure = failureJson;
     node.replaceChildren();
     if (failure) {
       node.append(make("p", "message", failure.message));
@@ -251,7 +251,7 @@ const view = (() => {
     mark(progress, "state", run.status);
     progress.max = Math.max(1, of.all);
     if (planned || !going) progress.value = of.done;
-    else progress.removeAttribute("value"); // nobody knows yet
+    else progress.removeAttribute("value"); // not known yet
     put(at("end-label"), going ? "Ends by" : "Ended");
     const end = going ? run.bound_at : run.ended_at;
     put(at("end"), end == null ? "–" : time(end, run.created_at));

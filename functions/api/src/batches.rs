@@ -1,21 +1,19 @@
-//! Batches: started, listed, shown, stopped, and what they came to.
+//! Batches: start, list, show, stop, redrive, results.
 
 use axum::Json;
-use axum::extract::{FromRequestParts, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use fresco_engine::Begun;
-use fresco_engine::wire::{BatchAccepted, BatchBody, BatchPage, BatchResults, BatchView};
+use fresco_api_types::{BatchAccepted, BatchBody, BatchPage, BatchResults, BatchView};
+use fresco_engine::StartedRun;
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::RunId;
-use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 
+use crate::app::App;
 use crate::body::{self, Query};
-use crate::listing::Wanted;
-use crate::problem::Problem;
-use crate::routes::App;
-use crate::runs::{id_of, once};
+use crate::listing::PageRequest;
+use crate::parameters::{BatchPath, idempotency_key};
+use crate::problem::HttpProblem;
 
 /// `POST /batches`.
 pub(crate) async fn start(
@@ -23,80 +21,69 @@ pub(crate) async fn start(
     query: Query,
     headers: HeaderMap,
     bytes: Bytes,
-) -> Result<Response, Problem> {
-    let [] = query.take([])?;
-    let once = once(&headers, &bytes)?;
+) -> Result<Response, HttpProblem> {
+    let [] = query.read([])?;
+    let once = idempotency_key(&headers, &bytes)?;
     let body: BatchBody = body::json(&headers, &bytes)?;
-    let Begun { run, existing } = app.engine.start_batch(once.as_ref(), body, &app.fetcher).await?;
+    let StartedRun { run, existing } = app.engine.batches.start(once.as_ref(), body, &app.fetcher).await?;
     let accepted = BatchAccepted { id: run.to_string(), existing, this: format!("/batches/{run}") };
     Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
 }
 
 /// `GET /batches`.
-pub(crate) async fn list(State(app): State<App>, query: Query) -> Result<Json<BatchPage>, Problem> {
-    let wanted = Wanted::read("batches:", query)?;
-    let mut batches = app.engine.batches(wanted.to_read(), wanted.behind.as_ref()).await?;
-    let next = wanted.cut(&mut batches, |batch| (batch.created_at, &batch.id));
+pub(crate) async fn list(State(app): State<App>, query: Query) -> Result<Json<BatchPage>, HttpProblem> {
+    let page = PageRequest::read("batches:", query)?;
+    let mut batches = app.engine.batches.list(page.to_read(), page.behind.as_ref()).await?;
+    let next = page.cut(&mut batches, |batch| (batch.created_at, &batch.id));
     Ok(Json(BatchPage { batches, next }))
 }
 
 /// `GET /batches/{id}`.
 pub(crate) async fn show(
     State(app): State<App>,
-    OfBatch(batch): OfBatch,
+    BatchPath(batch): BatchPath,
     query: Query,
-) -> Result<Json<BatchView>, Problem> {
-    let [] = query.take([])?;
-    Ok(Json(app.engine.batch(&batch).await.map_err(of_batch)?))
+) -> Result<Json<BatchView>, HttpProblem> {
+    let [] = query.read([])?;
+    Ok(Json(app.engine.batches.view(&batch).await.map_err(batch_problem)?))
 }
 
 /// `GET /batches/{id}/results`.
 pub(crate) async fn results(
     State(app): State<App>,
-    OfBatch(batch): OfBatch,
+    BatchPath(batch): BatchPath,
     query: Query,
-) -> Result<Json<BatchResults>, Problem> {
-    let [] = query.take([])?;
-    Ok(Json(app.engine.batch_results(&batch).await.map_err(of_ended)?))
+) -> Result<Json<BatchResults>, HttpProblem> {
+    let [] = query.read([])?;
+    Ok(Json(app.engine.batches.results(&batch).await.map_err(ended_batch_problem)?))
 }
 
 /// `POST /batches/{id}/redrive`.
-pub(crate) async fn redrive(State(app): State<App>, OfBatch(batch): OfBatch) -> Result<Response, Problem> {
-    let view = app.engine.redrive_batch(&batch).await.map_err(of_ended)?;
+pub(crate) async fn redrive(State(app): State<App>, BatchPath(batch): BatchPath) -> Result<Response, HttpProblem> {
+    let view = app.engine.batches.redrive(&batch).await.map_err(ended_batch_problem)?;
     Ok((StatusCode::ACCEPTED, Json(view)).into_response())
 }
 
-/// What went wrong where the batch has to have ended.
-fn of_ended(failure: Failure) -> Problem {
+/// `DELETE /batches/{id}`.
+pub(crate) async fn stop(State(app): State<App>, BatchPath(batch): BatchPath) -> Result<Json<BatchView>, HttpProblem> {
+    Ok(Json(app.engine.batches.stop(&batch).await.map_err(batch_problem)?))
+}
+
+/// The problem of a request that requires the batch to have ended.
+fn ended_batch_problem(failure: Failure) -> HttpProblem {
     match failure.name {
         ErrorName::InputInvalid => {
             let advice = "Look at GET /batches/{id}, and ask again at its end.";
-            Problem::new(StatusCode::CONFLICT, "batch_is_running", failure.message, advice)
+            HttpProblem::new(StatusCode::CONFLICT, "batch_is_running", failure.message, advice)
         }
-        _ => of_batch(failure),
+        _ => batch_problem(failure),
     }
 }
 
-/// `DELETE /batches/{id}`.
-pub(crate) async fn stop(State(app): State<App>, OfBatch(batch): OfBatch) -> Result<Json<BatchView>, Problem> {
-    Ok(Json(app.engine.stop_batch(&batch).await.map_err(of_batch)?))
-}
-
-/// What went wrong with a batch that was named. The engine has one name for what is not there.
-fn of_batch(failure: Failure) -> Problem {
+/// The problem of a request for a batch. The engine has one error name for a missing run and a missing batch.
+fn batch_problem(failure: Failure) -> HttpProblem {
     match failure.name {
-        ErrorName::RunNotFound => Problem::no_batch(),
+        ErrorName::RunNotFound => HttpProblem::no_batch(),
         _ => failure.into(),
-    }
-}
-
-/// The batch of the path. An id that cannot be one is that of no batch.
-pub(crate) struct OfBatch(RunId);
-
-impl<S: Send + Sync> FromRequestParts<S> for OfBatch {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        id_of(parts, state).await.map(OfBatch).ok_or_else(Problem::no_batch)
     }
 }

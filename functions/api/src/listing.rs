@@ -1,4 +1,4 @@
-//! Pages of a listing, newest first: how many are asked for, and where the next page begins.
+//! Pages of a listing, newest first, and their cursors.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,35 +7,35 @@ use fresco_ledger::traits::ListPlace;
 use fresco_pipeline::ids::RunId;
 
 use crate::body::{Query, number};
-use crate::problem::Problem;
+use crate::problem::HttpProblem;
 
-const PAGE: i64 = 20;
-const MOST: i64 = 100;
+const DEFAULT_LIMIT: i64 = 20;
+const MAX_LIMIT: i64 = 100;
 
-/// A page that is asked for.
-pub(crate) struct Wanted {
-    /// What cursors of the listing begin with: one of another listing is not read.
+/// A request for a page.
+pub(crate) struct PageRequest {
+    /// The prefix of the listing's cursors: a cursor of another listing is invalid.
     prefix: &'static str,
     limit: u32,
-    /// Behind which place it begins.
+    /// The place after which the page begins.
     pub(crate) behind: Option<ListPlace>,
 }
 
-impl Wanted {
-    /// From the parameters `limit` and `cursor`.
-    pub(crate) fn read(prefix: &'static str, query: Query) -> Result<Self, Problem> {
-        let [limit, cursor] = query.take(["limit", "cursor"])?;
-        let limit = u32::try_from(number("limit", limit, 1..=MOST)?.unwrap_or(PAGE)).unwrap_or(0);
+impl PageRequest {
+    /// Reads the parameters `limit` and `cursor`.
+    pub(crate) fn read(prefix: &'static str, query: Query) -> Result<Self, HttpProblem> {
+        let [limit, cursor] = query.read(["limit", "cursor"])?;
+        let limit = u32::try_from(number("limit", limit, 1..=MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT)).unwrap_or(0);
         let behind = cursor.map(|cursor| place_of(prefix, &cursor)).transpose()?;
-        Ok(Wanted { prefix, limit, behind })
+        Ok(PageRequest { prefix, limit, behind })
     }
 
-    /// How many to read: one more than is shown says whether there is another page.
+    /// Returns the number of items to read: one more than is shown tells whether another page follows.
     pub(crate) fn to_read(&self) -> u32 {
         self.limit + 1
     }
 
-    /// Leaves of what was read what is shown; the cursor of the next page. `place` is when one was written, and its id.
+    /// Cuts the items to the page, and returns the cursor of the next page. `place` returns the time and the id of an item.
     pub(crate) fn cut<T>(&self, read: &mut Vec<T>, place: impl FnOnce(&T) -> (Millis, &str)) -> Option<String> {
         let more = read.len() > self.limit as usize;
         read.truncate(self.limit as usize);
@@ -44,13 +44,13 @@ impl Wanted {
     }
 }
 
-fn place_of(prefix: &str, cursor: &str) -> Result<ListPlace, Problem> {
+fn place_of(prefix: &str, cursor: &str) -> Result<ListPlace, HttpProblem> {
     let read = || {
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
         let (created_at, run) = text.strip_prefix(prefix)?.split_once('#')?;
         Some(ListPlace { created_at: created_at.parse().ok()?, run: RunId::parse(run).ok()? })
     };
-    read().ok_or_else(|| Problem::bad_request("bad_cursor", "`cursor` is not one that this listing gave"))
+    read().ok_or_else(|| HttpProblem::bad_request("bad_cursor", "`cursor` is not one of this listing"))
 }
 
 #[cfg(test)]
@@ -69,14 +69,14 @@ mod tests {
 
     #[test]
     fn the_last_page_has_no_next_and_the_others_go_on_behind_what_they_show() {
-        let wanted = Wanted { prefix: "batches:", limit: 2, behind: None };
+        let page = PageRequest { prefix: "batches:", limit: 2, behind: None };
         fn place<'a>(one: &'a (Millis, &'static str)) -> (Millis, &'a str) {
             *one
         }
         let all = [(3, "run-00000003"), (2, "run-00000002"), (1, "run-00000001")];
         let (mut last, mut more) = (all[..2].to_vec(), all.to_vec());
-        assert_eq!((wanted.cut(&mut last, place), last.len()), (None, 2));
-        let next = wanted.cut(&mut more, place).unwrap();
+        assert_eq!((page.cut(&mut last, place), last.len()), (None, 2));
+        let next = page.cut(&mut more, place).unwrap();
         assert_eq!((more.len(), place_of("batches:", &next).unwrap().run.as_str()), (2, "run-00000002"));
     }
 }

@@ -1,10 +1,10 @@
-//! The API's description, made of the types that go over the wire and of the routes that are served. `openapi.json` beside the
-//! code is the same document; a test holds the two together.
+//! The OpenAPI document, generated from the wire types and the list of operations. A test compares it with the routes and with
+//! `openapi.json`.
 
 mod operations;
 
 use axum::Json;
-use fresco_engine::wire::{BatchManifest, EventView, ProblemView, RowResult};
+use fresco_api_types::{BatchManifest, EventView, ProblemView, RowResult};
 use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -16,7 +16,7 @@ pub(crate) async fn document() -> Json<Value> {
     Json(build())
 }
 
-/// What an operation answers with when it goes well.
+/// The successful answer of an operation: status, description, and schema or media type.
 enum Answer {
     Json(u16, &'static str, Schema),
     Text(u16, &'static str, &'static str),
@@ -27,17 +27,17 @@ struct Operation {
     method: &'static str,
     path: &'static str,
     id: &'static str,
-    says: &'static str,
+    summary: &'static str,
     parameters: Vec<Value>,
     body: Option<Value>,
     answer: Answer,
-    /// Statuses of problems that it can answer with, besides those that everything can.
+    /// The statuses of its problems, besides those that every operation has.
     problems: &'static [u16],
-    /// Behind a signed link, not behind the authoriser.
+    /// Whether it is behind a signed link, not behind the authoriser.
     open: bool,
 }
 
-/// The document.
+/// Builds the document.
 pub(crate) fn build() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();
@@ -50,7 +50,7 @@ pub(crate) fn build() -> Value {
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
         path[operation.method] = described(&operation, &problem);
     }
-    // No answer is of these forms as a whole: the first is a line of /events, the others are behind links of /results.
+    // No answer has these schemas as a whole: the first is a line of /events, the others are behind links of /results.
     schemas.subschema_for::<EventView>();
     schemas.subschema_for::<RowResult>();
     schemas.subschema_for::<BatchManifest>();
@@ -78,48 +78,55 @@ pub(crate) fn build() -> Value {
 
 fn described(operation: &Operation, problem: &Schema) -> Value {
     let problem = json!({ "application/problem+json": { "schema": problem } });
-    let (status, says, content) = match &operation.answer {
-        Answer::Json(status, says, schema) => (status, says, json!({ "application/json": { "schema": schema } })),
-        Answer::Text(status, says, kind) => (status, says, json!({ *kind: { "schema": { "type": "string" } } })),
+    let (status, description, content) = match &operation.answer {
+        Answer::Json(status, description, schema) => {
+            (status, description, json!({ "application/json": { "schema": schema } }))
+        }
+        Answer::Text(status, description, media_type) => {
+            (status, description, json!({ *media_type: { "schema": { "type": "string" } } }))
+        }
     };
     let mut responses = Map::new();
-    let mut well = json!({ "description": says, "content": content });
+    let mut success = json!({ "description": description, "content": content });
     let followed_by: &[&str] = match operation.id {
         "startRun" => &["showRun", "listEvents", "stopRun"],
         "startBatch" => &["showBatch", "showBatchResults", "stopBatch"],
         _ => &[],
     };
     if !followed_by.is_empty() {
-        let of_it = |operation: &str| json!({ "operationId": operation, "parameters": { "id": "$response.body#/id" } });
-        well["links"] = followed_by.iter().map(|id| ((*id).to_owned(), of_it(id))).collect::<Map<_, _>>().into();
+        let link_to =
+            |operation: &str| json!({ "operationId": operation, "parameters": { "id": "$response.body#/id" } });
+        success["links"] = followed_by.iter().map(|id| ((*id).to_owned(), link_to(id))).collect::<Map<_, _>>().into();
     }
-    responses.insert(status.to_string(), well);
+    responses.insert(status.to_string(), success);
     for status in operation.problems {
-        let says = match status {
-            400 => "The request cannot be read.",
-            403 => "The link is not one that this stack signed, or has expired.",
-            404 => "There is no such thing.",
-            409 => "It cannot be done as things are.",
+        let description = match status {
+            400 => "The request is malformed.",
+            403 => "The link is not signed by this stack, or has expired.",
+            404 => "There is no such resource.",
+            409 => "The state of the resource or of the stack does not allow it.",
             413 => "The body is too large; see POST /uploads.",
-            415 => "The body is of a kind that is not taken.",
-            422 => "The request can be read, and asks for what cannot be.",
+            415 => "The content type is not accepted.",
+            422 => "The request is well-formed and cannot be carried out.",
             _ => "A problem.",
         };
-        responses.insert(status.to_string(), json!({ "description": says, "content": problem }));
+        responses.insert(status.to_string(), json!({ "description": description, "content": problem }));
     }
     if !operation.open {
-        // Said by the gateway, in its own form.
-        let said = json!({ "type": "object", "properties": { "message": { "type": "string" } } });
-        let content = json!({ "application/json": { "schema": said } });
-        for (status, says) in [("401", "The bearer token is not good."), ("403", "The request is not authorised.")] {
-            responses.insert(status.to_owned(), json!({ "description": says, "content": content }));
+        // Answered by the gateway, in its own form.
+        let message = json!({ "type": "object", "properties": { "message": { "type": "string" } } });
+        let content = json!({ "application/json": { "schema": message } });
+        for (status, description) in
+            [("401", "The bearer token is invalid."), ("403", "The request is not authorised.")]
+        {
+            responses.insert(status.to_owned(), json!({ "description": description, "content": content }));
         }
     }
-    let says = "The ledger or the storage did not answer; ask again.";
-    responses.insert("503".to_owned(), json!({ "description": says, "content": problem }));
+    let description = "The ledger or the storage did not answer; retry.";
+    responses.insert("503".to_owned(), json!({ "description": description, "content": problem }));
     let mut described = json!({
         "operationId": operation.id,
-        "summary": operation.says,
+        "summary": operation.summary,
         "parameters": operation.parameters,
         "responses": responses,
     });
@@ -138,7 +145,7 @@ mod tests {
     use crate::routes::ROUTES;
 
     #[test]
-    fn what_is_served_is_what_is_described() {
+    fn the_document_describes_every_route() {
         let document = build();
         let paths = document["paths"].as_object().unwrap();
         let mut described: Vec<(String, String)> = paths
@@ -155,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reference_leads_somewhere() {
+    fn every_reference_resolves() {
         fn references(value: &Value, found: &mut Vec<String>) {
             match value {
                 Value::Object(members) => {
@@ -177,13 +184,13 @@ mod tests {
     }
 
     #[test]
-    fn the_document_beside_the_code_is_this_one() {
+    fn openapi_json_is_up_to_date() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
-        let made = serde_json::to_string_pretty(&build()).unwrap() + "\n";
+        let generated = serde_json::to_string_pretty(&build()).unwrap() + "\n";
         if std::env::var_os("FRESCO_WRITE_PAGES").is_some() {
-            std::fs::write(path, &made).unwrap();
+            std::fs::write(path, &generated).unwrap();
         }
         let written = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(written == made, "FRESCO_WRITE_PAGES=1 cargo test -p fresco-api the_document");
+        assert!(written == generated, "FRESCO_WRITE_PAGES=1 cargo test -p fresco-api openapi_json");
     }
 }

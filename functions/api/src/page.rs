@@ -1,4 +1,4 @@
-//! The page of a run: files that are part of the program, and its data, behind a signed link.
+//! The page of a run behind a signed link: its files, which are part of the program, and its data.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -9,14 +9,14 @@ use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRE
 use http::{HeaderName, HeaderValue};
 use url::Url;
 
+use crate::app::App;
 use crate::body::Query;
-use crate::problem::Problem;
-use crate::routes::App;
-use crate::runs::{OfRun, first};
-use crate::{show, signature};
+use crate::parameters::{RunPath, first_step};
+use crate::problem::HttpProblem;
+use crate::{page_link, run_view};
 
 const PAGE: &str = include_str!("../page/index.html");
-/// The page's other files, by name, with their types.
+/// The page's other files: name, type, content.
 const FILES: &[(&str, &str, &str)] = &[
     ("icon.svg", "image/svg+xml", include_str!("../page/icon.svg")),
     ("page.css", "text/css; charset=utf-8", include_str!("../page/page.css")),
@@ -24,12 +24,12 @@ const FILES: &[(&str, &str, &str)] = &[
     ("view.js", "text/javascript; charset=utf-8", include_str!("../page/view.js")),
     ("media.js", "text/javascript; charset=utf-8", include_str!("../page/media.js")),
 ];
-/// What the page writes in place of its own query, so that its files are behind the same link.
+/// The placeholder for the page's own query, so that its files are behind the same link.
 const QUERY: &str = "{{query}}";
 
 /// `GET /runs/{id}/view`.
-pub(crate) async fn page(State(app): State<App>, OfRun(run): OfRun, query: Query) -> Result<Response, Problem> {
-    let query = signature::verify(&app, &run, query.take(signature::PARAMETERS)?).await?;
+pub(crate) async fn show(State(app): State<App>, RunPath(run): RunPath, query: Query) -> Result<Response, HttpProblem> {
+    let query = page_link::verify(&app, &run, query.read(page_link::PARAMETERS)?).await?;
     // The query is digits and letters as they were verified: nothing in it is markup, but for the `&` between them.
     let html = PAGE.replace(QUERY, &query.replace('&', "&amp;"));
     Ok(text(html, "text/html; charset=utf-8", Some(&policy(&app).await?)))
@@ -38,30 +38,30 @@ pub(crate) async fn page(State(app): State<App>, OfRun(run): OfRun, query: Query
 /// `GET /runs/{id}/view/{file}`.
 pub(crate) async fn file(
     State(app): State<App>,
-    OfRun(run): OfRun,
+    RunPath(run): RunPath,
     Path((_, name)): Path<(String, String)>,
     query: Query,
-) -> Result<Response, Problem> {
-    signature::verify(&app, &run, query.take(signature::PARAMETERS)?).await?;
-    let file = FILES.iter().find(|(known, ..)| *known == name).ok_or_else(Problem::not_found)?;
+) -> Result<Response, HttpProblem> {
+    page_link::verify(&app, &run, query.read(page_link::PARAMETERS)?).await?;
+    let file = FILES.iter().find(|(known, ..)| *known == name).ok_or_else(HttpProblem::not_found)?;
     Ok(text(file.2.to_owned(), file.1, None))
 }
 
 /// `GET /runs/{id}/view/data`.
-pub(crate) async fn data(State(app): State<App>, OfRun(run): OfRun, query: Query) -> Result<Response, Problem> {
-    let [expires, signature, from] = query.take(["expires", "signature", "from"])?;
-    signature::verify(&app, &run, [expires, signature]).await?;
-    let mut view = show::run(&app, &run, first(from)?).await?;
-    // Whoever has a link for a day is not to have one for ever.
+pub(crate) async fn data(State(app): State<App>, RunPath(run): RunPath, query: Query) -> Result<Response, HttpProblem> {
+    let [expires, signature, from] = query.read(["expires", "signature", "from"])?;
+    page_link::verify(&app, &run, [expires, signature]).await?;
+    let mut view = run_view::run(&app, &run, first_step(from)?).await?;
+    // A link for a day must not yield another one.
     view.links.view = None;
     let mut answer = Json(view).into_response();
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(answer)
 }
 
-/// Nothing runs, shows or connects but the page's own files and the bucket's media.
-async fn policy(app: &App) -> Result<String, Problem> {
-    let link = app.engine.platform.objects().link("outputs/", 60).await.map_err(|error| error.0)?;
+/// Returns the content security policy: the page's own files and the bucket's media, and nothing else.
+async fn policy(app: &App) -> Result<String, HttpProblem> {
+    let link = app.engine.platform.objects().link("outputs/", 60).await?;
     let media = Url::parse(&link).map_or_else(|_| String::new(), |link| link.origin().ascii_serialization());
     Ok(format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' {media}; media-src {media}; \
@@ -69,13 +69,13 @@ async fn policy(app: &App) -> Result<String, Problem> {
     ))
 }
 
-fn text(text: String, kind: &'static str, policy: Option<&str>) -> Response {
+fn text(text: String, content_type: &'static str, policy: Option<&str>) -> Response {
     let mut response = text.into_response();
     let headers = response.headers_mut();
     let mut set = |name: HeaderName, value: &'static str| headers.insert(name, HeaderValue::from_static(value));
-    set(CONTENT_TYPE, kind);
+    set(CONTENT_TYPE, content_type);
     set(X_CONTENT_TYPE_OPTIONS, "nosniff");
-    // The link is the key: it goes nowhere else.
+    // The link is a credential: it must not leak in a referrer.
     set(REFERRER_POLICY, "no-referrer");
     set(CACHE_CONTROL, "private, max-age=300");
     if let Some(policy) = policy.and_then(|policy| HeaderValue::from_str(policy).ok()) {

@@ -1,26 +1,12 @@
-//! Every route once: its method, its path, and what answers it. The OpenAPI document is held against this list.
+//! The routes: method, path and handler. A test compares them with the OpenAPI document.
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{delete, get, post};
-use fresco_engine::Fetcher;
-use fresco_engine::lambda::Deployed;
-use ring::hmac::Key;
-use std::sync::Arc;
-use tokio::sync::OnceCell;
 
-use crate::problem::Problem;
-use crate::{batches, body, events, openapi, page, plans, runs, schedules, uploads};
-
-/// What every handler has.
-#[derive(Clone)]
-pub(crate) struct App {
-    pub(crate) engine: Deployed,
-    /// For inputs that a request names by URL.
-    pub(crate) fetcher: Fetcher,
-    /// What links to pages are signed with, once it was asked for.
-    pub(crate) signing: Arc<OnceCell<Key>>,
-}
+use crate::app::App;
+use crate::problem::HttpProblem;
+use crate::{batches, body, events, models, openapi, page, plans, runs, schedules, storage, uploads};
 
 macro_rules! routes {
     ($($method:ident $path:literal => $handler:path;)*) => {
@@ -41,8 +27,8 @@ routes! {
     get "/runs" => runs::list;
     get "/runs/{id}" => runs::show;
     delete "/runs/{id}" => runs::stop;
-    get "/runs/{id}/events" => events::events;
-    get "/runs/{id}/view" => page::page;
+    get "/runs/{id}/events" => events::list;
+    get "/runs/{id}/view" => page::show;
     get "/runs/{id}/view/data" => page::data;
     get "/runs/{id}/view/{file}" => page::file;
     post "/batches" => batches::start;
@@ -52,25 +38,20 @@ routes! {
     delete "/batches/{id}" => batches::stop;
     get "/batches/{id}/results" => batches::results;
     post "/plans" => plans::plan;
-    get "/models" => plans::models;
+    get "/models" => models::list;
     get "/schedules" => schedules::list;
-    post "/uploads" => uploads::upload;
+    post "/uploads" => uploads::create;
+    get "/storage" => storage::show;
+    post "/clean" => storage::clean;
     get "/openapi.json" => openapi::document;
 }
 
-/// The API of a stack.
-pub(crate) fn router(engine: Deployed) -> Router {
+/// Creates the router of a stack's API.
+pub(crate) fn router(app: App) -> Router {
     all()
-        .fallback(async || Problem::not_found())
-        .method_not_allowed_fallback(async || {
-            Problem::new(
-                http::StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "this can not be done here",
-                "See /openapi.json for what can.",
-            )
-        })
-        // A longer one is answered with a problem that names /uploads; see `body`.
+        .fallback(async || HttpProblem::not_found())
+        .method_not_allowed_fallback(async || HttpProblem::method_not_allowed())
+        // A longer body gets a problem that names /uploads; see `body`.
         .layer(DefaultBodyLimit::max(body::MAX_BODY * 3))
-        .with_state(App { engine, fetcher: Fetcher::default(), signing: Arc::default() })
+        .with_state(app)
 }

@@ -1,15 +1,15 @@
-//! What runs by itself.
+//! Schedules.
 
 use axum::Json;
 use axum::extract::State;
-use fresco_engine::wire::SchedulePage;
+use fresco_api_types::SchedulePage;
 
+use crate::app::App;
 use crate::body::Query;
-use crate::problem::Problem;
-use crate::routes::App;
+use crate::problem::HttpProblem;
 
 /// `GET /schedules`.
-pub(crate) async fn list(State(app): State<App>, query: Query) -> Result<Json<SchedulePage>, Problem> {
-    let [] = query.take([])?;
-    Ok(Json(SchedulePage { schedules: app.engine.schedules().await? }))
+pub(crate) async fn list(State(app): State<App>, query: Query) -> Result<Json<SchedulePage>, HttpProblem> {
+    let [] = query.read([])?;
+    Ok(Json(SchedulePage { schedules: app.engine.triggers.schedules().await? }))
 }

@@ -1,5 +1,5 @@
-//! The API by its events: those of `events/` and ones made here. Nothing that is asked here needs the ledger or the storage,
-//! which are out of reach; what does is asked of the whole stack in the package `fresco-tests`.
+//! Events of API Gateway and their answers, without a ledger or a storage: both are unreachable. The suite `api` of the package
+//! `fresco-tests` sends requests to a whole stack.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use fresco_engine::aws::AwsPlatform;
 use fresco_engine::settings::Settings;
 use serde_json::{Value, json};
 
+use crate::app::App;
 use crate::{gateway, routes};
 
 async fn router() -> Router {
@@ -24,11 +25,11 @@ async fn router() -> Router {
         };
         Some(value.to_owned())
     });
-    // A port on which nobody listens.
+    // Nothing listens on this port.
     let aws = fresco_ledger::aws::connect_local("http://127.0.0.1:9").await;
     let settings = settings.unwrap();
     let engine = Engine::new(AwsPlatform::new(&aws, &settings).unwrap(), settings);
-    routes::router(Arc::new(engine))
+    routes::router(App::new(Arc::new(engine)))
 }
 
 fn event(method: &str, target: &str, kind: Option<&str>, body: Option<&str>) -> Value {
@@ -58,7 +59,7 @@ const JSON: Option<&str> = Some("application/json");
 const YAML: Option<&str> = Some("application/yaml");
 
 #[tokio::test]
-async fn bad_requests_are_problems_with_codes_of_their_own() {
+async fn every_bad_request_has_a_code() {
     let router = router().await;
     let long = "x".repeat(5 * 1024 * 1024);
     let unknown_step = "steps: [{ type: text_to_imgae }]";
@@ -123,6 +124,12 @@ async fn bad_requests_are_problems_with_codes_of_their_own() {
         ("GET", "/runs/run-00000001/view", None, None, 403, "bad_link"),
         ("GET", "/runs/run-00000001/view?expires=x&signature=y", None, None, 403, "bad_link"),
         ("GET", "/runs/run-00000001/view/page.js", None, None, 403, "bad_link"),
+        ("GET", "/storage?cursor=Y2xlYW46b3V0cHV0cy8", None, None, 400, "bad_cursor"),
+        ("GET", "/storage?limit=5", None, None, 400, "unknown_parameter"),
+        ("POST", "/clean", JSON, Some("{}"), 400, "bad_json"),
+        ("POST", "/clean", JSON, Some(r#"{"older_than_ms": 3599999}"#), 422, "bad_age"),
+        ("POST", "/clean", JSON, Some(r#"{"older_than_ms": 3600000, "cursor": "x"}"#), 400, "bad_cursor"),
+        ("POST", "/clean", YAML, Some("older_than_ms: 3600000"), 415, "unsupported_media_type"),
         ("GET", "/models?type=poem", None, None, 400, "bad_parameter"),
         ("PUT", "/runs", None, None, 405, "method_not_allowed"),
         ("GET", "/", None, None, 404, "not_found"),
@@ -138,7 +145,7 @@ async fn bad_requests_are_problems_with_codes_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_documents_problems_have_their_places() {
+async fn problems_of_a_document_have_positions() {
     let router = router().await;
     let document = "name: x\nsteps:\n  - name: a\n    type: text_to_imgae\n";
     let (_, problem, _) = answer(&router, &event("POST", "/runs", YAML, Some(document))).await;
@@ -150,7 +157,7 @@ async fn a_documents_problems_have_their_places() {
 }
 
 #[tokio::test]
-async fn a_body_may_be_base64_and_has_to_be_where_it_says_so() {
+async fn a_base64_body_is_decoded_and_an_invalid_one_refused() {
     let router = router().await;
     let mut encoded = event("POST", "/runs", YAML, Some("c3RlcHM6IFtd")); // steps: []
     encoded["isBase64Encoded"] = json!(true);
@@ -161,7 +168,7 @@ async fn a_body_may_be_base64_and_has_to_be_where_it_says_so() {
 }
 
 #[tokio::test]
-async fn what_is_part_of_the_program_needs_nobody() {
+async fn the_document_the_models_and_uploads_need_no_ledger() {
     let router = router().await;
     let (status, document, _) = answer(&router, &event("GET", "/openapi.json", None, None)).await;
     assert_eq!((status, document["openapi"].as_str()), (200, Some("3.1.0")));
@@ -178,21 +185,21 @@ async fn what_is_part_of_the_program_needs_nobody() {
 #[tokio::test]
 async fn the_same_content_has_the_same_upload() {
     let router = router().await;
-    let place = async |kind: &str, sha256: Option<&str>| {
+    let upload_of = async |kind: &str, sha256: Option<&str>| {
         let body = json!({"kind": kind, "bytes": 12, "sha256": sha256}).to_string();
         let (status, upload, _) = answer(&router, &event("POST", "/uploads", JSON, Some(&body))).await;
         assert_eq!(status, 201, "{upload}");
         upload
     };
     let (hash, other) = ("0f".repeat(32), "1f".repeat(32));
-    let said = place("image", Some(&hash)).await;
-    assert_eq!(said["id"], format!("image-12-{}", "0f".repeat(16)));
-    assert_eq!(place("image", Some(&hash)).await["id"], said["id"]);
-    assert_ne!(place("image", Some(&other)).await["id"], said["id"]);
-    assert_ne!(place("video", Some(&hash)).await["id"], said["id"]);
-    let unsaid = place("image", None).await;
-    assert_ne!(place("image", None).await["id"], unsaid["id"]);
-    // The storage holds what is sent to the hash: it is signed, and has to be sent along.
+    let hashed = upload_of("image", Some(&hash)).await;
+    assert_eq!(hashed["id"], format!("image-12-{}", "0f".repeat(16)));
+    assert_eq!(upload_of("image", Some(&hash)).await["id"], hashed["id"]);
+    assert_ne!(upload_of("image", Some(&other)).await["id"], hashed["id"]);
+    assert_ne!(upload_of("video", Some(&hash)).await["id"], hashed["id"]);
+    let random = upload_of("image", None).await;
+    assert_ne!(upload_of("image", None).await["id"], random["id"]);
+    // The storage checks the content against the hash, which is a signed header.
     let signed = |upload: &Value, header: &str| {
         let url = upload["url"].as_str().unwrap();
         let names = url.split(['?', '&']).find_map(|part| part.strip_prefix("X-Amz-SignedHeaders=")).unwrap();
@@ -200,13 +207,13 @@ async fn the_same_content_has_the_same_upload() {
         names.split("%3B").any(|name| name == header).then_some(sent).flatten()
     };
     let base64 = "Dw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8=";
-    assert_eq!(signed(&said, "x-amz-checksum-sha256").as_deref(), Some(base64), "{said}");
-    assert_eq!(signed(&said, "if-none-match"), None, "it may be sent again");
-    assert_eq!(signed(&unsaid, "x-amz-checksum-sha256"), None);
-    assert_eq!(signed(&unsaid, "if-none-match").as_deref(), Some("*"), "{unsaid}");
+    assert_eq!(signed(&hashed, "x-amz-checksum-sha256").as_deref(), Some(base64), "{hashed}");
+    assert_eq!(signed(&hashed, "if-none-match"), None, "it can be sent again");
+    assert_eq!(signed(&random, "x-amz-checksum-sha256"), None);
+    assert_eq!(signed(&random, "if-none-match").as_deref(), Some("*"), "{random}");
 }
 
-/// The ledger is out of reach: whoever asks is told to come again, and nothing else goes wrong.
+/// The ledger is unreachable: each sample is read, and answered with 503 and `retry-after`.
 #[tokio::test]
 async fn the_sample_events_are_read() {
     let router = router().await;
@@ -217,6 +224,7 @@ async fn the_sample_events_are_read() {
         ("api-stop-run", include_str!("../../../events/api-stop-run.json")),
         ("api-start-batch", include_str!("../../../events/api-start-batch.json")),
         ("api-plan", include_str!("../../../events/api-plan.json")),
+        ("api-clean", include_str!("../../../events/api-clean.json")),
     ] {
         let (status, problem, event) = answer(&router, &serde_json::from_str(sample).unwrap()).await;
         assert_eq!((status, problem["status"].as_u64()), (503, Some(503)), "{name}: {problem}");

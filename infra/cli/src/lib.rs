@@ -1,8 +1,7 @@
-//! The stack on this machine, and a client of any stack: what the `fresco` command and the whole-stack tests are made of.
+//! The stack on this machine, and a client of any stack: the parts of the `fresco` command, which suites over whole stacks use, too.
 
 pub mod api;
-pub mod bench;
-pub mod chaos;
+pub mod clock;
+pub mod local_outputs;
 pub mod stack;
-pub mod storage;
 pub mod view;

@@ -1,5 +1,5 @@
-//! The command as it watches and brings things here, against a stack that is an answer a path: what passes is borne, what is
-//! missing is said with what to do, and an interrupt ends it whatever it waits for.
+//! Watching and downloading, against a fake stack with one answer a path: retryable errors are survived, missing results are
+//! reported with the remedy, and an interrupt ends every wait.
 
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
@@ -9,24 +9,24 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
-use fresco_engine::wire::{BatchManifest, BatchResults, BatchView};
-use fresco_ledger::batch::BatchStatus;
+use fresco_api_types::{BatchManifest, BatchResults, BatchView};
+use fresco_pipeline::status::BatchStatus;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 const BATCH: &str = "batch-00000001";
 
-/// What is answered: a status and a body, or nothing, ever.
+/// An answer: a status and a body, or none, ever.
 type Answer = Option<(u16, String)>;
 
-/// A stack in an account, with its API and its storage, at one address.
+/// A fake stack of an AWS account: CloudFormation, API and storage at one address.
 struct Stack {
     url: String,
     asked: Receiver<String>,
 }
 
 impl Stack {
-    /// One that answers by path, and by how often that path was asked for before.
+    /// Answers by path, and by the number of earlier requests of that path.
     fn new(answer: impl Fn(&str, &str, usize) -> Answer + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -44,14 +44,14 @@ impl Stack {
                     None => held.push(peer),
                 }
                 paths.push(path.clone());
-                // Who does not care has gone.
+                // The client may have gone.
                 let _ = said.send(path);
             }
         });
         Stack { url, asked }
     }
 
-    /// `fresco` with these words, in this folder.
+    /// Starts `fresco` with these arguments in this folder.
     fn command(&self, folder: &Path, words: &[&str]) -> Child {
         let command = Command::new(env!("CARGO_BIN_EXE_fresco"))
             .args(words)
@@ -67,7 +67,7 @@ impl Stack {
         command.unwrap()
     }
 
-    /// The same, interrupted when it asks for this path.
+    /// Does the same, and interrupts it when it requests this path.
     fn interrupted(&self, folder: &Path, words: &[&str], at: &str) -> Output {
         let child = self.command(folder, words);
         while self.asked.recv().unwrap() != at {}
@@ -76,7 +76,7 @@ impl Stack {
     }
 }
 
-/// Reads a request; its path, without what is asked of it.
+/// Reads a request, and returns its path without the query.
 fn heard(peer: &TcpStream) -> String {
     let mut reader = BufReader::new(peer);
     let (mut first, mut length) = (String::new(), 0);
@@ -100,7 +100,7 @@ fn answered(mut peer: TcpStream, status: u16, body: &str) {
     write!(peer, "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
 }
 
-/// What CloudFormation says of the stack.
+/// CloudFormation's description of the stack.
 fn described(api: &str) -> String {
     format!(
         "<DescribeStacksResponse xmlns=\"http://cloudformation.amazonaws.com/doc/2010-05-15/\"><DescribeStacksResult><Stacks>\
@@ -149,10 +149,10 @@ fn manifest() -> Answer {
     Some((200, serde_json::to_string(&manifest).unwrap()))
 }
 
-/// A stack with a batch that has ended; how its gateway answers at first, and what its storage does.
+/// A stack with an ended batch, whose gateway first answers with the statuses of `busy`.
 fn with_batch(busy: &'static [u16], storage: impl Fn(&str) -> Answer + Send + 'static) -> Stack {
     Stack::new(move |base, path, before| match path {
-        // Its words are not the API's.
+        // A gateway's body is not the API's.
         "/batches/batch-00000001" if before < busy.len() => Some((busy[before], "{\"message\": \"...\"}".to_owned())),
         "/batches/batch-00000001" => ended(),
         "/batches/batch-00000001/results" => {
@@ -169,9 +169,9 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_watch_bears_what_passes_and_brings_the_results() {
+fn a_watch_survives_retryable_errors_and_downloads_the_results() {
     let folder = tempfile::tempdir().unwrap();
-    // What was cut short at once is no reason to refuse the folder.
+    // A partial download does not make the folder unusable.
     let out = folder.path().join("out").join(BATCH);
     std::fs::create_dir_all(&out).unwrap();
     std::fs::write(out.join("manifest.part"), "{").unwrap();
@@ -187,7 +187,7 @@ fn a_watch_bears_what_passes_and_brings_the_results() {
 }
 
 #[test]
-fn results_that_are_missing_are_made_by_driving_the_batch_anew() {
+fn missing_results_are_to_be_made_by_a_redrive() {
     let folder = tempfile::tempdir().unwrap();
     let none = || Some((404, String::new()));
     for stack in [
@@ -203,7 +203,7 @@ fn results_that_are_missing_are_made_by_driving_the_batch_anew() {
 }
 
 #[test]
-fn an_interrupt_ends_the_bringing_of_a_batchs_results() {
+fn an_interrupt_ends_the_download_of_a_batchs_results() {
     let folder = tempfile::tempdir().unwrap();
     for hangs in ["/storage/manifest", "/storage/results"] {
         let stack = with_batch(&[], move |path| if path == hangs { None } else { manifest() });
@@ -215,7 +215,7 @@ fn an_interrupt_ends_the_bringing_of_a_batchs_results() {
 }
 
 #[test]
-fn an_interrupt_ends_the_bringing_of_a_runs_outputs() {
+fn an_interrupt_ends_the_download_of_a_runs_outputs() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("p.yaml"), "steps: [{type: text_to_image, params: {prompt: x}}]").unwrap();
     let stack = Stack::new(|_, path, _| match path {

@@ -1,74 +1,90 @@
-//! What is counted: enough to see a double submission or a double bill from outside. The numbers are served on the
-//! control routes and kept in the state file.
+//! Counts of requests, webhooks and downloads, which show a double submission or a double bill from outside. The control
+//! routes serve them, and the state file stores them.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Numbers since the last reset. The three gauges (`queued`, `in_progress`, `max_in_progress`) are filled when read.
+/// The counts since the last reset. `queued`, `in_progress` and `max_in_progress` are gauges, filled in when read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counters {
-    /// Submissions that arrived with a valid key, refused ones too.
+    /// Submissions with a valid key, refused ones included.
     pub submits: u64,
-    /// Submissions that were given a request id.
+    /// Submissions that got a request id.
     pub accepted: u64,
-    /// Requests that ended, however they ended.
     pub completions: u64,
-    /// Requests that ended with an output, which is what fal bills.
+    /// Requests that completed with an output, which fal bills.
     pub billed_completions: u64,
-    /// Requests that ended without output and were not cancelled.
+    /// Requests that completed without an output and were not cancelled.
     pub failures: u64,
-    /// Requests that were cancelled before they ended.
     pub cancels: u64,
-    /// Webhook deliveries tried, repeats and resends too.
+    /// Delivery attempts, retries and resends included.
     pub webhooks_sent: u64,
-    /// Webhook deliveries answered with 2xx.
+    /// Deliveries answered with 2xx.
     pub webhooks_acked: u64,
-    /// Webhooks thrown away because the mode was `lost`.
+    /// Webhooks dropped by the mode `lost` or by a fault.
     pub webhooks_lost: u64,
-    /// Webhooks given up: redirected, or refused at every try.
+    /// Webhooks given up after a redirect or after the last retry.
     pub webhooks_failed: u64,
-    /// Forged webhooks that a fault sent; they are in no other number.
+    /// Forged webhooks; no other count includes them.
     pub webhooks_forged: u64,
     /// Forged webhooks answered with 2xx.
     pub webhooks_forged_acked: u64,
-    /// Media downloads whose bytes were sent, if only in part.
+    /// Downloads whose bytes were sent, if only in part.
     pub media_downloads: u64,
-    /// Requests that wait now.
     pub queued: u64,
-    /// Requests in progress now.
     pub in_progress: u64,
-    /// The most requests that were in progress at once.
     pub max_in_progress: u64,
-    /// How often each fault struck.
+    /// Hits by the name of the fault.
     pub by_fault: BTreeMap<String, u64>,
-    /// The same by endpoint.
     pub by_endpoint: BTreeMap<String, EndpointCounters>,
 }
 
-/// The numbers of one endpoint.
+/// The counts of one endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EndpointCounters {
-    /// Submissions that arrived with a valid key.
     pub submits: u64,
-    /// Submissions that were given a request id.
     pub accepted: u64,
-    /// Requests that ended, however they ended.
     pub completions: u64,
-    /// Requests that ended with an output.
     pub billed_completions: u64,
-    /// Requests that ended without output and were not cancelled.
     pub failures: u64,
-    /// Requests that were cancelled before they ended.
     pub cancels: u64,
-    /// Units billed, in the unit of the endpoint's price.
+    /// In the unit of the endpoint's price.
     pub billable_units: f64,
 }
 
 impl Counters {
-    pub(crate) fn endpoint(&mut self, id: &str) -> &mut EndpointCounters {
+    fn endpoint(&mut self, id: &str) -> &mut EndpointCounters {
         self.by_endpoint.entry(id.to_owned()).or_default()
+    }
+
+    /// Counts a submission with a valid key.
+    pub(crate) fn submitted(&mut self, endpoint: &str) {
+        self.submits += 1;
+        self.endpoint(endpoint).submits += 1;
+    }
+
+    /// Counts a submission that got a request id.
+    pub(crate) fn accepted(&mut self, endpoint: &str) {
+        self.accepted += 1;
+        self.endpoint(endpoint).accepted += 1;
+    }
+
+    /// Counts the end of a request: with the units billed for its output, or without output.
+    pub(crate) fn completed(&mut self, endpoint: &str, billed_units: Option<f64>, is_cancelled: bool) {
+        let (billed, cancels) = (u64::from(billed_units.is_some()), u64::from(is_cancelled));
+        let failures = 1 - billed - cancels;
+        self.completions += 1;
+        self.billed_completions += billed;
+        self.cancels += cancels;
+        self.failures += failures;
+        let own = self.endpoint(endpoint);
+        own.completions += 1;
+        own.billed_completions += billed;
+        own.cancels += cancels;
+        own.failures += failures;
+        own.billable_units += billed_units.unwrap_or_default();
     }
 }

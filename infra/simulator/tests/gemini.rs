@@ -1,4 +1,4 @@
-//! Gemini over HTTP: what the answer says of which picture, its errors, and how calls show in counters and records.
+//! Gemini over HTTP: the description of images, errors, counters and records.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -42,7 +42,7 @@ fn text(answer: &Value) -> &str {
 }
 
 #[tokio::test]
-async fn the_text_names_what_was_asked_of_which_picture() {
+async fn the_text_quotes_the_prompt_and_describes_the_image() {
     let fal = Fal::instant().await;
     let (status, answer) = ask(&fal, asking("What is shown?")).await;
     assert_eq!(status, 200, "{answer}");
@@ -72,9 +72,9 @@ async fn json_and_a_bound_are_honoured() {
     let mut body = asking(&"why ".repeat(100));
     body["generationConfig"] = json!({ "responseMimeType": "application/json" });
     let (_, answer) = ask(&fal, body.clone()).await;
-    let told: Value = serde_json::from_str(text(&answer)).unwrap();
-    assert_eq!((&told["images"][0]["width"], &told["images"][0]["dominant_colour"]), (&json!(64), &json!("blue")));
-    assert_eq!(told["asked"].as_str().unwrap().chars().count(), 201);
+    let got: Value = serde_json::from_str(text(&answer)).unwrap();
+    assert_eq!((&got["images"][0]["width"], &got["images"][0]["dominant_colour"]), (&json!(64), &json!("blue")));
+    assert_eq!(got["asked"].as_str().unwrap().chars().count(), 201);
     body["generationConfig"] = json!({ "maxOutputTokens": 3 });
     let (_, answer) = ask(&fal, body).await;
     assert_eq!((text(&answer), &answer["candidates"][0]["finishReason"]), ("A PNG image ", &json!("MAX_TOKENS")));
@@ -113,7 +113,7 @@ async fn errors_come_in_googles_envelope() {
 }
 
 #[tokio::test]
-async fn calls_show_among_the_requests_in_order() {
+async fn calls_are_listed_among_the_requests_in_order() {
     let fal = Fal::start(Config { scale: 0.05, ..Config::default() }).await;
     let first = fal.submit("fal-ai/flux/schnell", json!({ "prompt": "first" })).await;
     let (second, third) = tokio::join!(ask(&fal, asking("second")), ask(&fal, asking("second")));
@@ -129,7 +129,7 @@ async fn calls_show_among_the_requests_in_order() {
     assert_eq!(seen, [("fal-ai/flux/schnell", "first", 0), gemini, gemini, ("fal-ai/flux/schnell", "last", 0)]);
     let (one, other) = (&records[1], &records[2]);
     assert_eq!((one.status, one.status_code, one.billable_units), (Status::Completed, Some(200), Some(1.0)));
-    // Nothing queues them: both were under way at once.
+    // Calls do not queue: both were in progress at once.
     assert!(other.started_ms.unwrap() <= one.ended_ms.unwrap() && one.started_ms.unwrap() <= other.ended_ms.unwrap());
     assert!(one.ended_ms.unwrap() - one.started_ms.unwrap() >= 90);
     let counters = fal.running.counters();
@@ -141,7 +141,7 @@ async fn calls_show_among_the_requests_in_order() {
 }
 
 #[tokio::test]
-async fn a_caller_that_hangs_up_is_billed_all_the_same() {
+async fn a_caller_that_hangs_up_is_billed() {
     let fal = Fal::start(Config { scale: 0.2, ..Config::default() }).await;
     let url = format!("{}/v1beta/models/{MODEL}:generateContent", fal.running.gemini_url());
     let request = fal.http.post(url).header("x-goog-api-key", fal.running.gemini_key()).json(&asking("x"));

@@ -1,4 +1,4 @@
-//! The platform API and the control routes over HTTP, and what holds for a simulator as a whole.
+//! The platform API and the control routes over HTTP, and properties of a simulator as a whole.
 
 mod common;
 
@@ -68,7 +68,7 @@ async fn prices_are_listed() {
 }
 
 #[tokio::test]
-async fn the_control_routes_show_and_change() {
+async fn the_control_routes_show_state_and_change_settings() {
     let fal = Fal::instant().await;
     fal.run("fal-ai/flux/dev", json!({ "prompt": "shown" })).await;
     let base = format!("{}/_control", fal.running.url());
@@ -103,11 +103,11 @@ async fn the_same_seed_gives_the_same_ids_and_seeds() {
 }
 
 #[tokio::test]
-async fn it_ends_when_dropped() {
+async fn the_simulator_ends_when_dropped() {
     let fal = Fal::instant().await;
     let url = format!("{}/_control/counters", fal.running.url());
     let http = fal.http.clone();
     assert!(http.get(&url).send().await.is_ok());
     drop(fal);
-    until("nobody listens", async || http.get(&url).send().await.is_err()).await;
+    until("the listener is closed", async || http.get(&url).send().await.is_err()).await;
 }

@@ -1,4 +1,4 @@
-//! The binary: the port file, the state that outlives it, and the ways it ends.
+//! The binary: the port file, the state file, and the reasons to end.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -12,7 +12,7 @@ fn start(folder: &Path, flags: &[&str]) -> (Child, String) {
     let port_file = folder.join("port");
     let mut command = Command::new(env!("CARGO_BIN_EXE_simulator"));
     command.arg("--port-file").arg(&port_file).arg("--state").arg(folder.join("state.json")).args(flags);
-    // A file of a former session must not be taken for this one's.
+    // The file of a former session must not be read as this one's.
     std::fs::write(&port_file, "1").unwrap();
     let child = command.spawn().unwrap();
     let port = poll("the port file", || std::fs::read_to_string(&port_file).ok().filter(|port| port != "1"));
@@ -64,7 +64,7 @@ async fn identity_and_counters_survive_a_restart() {
 }
 
 #[test]
-fn it_ends_with_its_parent() {
+fn the_simulator_ends_with_its_parent_process() {
     let folder = tempfile::tempdir().unwrap();
     let mut parent = Command::new("sleep").arg("600").spawn().unwrap();
     let (mut child, _) = start(folder.path(), &["--parent-pid", &parent.id().to_string()]);

@@ -1,4 +1,4 @@
-//! The queue over HTTP: submit, status, result, cancel, the pictures, the gate, and what is refused.
+//! The queue over HTTP: submit, status, result, cancel, pictures, the concurrency limit, and refusals.
 
 mod common;
 
@@ -53,7 +53,7 @@ async fn a_request_goes_from_submit_to_a_picture() {
 }
 
 #[tokio::test]
-async fn every_endpoint_makes_its_shape_size_and_format() {
+async fn every_endpoint_has_its_output_size_and_format() {
     let fal = Fal::instant().await;
     let cases = [
         ("fal-ai/flux/dev", json!({ "image_size": "square", "output_format": "png" }), (512, 512), "image/png", "1"),
@@ -113,7 +113,7 @@ async fn a_bad_input_is_accepted_and_refused_in_the_result() {
 }
 
 #[tokio::test]
-async fn what_is_no_object_is_refused_at_once() {
+async fn a_body_that_is_no_object_is_refused_at_once() {
     let fal = Fal::instant().await;
     let url = format!("{}/fal/queue/fal-ai/flux/dev", fal.running.url());
     for (body, kind) in [("{\"prompt\":", "json_invalid"), ("[1]", "model_attributes_type"), ("", "json_invalid")] {
@@ -126,7 +126,7 @@ async fn what_is_no_object_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn only_the_key_opens_and_only_what_exists_is_found() {
+async fn wrong_keys_and_unknown_paths_are_refused() {
     let fal = Fal::instant().await;
     let base = fal.running.url();
     let refusal = json!({ "detail": "No user found for Key ID and Secret" });
@@ -156,7 +156,7 @@ async fn only_the_key_opens_and_only_what_exists_is_found() {
 }
 
 #[tokio::test]
-async fn requests_wait_in_line_and_the_gate_holds() {
+async fn requests_beyond_the_concurrency_limit_wait_in_line() {
     let fal = Fal::start(Config { scale: 1e5, concurrency: 1, ..Config::default() }).await;
     let mut replies = Vec::new();
     for _ in 0..3 {
@@ -183,7 +183,7 @@ async fn requests_wait_in_line_and_the_gate_holds() {
     assert_eq!(cancel(0).await, (202, json!({ "status": "CANCELLATION_REQUESTED" })));
     assert_eq!(cancel(0).await, (400, json!({ "status": "ALREADY_COMPLETED" })));
     until("the second is in progress", async || fal.get(&status_url(1)).await.1["status"] == "IN_PROGRESS").await;
-    // One that waits leaves the line.
+    // A cancelled request that waits leaves the line.
     assert_eq!(cancel(2).await.0, 202);
     let (code, body) = fal.get(&status_url(2)).await;
     assert_eq!((code, &body["status"], &body["error_type"]), (200, &json!("COMPLETED"), &json!("client_cancelled")));
@@ -214,7 +214,7 @@ async fn never_more_in_progress_than_allowed() {
 }
 
 #[tokio::test]
-async fn a_start_deadline_ends_what_waits_too_long() {
+async fn a_start_deadline_ends_a_request_that_waits_too_long() {
     let fal = Fal::start(Config { concurrency: 0, ..Config::default() }).await;
     let url = format!("{}/fal/queue/fal-ai/flux/dev", fal.running.url());
     let request =

@@ -1,5 +1,4 @@
-//! A provider does not forget its jobs when its client's machine goes down: with a state file, neither does the
-//! simulator.
+//! Restarts: with a state file requests and their inputs survive the process, as a provider's jobs survive its client's.
 
 mod common;
 
@@ -8,7 +7,7 @@ use fresco_simulator::{Config, SettingsChange};
 use serde_json::json;
 
 #[tokio::test]
-async fn accepted_requests_outlive_the_process() {
+async fn accepted_requests_survive_the_process() {
     let folder = tempfile::tempdir().unwrap();
     let config = || Config { scale: 0.0, state: Some(folder.path().join("state.json")), ..Config::default() };
     let first = Fal::start(config()).await;
@@ -36,7 +35,7 @@ async fn accepted_requests_outlive_the_process() {
 }
 
 #[tokio::test]
-async fn inputs_outlive_the_process_too() {
+async fn inputs_survive_the_process() {
     let (folder, inputs) = (tempfile::tempdir().unwrap(), Inputs::start().await);
     let config = || Config { scale: 0.0, state: Some(folder.path().join("state.json")), ..Config::default() };
     let first = Fal::start(config()).await;
@@ -54,7 +53,7 @@ async fn inputs_outlive_the_process_too() {
         let id = reply["request_id"].as_str().unwrap();
         format!("{}/fal/queue/fal-ai/flux-kontext/requests/{id}", second.running.url())
     };
-    // What had ended is drawn from the copy; what was under way asks for its input again, and that is gone.
+    // The completed request is drawn from the copy; the unfinished one fetches its input again, which has expired.
     let (status, output) = second.get(&url(&ended)).await;
     assert_eq!((status, &output["images"][0]["width"]), (200, &json!(320)));
     let picture = image::load_from_memory(&second.download(&output["images"][0]).await.1).unwrap().into_rgb8();

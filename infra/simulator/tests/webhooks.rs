@@ -1,4 +1,4 @@
-//! Webhooks over HTTP: body and signature, repeats, the modes, and the forged second delivery.
+//! Webhooks over HTTP: body and signature, retries, the modes, and forged deliveries.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -44,7 +44,7 @@ async fn a_webhook_is_signed_and_carries_the_output() {
 }
 
 #[tokio::test]
-async fn a_refused_input_is_told_as_an_error() {
+async fn the_webhook_of_a_refused_input_is_an_error() {
     let (fal, mut receiver) = (Fal::instant().await, receiver(|_| 200).await);
     submit(&fal, &receiver, json!({ "prompt": "" })).await;
     let body = receiver.next().await.json();
@@ -53,7 +53,7 @@ async fn a_refused_input_is_told_as_an_error() {
 }
 
 #[tokio::test]
-async fn a_refused_delivery_is_repeated_until_acknowledged() {
+async fn a_refused_delivery_is_retried_until_acknowledged() {
     let (fal, mut receiver) = (Fal::instant().await, receiver(|n| if n < 2 { 503 } else { 204 }).await);
     submit(&fal, &receiver, json!({ "prompt": "x" })).await;
     let bodies = [receiver.next().await.body, receiver.next().await.body, receiver.next().await.body];
@@ -73,7 +73,7 @@ async fn a_redirect_ends_the_deliveries() {
 }
 
 #[tokio::test]
-async fn deliveries_that_nobody_takes_are_bounded() {
+async fn retries_of_a_refused_delivery_are_bounded() {
     let (fal, receiver) = (Fal::instant().await, receiver(|_| 500).await);
     submit(&fal, &receiver, json!({ "prompt": "x" })).await;
     until("it is given up", async || fal.running.counters().webhooks_failed == 1).await;
@@ -81,7 +81,7 @@ async fn deliveries_that_nobody_takes_are_bounded() {
 }
 
 #[tokio::test]
-async fn the_modes_lose_double_and_hold() {
+async fn the_webhook_modes_lose_duplicate_and_hold() {
     let (fal, mut receiver) = (Fal::instant().await, receiver(|_| 200).await);
     fal.control("settings", json!({ "webhook_mode": "lost" })).await;
     submit(&fal, &receiver, json!({ "prompt": "lost" })).await;
@@ -102,7 +102,7 @@ async fn the_modes_lose_double_and_hold() {
 }
 
 #[tokio::test]
-async fn a_webhook_can_be_sent_again_and_forged() {
+async fn a_webhook_can_be_resent_and_forged() {
     let (fal, mut receiver) = (Fal::instant().await, receiver(|n| if n == 0 { 200 } else { 403 }).await);
     let id = submit(&fal, &receiver, json!({ "prompt": "x" })).await;
     let genuine = receiver.next().await;

@@ -1,6 +1,7 @@
 //! Exports: a run's outputs, named by step, in a bucket that no clean-up touches.
 
-use fresco_engine::{Manifest, RunRequest};
+use fresco_api_types::Manifest;
+use fresco_cli::api::RunRequest;
 use fresco_ledger::records::ResultSource;
 use fresco_pipeline::error::ErrorName;
 use fresco_tests::{EXPORTS, World};
@@ -10,7 +11,7 @@ use super::{STACK, calls_of_generate, one, refused, succeeded};
 const TO: &str = "export: \"s3://fresco-deliverables/spring/campaign\"";
 
 async fn run(world: &World, document: &str, input: &str) -> Manifest {
-    let request = RunRequest { document: document.to_owned(), input: Some(input.to_owned()), ..RunRequest::default() };
+    let request = RunRequest::new(document).with_input(input);
     world.run_request(&request).await
 }
 
@@ -20,7 +21,7 @@ async fn outputs_are_exported_by_name_with_their_manifest() {
     let world = World::with_limits().await;
 
     // Another bucket is refused before anything is submitted; the one that is allowed is there or not.
-    for other in ["export: \"s3://somebody-elses/spring\"", "export: \"s3://fresco-deliverables-2\""] {
+    for other in ["export: \"s3://another-account/spring\"", "export: \"s3://fresco-deliverables-2\""] {
         refused(&world, &one(other), "exported to a stranger", ErrorName::ExportDenied).await;
     }
     world.remove_bucket(EXPORTS).await;
@@ -58,7 +59,7 @@ steps:
     exported_whole(&world, &top, &["image.jpg"]).await;
 }
 
-/// What the manifest says is there, byte for byte, beside the manifest itself, and nothing else.
+/// The export holds the outputs of the manifest byte for byte, the manifest, and nothing else.
 async fn exported_whole(world: &World, manifest: &Manifest, files: &[&str]) {
     let exported = manifest.exported.as_ref().unwrap();
     assert!(exported.is_whole(), "{:?}", exported.failed);

@@ -11,7 +11,7 @@ use super::{STACK, one, refused, succeeded};
 const GIGABYTE: i64 = 1_000_000_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_bucket_takes_nothing_new() {
+async fn a_full_bucket_rejects_new_runs() {
     let _stack = STACK.lock().await;
     let world = World::with_limits().await;
     // The first sweep measures, and then none for a quarter of an hour: the account is the test's.
@@ -63,7 +63,7 @@ async fn a_full_bucket_takes_nothing_new() {
 /// The alarm that the template declares is of the metric that the sweep writes. The emulator does not say its dimensions,
 /// and counts no metric out of a log, so whether it goes off is not seen here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_alarm_is_there() {
+async fn the_alarm_on_storage_exists() {
     let alarms = World::with_limits().await.alarms().await;
     let alarm = alarms.split("<member>").find(|alarm| alarm.contains("fresco-storage")).unwrap();
     for part in [

@@ -1,5 +1,5 @@
-//! What a stack keeps, and for how long: cleaning up, copies that nothing cleans up, and a limit on what is stored. All of
-//! it concerns the whole bucket, so the tests follow each other on a stack that may hold a gigabyte and may export.
+//! Storage: clean-up, exports, and the limit. All of it concerns the whole bucket, so the tests run one at a time, on a stack
+//! that may store a gigabyte and may export.
 
 #![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
@@ -7,8 +7,9 @@ mod export;
 mod limit;
 mod results;
 
+use fresco_api_types::Manifest;
 use fresco_cli::api::Inputs;
-use fresco_engine::{Manifest, RunRequest};
+use fresco_cli::api::RunRequest;
 use fresco_ledger::records::{ResultSource, RunStatus, StepState};
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::RunId;
@@ -34,7 +35,7 @@ fn succeeded(manifest: &Manifest, source: ResultSource) {
 /// A run of this document is refused with this error by its preview and by plan, and nothing is submitted for it.
 async fn refused(world: &World, document: &str, input: &str, name: ErrorName) {
     let before = world.requests_for(input).await.len();
-    let request = RunRequest { document: document.to_owned(), input: Some(input.to_owned()), ..RunRequest::default() };
+    let request = RunRequest::new(document).with_input(input);
     let said = world.api.plan(&request, &Inputs::default()).await.unwrap().refused;
     assert_eq!(said.as_ref().map(|failure| failure.name), Some(name), "{said:?}");
     let manifest = world.run_request(&request).await;
@@ -49,7 +50,7 @@ async fn calls_of_generate(world: &World, run: &RunId) -> u32 {
     world.record(run).await.1.iter().map(|step| step.calls).sum()
 }
 
-/// How many requests the provider works on at once; 0 holds the queue.
+/// Sets the number of requests that the provider works on at a time; 0 holds the queue.
 async fn concurrency(world: &World, most: usize) {
     world.control("settings", &json!({"concurrency": most})).await;
 }

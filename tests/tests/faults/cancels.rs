@@ -19,9 +19,9 @@ pub(crate) const TABLE: &[(&str, usize, bool)] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cancellation_is_a_request() {
+async fn a_cancellation_may_fail_at_the_provider() {
     let _simulator = SIMULATOR.lock().await;
-    let world = World::in_a_hurry().await;
+    let world = World::with_short_waits().await;
     let rules: Vec<_> = TABLE.iter().map(|(fault, ..)| json!({"fault": fault, "prompt": fault})).collect();
     world.control("faults", &json!(rules)).await;
     world.control("settings", &json!({"concurrency": 0})).await;

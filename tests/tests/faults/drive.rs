@@ -4,9 +4,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use fresco_api_types::Manifest;
+use fresco_cli::api::RunRequest;
 use fresco_cli::api::{Inputs, gather};
 use fresco_engine::platform::Platform;
-use fresco_engine::{Manifest, RunRequest};
 use fresco_ledger::dynamo::Dynamo;
 use fresco_ledger::records::{AttemptStage, Entry, Millis, ResultSource, RunRecord, RunStatus, StepState};
 use fresco_ledger::traits::{Entries, Wait, Waiters};
@@ -22,7 +23,7 @@ use super::table::{Cached, Charged, End, Kind, Row};
 pub(crate) const MINUTES: Millis = 1_000_000;
 /// Longer than a job may be queued, and a picture made.
 const QUEUED: Millis = 6_000_000;
-/// So many submissions go by the rule that counts them.
+/// The submissions that pass the rule that counts them.
 const NEVER: u64 = 1_000_000_000;
 /// Between two looks at a run.
 const LOOK: Duration = Duration::from_millis(150);
@@ -36,7 +37,7 @@ pub(crate) struct Case {
     pub(crate) row: Row,
     /// The kind.
     pub(crate) kind: Kind,
-    /// Its prompt, which is nobody else's.
+    /// Its prompt, which no other row has.
     pub(crate) prompt: String,
 }
 
@@ -52,7 +53,7 @@ impl Case {
         rules
     }
 
-    /// What is run: one step, with the picture where it takes one.
+    /// The document: one step, with the picture if it takes one.
     pub(crate) async fn request(&self, folder: &Path) -> (RunRequest, Inputs) {
         let (kind, model) = match self.kind {
             Kind::Image => ("text_to_image", "flux_schnell"),
@@ -65,8 +66,8 @@ impl Case {
             "steps:\n- {{ name: step, type: {kind}, model: {model}{timeout}, params: {{ prompt: \"{}\"{image} }} }}\n",
             self.prompt
         );
-        let mut request = RunRequest { document, ..RunRequest::default() };
-        let inputs = gather(&mut request, folder).await.unwrap();
+        let mut request = RunRequest::new(document);
+        let inputs = gather(&mut request, folder);
         (request, inputs)
     }
 }
@@ -113,17 +114,17 @@ impl Driver<'_> {
         Err(format!("it does not come to its end: {last}"))
     }
 
-    /// What is still to come after the run's end.
+    /// Names what is still open after the run's end.
     async fn unsettled(&self, case: &Case, run: &RunRecord, entry: &Entry) -> Option<String> {
         let waiters = self.ledger().waiters(&entry.key).await.unwrap();
         if !waiters.is_empty() {
-            return Some(format!("somebody waits still: {}", waiters.len()));
+            return Some(format!("waiters are left: {}", waiters.len()));
         }
         if (run.held != Money::ZERO) != case.row.goes_on {
             return Some(format!("{} are held", run.held));
         }
         if entry.notify_pending {
-            return Some("what was decided is marked as not told".to_owned());
+            return Some("an entry is still marked for notification".to_owned());
         }
         if entry.result.is_some() != (case.row.cached == Cached::Yes) {
             return Some(format!("a result is there: {}, failure: {:?}", entry.result.is_some(), entry.failure));
@@ -157,7 +158,7 @@ impl Driver<'_> {
         }
     }
 
-    /// Writes the waiters of the run anew, as if they had waited for longer than a job may be queued.
+    /// Rewrites the waiters of the run as if they had waited for longer than a job may be queued.
     async fn wait_since(&self, key: &ContentKey, run: &RunId) {
         let ledger = self.ledger();
         for waiter in ledger.waiters(key).await.unwrap() {
@@ -173,14 +174,14 @@ impl Driver<'_> {
             let wait = Wait { step_id: step_id.clone(), token: token.clone(), base, now: long_ago, timeout_ms };
             ledger.wait(key, &wait).await.unwrap();
             ledger.join(key, step_id, waiter.joined).await.unwrap();
-            // Whoever decided meanwhile found no row to remove; whoever decides from here on does.
+            // A decision made meanwhile found no waiter to remove; a later one does.
             if self.world.admin.step(step_id).await.unwrap().is_some_and(|step| step.state != StepState::Running) {
                 ledger.unwait(key, step_id, token).await.unwrap();
             }
         }
     }
 
-    /// What differs from the row, after its run.
+    /// Lists the differences between the row and its run.
     pub(crate) async fn compare(&self, case: &Case, manifest: &Manifest, submits: u64) -> Vec<String> {
         let row = &case.row;
         let mut wrong = Vec::new();

@@ -17,7 +17,7 @@ use table::{Cached, Charged, End, Kind, Row, Stack, TABLE};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
-/// So many rows run side by side.
+/// The rows that run at a time.
 const AT_ONCE: usize = 12;
 
 /// The rules and the settings are the whole simulator's: one test has them at a time.
@@ -33,14 +33,14 @@ async fn prepared(world: World) -> (World, TempDir) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_fault_where_webhooks_arrive() {
+async fn every_fault_ends_as_expected_with_webhooks() {
     let _simulator = SIMULATOR.lock().await;
-    carry_out(World::in_a_hurry().await, Stack::Told).await;
+    carry_out(World::with_short_waits().await, Stack::Told).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_fault_where_the_nudge_asks() {
-    carry_out(World::in_a_hurry_without_webhooks().await, Stack::Asking).await;
+async fn every_fault_ends_as_expected_with_nudges_alone() {
+    carry_out(World::with_short_waits_without_webhooks().await, Stack::RawClient).await;
 }
 
 async fn carry_out(world: World, stack: Stack) {
@@ -89,7 +89,7 @@ async fn carry_out(world: World, stack: Stack) {
 /// The listing's errors are of no single request: here they strike a row by themselves.
 async fn while_the_listing_fails(rule: Value, change: impl FnOnce(Row) -> Row) {
     let _simulator = SIMULATOR.lock().await;
-    let world = World::in_a_hurry().await;
+    let world = World::with_short_waits().await;
     let is_cut = |row: &&Row| row.faults.contains("listing_hides") && row.cached == Cached::Yes;
     let row = *TABLE.iter().find(is_cut).unwrap();
     let faults = r#"{"fault":"cut_after"},{"fault":"webhook_lost"}"#;
@@ -115,7 +115,7 @@ async fn a_listing_that_fails_proves_nothing() {
     while_the_listing_fails(json!({"fault": "listing_error", "times": 3}), |row| row).await;
 }
 
-/// Nobody waits longer than a job may be queued and run. The job's fate stays unknown, and its hold stays.
+/// No step waits longer than a job may be queued and run. The job's fate stays unknown, and its hold stays.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listing_that_never_answers_ends_the_wait() {
     let (end, charged, cached) = (End::Fails(ErrorName::StepTimedOut), Charged::Free, Cached::No);
@@ -136,14 +136,14 @@ fn cases(stack: Stack) -> Vec<Case> {
 
 /// The simulator's README names every fault in the first column of its tables.
 #[test]
-fn no_fault_is_missing() {
+fn every_fault_of_the_simulator_is_in_the_table() {
     let readme = include_str!("../../../infra/simulator/README.md");
     let (_, faults) = readme.split_once("\n### Submission").unwrap();
     let names = faults.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).map(|(name, _)| name);
     let in_table = |name: &str| TABLE.iter().any(|row| row.faults.contains(&format!("\"{name}\"")));
     let in_cancels = |name: &str| cancels::TABLE.iter().any(|(fault, ..)| *fault == name);
     let names: Vec<&str> = names.collect();
-    // They strike whoever asks, whatever it is about. One has tests of its own; the keys are asked for once a process,
+    // They strike every request, whatever it is about. One has tests of its own; the keys are asked for once a process,
     // and a failure there is answered so that the webhook comes again: the providers' own tests show that.
     let of_everybody = ["listing_error", "keys_error"];
     let is_covered = |name: &str| in_table(name) || in_cancels(name) || of_everybody.contains(&name);

@@ -1,4 +1,4 @@
-//! Pauses: a provider's hint is honoured within bounds, and what passes is told to one step and not to all that wait.
+//! Pauses: a provider's hint is honoured within bounds, and a retryable failure wakes one step and not all waiters.
 
 use std::path::Path;
 
@@ -16,9 +16,9 @@ const STEPS: usize = 20;
 const MAX_HINT: i64 = 300_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hint_of_a_year_does_not_park_a_run() {
+async fn a_retry_after_of_a_year_does_not_delay_a_run_for_long() {
     let _simulator = SIMULATOR.lock().await;
-    let world = World::in_a_hurry().await;
+    let world = World::with_short_waits().await;
     let (prompt, year) = ("come back next year", 31_536_000);
     let count = json!({"fault": "unauthorized", "prompt": prompt, "skip": 1_000_000});
     let rule = json!({"fault": "throttled", "prompt": prompt, "retry_after": year, "times": 1});
@@ -44,9 +44,9 @@ async fn a_hint_of_a_year_does_not_park_a_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_passes_is_told_to_the_leader_only() {
+async fn a_retryable_failure_wakes_the_leader_only() {
     let _simulator = SIMULATOR.lock().await;
-    let world = World::in_a_hurry().await;
+    let world = World::with_short_waits().await;
     let prompt = "twenty steps and a crowded provider";
     let count = json!({"fault": "unauthorized", "prompt": prompt, "skip": 1_000_000});
     world.control("faults", &json!([count, {"fault": "throttled", "prompt": prompt, "times": 2}])).await;

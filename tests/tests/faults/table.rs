@@ -1,6 +1,6 @@
 //! The table: what goes wrong, for which kind of step, and how it ends. Read a row from left to right: this fault, struck
 //! by steps of these kinds, ends so, after so many submissions, of which so many were done and billed; the run is charged
-//! for it or not; and what was paid is cached or not. In every row the run ends, nobody is left waiting, and no money is
+//! for it or not; and what was paid is cached or not. In every row the run ends, no waiter is left, and no money is
 //! left reserved but where the row says that the job goes on.
 
 use fresco_pipeline::error::ErrorName::{self, *};
@@ -20,7 +20,7 @@ pub(crate) enum Kind {
     Analysis,
 }
 
-/// How the run ends.
+/// The end of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     /// With its result.
@@ -29,7 +29,7 @@ pub(crate) enum End {
     Fails(ErrorName),
 }
 
-/// What the run's record counts as spent. It errs on the side of the budget.
+/// The amount that the run's record counts as spent. It errs on the side of the budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Charged {
     /// Nothing.
@@ -38,7 +38,7 @@ pub(crate) enum Charged {
     Price,
 }
 
-/// Whether the next run of the same finds the result, or generates it.
+/// The source of the same result in the next run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cached {
     /// A hit.
@@ -47,13 +47,13 @@ pub(crate) enum Cached {
     No,
 }
 
-/// Who learns that a job is over.
+/// The mechanism that learns of the end of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stack {
     /// Webhooks arrive.
     Told,
     /// None does: the nudge asks.
-    Asking,
+    RawClient,
 }
 
 /// A row.
@@ -63,17 +63,15 @@ pub(crate) struct Row {
     pub(crate) faults: &'static str,
     /// Which kinds of steps.
     pub(crate) kinds: &'static [Kind],
-    /// How it ends.
     pub(crate) end: End,
-    /// How often it was submitted.
+    /// The number of submissions.
     pub(crate) submits: u64,
-    /// How many of the submissions were done and billed.
+    /// The number of submissions that were completed and billed.
     pub(crate) billed: u64,
-    /// What the run is charged.
+    /// The charge of the run.
     pub(crate) charged: Charged,
-    /// Whether the result is there for the next run.
+    /// The source of the result in the next run.
     pub(crate) cached: Cached,
-    /// Where.
     pub(crate) stack: Stack,
     /// Leases, pauses between looks and bounds of minutes are let pass, and sweep is called, as it is every minute.
     pub(crate) minutes: bool,
@@ -89,9 +87,9 @@ impl Row {
         Self { minutes: true, ..self }
     }
 
-    /// Where no webhook arrives.
+    /// Without webhooks.
     const fn asking(self) -> Self {
-        Self { stack: Stack::Asking, ..self }
+        Self { stack: Stack::RawClient, ..self }
     }
 
     /// The step may take so long.
@@ -99,7 +97,7 @@ impl Row {
         Self { timeout: Some(seconds), ..self }
     }
 
-    /// The job never ends by itself, or nobody learns its end.
+    /// The job never ends by itself, or its end is never learnt.
     const fn goes_on(self) -> Self {
         Self { goes_on: true, ..self }
     }
@@ -152,7 +150,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(GEMINI, r#"{"fault":"server_error"}"#,                         Fails(ProviderExhausted), 6, 0, Free, No),
     row(GEMINI, r#"{"fault":"html_502","times":1}"#,                   Succeeds, 2, 1, Price, Yes),
 
-    // Nobody can say whether it was accepted, and it was not: fal's list is searched twice, Gemini has none. What is
+    // It is unknown whether the job was accepted, and it was not: fal's list is searched twice, Gemini has none. What is
     // unknown counts as spent.
     row(FAL,    r#"{"fault":"server_error"}"#,                         Fails(StepUnknown), 1, 0, Price, No).later(),
     row(FAL,    r#"{"fault":"server_error","status":503}"#,            Fails(StepUnknown), 1, 0, Price, No).later(),
@@ -163,7 +161,7 @@ pub(crate) const TABLE: &[Row] = &[
                                                                        Fails(StepUnknown), 1, 0, Price, No).later(),
     row(ALL,    r#"{"fault":"cut_before"}"#,                           Fails(StepUnknown), 1, 0, Price, No).later(),
 
-    // Nobody can say whether it was accepted, and it was: fal's webhook tells, or its list; what Gemini wrote is lost.
+    // It is unknown whether the job was accepted, and it was: fal's webhook says so, or its list; Gemini's text is lost.
     row(FAL,    r#"{"fault":"cut_after"}"#,                            Succeeds, 1, 1, Price, Yes),
     row(FAL,    r#"{"fault":"cut_after"}"#,                            Succeeds, 1, 1, Price, Yes).asking(),
     // The list lags behind once; or it never shows the job, which is then given up though it is paid.
@@ -195,14 +193,14 @@ pub(crate) const TABLE: &[Row] = &[
                                                                        Succeeds, 2, 1, Price, Yes),
     row(FAL,    r#"{"fault":"model_error","type":"internal_server_error"}"#,
                                                                        Fails(ProviderExhausted), 6, 0, Free, No),
-    // The webhook has no headers: that the result is marked as not worth another try is seen only by who asks.
+    // The webhook has no headers: that the result is marked as not worth another try is seen only by a poll.
     row(IMAGE,  r#"{"fault":"model_error","type":"internal_server_error","retryable":false}"#,
                                                                        Fails(ProviderFailed), 1, 0, Free, No).asking(),
     row(FAL,    r#"{"fault":"infrastructure_end","error_type":"runner_disconnected","times":1}"#,
                                                                        Succeeds, 2, 1, Price, Yes),
     row(IMAGE,  r#"{"fault":"infrastructure_end","error_type":"bad_request"}"#,
                                                                        Fails(ProviderRejected), 1, 0, Free, No),
-    // Somebody cancelled it on the provider's pages.
+    // It was cancelled on the provider's pages.
     row(IMAGE,  r#"{"fault":"infrastructure_end","error_type":"client_cancelled"}"#,
                                                                        Fails(StepCancelled), 1, 0, Free, No),
     // fal says that it bills no 5xx, so this is asked for again; the simulator counts the worst.
@@ -229,14 +227,14 @@ pub(crate) const TABLE: &[Row] = &[
     row(FAL,    r#"{"fault":"status_error","times":1}"#,               Succeeds, 1, 1, Price, Yes).asking(),
     row(FAL,    r#"{"fault":"status_html","times":1}"#,                Succeeds, 1, 1, Price, Yes).asking(),
     row(FAL,    r#"{"fault":"status_cut","times":1}"#,                 Succeeds, 1, 1, Price, Yes).asking(),
-    // For good: nobody waits longer than a job may be queued and run, and the hold stays until the job's end is known.
+    // For good: no step waits longer than a job may be queued and run, and the hold stays until the job's end is known.
     row(IMAGE,  r#"{"fault":"status_error"}"#,                         Fails(StepTimedOut), 1, 1, Free, No)
                                                                            .asking().later().goes_on(),
     row(FAL,    r#"{"fault":"result_error","times":1}"#,               Succeeds, 1, 1, Price, Yes).asking(),
     row(IMAGE,  r#"{"fault":"result_error","status":503,"times":1}"#,  Succeeds, 1, 1, Price, Yes).asking(),
     row(FAL,    r#"{"fault":"result_html","times":1}"#,                Succeeds, 1, 1, Price, Yes).asking(),
     row(FAL,    r#"{"fault":"result_cut","times":1}"#,                 Succeeds, 1, 1, Price, Yes).asking(),
-    // fal does not know the job any more: it has to say so three times. Where the webhook brings the result, nobody asks.
+    // fal does not know the job any more: it has to say so three times. Where the webhook brings the result, no poll is sent.
     row(FAL,    r#"{"fault":"missing","times":2}"#,                    Succeeds, 1, 1, Price, Yes).asking(),
     row(FAL,    r#"{"fault":"missing"}"#,                              Fails(ProviderFailed), 1, 1, Price, No).asking(),
 

@@ -1,9 +1,8 @@
-//! Every operation of the API, with what it takes and what it answers with.
+//! The operations of the API: parameters, bodies and answers.
 
-use fresco_engine::Preview;
-use fresco_engine::wire::{
-    BatchAccepted, BatchBody, BatchPage, BatchResults, BatchView, ModelView, RunAccepted, RunBody, RunPage, RunView,
-    SchedulePage, StopView, UploadBody, UploadView,
+use fresco_api_types::{
+    BatchAccepted, BatchBody, BatchPage, BatchResults, BatchView, CleanBody, CleanView, ModelView, Preview,
+    RunAccepted, RunBody, RunPage, RunView, SchedulePage, StopView, StorageView, UploadBody, UploadView,
 };
 use fresco_pipeline::catalogue::StepType;
 use schemars::JsonSchema;
@@ -12,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::{Answer, Operation};
 
-fn parameter(place: &str, name: &str, says: &str, schema: Value) -> Value {
-    json!({ "in": place, "name": name, "required": place == "path", "description": says, "schema": schema })
+fn parameter(place: &str, name: &str, description: &str, schema: Value) -> Value {
+    json!({ "in": place, "name": name, "required": place == "path", "description": description, "schema": schema })
 }
 
 fn run_id() -> Value {
@@ -24,46 +23,47 @@ fn batch_id() -> Value {
     parameter("path", "id", "The batch.", json!({ "type": "string" }))
 }
 
+fn cursor(description: &str) -> Value {
+    parameter("query", "cursor", description, json!({ "type": "string" }))
+}
+
 fn page() -> Vec<Value> {
     let limit = json!({ "type": "integer", "minimum": 1, "maximum": 100, "default": 20 });
-    vec![
-        parameter("query", "limit", "How many.", limit),
-        parameter("query", "cursor", "Where to go on: `next` of the page before.", json!({ "type": "string" })),
-    ]
+    vec![parameter("query", "limit", "The length of the page.", limit), cursor("The `next` of the page before.")]
 }
 
 fn idempotency_key(of: &str) -> Value {
-    let says = format!("The same key gives the same {of} back, for as long as its record is kept.");
-    parameter("header", "Idempotency-Key", &says, json!({ "type": "string", "minLength": 1, "maxLength": 255 }))
+    let description = format!("The same key returns the same {of}, until its record expires.");
+    parameter("header", "Idempotency-Key", &description, json!({ "type": "string", "minLength": 1, "maxLength": 255 }))
 }
 
 fn signed() -> Vec<Value> {
     let text = || json!({ "type": "string" });
     vec![
         run_id(),
-        parameter("query", "expires", "Until when the link is good, in seconds since the Unix epoch.", text()),
+        parameter("query", "expires", "The expiry of the link, in seconds since the Unix epoch.", text()),
         parameter("query", "signature", "The stack's signature.", text()),
     ]
 }
 
 fn from() -> Value {
     let schema = json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX, "default": 0 });
-    parameter("query", "from", "The first step to show: `next` of the answer before.", schema)
+    parameter("query", "from", "The index of the first step: `next` of the answer before.", schema)
 }
 
 fn json_body<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Value {
     json!({ "required": true, "content": { "application/json": { "schema": schemas.subschema_for::<T>() } } })
 }
 
-/// A pipeline and what is given with it; or the document by itself.
+/// A pipeline with its inputs, or the document by itself.
 fn pipeline_body(schemas: &mut SchemaGenerator) -> Value {
     let mut body = json_body::<RunBody>(schemas);
     let pipeline = json!({ "name": "one-image", "steps": [{ "type": "text_to_image", "model": "flux_schnell" }] });
     body["content"]["application/json"]["example"] = json!({ "pipeline": pipeline, "input": "a lighthouse at dusk" });
-    let says = "The pipeline document by itself; its input text goes into the parameter `input`.";
+    let description = "The pipeline document by itself; its input text is the parameter `input`.";
     let example = "steps: [{ type: text_to_image, params: { prompt: a lighthouse at dusk } }]";
     body["content"]["application/yaml"] =
-        json!({ "schema": { "type": "string", "description": says }, "example": example });
+        json!({ "schema": { "type": "string", "description": description }, "example": example });
     body
 }
 
@@ -78,17 +78,17 @@ fn batch_body(schemas: &mut SchemaGenerator) -> Value {
 }
 
 fn input() -> Value {
-    let says = "The input text, where the body is a document by itself.";
-    parameter("query", "input", says, json!({ "type": "string" }))
+    let description = "The input text, where the body is a document by itself.";
+    parameter("query", "input", description, json!({ "type": "string" }))
 }
 
-/// Every operation.
+/// Returns every operation.
 pub(super) fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
-    let get = |path, id, says, parameters, answer, problems| Operation {
+    let get = |path, id, summary, parameters, answer, problems| Operation {
         method: "get",
         path,
         id,
-        says,
+        summary,
         parameters,
         body: None,
         answer,
@@ -102,10 +102,10 @@ pub(super) fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             method: "post",
             path: "/runs",
             id: "startRun",
-            says: "Starts a run.",
+            summary: "Starts a run.",
             parameters: vec![input(), idempotency_key("run")],
             body: Some(pipeline_body(schemas)),
-            answer: Answer::Json(202, "It is started.", schemas.subschema_for::<RunAccepted>()),
+            answer: Answer::Json(202, "The run or the batch has started.", schemas.subschema_for::<RunAccepted>()),
             problems: &[400, 409, 413, 415, 422],
             open: false,
         },
@@ -129,19 +129,19 @@ pub(super) fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             method: "delete",
             path: "/runs/{id}",
             id: "stopRun",
-            says: "Stops a run: nothing new is submitted, and what is paid is kept. Doing it again is no error.",
+            summary: "Stops a run: nothing new is submitted, and paid results are kept. Idempotent.",
             parameters: vec![run_id()],
             body: None,
-            answer: Answer::Json(200, "It is stopped, or had ended.", schemas.subschema_for::<StopView>()),
+            answer: Answer::Json(200, "It is stopped, or has ended before.", schemas.subschema_for::<StopView>()),
             problems: &[404],
             open: false,
         },
         get(
             "/runs/{id}/events",
             "listEvents",
-            "A run's progress as JSON lines, told at least once.",
-            vec![run_id(), parameter("query", "after", "Only what happened later, and a little before.", after)],
-            Answer::Text(200, "A line an event, of the form `EventView`.", "application/x-ndjson"),
+            "Lists a run's events as JSON lines, each at least once.",
+            vec![run_id(), parameter("query", "after", "Only events after this time, and a little before.", after)],
+            Answer::Text(200, "A line an event, each an `EventView`.", "application/x-ndjson"),
             &[400, 404],
         ),
         Operation {
@@ -149,7 +149,7 @@ pub(super) fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             ..get(
                 "/runs/{id}/view",
                 "showPage",
-                "The page of a run, behind its signed link.",
+                "Shows the page of a run, behind its signed link.",
                 signed(),
                 Answer::Text(200, "The page.", "text/html"),
                 &[400, 403, 404],
@@ -160,7 +160,7 @@ pub(super) fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             ..get(
                 "/runs/{id}/view/data",
                 "showPageData",
-                "What the page shows.",
+                "Shows the data of the page.",
                 [signed(), vec![from()]].concat(),
                 Answer::Json(200, "The run.", schemas.subschema_for::<RunView>()),
                 &[400, 403, 404],
@@ -171,7 +171,7 @@ pub(super) fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             ..get(
                 "/runs/{id}/view/{file}",
                 "showPageFile",
-                "A file of the page.",
+                "Shows a file of the page.",
                 [signed(), vec![parameter("path", "file", "The file.", json!({ "type": "string" }))]].concat(),
                 Answer::Text(200, "The file.", "text/*"),
                 &[400, 403, 404],
@@ -181,10 +181,10 @@ pub(super) fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             method: "post",
             path: "/batches",
             id: "startBatch",
-            says: "Starts a batch: one pipeline over many rows.",
+            summary: "Starts a batch: one pipeline over many rows.",
             parameters: vec![idempotency_key("batch")],
             body: Some(batch_body(schemas)),
-            answer: Answer::Json(202, "It is started.", schemas.subschema_for::<BatchAccepted>()),
+            answer: Answer::Json(202, "The run or the batch has started.", schemas.subschema_for::<BatchAccepted>()),
             problems: &[400, 409, 413, 415, 422],
             open: false,
         },
@@ -199,7 +199,7 @@ pub(super) fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
         get(
             "/batches/{id}",
             "showBatch",
-            "Shows a batch: its plan, and what has become of its rows.",
+            "Shows a batch: its plan, and its rows by their results.",
             vec![batch_id()],
             Answer::Json(200, "The batch.", schemas.subschema_for::<BatchView>()),
             &[400, 404],
@@ -208,10 +208,10 @@ pub(super) fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             method: "delete",
             path: "/batches/{id}",
             id: "stopBatch",
-            says: "Stops a batch: no chunk is begun, those that run are stopped as runs are, and what is paid is kept. Doing it again is no error.",
+            summary: "Stops a batch: no chunk starts, running chunks are stopped as runs are, and paid results are kept. Idempotent.",
             parameters: vec![batch_id()],
             body: None,
-            answer: Answer::Json(200, "It is stopped, or had ended.", schemas.subschema_for::<BatchView>()),
+            answer: Answer::Json(200, "It is stopped, or has ended before.", schemas.subschema_for::<BatchView>()),
             problems: &[404],
             open: false,
         },
@@ -219,17 +219,17 @@ pub(super) fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             method: "post",
             path: "/batches/{id}/redrive",
             id: "redriveBatch",
-            says: "Drives a batch that has ended anew: rows that failed or were not run run again, the rest is there already.",
+            summary: "Redrives a batch that has ended: rows that failed or were not run are run again, the others are hits.",
             parameters: vec![batch_id()],
             body: None,
-            answer: Answer::Json(202, "It runs again.", schemas.subschema_for::<BatchView>()),
+            answer: Answer::Json(202, "The batch runs again.", schemas.subschema_for::<BatchView>()),
             problems: &[404, 409],
             open: false,
         },
         get(
             "/batches/{id}/results",
             "showBatchResults",
-            "Links to what a batch that has ended came to: JSON lines of the form `RowResult`, and a `BatchManifest`.",
+            "Returns links to the results of a batch that has ended: JSON lines, each a `RowResult`, and a `BatchManifest`.",
             vec![batch_id()],
             Answer::Json(200, "The links.", schemas.subschema_for::<BatchResults>()),
             &[400, 404, 409],
@@ -238,7 +238,7 @@ pub(super) fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             method: "post",
             path: "/plans",
             id: "planRun",
-            says: "What a run would do: order, cache, prices, times, missing keys. Nothing is started and nothing is spent.",
+            summary: "Plans a run: order, hits, prices, times, missing keys. Nothing starts and nothing is spent.",
             parameters: vec![input()],
             body: Some(pipeline_body(schemas)),
             answer: Answer::Json(200, "The plan.", schemas.subschema_for::<Preview>()),
@@ -248,7 +248,7 @@ pub(super) fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
         get(
             "/models",
             "listModels",
-            "The models, with times and prices.",
+            "Lists the models, with times and prices.",
             vec![parameter(
                 "query",
                 "type",
@@ -261,7 +261,7 @@ pub(super) fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
         get(
             "/schedules",
             "listSchedules",
-            "The schedules by their keys, with their last and next firings; at most a thousand.",
+            "Lists the schedules by their keys, with their last and next firings; at most a thousand.",
             Vec::new(),
             Answer::Json(200, "The schedules.", schemas.subschema_for::<SchedulePage>()),
             &[400],
@@ -270,17 +270,36 @@ pub(super) fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             method: "post",
             path: "/uploads",
             id: "newUpload",
-            says: "A place to upload a file to, which a run or a batch can then name.",
+            summary: "Creates an upload, which a run or a batch can then name.",
             parameters: Vec::new(),
             body: Some(json_body::<UploadBody>(schemas)),
-            answer: Answer::Json(201, "Where and how to upload.", schemas.subschema_for::<UploadView>()),
+            answer: Answer::Json(201, "The signed link to upload to.", schemas.subschema_for::<UploadView>()),
+            problems: &[400, 413, 415, 422],
+            open: false,
+        },
+        get(
+            "/storage",
+            "showStorage",
+            "Counts the objects of the bucket by kind and age, in parts that a client adds up.",
+            vec![cursor("The `cursor` of the part before.")],
+            Answer::Json(200, "A part of the bucket.", schemas.subschema_for::<StorageView>()),
+            &[400],
+        ),
+        Operation {
+            method: "post",
+            path: "/clean",
+            id: "clean",
+            summary: "Removes old results with their objects, in parts that a client repeats. An open run keeps what it uses.",
+            parameters: Vec::new(),
+            body: Some(json_body::<CleanBody>(schemas)),
+            answer: Answer::Json(200, "The result of a part.", schemas.subschema_for::<CleanView>()),
             problems: &[400, 413, 415, 422],
             open: false,
         },
         get(
             "/openapi.json",
             "describe",
-            "This document.",
+            "Shows this document.",
             Vec::new(),
             Answer::Json(200, "This document.", schemars::json_schema!({ "type": "object" })),
             &[],

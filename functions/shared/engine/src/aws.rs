@@ -1,5 +1,5 @@
-//! The platform that is deployed: DynamoDB, S3, Step Functions, Lambda and SSM behind one HTTP client, and the real
-//! providers. Where any of it is reached is a matter of endpoint settings.
+//! The platform on AWS: DynamoDB, S3, Step Functions, Lambda and SSM behind one HTTP client, and the real providers.
+//! Endpoints are settings.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use fresco_providers::media::{Downloader, HostList};
 use fresco_providers::{Provider, Secret, SecretSource};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::Engine;
+use crate::engine::Engine;
 use crate::platform::Platform;
 use crate::settings::Settings;
-use crate::transfer::Transfer;
+use crate::step::ingest::MediaIngest;
 
 /// Every capability, on AWS.
 pub struct AwsPlatform {
@@ -31,7 +31,7 @@ pub struct AwsPlatform {
     bus: EventBus,
     timers: EventBridgeScheduler,
     hand_over: LambdaInvoker,
-    media: Transfer<S3Objects>,
+    media: MediaIngest<S3Objects>,
     clock: SystemClock,
     random: SystemRandom,
     secrets: Arc<Secrets>,
@@ -49,7 +49,7 @@ impl SecretSource for Secrets {
 }
 
 impl AwsPlatform {
-    /// Puts it together. Nothing is called yet.
+    /// Makes the platform. It calls nothing yet.
     pub fn new(aws: &Aws, settings: &Settings) -> Result<Self, Failure> {
         let fal = FalConfig {
             queue_url: settings.fal_queue_url.clone(),
@@ -65,7 +65,7 @@ impl AwsPlatform {
         let downloader = Downloader::new(HostList::parse(&settings.fal_media_hosts)?)?;
         Ok(AwsPlatform {
             dynamo: aws.dynamo(&settings.table),
-            media: Transfer::new(downloader, objects.clone()),
+            media: MediaIngest::new(downloader, objects.clone()),
             objects,
             tokens: aws.callbacks(),
             executions: aws.runs(&settings.run_machine, &settings.batch_machine),
@@ -89,7 +89,7 @@ impl Platform for AwsPlatform {
     type EventPublisher = EventBus;
     type Scheduler = EventBridgeScheduler;
     type Invoker = LambdaInvoker;
-    type Media = Transfer<S3Objects>;
+    type Media = MediaIngest<S3Objects>;
     type Clock = SystemClock;
 
     fn ledger(&self) -> &Dynamo {
@@ -120,7 +120,7 @@ impl Platform for AwsPlatform {
         &self.hand_over
     }
 
-    fn media(&self) -> &Transfer<S3Objects> {
+    fn media(&self) -> &MediaIngest<S3Objects> {
         &self.media
     }
 
@@ -153,14 +153,14 @@ impl Platform for AwsPlatform {
 }
 
 impl Engine<AwsPlatform> {
-    /// The engine of the stack that the environment describes.
+    /// Makes the engine of the stack that the environment describes.
     pub async fn from_environment() -> Result<Self, Failure> {
         let settings = Settings::read(|name| std::env::var(name).ok())?;
         let aws = fresco_ledger::aws::connect().await;
         Ok(Engine::new(AwsPlatform::new(&aws, &settings)?, settings))
     }
 
-    /// Opens the connections that the first call will need.
+    /// Opens the connections that the first call needs.
     pub async fn warm(&self) {
         Aws::warm(&self.platform.dynamo, &self.platform.objects).await;
     }

@@ -1,5 +1,5 @@
-//! The frame of every function: structured logs, the engine made and its connections opened during init, and errors that
-//! carry their stable name, which is what a state machine matches on.
+//! The frame of every Lambda function: structured logs, an engine and its connections made during init, and errors that
+//! carry their stable name, which a state machine matches on.
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -13,8 +13,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::Engine;
 use crate::aws::AwsPlatform;
+use crate::engine::Engine;
 
 /// The engine that is deployed.
 pub type Deployed = Arc<Engine<AwsPlatform>>;
@@ -36,14 +36,15 @@ impl From<FunctionError> for Diagnostic {
     }
 }
 
-/// What a function said, where the cause that a state machine caught is its error as Lambda writes it.
+/// Reads the message of a function out of the cause that a state machine caught, which is the error as Lambda writes
+/// it.
 pub fn said(cause: &str) -> String {
     let error = serde_json::from_str::<serde_json::Value>(cause).ok();
     let message = error.as_ref().and_then(|error| error.get("errorMessage")?.as_str());
     message.unwrap_or(cause).to_owned()
 }
 
-/// Runs a function that takes and gives JSON.
+/// Runs a function from JSON to JSON.
 pub fn run<In, Out, F, Fut>(handle: F) -> ExitCode
 where
     In: DeserializeOwned + Send + 'static,

@@ -1,75 +1,43 @@
-//! The engine: what the functions do, apart from being functions. It takes a step from "asked for" to "has its result" by
-//! way of the ledger and a provider, generic over every capability, so that the same code runs on AWS, on the local stack
-//! and in tests that interleave, crash and lose replies at every step.
+//! The use cases of the functions, apart from the Lambda runtime. They take a step from its request to its result by
+//! way of the ledger and a provider, and are generic over every capability, so that the same code runs on AWS, on the
+//! local stack and in tests that interleave, crash and lose replies at every step.
 
-mod age;
 pub mod aws;
 mod batch;
-mod capacity;
-mod changed;
-mod clean;
-mod collect;
-pub mod crash;
-mod examine;
-mod export;
-mod generate;
-mod inbox;
-mod inputs;
+mod commit;
+mod engine;
+pub mod failpoint;
+mod intake;
 pub mod lambda;
-mod made;
-mod metric;
-pub mod names;
-mod order;
-mod plan;
+mod metrics;
+mod planning;
 pub mod platform;
-mod preview;
-mod report;
-mod schedule;
+mod quota;
+mod run;
 pub mod settings;
-mod start;
-mod stop;
-mod survey;
-mod tell;
-mod transact;
-pub mod transfer;
-mod uploads;
-mod webhook;
-pub mod wire;
+mod step;
+mod triggers;
+mod upkeep;
 
-pub use batch::{BatchFinished, BatchWork, ROWS, batch_manifest_key};
-pub use capacity::Stored;
-pub use changed::Change;
-pub use clean::{Cleaned, Group, Which, YOUNGEST};
-pub use export::{Exported, NotExported};
-pub use generate::Call;
-pub use inbox::{Arrival, FileReport, INBOX, INBOX_ERRORS, Taken};
-pub use inputs::{describe_input, fetch_input, input_problem, too_large};
-pub use order::{AS_DESCRIBED, BadOrder, Fetcher, OrderError};
-pub use plan::{WorkLane, WorkList, WorkStage, WorkStep};
-pub use preview::{Preview, PreviewStage, PreviewStep};
-pub use report::{Closed, MANIFEST_VERSION, Manifest, ManifestStep, RunFinished};
-pub use schedule::{Due, Kept, PIPELINES, SCHEDULE_ERRORS, SCHEDULES};
-pub use start::{Begun, Once, RunRequest, StartError, manifest_key, request_key};
-pub use stop::Stopped;
-pub use survey::Why;
-pub use uploads::{MAX_DOCUMENT, UploadId};
-pub use webhook::{Received, Refused, Route};
-
-use platform::Platform;
-use settings::Settings;
-
-/// A platform and the settings of its stack.
-#[derive(Debug)]
-pub struct Engine<P> {
-    /// The capabilities.
-    pub platform: P,
-    /// The settings.
-    pub settings: Settings,
-}
-
-impl<P: Platform> Engine<P> {
-    /// Puts them together.
-    pub fn new(platform: P, settings: Settings) -> Self {
-        Engine { platform, settings }
-    }
-}
+pub use batch::{BatchFinalizer, BatchPlanner, BatchWork, Batches, Chunks, batch_manifest_key};
+pub use engine::Engine;
+pub use intake::Intake;
+pub use intake::object_keys::{INBOX, INBOX_ERRORS, PIPELINES, ROWS, SCHEDULE_ERRORS, SCHEDULES};
+pub use intake::request::{AS_DESCRIBED, Fetcher, IntakeError, InvalidRequest};
+pub use intake::start::{IdempotencyKey, StartError, StartedRun};
+pub use intake::uploads::{MAX_DOCUMENT, UploadId};
+pub use planning::Planner;
+pub use planning::work_list::{WorkLane, WorkList, WorkStage, WorkStep};
+pub use quota::{Quota, StorageUse};
+pub use run::Runs;
+pub use run::close::ClosedRun;
+pub use run::manifest::manifest_key;
+pub use run::request::{RunRequest, request_key};
+pub use step::collect::Collector;
+pub use step::generate::{GenerateCall, Steps};
+pub use step::webhook::{WebhookOutcome, WebhookRefused, WebhookRoute, Webhooks};
+pub use triggers::Triggers;
+pub use triggers::inbox::{InboxOutcome, ObjectCreated};
+pub use triggers::schedules::{FiringEvent, ScheduleOutcome};
+pub use upkeep::Upkeep;
+pub use upkeep::prune::PruneOptions;

@@ -1,5 +1,5 @@
-//! What the engine stands on: one implementation of every capability. On AWS it is [`crate::aws::AwsPlatform`]; tests put
-//! the in-memory twins together, and may wrap each to fail or to be interleaved.
+//! The capabilities that the use cases are generic over. On AWS they are [`crate::aws::AwsPlatform`]; tests combine
+//! in-memory fakes, and may wrap each of them to fail or to be interleaved.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,36 +14,33 @@ use fresco_pipeline::ids::{Attempt, ContentKey};
 use fresco_pipeline::media::Media;
 use fresco_providers::{Provider, RemoteMedia};
 
-/// Where one output of an attempt goes.
+/// The place of one output of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// What it is.
+pub struct OutputPlace {
     pub kind: MediaKind,
-    /// The content key.
     pub key: ContentKey,
-    /// The attempt.
     pub attempt: Attempt,
-    /// Which output, from 0.
+    /// Counted from 0.
     pub index: usize,
 }
 
-impl Place {
-    /// `outputs/<kind>/<content key>/<attempt>/<n>.<ext>`: no part of it comes from a user.
+impl OutputPlace {
+    /// The key of the object: `outputs/<kind>/<content key>/<attempt>/<n>.<ext>`. No part of it comes from a user.
     pub fn object_key(&self, extension: &str) -> String {
         format!("outputs/{}/{}/{}/{}.{extension}", self.kind.as_str(), self.key, self.attempt, self.index)
     }
 }
 
-/// Brings a provider's media into the bucket.
+/// Stores the media of a provider in the bucket.
 pub trait MediaStore: Send + Sync {
-    /// Fetches, checks and stores one object. It is visible only when it is whole and what it should be. Storing the same
-    /// object again is no error.
-    fn store(&self, place: &Place, media: &RemoteMedia) -> impl Future<Output = Result<Media, Failure>> + Send;
+    /// Fetches, checks and stores one object. It becomes visible only when it is whole and of the right kind. Storing
+    /// the same object again is no error.
+    fn store(&self, place: &OutputPlace, media: &RemoteMedia) -> impl Future<Output = Result<Media, Failure>> + Send;
 }
 
-/// Every capability that the engine uses.
+/// Every capability that the use cases need.
 pub trait Platform: Send + Sync + 'static {
-    /// Entries, waiters, runs, batches, firings, the account of what is stored, and the stack's own secret.
+    /// Entries, waiters, runs, batches, firings, the count of stored bytes, and the signing key.
     type Ledger: Entries + Waiters + Runs + Batches + Firings + UsageCounter + SigningKeys;
     /// The bucket.
     type Objects: Objects;
@@ -51,11 +48,11 @@ pub trait Platform: Send + Sync + 'static {
     type TaskCallbacks: TaskCallbacks;
     /// Starting executions.
     type Executions: Executions;
-    /// Telling the world.
+    /// Publishing events.
     type EventPublisher: EventPublisher;
-    /// What fires when it is due.
+    /// Timers of schedules.
     type Scheduler: Scheduler;
-    /// Starting collect.
+    /// Invoking functions asynchronously.
     type Invoker: Invoker;
     /// Fetching media.
     type Media: MediaStore;
@@ -70,11 +67,11 @@ pub trait Platform: Send + Sync + 'static {
     fn callbacks(&self) -> &Self::TaskCallbacks;
     /// Starting executions.
     fn executions(&self) -> &Self::Executions;
-    /// Telling the world.
+    /// Publishing events.
     fn publisher(&self) -> &Self::EventPublisher;
-    /// What fires when it is due.
+    /// Timers of schedules.
     fn scheduler(&self) -> &Self::Scheduler;
-    /// Starting collect.
+    /// Invoking functions asynchronously.
     fn invoker(&self) -> &Self::Invoker;
     /// Fetching media.
     fn media(&self) -> &Self::Media;
@@ -82,8 +79,8 @@ pub trait Platform: Send + Sync + 'static {
     fn clock(&self) -> &Self::Clock;
     /// A provider.
     fn provider(&self, name: ProviderName) -> Arc<dyn Provider>;
-    /// Whether the provider's key is in the stack's secrets.
+    /// Returns whether the provider's key is in the stack's secrets.
     fn has_key(&self, provider: ProviderName) -> impl Future<Output = Result<bool, Failure>> + Send;
-    /// A new unguessable text for an attempt's webhook URL: 32 random bytes in hex.
+    /// Returns a new secret for an attempt's webhook URL: 32 random bytes in hex.
     fn new_token(&self) -> Result<String, Failure>;
 }

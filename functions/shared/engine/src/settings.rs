@@ -1,5 +1,4 @@
-//! Settings of a stack, read from the functions' environment. Everything that differs between AWS and a laptop is here, and
-//! it is endpoints only.
+//! The settings of a stack, read from the environment of its functions. AWS and a laptop differ in endpoints only.
 
 use std::time::Duration;
 
@@ -18,53 +17,45 @@ const DAY: Millis = 86_400_000;
 const AGES: std::ops::RangeInclusive<u32> = 1..=60;
 const SHORTEST_LINK: Duration = Duration::from_secs(3 * 3_600);
 const LONGEST_LINK: Duration = Duration::from_secs(6 * 3_600);
-/// What S3 calls a gigabyte is not what memory does.
+/// A gigabyte of S3, which counts in powers of ten.
 const GIGABYTE: u64 = 1_000_000_000;
 
-/// The settings.
+/// The settings of a stack.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The stack's name.
     pub stack: String,
-    /// The ledger's table.
     pub table: String,
-    /// The bucket.
     pub bucket: String,
-    /// Where providers reach the API; `None` where no webhook can.
+    /// The URL under which providers reach the API; `None` where no webhook can.
     pub public_url: Option<String>,
-    /// The function that collects; only where it is invoked.
+    /// Set only where it is invoked.
     pub collect_function: String,
-    /// The batch function; empty where no batch is closed by it.
+    /// Set only where batches are finalized.
     pub batch_function: String,
-    /// What schedules fire at; only where they are kept.
+    /// The target of timers; set only for the trigger function.
     pub timers: TimerTarget,
-    /// The state machine of runs; only where they are started.
+    /// Set only where runs are started.
     pub run_machine: String,
-    /// The state machine of batches; likewise.
+    /// Set only where batches are started.
     pub batch_machine: String,
-    /// Under which SSM path secrets are.
+    /// The SSM path of the secrets.
     pub secrets_prefix: String,
-    /// After how many days outputs expire.
+    /// The days after which outputs expire.
     pub max_age_days: u32,
-    /// How many bytes the bucket may hold before nothing new is generated; `None` sets no limit.
+    /// The limit of the bucket in bytes; `None` for no limit.
     pub max_stored_bytes: Option<u64>,
     /// The bucket that runs may export to.
     pub export_bucket: Option<String>,
-    /// What happens to jobs of unknown fate.
     pub unknown: UnknownPolicy,
-    /// fal's queue.
     pub fal_queue_url: String,
-    /// Where fal's signing keys are.
     pub fal_rest_url: String,
-    /// fal's platform API.
     pub fal_api_url: String,
-    /// Hosts that fal's outputs may be fetched from.
+    /// Hosts that outputs of fal may be fetched from.
     pub fal_media_hosts: String,
-    /// The fal account whose webhooks count.
+    /// The fal account whose webhooks are accepted.
     pub fal_user_id: String,
-    /// Gemini's API.
     pub gemini_url: String,
-    /// How long one call of generate may take, in milliseconds.
+    /// The timeout of the generate function, in milliseconds.
     pub function_timeout: Millis,
 }
 
@@ -94,7 +85,8 @@ impl Settings {
             batch_function: given("FRESCO_BATCH_FUNCTION").unwrap_or_default(),
             timers: TimerTarget {
                 group: given("FRESCO_SCHEDULE_GROUP").unwrap_or_default(),
-                // Its own name is among what Lambda tells a function; the template could not name it without a circle.
+                // Lambda gives a function its own name in the environment; the template cannot name it without a
+                // circular reference.
                 function: format!(
                     "{}{}",
                     given("FRESCO_FUNCTIONS_ARN").unwrap_or_default(),
@@ -123,13 +115,13 @@ impl Settings {
         })
     }
 
-    /// Whether webhooks are worth waiting for: providers can reach us, and we know whose signature counts. Where not, the
-    /// nudge is the poll loop.
+    /// Returns whether webhooks are used: providers can reach the API, and the account whose signature counts is known.
+    /// Where not, the nudge is the poll loop.
     pub fn webhooks(&self) -> bool {
         self.public_url.is_some() && !self.fal_user_id.is_empty()
     }
 
-    /// Where the provider reports the end of an attempt. The token stands in it and nowhere else.
+    /// The URL under which the provider reports the end of an attempt. It is the only place where the token stands.
     pub fn webhook_url(
         &self,
         provider: ProviderName,
@@ -141,19 +133,20 @@ impl Settings {
         Some(format!("{base}/webhooks/{}/{key}/{attempt}/{token}", provider.as_str()))
     }
 
-    /// How long an object lives, counted from its upload.
+    /// The life of an object, counted from its upload.
     pub fn object_life(&self) -> Millis {
         i64::from(self.max_age_days) * DAY
     }
 
-    /// How long links that are handed out on objects live: an eighth of the objects' life, within 3 and 6 hours. A provider
-    /// may read its inputs for that long; the credentials that sign a link seldom live longer.
+    /// The life of links to objects: an eighth of the life of the objects, within 3 and 6 hours. A provider may read
+    /// its inputs for that long; the credentials that sign a link seldom live longer.
     pub fn link_life(&self) -> Duration {
         let eighth = Duration::from_millis(u64::try_from(self.object_life() / 8).unwrap_or(0));
         eighth.clamp(SHORTEST_LINK, LONGEST_LINK)
     }
 
-    /// What happens to a job of unknown fate. A provider that cannot be searched is asked again only for small money.
+    /// The policy for a job of unknown fate. At a provider that cannot be searched it is submitted again only for small
+    /// money.
     pub fn unknown_policy(&self, can_find: bool, price: Money) -> UnknownPolicy {
         match self.unknown {
             UnknownPolicy::ResubmitOnce if can_find || price <= BLIND_RESUBMIT_UP_TO => UnknownPolicy::ResubmitOnce,
@@ -200,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn webhooks_are_off_only_where_none_is_said() {
+    fn webhooks_need_a_public_url_and_an_account() {
         let key = ContentKey::digest(b"x");
         let url = settings(&[]).unwrap().webhook_url(ProviderName::Fal, &key, Attempt(2), "tok");
         assert_eq!(url, Some(format!("https://x/webhooks/fal/{key}/2/tok")));
@@ -215,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_and_limits_that_cannot_be_are_refused() {
+    fn ages_and_limits_out_of_range_are_refused() {
         for days in ["0", "61", "4000", "-1", "7.5", "a week"] {
             let refused = settings(&[("FRESCO_MAX_AGE_DAYS", days)]).unwrap_err();
             assert!(refused.message.contains("1 to 60 days"), "{days}: {refused}");
@@ -230,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn links_live_for_a_part_of_what_their_objects_do() {
+    fn links_live_for_an_eighth_of_the_life_of_their_objects() {
         let hours = |days: &str| settings(&[("FRESCO_MAX_AGE_DAYS", days)]).unwrap().link_life().as_secs() / 3_600;
         assert_eq!([hours("1"), hours("2"), hours("60")], [3, 6, 6]);
     }

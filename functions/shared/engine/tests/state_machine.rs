@@ -67,7 +67,7 @@ fn no_state_retries_a_name_that_is_not_in_the_list_or_not_retryable() {
 
 /// A step that is alone in its lane goes the way of all others, whose states are copied for it.
 #[test]
-fn the_copy_of_generate_is_one() {
+fn the_copies_of_generate_for_single_steps_are_identical() {
     let of = |map: &str| state(map)["ItemProcessor"].clone();
     let (mut one, mut lane) = (of("Ones").to_string(), of("Steps"));
     for (copy, original) in
@@ -85,7 +85,7 @@ fn the_copy_of_generate_is_one() {
 
 /// Plan and finish are tried again as every function is; a chunk that fails does not end the map.
 #[test]
-fn the_batch_machine_retries_its_functions_and_bears_its_chunks() {
+fn the_batch_machine_retries_its_functions_and_tolerates_failed_chunks() {
     let machine: Value = serde_json::from_str(include_str!("../../../../infra/batch.asl.json")).unwrap();
     let mut all = Vec::new();
     states(&machine, &mut all);

@@ -8,11 +8,10 @@ use fresco_pipeline::media::Media;
 use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::PlannedStep;
 use fresco_pipeline::request::GenerationRequest;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Milliseconds since the Unix epoch.
-pub type Millis = i64;
+pub use fresco_pipeline::status::{ResultSource, RunStatus, StepState};
+pub use fresco_pipeline::time::Millis;
 
 /// The step of a run that waits for an entry, or asked for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -229,29 +228,6 @@ pub struct Waiter {
     pub timeout_ms: Millis,
 }
 
-/// Where a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RunStatus {
-    /// Starting, planning or running.
-    Running,
-    /// Every step has its result.
-    Succeeded,
-    /// Some steps have.
-    Partial,
-    /// None has, or the run could not be planned.
-    Failed,
-    /// It was stopped.
-    Stopped,
-}
-
-impl RunStatus {
-    /// Whether it has ended.
-    pub const fn is_final(self) -> bool {
-        !matches!(self, RunStatus::Running)
-    }
-}
-
 /// A chunk of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkOf {
@@ -298,32 +274,6 @@ pub struct RunRecord {
     pub granted: Option<Money>,
     /// It ended, and that could not be announced.
     pub unannounced: bool,
-}
-
-/// Where a step is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum StepState {
-    /// Not yet begun.
-    Waiting,
-    /// Under way.
-    Running,
-    /// It has its result.
-    Done,
-    /// It has none.
-    Failed,
-}
-
-/// Where a step's result came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ResultSource {
-    /// It was there already: nothing was paid.
-    Hit,
-    /// Another step's job was joined: this run paid nothing.
-    Joined,
-    /// This step submitted it.
-    Generated,
 }
 
 /// A step's row: its plan, and its pinned result once there is one.

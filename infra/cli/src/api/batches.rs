@@ -1,12 +1,11 @@
-//! Batches: started, stopped, driven anew; their rows brought to the stack, and what they came to brought here.
+//! Batches: starts, stops and redrives them, uploads their rows, and saves their results.
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use fresco_engine::RunRequest;
-use fresco_engine::names::MANIFEST;
-use fresco_engine::wire::{
+use fresco_api_types::filenames::MANIFEST;
+use fresco_api_types::{
     BatchAccepted, BatchBody, BatchManifest, BatchPage, BatchResults, BatchView, UploadBody, UploadKind, UploadView,
 };
 use fresco_pipeline::ids::RunId;
@@ -16,12 +15,12 @@ use tokio::io::AsyncSeekExt;
 
 use super::folder::is_free;
 use super::transfer::hashed;
-use super::{Api, ApiError, Inputs};
+use super::{Api, ApiError, Inputs, RunRequest};
 
-/// The name of the results in their folder.
+/// The file name of the results in their folder.
 pub const RESULTS: &str = "results.jsonl";
 
-/// Why rows were not brought to the stack.
+/// An upload of rows that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RowsUploadError {
     /// The file cannot be read.
@@ -37,13 +36,13 @@ pub enum RowsUploadError {
     Api(#[from] ApiError),
 }
 
-/// Why results were not brought here. They are still in the stack.
+/// Results that were not saved. They are still in the stack.
 #[derive(Debug, thiserror::Error)]
 pub enum ResultsError {
     /// They could not be fetched.
     #[error("{0}")]
     Fetch(#[from] ApiError),
-    /// The folder is not for them.
+    /// The folder holds something else.
     #[error("{} {why}; choose another folder", folder.display())]
     Folder {
         /// The folder.
@@ -65,8 +64,7 @@ pub enum ResultsError {
 }
 
 impl Api {
-    /// What a batch is asked with: the pipeline, what is given with every row, and its media, which are uploaded. The rows are
-    /// still to be added.
+    /// Creates the body of a batch: the pipeline and the inputs of every row, whose files are uploaded. The caller adds the rows.
     pub async fn batch_body(&self, request: &RunRequest, inputs: &Inputs) -> Result<BatchBody, ApiError> {
         let run = self.body_of(request, inputs).await?;
         Ok(BatchBody {
@@ -81,7 +79,7 @@ impl Api {
         })
     }
 
-    /// Uploads a file of rows, read twice: for its hash, and as it is sent; the upload's id, which is that of its content.
+    /// Uploads a file of rows, which is read twice: for its hash, and to send it. Returns the upload's id, which its content determines.
     pub async fn upload_rows(&self, path: &Path) -> Result<String, RowsUploadError> {
         let unreadable = |error| RowsUploadError::Unreadable { path: path.to_owned(), error };
         let mut file = tokio::fs::File::open(path).await.map_err(unreadable)?;
@@ -93,28 +91,28 @@ impl Api {
         Ok(upload.id)
     }
 
-    /// Starts a batch. The same key gives the same batch back.
+    /// Starts a batch. The same idempotency key returns the same batch.
     pub async fn start_batch(&self, body: &BatchBody, once: Option<&str>) -> Result<BatchAccepted, ApiError> {
         self.post("/batches", body, once).await
     }
 
-    /// A batch.
+    /// Returns a batch.
     pub async fn batch(&self, batch: &RunId) -> Result<BatchView, ApiError> {
         self.get(&format!("/batches/{batch}")).await
     }
 
-    /// A page of batches, newest first.
+    /// Returns a page of batches, newest first.
     pub async fn batches(&self, limit: u32, cursor: Option<&str>) -> Result<BatchPage, ApiError> {
         let cursor = cursor.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
         self.get(&format!("/batches?limit={limit}{cursor}")).await
     }
 
-    /// Links to the results of a batch that has ended.
+    /// Returns links to the results of a batch that has ended.
     pub async fn batch_results(&self, batch: &RunId) -> Result<BatchResults, ApiError> {
         self.get(&format!("/batches/{batch}/results")).await
     }
 
-    /// Drives a batch that has ended anew.
+    /// Redrives a batch that has ended.
     pub async fn redrive_batch(&self, batch: &RunId) -> Result<BatchView, ApiError> {
         self.json(Method::POST, &format!("/batches/{batch}/redrive"), None, None).await
     }
@@ -124,7 +122,7 @@ impl Api {
         self.json(Method::DELETE, &format!("/batches/{batch}"), None, None).await
     }
 
-    /// The manifest of a batch that has ended.
+    /// Returns the manifest of a batch that has ended.
     pub async fn batch_manifest(&self, results: &BatchResults) -> Result<BatchManifest, ApiError> {
         let answer = self.fetch(&results.manifest).await?;
         let bytes = answer.bytes().await.map_err(|error| ApiError::unreachable("the storage", &error))?;
@@ -132,7 +130,7 @@ impl Api {
             .map_err(|error| ApiError::unexpected(format!("the batch's manifest cannot be read: {error}")))
     }
 
-    /// Writes the manifest and the results of a batch to a folder, in place of what is there of them.
+    /// Writes the manifest and the results of a batch to a folder, over older ones.
     pub async fn save_batch(
         &self,
         results: &BatchResults,
@@ -141,7 +139,7 @@ impl Api {
     ) -> Result<(), ResultsError> {
         check_batch_folder(folder, |found| found == manifest.batch_id)?;
         fs::create_dir_all(folder).map_err(failed(folder))?;
-        // First: a folder in which the rest did not arrive is known for this batch's.
+        // First, so that a folder without results is known as this batch's.
         let json = serde_json::to_vec_pretty(manifest).unwrap_or_default();
         let path = folder.join(MANIFEST);
         let part = path.with_extension("part");
@@ -158,7 +156,7 @@ impl Api {
     }
 }
 
-/// Whether a batch's results may be written to the folder: it is free, or holds a batch's that `is_own`.
+/// Checks that a batch's results may be written to the folder: it is free, or holds results of a batch that `is_own`.
 pub fn check_batch_folder(folder: &Path, is_own: impl Fn(&str) -> bool) -> Result<(), ResultsError> {
     #[derive(Deserialize)]
     struct Held {
@@ -196,7 +194,7 @@ mod tests {
         fs::create_dir(&folder).unwrap();
         assert_eq!(check(), Ok(()));
         fs::write(folder.join("manifest.part"), "{\"batch").unwrap();
-        assert_eq!(check(), Ok(()), "a bringing was cut short at once");
+        assert_eq!(check(), Ok(()), "the first file was interrupted");
         fs::write(folder.join("note.txt"), "x").unwrap();
         assert!(check().unwrap_err().contains("is not empty"));
         fs::write(folder.join(MANIFEST), "{\"run_id\":\"batch-01\"}").unwrap();
@@ -207,19 +205,15 @@ mod tests {
         assert_eq!(check(), Ok(()));
     }
     #[tokio::test]
-    async fn a_batch_is_given_what_a_run_is_given() {
+    async fn the_body_of_a_batch_has_the_inputs_of_a_run() {
         let api = Api::new(&aws_config::SdkConfig::builder().build(), "http://127.0.0.1:1").unwrap();
-        let request = RunRequest {
-            document: "steps: []".to_owned(),
-            input: Some("i".to_owned()),
-            vars: [("v".to_owned(), "1".to_owned())].into(),
-            env: [("E".to_owned(), "2".to_owned())].into(),
-            parallel: Some(false),
-            ..RunRequest::default()
-        };
+        let mut request = RunRequest::new("steps: []").with_input("i");
+        request.inputs.vars = [("v".to_owned(), "1".to_owned())].into();
+        request.inputs.env = [("E".to_owned(), "2".to_owned())].into();
+        request.inputs.parallel = Some(false);
         let body = api.batch_body(&request, &Inputs::default()).await.unwrap();
-        assert_eq!((body.input, body.parallel), (request.input, Some(false)));
-        assert_eq!((body.vars, body.env), (request.vars, request.env));
+        assert_eq!((body.input, body.parallel), (request.inputs.input, Some(false)));
+        assert_eq!((body.vars, body.env), (request.inputs.vars, request.inputs.env));
         assert_eq!(body.pipeline, Some("steps: []".into()));
     }
 }

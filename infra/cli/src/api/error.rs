@@ -1,24 +1,24 @@
-//! What may become of a question to the API.
+//! Errors of requests to the API.
 
-use fresco_engine::wire::ProblemView;
+use fresco_api_types::ProblemView;
 use fresco_pipeline::document::{Position, Problem, Problems};
 
-/// Why there is no answer.
+/// A request that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// The document has problems.
     #[error("{0}")]
     Document(Problems),
-    /// The API says what is wrong.
+    /// The API answered with a problem.
     #[error("{}. {}", .0.detail, .0.advice)]
     Problem(Box<ProblemView>),
-    /// What a link led to is not there any more.
-    #[error("it is not in the stack any more")]
+    /// The object behind a link no longer exists.
+    #[error("it is no longer in the stack")]
     Gone,
-    /// Nobody answered.
+    /// No answer came.
     #[error("{place} cannot be reached: {why}")]
     Unreachable {
-        /// Who was asked.
+        /// The host.
         place: String,
         /// Why.
         why: String,
@@ -28,16 +28,16 @@ pub enum ApiError {
         "the request was not authorised ({0}): check the AWS credentials and that they may execute-api:Invoke, or the bearer token in FRESCO_TOKEN"
     )]
     Unauthorised(u16),
-    /// What stands before the API has no answer of it for the moment.
-    #[error("the API answered {0}: it is busy, or not there for a moment; ask again")]
+    /// The gateway has no answer of the API for the moment.
+    #[error("the API answered {0}: it is busy or unavailable for a moment; retry")]
     Busy(u16),
-    /// The answer is none that this version knows.
+    /// This version cannot read the answer.
     #[error("{0}")]
     Unexpected(String),
 }
 
 impl ApiError {
-    /// A stable code.
+    /// Returns a stable code.
     pub fn code(&self) -> &str {
         match self {
             ApiError::Document(_) => "document_invalid",
@@ -50,8 +50,8 @@ impl ApiError {
         }
     }
 
-    /// Whether the same question may well be answered in a moment.
-    pub(super) fn is_passing(&self) -> bool {
+    /// Whether a retry may succeed in a moment.
+    pub(super) fn is_retryable(&self) -> bool {
         match self {
             ApiError::Unreachable { .. } | ApiError::Busy(_) => true,
             ApiError::Problem(problem) => is_busy(problem.status),
@@ -63,7 +63,7 @@ impl ApiError {
         ApiError::Unexpected(message.into())
     }
 
-    /// The URL is left out: it may be signed.
+    /// Creates the error of a request without an answer. The URL is left out: it may be signed.
     pub(super) fn unreachable(place: &str, error: &reqwest::Error) -> Self {
         let mut why = if error.is_timeout() { "it did not answer in time".to_owned() } else { String::new() };
         let mut source = std::error::Error::source(error);
@@ -74,7 +74,7 @@ impl ApiError {
         ApiError::Unreachable { place: place.to_owned(), why }
     }
 
-    /// From an answer that is not a success.
+    /// Creates the error of an answer that is not a success.
     pub(super) fn of(status: u16, body: &[u8]) -> Self {
         match serde_json::from_slice::<ProblemView>(body) {
             Ok(problem) if !problem.problems.is_empty() => {
@@ -89,7 +89,7 @@ impl ApiError {
                 ApiError::Document(Problems(problems.collect()))
             }
             Ok(problem) => ApiError::Problem(Box::new(problem)),
-            // API Gateway's own words are not worth more than the status.
+            // The text of API Gateway adds nothing to the status.
             Err(_) if matches!(status, 401 | 403) => ApiError::Unauthorised(status),
             Err(_) if is_busy(status) => ApiError::Busy(status),
             Err(_) => ApiError::Unexpected(format!("the API answered {status}")),
@@ -97,7 +97,7 @@ impl ApiError {
     }
 }
 
-/// Too many requests, or nobody behind the gateway who answers in time.
+/// Whether the status is that of a throttled request, or of a gateway without an answer in time.
 fn is_busy(status: u16) -> bool {
     matches!(status, 429 | 502..=504)
 }
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_becomes_what_it_says() {
+    fn an_answer_becomes_its_error() {
         let problem = r#"{"type": "t", "title": "Not Found", "status": 404, "code": "run_not_found", "detail": "d", "advice": "a."}"#;
         assert_eq!(ApiError::of(404, problem.as_bytes()).code(), "run_not_found");
         assert_eq!(ApiError::of(404, problem.as_bytes()).to_string(), "d. a.");
@@ -119,18 +119,23 @@ mod tests {
         let ApiError::Document(problems) = ApiError::of(422, document.as_bytes()) else { panic!("problems") };
         assert_eq!((problems.0[0].place.line, problems.0[0].place.column), (3, 7));
     }
+
     #[test]
-    fn what_passes_is_told_from_what_stays() {
+    fn only_busy_answers_are_retryable() {
         let own = |status: u16| {
             format!(r#"{{"type": "t", "title": "T", "status": {status}, "code": "c", "detail": "d", "advice": "a."}}"#)
         };
         for (status, passes) in
             [(429, true), (502, true), (503, true), (504, true), (400, false), (404, false), (500, false)]
         {
-            assert_eq!(ApiError::of(status, br#"{"message": "..."}"#).is_passing(), passes, "{status} of the gateway");
-            assert_eq!(ApiError::of(status, own(status).as_bytes()).is_passing(), passes, "{status} of the API");
+            assert_eq!(
+                ApiError::of(status, br#"{"message": "..."}"#).is_retryable(),
+                passes,
+                "{status} of the gateway"
+            );
+            assert_eq!(ApiError::of(status, own(status).as_bytes()).is_retryable(), passes, "{status} of the API");
         }
-        assert!(ApiError::Unreachable { place: "p".to_owned(), why: "w".to_owned() }.is_passing());
-        assert!(!ApiError::Gone.is_passing() && !ApiError::Unauthorised(403).is_passing());
+        assert!(ApiError::Unreachable { place: "p".to_owned(), why: "w".to_owned() }.is_retryable());
+        assert!(!ApiError::Gone.is_retryable() && !ApiError::Unauthorised(403).is_retryable());
     }
 }

@@ -1,14 +1,14 @@
-//! Whether a folder may take a run's outputs: nobody's files are to be mixed with them, and no other run's.
+//! Checks folders before outputs are saved: the outputs of a run are not mixed with other files, nor with those of another run.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fresco_engine::names::MANIFEST;
+use fresco_api_types::filenames::MANIFEST;
 use fresco_pipeline::ids::RunId;
 use serde::Deserialize;
 
-/// Why outputs are not to be brought into a folder.
+/// A folder that outputs cannot be saved to.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// It holds another run's outputs.
@@ -35,7 +35,7 @@ pub enum FolderError {
     },
 }
 
-/// Whether a run's outputs may be brought into the folder: it is free, or holds that run's already.
+/// Checks that a run's outputs may be saved to the folder: it is free, or holds outputs of that run.
 pub fn check_folder(folder: &Path, run: &RunId) -> Result<(), FolderError> {
     #[derive(Deserialize)]
     struct Held {
@@ -54,17 +54,17 @@ pub fn check_folder(folder: &Path, run: &RunId) -> Result<(), FolderError> {
     }
 }
 
-/// Whether the folder is not there, or empty. What a bringing leaves that was cut short before its manifest was there is
-/// nobody's: it is written over.
+/// Whether the folder does not exist or is empty. The partial manifest of an interrupted download does not count: it is
+/// overwritten.
 pub(super) fn is_free(folder: &Path) -> io::Result<bool> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
         entries => entries?,
     };
-    let left = Path::new(MANIFEST).with_extension("part");
+    let partial_manifest = Path::new(MANIFEST).with_extension("part");
     for entry in entries {
         let entry = entry?;
-        if Path::new(&entry.file_name()) != left || !entry.file_type()?.is_file() {
+        if Path::new(&entry.file_name()) != partial_manifest || !entry.file_type()?.is_file() {
             return Ok(false);
         }
     }
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_new_empty_or_the_runs_own() {
+    fn a_folder_has_to_be_new_empty_or_the_runs_own() {
         let home = tempfile::tempdir().unwrap();
         let run = RunId::parse("run-0001").unwrap();
         let folder = home.path().join("out");
@@ -85,7 +85,7 @@ mod tests {
         fs::create_dir(&folder).unwrap();
         assert_eq!(check(), Ok(()));
         fs::write(folder.join("manifest.part"), "{\"run").unwrap();
-        assert_eq!(check(), Ok(()), "a bringing was cut short at once");
+        assert_eq!(check(), Ok(()), "the manifest was interrupted");
         fs::write(folder.join("note.txt"), "x").unwrap();
         assert!(check().unwrap_err().contains("is not empty"));
         for (manifest, word) in [

@@ -1,5 +1,4 @@
-//! Files and URLs that a document names: they are read or fetched here, looked at before anything is started, and kept in
-//! the stack under the hash of their content once the document is found to be well.
+//! Files that a document names: they are read and inspected before anything starts, and uploaded once the document is valid.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -7,66 +6,60 @@ use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use fresco_engine::wire::{UploadBody, UploadKind, UploadView};
-use fresco_engine::{RunRequest, describe_input, fetch_input, input_problem, too_large};
+use fresco_api_types::{UploadBody, UploadKind, UploadView};
 use fresco_pipeline::catalogue::MediaKind;
-use fresco_pipeline::error::Failure;
+use fresco_pipeline::inspection::{assumed_input, describe_input, input_problem, too_large};
 use fresco_pipeline::media::{Media, MediaProblem};
-use fresco_providers::media::{Downloader, HostList};
 use sha2::{Digest, Sha256};
 
-use super::{Api, ApiError};
+use super::{Api, ApiError, RunRequest};
 
-/// The media of a request, by the text that names them.
+/// The files of a request, by the text that names them.
 #[derive(Debug, Default)]
 pub struct Inputs(BTreeMap<String, (Media, Bytes)>);
 
 impl Inputs {
-    /// How many there are; the same content under two names is one.
+    /// Returns the number of inputs; the same content under two names is one.
     pub fn len(&self) -> usize {
         self.0.values().map(|(media, _)| &media.key).collect::<BTreeSet<_>>().len()
     }
 
-    /// Whether there are none.
+    /// Whether no file is named.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// Reads what the request's document names, and notes in the request what was found; what cannot be used becomes a problem
-/// of the document. Paths are relative to `folder`, that of the document; the run's own image is relative to where we are.
-pub async fn gather(request: &mut RunRequest, folder: &Path) -> Result<Inputs, Failure> {
+/// Reads the files that the request's document names, and notes them in the request; a file that cannot be used becomes a problem
+/// of the document. URLs are fetched by the stack. Paths are relative to `folder`, that of the document; the path of the run's
+/// own image is relative to the working directory.
+pub fn gather(request: &mut RunRequest, folder: &Path) -> Inputs {
     let mut inputs = Inputs::default();
-    let mut downloader = None;
     for reference in request.media_references() {
-        let looked_at = if reference.text.contains("://") {
-            let downloader = match &downloader {
-                Some(downloader) => downloader,
-                None => downloader.insert(Downloader::for_inputs(HostList::anywhere())?),
-            };
-            fetch_input(downloader, reference.kind, &reference.text).await
-        } else {
-            let own = request.image.as_ref() == Some(&reference.text);
-            read(reference.kind, &if own { PathBuf::from(&reference.text) } else { folder.join(&reference.text) })
-        };
-        match looked_at.and_then(|bytes| Ok((describe_input(reference.kind, &bytes)?, bytes))) {
-            Ok((media, bytes)) => {
-                request.media.insert(reference.text.clone(), media.clone());
-                inputs.0.insert(reference.text, (media, bytes));
-            }
-            Err(problem) => drop(request.refused.insert(reference.text, problem)),
+        if reference.text.contains("://") {
+            request.inputs.media.insert(reference.text, Ok(assumed_input(reference.kind)));
+            continue;
         }
+        let is_own_image = request.inputs.image.as_ref() == Some(&reference.text);
+        let path = if is_own_image { PathBuf::from(&reference.text) } else { folder.join(&reference.text) };
+        let described =
+            read(reference.kind, &path).and_then(|bytes| Ok((describe_input(reference.kind, &bytes)?, bytes)));
+        let noted = described.map(|(media, bytes)| {
+            inputs.0.insert(reference.text.clone(), (media.clone(), bytes));
+            media
+        });
+        request.inputs.media.insert(reference.text, noted);
     }
-    Ok(inputs)
+    inputs
 }
 
-/// Reads a file, unless it is longer than its kind may be.
+/// Reads a file that is at most as long as its kind may be.
 fn read(kind: MediaKind, path: &Path) -> Result<Bytes, MediaProblem> {
     let unread = |why: String| {
         let message = format!("{} cannot be read: {why}", path.display());
         input_problem("input_unread", message, "Check the path; it is relative to the document's folder.")
     };
-    // Asked before it is opened: opening a pipe would wait for somebody to write.
+    // Checked before it is opened: opening a pipe would block.
     let about = std::fs::metadata(path).map_err(|error| unread(error.to_string()))?;
     if !about.is_file() {
         return Err(unread("it is not a file".to_owned()));
@@ -81,7 +74,7 @@ fn read(kind: MediaKind, path: &Path) -> Result<Bytes, MediaProblem> {
 }
 
 impl Api {
-    /// Uploads the inputs, the same content once; the uploads by the text that names them.
+    /// Uploads the inputs, the same content once. Returns the uploads by the text that names them.
     pub(super) async fn upload_all(&self, inputs: &Inputs) -> Result<BTreeMap<String, String>, ApiError> {
         let mut uploaded: BTreeMap<&str, String> = BTreeMap::new();
         let mut named = BTreeMap::new();

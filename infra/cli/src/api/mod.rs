@@ -1,12 +1,13 @@
-//! A client of any stack, through its HTTP API: on AWS with the usual credentials, here with made-up ones. What a person asks
-//! of a stack goes this way and no other.
+//! A client of the HTTP API of a stack: on AWS with the usual credentials, on a local stack with fixed ones.
 
 mod batches;
 mod error;
 mod folder;
 mod inputs;
+mod request;
 mod save;
 mod sign;
+mod storage;
 mod transfer;
 mod watch;
 
@@ -14,8 +15,7 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use bytes::Bytes;
-use fresco_engine::wire::{RunAccepted, RunBody, RunPage, RunView, SchedulePage, StopView};
-use fresco_engine::{Manifest, Preview, RunRequest};
+use fresco_api_types::{Manifest, Preview, RunAccepted, RunBody, RunPage, RunView, SchedulePage, StopView};
 use fresco_pipeline::ids::RunId;
 use reqwest::Method;
 use serde::Serialize;
@@ -25,15 +25,16 @@ pub use batches::{RESULTS, ResultsError, RowsUploadError, check_batch_folder};
 pub use error::ApiError;
 pub use folder::{FolderError, check_folder};
 pub use inputs::{Inputs, gather};
+pub use request::RunRequest;
 pub use save::{MissingFile, MissingReason, SaveError, Saved, SavedFile, save, save_in};
-pub use watch::{BatchNews, BatchWatch, Watch};
+pub use watch::{BatchUpdate, BatchWatch, Watch};
 
 use sign::Signer;
 
-/// For an answer of the API: it gives up after 29 seconds itself.
+/// The timeout of an answer. The gateway gives up after 29 seconds.
 const ANSWER: Duration = Duration::from_secs(35);
 const CONNECT: Duration = Duration::from_secs(5);
-/// A document that is longer goes by an upload: its JSON form is longer than itself.
+/// The longest document in a body, in bytes; a longer one is uploaded. Its JSON form is longer than itself.
 const MAX_INLINE: usize = 2 * 1024 * 1024;
 
 /// A client of a stack's API.
@@ -41,22 +42,22 @@ const MAX_INLINE: usize = 2 * 1024 * 1024;
 pub struct Api {
     base: String,
     http: reqwest::Client,
-    /// Its own: a client's timeout for reading goes on while it sends.
+    /// A client of its own: the read timeout of a client runs while it sends.
     uploads: reqwest::Client,
-    /// A transfer of which nothing moves for so long is given up.
+    /// A transfer that does not move for this time is given up.
     idle: Duration,
     signer: Signer,
 }
 
 impl Api {
-    /// The API at this address, such as `https://….execute-api.eu-central-1.amazonaws.com`, with these credentials.
+    /// Creates a client of the API at this address, such as `https://….execute-api.eu-central-1.amazonaws.com`, with these credentials.
     pub fn new(config: &SdkConfig, base: &str) -> Result<Self, ApiError> {
         Self::with_idle(config, base, transfer::IDLE)
     }
 
-    /// The same with another patience for transfers that stand.
+    /// Like [`Api::new`], with another timeout of transfers.
     fn with_idle(config: &SdkConfig, base: &str, idle: Duration) -> Result<Self, ApiError> {
-        // There may be a provider already, in tests.
+        // In tests another client may have installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = || reqwest::Client::builder().connect_timeout(CONNECT).no_proxy();
         let built =
@@ -70,12 +71,12 @@ impl Api {
         })
     }
 
-    /// The address of the API.
+    /// Returns the address of the API.
     pub fn base(&self) -> &str {
         &self.base
     }
 
-    /// Starts a run. The same key gives the same run back.
+    /// Starts a run. The same idempotency key returns the same run.
     pub async fn start(
         &self,
         request: &RunRequest,
@@ -86,16 +87,16 @@ impl Api {
         self.post("/runs", &body, key).await
     }
 
-    /// What a run would do.
+    /// Plans a run without starting it.
     pub async fn plan(&self, request: &RunRequest, inputs: &Inputs) -> Result<Preview, ApiError> {
         let body = self.body_of(request, inputs).await?;
         self.post("/plans", &body, None).await
     }
 
-    /// A run, its steps and its outputs.
+    /// Returns a run, its steps and its outputs.
     pub async fn run(&self, run: &RunId) -> Result<RunView, ApiError> {
         let mut view: RunView = self.get(&format!("/runs/{run}")).await?;
-        // A large run comes in pieces. What is said of the whole is of the first: a run that had ended then has ended.
+        // A large run comes in parts. The run itself is that of the first part: a run that had ended by then has ended.
         while let Some(from) = view.next {
             let piece: RunView = self.get(&format!("/runs/{run}?from={from}")).await?;
             view.steps.extend(piece.steps);
@@ -104,13 +105,13 @@ impl Api {
         Ok(view)
     }
 
-    /// A page of runs, newest first.
+    /// Returns a page of runs, newest first.
     pub async fn runs(&self, limit: u32, cursor: Option<&str>) -> Result<RunPage, ApiError> {
         let cursor = cursor.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
         self.get(&format!("/runs?limit={limit}{cursor}")).await
     }
 
-    /// The schedules.
+    /// Returns the schedules.
     pub async fn schedules(&self) -> Result<SchedulePage, ApiError> {
         self.get("/schedules").await
     }
@@ -120,7 +121,7 @@ impl Api {
         self.json(Method::DELETE, &format!("/runs/{run}"), None, None).await
     }
 
-    /// The manifest of a run that has ended.
+    /// Returns the manifest of a run that has ended.
     pub async fn manifest(&self, view: &RunView) -> Result<Manifest, ApiError> {
         let Some(url) = &view.manifest else {
             return Err(ApiError::unexpected(format!("run {} has no manifest yet", view.run.id)));
@@ -131,21 +132,13 @@ impl Api {
             .map_err(|error| ApiError::unexpected(format!("the run's manifest cannot be read: {error}")))
     }
 
-    /// The address of a run's page, for a browser.
+    /// Returns the address of a run's page for a browser.
     pub fn page(&self, view: &RunView) -> String {
         format!("{}{}", self.base, view.links.view.as_deref().unwrap_or_default())
     }
 
     async fn body_of(&self, request: &RunRequest, inputs: &Inputs) -> Result<RunBody, ApiError> {
-        let mut body = RunBody {
-            input: request.input.clone(),
-            image: request.image.clone(),
-            vars: request.vars.clone(),
-            env: request.env.clone(),
-            parallel: request.parallel,
-            media: self.upload_all(inputs).await?,
-            ..RunBody::default()
-        };
+        let mut body = request.body(self.upload_all(inputs).await?);
         if request.document.len() > MAX_INLINE {
             body.pipeline_upload = Some(self.upload_document(&request.document).await?);
         } else {
@@ -180,7 +173,7 @@ impl Api {
             .map_err(|error| ApiError::unexpected(format!("the answer to {path} cannot be read: {error}")))
     }
 
-    /// Asks; what is not an answer is the problem that the API describes.
+    /// Sends a request. An answer that is not a success is an error.
     async fn ask(
         &self,
         method: Method,

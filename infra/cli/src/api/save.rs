@@ -1,5 +1,5 @@
-//! Bringing a run's outputs into a folder: files named by step, the manifest, and a contact sheet. A folder that holds some
-//! of it already is brought up to date.
+//! Saves the outputs of a run to a folder: files named by step, the manifest, and a contact sheet. Files that exist with the right
+//! content stay.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,9 +7,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use fresco_engine::Manifest;
-use fresco_engine::names::{self, MANIFEST, SHEET};
-use fresco_engine::wire::RunView;
+use fresco_api_types::filenames::{self, MANIFEST, SHEET};
+use fresco_api_types::{Manifest, RunView};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::media::Media;
 use serde::Serialize;
@@ -18,14 +17,14 @@ use sha2::{Digest, Sha256};
 use super::{Api, ApiError};
 use crate::view::contact_sheet;
 
-/// What was saved.
+/// A saved run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saved {
     /// The folder.
     pub folder: PathBuf,
     /// The files, in the order of the steps.
     pub files: Vec<SavedFile>,
-    /// The outputs that could not be brought, in the order of the steps.
+    /// The outputs that could not be fetched, in the order of the steps.
     pub missing: Vec<MissingFile>,
 }
 
@@ -36,30 +35,30 @@ pub struct SavedFile {
     pub step: String,
     /// Its name in the folder.
     pub name: String,
-    /// What it is.
+    /// Its kind.
     pub kind: MediaKind,
-    /// Whether it was brought now, and not there already.
+    /// Whether it was fetched now; an existing file was not.
     pub fetched: bool,
 }
 
-/// An output that could not be brought.
+/// An output that could not be fetched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MissingFile {
     /// Its step.
     pub step: String,
-    /// The name that it would have.
+    /// Its file name.
     pub name: String,
-    /// Why.
+    /// The reason.
     pub reason: MissingReason,
 }
 
-/// Why an output could not be brought.
+/// The reason why an output could not be fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MissingReason {
-    /// It is not in the bucket any more.
+    /// It is no longer in the bucket.
     Gone,
-    /// What is in the bucket is not what the manifest says, by its hash.
+    /// The object in the bucket has another hash than the manifest states.
     Damaged,
 }
 
@@ -69,18 +68,18 @@ impl fmt::Display for MissingFile {
         f.write_str(name)?;
         match reason {
             MissingReason::Gone => {
-                write!(f, " is gone from the stack; run the pipeline again, and step {step} makes it anew")
+                write!(f, " is gone from the stack; run the pipeline again: step {step} then generates it again")
             }
             MissingReason::Damaged => write!(
                 f,
-                " is not what the manifest says, by its hash; fetch it again, and if that does not help, run step {step} \
-                 again with `cache: refresh`"
+                " has another hash than the manifest states; fetch it again, and if that does not help, run step {step} again \
+                 with `cache: refresh`"
             ),
         }
     }
 }
 
-/// Why outputs could not be saved. They are still in the bucket.
+/// Outputs that could not be saved. They are still in the bucket.
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
     /// An output could not be fetched.
@@ -98,11 +97,11 @@ pub enum SaveError {
     },
 }
 
-/// Why an object did not arrive in a file.
+/// An object that was not written to a file.
 #[derive(Debug, thiserror::Error)]
 enum ObjectError {
-    /// There is none, or none any more.
-    #[error("it is not in the stack any more")]
+    /// It does not exist, or no longer exists.
+    #[error("it is no longer in the stack")]
     Gone,
     /// It could not be fetched.
     #[error("{0}")]
@@ -122,8 +121,8 @@ impl From<ApiError> for ObjectError {
 }
 
 impl Api {
-    /// What is behind a link, written to a file as it comes.
-    async fn object_to(&self, link: &str, to: &mut Arriving) -> Result<(), ObjectError> {
+    /// Streams the object behind a link to a file.
+    async fn object_to(&self, link: &str, to: &mut HashingFile) -> Result<(), ObjectError> {
         let mut answer = self.fetch(link).await?;
         loop {
             match answer.chunk().await.map_err(|error| ApiError::unreachable("the storage", &error))? {
@@ -139,37 +138,37 @@ pub async fn save(api: &Api, view: &RunView, manifest: &Manifest, out: &Path) ->
     save_in(api, view, manifest, &out.join(manifest.run_id.as_str())).await
 }
 
-/// Saves a run straight in a folder. Files that are there with the right content are left alone.
+/// Saves a run to this folder. Files that exist with the right content stay.
 pub async fn save_in(api: &Api, view: &RunView, manifest: &Manifest, folder: &Path) -> Result<Saved, SaveError> {
-    // Both name the files in the same way.
+    // The view and the manifest name the files in the same way.
     let outputs = view.steps.iter().flat_map(|step| &step.outputs);
     let links: BTreeMap<&str, &str> = outputs.map(|output| (output.file.as_str(), output.url.as_str())).collect();
-    let named = names::of_run(manifest);
+    let named = filenames::of_run(manifest);
     let links: BTreeMap<&str, &str> =
         named.iter().filter_map(|named| Some((named.key.as_str(), *links.get(named.name.as_str())?))).collect();
-    bring(manifest, folder, async |key, file| match links.get(key) {
+    save_outputs(manifest, folder, async |key, file| match links.get(key) {
         Some(link) => api.object_to(link, file).await,
         None => Err(ObjectError::Gone),
     })
     .await
 }
 
-/// Brings what `object_to` gives, under the names that an export has, too.
-async fn bring(
+/// Saves the objects that `object_to` fetches, under the file names of an export.
+async fn save_outputs(
     manifest: &Manifest,
     folder: &Path,
-    object_to: impl AsyncFn(&str, &mut Arriving) -> Result<(), ObjectError>,
+    object_to: impl AsyncFn(&str, &mut HashingFile) -> Result<(), ObjectError>,
 ) -> Result<Saved, SaveError> {
     fs::create_dir_all(folder).map_err(failed(folder))?;
-    // First: a folder in which the rest did not arrive is known for this run's, and can be completed.
+    // First, so that an incomplete folder is known as this run's and can be completed.
     let json = serde_json::to_vec_pretty(manifest).unwrap_or_default();
     write(&folder.join(MANIFEST), &json)?;
     let mut saved = Saved { folder: folder.to_owned(), files: Vec::new(), missing: Vec::new() };
-    for named in names::of_run(manifest) {
+    for named in filenames::of_run(manifest) {
         let Some(step) = manifest.steps.get(named.step) else { continue };
         let Some(output) = step.outputs.get(named.output) else { continue };
         let (step, name) = (step.name.to_string(), named.name);
-        match bring_one(output, &folder.join(&name), &object_to).await? {
+        match save_output(output, &folder.join(&name), &object_to).await? {
             Ok(fetched) => saved.files.push(SavedFile { step, name, kind: output.kind, fetched }),
             Err(reason) => saved.missing.push(MissingFile { step, name, reason }),
         }
@@ -182,20 +181,20 @@ async fn bring(
     Ok(saved)
 }
 
-/// Brings one output; whether it was not there already.
-async fn bring_one(
+/// Saves one output. Returns whether it was fetched, or why it could not be.
+async fn save_output(
     output: &Media,
     path: &Path,
-    object_to: &impl AsyncFn(&str, &mut Arriving) -> Result<(), ObjectError>,
+    object_to: &impl AsyncFn(&str, &mut HashingFile) -> Result<(), ObjectError>,
 ) -> Result<Result<bool, MissingReason>, SaveError> {
     if holds(path, output) {
         return Ok(Ok(false));
     }
     let part = part_of(path);
-    let mut arriving = Arriving { file: File::create(&part).map_err(failed(path))?, hash: Sha256::new() };
-    let arrived = object_to(&output.key, &mut arriving).await;
-    let reason = match arrived {
-        Ok(()) if hex::encode(arriving.hash.finalize()) == output.sha256 => {
+    let mut incoming = HashingFile { file: File::create(&part).map_err(failed(path))?, hash: Sha256::new() };
+    let outcome = object_to(&output.key, &mut incoming).await;
+    let reason = match outcome {
+        Ok(()) if hex::encode(incoming.hash.finalize()) == output.sha256 => {
             fs::rename(&part, path).map_err(failed(path))?;
             return Ok(Ok(true));
         }
@@ -208,7 +207,7 @@ async fn bring_one(
     Ok(Err(reason))
 }
 
-/// Whether the file is there with the output's content.
+/// Whether the file exists with the output's content.
 fn holds(path: &Path, output: &Media) -> bool {
     let hash = || -> io::Result<String> {
         let (mut file, mut hash, mut piece) = (File::open(path)?, Sha256::new(), vec![0; 1 << 16]);
@@ -219,18 +218,18 @@ fn holds(path: &Path, output: &Media) -> bool {
             }
         }
     };
-    // Most that differ do so in length, which costs nothing to ask. What cannot be read is fetched.
+    // Most different files differ in length, which is cheap to compare. An unreadable file is fetched.
     fs::metadata(path).is_ok_and(|about| about.is_file() && about.len() == output.bytes)
         && hash().is_ok_and(|hash| hash == output.sha256)
 }
 
-/// A file as it arrives: what is written is hashed on its way.
-struct Arriving {
+/// A file whose content is hashed while it is written.
+struct HashingFile {
     file: File,
     hash: Sha256,
 }
 
-impl Write for Arriving {
+impl Write for HashingFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.hash.update(&bytes[..written]);
@@ -242,7 +241,7 @@ impl Write for Arriving {
     }
 }
 
-/// A reader never sees half a file.
+/// Writes a file so that a reader never sees half of it.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), SaveError> {
     let part = part_of(path);
     fs::write(&part, bytes).map_err(failed(path))?;
@@ -288,9 +287,9 @@ mod tests {
     }
 
     /// Brings the run from such a bucket; the keys that were asked for.
-    async fn bring_from(objects: &BTreeMap<String, &str>, folder: &Path) -> (Saved, Vec<String>) {
+    async fn save_from(objects: &BTreeMap<String, &str>, folder: &Path) -> (Saved, Vec<String>) {
         let (manifest, asked) = (run().0, RefCell::new(Vec::new()));
-        let saved = bring(&manifest, folder, async |key, file| {
+        let saved = save_outputs(&manifest, folder, async |key, file| {
             asked.borrow_mut().push(key.to_owned());
             let content = objects.get(key).ok_or(ObjectError::Gone)?;
             Ok(file.write_all(content.as_bytes())?)
@@ -304,10 +303,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_run_is_brought_and_what_is_there_is_not_brought_again() {
+    async fn a_saved_file_is_not_fetched_again() {
         let (home, (_, objects)) = (tempfile::tempdir().unwrap(), run());
         let folder = home.path().join("deep/er");
-        let (saved, asked) = bring_from(&objects, &folder).await;
+        let (saved, asked) = save_from(&objects, &folder).await;
         let all = ["a.jpg", "b_1.jpg", "b_2.jpg", "words.txt"];
         assert_eq!(saved.files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), all);
         assert_eq!((asked.len(), saved.missing.len()), (4, 0));
@@ -323,7 +322,7 @@ mod tests {
         fs::write(folder.join("b_1.jpg"), "TWO").unwrap();
         fs::remove_file(folder.join("words.txt")).unwrap();
         fs::write(folder.join("note.txt"), "mine").unwrap();
-        let (saved, asked) = bring_from(&objects, &folder).await;
+        let (saved, asked) = save_from(&objects, &folder).await;
         assert_eq!(asked, ["a.jpg", "b/0.jpg", "words.txt"]);
         assert_eq!(saved.files.iter().map(|file| file.fetched).collect::<Vec<_>>(), [true, true, false, true]);
         assert_eq!(fs::read_to_string(folder.join("b_1.jpg")).unwrap(), "two");
@@ -338,21 +337,22 @@ mod tests {
         like_another.name = StepName::parse("B_1").unwrap();
         like_another.outputs[0].key = "a.jpg".to_owned();
         manifest.steps.push(like_another);
-        let saved = bring(&manifest, folder.path(), async |key, file| Ok(file.write_all(objects[key].as_bytes())?));
+        let saved =
+            save_outputs(&manifest, folder.path(), async |key, file| Ok(file.write_all(objects[key].as_bytes())?));
         let saved: Vec<String> = saved.await.unwrap().files.into_iter().map(|file| file.name).collect();
         assert_eq!(saved, ["a.jpg", "b_1.jpg", "b_2.jpg", "words.txt", "B_1_.jpg"]);
-        let named: Vec<String> = names::of_run(&manifest).into_iter().map(|named| named.name).collect();
+        let named: Vec<String> = filenames::of_run(&manifest).into_iter().map(|named| named.name).collect();
         assert_eq!(saved, named);
         assert_eq!(fs::read_to_string(folder.path().join("b_1.jpg")).unwrap(), "two");
         assert_eq!(fs::read_to_string(folder.path().join("B_1_.jpg")).unwrap(), "one");
     }
 
     #[tokio::test]
-    async fn what_is_gone_or_damaged_is_listed_and_the_rest_is_brought() {
+    async fn missing_and_damaged_outputs_are_listed_and_the_rest_is_saved() {
         let (folder, (_, mut objects)) = (tempfile::tempdir().unwrap(), run());
         objects.remove("a.jpg");
         objects.insert("b/1.jpg".to_owned(), "THREE");
-        let (saved, _) = bring_from(&objects, folder.path()).await;
+        let (saved, _) = save_from(&objects, folder.path()).await;
         assert_eq!(saved.files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["b_1.jpg", "words.txt"]);
         let missing: Vec<_> = saved.missing.iter().map(|missing| (missing.name.as_str(), missing.reason)).collect();
         assert_eq!(missing, [("a.jpg", MissingReason::Gone), ("b_2.jpg", MissingReason::Damaged)]);
@@ -360,25 +360,28 @@ mod tests {
         let expected = ["b_1.jpg", "words.txt", MANIFEST, SHEET].map(str::to_owned);
         assert_eq!(names(folder.path()), expected.into(), "nothing half, nothing wrong");
         let sheet = fs::read_to_string(folder.path().join(SHEET)).unwrap();
-        assert!(sheet.contains("a.jpg is gone from the stack") && sheet.contains("b_2.jpg is not what"), "{sheet}");
+        assert!(
+            sheet.contains("a.jpg is gone from the stack") && sheet.contains("b_2.jpg has another hash"),
+            "{sheet}"
+        );
 
         // Here already, it need not be in the bucket.
         fs::write(folder.path().join("a.jpg"), "one").unwrap();
-        let (saved, asked) = bring_from(&objects, folder.path()).await;
+        let (saved, asked) = save_from(&objects, folder.path()).await;
         assert_eq!((saved.missing.len(), asked), (1, vec!["b/1.jpg".to_owned()]));
     }
 
     #[tokio::test]
-    async fn a_folder_that_was_left_half_is_the_runs_own() {
+    async fn an_incomplete_folder_is_the_runs_own() {
         let (folder, (manifest, _)) = (tempfile::tempdir().unwrap(), run());
-        let broken = bring(&manifest, folder.path(), async |_, file| {
+        let interrupted = save_outputs(&manifest, folder.path(), async |_, file| {
             file.write_all(b"o")?;
             Err(io::Error::other("no space").into())
         });
-        assert!(matches!(broken.await, Err(SaveError::Write { path, .. }) if path.ends_with("a.jpg")));
+        assert!(matches!(interrupted.await, Err(SaveError::Write { path, .. }) if path.ends_with("a.jpg")));
         assert!(!folder.path().join("a.jpg").exists());
         super::super::check_folder(folder.path(), &manifest.run_id).unwrap();
-        let (saved, _) = bring_from(&run().1, folder.path()).await;
+        let (saved, _) = save_from(&run().1, folder.path()).await;
         assert_eq!((saved.files.len(), names(folder.path()).len()), (4, 6));
     }
 }

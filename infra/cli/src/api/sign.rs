@@ -1,4 +1,4 @@
-//! SigningKeys requests as AWS has it (Signature Version 4, for the service execute-api), with the usual credentials.
+//! Signs requests with AWS Signature Version 4 for the service execute-api, or with a bearer token.
 
 use std::time::SystemTime;
 
@@ -11,7 +11,7 @@ use super::ApiError;
 
 const SERVICE: &str = "execute-api";
 
-/// The bearer token for a stack that asks for one (its parameter `JwtIssuer`), in place of a signature.
+/// The environment variable with the bearer token, for a stack with a JWT authoriser (its parameter `JwtIssuer`).
 const TOKEN: &str = "FRESCO_TOKEN";
 
 /// Signs requests.
@@ -31,7 +31,7 @@ impl Signer {
         }
     }
 
-    /// The headers that make the request a signed one.
+    /// Returns the headers that sign the request.
     pub(super) async fn headers(
         &self,
         method: &str,
@@ -44,7 +44,7 @@ impl Signer {
         }
         let unsigned = |error: String| ApiError::unexpected(format!("the request cannot be signed: {error}"));
         let Some(credentials) = &self.credentials else {
-            return Err(unsigned("there are no AWS credentials".to_owned()));
+            return Err(unsigned("no AWS credentials found".to_owned()));
         };
         let credentials = credentials.provide_credentials().await.map_err(|error| unsigned(error.to_string()))?;
         let identity = credentials.into();
@@ -65,7 +65,7 @@ impl Signer {
     }
 }
 
-/// A token is a secret.
+/// Leaves out the token, which is a secret.
 impl std::fmt::Debug for Signer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Signer")
@@ -102,13 +102,18 @@ mod tests {
         assert!(authorization.contains("/eu-central-1/execute-api/aws4_request"), "{authorization}");
         assert!(authorization.contains("content-type;host;x-amz-date;x-amz-security-token"), "{authorization}");
         assert_eq!(of("x-amz-security-token"), Some("token"));
-        let nobody = Signer { token: None, credentials: None, region: String::new() };
-        let bearer = Signer { token: Some("t".into()), ..nobody.clone() };
-        let carried = bearer.headers("GET", "https://x.test/", &[], b"").await.unwrap();
-        assert_eq!(carried, [("authorization".to_owned(), "Bearer t".to_owned())]);
+        let anonymous = Signer { token: None, credentials: None, region: String::new() };
+        let bearer = Signer { token: Some("t".into()), ..anonymous.clone() };
+        let sent = bearer.headers("GET", "https://x.test/", &[], b"").await.unwrap();
+        assert_eq!(sent, [("authorization".to_owned(), "Bearer t".to_owned())]);
         assert!(!format!("{bearer:?}").contains("\"t\""));
         assert!(
-            nobody.headers("GET", "https://x.test/", &[], b"").await.unwrap_err().to_string().contains("credentials")
+            anonymous
+                .headers("GET", "https://x.test/", &[], b"")
+                .await
+                .unwrap_err()
+                .to_string()
+                .contains("credentials")
         );
     }
 }

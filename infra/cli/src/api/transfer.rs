@@ -1,12 +1,11 @@
-//! Media, rows and results on their way to and from the storage, behind links that the API handed out. They need no signature,
-//! and may take as long as they move.
+//! Transfers of media, rows and results by the signed links of the API. They may take any time as long as they move.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use fresco_engine::wire::UploadView;
+use fresco_api_types::UploadView;
 use futures::{Stream, StreamExt};
 use reqwest::header::CONTENT_LENGTH;
 use reqwest::{Body, Response, StatusCode};
@@ -18,14 +17,14 @@ use tokio::time::timeout;
 
 use super::{Api, ApiError};
 
-/// A transfer of which nothing moves for so long is given up.
+/// A transfer that does not move for this time is given up.
 pub(super) const IDLE: Duration = Duration::from_secs(60);
-/// What is sent goes in pieces of this length.
+/// The length of the pieces that are sent, in bytes.
 const PIECE: usize = 256 * 1024;
 const STORAGE: &str = "the storage";
 
 impl Api {
-    /// What is behind a link.
+    /// Opens the object behind a link.
     pub(super) async fn fetch(&self, url: &str) -> Result<Response, ApiError> {
         let answer = self.http.get(url).send().await.map_err(|error| ApiError::unreachable(STORAGE, &error))?;
         match answer.status() {
@@ -35,7 +34,7 @@ impl Api {
         }
     }
 
-    /// Puts so many bytes where the API said.
+    /// Sends this number of bytes to an upload.
     pub(super) async fn put(
         &self,
         upload: &UploadView,
@@ -43,16 +42,16 @@ impl Api {
         from: impl AsyncRead + Send + Unpin + 'static,
     ) -> Result<(), ApiError> {
         let moved = Arc::new(Notify::new());
-        let taken = Arc::clone(&moved);
-        // One that grows meanwhile is not sent beyond what was said.
-        let body = pieces(from.take(bytes)).inspect(move |_| taken.notify_one());
-        // Said here: a body that is read while it is sent has no length of its own.
+        let sender = Arc::clone(&moved);
+        // A file that grows meanwhile is cut at its declared length.
+        let body = pieces(from.take(bytes)).inspect(move |_| sender.notify_one());
+        // Set here: a streamed body has no length of its own.
         let put = self.uploads.put(&upload.url).header(CONTENT_LENGTH, bytes).body(Body::wrap_stream(body));
         let headers = upload.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
         let put = headers.fold(put, |put, (name, value)| put.header(name, value));
         let answer = tokio::select! {
             answer = put.send() => answer.map_err(|error| ApiError::unreachable(STORAGE, &error))?,
-            () = stands(&moved, self.idle) => {
+            () = stalls(&moved, self.idle) => {
                 let why = format!("it took nothing for {} s", self.idle.as_secs());
                 return Err(ApiError::Unreachable { place: STORAGE.to_owned(), why });
             }
@@ -64,12 +63,12 @@ impl Api {
     }
 }
 
-/// Waits until nothing has moved for so long.
-async fn stands(moved: &Notify, idle: Duration) {
+/// Waits until nothing has moved for this time.
+async fn stalls(moved: &Notify, idle: Duration) {
     while timeout(idle, moved.notified()).await.is_ok() {}
 }
 
-/// A source in pieces, one in memory at a time.
+/// Streams a source in pieces, one in memory at a time.
 fn pieces(
     from: impl AsyncRead + Send + Unpin + 'static,
 ) -> impl Stream<Item = io::Result<bytes::Bytes>> + Send + 'static {
@@ -80,9 +79,9 @@ fn pieces(
     })
 }
 
-/// The length of a file as it is now, and its SHA-256 in lower-case hex.
+/// Returns the present length of a file, and its SHA-256 in lower-case hex.
 pub(super) async fn hashed(file: &mut File) -> io::Result<(u64, String)> {
-    // One that grows meanwhile would have no end.
+    // A file that grows meanwhile would have no end.
     let length = file.metadata().await?.len();
     let mut from = file.take(length);
     let (mut hash, mut bytes, mut piece) = (Sha256::new(), 0, BytesMut::with_capacity(PIECE));
@@ -102,7 +101,7 @@ mod tests {
 
     use super::*;
 
-    /// A storage that does this with who comes, and its address.
+    /// Starts a storage that handles one connection like this, and returns its address.
     async fn storage<F: Future<Output = ()> + Send>(with: impl FnOnce(TcpStream) -> F + Send + 'static) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/object", listener.local_addr().unwrap());
@@ -110,7 +109,7 @@ mod tests {
         url
     }
 
-    async fn hear(peer: &mut TcpStream, is_all: impl Fn(&[u8]) -> bool) {
+    async fn read_until(peer: &mut TcpStream, is_all: impl Fn(&[u8]) -> bool) {
         let mut got = Vec::new();
         while !is_all(&got) {
             assert_ne!(peer.read_buf(&mut got).await.unwrap(), 0);
@@ -140,9 +139,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_stands_while_it_arrives_is_given_up() {
+    async fn a_stalled_download_is_given_up() {
         let url = storage(async |mut peer: TcpStream| {
-            hear(&mut peer, |got| got.ends_with(b"\r\n\r\n")).await;
+            read_until(&mut peer, |got| got.ends_with(b"\r\n\r\n")).await;
             peer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc").await.unwrap();
             std::future::pending().await
         });
@@ -153,8 +152,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_stands_while_it_is_sent_is_given_up() {
-        // More than waits in the sockets.
+    async fn a_stalled_upload_is_given_up() {
+        // More than the socket buffers hold.
         const MUCH: u64 = 256 << 20;
         let url = storage(async |_peer: TcpStream| std::future::pending().await).await;
         let api = api(Duration::from_millis(200));
@@ -162,13 +161,13 @@ mod tests {
         assert!(matches!(&error, ApiError::Unreachable { why, .. } if why.starts_with("it took nothing")), "{error}");
     }
 
-    /// The client's own timeout for reading knows nothing of what is sent meanwhile, so it must not be that of uploads.
+    /// The read timeout of a client runs while it sends, so uploads must not have it.
     #[tokio::test]
-    async fn what_moves_slowly_is_sent_to_its_end() {
+    async fn a_slow_upload_is_sent_to_its_end() {
         const PIECES: usize = 6;
         let (idle, pause) = (Duration::from_secs(1), Duration::from_millis(250));
         let url = storage(async |mut peer: TcpStream| {
-            hear(&mut peer, |got| got.ends_with(&[b'#'; PIECES])).await;
+            read_until(&mut peer, |got| got.ends_with(&[b'#'; PIECES])).await;
             peer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
         });
         let (mut source, from) = tokio::io::duplex(16);

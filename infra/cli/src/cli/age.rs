@@ -1,27 +1,24 @@
-//! An age as people write it: `3d`, `12h`, `90m`.
+//! Ages as arguments: `3d`, `12h`, `90m`.
 
 use std::str::FromStr;
 use std::time::Duration;
 
-use fresco_engine::YOUNGEST;
-use fresco_ledger::records::Millis;
+use fresco_api_types::MIN_CLEAN_AGE;
+use fresco_pipeline::time::{DAY, HOUR, MINUTE, Millis};
 
-const MINUTE: Millis = 60_000;
-const HOUR: Millis = 60 * MINUTE;
-const DAY: Millis = 24 * HOUR;
-/// Ten years: whatever is longer is a slip.
+/// Ten years: a longer age is taken for a typing error.
 const OLDEST: Millis = 3_650 * DAY;
 
 /// An age, of an hour to ten years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Age(Millis);
 
-/// Why a text is no age.
+/// An invalid age.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadAge {
     #[error("`{0}` is no age; write a whole number and a unit, such as 3d, 12h or 90m (days, hours, minutes)")]
     Form(String),
-    #[error("`{0}` is too short; what is younger than an hour may still be on its way: 1h at least")]
+    #[error("`{0}` is too short; 1h at least, since younger results may still be in use")]
     TooShort(String),
     #[error("`{0}` is too long; 3650d at most")]
     TooLong(String),
@@ -48,13 +45,13 @@ impl FromStr for Age {
             Some((at, 'm')) => (&text[..at], MINUTE),
             _ => return Err(bad()),
         };
-        // `+3` is a number to the standard library.
+        // The standard library parses `+3`, too.
         if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(bad());
         }
         let millis = number.parse::<Millis>().ok().and_then(|number| number.checked_mul(unit));
         match millis {
-            Some(millis) if millis < YOUNGEST => Err(BadAge::TooShort(text.to_owned())),
+            Some(millis) if millis < MIN_CLEAN_AGE => Err(BadAge::TooShort(text.to_owned())),
             Some(millis) if millis <= OLDEST => Ok(Self(millis)),
             _ => Err(BadAge::TooLong(text.to_owned())),
         }
@@ -66,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_are_read_as_people_write_them() {
+    fn ages_are_parsed_with_their_units() {
         for (text, millis) in [
             ("3d", 3 * DAY),
             ("12h", 12 * HOUR),
@@ -82,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_age_or_out_of_bounds_is_refused_with_the_reason() {
+    fn invalid_ages_are_rejected_with_the_reason() {
         for (text, word) in [
             ("", "is no age"),
             ("3", "is no age"),

@@ -1,9 +1,7 @@
-//! The command line: what it takes, and which exit code says what.
+//! The arguments of the command line, its commands and its exit codes.
 
 mod age;
 mod batch;
-mod bench;
-mod chaos;
 mod clean;
 mod fetch;
 mod interrupt;
@@ -28,112 +26,108 @@ use pipeline::PipelineArgs;
 
 /// The run did not succeed.
 pub(crate) const EXIT_RUN: u8 = 1;
-/// The document or the arguments are wrong. Nothing was started and nothing was spent.
+/// The document or the arguments are invalid. Nothing was started and nothing was spent.
 pub(crate) const EXIT_INPUT: u8 = 2;
 /// The stack could not be started or reached.
 pub(crate) const EXIT_STACK: u8 = 3;
 /// Interrupted.
 pub(crate) const EXIT_INTERRUPTED: u8 = 130;
 
-/// Generative-media pipelines on a serverless stack: here, on this machine.
+/// Generative-media pipelines on a serverless stack, on this machine or in your AWS account.
 #[derive(Debug, Parser)]
 #[command(name = "fresco", bin_name = "cargo fresco", version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
-    place: Place,
+    target: Target,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a pipeline and bring its outputs here.
+    /// Run a pipeline and download its outputs.
     Run(RunArgs),
-    /// Run a pipeline over many rows, and bring here what they came to. It goes on when nobody watches.
-    // Boxed: it has the most to say by far.
+    /// Run a pipeline over many rows and download the results. A batch continues without this command.
+    // Boxed: it has the most arguments by far.
     Batch(Box<batch::BatchArgs>),
-    /// Show what a pipeline would do: its order, what is in the cache, prices and times. Nothing is spent.
+    /// Show the execution order, cache hits, prices and times of a pipeline. Nothing is spent.
     Plan(PlanArgs),
     /// Start the stack and leave it running.
     Up(UpArgs),
-    /// Stop the stack. What it holds stays, unless --purge.
+    /// Stop the stack. Its state stays, unless --purge is given.
     Down {
-        /// Remove what it holds, too: the ledger, the outputs, the records.
+        /// Remove its state, too: the ledger, the outputs, the records.
         #[arg(long)]
         purge: bool,
     },
-    /// The latest runs, or one run's steps.
+    /// List the latest runs, or the steps of one run.
     Status {
         /// The run.
         run: Option<String>,
     },
-    /// What runs by itself: the schedules, with their last and next firings.
+    /// List the schedules with their last and next firings.
     Schedules,
-    /// The models, with their times and prices.
+    /// List the models with their times and prices.
     Models {
-        /// Only those of this step type.
+        /// Only models of this step type.
         #[arg(value_name = "TYPE")]
         step: Option<String>,
     },
     /// Print the JSON Schema of pipeline documents, for editors.
     Schema,
-    /// Open a run's page in the browser, and print its address: the latest run's where none is named.
+    /// Open a run's page in the browser and print its URL. The default is the latest run.
     Open {
         /// The run.
         run: Option<String>,
-        /// Only print the address.
+        /// Only print the URL.
         #[arg(long)]
         print: bool,
     },
-    /// Stop a run. What is paid is kept; what waits in a provider's queue for nobody else is cancelled.
+    /// Stop a run. Paid results are kept; queued jobs that no other run waits for are cancelled.
     Stop {
         /// The run.
         run: String,
     },
-    /// Bring the outputs of a run that has ended here. A folder that holds some of them already is brought up to date.
+    /// Download the outputs of an ended run. Files that the folder has already are not downloaded again.
     Fetch {
         /// The run.
         run: String,
-        /// The folder that they go to, straight.
+        /// The folder of the outputs.
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
     },
-    /// What the stack's bucket holds, by kind and age, what expires next, and how full it is.
+    /// Show the contents of the stack's bucket by kind and age, the next expiries, and its limit.
     Storage,
-    /// Remove results and outputs that are old, before they expire. It does not ask; --dry-run says what would go.
+    /// Remove old results and outputs before they expire, without confirmation; --dry-run only lists them.
     Clean(clean::CleanArgs),
-    /// Let everything go wrong on a stack of its own, and look whether all fits together afterwards.
-    Chaos(ChaosArgs),
-    /// Measure what the cache and batches cost, on a stack of its own: requests, times, memory and AWS's prices.
-    Bench(bench::BenchArgs),
-    /// Build the functions' packages under target/fresco, as a deployment takes them.
+    /// Build the functions' package, target/fresco/functions.zip, as a deployment takes it.
     Package {
-        /// Optimised, for AWS.
+        /// Build optimised packages, for AWS.
         #[arg(long)]
         release: bool,
     },
 }
 
-/// What every command takes.
+/// The stack that a command works on, and the form of its output.
 #[derive(Debug, Args)]
-struct Place {
-    /// Print JSON: one object a line.
+struct Target {
+    /// Print JSON, one object a line.
     #[arg(long, global = true)]
     json: bool,
-    /// A stack in your AWS account, by its CloudFormation name, with the usual credentials; otherwise the one on this machine.
+    /// The CloudFormation name of a stack in your AWS account, with the usual credentials. The default is the local stack.
     #[arg(long, global = true, value_name = "NAME", conflicts_with_all = ["state", "port"])]
     stack: Option<String>,
-    /// Where the stack keeps what it holds.
+    /// The folder of the local stack's state.
     #[arg(long, global = true, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// A fixed port for the stack's endpoint, instead of a free one.
+    /// The port of the local stack's endpoint. The default is a free port.
     #[arg(long, global = true)]
     port: Option<u16>,
 }
 
-impl Place {
-    /// What a further command has to say to mean the same stack, each word with a space before it.
-    fn words(&self) -> String {
+impl Target {
+    /// The flags that name the same stack in another command, each with a space before it.
+    fn flags(&self) -> String {
         let name = self.stack.as_ref().map(|name| format!(" --stack {name}"));
         let state = self.state.as_ref().map(|folder| format!(" --state {}", folder.display()));
         name.into_iter().chain(state).collect()
@@ -144,10 +138,10 @@ impl Place {
 struct RunArgs {
     #[command(flatten)]
     pipeline: PipelineArgs,
-    /// Where the outputs go, in a folder named by the run.
+    /// The folder of the outputs, which go into a subfolder named by the run.
     #[arg(long, default_value = "out", value_name = "DIR")]
     out: PathBuf,
-    /// An idempotency key: asked again under it, the same run is watched and no other is started.
+    /// An idempotency key: a repeated command with the same key watches the same run and starts no other.
     #[arg(long, value_name = "KEY")]
     once: Option<String>,
     #[command(flatten)]
@@ -163,90 +157,87 @@ struct PlanArgs {
 }
 
 #[derive(Debug, Args)]
-struct ChaosArgs {
-    /// So many runs of random pipelines.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    runs: u32,
-    /// What is drawn; the same seed draws the same. A new one otherwise, which is printed.
-    #[arg(long)]
-    seed: Option<u64>,
-}
-
-#[derive(Debug, Args)]
 struct UpArgs {
     #[command(flatten)]
     simulator: SimulatorArgs,
 }
 
-/// What commands take that may start a stack of their own.
+/// The factor on the typical durations of simulated providers.
+const SCALE: f64 = 0.2;
+
+/// The settings of a stack that a command may start.
 #[derive(Debug, Args)]
 struct SimulatorArgs {
-    /// How long simulated providers take: typical seconds times this.
-    #[arg(long, default_value_t = 0.2, value_name = "FACTOR")]
+    /// Factor on the typical durations of the simulated providers.
+    #[arg(long, default_value_t = SCALE, value_name = "FACTOR")]
     scale: f64,
-    /// A value for a parameter of the template, for as long as the stack is up. May be given more than once.
+    /// A value for a parameter of the template while the stack is up. May be given more than once.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pipeline::name_and_value)]
     set: Vec<(String, String)>,
 }
 
-impl From<ApiError> for Ended {
-    fn from(error: ApiError) -> Self {
-        Ended::Api(Box::new(error))
+impl Default for SimulatorArgs {
+    fn default() -> Self {
+        Self { scale: SCALE, set: Vec::new() }
     }
 }
 
-/// Why a command ended otherwise than well. It has been said to the user when it has a code only.
+impl From<ApiError> for CommandError {
+    fn from(error: ApiError) -> Self {
+        CommandError::Api(Box::new(error))
+    }
+}
+
+/// The failure of a command. An error with only an exit code has been reported to the user already.
 #[derive(Debug)]
-enum Ended {
+enum CommandError {
     Code(u8),
     Stack(Box<StackError>),
     Failed(fresco_pipeline::error::Failure),
     Api(Box<ApiError>),
 }
 
-impl From<StackError> for Ended {
+impl From<StackError> for CommandError {
     fn from(error: StackError) -> Self {
-        Ended::Stack(Box::new(error))
+        CommandError::Stack(Box::new(error))
     }
 }
 
-impl From<fresco_pipeline::error::Failure> for Ended {
+impl From<fresco_pipeline::error::Failure> for CommandError {
     fn from(failure: fresco_pipeline::error::Failure) -> Self {
-        Ended::Failed(failure)
+        CommandError::Failed(failure)
     }
 }
 
-/// Runs the command that the arguments ask for.
+/// Runs the command of the arguments.
 pub(crate) async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let output = Output::new(cli.place.json);
-    let ended = match cli.command {
-        Command::Run(args) => run::run(&output, &cli.place, args).await,
-        Command::Batch(args) => batch::batch(&output, &cli.place, *args).await,
-        Command::Plan(args) => plan::plan(&output, &cli.place, args).await,
+    let output = Output::new(cli.target.json);
+    let result = match cli.command {
+        Command::Run(args) => run::run(&output, &cli.target, args).await,
+        Command::Batch(args) => batch::batch(&output, &cli.target, *args).await,
+        Command::Plan(args) => plan::plan(&output, &cli.target, args).await,
         Command::Models { step } => plan::models(&output, step.as_deref()),
         Command::Schema => plan::schema(&output),
-        Command::Up(args) => stack::up(&output, &cli.place, args).await,
-        Command::Down { purge } => stack::down(&output, &cli.place, purge).await,
-        Command::Status { run } => status::status(&output, &cli.place, run.as_deref()).await,
-        Command::Schedules => schedules::schedules(&output, &cli.place).await,
-        Command::Open { run, print } => status::open(&output, &cli.place, run.as_deref(), print).await,
-        Command::Stop { run } => status::stop(&output, &cli.place, &run).await,
-        Command::Fetch { run, to } => fetch::fetch(&output, &cli.place, &run, &to).await,
-        Command::Storage => storage::storage(&output, &cli.place).await,
-        Command::Clean(args) => clean::clean(&output, &cli.place, args).await,
-        Command::Chaos(args) => chaos::run(&output, &cli.place, args).await,
-        Command::Bench(args) => bench::run(&output, &cli.place, args).await,
+        Command::Up(args) => stack::up(&output, &cli.target, args).await,
+        Command::Down { purge } => stack::down(&output, &cli.target, purge).await,
+        Command::Status { run } => status::status(&output, &cli.target, run.as_deref()).await,
+        Command::Schedules => schedules::schedules(&output, &cli.target).await,
+        Command::Open { run, print } => status::open(&output, &cli.target, run.as_deref(), print).await,
+        Command::Stop { run } => status::stop(&output, &cli.target, &run).await,
+        Command::Fetch { run, to } => fetch::fetch(&output, &cli.target, &run, &to).await,
+        Command::Storage => storage::storage(&output, &cli.target).await,
+        Command::Clean(args) => clean::clean(&output, &cli.target, args).await,
         Command::Package { release } => stack::package(&output, release).await,
     };
-    match ended {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Ended::Code(code)) => ExitCode::from(code),
-        Err(Ended::Stack(error)) => {
+        Err(CommandError::Code(code)) => ExitCode::from(code),
+        Err(CommandError::Stack(error)) => {
             output.error("Stack.Failed", &error.to_string());
             ExitCode::from(EXIT_STACK)
         }
-        Err(Ended::Api(error)) => {
+        Err(CommandError::Api(error)) => {
             output.error(error.code(), &error.to_string());
             ExitCode::from(match *error {
                 ApiError::Unreachable { .. }
@@ -256,7 +247,7 @@ pub(crate) async fn main() -> ExitCode {
                 _ => EXIT_RUN,
             })
         }
-        Err(Ended::Failed(failure)) => {
+        Err(CommandError::Failed(failure)) => {
             output.error(failure.name.as_str(), &failure.message);
             ExitCode::from(EXIT_RUN)
         }

@@ -1,12 +1,12 @@
-//! Where a command's words go. With `--json`, standard output carries one JSON object a line and nothing else; progress and
-//! errors for people go to standard error either way.
+//! The output of commands. With `--json`, standard output carries one JSON object a line and nothing else; otherwise progress
+//! and errors go to standard error.
 
 use std::io::Write;
 
 use serde::Serialize;
 use serde_json::json;
 
-/// The command's voice.
+/// The output of a command, as text or JSON.
 #[derive(Clone)]
 pub(super) struct Output {
     json: bool,
@@ -17,24 +17,24 @@ impl Output {
         Output { json }
     }
 
-    /// Something that goes on, for people.
+    /// Prints a line of progress; nothing with `--json`.
     pub(super) fn progress(&self, line: &str) {
         if !self.json {
             self.line(&mut std::io::stderr(), line);
         }
     }
 
-    /// A result: text for people, or an object.
+    /// Prints a result, as text or as a JSON object.
     pub(super) fn result(&self, text: impl FnOnce() -> Option<String>, object: &impl Serialize) {
         if self.json {
-            // Values of ours always serialise.
+            // The project's own types always serialise.
             self.line(&mut std::io::stdout(), &serde_json::to_string(object).unwrap_or_default());
         } else if let Some(text) = text() {
             self.line(&mut std::io::stdout(), text.trim_end_matches('\n'));
         }
     }
 
-    /// An error with its stable name.
+    /// Prints an error with its stable name.
     pub(super) fn error(&self, name: &str, message: &str) {
         if self.json {
             self.line(
@@ -46,7 +46,7 @@ impl Output {
         }
     }
 
-    /// A reader that went away (`| head`) is no reason to fail the run.
+    /// Prints a line. A closed pipe (`| head`) is no failure of the command.
     fn line(&self, to: &mut impl Write, line: &str) {
         let _ = writeln!(to, "{line}");
     }

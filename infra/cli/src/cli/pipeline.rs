@@ -1,50 +1,49 @@
-//! The pipeline that `run` and `plan` take: the document's text, what is given with it, and the report of its problems.
+//! The pipeline arguments of `run` and `plan`: the document, its inputs, and the report of its problems.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use fresco_cli::api::{Inputs, gather};
-use fresco_engine::RunRequest;
+use fresco_cli::api::{Inputs, RunRequest, gather};
 use fresco_pipeline::document::{MAX_BYTES, Problems};
 use serde_json::json;
 
 use super::output::Output;
-use super::{EXIT_INPUT, Ended};
+use super::{CommandError, EXIT_INPUT};
 
-/// The switch of the performance guide: what holds where a document does not say whether groups run side by side.
+/// The environment variable for documents that do not set `parallel`, as in the performance guide.
 const PARALLEL: &str = "PIPELINE_PARALLEL_ENABLED";
 
-/// A pipeline and what is given with it.
+/// A pipeline and its inputs.
 #[derive(Debug, Args)]
 pub(super) struct PipelineArgs {
     /// The pipeline document, YAML or JSON.
     pub(super) file: PathBuf,
-    /// The input text: fills {{input}}, and is the prompt of steps that need one and have none.
+    /// The input text, for {{input}} and for steps without the prompt that they need.
     #[arg(long, short, value_name = "TEXT")]
     input: Option<String>,
-    /// The input image, a file or an https URL: for first steps that need an image and name none.
+    /// The input image, a file or an https URL, for first steps without the image that they need.
     #[arg(long, value_name = "PATH|URL")]
     input_image: Option<String>,
-    /// A value for {{vars.NAME}}, over the document's own. May be given more than once.
+    /// A value for {{vars.NAME}}, instead of the document's own. May be given more than once.
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = name_and_value)]
     vars: Vec<(String, String)>,
-    /// Give {{env.NAME}} the value of the environment's variable NAME. It is kept with the run: not for secrets. May be given
-    /// more than once.
+    /// Set {{env.NAME}} to the environment variable NAME. It is stored with the run: not for secrets. May be given more than
+    /// once.
     #[arg(long = "env", value_name = "NAME")]
     env: Vec<String>,
 }
 
-/// `NAME=VALUE`.
+/// Parses `NAME=VALUE`.
 pub(super) fn name_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write it as NAME=VALUE".to_owned()),
+        _ => Err("expected NAME=VALUE".to_owned()),
     }
 }
 
-/// A pipeline that checks, and its media.
+/// A request with its input files.
 pub(super) struct Pipeline {
     pub(super) request: RunRequest,
     pub(super) inputs: Inputs,
@@ -52,7 +51,7 @@ pub(super) struct Pipeline {
 }
 
 impl PipelineArgs {
-    /// Those of a batch: what a row gives comes from elsewhere.
+    /// Returns the arguments of a batch, without those that rows give.
     pub(super) fn of_batch(
         file: PathBuf,
         input: Option<String>,
@@ -62,57 +61,54 @@ impl PipelineArgs {
         PipelineArgs { file, input, input_image: None, vars, env }
     }
 
-    /// Reads and checks it all, before anything is started: a document with problems costs no second.
-    pub(super) async fn read(self, output: &Output) -> Result<Pipeline, Ended> {
+    /// Reads and checks everything before a stack is started.
+    pub(super) async fn read(self, output: &Output) -> Result<Pipeline, CommandError> {
         let pipeline = self.gather(output).await?;
         match pipeline.request.check() {
             Ok(_) => Ok(pipeline),
-            Err(problems) => Err(pipeline.say(output, &problems)),
+            Err(problems) => Err(pipeline.report(output, &problems)),
         }
     }
 
-    /// Reads it all, and does not check it: the document of a batch is whole with a row only.
-    pub(super) async fn gather(self, output: &Output) -> Result<Pipeline, Ended> {
+    /// Reads everything without checking it: the document of a batch is complete only with a row.
+    pub(super) async fn gather(self, output: &Output) -> Result<Pipeline, CommandError> {
         let wrong = |code: &str, message: &str| {
             output.error(code, message);
-            Ended::Code(EXIT_INPUT)
+            CommandError::Code(EXIT_INPUT)
         };
         let document = read(&self.file).map_err(|message| wrong("document_unreadable", &message))?;
-        let mut request = RunRequest {
-            document,
-            input: self.input,
-            image: self.input_image,
-            vars: self.vars.into_iter().collect(),
-            parallel: parallel(std::env::var(PARALLEL).ok().as_deref())
-                .map_err(|message| wrong("bad_env", &message))?,
-            ..RunRequest::default()
-        };
+        let mut request = RunRequest::new(document);
+        request.inputs.input = self.input;
+        request.inputs.image = self.input_image;
+        request.inputs.vars = self.vars.into_iter().collect();
+        request.inputs.parallel =
+            parallel(std::env::var(PARALLEL).ok().as_deref()).map_err(|message| wrong("bad_env", &message))?;
         for name in self.env {
             let value = std::env::var(&name)
-                .map_err(|_| wrong("bad_env", &format!("--env {name}: the environment has no such text")))?;
-            request.env.insert(name, value);
+                .map_err(|_| wrong("bad_env", &format!("--env {name}: no such environment variable in UTF-8")))?;
+            request.inputs.env.insert(name, value);
         }
         let folder = self.file.parent().unwrap_or(Path::new("")).to_owned();
-        let inputs = gather(&mut request, &folder).await?;
+        let inputs = gather(&mut request, &folder);
         Ok(Pipeline { request, inputs, file: self.file })
     }
 }
 
 impl Pipeline {
     /// Reports the document's problems.
-    pub(super) fn say(&self, output: &Output, problems: &Problems) -> Ended {
+    pub(super) fn report(&self, output: &Output, problems: &Problems) -> CommandError {
         let report = problems.report(&self.file.display().to_string(), &self.request.document);
         output.progress(report.trim_end());
         output.result(|| None, &json!({"event": "problems", "problems": problems.0}));
-        Ended::Code(EXIT_INPUT)
+        CommandError::Code(EXIT_INPUT)
     }
 }
 
-/// Reads at most as much as may be in a document, whatever the file's size.
+/// Reads a document, and fails on a file that is larger than a document may be.
 fn read(path: &Path) -> Result<String, String> {
     let shown = path.display();
     let cannot = |error: std::io::Error| format!("{shown} cannot be read: {error}");
-    // Asked before it is opened: opening a pipe would wait for somebody to write.
+    // Connection before it is opened: opening a pipe would wait for somebody to write.
     if !std::fs::metadata(path).map_err(cannot)?.is_file() {
         return Err(format!("{shown} is not a file"));
     }
@@ -139,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_guides_switch_is_read_as_people_write_it() {
+    fn the_guides_switch_is_parsed_in_usual_spellings() {
         for (value, read) in
             [(None, Ok(None)), (Some(""), Ok(None)), (Some("true"), Ok(Some(true))), (Some(" False "), Ok(Some(false)))]
         {

@@ -1,29 +1,30 @@
-//! `fresco run`.
+//! `fresco run`: starts a run, watches it and downloads its outputs.
 
 use std::path::Path;
 use std::time::Duration;
 
+use fresco_api_types::{RunEvent};
 use fresco_cli::api::{Api, ApiError, save};
-use fresco_cli::view::{progress, table};
-use fresco_engine::wire::Happened;
-use fresco_ledger::records::RunStatus;
+use fresco_cli::view::{progress, runs};
+use fresco_pipeline::status::RunStatus;
 use fresco_pipeline::ids::RunId;
+use fresco_pipeline::status::RunStatus;
 use serde_json::json;
 
 use super::interrupt::Interrupts;
 use super::output::Output;
-use super::{EXIT_INTERRUPTED, EXIT_RUN, Ended, Place, RunArgs, fetch, stack, status};
+use super::{CommandError, EXIT_INTERRUPTED, EXIT_RUN, RunArgs, Target, fetch, stack, status};
 
-/// How long a run that was stopped is waited for.
+/// The longest wait for the end of a stopped run.
 const CLOSED_WITHIN: Duration = Duration::from_secs(10);
 
-pub(super) async fn run(output: &Output, place: &Place, args: RunArgs) -> Result<(), Ended> {
+pub(super) async fn run(output: &Output, target: &Target, args: RunArgs) -> Result<(), CommandError> {
     let pipeline = args.pipeline.read(output).await?;
-    let asked = stack::asked(output, place, &args.simulator).await?;
-    let api = &asked.api;
+    let connection = stack::connect(output, target, &args.simulator).await?;
+    let api = &connection.api;
     let started = match api.start(&pipeline.request, &pipeline.inputs, args.once.as_deref()).await {
         Ok(started) => started,
-        Err(ApiError::Document(problems)) => return Err(pipeline.say(output, &problems)),
+        Err(ApiError::Document(problems)) => return Err(pipeline.report(output, &problems)),
         Err(error) => return Err(error.into()),
     };
     let run = status::parse(output, &started.id)?;
@@ -31,47 +32,45 @@ pub(super) async fn run(output: &Output, place: &Place, args: RunArgs) -> Result
     let status = tokio::select! {
         status = watch(output, api, &run) => status?,
         () = interrupts.next() => {
-            // Who is in a hurry interrupts once more.
+            // A second interrupt ends the command at once.
             tokio::select! {
                 stopped = stop(output, api, &run) => stopped?,
                 () = interrupts.next() => {}
             }
-            return Err(Ended::Code(EXIT_INTERRUPTED));
+            return Err(CommandError::Code(EXIT_INTERRUPTED));
         }
     };
-    // Asked for once, an interrupt ends nothing by itself any more.
+    // Connection for once, an interrupt ends nothing by itself any more.
     tokio::select! {
-        brought = bring(output, api, &run, &args.out) => brought?,
+        saved = download(output, api, &run, &args.out) => saved?,
         () = interrupts.next() => {
-            let message = left(place, &run, &args.out);
+            let message = not_downloaded(target, &run, &args.out);
             output.error("Output.NotSaved", &message);
-            return Err(Ended::Code(EXIT_INTERRUPTED));
+            return Err(CommandError::Code(EXIT_INTERRUPTED));
         }
     }
-    if status == RunStatus::Succeeded { Ok(()) } else { Err(Ended::Code(EXIT_RUN)) }
+    if status == RunStatus::Succeeded { Ok(()) } else { Err(CommandError::Code(EXIT_RUN)) }
 }
 
 /// Stops the run, and waits a moment for its record to be closed.
-async fn stop(output: &Output, api: &Api, run: &RunId) -> Result<(), Ended> {
+async fn stop(output: &Output, api: &Api, run: &RunId) -> Result<(), CommandError> {
     let stopped = api.stop(run).await?;
     output.error("Run.Stopped", &progress::stopped(&stopped));
-    // What it came to is said already, whatever becomes of the waiting.
+    // The outcome is reported already, also if the wait fails.
     let _ = tokio::time::timeout(CLOSED_WITHIN, closed(api, run)).await;
     Ok(())
 }
 
-/// Brings what the run came to.
-async fn bring(output: &Output, api: &Api, run: &RunId, out: &Path) -> Result<(), Ended> {
+/// Downloads the outputs of a run, and prints its end.
+async fn download(output: &Output, api: &Api, run: &RunId, out: &Path) -> Result<(), CommandError> {
     let view = api.run(run).await?;
     let manifest = api.manifest(&view).await?;
     let saved = save(api, &view, &manifest, out).await;
-    output.result(
-        || Some(format!("\n{}", table::of_run(&manifest))),
-        &json!({"event": "manifest", "manifest": manifest}),
-    );
+    output
+        .result(|| Some(format!("\n{}", runs::ended(&manifest))), &json!({"event": "manifest", "manifest": manifest}));
     if let Some(exported) = &manifest.exported {
         output.result(|| progress::exported(exported), &json!({"event": "exported", "exported": exported}));
-        // The run is what it is, and so is its exit code.
+        // A failed export does not change the run's exit code.
         for left in &exported.failed {
             output.error(left.failure.name.as_str(), &progress::not_exported(left));
         }
@@ -84,32 +83,32 @@ async fn bring(output: &Output, api: &Api, run: &RunId, out: &Path) -> Result<()
     fetch::complete(output, &saved)
 }
 
-/// What is said to somebody who interrupts while outputs are brought.
-fn left(place: &Place, run: &RunId, out: &Path) -> String {
-    let (folder, rest) = (out.join(run.as_str()), place.words());
+/// The hint after an interrupted download of outputs.
+fn not_downloaded(target: &Target, run: &RunId, out: &Path) -> String {
+    let (folder, rest) = (out.join(run.as_str()), target.flags());
     format!(
-        "interrupted: run {run} has ended, and its outputs are in the stack; `cargo fresco fetch {run} --to {}{rest}` brings \
-         them",
+        "interrupted: run {run} has ended, and its outputs are in the stack; `cargo fresco fetch {run} --to {}{rest}` \
+         downloads them",
         folder.display()
     )
 }
 
-/// Waits for the run's end, without a word: it was said how it ends.
-async fn closed(api: &Api, run: &RunId) -> Result<(), Ended> {
+/// Waits for the run's end without output.
+async fn closed(api: &Api, run: &RunId) -> Result<(), CommandError> {
     let mut watch = api.watch(run);
     loop {
-        if watch.next().await?.iter().any(|event| matches!(event, Happened::RunEnded { .. })) {
+        if watch.next().await?.iter().any(|event| matches!(event, RunEvent::RunEnded { .. })) {
             return Ok(());
         }
     }
 }
 
-async fn watch(output: &Output, api: &Api, run: &RunId) -> Result<RunStatus, Ended> {
+async fn watch(output: &Output, api: &Api, run: &RunId) -> Result<RunStatus, CommandError> {
     let mut watch = api.watch(run);
     loop {
         for event in watch.next().await? {
             output.result(|| progress::line(&event), &event);
-            if let Happened::RunEnded { status, .. } = event {
+            if let RunEvent::RunEnded { status, .. } = event {
                 return Ok(status);
             }
         }
@@ -121,9 +120,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_interrupts_the_bringing_is_told_how_to_go_on() {
-        let place = Place { json: false, stack: Some("media".to_owned()), state: None, port: None };
-        let said = left(&place, &RunId::parse("run-00000001").unwrap(), Path::new("out"));
+    fn an_interrupted_download_names_the_command_that_repeats_it() {
+        let target = Target { json: false, stack: Some("media".to_owned()), state: None, port: None };
+        let said = not_downloaded(&target, &RunId::parse("run-00000001").unwrap(), Path::new("out"));
         assert!(said.contains("`cargo fresco fetch run-00000001 --to out/run-00000001 --stack media`"), "{said}");
     }
 }

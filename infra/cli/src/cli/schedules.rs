@@ -1,17 +1,15 @@
-//! `fresco schedules`: what runs by itself, when it did, and when it will.
+//! `fresco schedules`: the schedules with their last and next firings.
 
 use fresco_cli::view;
-use fresco_ledger::clock::SystemClock;
-use fresco_ledger::traits::Clock;
 use serde_json::json;
 
 use super::output::Output;
-use super::{Ended, Place, stack};
+use super::{CommandError, Target, stack};
 
-pub(super) async fn schedules(output: &Output, place: &Place) -> Result<(), Ended> {
-    let asked = stack::asked_plainly(output, place).await?;
-    let page = asked.api.schedules().await?;
-    let text = || Some(view::schedules::of(&page.schedules, SystemClock.now()));
+pub(super) async fn schedules(output: &Output, target: &Target) -> Result<(), CommandError> {
+    let connection = stack::connect_default(output, target).await?;
+    let page = connection.api.schedules().await?;
+    let text = || Some(view::schedules::of(&page.schedules, fresco_cli::clock::now()));
     output.result(text, &json!({"event": "schedules", "schedules": page.schedules}));
     Ok(())
 }

@@ -1,30 +1,26 @@
-//! `fresco up`, `down`, `package`, and the stack that the other commands work on.
+//! Connecting to a stack: the one that is up on this machine, one that lives as long as the command, or a deployed one.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use fresco_cli::api::Api;
-use fresco_cli::stack::{self, Layout, Notice, Options, Progress, Stack};
-use fresco_cli::storage::{Parts, StackAdmin};
-use fresco_cli::view::{duration, table};
+use fresco_cli::stack::{self, Build, Layout, Options, Progress, ProgressMessage, Stack};
+use fresco_cli::view::{duration, size};
 use serde_json::json;
 
 use super::output::Output;
-use super::{EXIT_INPUT, Ended, Place, SimulatorArgs, UpArgs};
+use super::{CommandError, EXIT_INPUT, SimulatorArgs, Target, UpArgs};
 
-/// The stack for a command: the one that is up, or one for as long as the command goes on.
-pub(super) async fn start(output: &Output, place: &Place, scale: f64, keep: bool) -> Result<Stack, Ended> {
-    start_with(output, place, &SimulatorArgs { scale, set: Vec::new() }, keep).await
-}
-
-/// The same with values for the template's parameters, which are looked at before anything is built.
-pub(super) async fn start_with(
+/// Returns the stack that is up, or starts one for the time of the command. Values for the template's parameters are checked
+/// before anything is built.
+async fn start(
     output: &Output,
-    place: &Place,
+    target: &Target,
     args: &SimulatorArgs,
+    build: Build,
     keep: bool,
-) -> Result<Stack, Ended> {
+) -> Result<Stack, CommandError> {
     let layout = Layout::find()?;
     let parameters: BTreeMap<String, String> = args.set.iter().cloned().collect();
     let problems = stack::check_parameters(&layout, &parameters)?;
@@ -32,13 +28,14 @@ pub(super) async fn start_with(
         output.error(problem.code(), &problem.to_string());
     }
     if !problems.is_empty() {
-        return Err(Ended::Code(EXIT_INPUT));
+        return Err(CommandError::Code(EXIT_INPUT));
     }
-    let begun = Instant::now();
+    let started = Instant::now();
     let options = Options {
-        instance: instance(&layout, place),
+        instance: instance(&layout, target),
         keep,
-        port: place.port,
+        build,
+        port: target.port,
         scale: args.scale,
         parameters,
         progress: progress(output),
@@ -46,71 +43,75 @@ pub(super) async fn start_with(
     };
     let stack = Stack::start(options).await?;
     if !stack.attached() {
-        let took = duration(i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX));
+        let took = duration(i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX));
         output.progress(&format!("stack ready in {took} ({}, simulated providers)", stack.endpoint_url()));
     }
     Ok(stack)
 }
 
-/// The table and bucket that a command looks after, and the stack on this machine if it is one: it ends with this.
-pub(super) struct Kept {
-    pub(super) admin: StackAdmin,
-    _stack: Option<Stack>,
-}
-
-/// Those of `--stack`, or of the stack on this machine.
-pub(super) async fn kept(output: &Output, place: &Place) -> Result<Kept, Ended> {
-    if let Some(name) = &place.stack {
-        let aws = fresco_ledger::aws::connect().await;
-        let outputs = stack::deployed(aws.config(), name).await?;
-        return Ok(Kept { admin: StackAdmin::new(&aws, &Parts::of(&outputs))?, _stack: None });
-    }
-    let stack = start(output, place, 0.2, false).await?;
-    let aws = fresco_ledger::aws::connect_local(stack.endpoint_url()).await;
-    Ok(Kept { admin: StackAdmin::new(&aws, &Parts::of(stack.outputs()))?, _stack: Some(stack) })
-}
-
-/// The API that a command asks, and the stack on this machine if it is one: it ends with this.
-pub(super) struct Asked {
+/// A client of a stack's API, with the local stack if it is one, which ends with the connection.
+pub(super) struct Connection {
     pub(super) api: Api,
     stack: Option<Stack>,
 }
 
-impl Asked {
-    /// Whether the stack is there when the command has ended.
+impl Connection {
+    /// Returns whether the stack stays up after the command.
     pub(super) fn stays(&self) -> bool {
         self.stack.as_ref().is_none_or(Stack::attached)
     }
 }
 
-/// The stack of `--stack`, or the one on this machine.
-pub(super) async fn asked(output: &Output, place: &Place, args: &SimulatorArgs) -> Result<Asked, Ended> {
-    if let Some(name) = &place.stack {
-        let config = fresco_ledger::aws::connect().await;
-        let outputs = stack::deployed(config.config(), name).await?;
+/// Connects a command that generates: to the stack of `--stack`, or to the local one, built if its sources changed.
+pub(super) async fn connect(
+    output: &Output,
+    target: &Target,
+    args: &SimulatorArgs,
+) -> Result<Connection, CommandError> {
+    connect_with(output, target, args, Build::IfChanged).await
+}
+
+/// Connects a command that reads or controls: it builds nothing.
+pub(super) async fn connect_as_built(
+    output: &Output,
+    target: &Target,
+    args: &SimulatorArgs,
+) -> Result<Connection, CommandError> {
+    connect_with(output, target, args, Build::Last).await
+}
+
+/// Connects as [`connect_as_built`], for commands without options of the simulator.
+pub(super) async fn connect_default(output: &Output, target: &Target) -> Result<Connection, CommandError> {
+    connect_as_built(output, target, &SimulatorArgs::default()).await
+}
+
+async fn connect_with(
+    output: &Output,
+    target: &Target,
+    args: &SimulatorArgs,
+    build: Build,
+) -> Result<Connection, CommandError> {
+    if let Some(name) = &target.stack {
+        let config = stack::aws_environment().await;
+        let outputs = stack::deployed(&config, name).await?;
         let base = outputs.get("ApiEndpoint").cloned().unwrap_or_default();
-        return Ok(Asked { api: Api::new(config.config(), &base)?, stack: None });
+        return Ok(Connection { api: Api::new(&config, &base)?, stack: None });
     }
-    let stack = start_with(output, place, args, false).await?;
+    let stack = start(output, target, args, build, false).await?;
     let api = Api::new(&stack::aws_config(&stack), &stack.api_url())?;
-    Ok(Asked { api, stack: Some(stack) })
+    Ok(Connection { api, stack: Some(stack) })
 }
 
-/// The same for commands that have no simulator to set up.
-pub(super) async fn asked_plainly(output: &Output, place: &Place) -> Result<Asked, Ended> {
-    asked(output, place, &SimulatorArgs { scale: 0.2, set: Vec::new() }).await
-}
-
-/// Signed as on AWS; here with credentials that open nothing else.
+/// A signed request as on AWS, with the local stack's credentials.
 const CURL: &str = "curl --aws-sigv4 aws:amz:us-east-1:execute-api --user test:test";
 
-pub(super) async fn up(output: &Output, place: &Place, args: UpArgs) -> Result<(), Ended> {
-    let stack = start_with(output, place, &args.simulator, true).await?;
+pub(super) async fn up(output: &Output, target: &Target, args: UpArgs) -> Result<(), CommandError> {
+    let stack = start(output, target, &args.simulator, Build::IfChanged, true).await?;
     let (endpoint, simulator) = (stack.endpoint_url(), stack.simulator_url());
     let set: String =
         args.simulator.set.iter().map(|(name, value)| format!("\n  set:        {name}={value}")).collect();
     let api = stack.api_url();
-    // In single quotes: there is a dollar in the address.
+    // In single quotes, since the URL contains a dollar sign.
     let text = format!(
         "The stack is up until `cargo fresco down`.\n  API:        {api}\n  AWS:        {endpoint} (region {})\n  providers:  {simulator} (simulated; GET /_control/counters)\n  state:      {}{set}\n\n\
          {CURL} '{api}/runs?input=a%20lighthouse%20at%20dusk' -H 'content-type: application/yaml' --data-binary @events/pipelines/one-image.yaml\n\
@@ -124,51 +125,43 @@ pub(super) async fn up(output: &Output, place: &Place, args: UpArgs) -> Result<(
     Ok(())
 }
 
-pub(super) async fn down(output: &Output, place: &Place, purge: bool) -> Result<(), Ended> {
+pub(super) async fn down(output: &Output, target: &Target, purge: bool) -> Result<(), CommandError> {
     let layout = Layout::find()?;
-    let folder = instance(&layout, place);
+    let folder = instance(&layout, target);
     let progress = progress(output);
-    let there = folder.exists();
+    let existed = folder.exists();
     let ended = if purge { stack::purge(&folder, &progress)? } else { stack::stop(&folder, &progress)? };
-    let text = match (ended, purge && there) {
-        (true, true) => "The stack is down, and what it held is removed.",
-        (true, false) => "The stack is down; what it holds is kept for the next time.",
-        (false, true) => "What the stack held is removed.",
+    let text = match (ended, purge && existed) {
+        (true, true) => "The stack is down, and its state is removed.",
+        (true, false) => "The stack is down; its state is kept.",
+        (false, true) => "The state of the stack is removed.",
         (false, false) => "No stack was up.",
     };
-    output.result(|| Some(text.to_owned()), &json!({"event": "down", "ended": ended, "purged": purge && there}));
+    output.result(|| Some(text.to_owned()), &json!({"event": "down", "ended": ended, "purged": purge && existed}));
     Ok(())
 }
 
-pub(super) async fn package(output: &Output, release: bool) -> Result<(), Ended> {
+pub(super) async fn package(output: &Output, release: bool) -> Result<(), CommandError> {
     let layout = Layout::find()?;
     let progress = progress(output);
-    let artifacts = stack::package(&layout, release, &progress)?;
-    let text = || {
-        use table::Align::{Left, Right};
-        let kib = |bytes: u64| format!("{:.1}", bytes as f64 / 1_048_576.0);
-        let rows = artifacts
-            .iter()
-            .map(|artifact| vec![artifact.name.clone(), kib(artifact.bytes), artifact.path.display().to_string()]);
-        Some(table::layout(&[("function", Left), ("MiB", Right), ("package", Left)], &rows.collect::<Vec<_>>()))
-    };
-    let list: Vec<_> = artifacts
-        .iter()
-        .map(|artifact| json!({"function": artifact.name, "bytes": artifact.bytes, "path": artifact.path}))
-        .collect();
-    output.result(text, &json!({"event": "packages", "packages": list}));
+    let package = stack::package(&layout, release, &progress)?;
+    let text = || Some(format!("{} ({})", package.path.display(), size(package.bytes)));
+    output.result(
+        text,
+        &json!({"event": "package", "path": package.path, "bytes": package.bytes, "sha256": package.sha256}),
+    );
     Ok(())
 }
 
-fn instance(layout: &Layout, place: &Place) -> PathBuf {
-    place.state.clone().unwrap_or_else(|| layout.instance("local"))
+fn instance(layout: &Layout, target: &Target) -> PathBuf {
+    target.state.clone().unwrap_or_else(|| layout.instance("local"))
 }
 
-/// Stages are shown; what goes on within one only in its log.
+/// Shows the steps of a start; their details are only in its logs.
 pub(super) fn progress(output: &Output) -> Progress {
     let shown = output.clone();
-    Progress::new(move |notice| {
-        if let Notice::Step(text) = notice {
+    Progress::new(move |message| {
+        if let ProgressMessage::Step(text) = message {
             shown.progress(&text);
         }
     })

@@ -1,76 +1,73 @@
 //! `fresco status`, `fresco stop` and `fresco open`.
 
-use fresco_cli::view::{progress, table};
-use fresco_ledger::clock::SystemClock;
-use fresco_ledger::traits::Clock;
+use fresco_cli::view::{progress, runs};
 use fresco_pipeline::ids::RunId;
 use serde_json::json;
 
 use super::output::Output;
-use super::{EXIT_INPUT, EXIT_RUN, Ended, Place, stack};
+use super::{CommandError, EXIT_INPUT, EXIT_RUN, Target, stack};
 
-/// As many runs as fit on a screen.
+/// The runs of a list: as many as fit on a screen.
 const RECENT: u32 = 20;
 
-pub(super) async fn status(output: &Output, place: &Place, run: Option<&str>) -> Result<(), Ended> {
+pub(super) async fn status(output: &Output, target: &Target, run: Option<&str>) -> Result<(), CommandError> {
     let run = run.map(|run| parse(output, run)).transpose()?;
-    let asked = stack::asked_plainly(output, place).await?;
-    let now = SystemClock.now();
+    let connection = stack::connect_default(output, target).await?;
+    let now = fresco_cli::clock::now();
     let Some(run) = run else {
-        let page = asked.api.runs(RECENT, None).await?;
-        let text =
-            || Some(if page.runs.is_empty() { "No runs yet.".to_owned() } else { table::of_runs(&page.runs, now) });
+        let page = connection.api.runs(RECENT, None).await?;
+        let text = || Some(if page.runs.is_empty() { "No runs yet.".to_owned() } else { runs::list(&page.runs, now) });
         output.result(text, &json!({"event": "runs", "runs": page.runs}));
         return Ok(());
     };
-    let view = asked.api.run(&run).await?;
-    output.result(|| Some(table::of_steps(&view, now)), &json!({"event": "run", "run": view}));
+    let view = connection.api.run(&run).await?;
+    output.result(|| Some(runs::steps(&view, now)), &json!({"event": "run", "run": view}));
     Ok(())
 }
 
-pub(super) async fn stop(output: &Output, place: &Place, run: &str) -> Result<(), Ended> {
+pub(super) async fn stop(output: &Output, target: &Target, run: &str) -> Result<(), CommandError> {
     let run = parse(output, run)?;
-    let asked = stack::asked_plainly(output, place).await?;
-    let stopped = asked.api.stop(&run).await?;
+    let connection = stack::connect_default(output, target).await?;
+    let stopped = connection.api.stop(&run).await?;
     output.result(|| Some(progress::stopped(&stopped)), &json!({"event": "stopped", "stopped": stopped}));
     Ok(())
 }
 
-/// Opens a run's page, the latest run's where none is named.
-pub(super) async fn open(output: &Output, place: &Place, run: Option<&str>, print: bool) -> Result<(), Ended> {
+/// Opens the page of a run, by default of the latest.
+pub(super) async fn open(output: &Output, target: &Target, run: Option<&str>, print: bool) -> Result<(), CommandError> {
     let run = run.map(|run| parse(output, run)).transpose()?;
-    let asked = stack::asked_plainly(output, place).await?;
+    let connection = stack::connect_default(output, target).await?;
     let run = match run {
         Some(run) => run,
-        None => match asked.api.runs(1, None).await?.runs.first() {
+        None => match connection.api.runs(1, None).await?.runs.first() {
             Some(latest) => parse(output, &latest.id)?,
             None => {
                 output.error("Run.NotFound", "there are no runs yet");
-                return Err(Ended::Code(EXIT_RUN));
+                return Err(CommandError::Code(EXIT_RUN));
             }
         },
     };
-    let view = asked.api.run(&run).await?;
-    let page = asked.api.page(&view);
+    let view = connection.api.run(&run).await?;
+    let page = connection.api.page(&view);
     let opened = !print && open_in_browser(&page);
     output.result(|| Some(page.clone()), &json!({"event": "page", "run_id": run, "url": page, "opened": opened}));
-    if place.stack.is_none() && !asked.stays() {
-        output.progress("The page is there as long as the stack is: `cargo fresco up` keeps it running.");
+    if target.stack.is_none() && !connection.stays() {
+        output.progress("The page exists as long as the stack is up: `cargo fresco up` keeps it running.");
     }
     Ok(())
 }
 
-/// Whether a browser was asked to. One that is not there is no error: the address is printed.
+/// Returns whether a browser was started. A missing browser is no error, since the URL is printed.
 fn open_in_browser(page: &str) -> bool {
     let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     let quiet = || std::process::Stdio::null();
-    let begun = std::process::Command::new(program).arg(page).stdin(quiet()).stdout(quiet()).stderr(quiet()).status();
-    begun.is_ok_and(|status| status.success())
+    let started = std::process::Command::new(program).arg(page).stdin(quiet()).stdout(quiet()).stderr(quiet()).status();
+    started.is_ok_and(|status| status.success())
 }
 
-pub(super) fn parse(output: &Output, run: &str) -> Result<RunId, Ended> {
+pub(super) fn parse(output: &Output, run: &str) -> Result<RunId, CommandError> {
     RunId::parse(run).map_err(|error| {
         output.error("bad_run_id", &error.to_string());
-        Ended::Code(EXIT_INPUT)
+        CommandError::Code(EXIT_INPUT)
     })
 }

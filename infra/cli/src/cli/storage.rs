@@ -1,4 +1,4 @@
-//! `fresco storage`.
+//! `fresco storage`: the contents of the stack's bucket.
 
 use std::cell::Cell;
 
@@ -6,21 +6,20 @@ use fresco_cli::view;
 use serde_json::json;
 
 use super::output::Output;
-use super::{Ended, Place, stack};
+use super::{CommandError, Target, stack};
 
-/// After so many objects it is said how many it has been; a page of the listing is a thousand at most.
-const SAID_EVERY: u64 = 10_000;
+/// Progress is printed after so many objects.
+const PROGRESS_EVERY: u64 = 10_000;
 
-pub(super) async fn storage(output: &Output, place: &Place) -> Result<(), Ended> {
-    let kept = stack::kept(output, place).await?;
-    let admin = &kept.admin;
-    let said = Cell::new(0);
+pub(super) async fn storage(output: &Output, target: &Target) -> Result<(), CommandError> {
+    let connection = stack::connect_default(output, target).await?;
+    let printed = Cell::new(0);
     let progress = |objects: u64| {
-        if objects / SAID_EVERY > said.replace(objects / SAID_EVERY) {
+        if objects / PROGRESS_EVERY > printed.replace(objects / PROGRESS_EVERY) {
             output.progress(&format!("{objects} objects so far"));
         }
     };
-    let inventory = admin.inventory(progress).await?;
-    output.result(|| Some(view::storage::of(&inventory)), &json!({"event": "storage", "storage": inventory}));
+    let report = connection.api.storage(progress).await?;
+    output.result(|| Some(view::storage::of(&report)), &json!({"event": "storage", "storage": report}));
     Ok(())
 }

@@ -1,10 +1,11 @@
-//! The AWS clients of a stack on this machine.
+//! Configurations of AWS clients: of a stack on this machine, and of the account that the environment names.
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 /// The region of every local stack.
 pub const REGION: &str = "us-east-1";
@@ -17,7 +18,16 @@ pub(crate) fn config(endpoint_url: &str) -> SdkConfig {
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::from_static(REGION))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .http_client(Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https())
+        .http_client(http_client())
         .endpoint_url(endpoint_url)
         .build()
+}
+
+/// Loads the configuration that the environment and the profile give: region, credentials, `AWS_ENDPOINT_URL`.
+pub async fn environment() -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http_client()).load().await
+}
+
+fn http_client() -> SharedHttpClient {
+    Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }

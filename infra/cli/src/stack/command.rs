@@ -1,19 +1,21 @@
-//! Running a command to its end, showing its lines as they come and keeping the last ones for an error message.
+//! Runs a command to its end, shows its lines as they come, and names the last ones in an error message.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use super::error::{Error, tail};
+use anyhow::{Context, bail};
+
+use super::error::tail;
 
 const TAIL: usize = 15;
 
-/// Runs it and gives its standard output. Lines of its standard error go to `show` as they come.
-pub(crate) fn run(command: &mut Command, hint: &str, mut show: impl FnMut(&str)) -> Result<String, Error> {
+/// Runs it and returns its standard output. Lines of its standard error go to `show` as they come. `hint` says what it needs.
+pub(crate) fn run(command: &mut Command, hint: &str, mut show: impl FnMut(&str)) -> anyhow::Result<String> {
     let line = describe(command);
-    let failed_to_start = |source| Error::NoCommand { command: line.clone(), source, hint: hint.to_owned() };
+    let not_started = || format!("`{line}` cannot be started; {hint}");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(failed_to_start)?;
+    let mut child = command.spawn().with_context(not_started)?;
     let stdout = child.stdout.take();
     let reader = thread::spawn(move || {
         let mut text = Vec::new();
@@ -33,12 +35,12 @@ pub(crate) fn run(command: &mut Command, hint: &str, mut show: impl FnMut(&str))
         }
     }
     let output = reader.join().unwrap_or_default();
-    let status = child.wait().map_err(failed_to_start)?;
+    let status = child.wait().with_context(not_started)?;
     if status.success() {
         return Ok(output);
     }
     let said = if errors.trim().is_empty() { &output } else { &errors };
-    Err(Error::Command { command: line, status, hint: hint.to_owned(), tail: tail(said, TAIL) })
+    bail!("`{line}` failed ({status}); {hint}. It ended with:\n{}", tail(said, TAIL))
 }
 
 /// The command line, as one would type it.

@@ -1,36 +1,24 @@
-//! The emulator of AWS: MiniStack under `emulator/start.py`, on loopback, with an environment of its own so that nothing
-//! of the user's (keys above all) reaches it or the functions that it starts.
+//! The emulator of AWS: MiniStack under `infra/emulator/start.py`, on loopback, with an environment of its own: nothing of the
+//! user's (keys above all) reaches it or the functions that it starts.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::child::ChildProcess;
-use super::error::Error;
+use anyhow::{Context, bail, ensure};
+use fresco_ledger::records::Millis;
+use serde::Deserialize;
+
+use super::Options;
+use super::child::{ChildProcess, ends_with_this_command};
 use super::http;
-use super::layout::{Instance, Layout};
-use super::progress::Progress;
+use super::layout::Instance;
+use crate::view::{plural, size};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// It saves its state when it is asked to end.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const ATTEMPTS: u32 = 3;
-const WHAT: &str = "the AWS emulator";
-
-/// How it shall run.
-#[derive(Debug, Clone)]
-pub(crate) struct Wanted {
-    /// This port and no other.
-    pub(crate) port: Option<u16>,
-    /// This port if it is free: functions and webhooks keep their addresses between commands.
-    pub(crate) last_port: Option<u16>,
-    /// Factor on the Wait states and retry delays of state machines.
-    pub(crate) wait_scale: Option<f64>,
-    /// The folder of crash points.
-    pub(crate) crashes: Option<PathBuf>,
-    /// Count requests, see [`requests`], and do not save state meanwhile.
-    pub(crate) measure: bool,
-}
 
 /// A started emulator and its port.
 #[derive(Debug)]
@@ -39,30 +27,28 @@ pub(crate) struct Emulator {
     pub(crate) port: u16,
 }
 
-/// Starts it, and waits until it answers. `spawned` is told at once, so that it is on record before anything can fail.
+/// Starts it, and waits until it answers. It takes the port of the last start if that is free: functions and webhooks keep their
+/// addresses between commands.
 pub(crate) fn start(
-    layout: &Layout,
+    options: &Options,
     instance: &Instance,
     python: &Path,
-    wanted: &Wanted,
-    progress: &Progress,
-    mut spawned: impl FnMut(&Emulator) -> Result<(), Error>,
-) -> Result<Emulator, Error> {
-    progress.step("starting the AWS emulator");
-    let mut preferred = wanted.port.or(wanted.last_port);
+    last_port: Option<u16>,
+) -> anyhow::Result<Emulator> {
+    options.progress.step("starting the AWS emulator");
+    let mut preferred = options.port.or(last_port);
     let mut attempt = 1;
     loop {
-        let port = choose(wanted.port, preferred)?;
-        let mut command = command(layout, instance, python, wanted, port);
-        let process = ChildProcess::spawn(WHAT, &mut command, &instance.emulator_log(), PATIENCE)?;
-        let mut emulator = Emulator { process, port };
-        spawned(&emulator)?;
-        let Err(error) = emulator.process.await_ready(READY_WITHIN, || answers(port).then_some(())) else {
-            return Ok(emulator);
+        let port = choose(options.port, preferred)?;
+        let command = command(options, instance, python, port);
+        let (lock, log) = (instance.emulator_lock(), instance.emulator_log());
+        let mut process = ChildProcess::spawn("the AWS emulator", command, lock, log, PATIENCE)?;
+        let Err(error) = process.await_ready(READY_WITHIN, || answers(port).then_some(())) else {
+            return Ok(Emulator { process, port });
         };
-        drop(emulator);
-        // Between finding a free port and listening on it, another process may have taken it. Then: another one.
-        if attempt == ATTEMPTS || wanted.port.is_some() || http::is_free(port) {
+        drop(process);
+        // Between the choice of a free port and listening on it, another process may have taken it. Then: another one.
+        if attempt == ATTEMPTS || options.port.is_some() || http::is_free(port) {
             return Err(error);
         }
         attempt += 1;
@@ -70,35 +56,69 @@ pub(crate) fn start(
     }
 }
 
-/// Whether an emulator answers there.
+/// Whether an emulator answers on that port.
 pub(crate) fn answers(port: u16) -> bool {
     http::get(port, "/_ministack/ready").is_ok_and(|(status, _)| status == 200)
 }
 
-/// What was asked of an emulator that counts, as JSON.
-pub(crate) fn requests(port: u16) -> Result<String, Error> {
-    let failed = |message: String| Error::Aws { action: "asking the emulator for its counts".to_owned(), message };
-    match http::get(port, "/_fresco/requests").map_err(|error| failed(error.to_string()))? {
+/// The counts of an emulator that counts requests, as JSON.
+pub(crate) fn requests(port: u16) -> anyhow::Result<String> {
+    match http::get(port, "/_fresco/requests").context("cannot read the emulator's counts")? {
         (200, answer) => Ok(answer),
-        (status, _) => Err(failed(format!("{status}: this emulator does not count"))),
+        (status, _) => bail!("cannot read the emulator's counts: {status}; it was started without them"),
     }
 }
 
-fn choose(fixed: Option<u16>, preferred: Option<u16>) -> Result<u16, Error> {
+/// The counts of what a lifecycle removed.
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct Removed {
+    objects: usize,
+    bytes: u64,
+    uploads: usize,
+}
+
+/// Applies the lifecycle of all buckets, as S3 does once a day, as of now or of the given time. Returns a line that says what
+/// was removed, if anything was.
+pub(crate) fn apply_lifecycle(port: u16, now: Option<Millis>) -> anyhow::Result<Option<String>> {
+    let now = now.map(|now| format!("?now={}", now as f64 / 1_000.0)).unwrap_or_default();
+    let removed = http::json(port, "POST", &format!("/_fresco/lifecycle{now}"), "")?;
+    let removed: Removed = serde_json::from_value(removed).context("cannot read the emulator's answer")?;
+    Ok(removed.line())
+}
+
+impl Removed {
+    fn line(&self) -> Option<String> {
+        let expired =
+            (self.objects > 0).then(|| format!("{} ({}) expired", plural(self.objects, "object"), size(self.bytes)));
+        let aborted = (self.uploads > 0).then(|| format!("{} aborted", plural(self.uploads, "unfinished upload")));
+        let parts: Vec<String> = expired.into_iter().chain(aborted).collect();
+        (!parts.is_empty()).then(|| format!("lifecycle: {}", parts.join(", ")))
+    }
+}
+
+/// Refuses a port that is taken.
+pub(crate) fn check_port(port: u16) -> anyhow::Result<()> {
+    ensure!(
+        http::is_free(port),
+        "port {port} is taken; end what listens on 127.0.0.1:{port}, or leave --port out to take a free one"
+    );
+    Ok(())
+}
+
+fn choose(fixed: Option<u16>, preferred: Option<u16>) -> anyhow::Result<u16> {
     match (fixed, preferred) {
-        (Some(port), _) if !http::is_free(port) => Err(Error::PortTaken { port }),
-        (Some(port), _) => Ok(port),
+        (Some(port), _) => check_port(port).map(|()| port),
         (None, Some(port)) if http::is_free(port) => Ok(port),
-        _ => http::free_port().map_err(Error::file("cannot find a free port on", Path::new("127.0.0.1"))),
+        _ => http::free_port().context("cannot find a free port on 127.0.0.1"),
     }
 }
 
-fn command(layout: &Layout, instance: &Instance, python: &Path, wanted: &Wanted, port: u16) -> Command {
+fn command(options: &Options, instance: &Instance, python: &Path, port: u16) -> Command {
     let mut command = Command::new(python);
     // Isolated and unbuffered: neither the user's site packages, nor log lines lost when it is killed.
-    command.args(["-I", "-u"]).arg(layout.emulator().join("start.py"));
-    command.arg("--lock").arg(instance.emulator_lock()).arg("--die-with-stdin");
-    if wanted.measure {
+    command.args(["-I", "-u"]).arg(options.layout.emulator().join("start.py"));
+    command.arg("--lock").arg(instance.emulator_lock()).arg("--die-with-stdin").stdin(ends_with_this_command());
+    if options.measure {
         command.arg("--measure");
     }
     command.current_dir(instance.scratch());
@@ -106,16 +126,16 @@ fn command(layout: &Layout, instance: &Instance, python: &Path, wanted: &Wanted,
     command.env("PATH", "/usr/local/bin:/usr/bin:/bin").env("LANG", "C.UTF-8");
     command.env("HOME", instance.scratch()).env("TMPDIR", instance.scratch());
     command.env("BIND_HOST", "127.0.0.1").env("GATEWAY_PORT", port.to_string());
-    // What the functions inherit: the AWS SDK finds the emulator by it.
+    // Functions inherit it: the AWS SDK finds the emulator by it.
     command.env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"));
     command.env("PERSIST_STATE", "1").env("STATE_DIR", instance.state());
     command.env("S3_PERSIST", "1").env("S3_DATA_DIR", instance.objects());
     // Listeners that nothing here uses, and a log line a request.
     command.env("IOT_MTLS_ENABLED", "0").env("SFTP_ENABLED", "0").env("LOG_LEVEL", "WARNING");
-    if let Some(scale) = wanted.wait_scale {
+    if let Some(scale) = options.wait_scale {
         command.env("SFN_WAIT_SCALE", scale.to_string());
     }
-    if let Some(folder) = &wanted.crashes {
+    if let Some(folder) = &options.crashes {
         command.env("FRESCO_CRASH", folder);
     }
     command
@@ -136,5 +156,26 @@ mod tests {
         assert_ne!(choose(None, Some(taken)).unwrap(), taken);
         drop(listener);
         assert_eq!(choose(None, Some(taken)).unwrap(), taken);
+    }
+
+    #[test]
+    fn the_line_counts_what_was_removed_and_is_absent_where_nothing_was() {
+        for (objects, bytes, uploads, line) in [
+            (0, 0, 0, None),
+            (12, 34_200_000, 0, Some("lifecycle: 12 objects (34 MB) expired")),
+            (1, 0, 0, Some("lifecycle: 1 object (0 B) expired")),
+            (0, 0, 1, Some("lifecycle: 1 unfinished upload aborted")),
+            (2, 2_048, 3, Some("lifecycle: 2 objects (2.0 kB) expired, 3 unfinished uploads aborted")),
+        ] {
+            assert_eq!(Removed { objects, bytes, uploads }.line().as_deref(), line);
+        }
+    }
+
+    #[test]
+    fn the_scripts_of_the_emulator_pass_their_own_tests() {
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../emulator");
+        let tests = Command::new("python3").args(["-B", "-m", "unittest", "discover"]).current_dir(scripts).output();
+        let tests = tests.unwrap();
+        assert!(tests.status.success(), "{}", String::from_utf8_lossy(&tests.stderr));
     }
 }

@@ -1,9 +1,11 @@
-//! Short requests on loopback: whether a starting process is ready, and the simulator's control routes. Anything more goes
-//! through a real client.
+//! Short requests on loopback: whether a starting process is ready, and control routes. Anything more goes through a real
+//! client.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
+
+use anyhow::{Context, ensure};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -32,18 +34,26 @@ pub(crate) fn send(port: u16, method: &str, path: &str, body: &str) -> io::Resul
     parse(&String::from_utf8_lossy(&answer)).ok_or_else(|| io::Error::other("no HTTP answer"))
 }
 
+/// The JSON answer to a request; any status but 2xx is an error.
+pub(crate) fn json(port: u16, method: &str, path: &str, body: &str) -> anyhow::Result<serde_json::Value> {
+    let asked = || format!("{method} {path} on port {port}");
+    let (status, answer) = send(port, method, path, body).with_context(asked)?;
+    ensure!((200..300).contains(&status), "{}: {status} {answer}", asked());
+    serde_json::from_str(&answer).with_context(asked)
+}
+
 fn parse(answer: &str) -> Option<(u16, String)> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
     Some((status, body.to_owned()))
 }
 
-/// Whether a listener could be put on this port of 127.0.0.1.
+/// Whether a process could listen on this port of 127.0.0.1.
 pub(crate) fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// A port that nobody listens on now.
+/// A free port.
 pub(crate) fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

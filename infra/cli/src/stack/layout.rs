@@ -1,12 +1,14 @@
-//! Where everything is: the project's own files, what is shared by all stacks on this machine, and the folder of one stack.
+//! The paths of the project's own files, of files shared by all stacks on this machine, and of the folder of one stack.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
+
 use super::error::Error;
 
-/// The project and the folder for what it makes here.
+/// The project and the folder of its local stacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     root: PathBuf,
@@ -16,17 +18,23 @@ pub struct Layout {
 impl Layout {
     /// The project around the current folder; where there is none, the one that this program was built in.
     pub fn find() -> Result<Self, Error> {
-        let start = env::current_dir().map_err(Error::file("cannot find", Path::new(".")))?;
+        let start = env::current_dir().context("cannot find the current folder")?;
         Self::around(&start).or_else(|error| Self::around(Path::new(env!("CARGO_MANIFEST_DIR"))).map_err(|_| error))
     }
 
     /// The project that holds this folder.
     pub fn around(start: &Path) -> Result<Self, Error> {
-        let no_project = || Error::NoProject { start: start.to_owned() };
-        let start = start.canonicalize().map_err(|_| no_project())?;
-        let root =
-            start.ancestors().find(|folder| folder.join("infra/template.yaml").is_file()).ok_or_else(no_project)?;
-        Ok(Self { root: root.to_owned(), home: root.join(".fresco") })
+        let root = start.canonicalize().ok().and_then(|start| {
+            start.ancestors().find(|folder| folder.join("infra/template.yaml").is_file()).map(Path::to_owned)
+        });
+        let root = root.with_context(|| {
+            format!(
+                "no Fresco project at {}: neither it nor a folder above it holds infra/template.yaml; run the command inside \
+                 the project",
+                start.display()
+            )
+        })?;
+        Ok(Self { home: root.join(".fresco"), root })
     }
 
     /// The same project with its state elsewhere than in `.fresco/`.
@@ -57,7 +65,7 @@ impl Layout {
         self.root.join("infra/emulator")
     }
 
-    /// Where the zips are put; the template names them relative to itself.
+    /// The folder of the functions' package; the template names it relative to itself.
     pub(crate) fn packages(&self) -> PathBuf {
         self.root.join("target/fresco")
     }
@@ -67,24 +75,24 @@ impl Layout {
     }
 }
 
-/// The folder of one stack: its state, its logs, and what is known of its processes.
+/// The folder of one stack: its state, its logs, and the locks of its processes.
 #[derive(Debug, Clone)]
 pub(crate) struct Instance {
     folder: PathBuf,
 }
 
 impl Instance {
-    /// Makes the folder where it is missing.
-    pub(crate) fn open(folder: &Path) -> Result<Self, Error> {
+    /// Creates the folder if it is missing.
+    pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
         for sub in ["", "state", "s3", "emulator"] {
             let path = folder.join(sub);
-            fs::create_dir_all(&path).map_err(Error::file("cannot make", &path))?;
+            fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
         }
-        let folder = folder.canonicalize().map_err(Error::file("cannot find", folder))?;
+        let folder = folder.canonicalize().with_context(|| format!("cannot find {}", folder.display()))?;
         Ok(Self { folder })
     }
 
-    /// An instance that may not be there.
+    /// An instance that may not exist.
     pub(crate) fn at(folder: &Path) -> Self {
         Self { folder: folder.to_owned() }
     }
@@ -105,6 +113,7 @@ impl Instance {
         self.folder.join("running.json")
     }
 
+    /// The fingerprint of the last deployment.
     pub(crate) fn deployed(&self) -> PathBuf {
         self.folder.join("stack.json")
     }
@@ -122,12 +131,18 @@ impl Instance {
         self.folder.join("emulator")
     }
 
+    /// Held by the emulator and its functions for their lifetime.
     pub(crate) fn emulator_lock(&self) -> PathBuf {
         self.folder.join("emulator.lock")
     }
 
     pub(crate) fn emulator_log(&self) -> PathBuf {
         self.folder.join("emulator.log")
+    }
+
+    /// Held by the simulator for its lifetime.
+    pub(crate) fn simulator_lock(&self) -> PathBuf {
+        self.folder.join("simulator.lock")
     }
 
     pub(crate) fn simulator_log(&self) -> PathBuf {

@@ -6,7 +6,6 @@ mod build;
 mod child;
 mod cloudformation;
 mod command;
-mod cors;
 mod deploy;
 mod emulator;
 mod error;
@@ -14,18 +13,15 @@ mod exports;
 mod files;
 mod http;
 mod layout;
-pub(crate) mod lifecycle;
 mod lock;
 mod package;
 mod parameters;
-mod process;
 mod progress;
 mod simulator;
 mod start;
 mod state_file;
 mod stop;
 mod template;
-mod template_parameters;
 #[cfg(test)]
 mod template_tests;
 mod venv;
@@ -34,31 +30,38 @@ mod version;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use aws_config::SdkConfig;
-use fresco_ledger::clock::SystemClock;
-use fresco_ledger::records::Millis;
-use fresco_ledger::traits::Clock;
+use fresco_pipeline::time::Millis;
 
-pub use aws::REGION;
+pub use aws::{REGION, environment as aws_environment};
 pub use cloudformation::deployed;
 pub use error::Error;
 pub use layout::Layout;
-pub use package::{Artifact, package};
+pub use package::{Package, package};
 pub use parameters::{ParameterProblem, check_parameters};
-pub use progress::{Notice, Progress};
-pub use state_file::{Status, status};
+pub use progress::{Progress, ProgressMessage};
 pub use stop::{purge, stop};
 
 use deploy::Deployed;
 use lock::Lock;
-use start::Begun;
-use template_parameters::TemplateParameters;
+use parameters::Declared;
+use start::Started;
 
 /// The name of the CloudFormation stack in every instance.
 pub const STACK_NAME: &str = "fresco";
 
-/// How a stack shall be started. Whoever attaches to one that is up takes it as it is: only `layout`, `instance`, `keep`,
-/// `lifecycle_now` and `progress` count then, and `parameters` have to be those that it has.
+/// Whether a start builds the functions and the simulator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    /// Builds them where their sources changed, and deploys them.
+    IfChanged,
+    /// Builds nothing: a stack that is up is taken as it is, another is started from the last build.
+    Last,
+}
+
+/// The options of a start. A stack that is up is taken as it is: only `layout`, `instance`, `keep`, `build`, `lifecycle_now` and
+/// `progress` count then, and `parameters` must be those that it has.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The project.
@@ -67,17 +70,19 @@ pub struct Options {
     pub instance: PathBuf,
     /// Leave it running when this command ends.
     pub keep: bool,
+    /// Whether it builds.
+    pub build: Build,
     /// Deploy release builds instead of dev builds.
     pub release: bool,
     /// The emulator's port; a free one otherwise.
     pub port: Option<u16>,
     /// Factor on the providers' typical durations; 0 answers at once.
     pub scale: f64,
-    /// So many requests a simulated provider works on at once.
+    /// The number of requests that a simulated provider works on at once.
     pub concurrency: usize,
     /// Factor on the Wait states and retry delays of state machines; 1 otherwise.
     pub wait_scale: Option<f64>,
-    /// The folder of crash points: files in it end functions built for development at the points they name.
+    /// The folder of failpoints: files in it end functions built for development at the points they name.
     pub crashes: Option<PathBuf>,
     /// Let the emulator count requests ([`Stack::requests`]). It saves its state at its end only, then.
     pub measure: bool,
@@ -85,7 +90,7 @@ pub struct Options {
     pub parameters: BTreeMap<String, String>,
     /// The time as of which the buckets' lifecycle is carried out, in milliseconds since the Unix epoch; now otherwise.
     pub lifecycle_now: Option<Millis>,
-    /// Where notices go.
+    /// The receiver of progress messages.
     pub progress: Progress,
 }
 
@@ -96,6 +101,7 @@ impl Options {
             instance: layout.instance("local"),
             layout,
             keep: false,
+            build: Build::IfChanged,
             release: false,
             port: None,
             scale: 0.2,
@@ -110,7 +116,7 @@ impl Options {
     }
 }
 
-/// A started stack. Dropping it ends what was started for it, unless it is kept or was up before.
+/// A started stack. Dropping it ends the processes that were started for it, unless they are left running.
 #[derive(Debug)]
 pub struct Stack {
     endpoint_url: String,
@@ -121,38 +127,37 @@ pub struct Stack {
     parameters: BTreeMap<String, String>,
     instance: PathBuf,
     attached: bool,
-    // In this order: the processes end before the lock is let go of.
+    // In this order: the processes end before the lock is released.
     _processes: Option<start::Processes>,
     _lock: Option<Lock>,
 }
 
 impl Stack {
-    /// Builds, starts and deploys what is not yet, or attaches to the stack that `keep` left running. One command at a time
-    /// has a stack for itself; a second waits, unless the stack is kept.
+    /// Builds, starts and deploys what is needed, or attaches to the stack that is up. One command at a time has a stack for
+    /// itself; a second waits, unless the stack is up.
     pub async fn start(options: Options) -> Result<Self, Error> {
         let blocking = options.clone();
-        let begun =
-            tokio::task::spawn_blocking(move || start::begin(&blocking)).await.map_err(|_| Error::Interrupted)??;
-        let config = aws::config(&begun.endpoint_url());
-        let Deployed { outputs, parameters } = begun.deployment(&options).ensure(&config, &options.progress).await?;
+        let started = tokio::task::spawn_blocking(move || start::start(&blocking)).await??;
+        let config = aws::config(&started.endpoint_url());
+        let Deployed { outputs, parameters } = started.deployment(&options).ensure(&config, &options.progress).await?;
         for (provider, key) in simulator::KEYS {
             deploy::put_secret(&config, &outputs, provider.key_name(), key).await?;
         }
-        let template = TemplateParameters::read(&options.layout.template())?;
-        let parameters = template.values(&parameters);
+        let parameters = Declared::read(&options.layout.template())?.values(&parameters);
         exports::ensure(&config, parameters.get("ExportBucket").map_or("", String::as_str)).await?;
-        let now = options.lifecycle_now.unwrap_or_else(|| SystemClock.now());
-        lifecycle::apply(&config, &template, &parameters, now, &options.progress).await?;
-        let (port, api) = (begun.emulator_port, outputs.get("ApiId").cloned().unwrap_or_default());
-        tokio::task::spawn_blocking(move || cors::apply(port, &api)).await.map_err(|_| Error::Interrupted)??;
-        let Begun { instance, lock, mut processes, emulator_port, simulator_port, mut running, .. } = begun;
+        let (port, now) = (started.emulator_port, options.lifecycle_now);
+        let removed = tokio::task::spawn_blocking(move || emulator::apply_lifecycle(port, now)).await??;
+        if let Some(line) = removed {
+            options.progress.step(line);
+        }
+        let Started { instance, lock, mut processes, emulator_port, simulator_port, mut record, .. } = started;
         let attached = processes.is_none();
         if options.keep
             && let Some(started) = &mut processes
         {
-            started.keep();
-            running.kept = true;
-            running.write(&instance)?;
+            started.leave_running();
+            record.left_running = true;
+            record.write(&instance)?;
         }
         Ok(Self {
             endpoint_url: url(emulator_port),
@@ -164,7 +169,7 @@ impl Stack {
             instance: instance.folder().to_owned(),
             attached,
             _processes: processes,
-            _lock: (!running.kept).then_some(lock),
+            _lock: (!record.left_running).then_some(lock),
         })
     }
 
@@ -183,23 +188,17 @@ impl Stack {
         &self.simulator_url
     }
 
-    /// Asks a control route of the simulated providers; its answer as JSON.
+    /// Calls a control route of the simulated providers, and returns its JSON answer.
     pub fn control(&self, method: &str, route: &str, body: &serde_json::Value) -> Result<serde_json::Value, Error> {
-        let asked = format!("asking the simulator for {route}");
-        let failed = |message: String| Error::Aws { action: asked.clone(), message };
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let answer = http::send(self.simulator_port, method, &format!("/_control/{route}"), &body);
-        let (status, answer) = answer.map_err(|error| failed(error.to_string()))?;
-        if !(200..300).contains(&status) {
-            return Err(failed(format!("{status}: {answer}")));
-        }
-        serde_json::from_str(&answer).map_err(|error| failed(error.to_string()))
+        let answer = http::json(self.simulator_port, method, &format!("/_control/{route}"), &body);
+        Ok(answer.context("the simulator refused a control request")?)
     }
 
-    /// What has been asked of the emulator since it started, as JSON: requests by caller, service and operation with
-    /// DynamoDB's units, and functions with their time. Only where [`Options::measure`] was set.
+    /// The emulator's counts since it started, as JSON: requests by caller, service and operation with DynamoDB's units, and
+    /// functions with their time. Only where [`Options::measure`] was set.
     pub fn requests(&self) -> Result<String, Error> {
-        emulator::requests(self.emulator_port)
+        Ok(emulator::requests(self.emulator_port)?)
     }
 
     /// Base URL of the stack's HTTP API.
@@ -238,7 +237,7 @@ impl Stack {
         self.attached
     }
 
-    /// Ends what was started for it, without blocking the caller's thread. Dropping it does the same, blocking.
+    /// Ends the processes that were started for it, without blocking the caller's thread. Dropping it does the same, blocking.
     pub async fn close(self) {
         // A panic in it would have been the drop's, and has nowhere better to go.
         drop(tokio::task::spawn_blocking(move || drop(self)).await);

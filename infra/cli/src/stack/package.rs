@@ -1,118 +1,106 @@
-//! Packing the functions as Lambda wants them: one zip a binary, whose one entry is `bootstrap`. The same binary gives the
-//! same bytes, so that what did not change is not deployed again.
+//! Packs the functions as Lambda takes them: one zip, whose one entry is `bootstrap`. The same binary gives the same bytes, so
+//! that an unchanged one is not deployed again.
 
 use std::fs;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread;
 use std::time::UNIX_EPOCH;
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
-use super::build::{self, Built, FUNCTIONS};
+use super::build::{self, Built};
 use super::error::Error;
 use super::files;
 use super::layout::Layout;
 use super::lock::Lock;
 use super::progress::Progress;
 
-/// A packed function.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Artifact {
-    /// The binary's name.
-    pub name: String,
+/// The packed functions, and the simulator of the same build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Package {
     /// The zip.
     pub path: PathBuf,
     /// The zip's size.
     pub bytes: u64,
     /// The SHA-256 of the zip, in hex.
     pub sha256: String,
+    pub(crate) simulator: PathBuf,
+    /// The packed binary's path, size and time of change.
+    binary: (PathBuf, u64, u128),
 }
 
-/// What is known of a zip, so that it is only made again when its binary changed.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Source {
-    binary: PathBuf,
-    modified_ns: u128,
-    size: u64,
-    sha256: String,
-}
-
-/// Builds the functions and packs them under `target/fresco/`, ready for any deployment.
-pub fn package(layout: &Layout, release: bool, progress: &Progress) -> Result<Vec<Artifact>, Error> {
+/// Builds the functions where their sources changed, and packs them as `target/fresco/functions.zip`.
+pub fn package(layout: &Layout, release: bool, progress: &Progress) -> Result<Package, Error> {
     let built = build::build(layout, release, progress)?;
-    pack_all(layout, &built, progress)
-}
-
-pub(crate) fn pack_all(layout: &Layout, built: &Built, progress: &Progress) -> Result<Vec<Artifact>, Error> {
     let folder = layout.packages();
     let _lock =
         Lock::take(&folder.join("lock"), "another fresco command is packing the functions; waiting for it", progress)?;
-    thread::scope(|scope| {
-        let mut packing = Vec::new();
-        for name in FUNCTIONS {
-            let (binary, path) = (built.path(name)?, folder.join(format!("{name}.zip")));
-            packing.push((name, scope.spawn(move || pack(binary, &path))));
-        }
-        packing
-            .into_iter()
-            .map(|(name, thread)| {
-                let lost = |_| Error::Zip { path: folder.join(name), reason: "the packing thread ended".to_owned() };
-                let (path, bytes, sha256) = thread.join().map_err(lost)??;
-                Ok(Artifact { name: name.to_owned(), path, bytes, sha256 })
-            })
-            .collect()
-    })
+    Ok(pack(built, &folder)?)
 }
 
-fn pack(binary: &Path, path: &Path) -> Result<(PathBuf, u64, String), Error> {
-    let meta = fs::metadata(binary).map_err(Error::file("cannot read", binary))?;
+/// The package of the last build; nothing is built.
+pub(crate) fn last(layout: &Layout) -> anyhow::Result<Package> {
+    let last = files::read_json::<Package>(&record(&layout.packages()));
+    let existing = last.filter(|package| package.path.is_file() && package.simulator.is_file());
+    existing.context(
+        "the stack is not up, and nothing is built that it could be started with; `cargo fresco up` or `cargo fresco run` \
+         builds and starts it",
+    )
+}
+
+fn record(folder: &Path) -> PathBuf {
+    folder.join("functions.json")
+}
+
+fn pack(built: Built, folder: &Path) -> anyhow::Result<Package> {
+    let binary = &built.functions;
+    let (path, record) = (folder.join("functions.zip"), record(folder));
+    let meta = fs::metadata(binary).with_context(|| format!("cannot read {}", binary.display()))?;
     let modified = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let note = path.with_extension("json");
-    let (modified_ns, size) = (modified.map_or(0, |time| time.as_nanos()), meta.len());
-    if let (Some(before), Ok(zip)) = (files::read_json::<Source>(&note), fs::metadata(path)) {
-        let same = Source { binary: binary.to_owned(), modified_ns, size, sha256: before.sha256.clone() };
-        if before == same {
-            return Ok((path.to_owned(), zip.len(), before.sha256));
-        }
+    let identity = (binary.clone(), meta.len(), modified.map_or(0, |time| time.as_nanos()));
+    let last = files::read_json::<Package>(&record).filter(|last| last.binary == identity && path.is_file());
+    if let Some(last) = last.filter(|last| last.simulator == built.simulator) {
+        return Ok(last);
     }
-    let bytes = zip(&stripped(binary)?).map_err(|reason| Error::Zip { path: path.to_owned(), reason })?;
-    let sha256 = hex::encode(Sha256::digest(&bytes));
-    // The note vouches for the zip, so it goes first and comes last.
-    files::remove(&note)?;
-    files::write(path, &bytes)?;
-    files::write_json(&note, &Source { binary: binary.to_owned(), modified_ns, size, sha256: sha256.clone() })?;
-    Ok((path.to_owned(), bytes.len() as u64, sha256))
+    let bytes = stripped(binary).and_then(|program| zip(&program));
+    let bytes = bytes.with_context(|| format!("cannot pack {}", binary.display()))?;
+    // The record vouches for the zip, so it is removed first and written last.
+    files::remove(&record)?;
+    files::write(&path, &bytes)?;
+    let package = Package {
+        bytes: bytes.len() as u64,
+        sha256: hex::encode(Sha256::digest(&bytes)),
+        path,
+        simulator: built.simulator,
+        binary: identity,
+    };
+    files::write_json(&record, &package)?;
+    Ok(package)
 }
 
 /// The binary without its symbols; as it is where there is no `strip`, since it runs all the same.
-fn stripped(binary: &Path) -> Result<Vec<u8>, Error> {
-    let read = |path: &Path| fs::read(path).map_err(Error::file("cannot read", path));
-    let Ok(aside) = tempfile::NamedTempFile::new() else { return read(binary) };
-    let status = Command::new("strip")
-        .arg("-o")
-        .arg(aside.path())
-        .arg(binary)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    if status.is_ok_and(|status| status.success()) { read(aside.path()) } else { read(binary) }
+fn stripped(binary: &Path) -> anyhow::Result<Vec<u8>> {
+    let aside = tempfile::NamedTempFile::new()?;
+    let strip = Command::new("strip").arg("-o").arg(aside.path()).arg(binary).stderr(Stdio::null()).status();
+    let stripped = strip.is_ok_and(|status| status.success());
+    Ok(fs::read(if stripped { aside.path() } else { binary })?)
 }
 
-fn zip(program: &[u8]) -> Result<Vec<u8>, String> {
+fn zip(program: &[u8]) -> anyhow::Result<Vec<u8>> {
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
         .compression_level(Some(1))
         .last_modified_time(DateTime::default())
         .unix_permissions(0o755);
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-    writer.start_file("bootstrap", options).map_err(|error| error.to_string())?;
-    writer.write_all(program).map_err(|error| error.to_string())?;
-    writer.finish().map(Cursor::into_inner).map_err(|error| error.to_string())
+    writer.start_file("bootstrap", options)?;
+    writer.write_all(program)?;
+    Ok(writer.finish()?.into_inner())
 }
 
 #[cfg(test)]
@@ -139,16 +127,41 @@ mod tests {
         assert_eq!(content, b"program");
     }
 
+    fn built(folder: &Path) -> Built {
+        Built { functions: folder.join("bootstrap"), simulator: folder.join("simulator") }
+    }
+
     #[test]
-    fn a_zip_is_made_again_only_for_a_changed_binary() {
+    fn an_unchanged_binary_is_not_packed_again() {
         let folder = tempfile::tempdir().unwrap();
-        let (binary, path) = (folder.path().join("plan"), folder.path().join("plan.zip"));
-        fs::write(&binary, "one").unwrap();
-        let first = pack(&binary, &path).unwrap();
-        let made = fs::metadata(&path).unwrap().modified().unwrap();
-        assert_eq!(pack(&binary, &path).unwrap(), first);
-        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), made);
-        fs::write(&binary, "three").unwrap();
-        assert_ne!(pack(&binary, &path).unwrap().2, first.2);
+        let folder = folder.path();
+        fs::write(folder.join("bootstrap"), "one").unwrap();
+        let first = pack(built(folder), folder).unwrap();
+        let packed_at = || fs::metadata(&first.path).unwrap().modified().unwrap();
+        let before = packed_at();
+        assert_eq!(pack(built(folder), folder).unwrap(), first);
+        assert_eq!(packed_at(), before);
+        fs::write(folder.join("bootstrap"), "three").unwrap();
+        assert_ne!(pack(built(folder), folder).unwrap().sha256, first.sha256);
+    }
+
+    #[test]
+    fn without_a_build_the_error_names_the_commands_that_build() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        fs::create_dir(root.join("infra")).unwrap();
+        fs::write(root.join("infra/template.yaml"), "").unwrap();
+        let layout = Layout::around(&root).unwrap();
+        let error = last(&layout).unwrap_err().to_string();
+        assert!(error.contains("`cargo fresco up`") && error.contains("`cargo fresco run`"), "{error}");
+        let folder = layout.packages();
+        fs::create_dir_all(&folder).unwrap();
+        for name in ["bootstrap", "simulator"] {
+            fs::write(folder.join(name), name).unwrap();
+        }
+        let packed = pack(built(&folder), &folder).unwrap();
+        assert_eq!(last(&layout).unwrap(), packed);
+        fs::remove_file(&packed.path).unwrap();
+        assert!(last(&layout).is_err());
     }
 }

@@ -1,47 +1,47 @@
-//! How a start tells what it is doing: notices through a callback, so that the command prints them and a test drops them.
+//! The progress of a start, through a callback: a command prints it, and a test drops it.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Something worth showing while a stack starts.
+/// A message while a stack starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Notice {
+pub enum ProgressMessage {
     /// A stage that takes noticeable time begins, or waits for something.
     Step(String),
     /// A line from within the current stage, such as a crate being compiled.
     Detail(String),
 }
 
-impl fmt::Display for Notice {
+impl fmt::Display for ProgressMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Notice::Step(text) | Notice::Detail(text) => f.write_str(text),
+            Self::Step(text) | Self::Detail(text) => f.write_str(text),
         }
     }
 }
 
-/// Where notices go.
+/// The receiver of progress messages.
 #[derive(Clone)]
-pub struct Progress(Arc<dyn Fn(Notice) + Send + Sync>);
+pub struct Progress(Arc<dyn Fn(ProgressMessage) + Send + Sync>);
 
 impl Progress {
-    /// Notices go to this function, from any thread.
-    pub fn new(show: impl Fn(Notice) + Send + Sync + 'static) -> Self {
+    /// Passes messages to this function, from any thread.
+    pub fn new(show: impl Fn(ProgressMessage) + Send + Sync + 'static) -> Self {
         Self(Arc::new(show))
     }
 
-    /// Notices are dropped.
+    /// Drops messages.
     pub fn silent() -> Self {
         Self::new(|_| {})
     }
 
     pub(crate) fn step(&self, text: impl Into<String>) {
-        (self.0)(Notice::Step(text.into()));
+        (self.0)(ProgressMessage::Step(text.into()));
     }
 
     pub(crate) fn detail(&self, text: impl Into<String>) {
-        (self.0)(Notice::Detail(text.into()));
+        (self.0)(ProgressMessage::Detail(text.into()));
     }
 }
 

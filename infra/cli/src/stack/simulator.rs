@@ -1,22 +1,25 @@
 //! The simulator of the providers, as a process beside the emulator. It ends when the emulator does.
 
+use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use anyhow::Context;
 use fresco_pipeline::catalogue::ProviderName;
 use serde::Deserialize;
 
+use super::Options;
 use super::child::ChildProcess;
-use super::error::Error;
 use super::files;
 use super::http;
 use super::layout::Instance;
-use super::process::Identity;
-use super::progress::Progress;
+use super::lock::Lock;
+use super::state_file::Settings;
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The keys that the local stack and its simulator share. They open nothing else.
 pub(crate) const KEYS: [(ProviderName, &str); 2] =
@@ -34,54 +37,50 @@ struct Account {
     user_id: String,
 }
 
-/// Starts it, and waits until it answers.
+/// Starts it, and waits until it answers. It takes the port of the last start if that is free: pending jobs keep their addresses.
 pub(crate) fn start(
     binary: &Path,
+    options: &Options,
     instance: &Instance,
-    emulator: &Identity,
-    scale: f64,
-    concurrency: usize,
+    emulator: u32,
+    settings: &Settings,
     last_port: Option<u16>,
-    progress: &Progress,
-) -> Result<Simulator, Error> {
-    progress.step("starting the simulated providers");
-    let port_file = instance.simulator_port();
-    // The port of a former session would be taken for this one's.
+) -> anyhow::Result<Simulator> {
+    options.progress.step("starting the simulated providers");
+    let (port_file, lock_file) = (instance.simulator_port(), instance.simulator_lock());
+    // The port of an earlier session would be taken for this one's.
     files::remove(&port_file)?;
     let port = last_port.filter(|&port| http::is_free(port)).unwrap_or(0);
     let mut command = Command::new(binary);
-    command.args([
-        "--port",
-        &port.to_string(),
-        "--scale",
-        &scale.to_string(),
-        "--concurrency",
-        &concurrency.to_string(),
-    ]);
+    command.arg("--port").arg(port.to_string());
+    command.arg("--scale").arg(settings.scale.to_string());
+    command.arg("--concurrency").arg(settings.concurrency.to_string());
     command.arg("--port-file").arg(&port_file).arg("--state").arg(instance.simulator_state());
     for (provider, key) in KEYS {
         command.args([&format!("--{}", provider.key_name()), key]);
     }
-    command.args(["--parent-pid", &emulator.pid.to_string()]);
-    command.current_dir(instance.folder());
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let mut process = ChildProcess::spawn("the simulator", &mut command, &instance.simulator_log(), PATIENCE)?;
+    command.arg("--parent-pid").arg(emulator.to_string());
+    command.current_dir(instance.folder()).process_group(0);
+    // It reads no input; as its standard input, the lock is held for exactly its lifetime.
+    command.stdin(Lock::take_free(&lock_file)?.into_file());
+    let log = instance.simulator_log();
+    let mut process = ChildProcess::spawn("the simulator", command, lock_file.clone(), log, PATIENCE)?;
+    fs::write(&lock_file, process.id().to_string()).with_context(|| format!("cannot write {}", lock_file.display()))?;
     let port = process.await_ready(READY_WITHIN, || {
-        let port = std::fs::read_to_string(&port_file).ok()?.trim().parse().ok()?;
+        let port = fs::read_to_string(&port_file).ok()?.trim().parse().ok()?;
         answers(port).then_some(port)
     })?;
     Ok(Simulator { process, port })
 }
 
-/// Whether a simulator answers there.
+/// Whether a simulator answers on that port.
 pub(crate) fn answers(port: u16) -> bool {
     http::get(port, "/_control/counters").is_ok_and(|(status, _)| status == 200)
 }
 
 /// The account that its webhooks carry.
-pub(crate) fn user_id(port: u16) -> Result<String, Error> {
-    let asked = format!("asking the simulator on port {port} for its account");
-    let failed = |message: String| Error::Aws { action: asked.clone(), message };
-    let (_, body) = http::get(port, "/_control/identity").map_err(|error| failed(error.to_string()))?;
-    serde_json::from_str::<Account>(&body).map(|account| account.user_id).map_err(|error| failed(error.to_string()))
+pub(crate) fn user_id(port: u16) -> anyhow::Result<String> {
+    let account = http::json(port, "GET", "/_control/identity", "")?;
+    let account: Account = serde_json::from_value(account).context("cannot read the simulator's account")?;
+    Ok(account.user_id)
 }

@@ -1,203 +1,197 @@
-//! Starting: the lock, what an earlier command left, the build beside the emulator, then the simulator. All of it blocks,
-//! so it runs on a thread for blocking work.
+//! Starts the processes of a stack, or attaches to one that is up. All of it blocks, so it runs on a thread for blocking work.
 
 use std::collections::BTreeMap;
 use std::env;
 use std::thread;
 
-use serde::{Deserialize, Serialize};
+use anyhow::{anyhow, bail};
 
-use super::build::{self, Built};
 use super::deploy::Deployment;
-use super::emulator::{self, Emulator, Wanted};
-use super::error::Error;
-use super::files;
-use super::http;
+use super::emulator::{self, Emulator};
 use super::layout::Instance;
-use super::lock::Lock;
-use super::package;
-use super::parameters;
+use super::lock::{Group, Lock};
+use super::package::{self, Package};
+use super::parameters::{self, Declared};
 use super::simulator::{self, Simulator};
-use super::state_file::{self, Process, Running, Settings};
-use super::template_parameters::TemplateParameters;
-use super::{Options, STACK_NAME, url, venv, version};
+use super::state_file::{self, Record, Settings};
+use super::stop::end_processes;
+use super::{Build, Options, STACK_NAME, url, venv, version};
 
 /// The message of a second command.
 pub(crate) const BUSY: &str = "another fresco command is using this stack; waiting for it";
 
-/// What this command started.
+/// The processes that this command started.
 #[derive(Debug)]
 pub(crate) struct Processes {
     // In this order: the simulator ends first, and does not call webhooks of an emulator that is gone.
-    simulator: Option<Simulator>,
-    emulator: Option<Emulator>,
+    simulator: Simulator,
+    emulator: Emulator,
 }
 
 impl Processes {
-    pub(crate) fn keep(&mut self) {
-        if let Some(emulator) = &mut self.emulator {
-            emulator.process.keep();
-        }
-        if let Some(simulator) = &mut self.simulator {
-            simulator.process.keep();
-        }
+    pub(crate) fn leave_running(&mut self) {
+        self.emulator.process.leave_running();
+        self.simulator.process.leave_running();
     }
 }
 
-/// Everything runs, and the template is not deployed yet.
+/// A stack whose processes run. Its template may not be deployed yet.
 #[derive(Debug)]
-pub(crate) struct Begun {
+pub(crate) struct Started {
     // Dropped in this order where the deployment fails: first the processes, then the lock.
+    /// Absent where the stack was up.
     pub(crate) processes: Option<Processes>,
     pub(crate) lock: Lock,
     pub(crate) instance: Instance,
     pub(crate) emulator_port: u16,
     pub(crate) simulator_port: u16,
-    pub(crate) running: Running,
+    pub(crate) record: Record,
     user_id: String,
 }
 
-/// The ports of the last start. Webhooks and pending jobs hold addresses with them, so they are taken again if they are free.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-struct Ports {
-    emulator: Option<u16>,
-    simulator: Option<u16>,
+/// Starts the processes, or attaches to the stack that is up.
+pub(crate) fn start(options: &Options) -> anyhow::Result<Started> {
+    let instance = Instance::open(&options.instance)?;
+    let lock = Lock::take(&instance.lock(), BUSY, &options.progress)?;
+    version::check(&instance)?;
+    let record = Record::read(&instance);
+    match record.emulator_port {
+        Some(port) if is_up(&instance, &record, port) => attach(options, instance, lock, record, port),
+        _ => {
+            end_processes(&instance, &options.progress)?;
+            start_processes(options, instance, lock, &record)
+        }
+    }
 }
 
-/// Starts what is not running, or finds the stack that is up.
-pub(crate) fn begin(options: &Options) -> Result<Begun, Error> {
-    let progress = &options.progress;
-    let instance = Instance::open(&options.instance)?;
-    let lock = Lock::take(&instance.lock(), BUSY, progress)?;
-    version::check(&instance)?;
-    if let Some(running) = Running::read(&instance) {
-        if running.is_up() {
-            return attach(options, instance, lock, running);
-        }
-        running.end(&instance, progress)?;
-    }
-    // What would fail anyway fails before the build.
-    if let Some(port) = options.port.filter(|&port| !http::is_free(port)) {
-        return Err(Error::PortTaken { port });
-    }
+fn is_up(instance: &Instance, record: &Record, emulator_port: u16) -> bool {
+    record.left_running && Group(&instance.emulator_lock()).lives() && emulator::answers(emulator_port)
+}
+
+fn start_processes(options: &Options, instance: Instance, lock: Lock, last: &Record) -> anyhow::Result<Started> {
+    // What fails anyway fails before the build.
+    options.port.map_or(Ok(()), emulator::check_port)?;
     venv::check(&options.layout)?;
-    let settings = Settings {
-        release: options.release,
-        scale: options.scale,
-        concurrency: options.concurrency,
-        parameters: options.parameters.clone(),
+    let mut record = Record {
+        version: state_file::version(),
+        // Set when all is deployed: no command attaches to a stack that is not whole.
+        left_running: false,
+        settings: Settings {
+            release: options.release,
+            scale: options.scale,
+            concurrency: options.concurrency,
+            parameters: options.parameters.clone(),
+        },
+        ..last.clone()
     };
-    let ports_file = instance.folder().join("ports.json");
-    let ports: Ports = files::read_json(&ports_file).unwrap_or_default();
-    let mut running = None;
-    let (built, emulator) = thread::scope(|scope| {
+    record.write(&instance)?;
+    let release = options.release;
+    let (package, emulator) = thread::scope(|scope| {
         // The build uses the cores; the environment and the emulator mostly wait.
-        let building = scope.spawn(|| build_and_pack(options, settings.release));
-        let python = venv::ensure(&options.layout, progress)?;
-        let wanted = Wanted {
-            port: options.port,
-            last_port: ports.emulator,
-            wait_scale: options.wait_scale,
-            crashes: options.crashes.clone(),
-            measure: options.measure,
-        };
-        let emulator = emulator::start(&options.layout, &instance, &python, &wanted, progress, |emulator| {
-            let record = Running {
-                version: state_file::version(),
-                // Only what will live on may be attached to, so this is set when all is done.
-                kept: false,
-                settings: settings.clone(),
-                emulator: Process { identity: emulator.process.identity().clone(), port: emulator.port },
-                simulator: None,
-            };
-            record.write(&instance)?;
-            running = Some(record);
-            Ok(())
-        })?;
-        let built = building.join().map_err(|_| Error::Interrupted)??;
-        Ok::<_, Error>((built, emulator))
+        let packaging = scope.spawn(|| functions(options, release));
+        let python = venv::ensure(&options.layout, &options.progress)?;
+        let emulator = emulator::start(options, &instance, &python, last.emulator_port)?;
+        let package = packaging.join().map_err(|_| anyhow!("the build was interrupted; try again"))??;
+        Ok::<_, anyhow::Error>((package, emulator))
     })?;
-    let mut running = running.ok_or(Error::Interrupted)?;
-    let simulator = start_simulator(&built, &instance, &mut running, ports.simulator, options)?;
-    let ports = Ports { emulator: Some(emulator.port), simulator: Some(simulator.port) };
-    files::write_json(&ports_file, &ports)?;
-    Ok(Begun {
+    let emulator_id = emulator.process.id();
+    let simulator =
+        simulator::start(&package.simulator, options, &instance, emulator_id, &record.settings, last.simulator_port)?;
+    record.emulator_port = Some(emulator.port);
+    record.simulator_port = Some(simulator.port);
+    record.write(&instance)?;
+    Ok(Started {
         user_id: simulator::user_id(simulator.port)?,
         emulator_port: emulator.port,
         simulator_port: simulator.port,
-        processes: Some(Processes { simulator: Some(simulator), emulator: Some(emulator) }),
+        processes: Some(Processes { simulator, emulator }),
         lock,
         instance,
-        running,
+        record,
     })
 }
 
-/// Uses the stack that is up. What was built since is deployed to it all the same.
-fn attach(options: &Options, instance: Instance, lock: Lock, mut running: Running) -> Result<Begun, Error> {
-    if running.version != state_file::version() {
-        return Err(Error::OtherVersion { instance: instance.folder().to_owned(), found: running.version });
+/// Uses the stack that is up. A later build is deployed to it all the same.
+fn attach(
+    options: &Options,
+    instance: Instance,
+    lock: Lock,
+    mut record: Record,
+    emulator_port: u16,
+) -> anyhow::Result<Started> {
+    let folder = instance.folder().display();
+    if record.version != state_file::version() {
+        bail!(
+            "the stack that is up in {folder} was started by another version of Fresco ({}); `cargo fresco down` ends it, \
+             then try again",
+            record.version
+        );
     }
     if !options.parameters.is_empty() {
-        let declared = TemplateParameters::read(&options.layout.template())?;
-        let differences = parameters::differences(&declared, &running.settings.parameters, &options.parameters);
+        let declared = Declared::read(&options.layout.template())?;
+        let differences = declared.differences(&record.settings.parameters, &options.parameters);
         if !differences.is_empty() {
-            let differences = differences.join(", ");
-            return Err(Error::OtherParameters { instance: instance.folder().to_owned(), differences });
+            bail!(
+                "the stack that is up in {folder} has other parameters: {}; `cargo fresco down` ends it (its state stays), \
+                 then `cargo fresco up --set …` starts it with these",
+                differences.join(", ")
+            );
         }
     }
     options.progress.detail("using the stack that is up");
-    let built = build_and_pack(options, running.settings.release)?;
-    let simulator_port = match running.simulator_up() {
+    if options.build == Build::IfChanged {
+        functions(options, record.settings.release)?;
+    }
+    let simulator_port = match record.simulator_port.filter(|&port| simulator_is_up(&instance, port)) {
         Some(port) => port,
-        None => {
-            let last = running.simulator.as_ref().map(|simulator| simulator.port);
-            let mut simulator = start_simulator(&built, &instance, &mut running, last, options)?;
-            simulator.process.keep();
-            simulator.port
-        }
+        None => restart_simulator(options, &instance, &mut record)?,
     };
-    Ok(Begun {
+    Ok(Started {
         user_id: simulator::user_id(simulator_port)?,
-        emulator_port: running.emulator.port,
+        emulator_port,
         simulator_port,
         processes: None,
         lock,
         instance,
-        running,
+        record,
     })
 }
 
-fn build_and_pack(options: &Options, release: bool) -> Result<Built, Error> {
-    let built = build::build(&options.layout, release, &options.progress)?;
-    package::pack_all(&options.layout, &built, &options.progress)?;
-    Ok(built)
+fn simulator_is_up(instance: &Instance, port: u16) -> bool {
+    Group(&instance.simulator_lock()).lives() && simulator::answers(port)
 }
 
-fn start_simulator(
-    built: &Built,
-    instance: &Instance,
-    running: &mut Running,
-    last_port: Option<u16>,
-    options: &Options,
-) -> Result<Simulator, Error> {
-    let Settings { scale, concurrency, .. } = running.settings;
-    let emulator = &running.emulator.identity;
-    let simulator =
-        simulator::start(built.simulator()?, instance, emulator, scale, concurrency, last_port, &options.progress)?;
-    running.simulator = Some(Process { identity: simulator.process.identity().clone(), port: simulator.port });
-    running.write(instance)?;
-    Ok(simulator)
+fn restart_simulator(options: &Options, instance: &Instance, record: &mut Record) -> anyhow::Result<u16> {
+    Group(&instance.simulator_lock()).end(simulator::PATIENCE);
+    let emulator = Group(&instance.emulator_lock()).leader();
+    let emulator = emulator.ok_or_else(|| anyhow!("the emulator has ended meanwhile; try again"))?;
+    let emulator_id = emulator.as_raw_nonzero().get().unsigned_abs();
+    let binary = package::last(&options.layout)?.simulator;
+    let mut simulator =
+        simulator::start(&binary, options, instance, emulator_id, &record.settings, record.simulator_port)?;
+    simulator.process.leave_running();
+    record.simulator_port = Some(simulator.port);
+    record.write(instance)?;
+    Ok(simulator.port)
 }
 
-impl Begun {
+/// The functions' package: built where the sources changed, or the last one.
+fn functions(options: &Options, release: bool) -> anyhow::Result<Package> {
+    match options.build {
+        Build::IfChanged => Ok(package::package(&options.layout, release, &options.progress)?),
+        Build::Last => package::last(&options.layout),
+    }
+}
+
+impl Started {
     pub(crate) fn endpoint_url(&self) -> String {
         url(self.emulator_port)
     }
 
-    /// The project's template with what differs on this machine: addresses, the account, the processor.
+    /// The deployment of the project's template with what differs on this machine: addresses, the account, the processor.
     pub(crate) fn deployment(&self, options: &Options) -> Deployment {
-        let mut parameters = own_parameters(&url(self.simulator_port), &self.user_id);
-        parameters.extend(parameters::with_local(&self.running.settings.parameters));
+        let mut parameters = start_parameters(&url(self.simulator_port), &self.user_id);
+        parameters.extend(parameters::with_local(&self.record.settings.parameters));
         Deployment {
             stack: STACK_NAME,
             template: options.layout.template(),
@@ -205,12 +199,14 @@ impl Begun {
             endpoint_url: self.endpoint_url(),
             note: self.instance.deployed(),
             scratch: self.instance.scratch(),
+            // A command that reads takes the stack that is up as it is.
+            update: options.build == Build::IfChanged || self.processes.is_some(),
         }
     }
 }
 
-/// What differs on this machine, but for the address of the API, which is known only once there is one.
-fn own_parameters(simulator: &str, user_id: &str) -> BTreeMap<String, String> {
+/// The parameters that the start sets, without the address of the API, which is known only once it exists.
+fn start_parameters(simulator: &str, user_id: &str) -> BTreeMap<String, String> {
     BTreeMap::from([
         ("FalQueueUrl".to_owned(), format!("{simulator}/fal/queue")),
         ("FalRestUrl".to_owned(), format!("{simulator}/fal/rest")),
@@ -231,10 +227,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_start_sets_cannot_be_set_by_hand() {
-        let own = own_parameters("http://127.0.0.1:1", "user");
-        let mut names: Vec<&str> = own.keys().map(String::as_str).chain(["PublicUrl"]).collect();
+    fn a_parameter_of_the_start_cannot_be_set_by_hand() {
+        let set = start_parameters("http://127.0.0.1:1", "user");
+        let mut names: Vec<&str> = set.keys().map(String::as_str).chain(["PublicUrl"]).collect();
         names.sort_unstable();
-        assert_eq!(names, parameters::OWN.map(|(name, _)| name));
+        assert_eq!(names, parameters::SET_BY_START.map(|(name, _)| name));
     }
 }

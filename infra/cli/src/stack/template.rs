@@ -1,9 +1,9 @@
-//! Packaging the template as text: the lines that name local files get the S3 locations of their uploads, as
-//! `aws cloudformation package` does. Everything else stays as it was written.
+//! Packages the template as text: the lines that name local files get the S3 locations of their uploads, as
+//! `aws cloudformation package` does. Everything else stays as it is written.
 
 use std::path::{Path, PathBuf};
 
-use super::error::Error;
+use anyhow::ensure;
 
 /// A property that names a local file.
 const PROPERTIES: [&str; 2] = ["CodeUri", "DefinitionS3Location"];
@@ -26,7 +26,7 @@ pub(crate) struct Template {
 
 impl Template {
     /// Reads the text of the template at that path.
-    pub(crate) fn parse(path: &Path, text: String) -> Result<Self, Error> {
+    pub(crate) fn parse(path: &Path, text: String) -> anyhow::Result<Self> {
         let folder = path.parent().unwrap_or(Path::new("."));
         let mut references = Vec::new();
         for (index, line) in text.lines().enumerate() {
@@ -34,19 +34,18 @@ impl Template {
             if value.starts_with("s3://") || value.starts_with('{') {
                 continue;
             }
-            if value.is_empty() {
-                return Err(Error::Template {
-                    template: path.to_owned(),
-                    line: index + 1,
-                    problem: format!("{property} has no value on its own line; write it as `{property}: path`"),
-                });
-            }
+            ensure!(
+                !value.is_empty(),
+                "{} line {}: {property} has no value on its own line; write it as `{property}: path`",
+                path.display(),
+                index + 1
+            );
             references.push(Reference { line: index, property, path: folder.join(value) });
         }
         Ok(Self { text, references })
     }
 
-    /// The files that it names.
+    /// The lines that name files. Several may name the same.
     pub(crate) fn references(&self) -> &[Reference] {
         &self.references
     }

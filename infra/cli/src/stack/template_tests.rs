@@ -1,11 +1,9 @@
-//! What the emulator does not check about the template: policies, endings, substitutions. Read as text, by its indentation,
-//! since no parser here knows CloudFormation's tags.
+//! Checks of the template that the emulator does not make: policies, endings, substitutions. It is read as text, by its
+//! indentation, since no parser here knows CloudFormation's tags.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-
-use super::build::FUNCTIONS;
 
 fn infra() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -39,7 +37,7 @@ fn value<'a>(lines: &'a [String], property: &str) -> Option<&'a str> {
     lines.iter().find_map(|line| line.trim().strip_prefix(property)?.strip_prefix(": "))
 }
 
-/// Every action that a role's own policies allow, or a policy that is a resource of its own.
+/// Every action that a role's own policies, or a policy that is a resource, allow.
 fn actions(lines: &[String]) -> BTreeSet<String> {
     let policies = lines.iter().position(|line| matches!(line.trim(), "Policies:" | "PolicyDocument:"));
     let words =
@@ -123,6 +121,8 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
                 "dynamodb:BatchGetItem",
                 "dynamodb:DeleteItem",
                 "lambda:InvokeFunction",
+                "s3:DeleteObject",
+                "s3:GetLifecycleConfiguration",
                 "s3:GetObject",
                 "s3:ListBucket",
                 "s3:PutObject",
@@ -205,30 +205,24 @@ fn no_policy_has_a_wildcard_for_actions_or_resources() {
     }
 }
 
-/// generate is deployed once for each step type: the same binary, hence the same needs, the same role and one log.
+/// generate is deployed once for each step type, with the same needs: the same role and one log.
 #[test]
-fn a_binary_has_its_own_role_and_log_and_is_built() {
+fn each_handler_has_its_own_role_and_log_and_all_share_one_package() {
     let functions = of_type("AWS::Serverless::Function");
-    let roles: BTreeSet<_> = functions.values().map(|lines| value(lines, "Role").unwrap().to_owned()).collect();
-    let logs: BTreeSet<_> = functions.values().map(|lines| value(lines, "LoggingConfig").unwrap().to_owned()).collect();
-    let binaries: BTreeSet<_> = functions
+    let distinct =
+        |property| -> BTreeSet<_> { functions.values().map(|lines| value(lines, property).unwrap()).collect() };
+    assert_eq!(distinct("CodeUri"), ["../target/fresco/functions.zip"].into());
+    let of_handlers: BTreeSet<_> = functions
         .values()
-        .map(|lines| {
-            value(lines, "CodeUri").unwrap().trim_start_matches("../target/fresco/").trim_end_matches(".zip").to_owned()
-        })
+        .map(|lines| ["Handler", "Role", "LoggingConfig"].map(|property| value(lines, property).unwrap()))
         .collect();
-    assert_eq!((roles.len(), logs.len()), (binaries.len(), binaries.len()));
-    for name in &binaries {
-        let of_binary =
-            functions.values().filter(|lines| value(lines, "CodeUri").unwrap().ends_with(&format!("/{name}.zip")));
-        let roles: BTreeSet<_> = of_binary.map(|lines| (value(lines, "Role"), value(lines, "LoggingConfig"))).collect();
-        assert_eq!(roles.len(), 1, "{name}");
+    for property in ["Handler", "Role", "LoggingConfig"] {
+        assert_eq!(distinct(property).len(), of_handlers.len(), "{property}");
     }
-    assert_eq!(binaries, FUNCTIONS.iter().map(|&name| name.to_owned()).collect());
 }
 
 #[test]
-fn whoever_knows_a_function_may_invoke_it_and_nobody_else_may() {
+fn only_a_function_that_knows_another_may_invoke_it() {
     let roles = of_type("AWS::IAM::Role");
     for (function, lines) in of_type("AWS::Serverless::Function") {
         let names = ["FRESCO_COLLECT_FUNCTION", "FRESCO_BATCH_FUNCTION"];
@@ -268,7 +262,7 @@ fn nothing_that_fresco_writes_starts_it() {
 }
 
 #[test]
-fn a_run_that_ends_well_calls_nobody() {
+fn a_run_that_succeeds_sends_no_event() {
     let rule = &resources()["RunEndedRule"];
     assert_eq!(value(rule, "status"), Some("[FAILED, TIMED_OUT, ABORTED]"));
     assert!(rule.iter().all(|line| !line.contains("SUCCEEDED")));
@@ -291,7 +285,7 @@ fn only_webhooks_and_pages_are_open() {
 }
 
 #[test]
-fn what_was_paid_for_outlives_the_stack() {
+fn paid_results_outlive_the_stack() {
     for name in ["Ledger", "Bucket"] {
         let lines = &resources()[name];
         assert_eq!(value(lines, "DeletionPolicy"), Some("RetainExceptOnCreate"), "{name}");
@@ -300,7 +294,7 @@ fn what_was_paid_for_outlives_the_stack() {
 }
 
 #[test]
-fn every_substitution_of_a_state_machine_is_given_and_none_in_vain() {
+fn every_substitution_of_a_state_machine_is_given_and_used() {
     let machine = &resources()["RunMachine"];
     let from = machine.iter().position(|line| line.trim() == "DefinitionSubstitutions:").unwrap();
     let indent = |line: &str| line.len() - line.trim_start().len();

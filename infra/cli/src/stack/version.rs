@@ -3,7 +3,8 @@
 use std::fs;
 use std::io;
 
-use super::error::Error;
+use anyhow::{Context, bail};
+
 use super::files;
 use super::layout::Instance;
 
@@ -11,22 +12,24 @@ use super::layout::Instance;
 const FORMAT: u32 = 1;
 
 /// Checks the folder's format, and writes it where the folder is new.
-pub(crate) fn check(instance: &Instance) -> Result<(), Error> {
+pub(crate) fn check(instance: &Instance) -> anyhow::Result<()> {
     let path = instance.version();
     let found = match fs::read_to_string(&path) {
         Ok(text) => text.trim().to_owned(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if is_new(instance) {
-                return files::write(&path, format!("{FORMAT}\n").as_bytes());
-            }
-            "unknown".to_owned()
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_new(instance) => {
+            return files::write(&path, format!("{FORMAT}\n").as_bytes());
         }
-        Err(error) => return Err(Error::file("cannot read", &path)(error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => "unknown".to_owned(),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
     if found.parse() == Ok(FORMAT) {
         return Ok(());
     }
-    Err(Error::StateFormat { instance: instance.folder().to_owned(), found, expected: FORMAT })
+    bail!(
+        "the state in {} has format {found}, and this version of Fresco reads format {FORMAT}; `cargo fresco down --purge` \
+         removes it (results stored there are generated again)",
+        instance.folder().display()
+    )
 }
 
 /// Without the emulator's state there is nothing to misread.
@@ -45,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_folder_gets_the_format_and_keeps_it() {
+    fn a_new_folder_gets_the_format() {
         let (_folder, instance) = instance();
         check(&instance).unwrap();
         fs::write(instance.state().join("s3.json"), "{}").unwrap();

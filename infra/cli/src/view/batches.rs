@@ -1,29 +1,30 @@
-//! Batches as a person reads them: the plan, a line while one goes on, the table at its end, and the list.
+//! Batches: the plan, a line of progress, the table at the end, and the list.
 
 use std::collections::BTreeMap;
 
-use fresco_engine::wire::{BatchManifest, BatchView};
-use fresco_ledger::batch::{BatchPlan, BatchStatus};
-use fresco_ledger::records::Millis;
+use fresco_api_types::{BatchManifest, BatchView};
+use fresco_pipeline::batch::BatchPlan;
 use fresco_pipeline::money::Money;
 use fresco_pipeline::rows::RowProblem;
+use fresco_pipeline::status::BatchStatus;
+use fresco_pipeline::time::Millis;
 
-use super::table::{Align, layout};
+use super::table::table;
 use super::{duration, moment, plural, span};
 
-/// So many problems of rows are shown; the others stand in the results.
+/// The most problems of rows that are shown; the others are in the results.
 const PROBLEMS_SHOWN: usize = 5;
 
-/// What the planning of a batch came to.
+/// The plan of a batch.
 pub fn plan(view: &BatchView, plan: &BatchPlan) -> String {
     let mut text = format!("batch {} ({}): {} in {}", view.id, view.name, rows(plan.rows), chunks(plan.chunks));
-    text.push_str(&format!(" of {}, {} side by side", plan.chunk_size, plan.max_concurrent_chunks));
+    text.push_str(&format!(" of {}, {} at a time", plan.chunk_size, plan.max_concurrent_chunks));
     if plan.pause_seconds > 0 {
-        text.push_str(&format!(", {} s of pause behind each", plan.pause_seconds));
+        text.push_str(&format!(", {} s of pause after each", plan.pause_seconds));
     }
     let about = [
-        (plan.bad_rows, "cannot be run and left out"),
-        (plan.duplicates, "the same as one before and made once"),
+        (plan.bad_rows, "invalid and omitted"),
+        (plan.duplicates, "duplicates of an earlier row, which run once"),
         (plan.hits, "in the cache"),
     ];
     let about: Vec<String> = about.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
@@ -49,22 +50,22 @@ pub fn plan(view: &BatchView, plan: &BatchPlan) -> String {
     }
     let shown = u64::try_from(plan.problems.len().min(PROBLEMS_SHOWN)).unwrap_or(0);
     if plan.bad_rows > shown && shown > 0 {
-        text.push_str(&format!("\n  … and {} more; each stands in the results", plan.bad_rows - shown));
+        text.push_str(&format!("\n  … and {} more, in the results", plan.bad_rows - shown));
     }
     text
 }
 
-/// Why a row cannot be run.
+/// The problem of a row.
 pub fn row_problem(problem: &RowProblem) -> String {
     let RowProblem { row, column, code, message, advice, .. } = problem;
     let column = if column.is_empty() { String::new() } else { format!(", column `{column}`") };
     format!("row {row}{column}: {code}: {}. {advice}", message.trim_end_matches('.'))
 }
 
-/// How far a batch is, in a line.
+/// The progress of a batch, in a line.
 pub fn progress(view: &BatchView, now: Millis) -> String {
     let Some(plan) = view.plan.as_ref().filter(|_| view.status != BatchStatus::Planning) else {
-        return format!("{}: the rows are read and priced", status_text(view.status));
+        return format!("{}: reading and pricing the rows", status_text(view.status));
     };
     let counts = &view.counts;
     let decided = counts.done + counts.failed + counts.bad;
@@ -79,47 +80,46 @@ pub fn progress(view: &BatchView, now: Millis) -> String {
         parts.push(format!("{} failed", counts.failed));
     }
     if counts.bad > 0 {
-        parts.push(format!("{} left out", counts.bad));
+        parts.push(format!("{} omitted", counts.bad));
     }
     parts.push(format!("{} spent", counts.spent));
     match (view.stopping, view.expected_end) {
-        (true, _) => parts.push("it is being stopped".to_owned()),
-        (false, _) if decided >= plan.rows => parts.push("the results are put together".to_owned()),
+        (true, _) => parts.push("stopping".to_owned()),
+        (false, _) if decided >= plan.rows => parts.push("merging the results".to_owned()),
         (false, Some(end)) => parts.push(format!("about {} left", long((end - now).max(0)))),
         (false, None) => {}
     }
     format!("  {}", parts.join(", "))
 }
 
-/// What stopping a batch came to.
+/// The outcome of a stop.
 pub fn stopped(view: &BatchView) -> String {
     let (id, spent) = (&view.id, view.counts.spent);
     if view.status.is_final() {
         return format!("batch {id} has ended ({}): {spent} spent.", status_text(view.status));
     }
     let done = rows(view.counts.done);
-    format!("batch {id} is being stopped: no chunk is begun. {done} done and kept. {spent} spent so far.")
+    format!("batch {id} is being stopped: no further chunk starts. {done} done and kept. {spent} spent so far.")
 }
 
-/// The table at the end of a batch, and what it came to in a few lines.
+/// The table at the end of a batch, with its sums and failures.
 pub fn ended(manifest: &BatchManifest) -> String {
-    use Align::{Left, Right};
     let of = |counted: &BTreeMap<String, u64>, name: &str| counted.get(name).copied().unwrap_or(0);
     let kinds = [
         ("generated", of(&manifest.by_source, "generated")),
         ("joined", of(&manifest.by_source, "joined")),
         ("from the cache", of(&manifest.by_source, "hit")),
         ("failed", of(&manifest.by_status, "failed")),
-        ("cannot be run", of(&manifest.by_status, "bad")),
-        ("not begun", of(&manifest.by_status, "not_run")),
+        ("invalid", of(&manifest.by_status, "bad")),
+        ("not run", of(&manifest.by_status, "not_run")),
     ];
-    let there = kinds.iter().filter(|(_, count)| *count > 0);
-    let mut cells: Vec<Vec<String>> = there.map(|(kind, count)| vec![(*kind).to_owned(), count.to_string()]).collect();
     let mut text = String::new();
-    // One that could not be planned has no rows.
+    // A batch that could not be planned has no rows.
     if manifest.rows > 0 {
-        cells.push(vec!["all".to_owned(), manifest.rows.to_string()]);
-        text = layout(&[("rows", Left), ("count", Right)], &cells) + "\n";
+        let all = ("all", manifest.rows);
+        let shown = kinds.iter().filter(|(_, count)| *count > 0).chain([&all]);
+        text = table(shown).left("rows", |(kind, _)| (*kind).to_owned()).right("count", |(_, n)| n.to_string()).text()
+            + "\n";
     }
     text.push_str(&format!(
         "batch {} ({}): {} in {}: {} spent, {} saved by the cache.\n",
@@ -139,7 +139,7 @@ pub fn ended(manifest: &BatchManifest) -> String {
         let mut why: Vec<(&String, &u64)> = manifest.by_failure.iter().collect();
         why.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         let why: Vec<String> = why.into_iter().map(|(name, count)| format!("{name} {count}")).collect();
-        text.push_str(&format!("Why rows have no results: {}.\n", why.join(", ")));
+        text.push_str(&format!("Failures of rows: {}.\n", why.join(", ")));
     }
     if let Some(failure) = &manifest.failure {
         text.push_str(&format!("{}: {}\n", failure.name, failure.message));
@@ -149,39 +149,19 @@ pub fn ended(manifest: &BatchManifest) -> String {
 
 /// The table of batches.
 pub fn list(batches: &[BatchView], now: Millis) -> String {
-    use Align::{Left, Right};
     if batches.is_empty() {
         return "No batches yet.".to_owned();
     }
-    let cells: Vec<Vec<String>> = batches
-        .iter()
-        .map(|batch| {
-            let counts = &batch.counts;
-            let took = batch.ended_at.unwrap_or(now) - batch.created_at;
-            let all = batch.plan.as_ref().map_or_else(|| "-".to_owned(), |plan| plan.rows.to_string());
-            vec![
-                batch.id.clone(),
-                batch.name.clone(),
-                status_text(batch.status).to_owned(),
-                all,
-                counts.done.to_string(),
-                counts.failed.to_string(),
-                long(took.max(0)),
-                counts.spent.to_string(),
-            ]
-        })
-        .collect();
-    let head = [
-        ("batch", Left),
-        ("pipeline", Left),
-        ("status", Left),
-        ("rows", Right),
-        ("done", Right),
-        ("failed", Right),
-        ("took", Right),
-        ("cost", Right),
-    ];
-    layout(&head, &cells)
+    table(batches)
+        .left("batch", |batch| batch.id.clone())
+        .left("pipeline", |batch| batch.name.clone())
+        .left("status", |batch| status_text(batch.status).to_owned())
+        .right("rows", |batch| batch.plan.as_ref().map_or_else(|| "-".to_owned(), |plan| plan.rows.to_string()))
+        .right("done", |batch| batch.counts.done.to_string())
+        .right("failed", |batch| batch.counts.failed.to_string())
+        .right("took", |batch| long((batch.ended_at.unwrap_or(now) - batch.created_at).max(0)))
+        .right("cost", |batch| batch.counts.spent.to_string())
+        .text()
 }
 
 /// A batch's status in a word.
@@ -204,12 +184,12 @@ fn chunks(count: u32) -> String {
     plural(count as usize, "chunk")
 }
 
-/// A time that may be of seconds or of days.
+/// Formats a time of seconds up to days.
 fn long(millis: Millis) -> String {
     if millis < 7_200_000 { duration(millis) } else { span(millis) }
 }
 
-/// `340`, `3.4`, `0.03`: two digits that say something.
+/// Formats a rate with two significant digits: `340`, `3.4`, `0.03`.
 fn rate(per_second: f64) -> String {
     let digits = match per_second {
         rate if rate >= 10.0 => 0,
@@ -221,7 +201,7 @@ fn rate(per_second: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use fresco_ledger::batch::BatchCounts;
+    use fresco_pipeline::batch::BatchCounts;
     use fresco_pipeline::error::{ErrorName, Failure};
 
     use super::*;
@@ -283,12 +263,12 @@ mod tests {
     }
 
     #[test]
-    fn the_plan_says_what_will_be_and_what_is_wrong() {
+    fn the_plan_shows_sizes_prices_and_problems() {
         let view = batch();
         let text = plan(&view, view.plan.as_ref().unwrap());
         let expected = "\
-batch 20261125t075500-4f2a9c0b17 (one-image): 1000 rows in 20 chunks of 50, 2 side by side, 1 s of pause behind each
-  rows: 8 cannot be run and left out, 12 the same as one before and made once, 40 in the cache
+batch 20261125t075500-4f2a9c0b17 (one-image): 1000 rows in 20 chunks of 50, 2 at a time, 1 s of pause after each
+  rows: 8 invalid and omitted, 12 duplicates of an earlier row, which run once, 40 in the cache
   at most $3.97, about 75 min 00 s: until 2026-11-25 09:15 UTC; under an hour with --max-concurrent-chunks 3
   warning: `chunk_size` is 50; at most 20 are recommended
   row 1, column `input`: wrong_type: it is a list. Write a text.
@@ -296,36 +276,36 @@ batch 20261125t075500-4f2a9c0b17 (one-image): 1000 rows in 20 chunks of 50, 2 si
   row 3: wrong_type: it is a list. Write a text.
   row 4: wrong_type: it is a list. Write a text.
   row 5: wrong_type: it is a list. Write a text.
-  … and 3 more; each stands in the results";
+  … and 3 more, in the results";
         assert_eq!(text, expected);
-        let anew = BatchView { began_at: NOW + 3_600_000, ..view.clone() };
-        let text = plan(&anew, view.plan.as_ref().unwrap());
-        assert!(text.contains("until 2026-11-25 10:15 UTC"), "from when it was driven anew: {text}");
+        let redriven = BatchView { began_at: NOW + 3_600_000, ..view.clone() };
+        let text = plan(&redriven, view.plan.as_ref().unwrap());
+        assert!(text.contains("until 2026-11-25 10:15 UTC"), "from the time of the redrive: {text}");
         let plain = BatchPlan { rows: 1, chunks: 1, chunk_size: 1, max_concurrent_chunks: 1, ..BatchPlan::default() };
         let text = plan(&view, &plain);
-        assert!(text.contains("1 row in 1 chunk of 1, 1 side by side\n  at most $0.00"), "{text}");
+        assert!(text.contains("1 row in 1 chunk of 1, 1 at a time\n  at most $0.00"), "{text}");
     }
 
     #[test]
-    fn a_line_says_how_far_it_is() {
+    fn a_line_shows_the_progress() {
         let view = batch();
         let expected =
             "  100 of 1000 rows, 3.4 a second, 10 from the cache, 2 failed, $0.264 spent, about 4 min 20 s left";
         assert_eq!(progress(&view, NOW), expected);
         let counts = BatchCounts { done: 998, ..view.counts };
         let all = BatchView { counts, ..view.clone() };
-        assert!(progress(&all, NOW).ends_with("$0.264 spent, the results are put together"));
+        assert!(progress(&all, NOW).ends_with("$0.264 spent, merging the results"));
         let stopping = BatchView { stopping: true, ..view.clone() };
-        assert!(progress(&stopping, NOW).ends_with("$0.264 spent, it is being stopped"));
-        let begun = BatchView { counts: BatchCounts::default(), expected_end: None, ..view.clone() };
-        assert_eq!(progress(&begun, NOW), "  0 of 1000 rows, $0.00 spent");
+        assert!(progress(&stopping, NOW).ends_with("$0.264 spent, stopping"));
+        let started = BatchView { counts: BatchCounts::default(), expected_end: None, ..view.clone() };
+        assert_eq!(progress(&started, NOW), "  0 of 1000 rows, $0.00 spent");
         let planning = BatchView { status: BatchStatus::Planning, plan: None, ..view };
-        assert_eq!(progress(&planning, NOW), "planning: the rows are read and priced");
+        assert_eq!(progress(&planning, NOW), "planning: reading and pricing the rows");
         assert_eq!([340.4, 3.421, 0.034].map(rate), ["340", "3.4", "0.03"]);
     }
 
     #[test]
-    fn the_end_says_what_became_of_every_row() {
+    fn the_end_counts_every_row_by_its_outcome() {
         let counts = |pairs: &[(&str, u64)]| pairs.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
         let manifest = BatchManifest {
             version: 1,
@@ -349,13 +329,13 @@ rows            count
 generated         900
 from the cache     50
 failed             12
-cannot be run       8
-not begun          30
+invalid             8
+not run            30
 all              1000
 
 batch batch-0001 (one-image): stopped in 3 h: $2.70 spent, $0.15 saved by the cache.
 A generated row took at most 3.2 s (50 of 100), 5.0 s (90), 1 min 01 s (99), 1 min 10 s (all).
-Why rows have no results: Provider.Rejected 12, wrong_type 8.
+Failures of rows: Provider.Rejected 12, wrong_type 8.
 Run.Stopped: the batch was stopped; what is paid is kept
 ";
         assert_eq!(ended(&manifest), expected);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fresco_engine::{Manifest, ManifestStep};
+use fresco_api_types::{Manifest, ManifestStep};
 use fresco_pipeline::catalogue::MediaKind;
 
 use super::progress::{exported, status_text};
@@ -51,7 +51,7 @@ pub fn render(manifest: &Manifest, saved: &Saved, texts: &BTreeMap<&str, String>
     )
 }
 
-/// Where the files are for good, and which are not there.
+/// The destination of the export, and the files that were not exported.
 fn export(manifest: &Manifest) -> String {
     let Some(export) = &manifest.exported else { return String::new() };
     let mut html = exported(export).map_or_else(String::new, |line| format!("<br>{}", escape(&line)));
@@ -65,7 +65,7 @@ fn export(manifest: &Manifest) -> String {
     html
 }
 
-/// What a card is of.
+/// The content of a card.
 enum Shown<'a> {
     File(&'a SavedFile),
     Missing(&'a MissingFile),

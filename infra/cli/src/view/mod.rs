@@ -1,19 +1,20 @@
-//! What a person sees: lines while a run goes on, a table at its end, and the contact sheet.
+//! Output for people: lines while a run goes on, tables, and the contact sheet.
 
 pub mod batches;
-pub mod bench;
 pub mod clean;
 pub mod contact_sheet;
 pub mod models;
 pub mod plan;
 pub mod progress;
+pub mod runs;
 pub mod schedules;
 pub mod storage;
 pub mod table;
 
-use fresco_ledger::records::{Millis, ResultSource};
+use fresco_pipeline::status::ResultSource;
+use fresco_pipeline::time::Millis;
 
-/// A duration as people read it: `850 ms`, `3.2 s`, `2 min 05 s`.
+/// Formats a duration: `850 ms`, `3.2 s`, `2 min 05 s`.
 pub fn duration(millis: i64) -> String {
     match millis {
         ..1_000 => format!("{millis} ms"),
@@ -22,7 +23,7 @@ pub fn duration(millis: i64) -> String {
     }
 }
 
-/// A long time, rounded down: `90 min`, `14 h`, `3 days`.
+/// Formats a long time, rounded down: `90 min`, `14 h`, `3 days`.
 pub fn span(millis: Millis) -> String {
     const MINUTE: Millis = 60_000;
     const HOUR: Millis = 60 * MINUTE;
@@ -34,7 +35,7 @@ pub fn span(millis: Millis) -> String {
     }
 }
 
-/// A moment in UTC, to the minute: `2026-01-05 00:00 UTC`.
+/// Formats a time in UTC, to the minute: `2026-01-05 00:00 UTC`.
 pub fn moment(at: Millis) -> String {
     match jiff::Timestamp::from_millisecond(at) {
         Ok(at) => at.strftime("%Y-%m-%d %H:%M UTC").to_string(),
@@ -43,12 +44,12 @@ pub fn moment(at: Millis) -> String {
     }
 }
 
-/// `1 step`, `2 steps`.
+/// Formats a number of things: `1 step`, `2 steps`.
 pub fn plural(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Where a result came from, in a word.
+/// The source of a result, in a word.
 pub const fn source(source: Option<ResultSource>) -> &'static str {
     match source {
         Some(ResultSource::Hit) => "cache",
@@ -58,7 +59,7 @@ pub const fn source(source: Option<ResultSource>) -> &'static str {
     }
 }
 
-/// A number of bytes as people read it: `850 B`, `3.4 MB`, `34 MB`.
+/// Formats a number of bytes: `850 B`, `3.4 MB`, `34 MB`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
     if bytes < 1_000 {
@@ -66,7 +67,7 @@ pub fn size(bytes: u64) -> String {
     }
     let mut value = bytes as f64 / 1_000.0;
     let mut unit = 0;
-    // What would be shown as 1000 of a unit is one of the next.
+    // A value that would be shown as 1000 of a unit is shown as 1 of the next.
     while value >= 999.5 && unit + 1 < UNITS.len() {
         value /= 1_000.0;
         unit += 1;
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_times_are_in_the_unit_that_people_count_them_in() {
+    fn long_times_are_shown_in_minutes_hours_or_days() {
         for (millis, text) in [
             (0, "0 min"),
             (7_199_999, "119 min"),

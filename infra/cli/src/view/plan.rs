@@ -1,11 +1,11 @@
-//! What a run would do, as a person reads it: the order of work, the steps with their prices, and the sums.
+//! The preview of a run: its execution order, its steps with their prices, and the sums.
 
-use fresco_engine::{Preview, PreviewStep};
+use fresco_api_types::{Preview, PreviewStep};
 
-use super::table::{Align, layout};
+use super::table::{Align, layout, table};
 use super::{duration, plural};
 
-/// The plan in tables and a few lines.
+/// The preview in tables and a few lines.
 pub fn of(preview: &Preview) -> String {
     let lanes: usize = preview.stages.iter().map(|stage| stage.lanes.len()).sum();
     let mut text = format!(
@@ -23,7 +23,7 @@ pub fn of(preview: &Preview) -> String {
     text
 }
 
-/// More lanes of a stage than this are counted, not listed.
+/// The most lanes of a stage that are listed; the others are counted.
 const LANES_SHOWN: usize = 12;
 
 fn stages(preview: &Preview) -> String {
@@ -46,37 +46,16 @@ fn stages(preview: &Preview) -> String {
 }
 
 fn steps(steps: &[PreviewStep]) -> String {
-    let rows: Vec<Vec<String>> = steps
-        .iter()
-        .map(|step| {
-            let cache = match &step.why {
-                None => "hit".to_owned(),
-                Some(why) => why.to_string(),
-            };
-            let takes = i64::try_from(step.expected_ms).unwrap_or(i64::MAX);
-            vec![
-                step.name.to_string(),
-                step.kind.as_str().to_owned(),
-                step.model.clone(),
-                step.price.to_string(),
-                if step.hit { step.saves.to_string() } else { "-".to_owned() },
-                step.guide_price.to_string(),
-                duration(takes),
-                cache,
-            ]
-        })
-        .collect();
-    let head = [
-        ("step", Align::Left),
-        ("type", Align::Left),
-        ("model", Align::Left),
-        ("list price", Align::Right),
-        ("saves", Align::Right),
-        ("guide", Align::Right),
-        ("expected", Align::Right),
-        ("cache", Align::Left),
-    ];
-    layout(&head, &rows)
+    table(steps)
+        .left("step", |step| step.name.to_string())
+        .left("type", |step| step.kind.as_str().to_owned())
+        .left("model", |step| step.model.clone())
+        .right("list price", |step| step.price.to_string())
+        .right("saves", |step| if step.hit { step.saves.to_string() } else { "-".to_owned() })
+        .right("guide", |step| step.guide_price.to_string())
+        .right("expected", |step| duration(i64::try_from(step.expected_ms).unwrap_or(i64::MAX)))
+        .left("cache", |step| step.why.as_ref().map_or_else(|| "hit".to_owned(), ToString::to_string))
+        .text()
 }
 
 fn sums(preview: &Preview) -> String {
@@ -91,11 +70,11 @@ fn sums(preview: &Preview) -> String {
         preview.price
     );
     if let Some(run) = &preview.compared_with {
-        text.push_str(&format!("Changes are those since run {run}.\n"));
+        text.push_str(&format!("Changes are relative to run {run}.\n"));
     }
     if preview.net.as_micros() > 0 || preview.wall_ms > 0 {
         text.push_str(&format!(
-            "Expected: {}; the critical path is {}, one step after the other is {}.\n",
+            "Expected: {}; the critical path takes {}, one step at a time {}.\n",
             time(preview.wall_ms),
             time(preview.critical_path_ms),
             time(preview.sequential_ms)
@@ -103,15 +82,15 @@ fn sums(preview: &Preview) -> String {
     }
     if let Some(max) = preview.max_cost.filter(|max| *max < preview.net) {
         text.push_str(&format!(
-            "`max_cost` of {max} does not cover it: steps that exceed it will fail with Budget.Exceeded before they are submitted.\n"
+            "`max_cost` of {max} does not cover it: steps beyond it fail with Budget.Exceeded before they are submitted.\n"
         ));
     }
     if let Some(why) = &preview.refused {
-        text.push_str(&format!("A run would be refused ({}): {}. {}\n", why.name, why.message, why.name.advice()));
+        text.push_str(&format!("A run would be rejected ({}): {}. {}\n", why.name, why.message, why.name.advice()));
     }
     for provider in &preview.missing_keys {
         text.push_str(&format!(
-            "The stack has no key for {} ({}): a run would be refused.\n",
+            "The stack has no key for {} ({}): a run would be rejected.\n",
             provider.as_str(),
             provider.key_name()
         ));

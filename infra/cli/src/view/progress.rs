@@ -1,22 +1,21 @@
-//! One line an event.
+//! Lines of progress of a run.
 
-use fresco_engine::wire::{Cause, Happened, StopView};
-use fresco_engine::{Exported, NotExported};
-use fresco_ledger::records::{ResultSource, RunStatus, StepState};
+use fresco_api_types::{Exported, FailureView, NotExported, RunEvent, StopView};
 use fresco_pipeline::money::Money;
+use fresco_pipeline::status::{ResultSource, RunStatus, StepState};
 
 use super::{duration, plural, source};
 
-/// The line for an event, `None` where there is nothing to say.
-pub fn line(event: &Happened) -> Option<String> {
-    let because = |failure: &Cause| format!("{}: {}", failure.name, failure.message);
+/// The line of an event; `None` if it is not shown.
+pub fn line(event: &RunEvent) -> Option<String> {
+    let because = |failure: &FailureView| format!("{}: {}", failure.name, failure.message);
     Some(match event {
-        Happened::RunStarted { run_id } => format!("run {run_id} started"),
-        Happened::RunPlanned { steps, hits, .. } => match (*steps as usize, hits) {
+        RunEvent::RunStarted { run_id } => format!("run {run_id} started"),
+        RunEvent::RunPlanned { steps, hits, .. } => match (*steps as usize, hits) {
             (steps, 0) => format!("planned: {} to generate", plural(steps, "step")),
             (steps, hits) => format!("planned: {}, {hits} in the cache", plural(steps, "step")),
         },
-        Happened::StepChanged { step, model, state, source: from, took_ms, failure, .. } => match (state, failure) {
+        RunEvent::StepChanged { step, model, state, source: from, took_ms, failure, .. } => match (state, failure) {
             (StepState::Waiting, _) => return None,
             (StepState::Running, _) if from.is_none() => return None,
             (StepState::Running, _) => format!("  {step}: {} with {model} …", verb(*from)),
@@ -26,7 +25,7 @@ pub fn line(event: &Happened) -> Option<String> {
             }
             (StepState::Failed, None) => format!("  {step}: failed"),
         },
-        Happened::RunEnded { status, failure, .. } => match (status, failure) {
+        RunEvent::RunEnded { status, failure, .. } => match (status, failure) {
             (RunStatus::Succeeded, _) => return None,
             (status, Some(failure)) => format!("run {}: {}", status_text(*status), because(failure)),
             (status, None) => format!("run {}", status_text(*status)),
@@ -36,12 +35,12 @@ pub fn line(event: &Happened) -> Option<String> {
 
 fn verb(source: Option<ResultSource>) -> &'static str {
     match source {
-        Some(ResultSource::Joined) => "waiting for what another step generates",
+        Some(ResultSource::Joined) => "waiting for another step's result",
         _ => "generating",
     }
 }
 
-/// What stopping a run came to.
+/// The outcome of a stop.
 pub fn stopped(stopped: &StopView) -> String {
     let run = &stopped.id;
     if !stopped.was_running {
@@ -55,7 +54,7 @@ pub fn stopped(stopped: &StopView) -> String {
     if stopped.going_on > 0 {
         let jobs = count(stopped.going_on, "job");
         text.push_str(&format!(
-            " {jobs} at work at a provider: what is paid is kept when it ends ({} reserved).",
+            " {jobs} running at a provider: paid results are kept ({} reserved).",
             Money::micros(stopped.held)
         ));
     }
@@ -66,7 +65,7 @@ pub fn stopped(stopped: &StopView) -> String {
     text
 }
 
-/// What a run's export came to, `None` where there was nothing to export.
+/// The outcome of a run's export; `None` if there was nothing to export.
 pub fn exported(exported: &Exported) -> Option<String> {
     let files = plural(exported.files.len(), "file");
     match (exported.files.len(), exported.failed.len()) {
@@ -78,7 +77,7 @@ pub fn exported(exported: &Exported) -> Option<String> {
 
 /// A file that was not exported.
 pub fn not_exported(left: &NotExported) -> String {
-    // Not the name's advice: it says of some that they are tried again, and an export is not.
+    // Without the error's advice: some errors are said to be retried, and an export is not.
     let message = left.failure.message.trim_end_matches('.');
     format!("{} was not exported: {message}. It is in the stack until it expires", left.name)
 }
@@ -101,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_export_says_what_is_there_and_what_is_not() {
+    fn an_export_lists_exported_and_failed_files() {
         let to = "s3://bucket/run-00000001".to_owned();
         let mut export = Exported { to, files: vec!["a.jpg".to_owned()], failed: vec![] };
         assert_eq!(exported(&export).unwrap(), "Exported: 1 file to s3://bucket/run-00000001");

@@ -1,37 +1,32 @@
 //! The table of schedules.
 
-use fresco_engine::wire::{FiringView, ScheduleView};
-use fresco_ledger::records::{Millis, RunStatus};
+use fresco_api_types::{FiringView, ScheduleView};
 use fresco_pipeline::schedule_expression::time_zone;
+use fresco_pipeline::status::RunStatus;
+use fresco_pipeline::time::Millis;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::progress::status_text;
-use super::table::{Align, layout};
+use super::table::table;
 use super::{duration, span};
 
-/// The schedules with their last and next firings, and under them what is wrong with any.
+/// The schedules with their last and next firings, and their problems below.
 pub fn of(schedules: &[ScheduleView], now: Millis) -> String {
-    use Align::Left;
     if schedules.is_empty() {
         return "No schedules yet: put a document under schedules/ in the stack's bucket.".to_owned();
     }
-    let rows: Vec<Vec<String>> = schedules
-        .iter()
-        .map(|schedule| {
-            let last = schedule.last.as_ref();
-            vec![
-                schedule.name.clone(),
-                schedule.schedule.clone(),
-                next(schedule, now),
-                last.map_or_else(|| "-".to_owned(), |last| time(last.at, &schedule.timezone)),
-                last.map_or_else(|| "-".to_owned(), outcome),
-                last.and_then(|last| last.run_id.clone()).unwrap_or_else(|| "-".to_owned()),
-            ]
-        })
-        .collect();
-    let head = ["schedule", "when", "next", "last", "outcome", "run"].map(|name| (name, Left));
-    let mut text = layout(&head, &rows);
+    let of_last = |schedule: &ScheduleView, cell: &dyn Fn(&FiringView) -> Option<String>| {
+        schedule.last.as_ref().and_then(cell).unwrap_or_else(|| "-".to_owned())
+    };
+    let mut text = table(schedules)
+        .left("schedule", |one| one.name.clone())
+        .left("when", |one| one.schedule.clone())
+        .left("next", |one| next(one, now))
+        .left("last", |one| of_last(one, &|last| Some(time(last.at, &one.timezone))))
+        .left("outcome", |one| of_last(one, &|last| Some(outcome(last))))
+        .left("run", |one| of_last(one, &|last| last.run_id.clone()))
+        .text();
     for schedule in schedules {
         if let Some(problem) = &schedule.problem {
             text.push_str(&format!("\n{} does not fire: {problem}", schedule.key));
@@ -50,7 +45,7 @@ fn next(schedule: &ScheduleView, now: Millis) -> String {
             let left = if left < 3_600_000 { duration(left) } else { span(left) };
             format!("{}, in {left}", time(at, &schedule.timezone))
         }
-        None if schedule.problem.is_some() => "not kept".to_owned(),
+        None if schedule.problem.is_some() => "invalid".to_owned(),
         None if !schedule.enabled => "not enabled".to_owned(),
         None => "never again".to_owned(),
     }
@@ -60,14 +55,14 @@ fn outcome(last: &FiringView) -> String {
     match (last.outcome.as_str(), last.status) {
         ("started", Some(status)) => status_text(status).to_owned(),
         ("started", None) => "started".to_owned(),
-        ("skipped", Some(RunStatus::Running)) => "skipped: the run before goes on".to_owned(),
-        ("skipped", Some(status)) => format!("skipped; the run before {}", status_text(status)),
+        ("skipped", Some(RunStatus::Running)) => "skipped: the previous run is still running".to_owned(),
+        ("skipped", Some(status)) => format!("skipped; the previous run {}", status_text(status)),
         ("skipped", None) => "skipped".to_owned(),
         _ => "not started".to_owned(),
     }
 }
 
-/// As the schedule's clock shows it.
+/// Formats a time in the schedule's time zone.
 fn time(at: Millis, zone: &str) -> String {
     let name = if zone.is_empty() { "UTC" } else { zone };
     let zone = time_zone(name).unwrap_or(TimeZone::UTC);
@@ -82,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_of_schedule_has_its_line() {
+    fn every_state_of_a_schedule_has_its_line() {
         // 2026-11-25T08:00:00Z
         let now = 1_795_593_600_000;
         let last = |outcome: &str, status| FiringView {
@@ -115,10 +110,10 @@ mod tests {
             "2026-11-26 06:00 Europe/Berlin, in 21 h",
             "2026-11-25 08:00 Europe/Berlin  succeeded",
             "not enabled",
-            "skipped: the run before goes on",
+            "skipped: the previous run is still running",
             "never again",
             "not started",
-            "not kept",
+            "invalid",
             "schedules/x.yaml does not fire: 1:1 bad",
             "nightly: Input.Invalid: no_pipeline: there is no pipelines/a.yaml",
         ] {

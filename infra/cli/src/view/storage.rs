@@ -1,17 +1,16 @@
-//! What the bucket holds and what goes next, as a person reads it.
+//! The contents of the bucket, its next expiries, and its limit.
 
-use fresco_engine::Group;
-use fresco_ledger::records::Millis;
+use fresco_api_types::{AGE_EDGES, AGES, ObjectKind, ObjectTotals, StorageLimit, StorageView};
+use fresco_pipeline::time::Millis;
 
 use super::table::{Align, layout};
 use super::{moment, plural, size, span};
-use crate::storage::{AGE_EDGES, AGES, Inventory, Kind, Limit};
 
-/// More days than this are summed up in the last line.
+/// The most lines of expiries; further days are summed up in the last one.
 const LINES: usize = 7;
 
 /// The inventory in tables and a few lines.
-pub fn of(inventory: &Inventory) -> String {
+pub fn of(inventory: &StorageView) -> String {
     let mut text = if inventory.all.objects == 0 {
         "The bucket is empty.\n".to_owned()
     } else {
@@ -19,7 +18,7 @@ pub fn of(inventory: &Inventory) -> String {
     };
     if inventory.unforeseen_rules > 0 {
         text.push_str(&format!(
-            "Not foretold is what {} may take by tags, sizes or dates.\n",
+            "Not included: objects that {} may remove by tags, sizes or dates.\n",
             plural(inventory.unforeseen_rules, "rule")
         ));
     }
@@ -29,20 +28,20 @@ pub fn of(inventory: &Inventory) -> String {
     text
 }
 
-fn kinds(inventory: &Inventory) -> String {
-    let mut sums = [Group::default(); AGES];
+fn kinds(inventory: &StorageView) -> String {
+    let mut sums = [ObjectTotals::default(); AGES];
     for usage in &inventory.kinds {
         for (sum, group) in sums.iter_mut().zip(&usage.ages) {
             sum.objects += group.objects;
             sum.bytes += group.bytes;
         }
     }
-    // An age that nothing has takes no room.
+    // Ages without objects have no column.
     let shown: Vec<usize> = (0..AGES).filter(|&age| sums[age].objects > 0).collect();
     let names: Vec<String> = shown.iter().map(|&age| age_name(age)).collect();
     let mut head = vec![("what", Align::Left), ("objects", Align::Right), ("size", Align::Right)];
     head.extend(names.iter().map(|name| (name.as_str(), Align::Right)));
-    let row = |name: &str, all: &Group, ages: &[Group; AGES]| {
+    let row = |name: &str, all: &ObjectTotals, ages: &[ObjectTotals; AGES]| {
         let mut row = vec![name.to_owned(), all.objects.to_string(), size(all.bytes)];
         row.extend(shown.iter().map(|&age| cell(&ages[age])));
         row
@@ -53,15 +52,15 @@ fn kinds(inventory: &Inventory) -> String {
     layout(&head, &rows)
 }
 
-const fn kind(kind: Kind) -> &'static str {
+const fn kind(kind: ObjectKind) -> &'static str {
     match kind {
-        Kind::Images => "outputs: images",
-        Kind::Videos => "outputs: videos",
-        Kind::Texts => "outputs: texts",
-        Kind::Inputs => "inputs",
-        Kind::Plans => "plans",
-        Kind::Runs => "run records",
-        Kind::Other => "other",
+        ObjectKind::Images => "outputs: images",
+        ObjectKind::Videos => "outputs: videos",
+        ObjectKind::Texts => "outputs: texts",
+        ObjectKind::Inputs => "inputs",
+        ObjectKind::Plans => "plans",
+        ObjectKind::Runs => "run records",
+        ObjectKind::Other => "other",
     }
 }
 
@@ -75,19 +74,19 @@ fn age_name(age: usize) -> String {
     }
 }
 
-fn cell(group: &Group) -> String {
+fn cell(group: &ObjectTotals) -> String {
     if group.objects == 0 { "-".to_owned() } else { format!("{} ({})", group.objects, size(group.bytes)) }
 }
 
-fn next(inventory: &Inventory) -> String {
+fn next(inventory: &StorageView) -> String {
     if inventory.next.is_empty() {
-        return "No lifecycle rule takes any of it.\n".to_owned();
+        return "No lifecycle rule removes any of it.\n".to_owned();
     }
-    let row = |when: String, left: String, group: &Group| {
+    let row = |when: String, left: String, group: &ObjectTotals| {
         let objects = group.objects.to_string();
         vec![when, left, objects, size(group.bytes)]
     };
-    // One more day would take the place of the sum.
+    // The last line is the sum of further days.
     let days = if inventory.next.len() > LINES { LINES - 1 } else { LINES };
     let mut rows: Vec<Vec<String>> = inventory
         .next
@@ -95,7 +94,7 @@ fn next(inventory: &Inventory) -> String {
         .take(days)
         .map(|expiry| row(moment(expiry.at), left(expiry.at - inventory.at), &expiry.group))
         .collect();
-    let later = inventory.next.iter().skip(days).fold(Group::default(), |sum, expiry| Group {
+    let later = inventory.next.iter().skip(days).fold(ObjectTotals::default(), |sum, expiry| ObjectTotals {
         objects: sum.objects + expiry.group.objects,
         bytes: sum.bytes + expiry.group.bytes,
     });
@@ -104,10 +103,10 @@ fn next(inventory: &Inventory) -> String {
     }
     let head = [("expires", Align::Left), ("in", Align::Left), ("objects", Align::Right), ("size", Align::Right)];
     let mut text = layout(&head, &rows);
-    text.push_str("An output that is used near its end is renewed, and stays longer.\n");
+    text.push_str("An output that is used shortly before its expiry is renewed.\n");
     if inventory.lasting.objects > 0 {
         let objects = plural(usize::try_from(inventory.lasting.objects).unwrap_or(usize::MAX), "object");
-        text.push_str(&format!("No rule takes {objects} ({}).\n", size(inventory.lasting.bytes)));
+        text.push_str(&format!("No rule removes {objects} ({}).\n", size(inventory.lasting.bytes)));
     }
     text
 }
@@ -116,12 +115,12 @@ fn left(millis: Millis) -> String {
     if millis <= 0 { "due".to_owned() } else { span(millis) }
 }
 
-fn limit(limit: &Limit, bytes: u64) -> String {
+fn limit(limit: &StorageLimit, bytes: u64) -> String {
     let most = size(limit.most);
     let mut text = format!(
         "Limit (MaxStoredGigabytes): {} of {most}, {}.\n",
         size(bytes),
-        // Something is not nothing.
+        // A small part is not shown as none.
         if limit.percent > 0.0 && limit.percent < 0.1 {
             "under 0.1 %".to_owned()
         } else {
@@ -130,7 +129,7 @@ fn limit(limit: &Limit, bytes: u64) -> String {
     );
     if limit.full {
         text.push_str(&format!(
-            "Full by the stack's own account ({}): nothing new is generated until something is removed; see `cargo fresco clean`.\n",
+            "Full by the stack's own count ({}): new runs are rejected until something is removed; see `cargo fresco clean`.\n",
             size(limit.counted)
         ));
     }
@@ -140,28 +139,28 @@ fn limit(limit: &Limit, bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::{Expiry, KindUsage};
+    use fresco_api_types::{Expiry, KindUsage};
 
     const DAY: Millis = 86_400_000;
     const HOUR: Millis = 3_600_000;
     /// 2026-01-05 00:00 UTC.
     const MIDNIGHT: Millis = 20_458 * DAY;
 
-    fn group(objects: u64, bytes: u64) -> Group {
-        Group { objects, bytes }
+    fn group(objects: u64, bytes: u64) -> ObjectTotals {
+        ObjectTotals { objects, bytes }
     }
 
-    fn inventory() -> Inventory {
+    fn inventory() -> StorageView {
         let none = group(0, 0);
         let ages = [group(2, 2_000_000), none, group(1, 400), none, none];
         let runs = [none, none, none, none, group(3, 999)];
-        Inventory {
+        StorageView {
             at: MIDNIGHT + 10 * HOUR,
             all: group(6, 2_001_399),
             age_edges: AGE_EDGES,
             kinds: vec![
-                KindUsage { kind: Kind::Images, all: group(3, 2_000_400), ages },
-                KindUsage { kind: Kind::Runs, all: group(3, 999), ages: runs },
+                KindUsage { kind: ObjectKind::Images, all: group(3, 2_000_400), ages },
+                KindUsage { kind: ObjectKind::Runs, all: group(3, 999), ages: runs },
             ],
             next: vec![
                 Expiry { at: MIDNIGHT, group: group(1, 400) },
@@ -170,11 +169,12 @@ mod tests {
             lasting: group(3, 999),
             unforeseen_rules: 0,
             limit: None,
+            cursor: None,
         }
     }
 
     #[test]
-    fn kinds_ages_and_what_goes_next_in_tables() {
+    fn kinds_ages_and_expiries_are_tables() {
         let expected = "\
 what             objects     size  under 1 day   3–7 days  over 30 days
 ───────────────  ───────  ───────  ───────────  ─────────  ────────────
@@ -186,39 +186,40 @@ expires               in    objects    size
 ────────────────────  ────  ───────  ──────
 2026-01-05 00:00 UTC  due         1   400 B
 2026-01-06 00:00 UTC  14 h        1  1.0 MB
-An output that is used near its end is renewed, and stays longer.
-No rule takes 3 objects (999 B).
+An output that is used shortly before its expiry is renewed.
+No rule removes 3 objects (999 B).
 ";
         let squeeze = |text: &str| text.replace("─", "").split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(squeeze(&of(&inventory())), squeeze(expected));
     }
 
     #[test]
-    fn seven_lines_and_no_more() {
+    fn at_most_seven_lines_of_expiries() {
         for (days, lines, later) in [(1, 1, false), (7, 7, false), (8, 7, true), (60, 7, true)] {
             let next = (1..=days).map(|day| Expiry { at: MIDNIGHT + day * DAY, group: group(1, 10) }).collect();
-            let text = of(&Inventory { next, ..inventory() });
+            let text = of(&StorageView { next, ..inventory() });
             let shown = text.lines().filter(|line| line.starts_with("2026-") || line.starts_with("later")).count();
             assert_eq!((shown, text.contains("later")), (lines, later), "{days}: {text}");
         }
     }
 
     #[test]
-    fn an_empty_bucket_and_its_limit_are_said() {
-        let empty = Inventory { all: group(0, 0), kinds: vec![], next: vec![], lasting: group(0, 0), ..inventory() };
+    fn an_empty_bucket_and_its_limit_are_shown() {
+        let empty = StorageView { all: group(0, 0), kinds: vec![], next: vec![], lasting: group(0, 0), ..inventory() };
         assert_eq!(of(&empty), "The bucket is empty.\n");
         for (percent, counted, full, said) in [
             (0.0, 0, false, "Limit (MaxStoredGigabytes): 0 B of 1.0 GB, 0.0 %.\n"),
             (0.01, 0, false, "0 B of 1.0 GB, under 0.1 %.\n"),
-            (12.34, 1_000_000_000, true, "Full by the stack's own account (1.0 GB)"),
+            (12.34, 1_000_000_000, true, "Full by the stack's own count (1.0 GB)"),
         ] {
-            let limit = Some(Limit { most: 1_000_000_000, percent, counted, full });
-            let text = of(&Inventory { limit, ..empty.clone() });
+            let limit = Some(StorageLimit { most: 1_000_000_000, percent, counted, full });
+            let text = of(&StorageView { limit, ..empty.clone() });
             assert!(text.starts_with("The bucket is empty.\n") && text.contains(said), "{text}");
         }
-        let ruled = of(&Inventory { unforeseen_rules: 2, next: vec![], ..inventory() });
+        let ruled = of(&StorageView { unforeseen_rules: 2, next: vec![], ..inventory() });
         assert!(
-            ruled.contains("No lifecycle rule takes any of it.\n") && ruled.contains("what 2 rules may take"),
+            ruled.contains("No lifecycle rule removes any of it.\n")
+                && ruled.contains("objects that 2 rules may remove"),
             "{ruled}"
         );
     }

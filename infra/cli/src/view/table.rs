@@ -1,13 +1,5 @@
 //! Tables in plain text: columns as wide as their widest cell, numbers to the right.
 
-use fresco_engine::Manifest;
-use fresco_engine::wire::{RunSummary, RunView};
-use fresco_ledger::records::{ResultSource, StepState};
-use fresco_pipeline::money::Money;
-
-use super::progress::status_text;
-use super::{duration, source};
-
 /// A column's alignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
@@ -15,6 +7,49 @@ pub enum Align {
     Left,
     /// To the right: numbers.
     Right,
+}
+
+/// A table of items, by the cells of its columns.
+pub struct Table<'a, T> {
+    items: Vec<&'a T>,
+    columns: Vec<Column<'a, T>>,
+}
+
+struct Column<'a, T> {
+    head: &'static str,
+    align: Align,
+    cell: Box<dyn Fn(&T) -> String + 'a>,
+}
+
+/// Begins a table with a row for each item.
+pub fn table<'a, T>(items: impl IntoIterator<Item = &'a T>) -> Table<'a, T> {
+    Table { items: items.into_iter().collect(), columns: Vec::new() }
+}
+
+impl<'a, T> Table<'a, T> {
+    /// Adds a column of words.
+    #[must_use]
+    pub fn left(self, head: &'static str, cell: impl Fn(&T) -> String + 'a) -> Self {
+        self.column(head, Align::Left, Box::new(cell))
+    }
+
+    /// Adds a column of numbers.
+    #[must_use]
+    pub fn right(self, head: &'static str, cell: impl Fn(&T) -> String + 'a) -> Self {
+        self.column(head, Align::Right, Box::new(cell))
+    }
+
+    fn column(mut self, head: &'static str, align: Align, cell: Box<dyn Fn(&T) -> String + 'a>) -> Self {
+        self.columns.push(Column { head, align, cell });
+        self
+    }
+
+    /// Lays the table out.
+    pub fn text(&self) -> String {
+        let head: Vec<(&str, Align)> = self.columns.iter().map(|column| (column.head, column.align)).collect();
+        let row = |item: &&T| self.columns.iter().map(|column| (column.cell)(item)).collect();
+        layout(&head, &self.items.iter().map(row).collect::<Vec<_>>())
+    }
 }
 
 /// Lays rows out under a head.
@@ -40,94 +75,6 @@ pub fn layout(head: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// The table at the end of a run, and what it came to in a few lines.
-pub fn of_run(manifest: &Manifest) -> String {
-    use Align::{Left, Right};
-    let rows: Vec<Vec<String>> = manifest
-        .steps
-        .iter()
-        .map(|step| {
-            let seconds = step.took_ms.map_or("-".to_owned(), |ms| format!("{:.1}", ms as f64 / 1_000.0));
-            let from = match (&step.failure, step.state) {
-                (Some(failure), _) => failure.name.to_string(),
-                (None, StepState::Done) => source(step.source).to_owned(),
-                (None, _) => "-".to_owned(),
-            };
-            vec![step.name.to_string(), step.model.clone(), from, seconds, step.cost.to_string()]
-        })
-        .collect();
-    let mut text =
-        layout(&[("step", Left), ("model", Left), ("source", Left), ("seconds", Right), ("cost", Right)], &rows);
-    let calls = manifest.function_calls;
-    text.push_str(&format!(
-        "\n{} in {}: {} spent, {} saved by the cache, {calls} function call{}",
-        status_text(manifest.status),
-        duration(manifest.took_ms),
-        manifest.cost,
-        manifest.saved,
-        if calls == 1 { "" } else { "s" },
-    ));
-    let all_hits =
-        !manifest.steps.is_empty() && manifest.steps.iter().all(|step| step.source == Some(ResultSource::Hit));
-    if all_hits {
-        text.push_str(". Everything was there already: nothing was submitted");
-    } else if manifest.speed_up > 1.05 {
-        text.push_str(&format!(", {:.1} times as quick as one after the other", manifest.speed_up));
-    }
-    text.push_str(".\n");
-    text
-}
-
-/// The table of recent runs.
-pub fn of_runs(runs: &[RunSummary], now: i64) -> String {
-    use Align::{Left, Right};
-    let rows: Vec<Vec<String>> = runs
-        .iter()
-        .map(|run| {
-            let took = run.ended_at.unwrap_or(now) - run.created_at;
-            let spent = run.spent + if run.ended_at.is_some() { 0 } else { run.held };
-            vec![
-                run.id.clone(),
-                run.name.clone(),
-                status_text(run.status).to_owned(),
-                run.step_count.to_string(),
-                duration(took.max(0)),
-                Money::micros(spent).to_string(),
-            ]
-        })
-        .collect();
-    layout(
-        &[("run", Left), ("pipeline", Left), ("status", Left), ("steps", Right), ("took", Right), ("cost", Right)],
-        &rows,
-    )
-}
-
-/// The steps of a run.
-pub fn of_steps(view: &RunView, now: i64) -> String {
-    use Align::{Left, Right};
-    let cells = view.steps.iter().map(|step| {
-        let state = match (step.state, &step.failure) {
-            (StepState::Failed, Some(failure)) => format!("{}: {}", failure.name, failure.message),
-            (StepState::Done, _) => "done".to_owned(),
-            (StepState::Waiting, _) => "waiting".to_owned(),
-            _ => "running".to_owned(),
-        };
-        let took = step.started_at.map(|from| duration((step.ended_at.unwrap_or(now) - from).max(0)));
-        vec![step.name.clone(), step.model.clone(), source(step.source).to_owned(), took.unwrap_or_default(), state]
-    });
-    let head = [("step", Left), ("model", Left), ("source", Left), ("took", Right), ("state", Left)];
-    let run = &view.run;
-    format!(
-        "run {} ({}): {}, {} spent, {} held\n\n{}",
-        run.id,
-        run.name,
-        status_text(run.status),
-        Money::micros(run.spent),
-        Money::micros(run.held),
-        layout(&head, &cells.collect::<Vec<_>>())
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,5 +84,9 @@ mod tests {
         let rows = vec![vec!["a".into(), "1.0".into()], vec!["longer".into(), "10.0".into()]];
         let text = layout(&[("step", Align::Left), ("s", Align::Right)], &rows);
         assert_eq!(text, "step       s\n──────  ────\na        1.0\nlonger  10.0\n");
+        let same = table(&[("a", 1.0), ("longer", 10.0)])
+            .left("step", |(name, _)| (*name).to_owned())
+            .right("s", |(_, seconds)| format!("{seconds:.1}"));
+        assert_eq!(same.text(), text);
     }
 }

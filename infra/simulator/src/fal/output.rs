@@ -1,7 +1,5 @@
-//! What a request makes. A [`Plan`] is settled when the request is accepted; an [`Output`] when its work ends, as sizes
-//! may depend on the inputs. Pictures and videos are drawn when somebody asks for their bytes.
-
-use std::sync::OnceLock;
+//! The output of a request. A [`Plan`] is settled when the request is accepted, an [`Output`] when its work ends, as sizes
+//! may depend on the inputs. Pictures are drawn when their bytes are requested.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,246 +7,230 @@ use bytes::Bytes;
 use image::RgbImage;
 use serde_json::{Map, Number, Value, json};
 
-use super::endpoints::{Endpoint, Shape, Unit};
-use super::sizes::pixels;
-use crate::clock::{Chance, mix};
-use crate::keep::Kept;
-use crate::paint::{self, Format, Picture};
-use crate::still;
-use crate::video::{self, FRAMES_A_SECOND, Film};
+use super::endpoint::{Endpoint, OutputMember};
+use super::{sizes, validate};
+use crate::input_cache::CachedInput;
+use crate::input_image;
+use crate::paint::{Format, Picture};
+use crate::random::{Random, mix};
+use crate::video;
 
-/// What a valid request will make, as far as its body tells.
+/// The length of a video without `duration`, in seconds.
+const DEFAULT_SECONDS: u32 = 5;
+
+/// The output of a valid request, as far as its body determines it.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     endpoint: &'static Endpoint,
-    /// What the check of the endpoint's fields gave, without the addresses of inputs, which may be megabytes long.
+    /// The checked values, without the addresses of media, which may be megabytes long.
     values: Map<String, Value>,
     seed: Number,
-    /// The output carries data URIs, and the history does not keep it.
-    pub(crate) inline: bool,
+    /// Whether the output carries data URIs (`sync_mode`), which the history does not store.
+    pub(crate) is_inline: bool,
 }
 
-/// What a request made.
+/// The output of a request.
 #[derive(Debug)]
 pub(crate) struct Output {
+    endpoint: &'static Endpoint,
     prompt: String,
     seed: Number,
-    inline: bool,
-    pub(crate) works: Vec<Work>,
-    pub(crate) inputs: Vec<Kept>,
+    is_inline: bool,
+    pictures: Vec<Picture>,
+    pub(crate) inputs: Vec<CachedInput>,
     pub(crate) billable_units: f64,
-    /// Every picture is black, and marked as one that a safety check blanked.
-    pub(crate) blanked: bool,
-    /// The body names no file.
-    pub(crate) unnamed: bool,
-    /// The address that the body names instead of those of the files.
-    pub(crate) elsewhere: Option<String>,
+    pub(crate) spoilt: Spoilt,
 }
 
-/// One file of an output.
-#[derive(Debug)]
-pub(crate) enum Work {
-    Picture(Picture),
-    /// A video and its length in bytes, once it has been drawn.
-    Video(Film, OnceLock<usize>),
+/// The faults of an output.
+#[derive(Debug, Default)]
+pub(crate) struct Spoilt {
+    /// Every picture is black, and marked as one that a safety check blanked.
+    pub(crate) is_blanked: bool,
+    /// The body names no file.
+    pub(crate) has_no_media: bool,
+    /// The address that the body names for every file.
+    pub(crate) media_url: Option<String>,
 }
 
 impl Plan {
-    /// `values` is what the check of the endpoint's fields gave.
-    pub(crate) fn new(endpoint: &'static Endpoint, mut values: Map<String, Value>, chance: &Chance) -> Self {
-        let drawn = chance.bits() as u32;
+    /// Checks the body of a request. Gives the body of the refusal if it is not valid.
+    pub(crate) fn new(endpoint: &'static Endpoint, body: &Map<String, Value>, random: &Random) -> Result<Self, Value> {
+        let checked = validate::check(&endpoint.params, body);
+        let mut values = checked.map_err(|problems| json!({ "detail": problems }))?;
+        let drawn = random.bits() as u32;
         let seed = values.get("seed").and_then(Value::as_number).cloned().unwrap_or_else(|| Number::from(drawn));
-        for field in endpoint.fields.iter().filter(|field| field.kind.is_media()) {
-            values.remove(field.name);
+        for param in endpoint.params.iter().filter(|param| param.is_media()) {
+            values.remove(&param.name);
         }
-        let inline = values.get("sync_mode").and_then(Value::as_bool).unwrap_or(false);
-        Self { endpoint, values, seed, inline }
+        let is_inline = values.get("sync_mode").and_then(Value::as_bool).unwrap_or(false);
+        Ok(Self { endpoint, values, seed, is_inline })
     }
 
-    /// The output from the inputs that were fetched.
-    pub(crate) fn output(&self, inputs: Vec<Kept>) -> Output {
-        let values = &self.values;
-        let text = |name: &str| values.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (prompt, seed) = (text("prompt"), &self.seed);
-        let (width, height) = pixels(&self.endpoint.sizing, values, &inputs);
-        let (works, billable_units) = match self.endpoint.price.unit {
-            Unit::Seconds => {
-                let seconds = seconds(values.get("duration"));
-                let film = Film { variation: format!("{prompt}/{seed}"), width, height, seconds };
-                (vec![Work::Video(film, OnceLock::new())], f64::from(seconds))
-            }
-            unit @ (Unit::Megapixels | Unit::Images) => {
-                // The upscaler and the editors of single pictures have no output format: they give PNG.
-                let format = match values.contains_key("output_format") {
-                    true => Format::named(&text("output_format")),
-                    false => Format::Png,
-                };
-                let count = values.get("num_images").and_then(Value::as_u64).unwrap_or(1);
-                let pictures = (0..count).map(|index| Picture {
-                    prompt: prompt.clone(),
-                    footer: footer(self.endpoint.id, seed, index, count, width, height),
-                    variation: format!("{seed}/{index}"),
-                    width,
-                    height,
-                    format,
-                });
-                let each = match unit {
-                    Unit::Megapixels => (f64::from(width) * f64::from(height) / 1_000_000.0).ceil(),
-                    Unit::Images | Unit::Seconds => 1.0,
-                };
-                (pictures.map(Work::Picture).collect(), each * count as f64)
+    fn text(&self, name: &str) -> &str {
+        self.values.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The output for the inputs that were fetched.
+    pub(crate) fn output(&self, inputs: Vec<CachedInput>, spoilt: Spoilt) -> Output {
+        let pictures = self.pictures(&inputs);
+        let billable_units = pictures.iter().map(|picture| units(&self.endpoint.price.unit, picture)).sum();
+        Output {
+            endpoint: self.endpoint,
+            prompt: self.text("prompt").to_owned(),
+            seed: self.seed.clone(),
+            is_inline: self.is_inline,
+            billable_units: if pictures.is_empty() { 1.0 } else { billable_units },
+            pictures,
+            inputs,
+            spoilt,
+        }
+    }
+
+    fn pictures(&self, inputs: &[CachedInput]) -> Vec<Picture> {
+        let count = self.values.get("num_images").and_then(Value::as_u64).unwrap_or(1);
+        let (prompt, seed) = (self.text("prompt"), &self.seed);
+        let is_video = self.endpoint.has_output("video");
+        let has_files = self.endpoint.output.iter().any(|member| member.file.is_some() && !member.is_optional);
+        let (width, height) = match is_video {
+            true => sizes::of_video(&self.values, inputs),
+            false => sizes::of_picture(self.endpoint, &self.values, inputs),
+        };
+        let format = match self.values.get("output_format") {
+            _ if is_video => Format::Mp4 { seconds: seconds(self.values.get("duration")) },
+            Some(_) => Format::named(self.text("output_format")),
+            // Endpoints without the param give PNG.
+            None => Format::Png,
+        };
+        let picture = |index| {
+            let of_count = if count > 1 { format!(" · {} of {count}", index + 1) } else { String::new() };
+            Picture {
+                prompt: prompt.to_owned(),
+                footer: format!("{} · seed {seed} · {width}x{height}{of_count} · simulated", self.endpoint.id),
+                variation: format!("{seed}/{index}"),
+                width,
+                height,
+                format,
             }
         };
-        Output {
-            prompt,
-            seed: self.seed.clone(),
-            inline: self.inline,
-            works,
-            inputs,
-            billable_units,
-            blanked: false,
-            unnamed: false,
-            elsewhere: None,
-        }
+        (0..count).filter(|_| has_files).map(picture).collect()
     }
 }
 
-/// The length of a video, a text or a number by the endpoint.
+/// The length of a video: a text such as `"5"` or `"8s"`, or a number.
 fn seconds(duration: Option<&Value>) -> u32 {
-    let asked = match duration {
-        Some(Value::String(text)) => text.parse().ok(),
-        Some(other) => other.as_u64().and_then(|seconds| u32::try_from(seconds).ok()),
+    let requested = match duration {
+        Some(Value::String(text)) => text.trim_end_matches('s').parse().ok(),
+        Some(other) => other.as_f64().map(|seconds| seconds as u32),
         None => None,
     };
-    asked.unwrap_or(5)
+    requested.unwrap_or(DEFAULT_SECONDS)
 }
 
-fn footer(id: &str, seed: &Number, index: u64, count: u64, width: u32, height: u32) -> Vec<String> {
-    let mut parts = vec![id.to_owned(), format!("seed {seed}"), format!("{width}x{height}")];
-    if count > 1 {
-        parts.push(format!("{} of {count}", index + 1));
-    }
-    parts.push("simulated".to_owned());
-    parts
-}
-
-impl Work {
-    pub(crate) fn content_type(&self) -> &'static str {
-        match self {
-            Self::Picture(picture) => picture.format.content_type(),
-            Self::Video(..) => "video/mp4",
-        }
-    }
-
-    fn extension(&self) -> &'static str {
-        match self {
-            Self::Picture(picture) => picture.format.extension(),
-            Self::Video(..) => "mp4",
-        }
-    }
-
-    /// Draws the file from the copies of the inputs. `None` where a copy does not open or the encoder fails.
-    fn render(&self, copies: &[Bytes]) -> Option<Vec<u8>> {
-        let open = |copy: &Bytes| still::reopen(copy).ok();
-        match self {
-            Self::Picture(picture) => {
-                let inputs: Vec<RgbImage> = copies.iter().map(open).collect::<Option<_>>()?;
-                paint::render(picture, &inputs).ok()
-            }
-            Self::Video(film, length) => {
-                let input = match copies.first() {
-                    Some(copy) => Some(open(copy)?),
-                    None => None,
-                };
-                let bytes = video::render(film, input.as_ref());
-                length.get_or_init(|| bytes.len());
-                Some(bytes)
-            }
-        }
+/// The units that a picture is billed for.
+fn units(unit: &str, picture: &Picture) -> f64 {
+    match (unit, picture.format) {
+        ("seconds", Format::Mp4 { seconds }) => f64::from(seconds),
+        ("megapixels", _) => (f64::from(picture.width) * f64::from(picture.height) / 1_000_000.0).ceil(),
+        _ => 1.0,
     }
 }
 
 impl Output {
-    /// Whether the body cannot be written without drawing.
-    pub(crate) fn draws_for_its_body(&self) -> bool {
-        !self.unnamed
-            && (self.inline
-                || self.works.iter().any(|work| matches!(work, Work::Video(_, length) if length.get().is_none())))
+    /// Whether the body contains drawn pictures.
+    pub(crate) fn is_drawn_inline(&self) -> bool {
+        self.is_inline && !self.spoilt.has_no_media
     }
 
-    /// The body. `place` gives the address of a file; with `sync_mode` the file itself is put there, drawn from the
-    /// copies of the inputs, if those are at hand.
+    /// The body, in the form of the endpoint's output. `address` gives the address of a file; an inline output has the file
+    /// itself there, drawn from the copies of the inputs. `None` if it cannot be drawn.
     pub(crate) fn body(
         &self,
-        shape: &Shape,
         inference_seconds: f64,
         copies: Option<&[Bytes]>,
-        place: impl Fn(&str) -> String,
+        address: impl Fn(&str) -> String,
     ) -> Option<Value> {
-        let mut files = Vec::with_capacity(self.works.len());
-        for (index, work) in self.works.iter().enumerate().filter(|_| !self.unnamed) {
-            let name = format!("{index}.{}", work.extension());
-            let url = match self.inline {
-                true => format!("data:{};base64,{}", work.content_type(), STANDARD.encode(self.render(work, copies?)?)),
-                false => self.elsewhere.clone().unwrap_or_else(|| place(&name)),
-            };
-            files.push(file(shape, work, name, url, copies));
+        let mut addresses = Vec::new();
+        for picture in self.pictures.iter().filter(|_| !self.spoilt.has_no_media) {
+            let name = format!("{}.{}", addresses.len(), picture.format.extension());
+            addresses.push(match (self.is_inline, &self.spoilt.media_url) {
+                (true, _) => {
+                    let bytes = STANDARD.encode(self.render(picture, copies?)?);
+                    format!("data:{};base64,{bytes}", picture.format.content_type())
+                }
+                (false, Some(elsewhere)) => elsewhere.clone(),
+                (false, None) => address(&name),
+            });
         }
-        let seed = &self.seed;
-        let timings = json!({ "inference": inference_seconds });
-        Some(match shape {
-            Shape::Flux => json!({ "images": files, "timings": timings, "seed": seed,
-                "has_nsfw_concepts": vec![self.blanked; self.works.len()], "prompt": self.prompt }),
-            Shape::Described => json!({ "images": files, "description": "" }),
-            Shape::Images => json!({ "images": files }),
-            Shape::Image => json!({ "image": files.pop(), "seed": seed }),
-            Shape::TimedImage => json!({ "image": files.pop(), "seed": seed, "timings": timings }),
-            Shape::Video => json!({ "video": files.pop() }),
-            Shape::Sora => json!({ "video": files.pop(), "video_id": video_id(seed),
-                "thumbnail": null, "spritesheet": null }),
-        })
+        let member = |member: &OutputMember| (member.name.clone(), self.member(member, inference_seconds, &addresses));
+        Some(self.endpoint.output.iter().map(member).collect::<Map<_, _>>().into())
     }
 
-    /// Draws one of the files.
-    pub(crate) fn render(&self, work: &Work, copies: &[Bytes]) -> Option<Vec<u8>> {
-        match work {
-            Work::Picture(picture) if self.blanked => paint::blank(picture).ok(),
-            work => work.render(copies),
+    fn member(&self, member: &OutputMember, inference_seconds: f64, addresses: &[String]) -> Value {
+        if let (Some(members), false) = (&member.file, member.is_optional) {
+            let mut files = (0..).zip(&self.pictures).zip(addresses).map(|((index, picture), address)| {
+                let entry = |name: &String| (name.clone(), file_member(name, index, picture, address));
+                Value::Object(members.iter().map(entry).collect())
+            });
+            return if member.is_list { files.collect() } else { files.next().into() };
+        }
+        match (member.name.as_str(), member.r#type.as_str()) {
+            ("seed", _) => json!(self.seed),
+            ("prompt", _) => json!(self.prompt),
+            ("timings", _) => json!({ "inference": inference_seconds }),
+            ("has_nsfw_concepts", _) => json!(vec![self.spoilt.is_blanked; self.pictures.len()]),
+            ("video_id", _) => json!(video_id(&self.seed)),
+            ("duration", _) => json!(self.pictures.first().map(|picture| duration(picture.format))),
+            ("text", _) => json!("A simulated text."),
+            _ if member.is_optional => Value::Null,
+            _ if member.is_list => json!([]),
+            (_, "string") => json!(""),
+            (_, "number") => json!(0),
+            (_, "boolean") => json!(false),
+            _ => json!({}),
         }
     }
 
-    /// The file that has this name.
-    pub(crate) fn work(&self, name: &str) -> Option<&Work> {
+    /// The content type and the picture of the file of this name.
+    pub(crate) fn picture(&self, name: &str) -> Option<&Picture> {
         let (index, extension) = name.split_once('.')?;
-        let work = self.works.get(index.parse::<usize>().ok()?)?;
-        (work.extension() == extension).then_some(work)
+        self.pictures.get(index.parse::<usize>().ok()?).filter(|picture| picture.format.extension() == extension)
+    }
+
+    /// Draws one of the pictures from the copies of the inputs. `None` where a copy does not open or the encoder fails.
+    pub(crate) fn render(&self, picture: &Picture, copies: &[Bytes]) -> Option<Vec<u8>> {
+        if self.spoilt.is_blanked {
+            return picture.render_blank().ok();
+        }
+        // A video begins with the first of its inputs.
+        let shown = if matches!(picture.format, Format::Mp4 { .. }) { 1 } else { copies.len() };
+        let opened = copies.iter().take(shown).map(|copy| input_image::reopen(copy).ok());
+        picture.render(&opened.collect::<Option<Vec<RgbImage>>>()?).ok()
     }
 }
 
-fn file(shape: &Shape, work: &Work, name: String, url: String, copies: Option<&[Bytes]>) -> Value {
-    let content_type = work.content_type();
-    match work {
-        Work::Picture(picture) => {
-            let (width, height) = (picture.width, picture.height);
-            match shape {
-                Shape::Flux => json!({ "url": url, "width": width, "height": height, "content_type": content_type }),
-                _ => json!({ "url": url, "content_type": content_type, "file_name": name, "file_size": null,
-                    "width": width, "height": height }),
-            }
-        }
-        Work::Video(film, length) => {
-            let file_size = length.get().copied().or_else(|| Some(work.render(copies?)?.len()));
-            let mut file =
-                json!({ "url": url, "content_type": content_type, "file_name": name, "file_size": file_size });
-            if let (Shape::Sora, Some(file)) = (shape, file.as_object_mut()) {
-                file.insert("width".to_owned(), json!(film.width));
-                file.insert("height".to_owned(), json!(film.height));
-                file.insert("fps".to_owned(), json!(f64::from(FRAMES_A_SECOND)));
-                file.insert("duration".to_owned(), json!(f64::from(film.seconds)));
-                file.insert("num_frames".to_owned(), json!(film.frames()));
-            }
-            file
-        }
+fn file_member(name: &str, index: usize, picture: &Picture, address: &str) -> Value {
+    let is_video = matches!(picture.format, Format::Mp4 { .. });
+    match name {
+        "url" => json!(address),
+        "content_type" => json!(picture.format.content_type()),
+        "file_name" => json!(format!("{index}.{}", picture.format.extension())),
+        // That of a picture is known when it is encoded; that of a video depends on its size only.
+        "file_size" if is_video => json!(video::encode(&RgbImage::new(picture.width, picture.height), 1).len()),
+        "width" => json!(picture.width),
+        "height" => json!(picture.height),
+        "duration" => json!(duration(picture.format)),
+        "num_frames" => json!(1),
+        "fps" => json!(1.0 / duration(picture.format).max(1.0)),
+        _ => Value::Null,
+    }
+}
+
+/// In seconds.
+fn duration(format: Format) -> f64 {
+    match format {
+        Format::Mp4 { seconds } => f64::from(seconds),
+        Format::Png | Format::Jpeg | Format::Webp => 0.0,
     }
 }
 
@@ -260,17 +242,16 @@ fn video_id(seed: &Number) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{endpoints, schema};
+    use super::super::endpoint;
     use super::*;
 
-    fn output(id: &str, body: Value) -> (Output, &'static Endpoint) {
-        let endpoint = endpoints::find(id).unwrap();
-        let values = schema::check(endpoint.fields, body.as_object().unwrap()).unwrap();
-        (Plan::new(endpoint, values, &Chance::new(1)).output(Vec::new()), endpoint)
+    fn output(id: &str, body: Value) -> Output {
+        let plan = Plan::new(endpoint::find(id).unwrap(), body.as_object().unwrap(), &Random::new(1)).unwrap();
+        plan.output(Vec::new(), Spoilt::default())
     }
 
     #[test]
-    fn sizes_and_units_follow_the_fields() {
+    fn sizes_and_units_follow_the_params() {
         let cases = [
             ("fal-ai/flux/schnell", json!({ "prompt": "x" }), (1024, 768), 1.0),
             ("fal-ai/flux/schnell", json!({ "prompt": "x", "image_size": "square_hd" }), (1024, 1024), 2.0),
@@ -307,8 +288,8 @@ mod tests {
             ),
         ];
         for (id, body, size, units) in cases {
-            let (output, _) = output(id, body.clone());
-            let Work::Picture(picture) = &output.works[0] else { panic!("{id} makes pictures") };
+            let output = output(id, body.clone());
+            let picture = &output.pictures[0];
             assert_eq!((picture.width, picture.height), size, "{id} {body}");
             assert_eq!(output.billable_units, units, "{id} {body}");
         }
@@ -321,23 +302,34 @@ mod tests {
             (kling, json!({ "prompt": "x", "image_url": "u" }), 5),
             (kling, json!({ "prompt": "x", "image_url": "u", "duration": "10" }), 10),
             ("fal-ai/sora-2/image-to-video", json!({ "prompt": "x", "image_url": "u", "duration": 8 }), 8),
+            ("fal-ai/veo3.1", json!({ "prompt": "x", "duration": "6s" }), 6),
         ];
         for (id, body, seconds) in cases {
-            let (output, _) = output(id, body);
+            let output = output(id, body);
             assert_eq!(output.billable_units, f64::from(seconds));
-            assert!(matches!(&output.works[0], Work::Video(film, _) if film.seconds == seconds));
+            assert_eq!(output.pictures[0].format, Format::Mp4 { seconds });
         }
     }
 
     #[test]
     fn the_body_names_every_picture() {
-        let (flux, endpoint) = output("fal-ai/flux/dev", json!({ "prompt": "x", "seed": 5, "num_images": 2 }));
-        let body = flux.body(&endpoint.shape, 1.5, None, |name| format!("http://host/{name}")).unwrap();
+        let flux = output("fal-ai/flux/dev", json!({ "prompt": "x", "seed": 5, "num_images": 2 }));
+        let body = flux.body(1.5, None, |name| format!("http://host/{name}")).unwrap();
         let image = |n| json!({ "url": format!("http://host/{n}.jpg"), "width": 1024, "height": 768, "content_type": "image/jpeg" });
         let expected = json!({ "images": [image(0), image(1)], "timings": { "inference": 1.5 }, "seed": 5,
             "has_nsfw_concepts": [false, false], "prompt": "x" });
         assert_eq!(body, expected);
-        assert!(flux.work("1.jpg").is_some());
-        assert!(flux.work("2.jpg").is_none() && flux.work("1.png").is_none() && flux.work("x").is_none());
+        assert!(flux.picture("1.jpg").is_some());
+        assert!(flux.picture("2.jpg").is_none() && flux.picture("1.png").is_none() && flux.picture("x").is_none());
+    }
+
+    #[test]
+    fn a_text_is_an_output_without_files() {
+        let scribe = output("fal-ai/elevenlabs/speech-to-text/scribe-v2", json!({ "audio_url": "u" }));
+        let body = scribe.body(1.0, None, str::to_owned).unwrap();
+        assert_eq!(
+            (&body["text"], &body["words"], scribe.billable_units),
+            (&json!("A simulated text."), &json!([]), 1.0)
+        );
     }
 }

@@ -1,31 +1,26 @@
-//! The life of a request: wait for the gate, work for a while, end, tell the webhook. Also the result as a body, which
-//! the result route, the listing and the webhook share.
+//! The work on a request: it waits for its turn, fetches its inputs, takes its time, ends, and sends its webhook.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::infrastructure::Infrastructure;
-use super::output::{Output, Plan};
-use super::requests::{Job, Outcome, Request};
-use super::{faults, inputs, model_errors, webhook};
-use crate::faults::WorkFault;
-use crate::gate::Ticket;
-use crate::keep::Kept;
-use crate::world::World;
+use super::output::{Output, Plan, Spoilt};
+use super::platform_error::PlatformError;
+use super::request_store::{EndReason, Job};
+use super::{fetch_inputs, model_error, webhook};
+use crate::concurrency::Ticket;
+use crate::faults::Fault;
+use crate::input_cache::CachedInput;
+use crate::state::State;
 
-/// Lets a request live. `start_within` is the start deadline that the caller set.
-pub(crate) fn begin(
-    world: &Arc<World>,
-    job: Arc<Job>,
-    ticket: Ticket,
-    latency: Duration,
-    start_within: Option<Duration>,
-) {
-    let inner = world.clone();
-    world.spawn(async move {
-        let world = inner;
+/// Starts the work in the background. `start_within` is the start deadline that the caller set.
+pub(crate) fn begin(state: &Arc<State>, job: Arc<Job>, ticket: Ticket, start_within: Option<Duration>) {
+    let (low, high) = job.endpoint.seconds;
+    let latency = Duration::from_secs_f64(state.random.between(low, high) * state.scale());
+    let inner = state.clone();
+    state.shutdown.spawn(async move {
+        let state = inner;
         let deadline = async {
             match start_within {
                 Some(limit) => tokio::time::sleep(limit).await,
@@ -33,7 +28,7 @@ pub(crate) fn begin(
             }
         };
         let turn = async {
-            if job.fault == Some(WorkFault::NeverStarts) {
+            if job.fault == Some(Fault::NeverStarts) {
                 drop(ticket);
                 return std::future::pending().await;
             }
@@ -44,121 +39,80 @@ pub(crate) fn begin(
             () = job.cancelled.notified() => return,
             pass = turn => pass,
             () = deadline => {
-                settle(&world, &job.id, Outcome::Ended(Infrastructure::RequestTimeout));
+                end(&state, &job.id, EndReason::PlatformError(PlatformError::RequestTimeout));
                 return;
             }
         };
-        if !world.requests.start(&job.id) {
+        if !state.requests.start(&job.id) {
             return;
         }
-        let outcome = match &job.plan {
+        let reason = match &job.plan {
             // The application refuses before it works.
-            Err(body) => Outcome::Refused { status: 422, body: body.clone(), retryable: false },
+            Err(body) => EndReason::refusal(body.clone()),
             Ok(plan) => tokio::select! {
                 biased;
                 () = job.cancelled.notified() => return,
-                outcome = make(&world, &job, plan, latency) => outcome,
+                reason = run(&state, &job, plan, latency) => reason,
             },
         };
-        settle(&world, &job.id, outcome);
-        // Held until the end is written, so that the record never shows more in progress than the gate allows.
+        end(&state, &job.id, reason);
+        // Held until the end is written, so that the records never show more in progress than the limit allows.
         drop(pass);
     });
 }
 
-/// The work itself: the inputs are fetched first, and what is left of the latency is waited for.
-async fn make(world: &Arc<World>, job: &Job, plan: &Plan, latency: Duration) -> Outcome {
-    let begun = Instant::now();
-    let inputs = match inputs::take_in(world, job).await {
+/// Fetches the inputs and waits for the rest of the latency.
+async fn run(state: &Arc<State>, job: &Job, plan: &Plan, latency: Duration) -> EndReason {
+    let started = Instant::now();
+    let inputs = match fetch_inputs::fetch_all(state, job).await {
         Ok(inputs) => inputs,
-        Err(problems) => {
-            return Outcome::Refused { status: 422, body: json!({ "detail": problems }), retryable: false };
-        }
+        Err(problems) => return EndReason::refusal(json!({ "detail": problems })),
     };
     let latency = match &job.fault {
-        Some(WorkFault::NeverEnds) => return std::future::pending().await,
-        Some(WorkFault::Slow { seconds }) => Duration::from_secs_f64(*seconds),
+        Some(Fault::NeverEnds) => return std::future::pending().await,
+        Some(Fault::Slow { seconds }) => Duration::from_secs_f64(*seconds),
         _ => latency,
     };
-    tokio::time::sleep(latency.saturating_sub(begun.elapsed())).await;
+    tokio::time::sleep(latency.saturating_sub(started.elapsed())).await;
     match &job.fault {
-        Some(WorkFault::ModelError { r#type, status, retryable }) => {
-            let status = status.or_else(|| model_errors::status(r#type)).unwrap_or(500);
-            let retryable = retryable.unwrap_or(status >= 500);
-            Outcome::Refused { status, body: model_errors::body(r#type, &job.input), retryable }
+        Some(Fault::ModelError { r#type, status, retryable }) => {
+            let status = status.or_else(|| model_error::status(r#type)).unwrap_or(500);
+            let is_retryable = retryable.unwrap_or(status >= 500);
+            EndReason::ModelError { status, body: model_error::body(r#type, &job.input), is_retryable }
         }
-        Some(WorkFault::InfrastructureEnd { error_type }) => Outcome::Ended(*error_type),
+        Some(Fault::InfrastructureEnd { error_type }) => EndReason::PlatformError(*error_type),
         fault => {
-            let hit = world.strike(job.endpoint.id, job.prompt(), faults::elsewhere);
-            if let Some(hit) = &hit {
-                world.requests.struck(&job.id, hit.name);
-            }
-            Outcome::Made(Arc::new(output(plan, inputs, fault.as_ref(), hit.map(|hit| hit.fault))))
+            let media_url = match state.strike_job(job, |fault| matches!(fault, Fault::MediaUrl { .. })) {
+                Some(Fault::MediaUrl { url }) => Some(url),
+                _ => None,
+            };
+            EndReason::Output(Arc::new(output(plan, inputs, fault.as_ref(), media_url)))
         }
     }
 }
 
-/// The output with what is wrong with it.
-pub(crate) fn output(plan: &Plan, inputs: Vec<Kept>, fault: Option<&WorkFault>, elsewhere: Option<String>) -> Output {
-    let mut output = plan.output(inputs);
-    output.blanked = fault == Some(&WorkFault::Nsfw);
-    output.unnamed = fault == Some(&WorkFault::NoMedia);
-    output.elsewhere = elsewhere;
-    output
+/// The output with its faults.
+pub(super) fn output(
+    plan: &Plan,
+    inputs: Vec<CachedInput>,
+    fault: Option<&Fault>,
+    media_url: Option<String>,
+) -> Output {
+    let (is_blanked, has_no_media) = (fault == Some(&Fault::Nsfw), fault == Some(&Fault::NoMedia));
+    plan.output(inputs, Spoilt { is_blanked, has_no_media, media_url })
 }
 
 /// Ends a request, counts it and sends its webhook; `false` if it had already ended.
-pub(crate) fn settle(world: &Arc<World>, id: &str, outcome: Outcome) -> bool {
-    let Some(request) = world.requests.end(id, outcome) else {
+pub(super) fn end(state: &Arc<State>, id: &str, reason: EndReason) -> bool {
+    let Some(request) = state.requests.end(id, reason) else {
         return false;
     };
     if let Some(end) = &request.end {
-        world.journal.ended(id, &end.outcome);
+        state.journal.ended(id, &end.reason);
     }
-    let made = request.output().is_some();
-    let cancelled = matches!(&request.end, Some(end)
-        if matches!(end.outcome, Outcome::Ended(Infrastructure::ClientCancelled)));
-    let units = request.output().map_or(0.0, |output| output.billable_units);
-    world.count(|counters| {
-        let (billed, cancels) = (u64::from(made), u64::from(cancelled));
-        let failures = 1 - billed - cancels;
-        counters.completions += 1;
-        counters.billed_completions += billed;
-        counters.cancels += cancels;
-        counters.failures += failures;
-        let own = counters.endpoint(request.job.endpoint.id);
-        own.completions += 1;
-        own.billed_completions += billed;
-        own.cancels += cancels;
-        own.failures += failures;
-        if made {
-            own.billable_units += units;
-        }
-    });
-    webhook::dispatch(world, &request.job);
+    let units = request.output().map(|output| output.billable_units);
+    let is_cancelled = request.platform_error() == Some(PlatformError::ClientCancelled);
+    state.count(|counters| counters.completed(&request.job.endpoint.id, units, is_cancelled));
+    webhook::dispatch(state, &request.job);
     true
-}
-
-/// The body of the result of a request that has ended. `None` while it has not, or where a picture cannot be encoded.
-pub(crate) async fn result(world: &Arc<World>, request: &Request) -> Option<Value> {
-    match &request.end.as_ref()?.outcome {
-        Outcome::Refused { body, .. } => Some(body.clone()),
-        Outcome::Ended(reason) => Some(json!({ "detail": reason.message(), "error_type": reason.error_type() })),
-        Outcome::Made(_) if matches!(request.job.fault, Some(WorkFault::PayloadNull { .. })) => Some(Value::Null),
-        Outcome::Made(output) => {
-            let base = format!("{}/fal/media/files/{}", world.base(), request.job.id);
-            let seconds = request.inference_seconds().unwrap_or_default();
-            let shape = &request.job.endpoint.shape;
-            if !output.draws_for_its_body() {
-                return output.body(shape, seconds, None, |name| format!("{base}/{name}"));
-            }
-            let (output, keeper) = (output.clone(), world.clone());
-            let draw = move || {
-                // A video whose input is gone still has its address; its length stays unknown.
-                let copies = keeper.copies(&output.inputs);
-                output.body(shape, seconds, copies.as_deref(), |name| format!("{base}/{name}"))
-            };
-            world.gallery.draw(draw).await
-        }
-    }
 }

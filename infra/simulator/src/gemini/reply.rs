@@ -1,109 +1,78 @@
-//! The answer to a call: a text that names what was asked of which picture, cut where the caller set a bound, and the
-//! count of tokens. The same request always gets the same text.
+//! The answer to a call: a text that describes the images and quotes the prompt, cut at the caller's bound, and the count
+//! of tokens. The same request always gets the same text.
 
 use serde_json::{Value, json};
 
-use super::look::Seen;
-use super::request::Asked;
-use crate::faults::WorkFault;
+use super::describe_image::Description;
+use super::request::GenerateRequest;
+use crate::faults::Fault;
 
-/// Tokens of a picture that needs no tiles, as Google documents them.
-const PICTURE_TOKENS: usize = 258;
+/// The tokens of an image that needs no tiles, after Google's documentation.
+const IMAGE_TOKENS: usize = 258;
 /// Characters of a token, by Google's rule of thumb.
 const CHARACTERS: usize = 4;
-/// So much of the prompt is quoted.
+/// The characters of the prompt that are quoted.
 const QUOTED: usize = 200;
 
-/// The whole body.
-pub(super) fn body(model: &str, id: &str, asked: &Asked, seen: &[Seen]) -> Value {
-    let mut text = if asked.wants_json { as_json(asked, seen) } else { as_text(asked, seen) };
-    let mut finish = "STOP";
-    if let Some(most) = asked.max_output_tokens
-        && text.chars().count() > most.saturating_mul(CHARACTERS)
-    {
-        text = text.chars().take(most * CHARACTERS).collect();
-        finish = "MAX_TOKENS";
-    }
-    let (pictures, words) = (PICTURE_TOKENS * seen.len(), asked.characters.div_ceil(CHARACTERS));
-    let candidate = text.chars().count().div_ceil(CHARACTERS);
-    let mut details = vec![json!({ "modality": "TEXT", "tokenCount": words })];
-    if !seen.is_empty() {
-        details.push(json!({ "modality": "IMAGE", "tokenCount": pictures }));
-    }
-    json!({
-        "candidates": [{
-            "content": { "parts": [{ "text": text }], "role": "model" },
-            "finishReason": finish,
-            "index": 0,
-        }],
-        "usageMetadata": {
-            "promptTokenCount": pictures + words,
-            "candidatesTokenCount": candidate,
-            "totalTokenCount": pictures + words + candidate,
-            "promptTokensDetails": details,
-            "candidatesTokensDetails": [{ "modality": "TEXT", "tokenCount": candidate }],
-        },
-        "modelVersion": model,
-        "responseId": id,
-    })
-}
-
-/// Takes from a body what a fault takes. The tokens that remain are counted, and Google bills them.
-pub(super) fn spoil(body: &mut Value, fault: &WorkFault) {
-    let candidate = match fault {
-        WorkFault::Blocked { reason } => {
-            body["promptFeedback"] = json!({ "blockReason": reason, "safetyRatings": [] });
-            if let Some(body) = body.as_object_mut() {
-                body.remove("candidates");
-            }
-            None
-        }
-        WorkFault::Safety => Some(json!({ "finishReason": "SAFETY", "index": 0, "safetyRatings": [
-            { "category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH", "blocked": true }] })),
-        WorkFault::Empty => Some(json!({ "content": { "role": "model" }, "finishReason": "STOP", "index": 0 })),
-        WorkFault::MaxTokens { characters } => {
-            let text = body.pointer("/candidates/0/content/parts/0/text").and_then(Value::as_str).unwrap_or_default();
-            let text: String = text.chars().take(*characters).collect();
-            let content = match text.is_empty() {
-                true => json!({ "role": "model" }),
-                false => json!({ "parts": [{ "text": text }], "role": "model" }),
-            };
-            let tokens = text.chars().count().div_ceil(CHARACTERS);
-            count_tokens(body, tokens);
-            body["candidates"] = json!([{ "content": content, "finishReason": "MAX_TOKENS", "index": 0 }]);
-            return;
-        }
-        _ => return,
+/// The body of the answer. The tokens that a fault leaves are counted, and Google bills them.
+pub(super) fn body(
+    model: &str,
+    id: &str,
+    request: &GenerateRequest,
+    images: &[Description],
+    fault: Option<&Fault>,
+) -> Value {
+    let text = if request.wants_json { as_json(request, images) } else { as_text(request, images) };
+    let limit = match fault {
+        Some(Fault::MaxTokens { characters }) => Some(*characters),
+        Some(Fault::Safety | Fault::Empty | Fault::Blocked { .. }) => Some(0),
+        _ => request.max_output_tokens.map(|tokens| tokens.saturating_mul(CHARACTERS)),
     };
-    if let Some(candidate) = candidate {
-        body["candidates"] = json!([candidate]);
-    }
-    count_tokens(body, 0);
-}
-
-/// Corrects the usage of an answer that was shortened.
-fn count_tokens(body: &mut Value, candidate: usize) {
-    let prompt = body.pointer("/usageMetadata/promptTokenCount").and_then(Value::as_u64).unwrap_or_default();
-    body["usageMetadata"]["totalTokenCount"] = json!(prompt + candidate as u64);
-    if let Some(usage) = body["usageMetadata"].as_object_mut() {
-        match candidate {
-            0 => {
-                usage.remove("candidatesTokenCount");
-                usage.remove("candidatesTokensDetails");
-            }
-            _ => {
-                usage.insert("candidatesTokenCount".to_owned(), json!(candidate));
-                usage.insert(
-                    "candidatesTokensDetails".to_owned(),
-                    json!([{ "modality": "TEXT", "tokenCount": candidate }]),
-                );
-            }
+    let kept: String = text.chars().take(limit.unwrap_or(usize::MAX)).collect();
+    let is_cut = kept.len() < text.len() || matches!(fault, Some(Fault::MaxTokens { .. }));
+    let mut body = json!({ "usageMetadata": usage(request, images, &kept), "modelVersion": model, "responseId": id });
+    match fault {
+        Some(Fault::Blocked { reason }) => {
+            body["promptFeedback"] = json!({ "blockReason": reason, "safetyRatings": [] });
+        }
+        Some(Fault::Safety) => {
+            let rating =
+                json!({ "category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH", "blocked": true });
+            body["candidates"] = json!([{ "finishReason": "SAFETY", "index": 0, "safetyRatings": [rating] }]);
+        }
+        fault => {
+            let content = match kept.is_empty() {
+                true => json!({ "role": "model" }),
+                false => json!({ "parts": [{ "text": kept }], "role": "model" }),
+            };
+            let reason = if is_cut && fault != Some(&Fault::Empty) { "MAX_TOKENS" } else { "STOP" };
+            body["candidates"] = json!([{ "content": content, "finishReason": reason, "index": 0 }]);
         }
     }
+    body
 }
 
-fn quoted(asked: &Asked) -> String {
-    let prompt = asked.prompt().unwrap_or_default();
+fn usage(request: &GenerateRequest, images: &[Description], text: &str) -> Value {
+    let (of_images, of_texts) = (IMAGE_TOKENS * images.len(), request.characters.div_ceil(CHARACTERS));
+    let tokens = text.chars().count().div_ceil(CHARACTERS);
+    let mut details = vec![json!({ "modality": "TEXT", "tokenCount": of_texts })];
+    if !images.is_empty() {
+        details.push(json!({ "modality": "IMAGE", "tokenCount": of_images }));
+    }
+    let mut usage = json!({
+        "promptTokenCount": of_images + of_texts,
+        "totalTokenCount": of_images + of_texts + tokens,
+        "promptTokensDetails": details,
+    });
+    if tokens > 0 {
+        usage["candidatesTokenCount"] = json!(tokens);
+        usage["candidatesTokensDetails"] = json!([{ "modality": "TEXT", "tokenCount": tokens }]);
+    }
+    usage
+}
+
+fn quoted(request: &GenerateRequest) -> String {
+    let prompt = request.prompt().unwrap_or_default();
     let mut start: String = prompt.chars().take(QUOTED).collect();
     if prompt.chars().count() > QUOTED {
         start.push('…');
@@ -111,51 +80,50 @@ fn quoted(asked: &Asked) -> String {
     start
 }
 
-fn as_text(asked: &Asked, seen: &[Seen]) -> String {
-    let mut sentences: Vec<String> = seen
+fn as_text(request: &GenerateRequest, images: &[Description]) -> String {
+    let mut sentences: Vec<String> = images
         .iter()
-        .map(|picture| {
-            let Seen { width, height, format, colour, hash } = picture;
+        .map(|Description { width, height, format, colour, hash }| {
             format!("A {format} image of {width}x{height} pixels, mostly {colour} (sha256 {hash}).")
         })
         .collect();
     if sentences.is_empty() {
         sentences.push("No image was given.".to_owned());
     }
-    sentences.push(match asked.prompt() {
-        Some(_) => format!("Asked was: \"{}\".", quoted(asked)),
+    sentences.push(match request.prompt() {
+        Some(_) => format!("Asked was: \"{}\".", quoted(request)),
         None => "Nothing was asked of it.".to_owned(),
     });
     sentences.join(" ")
 }
 
-fn as_json(asked: &Asked, seen: &[Seen]) -> String {
-    let pictures: Vec<Value> = seen
+fn as_json(request: &GenerateRequest, images: &[Description]) -> String {
+    let pictures: Vec<Value> = images
         .iter()
         .map(|picture| {
             json!({ "width": picture.width, "height": picture.height, "format": picture.format,
                 "dominant_colour": picture.colour, "sha256": picture.hash })
         })
         .collect();
-    json!({ "images": pictures, "asked": quoted(asked) }).to_string()
+    json!({ "images": pictures, "asked": quoted(request) }).to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn asked(body: Value) -> Asked {
-        Asked::read(body.to_string().as_bytes()).unwrap()
+    fn request(body: Value) -> GenerateRequest {
+        GenerateRequest::read(body.to_string().as_bytes()).unwrap()
     }
 
-    fn seen() -> Seen {
-        Seen { width: 64, height: 48, format: "PNG", colour: "blue", hash: "0123abcd".into() }
+    fn images() -> Description {
+        Description { width: 64, height: 48, format: "PNG", colour: "blue", hash: "0123abcd".into() }
     }
 
     #[test]
-    fn the_text_names_picture_and_prompt() {
-        let asked = asked(json!({ "contents": [{ "parts": [{ "text": "What is this?" }] }] }));
-        let body = body("gemini-2.0-flash", "id", &asked, &[seen()]);
+    fn the_text_describes_the_image_and_quotes_the_prompt() {
+        let request = request(json!({ "contents": [{ "parts": [{ "text": "What is this?" }] }] }));
+        let body = body("gemini-2.0-flash", "id", &request, &[images()], None);
         assert_eq!(
             body["candidates"][0]["content"]["parts"][0]["text"],
             "A PNG image of 64x48 pixels, mostly blue (sha256 0123abcd). Asked was: \"What is this?\"."
@@ -164,10 +132,10 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_cuts_and_says_so() {
-        let asked = asked(json!({ "contents": [{ "parts": [{ "text": "x".repeat(900) }] }],
+    fn a_text_beyond_the_bound_is_cut_and_marked() {
+        let request = request(json!({ "contents": [{ "parts": [{ "text": "x".repeat(900) }] }],
             "generationConfig": { "maxOutputTokens": 5 } }));
-        let body = body("gemini-2.0-flash", "id", &asked, &[seen()]);
+        let body = body("gemini-2.0-flash", "id", &request, &[images()], None);
         assert_eq!(body["candidates"][0]["content"]["parts"][0]["text"], "A PNG image of 64x48");
         assert_eq!(body["candidates"][0]["finishReason"], "MAX_TOKENS");
         assert_eq!(body["usageMetadata"]["candidatesTokenCount"], 5);

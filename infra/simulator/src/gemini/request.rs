@@ -1,70 +1,70 @@
-//! The body of a call: contents with texts and inline pictures, the generation settings that matter here. Names are
-//! read in lower camel case and in snake case, as Google's JSON mapping of protocol buffers does.
+//! The body of a call: contents with texts and inline images, and the generation settings that the simulator honours.
 
 use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde_json::Value;
 
-use super::Refusal;
+use super::refusal::Refusal;
+use super::schema::SCHEMA;
 
-/// The image types that are read here. HEIC and HEIF, which Gemini takes too, cannot be decoded.
+/// The image types that are accepted. HEIC and HEIF, which Gemini accepts too, cannot be decoded here.
 const TYPES: [&str; 3] = ["image/png", "image/jpeg", "image/webp"];
 
-/// What a call asks.
+/// The part of a call that the answer depends on.
 #[derive(Debug, Default)]
-pub(super) struct Asked {
+pub(super) struct GenerateRequest {
     /// The texts of the last turn.
     texts: Vec<String>,
-    /// Characters of all texts, those of earlier turns and of the system instruction too.
+    /// The characters of all texts, those of earlier turns and of the system instruction included.
     pub(super) characters: usize,
-    /// The bytes of all pictures, in order.
-    pub(super) pictures: Vec<Vec<u8>>,
+    /// The bytes of all images, in order.
+    pub(super) images: Vec<Vec<u8>>,
     pub(super) wants_json: bool,
     pub(super) max_output_tokens: Option<usize>,
 }
 
-/// A member under either of its names.
+/// A member in lower camel case or in snake case.
 fn member<'a>(value: &'a Value, camel: &str, snake: &str) -> Option<&'a Value> {
     value.get(camel).or_else(|| value.get(snake)).filter(|value| !value.is_null())
 }
 
-impl Asked {
+impl GenerateRequest {
     pub(super) fn read(body: &[u8]) -> Result<Self, Refusal> {
         let body: Value = serde_json::from_slice(body)
             .map_err(|error| Refusal::invalid(format!("Invalid JSON payload received. {error}")))?;
+        SCHEMA.check(&body)?;
         let contents = match body.get("contents") {
             Some(Value::Array(contents)) if !contents.is_empty() => contents.as_slice(),
             Some(content @ Value::Object(_)) => std::slice::from_ref(content),
             _ => return Err(Refusal::invalid("* GenerateContentRequest.contents: contents is not specified")),
         };
-        let mut asked = Self::default();
+        let mut request = Self::default();
         for content in contents {
-            asked.texts.clear();
-            asked.parts(content)?;
+            request.texts.clear();
+            request.parts(content)?;
         }
-        if asked.characters == 0 && asked.pictures.is_empty() {
+        if request.characters == 0 && request.images.is_empty() {
             return Err(Refusal::invalid("* GenerateContentRequest.contents.parts: contents.parts must not be empty."));
         }
         if let Some(parts) = member(&body, "systemInstruction", "system_instruction") {
             let texts = parts.get("parts").and_then(Value::as_array).into_iter().flatten();
             let texts = texts.filter_map(|part| part.get("text").and_then(Value::as_str));
-            asked.characters += texts.map(|text| text.chars().count()).sum::<usize>();
+            request.characters += texts.map(|text| text.chars().count()).sum::<usize>();
         }
         if let Some(config) = member(&body, "generationConfig", "generation_config") {
-            asked.settings(config)?;
+            request.settings(config)?;
         }
-        Ok(asked)
+        Ok(request)
     }
 
     fn parts(&mut self, content: &Value) -> Result<(), Refusal> {
         for part in content.get("parts").and_then(Value::as_array).into_iter().flatten() {
-            if let Some(text) = part.get("text") {
-                let text = text.as_str().ok_or_else(|| Refusal::invalid("Invalid value at 'text' (TYPE_STRING)"))?;
+            if let Some(text) = part.get("text").and_then(Value::as_str) {
                 self.characters += text.chars().count();
                 self.texts.push(text.to_owned());
             } else if let Some(data) = member(part, "inlineData", "inline_data") {
-                self.pictures.push(inline(data)?);
+                self.images.push(inline(data)?);
             } else if let Some(file) = member(part, "fileData", "file_data") {
                 let address = member(file, "fileUri", "file_uri").and_then(Value::as_str).unwrap_or_default();
                 let name = address.rsplit('/').next().unwrap_or_default();
@@ -100,7 +100,7 @@ impl Asked {
         Ok(())
     }
 
-    /// The texts of the last turn, one a line; `None` where there is none.
+    /// The texts of the last turn, one a line.
     pub(super) fn prompt(&self) -> Option<String> {
         (!self.texts.is_empty()).then(|| self.texts.join("\n"))
     }
@@ -127,12 +127,12 @@ mod tests {
 
     use super::*;
 
-    fn read(body: Value) -> Result<Asked, Refusal> {
-        Asked::read(body.to_string().as_bytes())
+    fn read(body: Value) -> Result<GenerateRequest, Refusal> {
+        GenerateRequest::read(body.to_string().as_bytes())
     }
 
     #[test]
-    fn both_spellings_are_read() {
+    fn both_spellings_are_accepted() {
         let camel = json!({ "contents": [{ "parts": [{ "inlineData": { "mimeType": "image/png", "data": "aGk=" } },
             { "text": "What?" }] }],
             "generationConfig": { "maxOutputTokens": 9, "responseMimeType": "application/json" } });
@@ -140,24 +140,24 @@ mod tests {
             { "text": "What?" }] }, "generation_config": { "max_output_tokens": 9,
             "response_mime_type": "application/json" } });
         for body in [camel, snake] {
-            let asked = read(body).unwrap();
-            assert_eq!((asked.prompt().as_deref(), asked.characters), (Some("What?"), 5));
-            assert_eq!((asked.pictures.as_slice(), asked.max_output_tokens), ([b"hi".to_vec()].as_slice(), Some(9)));
-            assert!(asked.wants_json);
+            let request = read(body).unwrap();
+            assert_eq!((request.prompt().as_deref(), request.characters), (Some("What?"), 5));
+            assert_eq!((request.images.as_slice(), request.max_output_tokens), ([b"hi".to_vec()].as_slice(), Some(9)));
+            assert!(request.wants_json);
         }
     }
 
     #[test]
-    fn the_prompt_is_of_the_last_turn_and_all_texts_count() {
+    fn the_prompt_is_the_last_turn_and_the_characters_are_those_of_all_turns() {
         let body = json!({
             "contents": [{ "parts": [{ "text": "one" }] }, { "parts": [{ "text": "two" }, { "text": "three" }] }],
             "systemInstruction": { "parts": [{ "text": "be brief" }] } });
-        let asked = read(body).unwrap();
-        assert_eq!((asked.prompt().as_deref(), asked.characters), (Some("two\nthree"), 19));
+        let request = read(body).unwrap();
+        assert_eq!((request.prompt().as_deref(), request.characters), (Some("two\nthree"), 19));
     }
 
     #[test]
-    fn what_cannot_be_read_is_refused() {
+    fn bodies_without_usable_parts_are_refused() {
         let part = |part: Value| json!({ "contents": [{ "parts": [part] }] });
         let cases = [
             json!([]),

@@ -1,124 +1,106 @@
-//! Text from bitmap glyphs at any size: which glyph stands for a character, how a line wraps, and how a glyph is drawn.
-//! What the font lacks (most of Unicode) becomes a box, so that length and place stay visible.
+//! Text in the font's own raster sizes: wrapping, fitting and drawing. A character that the font lacks (most of Unicode)
+//! becomes a replacement mark, so that its place stays visible.
 
-use std::collections::HashMap;
-
+use image::{Rgb, RgbImage};
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 
-use super::{Canvas, Colour};
+const WEIGHT: FontWeight = FontWeight::Regular;
+const REPLACEMENT: char = '\u{FFFD}';
+/// A picture whose shorter side is n times this long shows each pixel of the font n times in both directions.
+const ZOOM_SIDE: u32 = 768;
 
-/// A size and weight of the font, with the glyphs scaled so far.
-pub(super) struct Pen {
-    weight: FontWeight,
-    size: usize,
-    advance: f32,
-    glyphs: HashMap<char, Glyph>,
+/// A raster size of the font.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Font {
+    raster: RasterHeight,
+    /// The side of a font's pixel in the picture.
+    zoom: u32,
 }
 
-struct Glyph {
-    width: usize,
-    coverage: Vec<u8>,
-}
-
-impl Pen {
-    /// `size` is the height of a line in pixels.
-    pub(super) fn new(weight: FontWeight, size: usize) -> Self {
-        Self { weight, size, advance: advance(weight, size), glyphs: HashMap::new() }
+impl Font {
+    /// The fonts for a picture, the largest first.
+    fn all(width: u32, height: u32) -> [Self; 4] {
+        let zoom = (width.min(height) / ZOOM_SIDE).max(1);
+        let sizes = [RasterHeight::Size32, RasterHeight::Size24, RasterHeight::Size20, RasterHeight::Size16];
+        sizes.map(|raster| Self { raster, zoom })
     }
 
-    pub(super) fn size(&self) -> usize {
-        self.size
+    /// The smallest font for a picture.
+    pub(super) fn smallest(width: u32, height: u32) -> Self {
+        Self { raster: RasterHeight::Size16, ..Self::all(width, height)[0] }
     }
 
-    pub(super) fn width_of(&self, line: &str) -> f32 {
-        self.advance * line.chars().count() as f32
+    pub(super) fn line_height(self) -> u32 {
+        self.raster.val() as u32 * self.zoom
     }
 
-    /// How many characters stand side by side in so many pixels.
-    pub(super) fn columns(&self, pixels: f32) -> usize {
-        (pixels / self.advance) as usize
+    fn advance(self) -> u32 {
+        get_raster_width(WEIGHT, self.raster) as u32 * self.zoom
     }
 
-    /// Draws one line with its top left corner at the given place.
-    pub(super) fn draw(&mut self, canvas: &mut Canvas, left: f32, top: i64, line: &str, colour: Colour) {
-        let (weight, size) = (self.weight, self.size);
-        for (index, character) in line.chars().enumerate() {
-            if character == ' ' {
-                continue;
+    /// The number of characters that fit into a width.
+    pub(super) fn columns(self, width: u32) -> usize {
+        (width / self.advance()) as usize
+    }
+
+    /// Draws lines, each centred, from a height on. The caller has checked that they fit into the canvas.
+    pub(super) fn draw(self, canvas: &mut RgbImage, top: u32, lines: &[String], colour: Rgb<u8>) {
+        for (row, line) in (0..).zip(lines) {
+            let left = canvas.width().saturating_sub(self.advance() * line.chars().count() as u32) / 2;
+            for (column, character) in (0..).zip(line.chars()) {
+                self.draw_glyph(
+                    canvas,
+                    left + column * self.advance(),
+                    top + row * self.line_height(),
+                    character,
+                    colour,
+                );
             }
-            let x = (left + self.advance * index as f32).round() as i64;
-            let glyph = self.glyphs.entry(character).or_insert_with(|| glyph(character, weight, size));
-            for (dy, row) in glyph.coverage.chunks_exact(glyph.width).enumerate() {
-                for (dx, alpha) in row.iter().enumerate() {
-                    canvas.blend(x + dx as i64, top + dy as i64, colour, *alpha);
-                }
+        }
+    }
+
+    fn draw_glyph(self, canvas: &mut RgbImage, left: u32, top: u32, character: char, colour: Rgb<u8>) {
+        let glyph = |character| get_raster(character, WEIGHT, self.raster);
+        let Some(glyph) = glyph(character).or_else(|| glyph(REPLACEMENT)) else { return };
+        let (width, height) = (glyph.width() as u32 * self.zoom, glyph.height() as u32 * self.zoom);
+        for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+            let alpha = u32::from(glyph.pixels()[(y / self.zoom) as usize * glyph.width() + (x / self.zoom) as usize]);
+            if let Some(pixel) = canvas.get_pixel_mut_checked(left + x, top + y) {
+                let blend = |c: usize| (u32::from(pixel.0[c]) * (255 - alpha) + u32::from(colour.0[c]) * alpha) / 255;
+                *pixel = Rgb([0, 1, 2].map(|c| blend(c) as u8));
             }
         }
     }
 }
 
-/// The distance from one character to the next.
-pub(super) fn advance(weight: FontWeight, size: usize) -> f32 {
-    size as f32 * get_raster_width(weight, RasterHeight::Size32) as f32 / 32.0
-}
-
-fn glyph(character: char, weight: FontWeight, size: usize) -> Glyph {
-    let raster = match size {
-        0..=16 => RasterHeight::Size16,
-        17..=20 => RasterHeight::Size20,
-        21..=24 => RasterHeight::Size24,
-        _ => RasterHeight::Size32,
-    };
-    let width = (advance(weight, size).round() as usize).max(1);
-    let Some(source) = get_raster(character, weight, raster) else {
-        return missing(width, size);
-    };
-    if source.height() == size {
-        return Glyph { width: source.width(), coverage: source.pixels().to_vec() };
-    }
-    let (from_width, from_height, pixels) = (source.width(), source.height(), source.pixels());
-    let at = |x: usize, y: usize| f32::from(pixels[y.min(from_height - 1) * from_width + x.min(from_width - 1)]);
-    let enlarged = size > from_height;
-    let mut coverage = Vec::with_capacity(width * size);
-    for y in 0..size {
-        let sy = ((y as f32 + 0.5) * from_height as f32 / size as f32 - 0.5).max(0.0);
-        let (y0, fy) = (sy as usize, sy.fract());
-        for x in 0..width {
-            let sx = ((x as f32 + 0.5) * from_width as f32 / width as f32 - 0.5).max(0.0);
-            let (x0, fx) = (sx as usize, sx.fract());
-            let upper = at(x0, y0) * (1.0 - fx) + at(x0 + 1, y0) * fx;
-            let lower = at(x0, y0 + 1) * (1.0 - fx) + at(x0 + 1, y0 + 1) * fx;
-            let mut value = (upper * (1.0 - fy) + lower * fy) / 255.0;
-            if enlarged {
-                // Interpolation blurs the edge over many pixels; narrowing it again makes large letters crisp.
-                let scale = (size as f32 / from_height as f32).min(4.0);
-                value = ((value - 0.5) * scale + 0.5).clamp(0.0, 1.0);
-            }
-            coverage.push((value * 255.0) as u8);
+/// The largest font in which a text fits into a room, and its lines; in the smallest font the rest of the text is cut.
+/// `None` where there is no text or not even one line fits.
+pub(super) fn fit(text: &str, width: u32, height: u32, room: (u32, u32)) -> Option<(Font, Vec<String>)> {
+    let text = plain(text);
+    let longest_word = text.split_whitespace().map(|word| word.chars().count()).max()?;
+    let rows = |font: Font| (room.1 / font.line_height()) as usize;
+    for font in Font::all(width, height) {
+        let columns = font.columns(room.0);
+        if longest_word > columns || text.chars().count() > columns * rows(font) {
+            continue;
+        }
+        let lines = wrap(&text, columns);
+        if lines.len() <= rows(font) {
+            return Some((font, lines));
         }
     }
-    Glyph { width, coverage }
+    let font = Font::smallest(width, height);
+    let (columns, rows) = (font.columns(room.0), rows(font));
+    let start: String = text.chars().take(columns * rows).collect();
+    let mut lines = wrap(&start, columns);
+    lines.truncate(rows);
+    let last = lines.last_mut()?;
+    *last = last.chars().take(columns.saturating_sub(3)).chain("...".chars()).take(columns).collect();
+    (columns > 0).then_some((font, lines))
 }
 
-/// A hollow box.
-fn missing(width: usize, size: usize) -> Glyph {
-    let line = (size / 16).max(1);
-    let (left, right) = (width / 8, width - width / 8);
-    let (top, bottom) = (size / 5, size - size / 4);
-    let mut coverage = vec![0; width * size];
-    for y in top..bottom {
-        for x in left..right {
-            let edge = x < left + line || x + line >= right || y < top + line || y + line >= bottom;
-            if edge {
-                coverage[y * width + x] = 150;
-            }
-        }
-    }
-    Glyph { width, coverage }
-}
-
-/// What is drawn for a text: typographic marks that the font lacks become plain ones, invisible characters go.
-pub(super) fn plain(text: &str) -> String {
+/// Replaces typographic marks by plain ones and drops invisible characters.
+fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -171,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wraps_at_spaces_and_breaks_what_is_too_long() {
+    fn lines_wrap_at_spaces_and_long_words_break() {
         assert_eq!(wrap("a red fox in the snow", 8), ["a red", "fox in", "the snow"]);
         assert_eq!(wrap("abcdefghij kl", 4), ["abcd", "efgh", "ij", "kl"]);
         assert_eq!(wrap("one\n\ntwo", 9), ["one", "two"]);
@@ -182,5 +164,15 @@ mod tests {
     fn typographic_marks_become_plain_ones() {
         assert_eq!(plain("“don’t” — wait…"), "\"don't\" - wait...");
         assert_eq!(plain("e\u{301}\t🦊\u{FE0F}"), "e 🦊");
+    }
+
+    #[test]
+    fn a_short_text_gets_the_largest_font_and_a_long_one_is_cut() {
+        let (font, lines) = fit("a fox", 1024, 768, (900, 700)).unwrap();
+        assert_eq!((font.line_height(), lines), (32, vec!["a fox".to_owned()]));
+        let (font, lines) = fit(&"fox ".repeat(999), 320, 180, (300, 40)).unwrap();
+        assert_eq!((font.line_height(), lines.len()), (16, 2));
+        assert!(lines[1].ends_with("..."));
+        assert!(fit("fox", 20, 10, (20, 10)).is_none());
     }
 }

@@ -1,42 +1,16 @@
-//! Videos that begin with a given picture: an MP4 of exactly the asked length whose first frame is the input and whose
-//! bottom edge fills with a bar as time goes by. The same [`Film`] and input always give the same bytes.
+//! Videos that show one picture for their whole length: one H.264 key frame with a long duration in an MP4.
 
-mod bits;
-mod frames;
-mod h264;
 mod mp4;
+mod still_frame;
 
 use image::RgbImage;
 
-use crate::still;
-use frames::Planes;
-use h264::Dimensions;
-
-/// Frames a second: enough to see motion, and a divisor of every tick in use.
-pub(crate) const FRAMES_A_SECOND: u32 = 12;
-/// The longer side of every video. A raw first frame at this size is a third of a megabyte.
+/// The longer side of every video. A raw frame of this size is a third of a megabyte.
 const LONGER: u32 = 640;
-/// The shorter side is at least this, or there would be no room for the bar.
+/// The bound of the shorter side, which leaves room for a line of text.
 const SHORTEST: u32 = 32;
 
-/// What a video is made from, besides its input.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Film {
-    /// Whatever shall make the colour of the bar differ.
-    pub(crate) variation: String,
-    /// Both sides are even.
-    pub(crate) width: u32,
-    pub(crate) height: u32,
-    pub(crate) seconds: u32,
-}
-
-impl Film {
-    pub(crate) fn frames(&self) -> u32 {
-        self.seconds * FRAMES_A_SECOND
-    }
-}
-
-/// The size of a video in the proportions of a picture, whose sides may be anything but 0.
+/// The size of a video in given proportions: both sides are even, the longer one is 640 pixels.
 pub(crate) fn fitting(width: u32, height: u32) -> (u32, u32) {
     let longer = u64::from(width.max(height).max(1));
     let side = |length: u32| {
@@ -46,40 +20,21 @@ pub(crate) fn fitting(width: u32, height: u32) -> (u32, u32) {
     (side(width), side(height))
 }
 
-/// Draws and packs. Costs processor time in proportion to the pixels: not for an async thread.
-pub(crate) fn render(film: &Film, input: Option<&RgbImage>) -> Vec<u8> {
-    let size = Dimensions { width: film.width as usize, height: film.height as usize };
-    let picture = match input {
-        Some(input) => still::cover(input, film.width, film.height),
-        None => RgbImage::new(film.width, film.height),
-    };
-    let planes = Planes::new(&picture, size);
-    drop(picture);
-    let frames = planes.frames(film.frames(), frames::bar_colour(&film.variation));
-    let sequence = h264::sequence_parameters(size);
-    let picture = h264::picture_parameters();
+/// A video of a picture with even sides. Its length in bytes depends on the size only.
+pub(crate) fn encode(picture: &RgbImage, seconds: u32) -> Vec<u8> {
     mp4::file(&mp4::Track {
-        size,
-        frames_a_second: FRAMES_A_SECOND,
-        sequence_parameters: &sequence,
-        picture_parameters: &picture,
-        frames: &frames,
+        width: picture.width(),
+        height: picture.height(),
+        seconds,
+        sequence_parameters: &still_frame::sequence_parameters(picture.width(), picture.height()),
+        picture_parameters: &still_frame::picture_parameters(),
+        frame: &still_frame::key_frame(picture),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn gradient(width: u32, height: u32) -> RgbImage {
-        RgbImage::from_fn(width, height, |x, y| {
-            image::Rgb([(x * 255 / width) as u8, (y * 255 / height) as u8, ((x + y) % 256) as u8])
-        })
-    }
-
-    fn film(width: u32, height: u32, seconds: u32) -> Film {
-        Film { variation: "v".into(), width, height, seconds }
-    }
 
     #[test]
     fn the_size_keeps_the_proportions_and_is_even() {
@@ -94,36 +49,12 @@ mod tests {
     }
 
     #[test]
-    fn the_same_film_gives_the_same_bytes_and_another_other_ones() {
-        let input = gradient(90, 60);
-        let one = render(&film(96, 64, 2), Some(&input));
-        assert_eq!(one, render(&film(96, 64, 2), Some(&input)));
-        assert_ne!(one, render(&Film { variation: "w".into(), ..film(96, 64, 2) }, Some(&input)));
-        assert_ne!(one, render(&film(96, 64, 2), Some(&gradient(91, 60))));
-    }
-
-    #[test]
-    fn no_size_breaks_it() {
+    fn the_length_depends_on_the_size_only() {
         for (width, height) in [(32, 32), (32, 640), (640, 34), (358, 640), (640, 640)] {
-            let bytes = render(&film(width, height, 1), Some(&gradient(3, 7)));
+            let picture = RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, (x ^ y) as u8]));
+            let bytes = encode(&picture, 9);
             assert_eq!(&bytes[4..8], b"ftyp");
-        }
-    }
-
-    /// Not a check: writes videos to be looked at, into the folder that `SIMULATOR_PICTURES` names.
-    #[test]
-    fn show() {
-        let Some(folder) = std::env::var_os("SIMULATOR_PICTURES") else {
-            return;
-        };
-        for (name, width, height, seconds) in [("wide", 640, 360, 5), ("tall", 358, 640, 10), ("long", 640, 480, 20)] {
-            let input = gradient(width * 2, height * 2);
-            let started = std::time::Instant::now();
-            let bytes = render(&film(width, height, seconds), Some(&input));
-            println!("{name}: {} bytes in {:?}", bytes.len(), started.elapsed());
-            let folder = std::path::Path::new(&folder);
-            std::fs::write(folder.join(format!("{name}.mp4")), bytes).unwrap();
-            still::cover(&input, width, height).save(folder.join(format!("{name}.png"))).unwrap();
+            assert_eq!(bytes.len(), encode(&RgbImage::new(width, height), 1).len());
         }
     }
 }

@@ -1,91 +1,55 @@
-//! The MP4 around the frames (ISO/IEC 14496-12 and 14496-15): one video track, one chunk, the index before the data so
-//! that a player can begin while it downloads. Times of creation are left at 0: the same frames give the same file.
+//! The MP4 around the frame (ISO/IEC 14496-12 and 14496-15): one video track of one sample, the index before the data so
+//! that a player can begin while it downloads. Times of creation are 0: the same frame gives the same file.
 
-use super::h264::Dimensions;
-
-/// Ticks of a frame, and of a second at one frame a second: no frame rate in use leaves a remainder.
-const TICKS: u32 = 1024;
-/// Ticks of the movie header's clock, milliseconds.
-const MOVIE_SCALE: u32 = 1000;
+/// Ticks a second, of the movie and of the track.
+const SCALE: u32 = 1000;
 /// The identity matrix of movie and track, in 16.16 and 2.30 fixed point.
 const MATRIX: [u32; 9] = [0x0001_0000, 0, 0, 0, 0x0001_0000, 0, 0, 0, 0x4000_0000];
-/// The length field before a frame's data.
-const LENGTH: usize = 4;
 
-/// What the container says of its track.
+/// The track of the container. The units are without length and start code.
 pub(super) struct Track<'a> {
-    pub(super) size: Dimensions,
-    pub(super) frames_a_second: u32,
+    pub(super) width: u32,
+    pub(super) height: u32,
+    pub(super) seconds: u32,
     pub(super) sequence_parameters: &'a [u8],
     pub(super) picture_parameters: &'a [u8],
-    /// One unit a frame; only the first is a key frame.
-    pub(super) frames: &'a [Vec<u8>],
+    pub(super) frame: &'a [u8],
 }
 
 /// The whole file.
 pub(super) fn file(track: &Track<'_>) -> Vec<u8> {
     let kind = boxed(b"ftyp", &[b"isom", &be(512), b"isom", b"iso2", b"avc1", b"mp41"]);
-    // The data begins after the index, whose length does not depend on where that is.
-    let index_length = index(track, 0).len();
-    let offset = kind.len() + index_length + 8;
-    let length: usize = track.frames.iter().map(|frame| LENGTH + frame.len()).sum();
-    let mut file = Vec::with_capacity(offset + length);
-    file.extend(kind);
-    file.extend(index(track, offset as u32));
-    file.extend(be(length as u32 + 8));
-    file.extend(b"mdat");
-    for frame in track.frames {
-        file.extend(be(frame.len() as u32));
-        file.extend(frame);
-    }
-    file
+    // The data follows the index, whose length does not depend on the offset.
+    let offset = kind.len() + index(track, 0).len() + 8;
+    let data = boxed(b"mdat", &[&be(track.frame.len() as u32), track.frame]);
+    [kind, index(track, offset as u32), data].concat()
 }
 
 fn index(track: &Track<'_>, offset: u32) -> Vec<u8> {
-    let count = track.frames.len() as u32;
-    let ticks = count * TICKS;
-    let scale = track.frames_a_second * TICKS;
-    let movie_ticks = (u64::from(count) * u64::from(MOVIE_SCALE) / u64::from(track.frames_a_second)) as u32;
+    let ticks = track.seconds * SCALE;
     let matrix: Vec<u8> = MATRIX.iter().flat_map(|entry| be(*entry)).collect();
-    let (width, height) = (track.size.width as u16, track.size.height as u16);
-
     let movie_header = full(
         b"mvhd",
         0,
         // Created, modified, clock, duration; speed and volume 1; 10 reserved bytes; matrix; 24 unused; next track.
-        &[&[0; 8], &be(MOVIE_SCALE), &be(movie_ticks), &be(0x0001_0000), &[1, 0], &[0; 10], &matrix, &[0; 24], &be(2)],
+        &[&[0; 8], &be(SCALE), &be(ticks), &be(0x0001_0000), &[1, 0], &[0; 10], &matrix, &[0; 24], &be(2)],
     );
-    let track_header = full(
-        b"tkhd",
-        // Enabled, in the movie.
-        3,
-        &[
-            &[0; 8],
-            &be(1),
-            &[0; 4],
-            &be(movie_ticks),
-            &[0; 16],
-            &matrix,
-            &be(u32::from(width) << 16),
-            &be(u32::from(height) << 16),
-        ],
-    );
+    let (width, height) = (be(track.width << 16), be(track.height << 16));
+    // Flags: enabled, in the movie.
+    let track_header = full(b"tkhd", 3, &[&[0; 8], &be(1), &[0; 4], &be(ticks), &[0; 16], &matrix, &width, &height]);
     // 0x55C4 is the language "und" in five bits a letter.
-    let media_header = full(b"mdhd", 0, &[&[0; 8], &be(scale), &be(ticks), &[0x55, 0xC4, 0, 0]]);
+    let media_header = full(b"mdhd", 0, &[&[0; 8], &be(SCALE), &be(ticks), &[0x55, 0xC4, 0, 0]]);
     let handler = full(b"hdlr", 0, &[&[0; 4], b"vide", &[0; 12], b"video\0"]);
     let video_header = full(b"vmhd", 1, &[&[0; 8]]);
-    let here = full(b"url ", 1, &[]);
-    let data = boxed(b"dinf", &[&full(b"dref", 0, &[&be(1), &here])]);
-
-    let sizes: Vec<u8> = track.frames.iter().flat_map(|frame| be((LENGTH + frame.len()) as u32)).collect();
+    let data = boxed(b"dinf", &[&full(b"dref", 0, &[&be(1), &full(b"url ", 1, &[])])]);
+    // One sample in one chunk; without a table of key frames every sample is one.
     let table = boxed(
         b"stbl",
         &[
             &full(b"stsd", 0, &[&be(1), &sample_entry(track)]),
-            &full(b"stts", 0, &[&be(1), &be(count), &be(TICKS)]),
-            &full(b"stss", 0, &[&be(1), &be(1)]),
-            &full(b"stsc", 0, &[&be(1), &be(1), &be(count), &be(1)]),
-            &full(b"stsz", 0, &[&be(0), &be(count), &sizes]),
+            &full(b"stts", 0, &[&be(1), &be(1), &be(ticks)]),
+            &full(b"stsc", 0, &[&be(1), &be(1), &be(1), &be(1)]),
+            &full(b"stsz", 0, &[&be(0), &be(1), &be(4 + track.frame.len() as u32)]),
             &full(b"stco", 0, &[&be(1), &be(offset)]),
         ],
     );
@@ -98,7 +62,7 @@ fn index(track: &Track<'_>, offset: u32) -> Vec<u8> {
 fn sample_entry(track: &Track<'_>) -> Vec<u8> {
     let sequence = track.sequence_parameters;
     let picture = track.picture_parameters;
-    let short = |length: usize| (length as u16).to_be_bytes();
+    let short = |number: usize| (number as u16).to_be_bytes();
     // Profile, constraints and level stand in the parameter set after its header byte.
     let profile = sequence.get(1..4).unwrap_or(&[66, 0xC0, 31]);
     let configuration = boxed(
@@ -122,8 +86,8 @@ fn sample_entry(track: &Track<'_>) -> Vec<u8> {
             &[0; 6],
             &[0, 1],
             &[0; 16],
-            &short(track.size.width),
-            &short(track.size.height),
+            &short(track.width as usize),
+            &short(track.height as usize),
             // 72 dpi twice, reserved, one frame a sample, no compressor name, depth 24, no colour table.
             &be(0x0048_0000),
             &be(0x0048_0000),

@@ -1,5 +1,4 @@
-//! What the suites share: a client of the simulator, polling with a bound, a receiver of webhooks, and a host of
-//! inputs.
+//! Helpers of the suites: a client of the simulator, polling with a bound, a receiver of webhooks, and a host of inputs.
 
 #![allow(dead_code, reason = "each suite uses its part")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
@@ -29,7 +28,7 @@ impl Fal {
         Self { running, http: reqwest::Client::builder().no_proxy().build().unwrap() }
     }
 
-    /// One that answers at once.
+    /// A simulator that answers at once.
     pub(crate) async fn instant() -> Self {
         Self::start(Config { scale: 0.0, ..Config::default() }).await
     }
@@ -99,7 +98,7 @@ pub(crate) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
     }
 }
 
-/// What arrived at the receiver.
+/// A delivery that arrived at the receiver.
 pub(crate) struct Delivery {
     pub(crate) path: String,
     pub(crate) headers: HeaderMap,
@@ -115,7 +114,7 @@ impl Delivery {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// Whether the signature is over this very message, by the given public key.
+    /// Whether the signature of this message is valid for a public key.
     pub(crate) fn verifies(&self, public_key: &[u8]) -> bool {
         let message = format!(
             "{}\n{}\n{}\n{}",
@@ -166,7 +165,7 @@ impl Receiver {
     }
 }
 
-/// A host of inputs: each path gives the bytes that were put there, until it is closed.
+/// A host of inputs, which serves its files until it is closed.
 pub(crate) struct Inputs {
     pub(crate) url: String,
     closed: Arc<AtomicBool>,
@@ -197,7 +196,7 @@ impl Inputs {
         format!("{}/{name}?X-Amz-Signature=0123", self.url)
     }
 
-    /// From now on nothing is given, as when a signed address has expired.
+    /// Refuses every request from now on, as if the signed addresses had expired.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
     }

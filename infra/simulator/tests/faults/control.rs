@@ -1,4 +1,4 @@
-//! The rules over HTTP: set, read, refuse, forget; and that a seed repeats what chance decides.
+//! The control routes of the rules, and the repetition of draws by a seed.
 
 use fresco_simulator::Config;
 use serde_json::json;
@@ -7,7 +7,7 @@ use crate::FLUX;
 use crate::common::{Fal, read};
 
 #[tokio::test]
-async fn rules_are_set_read_and_forgotten() {
+async fn rules_are_set_read_and_deleted() {
     let fal = Fal::instant().await;
     let url = format!("{}/_control/faults", fal.running.url());
     let rules = json!([
@@ -24,12 +24,12 @@ async fn rules_are_set_read_and_forgotten() {
         statuses.push(fal.ask(FLUX).await.unwrap().status);
     }
     assert_eq!(statuses, [200, 429, 200]);
-    let (_, told) = fal.get(&url).await;
-    assert_eq!((&told[0]["seen"], &told[0]["hits"], &told[1]["seen"]), (&json!(2), &json!(1), &json!(0)));
+    let (_, got) = fal.get(&url).await;
+    assert_eq!((&got[0]["seen"], &got[0]["hits"], &got[1]["seen"]), (&json!(2), &json!(1), &json!(0)));
     let (_, counters) = fal.get(&format!("{}/_control/counters", fal.running.url())).await;
     assert_eq!(counters["by_fault"], json!({ "throttled": 1 }));
 
-    // What is no use changes nothing.
+    // A wrong rule changes nothing.
     for (wrong, word) in [
         (json!([{ "fault": "forbidden" }, { "fault": "sorcery" }]), "sorcery"),
         (json!([{ "fault": "slow_reply", "seconds": 1, "secodns": 1 }]), "secodns"),
@@ -39,7 +39,7 @@ async fn rules_are_set_read_and_forgotten() {
         assert_eq!(status, 422);
         assert!(error["error"].as_str().unwrap().contains(word), "{error}");
     }
-    assert_eq!(fal.get(&url).await.1, told);
+    assert_eq!(fal.get(&url).await.1, got);
 
     let forgotten = read(fal.http.delete(&url).send().await.unwrap()).await;
     assert_eq!(forgotten, (200, json!([])));
@@ -47,7 +47,7 @@ async fn rules_are_set_read_and_forgotten() {
 }
 
 #[tokio::test]
-async fn the_seed_repeats_what_chance_decides() {
+async fn the_seed_repeats_the_draws_of_a_probability() {
     let session = async |seed| -> Vec<u16> {
         let fal = Fal::start(Config { scale: 0.0, seed: Some(seed), ..Config::default() }).await;
         fal.fault(json!({ "fault": "throttled", "probability": 0.5 }));
@@ -64,7 +64,7 @@ async fn the_seed_repeats_what_chance_decides() {
 }
 
 #[tokio::test]
-async fn a_request_can_be_struck_at_several_stages() {
+async fn faults_apply_at_several_stages_of_one_request() {
     let fal = Fal::instant().await;
     let rules = json!([
         { "fault": "slow_reply", "seconds": 0 }, { "fault": "nsfw" }, { "fault": "status_error", "times": 1 },

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::common::{Fal, until};
-use crate::{Told, raw};
+use crate::{FullAnswer, raw};
 
 const MODEL: &str = "gemini-2.0-flash";
 
@@ -13,10 +13,10 @@ fn body() -> Value {
     json!({ "contents": [{ "parts": [{ "text": "What is a fox?" }] }] })
 }
 
-async fn call(fal: &Fal) -> Told {
+async fn call(fal: &Fal) -> FullAnswer {
     let url = format!("{}/v1beta/models/{MODEL}:generateContent", fal.running.gemini_url());
     let request = fal.http.post(url).header("x-goog-api-key", fal.running.gemini_key()).json(&body());
-    Told::read(request.send().await.unwrap()).await.unwrap()
+    FullAnswer::read(request.send().await.unwrap()).await.unwrap()
 }
 
 async fn call_raw(fal: &Fal) -> Vec<u8> {
@@ -48,9 +48,9 @@ async fn a_refusal_has_googles_form_and_bills_nothing() {
     ];
     for (rule, code, status) in &cases {
         fal.fault(rule.clone());
-        let told = call(&fal).await;
-        let error = &told.json()["error"];
-        assert_eq!((told.status, &error["code"], &error["status"]), (*code, &json!(code), &json!(status)), "{rule}");
+        let got = call(&fal).await;
+        let error = &got.json()["error"];
+        assert_eq!((got.status, &error["code"], &error["status"]), (*code, &json!(code), &json!(status)), "{rule}");
         assert!(error["message"].is_string());
         let quota = detail(error, "QuotaFailure")["violations"][0]["quotaId"].as_str().unwrap_or_default();
         assert_eq!(quota.contains("PerDay"), rule["fault"] == "daily_quota", "{rule}");
@@ -62,8 +62,8 @@ async fn a_refusal_has_googles_form_and_bills_nothing() {
         assert_eq!(says_billing, rule["fault"] == "exhausted_balance");
     }
     fal.fault(json!({ "fault": "html_502" }));
-    let told = call(&fal).await;
-    assert_eq!((told.status, told.header("content-type")), (502, Some("text/html; charset=UTF-8")));
+    let got = call(&fal).await;
+    assert_eq!((got.status, got.header("content-type")), (502, Some("text/html; charset=UTF-8")));
     fal.fault(json!({ "fault": "cut_before" }));
     assert!(call_raw(&fal).await.is_empty());
     let counters = fal.running.counters();
@@ -72,7 +72,7 @@ async fn a_refusal_has_googles_form_and_bills_nothing() {
 }
 
 #[tokio::test]
-async fn faults_of_fal_pass_it_by() {
+async fn faults_of_fal_do_not_apply_to_gemini() {
     let fal = Fal::instant().await;
     let rules = json!([
         { "fault": "throttled_200" }, { "fault": "content_policy_submit" }, { "fault": "no_request_id" },
@@ -81,7 +81,7 @@ async fn faults_of_fal_pass_it_by() {
     ]);
     fal.control("faults", rules).await;
     assert_eq!((call(&fal).await.status, fal.hits()), (200, 0));
-    // And the other way round.
+    // Faults of Gemini do not apply to fal either.
     fal.control("faults", json!([{ "fault": "daily_quota" }, { "fault": "blocked" }, { "fault": "safety" }])).await;
     assert_eq!(fal.run(crate::FLUX, json!({ "prompt": "x" })).await.0, 200);
     assert_eq!(fal.hits(), 0);
@@ -95,12 +95,12 @@ async fn a_lost_answer_is_billed() {
     fal.fault(json!({ "fault": "reply_never", "seconds": 0.1 }));
     assert!(call_raw(&fal).await.is_empty());
     fal.fault(json!({ "fault": "broken_json" }));
-    let told = call(&fal).await;
-    assert!(told.status == 200 && serde_json::from_str::<Value>(&told.text).is_err());
+    let got = call(&fal).await;
+    assert!(got.status == 200 && serde_json::from_str::<Value>(&got.text).is_err());
     fal.fault(json!({ "fault": "slow_reply", "seconds": 0.2 }));
-    let begun = Instant::now();
+    let started = Instant::now();
     assert!(call(&fal).await.json()["candidates"].is_array());
-    assert!(begun.elapsed() >= Duration::from_millis(150));
+    assert!(started.elapsed() >= Duration::from_millis(150));
     until("all are done", async || fal.running.counters().billed_completions == 4).await;
     assert_eq!(fal.running.counters().accepted, 4);
     let struck: Vec<_> = fal.running.requests().iter().map(|record| record.faults.join(" ")).collect();
@@ -108,7 +108,7 @@ async fn a_lost_answer_is_billed() {
 }
 
 #[tokio::test]
-async fn an_answer_may_hold_nothing() {
+async fn an_answer_can_have_no_text() {
     let fal = Fal::instant().await;
     let cases = [
         (json!({ "fault": "blocked" }), None, "", 0),
@@ -119,9 +119,9 @@ async fn an_answer_may_hold_nothing() {
     ];
     for (rule, reason, text, tokens) in &cases {
         fal.fault(rule.clone());
-        let told = call(&fal).await;
-        let answer = told.json();
-        assert_eq!(told.status, 200);
+        let got = call(&fal).await;
+        let answer = got.json();
+        assert_eq!(got.status, 200);
         assert_eq!(answer.pointer("/candidates/0/finishReason").and_then(Value::as_str), *reason, "{rule}");
         let said = answer.pointer("/candidates/0/content/parts/0/text").and_then(Value::as_str);
         assert_eq!(said.unwrap_or_default(), *text, "{rule}");
@@ -134,15 +134,15 @@ async fn an_answer_may_hold_nothing() {
     }
     fal.fault(json!({ "fault": "blocked", "reason": "PROHIBITED_CONTENT" }));
     assert_eq!(call(&fal).await.json()["promptFeedback"]["blockReason"], "PROHIBITED_CONTENT");
-    // The tokens of an answer are billed whatever it holds.
+    // An answer is billed even without a text.
     assert_eq!(fal.running.counters().billed_completions, cases.len() as u64 + 1);
 }
 
 #[tokio::test]
-async fn a_call_may_take_its_time() {
+async fn slow_work_delays_a_call() {
     let fal = Fal::instant().await;
     fal.fault(json!({ "fault": "slow", "seconds": 0.2 }));
-    let begun = Instant::now();
+    let started = Instant::now();
     assert_eq!(call(&fal).await.status, 200);
-    assert!(begun.elapsed() >= Duration::from_millis(200));
+    assert!(started.elapsed() >= Duration::from_millis(200));
 }

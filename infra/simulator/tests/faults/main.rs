@@ -1,4 +1,4 @@
-//! Faults on demand: every one, and its form on the wire.
+//! Every fault, and its form on the wire.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -30,23 +30,23 @@ impl Fal {
         self.running.faults().iter().map(|status| status.hits).sum()
     }
 
-    /// A submission and all that comes back for it.
-    async fn ask(&self, endpoint: &str) -> Result<Told, reqwest::Error> {
+    /// Submits, and reads the whole answer.
+    async fn ask(&self, endpoint: &str) -> Result<FullAnswer, reqwest::Error> {
         let url = format!("{}/{endpoint}", self.running.fal_queue_url());
         let body = json!({ "prompt": "a red fox" });
         let sent = self.http.post(url).header("authorization", self.authorization()).json(&body).send().await?;
-        Told::read(sent).await
+        FullAnswer::read(sent).await
     }
 }
 
-/// An answer, read to its end.
-struct Told {
+/// A whole answer.
+struct FullAnswer {
     status: u16,
     headers: HeaderMap,
     text: String,
 }
 
-impl Told {
+impl FullAnswer {
     async fn read(answer: reqwest::Response) -> Result<Self, reqwest::Error> {
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         Ok(Self { status, headers, text: answer.text().await? })
@@ -61,7 +61,7 @@ impl Told {
     }
 }
 
-/// Sends a request as it is and gives every byte that comes back until the connection ends.
+/// Sends a request and gives every byte that arrives until the connection ends.
 async fn raw(fal: &Fal, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
     let mut stream = TcpStream::connect(("127.0.0.1", fal.running.port())).await.unwrap();
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: simulator\r\ncontent-length: {}\r\n", body.len());
@@ -70,7 +70,7 @@ async fn raw(fal: &Fal, method: &str, path: &str, headers: &[(&str, &str)], body
     }
     stream.write_all(format!("{text}connection: close\r\n\r\n{body}").as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
-    // A reset is an end, too; what came before it stays read.
+    // A reset is an end, too; the bytes before it are kept.
     stream.read_to_end(&mut bytes).await.ok();
     bytes
 }

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::common::{Fal, Inputs, receiver};
-use crate::{FLUX, Told, raw};
+use crate::{FLUX, FullAnswer, raw};
 
 const SMALL: &str = "fal-ai/flux/dev";
 
-/// One picture of a request, its path on the simulator, and its bytes when nothing is wrong.
+/// One picture of a request: its path on the simulator, and its bytes without a fault.
 async fn picture(fal: &Fal) -> (String, Vec<u8>) {
     let size = json!({ "width": 320, "height": 200 });
     let (_, output) = fal.run(SMALL, json!({ "prompt": "x", "output_format": "png", "image_size": size })).await;
@@ -21,7 +21,7 @@ fn path(fal: &Fal, file: &Value) -> String {
     file["url"].as_str().unwrap().strip_prefix(&fal.running.url()).unwrap().to_owned()
 }
 
-/// Everything that comes over the wire for a download.
+/// A download byte for byte.
 struct Wire {
     status: u16,
     head: String,
@@ -47,14 +47,14 @@ impl Wire {
 }
 
 #[tokio::test]
-async fn a_download_may_be_refused_or_sent_elsewhere() {
+async fn a_download_can_be_refused_or_redirected() {
     let fal = Fal::instant().await;
     let (path, _) = picture(&fal).await;
     let downloads = fal.running.counters().media_downloads;
     for (status, detail) in [(404, "Not found"), (403, "Forbidden"), (500, "Internal Server Error")] {
         fal.fault(json!({ "fault": "media_status", "status": status }));
-        let told = fal.get(&format!("{}{path}", fal.running.url())).await;
-        assert_eq!(told, (status, json!({ "detail": detail })));
+        let got = fal.get(&format!("{}{path}", fal.running.url())).await;
+        assert_eq!(got, (status, json!({ "detail": detail })));
     }
     for location in ["https://evil.example/x.png", "http://169.254.169.254/latest/meta-data"] {
         fal.fault(json!({ "fault": "media_redirect", "location": location }));
@@ -65,7 +65,7 @@ async fn a_download_may_be_refused_or_sent_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_download_may_bring_too_little() {
+async fn a_download_can_be_truncated() {
     let fal = Fal::instant().await;
     let (path, whole) = picture(&fal).await;
     let half = &whole[..whole.len() / 2];
@@ -88,7 +88,7 @@ async fn a_download_may_bring_too_little() {
 }
 
 #[tokio::test]
-async fn a_length_may_be_wrong_or_missing() {
+async fn the_length_of_a_download_can_be_wrong_or_missing() {
     let fal = Fal::instant().await;
     let (path, whole) = picture(&fal).await;
 
@@ -113,7 +113,7 @@ async fn a_length_may_be_wrong_or_missing() {
 }
 
 #[tokio::test]
-async fn a_download_may_be_another_thing() {
+async fn a_download_can_have_another_type() {
     let (fal, inputs) = (Fal::instant().await, Inputs::start().await);
     let (picture, _) = picture(&fal).await;
     let body = json!({ "prompt": "x", "image_url": inputs.at("wide") });
@@ -140,7 +140,7 @@ async fn a_download_may_be_another_thing() {
 }
 
 #[tokio::test]
-async fn a_download_may_be_too_large() {
+async fn a_download_can_be_too_large() {
     let fal = Fal::instant().await;
     let (path, whole) = picture(&fal).await;
     fal.fault(json!({ "fault": "media_oversized", "bytes": 3_000_000 }));
@@ -154,7 +154,7 @@ async fn a_download_may_be_too_large() {
     assert_eq!(answer.content_length(), None);
     assert_eq!(answer.bytes().await.unwrap().len(), 3_000_000);
 
-    // A huge one costs nothing until it is read, and a reader may go.
+    // A huge body takes no memory, and a reader may hang up.
     fal.fault(json!({ "fault": "media_oversized", "bytes": 1_u64 << 50 }));
     let mut answer = fal.http.get(&url).send().await.unwrap();
     assert_eq!(answer.content_length(), Some(1 << 50));
@@ -162,11 +162,11 @@ async fn a_download_may_be_too_large() {
 }
 
 #[tokio::test]
-async fn a_download_may_take_its_time() {
+async fn a_download_can_be_slow() {
     let fal = Fal::instant().await;
     let (path, whole) = picture(&fal).await;
     fal.fault(json!({ "fault": "media_slow", "seconds": 0.4 }));
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut answer = fal.http.get(format!("{}{path}", fal.running.url())).send().await.unwrap();
     assert_eq!(answer.content_length(), Some(whole.len() as u64));
     let (mut pieces, mut bytes) = (0, Vec::new());
@@ -174,18 +174,18 @@ async fn a_download_may_take_its_time() {
         pieces += 1;
         bytes.extend_from_slice(&piece);
     }
-    assert!(pieces > 3 && begun.elapsed() >= Duration::from_millis(350), "{pieces} {:?}", begun.elapsed());
+    assert!(pieces > 3 && started.elapsed() >= Duration::from_millis(350), "{pieces} {:?}", started.elapsed());
     assert!(bytes == whole);
 }
 
 #[tokio::test]
-async fn an_output_may_name_another_address() {
+async fn an_output_can_name_another_address() {
     let (fal, mut receiver) = (Fal::instant().await, receiver(|_| 200).await);
     let webhook: String = url::form_urlencoded::byte_serialize(receiver.url.as_bytes()).collect();
     for url in ["http://169.254.169.254/x.png", "https://evil.example/x.png"] {
         fal.fault(json!({ "fault": "media_url", "url": url }));
         let reply = fal.submit(&format!("{FLUX}?fal_webhook={webhook}"), json!({ "prompt": "x" })).await;
-        let result = Told::read(fal.result(&reply).await).await.unwrap();
+        let result = FullAnswer::read(fal.result(&reply).await).await.unwrap();
         assert_eq!((result.status, &result.json()["images"][0]["url"]), (200, &json!(url)));
         assert_eq!(receiver.next().await.json()["payload"], result.json());
         assert_eq!(fal.hits(), 1, "decided once");

@@ -1,8 +1,8 @@
-//! Faults of the submission to fal: what refuses, and what accepts and loses the reply.
+//! Faults of submissions to fal: those that refuse, and those that accept and break the reply.
 
 use std::time::{Duration, Instant};
 
-use fresco_simulator::{FaultRule, SubmitFault};
+use fresco_simulator::{Fault, FaultRule};
 use serde_json::{Value, json};
 
 use crate::common::{Fal, until};
@@ -56,17 +56,17 @@ async fn a_refusal_has_fals_form_and_accepts_nothing() {
     let number = cases.len() as u64;
     for (rule, status, headers, body) in cases {
         fal.fault(rule.clone());
-        let told = fal.ask(FLUX).await.unwrap();
-        assert_eq!((told.status, fal.hits()), (status, 1), "{rule}");
-        assert_eq!(told.header("content-type"), Some("application/json"), "{rule}");
-        assert_eq!(told.header("x-fal-request-id"), None, "{rule}");
+        let got = fal.ask(FLUX).await.unwrap();
+        assert_eq!((got.status, fal.hits()), (status, 1), "{rule}");
+        assert_eq!(got.header("content-type"), Some("application/json"), "{rule}");
+        assert_eq!(got.header("x-fal-request-id"), None, "{rule}");
         for (name, value) in headers {
-            assert_eq!(told.header(name).unwrap_or_default(), *value, "{rule} {name}");
+            assert_eq!(got.header(name).unwrap_or_default(), *value, "{rule} {name}");
         }
         match body.as_str() {
-            None => assert_eq!(told.json(), body, "{rule}"),
+            None => assert_eq!(got.json(), body, "{rule}"),
             Some(kind) => {
-                let entry = &told.json()["detail"][0];
+                let entry = &got.json()["detail"][0];
                 assert_eq!((&entry["type"], &entry["loc"]), (&json!(kind), &json!(["body", "prompt"])), "{rule}");
                 assert_eq!(entry["url"], format!("https://docs.fal.ai/errors#{kind}"));
                 assert_eq!(entry["input"]["prompt"], "a red fox");
@@ -80,16 +80,16 @@ async fn a_refusal_has_fals_form_and_accepts_nothing() {
 }
 
 #[tokio::test]
-async fn the_ingress_answers_with_a_page() {
+async fn the_ingress_can_answer_with_an_html_page() {
     let fal = Fal::instant().await;
     fal.fault(json!({ "fault": "html_502" }));
-    let told = fal.ask(FLUX).await.unwrap();
-    assert_eq!((told.status, told.header("content-type")), (502, Some("text/html")));
-    assert!(told.text.contains("<center>nginx</center>"), "{}", told.text);
+    let got = fal.ask(FLUX).await.unwrap();
+    assert_eq!((got.status, got.header("content-type")), (502, Some("text/html")));
+    assert!(got.text.contains("<center>nginx</center>"), "{}", got.text);
     assert_eq!(fal.running.counters().accepted, 0);
 }
 
-/// The bytes that a submission brings, and how many were accepted by then.
+/// The bytes that a submission gets back, and the number of accepted submissions.
 async fn submitted(fal: &Fal) -> (Vec<u8>, u64) {
     let authorization = fal.authorization();
     let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
@@ -98,13 +98,13 @@ async fn submitted(fal: &Fal) -> (Vec<u8>, u64) {
 }
 
 #[tokio::test]
-async fn a_cut_connection_brings_not_one_byte() {
+async fn a_cut_connection_sends_no_byte() {
     let fal = Fal::instant().await;
-    for (fault, accepted) in [(SubmitFault::CutBefore, 0), (SubmitFault::CutAfter, 1)] {
+    for (fault, accepted) in [(Fault::CutBefore, 0), (Fault::CutAfter, 1)] {
         fal.running.reset();
         fal.running.set_faults(vec![FaultRule::new(fault.clone()).times(1)]).unwrap();
         assert_eq!(submitted(&fal).await, (Vec::new(), accepted), "{fault:?}");
-        // The next one on a new connection is well again.
+        // The next connection works.
         let (bytes, all) = submitted(&fal).await;
         assert!(bytes.starts_with(b"HTTP/1.1 200 OK\r\n"));
         assert_eq!(all, accepted + 1);
@@ -121,7 +121,7 @@ async fn a_cut_connection_brings_not_one_byte() {
 }
 
 #[tokio::test]
-async fn a_reply_may_never_come() {
+async fn a_reply_can_be_withheld() {
     let fal = Fal::instant().await;
     // The client gives up first.
     fal.fault(json!({ "fault": "reply_never" }));
@@ -130,14 +130,14 @@ async fn a_reply_may_never_come() {
     assert!(patient.json(&json!({ "prompt": "x" })).send().await.unwrap_err().is_timeout());
     // The simulator gives up first.
     fal.fault(json!({ "fault": "reply_never", "seconds": 0.1 }));
-    let begun = Instant::now();
+    let started = Instant::now();
     assert_eq!(submitted(&fal).await, (Vec::new(), 2));
-    assert!(begun.elapsed() >= Duration::from_millis(100));
+    assert!(started.elapsed() >= Duration::from_millis(100));
     until("both are done", async || fal.running.counters().billed_completions == 2).await;
 }
 
 #[tokio::test]
-async fn the_end_of_the_simulator_ends_a_reply_that_never_comes() {
+async fn the_end_of_the_simulator_ends_a_withheld_reply() {
     let fal = Fal::instant().await;
     fal.fault(json!({ "fault": "reply_never", "seconds": 86400 }));
     let url = format!("{}/{FLUX}", fal.running.fal_queue_url());
@@ -149,12 +149,12 @@ async fn the_end_of_the_simulator_ends_a_reply_that_never_comes() {
 }
 
 #[tokio::test]
-async fn a_reply_may_take_its_time() {
+async fn a_reply_can_be_slow() {
     let fal = Fal::instant().await;
     fal.fault(json!({ "fault": "slow_reply", "seconds": 0.4 }));
     let url = format!("{}/{FLUX}", fal.running.fal_queue_url());
     let request = fal.http.post(url).header("authorization", fal.authorization()).json(&json!({ "prompt": "x" }));
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut answer = request.send().await.unwrap();
     let length: usize = answer.headers()["content-length"].to_str().unwrap().parse().unwrap();
     let (mut pieces, mut bytes) = (0, Vec::new());
@@ -162,24 +162,24 @@ async fn a_reply_may_take_its_time() {
         pieces += 1;
         bytes.extend_from_slice(&piece);
     }
-    assert!(pieces > 3 && begun.elapsed() >= Duration::from_millis(350), "{pieces} {:?}", begun.elapsed());
+    assert!(pieces > 3 && started.elapsed() >= Duration::from_millis(350), "{pieces} {:?}", started.elapsed());
     assert_eq!(bytes.len(), length);
     let reply: Value = serde_json::from_slice(&bytes).unwrap();
     assert_eq!(reply["request_id"], fal.running.requests()[0].request_id);
 }
 
 #[tokio::test]
-async fn a_reply_may_be_half_or_nameless() {
+async fn a_reply_can_be_cut_in_half_or_lack_the_request_id() {
     let fal = Fal::instant().await;
     fal.fault(json!({ "fault": "broken_json" }));
-    let told = fal.ask(FLUX).await.unwrap();
-    assert_eq!((told.status, told.header("content-type")), (200, Some("application/json")));
-    assert_eq!(told.header("content-length"), Some(told.text.len().to_string().as_str()));
-    assert!(told.text.starts_with('{') && serde_json::from_str::<Value>(&told.text).is_err(), "{}", told.text);
+    let got = fal.ask(FLUX).await.unwrap();
+    assert_eq!((got.status, got.header("content-type")), (200, Some("application/json")));
+    assert_eq!(got.header("content-length"), Some(got.text.len().to_string().as_str()));
+    assert!(got.text.starts_with('{') && serde_json::from_str::<Value>(&got.text).is_err(), "{}", got.text);
     fal.fault(json!({ "fault": "no_request_id" }));
-    let told = fal.ask(FLUX).await.unwrap();
-    assert_eq!((told.status, told.header("x-fal-request-id")), (200, None));
-    assert_eq!(told.json(), json!({ "status": "IN_QUEUE", "queue_position": 0 }));
+    let got = fal.ask(FLUX).await.unwrap();
+    assert_eq!((got.status, got.header("x-fal-request-id")), (200, None));
+    assert_eq!(got.json(), json!({ "status": "IN_QUEUE", "queue_position": 0 }));
     until("both are done", async || fal.running.counters().billed_completions == 2).await;
     assert_eq!(fal.running.counters().accepted, 2);
 }

@@ -1,4 +1,4 @@
-//! Faults of webhooks: lost, doubled, late, early, out of order, forged.
+//! Faults of webhooks: lost, duplicated, delayed, early, reordered, forged.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ fn only_record(fal: &Fal) -> RequestRecord {
 }
 
 #[tokio::test]
-async fn a_webhook_may_be_lost() {
+async fn a_webhook_can_be_lost() {
     let (fal, mut receiver) = (Fal::instant().await, receiver(|_| 200).await);
     fal.fault(json!({ "fault": "webhook_lost", "times": 1 }));
     submit(&fal, &receiver, FLUX, "lost").await;
@@ -40,7 +40,7 @@ async fn a_webhook_may_be_lost() {
 }
 
 #[tokio::test]
-async fn a_webhook_may_come_many_times() {
+async fn a_webhook_can_arrive_many_times() {
     for (rule, number) in [
         (json!({ "fault": "webhook_twice" }), 2),
         (json!({ "fault": "webhook_burst" }), 50),
@@ -62,49 +62,49 @@ async fn a_webhook_may_come_many_times() {
 }
 
 #[tokio::test]
-async fn a_webhook_may_be_late() {
+async fn a_webhook_can_be_delayed() {
     let (fal, mut receiver) = (Fal::instant().await, receiver(|_| 200).await);
     fal.fault(json!({ "fault": "webhook_late", "seconds": 0.3 }));
-    let begun = Instant::now();
+    let started = Instant::now();
     submit(&fal, &receiver, FLUX, "x").await;
     receiver.next().await;
-    assert!(begun.elapsed() >= Duration::from_millis(300));
+    assert!(started.elapsed() >= Duration::from_millis(300));
 }
 
 #[tokio::test]
-async fn a_webhook_may_come_before_the_reply() {
+async fn a_webhook_can_arrive_before_the_reply() {
     let (fal, mut receiver) = (Fal::instant().await, receiver(|_| 200).await);
     let rules = json!([{ "fault": "webhook_before_reply" }, { "fault": "slow", "seconds": 0.2 }]);
     fal.control("faults", rules).await;
     let id = submit(&fal, &receiver, FLUX, "x").await;
-    // The reply is here, so the delivery has been answered.
+    // The delivery was answered before the reply.
     assert_eq!(receiver.deliveries.try_recv().unwrap().json()["request_id"], id);
     let record = only_record(&fal);
     assert!(record.webhook.acked);
     assert_eq!(record.faults, ["slow", "webhook_before_reply"]);
-    // Where none comes, the reply does not wait for ever.
+    // Without a delivery the wait is bounded.
     let rules = json!([{ "fault": "webhook_before_reply", "seconds": 0.1 }, { "fault": "webhook_lost" }]);
     fal.control("faults", rules).await;
     submit(&fal, &receiver, FLUX, "x").await;
-    // Without a webhook there is nothing to wait for.
+    // Without a webhook the reply does not wait.
     fal.fault(json!({ "fault": "webhook_before_reply" }));
     fal.submit(FLUX, json!({ "prompt": "x" })).await;
     assert_eq!(fal.hits(), 0);
 }
 
 #[tokio::test]
-async fn webhooks_may_overtake_each_other() {
+async fn webhooks_can_be_reordered() {
     let (fal, mut receiver) = (Fal::instant().await, receiver(|_| 200).await);
     fal.fault(json!({ "fault": "webhook_reordered", "prompt": "held" }));
     let held = submit(&fal, &receiver, FLUX, "held").await;
     until("it has ended", async || fal.running.counters().completions == 1).await;
-    // One of another endpoint does not count.
+    // A delivery of another endpoint does not count.
     let other = submit(&fal, &receiver, "fal-ai/flux/dev", "other").await;
     assert_eq!(receiver.next().await.json()["request_id"], other);
     let next = submit(&fal, &receiver, FLUX, "next").await;
     assert_eq!(receiver.next().await.json()["request_id"], next);
     assert_eq!(receiver.next().await.json()["request_id"], held);
-    // It is released by hand, or by time.
+    // A control route or the time releases it.
     let held = submit(&fal, &receiver, FLUX, "held").await;
     until("it has ended", async || fal.running.counters().completions == 4).await;
     assert_eq!(fal.control("webhooks/release", json!({})).await, (200, json!({ "released": 1 })));
@@ -114,7 +114,7 @@ async fn webhooks_may_overtake_each_other() {
     assert_eq!(receiver.next().await.json()["request_id"], held);
 }
 
-/// What is wrong with a forged delivery, as the receiver would find it.
+/// The flaw that a receiver finds in a forged delivery.
 fn flaws(fal: &Fal, key: &[u8], id: &str, delivery: &Delivery) -> Vec<&'static str> {
     let timestamp: i64 = delivery.header("x-fal-webhook-timestamp").parse().unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
@@ -131,7 +131,7 @@ fn flaws(fal: &Fal, key: &[u8], id: &str, delivery: &Delivery) -> Vec<&'static s
 }
 
 #[tokio::test]
-async fn a_forged_webhook_has_one_flaw_and_comes_first() {
+async fn a_forged_webhook_has_one_flaw_and_arrives_first() {
     for (fault, flaw, is_lie) in [
         ("webhook_forged_signature", "signature", true),
         ("webhook_wrong_user", "user", true),
@@ -160,7 +160,7 @@ async fn a_forged_webhook_has_one_flaw_and_comes_first() {
 }
 
 #[tokio::test]
-async fn a_forged_webhook_may_come_instead() {
+async fn a_forged_webhook_can_replace_the_genuine_one() {
     for fault in [
         "webhook_forged_signature",
         "webhook_wrong_user",
@@ -174,7 +174,7 @@ async fn a_forged_webhook_may_come_instead() {
         assert_eq!(flaws(&fal, &key(&fal).await, &id, &receiver.next().await).len(), 1, "{fault}");
         until("its answer is counted", async || fal.running.counters().webhooks_forged_acked == 1).await;
         assert_eq!(fal.running.counters().webhooks_sent, 0, "{fault}");
-        // Whoever believed it shows here, too.
+        // A receiver that believed it is counted, too.
         assert_eq!(only_record(&fal).webhook.forged, [200]);
         assert!(!only_record(&fal).webhook.acked);
     }

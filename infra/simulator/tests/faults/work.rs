@@ -1,18 +1,18 @@
-//! Faults of the work and what it comes to, of the questions about it, and of its cancellation.
+//! Faults of the work and its output, of reads of status and result, and of cancellations.
 
 use std::time::Duration;
 
-use fresco_simulator::{CancelFault, Config, FaultRule, Status, WorkFault};
+use fresco_simulator::{Config, Fault, FaultRule, Status};
 use serde_json::{Value, json};
 
 use crate::common::{Fal, Inputs, Receiver, read, receiver, until};
-use crate::{FLUX, Told, raw};
+use crate::{FLUX, FullAnswer, raw};
 
 /// Submits with a webhook; gives the reply, the result and the webhook's body.
-async fn end(fal: &Fal, receiver: &mut Receiver, endpoint: &str, body: Value) -> (Value, Told, Value) {
+async fn end(fal: &Fal, receiver: &mut Receiver, endpoint: &str, body: Value) -> (Value, FullAnswer, Value) {
     let webhook: String = url::form_urlencoded::byte_serialize(receiver.url.as_bytes()).collect();
     let reply = fal.submit(&format!("{endpoint}?fal_webhook={webhook}"), body).await;
-    let result = Told::read(fal.result(&reply).await).await.unwrap();
+    let result = FullAnswer::read(fal.result(&reply).await).await.unwrap();
     (reply, result, receiver.next().await.json())
 }
 
@@ -38,15 +38,15 @@ async fn a_model_error_has_its_status_and_detail() {
         assert_eq!(result.json()["detail"][0]["type"], rule["type"]);
         assert_eq!((&webhook["status"], &webhook["payload"]), (&json!("ERROR"), &result.json()));
         assert_eq!(webhook["error"], format!("Invalid status code: {status}"));
-        let (code, told) = fal.get(reply["status_url"].as_str().unwrap()).await;
-        assert_eq!((code, &told["status"], told.get("error")), (200, &json!("COMPLETED"), None));
+        let (code, got) = fal.get(reply["status_url"].as_str().unwrap()).await;
+        assert_eq!((code, &got["status"], got.get("error")), (200, &json!("COMPLETED"), None));
     }
     let counters = fal.running.counters();
     assert_eq!((counters.accepted, counters.failures, counters.billed_completions), (number, number, 0));
 }
 
 #[tokio::test]
-async fn the_platform_may_end_it() {
+async fn the_platform_can_end_a_request() {
     let (fal, mut receiver) = (Fal::instant().await, receiver(|_| 200).await);
     let cases = [
         ("request_timeout", 504, "false"),
@@ -63,35 +63,35 @@ async fn the_platform_may_end_it() {
         let (reply, result, webhook) = end(&fal, &mut receiver, FLUX, json!({ "prompt": "x" })).await;
         let headers = (result.header("x-fal-error-type"), result.header("x-fal-retryable"));
         assert_eq!((result.status, headers), (status, (Some(error_type), Some(retryable))));
-        assert_eq!(result.header("x-fal-request-timeout-type"), None, "no user asked for it");
+        assert_eq!(result.header("x-fal-request-timeout-type"), None, "no user set a deadline");
         assert_eq!(result.json()["error_type"], error_type);
         assert_eq!((&webhook["status"], &webhook["payload"]), (&json!("ERROR"), &result.json()));
-        let (code, told) = fal.get(reply["status_url"].as_str().unwrap()).await;
-        assert_eq!((code, &told["status"], &told["error_type"]), (200, &json!("COMPLETED"), &json!(error_type)));
-        assert_eq!(told["error"], result.json()["detail"]);
+        let (code, got) = fal.get(reply["status_url"].as_str().unwrap()).await;
+        assert_eq!((code, &got["status"], &got["error_type"]), (200, &json!("COMPLETED"), &json!(error_type)));
+        assert_eq!(got["error"], result.json()["detail"]);
     }
     let counters = fal.running.counters();
     assert_eq!((counters.failures, counters.billed_completions), (cases.len() as u64, 0));
 }
 
 #[tokio::test]
-async fn a_payload_may_be_lost() {
+async fn a_payload_can_be_lost() {
     let (fal, mut receiver) = (Fal::instant().await, receiver(|_| 200).await);
     let null = json!({ "status": "OK", "error": null, "payload": null });
-    let told = |webhook: &Value| json!({ "status": webhook["status"], "error": webhook["error"], "payload": webhook["payload"] });
+    let got = |webhook: &Value| json!({ "status": webhook["status"], "error": webhook["error"], "payload": webhook["payload"] });
 
     fal.fault(json!({ "fault": "payload_null" }));
     let (_, result, webhook) = end(&fal, &mut receiver, FLUX, json!({ "prompt": "x" })).await;
     assert_eq!((result.status, result.json()), (500, json!({ "detail": "Internal Server Error" })));
-    assert_eq!((told(&webhook), webhook.get("payload_error")), (null.clone(), None));
+    assert_eq!((got(&webhook), webhook.get("payload_error")), (null.clone(), None));
 
     fal.fault(json!({ "fault": "payload_null", "status": 200 }));
     let (_, result, webhook) = end(&fal, &mut receiver, FLUX, json!({ "prompt": "x" })).await;
-    assert_eq!((result.status, result.json(), told(&webhook)), (200, Value::Null, null.clone()));
+    assert_eq!((result.status, result.json(), got(&webhook)), (200, Value::Null, null.clone()));
 
     fal.fault(json!({ "fault": "payload_error" }));
     let (_, result, webhook) = end(&fal, &mut receiver, FLUX, json!({ "prompt": "x" })).await;
-    assert_eq!((result.status, told(&webhook)), (200, null));
+    assert_eq!((result.status, got(&webhook)), (200, null));
     assert!(webhook["payload_error"].as_str().unwrap().contains("not JSON serializable"));
     assert_eq!(fal.download(&result.json()["images"][0]).await.0, "image/jpeg");
     assert_eq!(fal.running.counters().billed_completions, 3);
@@ -105,13 +105,13 @@ async fn blanked_pictures_are_black_and_marked() {
     assert_eq!((status, &output["has_nsfw_concepts"]), (200, &json!([true, true])));
     let picture = image::load_from_memory(&fal.download(&output["images"][1]).await.1).unwrap().into_rgb8();
     assert!(picture.dimensions() == (1024, 768) && picture.pixels().all(|pixel| pixel.0 == [0; 3]));
-    // An endpoint without the field has no such end.
+    // The fault does not apply to an endpoint without the field.
     let (_, output) = fal.run("fal-ai/nano-banana-pro", json!({ "prompt": "x" })).await;
     assert_eq!((output.get("has_nsfw_concepts"), fal.hits()), (None, 1));
 }
 
 #[tokio::test]
-async fn an_output_may_name_no_file() {
+async fn an_output_can_name_no_file() {
     let (fal, inputs) = (Fal::instant().await, Inputs::start().await);
     fal.fault(json!({ "fault": "no_media" }));
     let url = inputs.at("wide");
@@ -128,18 +128,16 @@ async fn an_output_may_name_no_file() {
 }
 
 #[tokio::test]
-async fn what_never_moves_can_only_be_cancelled() {
-    for (fault, status, busy) in
-        [(WorkFault::NeverStarts, Status::InQueue, 0), (WorkFault::NeverEnds, Status::InProgress, 1)]
-    {
+async fn a_request_that_never_starts_or_ends_can_only_be_cancelled() {
+    for (fault, status, busy) in [(Fault::NeverStarts, Status::InQueue, 0), (Fault::NeverEnds, Status::InProgress, 1)] {
         let fal = Fal::start(Config { scale: 0.0, concurrency: 2, ..Config::default() }).await;
         fal.running.set_faults(vec![FaultRule::new(fault).times(1)]).unwrap();
         let stuck = fal.submit(FLUX, json!({ "prompt": "stuck" })).await;
-        // Those that come later pass it by.
+        // Later requests overtake it.
         fal.run(FLUX, json!({ "prompt": "later" })).await;
         until("it is where it stays", async || fal.running.requests()[0].status == status).await;
-        let (code, told) = fal.get(stuck["status_url"].as_str().unwrap()).await;
-        assert_eq!((code, &told["status"]), (202, &json!(status)));
+        let (code, got) = fal.get(stuck["status_url"].as_str().unwrap()).await;
+        assert_eq!((code, &got["status"]), (202, &json!(status)));
         assert_eq!(fal.running.counters().in_progress, busy);
         let cancel = fal.http.put(stuck["cancel_url"].as_str().unwrap()).header("authorization", fal.authorization());
         assert_eq!(cancel.send().await.unwrap().status(), 202);
@@ -150,7 +148,7 @@ async fn what_never_moves_can_only_be_cancelled() {
 }
 
 #[tokio::test]
-async fn slow_work_takes_its_time_whatever_the_scale() {
+async fn slow_work_ignores_the_scale() {
     let fal = Fal::instant().await;
     fal.fault(json!({ "fault": "slow", "seconds": 0.3 }));
     fal.run(FLUX, json!({ "prompt": "x" })).await;
@@ -159,7 +157,7 @@ async fn slow_work_takes_its_time_whatever_the_scale() {
 }
 
 #[tokio::test]
-async fn the_work_of_a_refused_input_cannot_fail() {
+async fn faults_of_the_work_do_not_apply_to_a_refused_input() {
     let fal = Fal::instant().await;
     fal.fault(json!({ "fault": "model_error", "type": "internal_server_error" }));
     assert_eq!(fal.run(FLUX, json!({ "num_images": 9 })).await.0, 422);
@@ -167,7 +165,7 @@ async fn the_work_of_a_refused_input_cannot_fail() {
 }
 
 #[tokio::test]
-async fn questions_may_go_unanswered() {
+async fn reads_of_status_and_result_can_fail() {
     let fal = Fal::instant().await;
     let reply = fal.submit(FLUX, json!({ "prompt": "x" })).await;
     assert_eq!(fal.result(&reply).await.status(), 200);
@@ -182,22 +180,22 @@ async fn questions_may_go_unanswered() {
     for (rule, status, result) in cases {
         fal.fault(rule.clone());
         for (url, expected) in [(status_url, &status), (result_url, &result)] {
-            let told = fal.get(url).await;
+            let got = fal.get(url).await;
             match expected {
-                Some(expected) => assert_eq!(&told, expected, "{rule}"),
-                None => assert_eq!(told.0, 200, "{rule}"),
+                Some(expected) => assert_eq!(&got, expected, "{rule}"),
+                None => assert_eq!(got.0, 200, "{rule}"),
             }
         }
-        // A platform error would name the request; this is the gateway's.
+        // An error of the gateway does not name the request.
         if status.is_some() {
             assert!(fal.get_raw(status_url).await.headers().get("x-fal-request-id").is_none());
         }
     }
     for (asked, struck, spared) in [("status", status_url, result_url), ("result", result_url, status_url)] {
         fal.fault(json!({ "fault": format!("{asked}_html") }));
-        let told = Told::read(fal.get_raw(struck).await).await.unwrap();
-        assert_eq!((told.status, told.header("content-type")), (502, Some("text/html")));
-        assert!(told.text.contains("nginx"));
+        let got = FullAnswer::read(fal.get_raw(struck).await).await.unwrap();
+        assert_eq!((got.status, got.header("content-type")), (502, Some("text/html")));
+        assert!(got.text.contains("nginx"));
         assert_eq!(fal.get(spared).await.0, 200);
         fal.fault(json!({ "fault": format!("{asked}_cut") }));
         let path = struck.strip_prefix(&fal.running.url()).unwrap();
@@ -207,7 +205,7 @@ async fn questions_may_go_unanswered() {
 }
 
 #[tokio::test]
-async fn a_listing_may_fail_or_lag_behind() {
+async fn a_listing_can_fail_or_lag_behind() {
     let fal = Fal::instant().await;
     for prompt in ["seen", "unseen"] {
         fal.run(FLUX, json!({ "prompt": prompt })).await;
@@ -221,8 +219,8 @@ async fn a_listing_may_fail_or_lag_behind() {
     fal.fault(json!({ "fault": "listing_hides", "prompt": "unseen", "times": 2 }));
     let seen = fal.running.requests()[0].request_id.clone();
     for number in [1, 1, 2] {
-        let (status, told) = list().await;
-        let items = told["items"].as_array().unwrap();
+        let (status, got) = list().await;
+        let items = got["items"].as_array().unwrap();
         assert_eq!((status, items.len()), (200, number));
         assert_eq!(items[number - 1]["request_id"], seen);
     }
@@ -230,7 +228,7 @@ async fn a_listing_may_fail_or_lag_behind() {
 }
 
 #[tokio::test]
-async fn the_keys_may_be_out_of_reach() {
+async fn the_key_set_can_be_unavailable() {
     let fal = Fal::instant().await;
     let url = format!("{}/.well-known/jwks.json", fal.running.fal_rest_url());
     fal.fault(json!({ "fault": "keys_error", "status": 503, "times": 1 }));
@@ -239,14 +237,14 @@ async fn the_keys_may_be_out_of_reach() {
 }
 
 #[tokio::test]
-async fn cancellations_have_several_answers() {
+async fn cancellations_can_be_refused_or_ignored() {
     let too_late = json!({ "status": "ALREADY_COMPLETED" });
     let requested = json!({ "status": "CANCELLATION_REQUESTED" });
     let cases = [
-        (CancelFault::TooLate, 400, too_late.clone(), false),
-        (CancelFault::NotFound, 404, json!({ "status": "NOT_FOUND" }), false),
-        (CancelFault::Ignored, 202, requested, false),
-        (CancelFault::Removed, 200, json!({ "success": true }), true),
+        (Fault::CancelTooLate, 400, too_late.clone(), false),
+        (Fault::CancelNotFound, 404, json!({ "status": "NOT_FOUND" }), false),
+        (Fault::CancelIgnored, 202, requested, false),
+        (Fault::Cancel200, 200, json!({ "success": true }), true),
     ];
     for (fault, status, body, cancelled) in cases {
         let fal = Fal::start(Config { scale: 0.0, concurrency: 0, ..Config::default() }).await;
@@ -262,14 +260,14 @@ async fn cancellations_have_several_answers() {
         let result = fal.result(&reply).await;
         assert_eq!(result.status().as_u16(), if cancelled { 499 } else { 200 }, "{fault:?}");
         assert_eq!(fal.running.counters().billed_completions, u64::from(!cancelled));
-        // Once it has ended, no fault says otherwise.
+        // No fault applies once the request has ended.
         assert_eq!(cancel().await, (400, too_late.clone()), "{fault:?}");
         assert_eq!(fal.hits(), 1);
     }
 }
 
 #[tokio::test]
-async fn a_request_in_progress_may_ignore_its_cancellation() {
+async fn a_request_in_progress_can_ignore_its_cancellation() {
     let fal = Fal::instant().await;
     let rules = json!([{ "fault": "slow", "seconds": 0.3 }, { "fault": "cancel_ignored" }]);
     fal.control("faults", rules).await;
@@ -283,7 +281,7 @@ async fn a_request_in_progress_may_ignore_its_cancellation() {
 }
 
 #[tokio::test]
-async fn what_goes_wrong_with_the_work_outlives_the_process() {
+async fn faults_of_the_work_survive_the_process() {
     let folder = tempfile::tempdir().unwrap();
     let config = || Config { scale: 0.0, state: Some(folder.path().join("state.json")), ..Config::default() };
     let first = Fal::start(config()).await;
@@ -306,7 +304,7 @@ async fn what_goes_wrong_with_the_work_outlives_the_process() {
     let ask = async |n: usize, action: &str| {
         let id = replies[n]["request_id"].as_str().unwrap();
         let url = format!("{}/fal-ai/flux/requests/{id}{action}", second.running.fal_queue_url());
-        Told::read(second.get_raw(&url).await).await.unwrap()
+        FullAnswer::read(second.get_raw(&url).await).await.unwrap()
     };
     let timed_out = ask(0, "").await;
     assert_eq!((timed_out.status, timed_out.header("x-fal-retryable")), (504, Some("true")));

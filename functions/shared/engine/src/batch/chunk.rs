@@ -1,13 +1,15 @@
-//! A chunk of a batch: the plan of its run, and what its rows came to at its end.
+//! Plans and closes the run of a chunk, with the results of its rows.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use fresco_ledger::batch::BatchCounts;
-use fresco_ledger::records::{ChunkOf, Millis, ResultSource, RunRecord, RunStatus, StepRecord, StepState};
-use fresco_ledger::traits::{Batches, ChunkEnd, Clock, Objects};
-use fresco_pipeline::document::{Export, Prepared, prepare};
+use fresco_api_types::{Exported, Manifest, RowResult, RowStatus, filenames};
+use fresco_ledger::batch::{BatchCounts, BatchRecord};
+use fresco_ledger::records::{ChunkOf, Millis, RunRecord, RunStatus};
+use fresco_ledger::traits::{Batches as _, ChunkEnd, Clock, Objects, Runs as _};
+use fresco_pipeline::document::{Export, Prepared, Problems, prepare};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::money::Money;
@@ -16,31 +18,104 @@ use fresco_pipeline::rows::{Row, RowProblem};
 use futures::{StreamExt, TryStreamExt};
 use tokio::time::Instant;
 
-use super::cutting::{given, problem_of};
-use super::wire::{RowFailure, RowOutput, RowResult, RowStatus};
-use super::{BatchRequest, ChunkFile, chunk_key, generation_of, internal, part_key};
-use crate::Engine;
-use crate::export::Exported;
-use crate::names;
-use crate::order::{FETCHES, Fetcher};
+use super::Batches;
+use super::chunker::{inputs_of, problem_of};
+use super::objects::{chunk_key, generation_of, internal, part_key, run_of};
+use super::request::BatchRequest;
+use super::row_results::{carry_over, counts_of, lines_of, omitted, results_of, saved_of};
+use super::store::BatchStore;
+use crate::failpoint::{Failpoint, failpoint};
+use crate::intake::Intake;
+use crate::intake::request::{FETCH_TIMEOUT, Fetcher};
+use crate::planning::Planner;
+use crate::planning::plan::require_running;
+use crate::planning::work_list::WorkList;
 use crate::platform::Platform;
-use crate::report::Manifest;
-use crate::transact::failure;
+use crate::run::Runs;
+use crate::run::close::{ClosedRun, RunEnd, closed};
+use crate::run::export::Exporter;
 
-/// How many rows of a chunk fetch what they name side by side: each may hold a large picture twice.
+/// Rows of a chunk whose media are fetched concurrently: each may hold a large picture twice.
 const FETCHED_AT_ONCE: usize = 4;
 
-impl<P: Platform> Engine<P> {
-    /// The plan of a chunk's run: its rows side by side.
-    pub(crate) async fn chunk_plan(&self, chunk: &ChunkOf) -> Result<Plan, Failure> {
-        let request = self.batch_request(&chunk.batch).await?;
-        let mut file = self.chunk_file(&chunk.batch, chunk.number).await?;
-        let invalid = |problems: fresco_pipeline::document::Problems| {
-            Failure::new(ErrorName::DocumentInvalid, problems.to_string())
-        };
+/// Plans and closes the runs of chunks.
+pub struct Chunks<P> {
+    pub(crate) platform: Arc<P>,
+    pub(crate) store: Arc<BatchStore<P>>,
+    pub(crate) intake: Arc<Intake<P>>,
+    pub(crate) planner: Arc<Planner<P>>,
+    pub(crate) runs: Arc<Runs<P>>,
+    pub(crate) exporter: Arc<Exporter<P>>,
+    pub(crate) batches: Arc<Batches<P>>,
+}
+
+impl<P: Platform> Chunks<P> {
+    /// Plans the run of a chunk: its rows side by side. A repeated call gives the same list, less what was done meanwhile.
+    pub async fn plan(&self, run: &RunId, chunk: &ChunkOf) -> Result<WorkList, Failure> {
+        let record = self.platform.ledger().run(run).await?;
+        if let Some(record) = &record {
+            require_running(record)?;
+        }
+        let plan = self.compile_rows(chunk).await?;
+        let created_at = record.as_ref().map_or_else(|| self.platform.clock().now(), |record| record.created_at);
+        let lookup = self.planner.look_up_run(run, &plan, created_at).await?;
+        if record.is_none() {
+            self.open(run, chunk, &plan, created_at, lookup.price_of_misses(&plan)).await?;
+        }
+        // A name of its own: no other run of the pipeline is compared with a chunk.
+        let work = self.planner.record_plan(run, &format!("batch {}", plan.name), &plan, &lookup).await?;
+        if work.done {
+            self.close(run, chunk, None).await?;
+        }
+        Ok(work)
+    }
+
+    /// Closes the run of a chunk and enforces the failure tolerance of its batch. `cause` is the reason for which its
+    /// execution ended early; such a run may not be recorded yet, and is recorded then.
+    pub async fn close(&self, run: &RunId, chunk: &ChunkOf, cause: Option<Failure>) -> Result<ClosedRun, Failure> {
+        if cause.is_some()
+            && self.platform.ledger().run(run).await?.is_none()
+            && !self.open_unplanned(run, chunk).await?
+        {
+            return Ok(closed(RunStatus::Stopped, cause));
+        }
+        let closed = self.finish(run, chunk, cause).await?;
+        self.batches.enforce_failure_tolerance(&chunk.batch).await?;
+        Ok(closed)
+    }
+
+    /// Closes a run that may be the run of a chunk.
+    pub async fn close_any(&self, run: &RunId, cause: Option<Failure>) -> Result<ClosedRun, Failure> {
+        match self.runs.record(run).await?.chunk {
+            Some(chunk) => self.close(run, &chunk, cause).await,
+            None => self.runs.close(run, cause).await,
+        }
+    }
+
+    /// Closes the runs of chunks that an execution left open when it ended. Paid results are kept, and the rest of
+    /// their budgets is returned.
+    pub(super) async fn close_open(&self, row: &BatchRecord, generation: u32, cause: &Failure) -> Result<(), Failure> {
+        for chunk in &row.open {
+            let run = run_of(&row.id, *chunk, generation)?;
+            // Its own execution may still be running, and must not submit anything more.
+            self.platform.ledger().stop_run(&run).await?;
+            match self.finish(&run, &ChunkOf { batch: row.id.clone(), number: *chunk }, Some(cause.clone())).await {
+                Ok(_) => {}
+                Err(cause) if cause.name == ErrorName::RunNotFound => {}
+                Err(cause) => return Err(cause),
+            }
+        }
+        Ok(())
+    }
+
+    /// Compiles the rows of a chunk to one plan, side by side.
+    async fn compile_rows(&self, chunk: &ChunkOf) -> Result<Plan, Failure> {
+        let request = self.store.request(&chunk.batch).await?;
+        let mut file = self.store.chunk_file(&chunk.batch, chunk.number).await?;
+        let invalid = |problems: Problems| Failure::new(ErrorName::DocumentInvalid, problems.to_string());
         let document = prepare(&request.run.document).map_err(invalid)?;
         let fetcher = Fetcher::default();
-        let until = Instant::now() + FETCHES;
+        let until = Instant::now() + FETCH_TIMEOUT;
         let rows = std::mem::take(&mut file.rows);
         let planned: Vec<_> = rows.iter().map(|row| self.row_plan(&request, &document, row, &fetcher, until)).collect();
         let planned: Vec<_> = futures::stream::iter(planned).buffered(FETCHED_AT_ONCE).try_collect().await?;
@@ -52,19 +127,20 @@ impl<P: Platform> Engine<P> {
             }
         }
         file.rows = rows;
-        // What a row names may be no picture, or not be there: it is left out this time, and the chunk's end has to know.
+        // A medium of a row may be invalid or missing: the row is left out this time, and the end of the chunk has to
+        // know.
         if file.unread != unread {
             file.unread = unread;
             let json = serde_json::to_vec(&file).map_err(internal)?;
             let key = chunk_key(&chunk.batch, chunk.number);
-            self.platform.objects().put(&key, Bytes::from(json), "application/json").await.map_err(failure)?;
+            self.platform.objects().put(&key, Bytes::from(json), "application/json").await?;
         }
         let too_long =
             || Failure::new(ErrorName::Internal, "a step's name became too long since the batch was planned");
         merge(plans, request.workers).ok_or_else(too_long)
     }
 
-    /// The plan of a row, with what it names looked at and kept. The inner error is a problem of the row.
+    /// Checks and compiles a row, and stores its media. The inner error is a problem of the row.
     async fn row_plan(
         &self,
         request: &BatchRequest,
@@ -73,18 +149,17 @@ impl<P: Platform> Engine<P> {
         fetcher: &Fetcher,
         until: Instant,
     ) -> Result<Result<Plan, RowProblem>, Failure> {
-        let mut given = given(request, row);
+        let mut given = inputs_of(request, row);
         for reference in document.media_references(&given) {
             if let Entry::Vacant(free) = given.media.entry(reference.text.clone()) {
-                free.insert(self.find_medium(&reference, request.beside.as_deref(), fetcher, until).await?);
+                free.insert(self.intake.find_medium(&reference, request.beside.as_deref(), fetcher, until).await?);
             }
         }
         let checked = document.check(&given);
         Ok(checked.map(|checked| compile(&checked)).map_err(|problems| problem_of(row, problems)))
     }
 
-    /// The record of a chunk's run, with what it may spend; written where it is not there.
-    pub(crate) async fn open_chunk(
+    async fn open(
         &self,
         run: &RunId,
         chunk: &ChunkOf,
@@ -92,29 +167,43 @@ impl<P: Platform> Engine<P> {
         created_at: Millis,
         wanted: Money,
     ) -> Result<RunRecord, Failure> {
-        let row = chunk_row(run, chunk, plan.name.clone(), created_at, plan.export.clone());
+        let row = run_record(run, chunk, plan.name.clone(), created_at, plan.export.clone());
         let opened = self.platform.ledger().open_chunk(&chunk.batch, chunk.number, &row, wanted).await;
-        opened
-            .map_err(failure)?
-            .ok_or_else(|| Failure::new(ErrorName::RunStopped, "the batch was stopped, or has ended"))
+        opened?.ok_or_else(|| Failure::new(ErrorName::RunStopped, "the batch was stopped, or has ended"))
     }
 
-    /// Records the run of a chunk that could not be planned, to be closed at once; whether the batch goes on.
-    pub(crate) async fn open_unplanned(&self, run: &RunId, chunk: &ChunkOf) -> Result<bool, Failure> {
+    /// Records the run of a chunk that could not be planned, to be closed at once. Returns whether the batch is
+    /// running.
+    async fn open_unplanned(&self, run: &RunId, chunk: &ChunkOf) -> Result<bool, Failure> {
         let now = self.platform.clock().now();
-        let row = chunk_row(run, chunk, self.batch_row(&chunk.batch).await?.name, now, None);
+        let row = run_record(run, chunk, self.store.record(&chunk.batch).await?.name, now, None);
         let opened = self.platform.ledger().open_chunk(&chunk.batch, chunk.number, &row, Money::ZERO).await;
-        Ok(opened.map_err(failure)?.is_some())
+        Ok(opened?.is_some())
     }
 
-    /// Copies what the rows have made to where the document says, named by row and step: `000017-storm-image.jpg`.
-    pub(crate) async fn export_rows(
-        &self,
-        export: &Export,
-        chunk: &ChunkOf,
-        manifest: &Manifest,
-    ) -> Result<Exported, Failure> {
-        let file = self.chunk_file(&chunk.batch, chunk.number).await?;
+    /// Closes the run of a chunk; its batch is not checked.
+    async fn finish(&self, run: &RunId, chunk: &ChunkOf, cause: Option<Failure>) -> Result<ClosedRun, Failure> {
+        let record = self.runs.record(run).await?;
+        if record.status.is_final() {
+            return Ok(closed(record.status, record.failure));
+        }
+        let mut end = self.runs.decide_end(record, cause, self.platform.clock().now()).await?;
+        if let Some(export) = self.runs.export_of(&end) {
+            end.manifest.exported = Some(self.export_rows(&export, chunk, &end.manifest).await?);
+            failpoint(Failpoint::CloseExported);
+        }
+        self.runs.write_manifest(&end).await?;
+        failpoint(Failpoint::CloseManifestWritten);
+        self.runs.abandon_all(&end.steps).await?;
+        failpoint(Failpoint::CloseAbandoned);
+        self.record_end(chunk, &end).await?;
+        failpoint(Failpoint::CloseRecorded);
+        Ok(end.closed())
+    }
+
+    /// Exports the outputs of the rows, named by row and step: `000017-storm-image.jpg`.
+    async fn export_rows(&self, export: &Export, chunk: &ChunkOf, manifest: &Manifest) -> Result<Exported, Failure> {
+        let file = self.store.chunk_file(&chunk.batch, chunk.number).await?;
         let ids: BTreeMap<u64, String> = file.rows.iter().map(|row| (row.number, label(row))).collect();
         let names: Vec<(String, Vec<&str>)> = manifest
             .steps
@@ -127,122 +216,58 @@ impl<P: Platform> Engine<P> {
                 (name, step.outputs.iter().map(|output| output.key.as_str()).collect())
             })
             .collect();
-        let files = names::of_steps(names.iter().map(|(name, keys)| (name.as_str(), keys.clone())));
-        Ok(self.export_named(export, &chunk.batch, files).await)
+        let files = filenames::of_steps(names.iter().map(|(name, keys)| (name.as_str(), keys.clone())));
+        Ok(self.exporter.export_named(export, &chunk.batch, files).await)
     }
 
-    /// Writes what the rows of a chunk came to, and closes its run.
-    pub(crate) async fn end_chunk(
+    /// Writes the results of the rows, and closes the record of the run.
+    async fn record_end(
         &self,
         chunk: &ChunkOf,
-        record: &RunRecord,
-        (status, why): (RunStatus, Option<Failure>),
-        steps: &[StepRecord],
+        RunEnd { record, steps, failure, manifest }: &RunEnd,
     ) -> Result<(), Failure> {
-        let file = self.chunk_file(&chunk.batch, chunk.number).await?;
-        let mut results = results_of(&file.rows, steps, why.as_ref());
+        let file = self.store.chunk_file(&chunk.batch, chunk.number).await?;
+        let mut results = results_of(&file.rows, steps, failure.as_ref());
         for problem in &file.unread {
             if let Some(result) = results.iter_mut().find(|result| result.row == problem.row) {
-                *result = RowResult { status: RowStatus::Failed, ..left_out(problem) };
+                *result = RowResult { status: RowStatus::Failed, ..omitted(problem) };
             }
         }
-        results.extend(file.bad.iter().map(left_out));
+        results.extend(file.bad.iter().map(omitted));
         results.sort_by_key(|result| result.row);
         let mut saved = saved_of(steps);
         let done = |row| results.iter().any(|result| result.row == row && result.status == RowStatus::Done);
         saved.retain(|row, _| done(*row));
         let generation = generation_of(&record.id, &chunk.batch, chunk.number);
         if let Some(last) = generation.checked_sub(1) {
-            let before = self.results_of_chunk(&chunk.batch, chunk.number, last).await?;
+            let before = self.store.results_of_chunk(&chunk.batch, chunk.number, last).await?;
             let tried = |row| steps.iter().any(|step| row_and_name(&step.plan.name).is_some_and(|(of, _)| of == row));
             carry_over(before, &mut results, &mut saved, tried);
         }
         let lines = lines_of(&results)?;
         let key = part_key(&chunk.batch, chunk.number, generation);
-        self.platform.objects().put(&key, Bytes::from(lines), "application/jsonl").await.map_err(failure)?;
+        self.platform.objects().put(&key, Bytes::from(lines), "application/jsonl").await?;
         let counts =
             BatchCounts { chunks: 1, spent: record.settled, saved: saved.into_values().sum(), ..counts_of(&results) };
-        // What is held still may be spent: it is not given back.
+        // A hold may still be spent, and is not returned.
         let unspent = record.granted.map(|_| record.remaining);
         let end = ChunkEnd {
             batch: chunk.batch.clone(),
             chunk: chunk.number,
             run: record.id.clone(),
-            status,
-            failure: why,
+            status: manifest.status,
+            failure: failure.clone(),
             counts,
             unspent,
         };
         let now = self.platform.clock().now();
-        self.platform.ledger().close_chunk(&end, now).await.map_err(failure).map(drop)
-    }
-
-    /// Stops a batch of which more rows have failed than it tolerates; ends one that is stopped behind its last chunk.
-    pub(crate) async fn bear(&self, batch: &RunId) -> Result<(), Failure> {
-        let record = match self.batch_row(batch).await {
-            // It is gone, as its chunks' runs soon will be.
-            Err(cause) if cause.name == ErrorName::RunNotFound => return Ok(()),
-            record => record?,
-        };
-        let tolerated = record.plan.and_then(|plan| plan.tolerated);
-        let stop = tolerated.is_some_and(|tolerated| record.counts.failed > tolerated);
-        if stop && !record.stop {
-            tracing::warn!(batch.id = %batch, failed = record.counts.failed, "more rows failed than the batch tolerates");
-            // No chunk is begun any more; those that run end by themselves.
-            self.platform.ledger().stop_batch(batch).await.map_err(failure)?;
-        }
-        if stop || record.stop { self.end_stopped(batch).await } else { Ok(()) }
-    }
-
-    pub(super) async fn chunk_file(&self, batch: &RunId, chunk: u32) -> Result<ChunkFile, Failure> {
-        let bytes = self.platform.objects().get(&chunk_key(batch, chunk)).await.map_err(failure)?;
-        let gone = || Failure::new(ErrorName::RunNotFound, format!("the rows of chunk {chunk} are gone"));
-        serde_json::from_slice(&bytes.ok_or_else(gone)?).map_err(internal)
+        self.platform.ledger().close_chunk(&end, now).await?;
+        Ok(())
     }
 }
 
-/// What the results that a row did not pay for cost when they were made, by the row's number. It counts once the row is done,
-/// so that driving it anew does not count it anew.
-fn saved_of(steps: &[StepRecord]) -> BTreeMap<u64, Money> {
-    let mut saved = BTreeMap::new();
-    for step in steps.iter().filter(|step| matches!(step.source, Some(ResultSource::Hit | ResultSource::Joined))) {
-        if let (Some((row, _)), Some(ready)) = (row_and_name(&step.plan.name), &step.pinned) {
-            *saved.entry(row).or_insert(Money::ZERO) += ready.cost;
-        }
-    }
-    saved
-}
-
-/// A batch that is driven anew finds in the cache what it has paid for itself: that was paid, and is nothing that was saved.
-/// What was done before, and was not even tried now, is still done.
-fn carry_over(
-    before: Vec<RowResult>,
-    results: &mut [RowResult],
-    saved: &mut BTreeMap<u64, Money>,
-    tried: impl Fn(u64) -> bool,
-) {
-    let mut before: BTreeMap<u64, RowResult> = before.into_iter().map(|result| (result.row, result)).collect();
-    for result in results {
-        let Some(before) = before.remove(&result.row) else { continue };
-        if before.status == RowStatus::Done && !tried(result.row) {
-            *result = before;
-            continue;
-        }
-        if before.status == RowStatus::Done && result.source == Some(ResultSource::Hit) {
-            result.source = before.source;
-            result.took_ms = before.took_ms;
-        }
-        result.cost += before.cost;
-        if before.status == RowStatus::Done {
-            saved.remove(&result.row);
-        } else if let Some(saved) = saved.get_mut(&result.row) {
-            *saved = (*saved - Money::micros(before.cost)).max(Money::ZERO);
-        }
-    }
-}
-
-/// The run of a chunk as it begins.
-fn chunk_row(run: &RunId, chunk: &ChunkOf, name: String, created_at: Millis, export: Option<Export>) -> RunRecord {
+/// The record of the run of a chunk.
+fn run_record(run: &RunId, chunk: &ChunkOf, name: String, created_at: Millis, export: Option<Export>) -> RunRecord {
     RunRecord {
         id: run.clone(),
         name,
@@ -264,37 +289,7 @@ fn chunk_row(run: &RunId, chunk: &ChunkOf, name: String, created_at: Millis, exp
     }
 }
 
-/// How many rows there are of each kind.
-pub(super) fn counts_of(results: &[RowResult]) -> BatchCounts {
-    let count = |is: fn(&RowResult) -> bool| results.iter().filter(|result| is(result)).count() as u64;
-    let done = count(|result| result.status == RowStatus::Done);
-    let bad = count(|result| result.status == RowStatus::Bad);
-    let hits = count(|result| result.status == RowStatus::Done && result.source != Some(ResultSource::Generated));
-    BatchCounts { done, failed: results.len() as u64 - done - bad, bad, hits, ..BatchCounts::default() }
-}
-
-/// A line of JSON for each.
-pub(super) fn lines_of(results: &[RowResult]) -> Result<Vec<u8>, Failure> {
-    let mut lines = Vec::new();
-    for result in results {
-        serde_json::to_writer(&mut lines, result).map_err(internal)?;
-        lines.push(b'\n');
-    }
-    Ok(lines)
-}
-
-/// A row that was left out.
-pub(super) fn left_out(problem: &RowProblem) -> RowResult {
-    let failure = RowFailure { name: problem.code.clone(), message: problem.message.clone() };
-    RowResult { failure: Some(failure), ..of_row(problem.row, problem.id.clone().map(String::from), RowStatus::Bad) }
-}
-
-pub(super) fn of_row(row: u64, id: Option<String>, status: RowStatus) -> RowResult {
-    RowResult { row, id, status, source: None, took_ms: None, cost: 0, outputs: Vec::new(), failure: None }
-}
-
-/// A row's number, by which files of a batch are in its order and never replace each other, and its id as a file name may
-/// have it.
+/// The label of a row in file names: its number, which orders them and keeps them apart, and its id.
 fn label(row: &Row) -> String {
     let plain = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
     match &row.id {
@@ -303,87 +298,9 @@ fn label(row: &Row) -> String {
     }
 }
 
-/// `why` is the reason of a chunk whose steps were not begun.
-fn results_of(rows: &[Row], steps: &[StepRecord], why: Option<&Failure>) -> Vec<RowResult> {
-    let mut of_rows: BTreeMap<u64, Vec<(&str, &StepRecord)>> = BTreeMap::new();
-    for step in steps {
-        if let Some((row, name)) = row_and_name(&step.plan.name) {
-            of_rows.entry(row).or_default().push((name, step));
-        }
-    }
-    rows.iter().map(|row| result_of(row, of_rows.get(&row.number).map_or(&[][..], Vec::as_slice), why)).collect()
-}
-
-fn result_of(row: &Row, steps: &[(&str, &StepRecord)], why: Option<&Failure>) -> RowResult {
-    // A chunk that was never planned has no steps.
-    if steps.is_empty() {
-        let failure = why.map(|why| RowFailure { name: why.name.as_str().to_owned(), message: why.message.clone() });
-        return RowResult { failure, ..of_row(row.number, row.id.clone(), RowStatus::NotRun) };
-    }
-    let done = steps.iter().all(|(_, step)| step.state == StepState::Done);
-    // What only followed from another step's failure is not the reason.
-    let failed = steps.iter().filter_map(|(_, step)| step.failure.as_ref().filter(|_| step.state == StepState::Failed));
-    let reason = failed.min_by_key(|failure| failure.name == ErrorName::StepSkipped);
-    let reason = reason.map(|reason| why.filter(|_| reason.name == ErrorName::StepSkipped).unwrap_or(reason));
-    let source = |wanted: ResultSource| steps.iter().any(|(_, step)| step.source == Some(wanted)).then_some(wanted);
-    let times = |time: fn(&StepRecord) -> Option<i64>| steps.iter().filter_map(move |(_, step)| time(step));
-    let took = times(|step| step.started_at).min().zip(times(|step| step.ended_at).max());
-    let own = steps.iter().filter(|(_, step)| step.source == Some(ResultSource::Generated));
-    RowResult {
-        source: source(ResultSource::Generated)
-            .or_else(|| source(ResultSource::Joined))
-            .or_else(|| source(ResultSource::Hit)),
-        took_ms: took.map(|(from, to)| (to - from).max(0)),
-        cost: own.filter_map(|(_, step)| step.pinned.as_ref()).map(|ready| ready.cost.as_micros()).sum(),
-        outputs: steps.iter().flat_map(|(name, step)| outputs_of(name, step)).collect(),
-        failure: reason
-            .filter(|_| !done)
-            .map(|failure| RowFailure { name: failure.name.as_str().to_owned(), message: failure.message.clone() }),
-        ..of_row(row.number, row.id.clone(), if done { RowStatus::Done } else { RowStatus::Failed })
-    }
-}
-
-fn outputs_of(name: &str, step: &StepRecord) -> Vec<RowOutput> {
-    let outputs = step.pinned.iter().flat_map(|ready| &ready.outputs);
-    let shown = outputs.map(|output| RowOutput {
-        step: name.to_owned(),
-        key: output.key.clone(),
-        content_type: output.content_type.clone(),
-        bytes: output.bytes,
-        sha256: output.sha256.clone(),
-    });
-    shown.collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_batch_paid_for_itself_was_not_saved() {
-        let row =
-            |row, status, source, cost| RowResult { source, cost, took_ms: Some(cost), ..of_row(row, None, status) };
-        let before = [
-            row(1, RowStatus::Done, Some(ResultSource::Generated), 30),
-            row(2, RowStatus::Done, Some(ResultSource::Hit), 0),
-            row(3, RowStatus::Failed, Some(ResultSource::Generated), 30),
-            row(5, RowStatus::Done, Some(ResultSource::Generated), 30),
-        ];
-        let mut results = [
-            row(1, RowStatus::Done, Some(ResultSource::Hit), 0),
-            row(2, RowStatus::Done, Some(ResultSource::Hit), 0),
-            row(3, RowStatus::Done, Some(ResultSource::Generated), 7),
-            row(4, RowStatus::Done, Some(ResultSource::Hit), 0),
-            row(5, RowStatus::NotRun, None, 0),
-        ];
-        let mut saved = [(1, 30), (2, 30), (3, 30), (4, 30)].map(|(row, cost)| (row, Money::micros(cost))).into();
-        carry_over(before.into(), &mut results, &mut saved, |row| row != 5);
-        assert_eq!(results[4].status, RowStatus::Done, "it was not tried");
-        let costs = results.iter().map(|result| (result.source, result.cost)).collect::<Vec<_>>();
-        let (paid, hit) = (Some(ResultSource::Generated), Some(ResultSource::Hit));
-        assert_eq!(costs, [(paid, 30), (hit, 0), (paid, 37), (hit, 0), (paid, 30)]);
-        assert_eq!(saved, [(3, Money::ZERO), (4, Money::micros(30))].into());
-    }
 
     #[test]
     fn files_are_in_the_order_of_rows_and_have_plain_names() {

@@ -1,11 +1,13 @@
-//! Planning a batch: its rows are read as a stream, each is checked and priced, and they are cut into chunks. Memory is that of
-//! a few chunks, whatever the number of rows; of each row a hash of eight bytes is kept, to count duplicates.
+//! Plans a batch: its rows are read as a stream, checked, priced and cut into chunks. Memory is that of a few chunks,
+//! whatever the number of rows; of each row a hash of eight bytes is kept to count duplicates.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use fresco_api_types::RowStatus;
 use fresco_ledger::batch::{BatchCounts, BatchPlan, BatchRecord};
-use fresco_ledger::traits::{Batches, Clock, Entries, Objects};
+use fresco_ledger::traits::{Batches as _, Clock, Entries, Objects};
 use fresco_pipeline::document::prepare;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
@@ -15,83 +17,93 @@ use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
-use super::chunk::counts_of;
-use super::cutting::{Chunk, Cutting, Listed, Planned};
-use super::wire::RowStatus;
-use super::{chunk_key, internal, run_of};
-use crate::Engine;
-use crate::age::{Age, age};
+use super::Chunks;
+use super::chunker::{Chunk, Chunker, ListedChunk, PlannedRow};
+use super::objects::{chunk_key, internal, results_key, run_of};
+use super::row_results::counts_of;
+use super::store::BatchStore;
+use crate::planning::freshness::{Freshness, freshness};
 use crate::platform::Platform;
-use crate::transact::failure;
+use crate::run::export::Exporter;
+use crate::settings::Settings;
 
-/// How much of the rows is read at a time.
+/// The bytes of rows that are read at a time.
 const PIECE: u64 = 1 << 18;
-/// How many rows' chunks are written, and looked up, together: what a request to the ledger takes, where a row has one step.
+/// Rows whose chunks are written and looked up together: the limit of one request to the ledger for rows of one step.
 const TOGETHER: usize = 100;
-/// How many times so many are written side by side.
+/// Writes of so many rows that run concurrently.
 const WRITTEN_AT_ONCE: usize = 4;
-/// How many bytes of cells are in chunks that are being written.
+/// The most bytes of cells in chunks that are being written.
 const MOST_WRITTEN: usize = 4 << 20;
-/// How many chunks are read side by side.
+/// Chunks that are read concurrently.
 const READ_AT_ONCE: usize = 32;
 
-/// What the state machine needs of a planned batch.
+/// The output of the planning, for the state machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchWork {
     /// The bucket of the list.
     pub bucket: String,
     /// The key of the list of chunks: a JSON array of `{run_id, chunk}`.
     pub list: String,
-    /// Where the map's own results go.
+    /// The prefix of the results of the map state.
     pub results: String,
-    /// Chunks side by side.
+    /// Concurrent chunks.
     pub concurrency: u32,
-    /// The pause behind each, in seconds.
+    /// The pause after each chunk, in seconds.
     pub pause: u32,
 }
 
-impl<P: Platform> Engine<P> {
-    /// Plans a batch. Planning again gives the same.
-    pub async fn plan_batch(&self, batch: &RunId) -> Result<BatchWork, Failure> {
-        let record = self.batch_row(batch).await?;
+/// Plans batches.
+pub struct BatchPlanner<P> {
+    pub(crate) platform: Arc<P>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) store: Arc<BatchStore<P>>,
+    pub(crate) exporter: Arc<Exporter<P>>,
+    pub(crate) chunks: Arc<Chunks<P>>,
+}
+
+impl<P: Platform> BatchPlanner<P> {
+    /// Plans a batch. It is idempotent.
+    pub async fn plan(&self, batch: &RunId) -> Result<BatchWork, Failure> {
+        let record = self.store.record(batch).await?;
         if record.stop || record.status.is_final() {
             return Err(Failure::new(ErrorName::RunStopped, "the batch was stopped before it was planned"));
         }
-        let request = self.batch_request(batch).await?;
+        let request = self.store.request(batch).await?;
         if let Some(plan) = record.plan.clone().filter(|_| record.generation > 0) {
             return self.replan(&record, plan).await;
         }
         let document = prepare(&request.run.document)
             .map_err(|problems| Failure::new(ErrorName::DocumentInvalid, problems.to_string()))?;
-        let mut cutting = Cutting::new(&request, document, self.settings.webhooks());
-        self.cut(batch, &mut cutting).await?;
-        self.require_export(cutting.export())?;
-        let (list, plan) = cutting.finished(batch, record.generation)?;
+        let mut chunker = Chunker::new(&request, document, self.settings.webhooks());
+        self.cut(batch, &mut chunker).await?;
+        self.exporter.require_export(chunker.export())?;
+        let (list, plan) = chunker.finished(batch, record.generation)?;
         let key = format!("plans/{batch}/chunks.json");
-        self.platform.objects().put(&key, Bytes::from(list), "application/json").await.map_err(failure)?;
-        if !self.platform.ledger().plan_batch(batch, &plan).await.map_err(failure)? {
+        self.platform.objects().put(&key, Bytes::from(list), "application/json").await?;
+        if !self.platform.ledger().plan_batch(batch, &plan).await? {
             return Err(Failure::new(ErrorName::RunStopped, "the batch ended while it was planned"));
         }
         Ok(self.work_of(batch, key, &plan))
     }
 
-    /// Of a batch that is driven anew only the chunks with rows that may still come to something.
+    /// Plans a redrive: only the chunks with rows that may still get a result.
     async fn replan(&self, record: &BatchRecord, plan: BatchPlan) -> Result<BatchWork, Failure> {
         let (batch, generation) = (&record.id, record.generation);
-        // Those that the execution before left behind.
-        let cause = Failure::new(ErrorName::RunStopped, "the batch is driven anew");
+        // The chunks that earlier executions left open.
+        let cause = Failure::new(ErrorName::RunStopped, "the batch is redriven");
         for earlier in 0..generation {
-            self.close_open_chunks(record, earlier, &cause).await?;
+            self.chunks.close_open(record, earlier, &cause).await?;
         }
         let mut again = Vec::new();
         let mut kept = BatchCounts::default();
         let chunks = stream::iter((0..plan.chunks).map(|chunk| async move {
-            Ok::<_, Failure>((chunk, self.results_of_chunk(batch, chunk, generation.saturating_sub(1)).await?))
+            Ok::<_, Failure>((chunk, self.store.results_of_chunk(batch, chunk, generation.saturating_sub(1)).await?))
         }));
         let mut chunks = chunks.buffered(READ_AT_ONCE);
         while let Some((chunk, results)) = chunks.try_next().await? {
             if results.iter().any(|result| matches!(result.status, RowStatus::Failed | RowStatus::NotRun)) {
-                again.push(Listed { run_id: run_of(batch, chunk, generation)?, chunk });
+                again.push(ListedChunk { run_id: run_of(batch, chunk, generation)?, chunk });
                 continue;
             }
             let counts = counts_of(&results);
@@ -102,13 +114,13 @@ impl<P: Platform> Engine<P> {
             kept.hits += counts.hits;
         }
         drop(chunks);
-        // What was put together before is not what it will be.
-        self.platform.objects().remove(&[super::results_key(batch)]).await.map_err(failure)?;
-        self.platform.ledger().recount_batch(batch, &kept).await.map_err(failure)?;
+        // The merged results are out of date.
+        self.platform.objects().remove(&[results_key(batch)]).await?;
+        self.platform.ledger().recount_batch(batch, &kept).await?;
         let key = format!("plans/{batch}/chunks-{generation}.json");
         let list = serde_json::to_vec(&again).map_err(internal)?;
-        self.platform.objects().put(&key, Bytes::from(list), "application/json").await.map_err(failure)?;
-        if !self.platform.ledger().plan_batch(batch, &plan).await.map_err(failure)? {
+        self.platform.objects().put(&key, Bytes::from(list), "application/json").await?;
+        if !self.platform.ledger().plan_batch(batch, &plan).await? {
             return Err(Failure::new(ErrorName::RunStopped, "the batch ended while it was planned"));
         }
         Ok(self.work_of(batch, key, &plan))
@@ -124,19 +136,19 @@ impl<P: Platform> Engine<P> {
         }
     }
 
-    /// Reads the rows, and writes the chunks.
-    async fn cut(&self, batch: &RunId, cutting: &mut Cutting<'_>) -> Result<(), Failure> {
+    /// Reads the rows and writes the chunks.
+    async fn cut(&self, batch: &RunId, chunker: &mut Chunker<'_>) -> Result<(), Failure> {
         let unreadable = |error: fresco_pipeline::rows::RowsError| {
             Failure::new(ErrorName::InputInvalid, format!("{}: {}. {}", error.code, error.message, error.advice))
         };
-        let request = cutting.request;
+        let request = chunker.request;
         let mut rows = RowReader::new(request.format);
         let mut writing = FuturesUnordered::new();
         let (mut together, mut under_way) = (Vec::new(), 0);
         let (mut from, mut tag) = (0, request.tag.clone());
         loop {
             let piece = self.platform.objects().piece(&request.rows, tag.as_deref(), from, PIECE).await;
-            let Some((bytes, found)) = piece.map_err(failure)? else {
+            let Some((bytes, found)) = piece? else {
                 let message = format!("{} is gone, or became another while it was read", request.rows);
                 return Err(Failure::new(ErrorName::InputInvalid, message));
             };
@@ -149,7 +161,7 @@ impl<P: Platform> Engine<P> {
                 rows.feed(&bytes, &mut |row| read.push(row)).map_err(unreadable)?;
             }
             for row in read {
-                let Some(chunk) = cutting.take(row)? else { continue };
+                let Some(chunk) = chunker.accept(row)? else { continue };
                 under_way += chunk.held();
                 together.push(chunk);
                 if together.iter().map(|chunk: &Chunk| chunk.rows.len()).sum::<usize>() < TOGETHER
@@ -161,7 +173,7 @@ impl<P: Platform> Engine<P> {
                 while writing.len() >= WRITTEN_AT_ONCE || under_way > MOST_WRITTEN {
                     let Some((held, priced)) = writing.try_next().await? else { break };
                     under_way -= held;
-                    cutting.priced(priced);
+                    chunker.priced(priced);
                 }
             }
             if bytes.is_empty() {
@@ -170,15 +182,16 @@ impl<P: Platform> Engine<P> {
             from += bytes.len() as u64;
             tag = Some(found);
         }
-        together.extend(cutting.rest()?);
+        together.extend(chunker.rest()?);
         writing.push(self.write_chunks(batch, together));
         while let Some((_, priced)) = writing.try_next().await? {
-            cutting.priced(priced);
+            chunker.priced(priced);
         }
         Ok(())
     }
 
-    /// Writes the rows of chunks: how much they held, how many rows begin with what is there, and what they cost at most besides.
+    /// Writes chunks. Returns their bytes, the number of rows that begin with a hit, and the upper-bound price of the
+    /// others.
     async fn write_chunks(&self, batch: &RunId, chunks: Vec<Chunk>) -> Result<(usize, (u64, Money)), Failure> {
         let objects = self.platform.objects();
         let mut files = Vec::with_capacity(chunks.len());
@@ -191,20 +204,20 @@ impl<P: Platform> Engine<P> {
             .collect();
         let put = async {
             let puts = stream::iter(puts).buffer_unordered(TOGETHER);
-            puts.try_collect::<()>().await.map_err(failure)
+            Ok::<_, Failure>(puts.try_collect::<()>().await?)
         };
         let (_, priced) = futures::try_join!(put, self.price(batch, &chunks))?;
         Ok((chunks.iter().map(Chunk::held).sum(), priced))
     }
 
-    /// How many of the chunks' rows begin with what is there, and what they cost at most besides. The keys of first steps are
-    /// known; whether those behind them are there is for the chunk's own planning.
+    /// Returns the number of rows that begin with a hit, and the upper-bound price of the others. The keys of first
+    /// steps are known; later steps are looked up when the chunk is planned.
     async fn price(&self, batch: &RunId, chunks: &[Chunk]) -> Result<(u64, Money), Failure> {
         let mut firsts: BTreeMap<ContentKey, Money> = BTreeMap::new();
         let (mut of_rows, mut price) = (Vec::new(), Money::ZERO);
         for Chunk { number, rows, .. } in chunks {
             let run = run_of(batch, *number, 0)?;
-            for Planned { plan, duplicate, .. } in rows {
+            for PlannedRow { plan, duplicate, .. } in rows {
                 let mut keys = BTreeSet::new();
                 for step in &plan.steps {
                     price = if *duplicate { price } else { price + step.price };
@@ -221,11 +234,11 @@ impl<P: Platform> Engine<P> {
             }
         }
         let keys: Vec<ContentKey> = firsts.keys().cloned().collect();
-        let looked = self.platform.ledger().entries(&keys).await.map_err(failure)?;
+        let looked = self.platform.ledger().entries(&keys).await?;
         let (life, now) = (self.settings.object_life(), self.platform.clock().now());
         let there = looked.entries.into_iter().filter(|entry| {
             let created = entry.result.as_ref().map(|result| result.created_at);
-            created.is_some_and(|created| age(life, created, now, 0) != Age::Over)
+            created.is_some_and(|created| freshness(life, created, now, 0) != Freshness::Expired)
         });
         let there: BTreeSet<ContentKey> = there.map(|entry| entry.key).collect();
         let mut hits = 0;

@@ -1,8 +1,9 @@
-//! What follows when a function ends, well or badly, or is cut off: who calls it again, and who learns of it.
+//! The end of a function, by itself or cut off: its retries, and what depends on its outcome.
 
 use std::pin::Pin;
 
-use fresco_engine::{Cleaned, Closed, Received, Refused, Stopped, WorkList};
+use fresco_api_types::{CleanTotals, StopView};
+use fresco_engine::{ClosedRun, WebhookOutcome, WebhookRefused, WorkList};
 use fresco_ledger::records::{Millis, StepId};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
@@ -12,14 +13,14 @@ use crate::invariants;
 use crate::scheduler::{Scheduler, Timer};
 use crate::world::{brief, short};
 
-/// After the first call, a function that is invoked asynchronously is called so often again.
+/// How often a function that is invoked asynchronously is retried.
 const ASYNC_RETRIES: u32 = 2;
-/// How often the provider delivers a webhook that was not taken.
+/// How often the provider delivers a refused webhook again.
 const REDELIVERIES: u32 = 10;
-/// How often the state machine calls plan again.
+/// How often the state machine retries plan.
 const PLAN_RETRIES: u32 = 5;
 
-/// What a function is doing, and for recipients.
+/// A function under way and its event.
 pub(crate) enum What {
     Plan { execution: usize },
     Generate { execution: usize, step_id: StepId, token: String },
@@ -27,7 +28,7 @@ pub(crate) enum What {
     Webhook { job: usize, tries: u32 },
     Sweep,
     Stop,
-    Clean,
+    Prune,
     Report { execution: usize, tries: u32 },
 }
 
@@ -40,20 +41,20 @@ impl std::fmt::Display for What {
             What::Webhook { job, tries } => write!(f, "webhook of job-{job}, delivery {tries}"),
             What::Sweep => write!(f, "sweep"),
             What::Stop => write!(f, "stop"),
-            What::Clean => write!(f, "clean"),
+            What::Prune => write!(f, "prune"),
             What::Report { execution, tries } => write!(f, "report of run {execution}, call {tries}"),
         }
     }
 }
 
-/// What it came to.
+/// The outcome of a function.
 pub(crate) enum End {
     Planned(Result<WorkList, Failure>),
     Worked(Result<(), Failure>),
-    Received(Result<Received, Refused>),
-    Reported(Result<Closed, Failure>),
-    Stopped(Result<Stopped, Failure>),
-    Cleaned(Result<Cleaned, Failure>),
+    Received(Result<WebhookOutcome, WebhookRefused>),
+    Reported(Result<ClosedRun, Failure>),
+    Stopped(Result<StopView, Failure>),
+    Pruned(Result<CleanTotals, Failure>),
 }
 
 /// A function under way.
@@ -79,9 +80,9 @@ impl Scheduler {
             }
             (What::Collect { key, attempt, tries }, End::Worked(Err(_))) => self.collect_again(key, attempt, tries),
             (What::Webhook { job, tries }, End::Received(received)) => match received {
-                Ok(Received::HandedOver) => self.world.state().jobs[job].reported = true,
-                Ok(Received::Nothing) => self.world.count("webhook for nothing"),
-                Err(Refused::Later(_)) => self.deliver_again(job, tries),
+                Ok(WebhookOutcome::HandedOver) => self.world.state().jobs[job].reported = true,
+                Ok(WebhookOutcome::Nothing) => self.world.count("webhook for nothing"),
+                Err(WebhookRefused::Later(_)) => self.deliver_again(job, tries),
                 Err(refused) => {
                     self.world.count("webhook refused");
                     invariants::genuine_refused(&self.world, job, &refused);
@@ -93,7 +94,7 @@ impl Scheduler {
                     self.world.count("cancellation asked for");
                 }
             }
-            (What::Clean, End::Cleaned(Ok(cleaned))) => {
+            (What::Prune, End::Pruned(Ok(cleaned))) => {
                 for (what, objects) in
                     [("cleaned", cleaned.removed.objects), ("kept for a run", cleaned.in_use.objects)]
                 {
@@ -140,9 +141,9 @@ impl Scheduler {
             What::Generate { execution, token, .. } => self.generate_lost(execution, &token),
             What::Collect { key, attempt, tries } => self.collect_again(key, attempt, tries),
             What::Webhook { job, tries } => self.deliver_again(job, tries),
-            // Whoever stopped the run is told that it did not work, and may stop it again; the flag may be set.
-            // A clean-up that broke off is made anew by whoever wants it.
-            What::Sweep | What::Stop | What::Clean => {}
+            // The caller of a stop learns that it failed, and may repeat it; the flag may be set. A clean-up that broke
+            // off is repeated by its caller.
+            What::Sweep | What::Stop | What::Prune => {}
             What::Report { execution, tries } => self.report_again(execution, tries),
         }
     }

@@ -1,7 +1,7 @@
 //! The state machine as a model: which tasks are live under which token, what a timeout, an answer or a function's error
 //! does to them, and when the run is over. The numbers are those of `run.asl.json`.
 
-use fresco_engine::{Call, WorkList};
+use fresco_engine::{GenerateCall, WorkList};
 use fresco_ledger::records::{Millis, StepId};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{RunId, StepName};
@@ -57,16 +57,16 @@ pub(crate) struct Execution {
     pub(crate) tasks: Vec<Task>,
     pub(crate) cause: Option<Failure>,
     pub(crate) plans: u32,
-    /// It was over while plan was still at work, which may write steps that nobody will begin.
+    /// It ended while plan was running, which may write steps that never start.
     pub(crate) unplanned: bool,
     workers: Vec<usize>,
     stage: usize,
 }
 
-/// What the scheduler has to do for an execution.
+/// What an execution asks the scheduler to do.
 pub(crate) enum Step {
     /// Call generate for this task, and time it out so much later.
-    Begin { task: usize, call: Call, timeout: Millis },
+    Begin { task: usize, call: GenerateCall, timeout: Millis },
     /// Try the task again so much later.
     Pause { task: usize, pause: Millis },
     /// These tokens are not valid any more.
@@ -156,7 +156,7 @@ impl Execution {
         task.returned = false;
         task.overlapped = false;
         let timeout = check_interval(task.check, task.nudges + task.named + task.service);
-        let call = Call { run_id: self.run.clone(), step: task.step.clone(), token };
+        let call = GenerateCall { run_id: self.run.clone(), step: task.step.clone(), token };
         Step::Begin { task: n, call, timeout: i64::from(timeout) * 1_000 }
     }
 
@@ -204,7 +204,7 @@ impl Execution {
         if self.tasks[n].fail_fast { self.over(cause) } else { Vec::new() }
     }
 
-    /// The execution ends early: what is live is not any more.
+    /// The execution ends early: its tasks are dead.
     pub(crate) fn over(&mut self, cause: Failure) -> Vec<Step> {
         if matches!(self.phase, Phase::Reporting | Phase::Closed) {
             return Vec::new();

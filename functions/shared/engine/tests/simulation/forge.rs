@@ -1,4 +1,4 @@
-//! Webhooks that must change nothing: forged ones, and genuine ones of what is decided. Each is received by itself, so that
+//! Webhooks that must change nothing: forged ones, and genuine ones of decided attempts. Each is received by itself, so that
 //! the rows before and after can be compared.
 
 use std::pin::pin;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use fresco_engine::{Engine, Received, Route};
+use fresco_engine::{Engine, WebhookOutcome, WebhookRoute};
 use fresco_ledger::records::AttemptState;
 use fresco_ledger::traits::Entries;
 use fresco_pipeline::catalogue::ProviderName;
@@ -34,9 +34,9 @@ pub(crate) fn alone<T>(world: &World, future: impl Future<Output = T>) -> T {
 }
 
 /// The path of a webhook URL.
-pub(crate) fn route_of(url: &str) -> Option<Route> {
+pub(crate) fn route_of(url: &str) -> Option<WebhookRoute> {
     let parts: Vec<&str> = url.rsplitn(5, '/').collect();
-    Route::parse(parts[3], parts[2], parts[1], parts[0])
+    WebhookRoute::parse(parts[3], parts[2], parts[1], parts[0])
 }
 
 /// All rows, as text.
@@ -69,20 +69,23 @@ pub(crate) fn forge(world: &Arc<World>, engine: &Arc<Engine<Sim>>) {
         // Whatever it says, and even if the job is right.
         0 => (token.chars().rev().collect(), Bytes::from(made), false),
         1 => ("a".repeat(64), Bytes::from(made), false),
-        2 => (token, Bytes::from_static(br#"["job-of-somebody-else",{"report":"unread"}]"#), false),
+        2 => (token, Bytes::from_static(br#"["job-of-somebody-else",{"report":"not_included"}]"#), false),
         _ => {
             let decided = matches!(row.state, AttemptState::Won | AttemptState::Duplicate);
             let Some(job) = job.filter(|job| decided && row.request_id.as_ref() == Some(&job.id)) else { return };
             (token, job.webhook_body(false), true)
         }
     };
-    let route = Route { provider: ProviderName::Fal, key: row.key.clone(), attempt: row.attempt, token };
+    let route = WebhookRoute { provider: ProviderName::Fal, key: row.key.clone(), attempt: row.attempt, token };
     let before = rows(world);
-    let received = alone(world, engine.receive(&route, Vec::new(), body));
+    let received = alone(world, engine.webhooks.receive(&route, Vec::new(), body));
     world.count(if taken { "repeated webhook" } else { "forged webhook" });
     world.note(|| format!("FORGED kind {kind} for {} {}: {received:?}", brief(&row.key), row.attempt));
-    let as_it_should =
-        if taken { received == Ok(Received::Nothing) } else { received.as_ref().is_err_and(|e| e.status() == 401) };
+    let as_it_should = if taken {
+        received == Ok(WebhookOutcome::Nothing)
+    } else {
+        received.as_ref().is_err_and(|e| e.status() == 401)
+    };
     world.require(as_it_should, || format!("(f) a webhook of kind {kind} came to {received:?}"));
     let same = before == rows(world) && world.memory.take_handed_over().is_empty();
     world.require(same, || {

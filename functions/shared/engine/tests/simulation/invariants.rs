@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use fresco_engine::Refused;
+use fresco_engine::WebhookRefused;
 use fresco_ledger::records::{
     AttemptRecord, AttemptStage, AttemptState, CachedResult, Entry, HoldState, StepId, StepRecord, StepState, Waiter,
 };
@@ -71,7 +71,7 @@ pub(crate) fn committed(
     money(world);
 }
 
-/// (b) Nobody who shared an attempt's final failure submits for it again: under policy `fail` that is what keeps an attempt
+/// (b) No step that shared the final failure of an attempt submits for it again: under policy `fail` that is what keeps an attempt
 /// of unknown fate from being paid twice.
 fn claimed(world: &World, before: Option<&Entry>, waiters: &[Waiter], change: &Change) {
     let Some(Joining { step_id, to: attempt, .. }) = &change.joined else { return };
@@ -110,7 +110,7 @@ fn money(world: &World) {
     }
 }
 
-/// (g) A result that is handed out is there, and will be while links to it live.
+/// (g) The objects of a result that is handed out exist, and will while links to them live.
 pub(crate) fn pinned(world: &World, step_id: &StepId, ready: &CachedResult, row: Option<&StepRecord>) {
     let objects = world.memory.all_objects();
     for output in &ready.outputs {
@@ -150,7 +150,7 @@ pub(crate) fn removed(world: &World, keys: &[String]) {
 }
 
 /// A genuine webhook may be refused only where its job went to another attempt: found in the list, or by another's lookup.
-pub(crate) fn genuine_refused(world: &World, n: usize, refused: &Refused) {
+pub(crate) fn genuine_refused(world: &World, n: usize, refused: &WebhookRefused) {
     let job = world.state().jobs[n].clone();
     let attempts = world.memory.all_attempts();
     let own = attempts.iter().find(|row| (&row.key, row.attempt) == (&job.key, job.attempt));
@@ -161,7 +161,8 @@ pub(crate) fn genuine_refused(world: &World, n: usize, refused: &Refused) {
     world.require(elsewhere || another, || format!("(e) the webhook of {} was refused: {refused}", job.id));
 }
 
-/// (d) Whenever no function runs: who waits is waiting where it will be told, and nobody waits for what is decided and told.
+/// (d) Whenever no function runs: a waiting step is registered where it will be notified, and no step waits for a
+/// decision of which it was notified.
 pub(crate) fn at_idle(world: &World, executions: &[Execution]) {
     let waiters = world.memory.all_waiters();
     let steps = world.memory.all_steps();
@@ -195,7 +196,7 @@ pub(crate) fn at_idle(world: &World, executions: &[Execution]) {
                 };
                 waiter.step_id == step_id && last
             });
-            world.require(!decided, || format!("(d) {} was not told what is decided", short(&step_id)));
+            world.require(!decided, || format!("(d) {} was not notified of its decision", short(&step_id)));
         }
     }
 }
@@ -214,8 +215,8 @@ pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
             format!("(c) {} settled {} and its attempts cost {spent}", run.id, run.settled)
         });
         world.require(run.status.is_final(), || format!("(d) {} was not closed", run.id));
-        let told = announced.iter().filter(|(_, detail)| detail.contains(run.id.as_str())).count();
-        world.require(told > 0, || format!("(d) the end of {} was not announced", run.id));
+        let published = announced.iter().filter(|(_, detail)| detail.contains(run.id.as_str())).count();
+        world.require(published > 0, || format!("(d) the end of {} was not announced", run.id));
         if run.unannounced {
             world.count("announced late");
         }
@@ -254,7 +255,7 @@ pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
     }
     for entry in world.memory.all_entries() {
         world.require(entry.pending.is_none() && !entry.notify_pending, || {
-            format!("(d) {} is not decided or not told", brief(&entry.key))
+            format!("(d) {} is not decided or its waiters are not notified", brief(&entry.key))
         });
     }
     for job in jobs.iter().filter(|job| job.end == JobEnd::Ok) {
@@ -288,7 +289,7 @@ fn was_lost(world: &World, row: &AttemptRecord) -> bool {
     world.state().lost.contains(&(row.key.clone(), row.attempt))
 }
 
-/// What an attempt has cost, by the provider's own book.
+/// The cost of an attempt in the books of the provider.
 fn spent(world: &World, row: &AttemptRecord, jobs: &[Job]) -> Money {
     let of = |job: &&Job| match &row.request_id {
         Some(id) => job.id == *id,
@@ -320,7 +321,7 @@ fn spent(world: &World, row: &AttemptRecord, jobs: &[Job]) -> Money {
     cost
 }
 
-/// (e) What is paid is kept: unless nobody ever told us of the job.
+/// (e) A paid result is kept, unless the stack never learned of the job.
 fn kept(world: &World, job: &Job, attempts: &[AttemptRecord]) {
     let by_id = attempts.iter().find(|row| row.request_id.as_ref() == Some(&job.id));
     let own = || attempts.iter().find(|row| (&row.key, row.attempt) == (&job.key, job.attempt));

@@ -1,4 +1,4 @@
-//! A deterministic simulation of the whole engine on the memory twin: every call can be interleaved, fail, lose its reply or
+//! A deterministic simulation of the whole engine on the in-memory fakes: every call can be interleaved, fail, lose its reply or
 //! be the last thing that its function did, and after a while the world turns fair and every history has to end well. A
 //! seed is a history; `FRESCO_SEED=n` runs one again and prints what happened.
 #![expect(

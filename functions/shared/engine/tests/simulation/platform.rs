@@ -1,10 +1,10 @@
-//! The memory twin behind gates: every capability yields before its effect and before its reply, may fail, and may lose its
+//! The in-memory fakes behind gates: every capability yields before its effect and before its reply, may fail, and may lose its
 //! reply. Here are also the rules that a mutant breaks.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fresco_engine::platform::{MediaStore, Place, Platform};
+use fresco_engine::platform::{MediaStore, OutputPlace, Platform};
 use fresco_ledger::batch::{BatchCounts, BatchPlan, BatchRecord, BatchStatus};
 use fresco_ledger::memory::{ManualClock, MemoryUpload};
 use fresco_ledger::records::{
@@ -486,21 +486,21 @@ impl SigningKeys for Sim {
 impl TaskCallbacks for Sim {
     async fn succeed(&self, token: &str, output: &str) -> Result<Delivery, StoreError> {
         let effect = async {
-            let told = self.0.memory.succeed(token, output).await?;
-            if told == Delivery::Delivered {
+            let delivery = self.0.memory.succeed(token, output).await?;
+            if delivery == Delivery::Delivered {
                 self.0.state().answers.push((token.to_owned(), Ok(())));
             }
-            Ok(told)
+            Ok(delivery)
         };
         self.ledger("answer", || token.to_owned(), effect).await
     }
     async fn fail(&self, token: &str, cause: &Failure) -> Result<Delivery, StoreError> {
         let effect = async {
-            let told = self.0.memory.fail(token, cause).await?;
-            if told == Delivery::Delivered {
+            let delivery = self.0.memory.fail(token, cause).await?;
+            if delivery == Delivery::Delivered {
                 self.0.state().answers.push((token.to_owned(), Err(cause.clone())));
             }
-            Ok(told)
+            Ok(delivery)
         };
         self.ledger("answer", || format!("{token} {cause}"), effect).await
     }
@@ -516,7 +516,7 @@ impl Invoker for Sim {
 }
 
 impl MediaStore for Sim {
-    async fn store(&self, place: &Place, media: &RemoteMedia) -> Result<Media, Failure> {
+    async fn store(&self, place: &OutputPlace, media: &RemoteMedia) -> Result<Media, Failure> {
         let unavailable = |why: &'static str| Failure::new(ErrorName::OutputUnavailable, why);
         let id = (place.key.clone(), place.attempt);
         let injected = self.0.state().fetches.get(&id).copied().unwrap_or(0);

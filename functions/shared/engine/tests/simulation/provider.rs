@@ -36,13 +36,13 @@ pub(crate) struct Job {
     pub(crate) ends_at: Millis,
     pub(crate) listed_at: Millis,
     pub(crate) end: JobEnd,
-    /// What the provider says it bills, in units.
+    /// The units that the provider bills.
     pub(crate) units: Option<f64>,
     pub(crate) price: Money,
     pub(crate) webhook_url: Option<String>,
     /// When webhooks go out.
     pub(crate) hooks: Vec<Millis>,
-    /// It was answered at once: there is no request id, and nothing to ask for later.
+    /// It was answered synchronously: it has no request id, and cannot be checked later.
     pub(crate) sync: bool,
     /// A webhook about it was taken.
     pub(crate) reported: bool,
@@ -62,7 +62,7 @@ pub(crate) enum JobEnd {
 }
 
 impl Job {
-    /// Whether money is spent on it, or may be.
+    /// Whether it costs money, or may.
     pub(crate) fn paid(&self) -> bool {
         matches!(
             self.end,
@@ -103,7 +103,7 @@ impl Job {
     }
 }
 
-/// What is behind a URL; `None` where it is no picture.
+/// The bytes behind a URL; `None` where they are no picture.
 pub(crate) fn media_bytes(url: &str) -> Option<Bytes> {
     url.contains("/ok/").then(|| Bytes::copy_from_slice(url.as_bytes()))
 }
@@ -336,7 +336,7 @@ impl Provider for Model {
         Ok(found)
     }
 
-    /// What is queued is taken out; what is worked on is asked to end, and mostly does not.
+    /// A queued job is removed; a running one is asked to end, and mostly does not.
     async fn cancel(&self, endpoint: &str, request_id: &str) -> Result<CancelAnswer, CheckError> {
         Pause(false).await;
         self.cannot_be_asked()?;

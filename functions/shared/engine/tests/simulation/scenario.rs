@@ -1,4 +1,4 @@
-//! What a history is about, drawn from its seed: the stack's settings, how unfriendly the world is, and the runs.
+//! The scenario of a history, drawn from its seed: the settings of the stack, the faults of the world, and the runs.
 
 use fresco_engine::RunRequest;
 use fresco_engine::settings::Settings;
@@ -11,10 +11,10 @@ use crate::rng::Rng;
 const HOUR: Millis = 3_600_000;
 const DAY: Millis = 24 * HOUR;
 
-/// How the world behaves.
+/// The behaviour of the world.
 #[derive(Debug, Clone)]
 pub(crate) struct Knobs {
-    /// Whether providers reach us. Where not, the nudge is the poll loop.
+    /// Whether webhooks arrive. Where not, the nudge is the poll loop.
     pub(crate) webhooks: bool,
     /// Whether the provider can be searched.
     pub(crate) can_find: bool,
@@ -29,15 +29,15 @@ pub(crate) struct Knobs {
     pub(crate) refuse_one_in: usize,
     /// Of submissions that are not, how many in a hundred have an unknown outcome.
     pub(crate) unclear_percent: usize,
-    /// One choice of the scheduler in so many moves the clock. Huge: only when nobody can run.
+    /// One choice of the scheduler in so many moves the clock. Huge: only when no actor can run.
     pub(crate) jump_one_in: usize,
     /// Of those, so many in a hundred go only to what happens next, so that it meets what is under way.
     pub(crate) meet_percent: usize,
     /// When chance stops doing harm.
     pub(crate) chaos_steps: usize,
-    /// How far a function's end may be behind its timeout: the skew of clocks.
+    /// How much longer than its timeout a function may run: clock skew.
     pub(crate) overrun: Millis,
-    /// How long the provider's list may lag, at most.
+    /// The longest lag of the provider's list.
     pub(crate) list_lag: Millis,
     pub(crate) runs: usize,
     pub(crate) prompts: usize,
@@ -55,7 +55,7 @@ pub(crate) struct Knobs {
 
 impl Knobs {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
-        // A world without any fault has to be right too, and one in which time passes only when nobody can run.
+        // A world without faults has to be right too, and so has one in which time passes only when no actor can run.
         let calm = rng.one_in(12);
         Knobs {
             webhooks: rng.percent(70),

@@ -1,10 +1,10 @@
-//! Who goes on. Actors are functions under way, polled by hand in an order that chance chooses, and dropped where chance
+//! Chooses the next actor. Actors are functions under way, polled by hand in an order that chance chooses, and dropped where chance
 //! says so; timers are everything that happens at a time: retries, nudges, webhooks, sweeps, stops.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use fresco_engine::{Engine, StartError, Which};
+use fresco_engine::{Engine, PruneOptions, StartError};
 use fresco_ledger::records::Millis;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
@@ -29,7 +29,7 @@ pub(crate) enum Timer {
     Deliver { job: usize, tries: u32 },
     Collect { key: ContentKey, attempt: Attempt, tries: u32 },
     Sweep,
-    Clean { older_than: Millis },
+    Prune { older_than: Millis },
 }
 
 pub(crate) struct Scheduler {
@@ -63,7 +63,7 @@ impl Scheduler {
             } else {
                 now + rng.between(0, world.knobs.spread)
             };
-            timers.push((at, Timer::Clean { older_than: *rng.pick(&[0, 3_600_000, 86_400_000]) }));
+            timers.push((at, Timer::Prune { older_than: *rng.pick(&[0, 3_600_000, 86_400_000]) }));
         }
         world.note(|| format!("{:?}", world.knobs));
         Scheduler {
@@ -105,7 +105,7 @@ impl Scheduler {
         }
     }
 
-    /// What follows at once: hand-overs, answers, webhooks of new jobs, the next sweep.
+    /// What follows immediately: hand-overs, answers, webhooks of new jobs, the next sweep.
     fn settle(&mut self) {
         for (key, attempt) in self.world.memory.take_handed_over() {
             let (twice, delay) = {
@@ -251,12 +251,12 @@ impl Scheduler {
             Timer::Report { execution, tries } => {
                 let (run, cause) = (self.executions[execution].run.clone(), self.executions[execution].cause.clone());
                 self.spawn(What::Report { execution, tries }, async move {
-                    End::Reported(engine.report(&run, cause).await)
+                    End::Reported(engine.runs.close(&run, cause).await)
                 });
             }
             Timer::Collect { key, attempt, tries } => {
                 let what = What::Collect { key: key.clone(), attempt, tries };
-                self.spawn(what, async move { End::Worked(engine.collect(&key, attempt).await) });
+                self.spawn(what, async move { End::Worked(engine.collector.collect(&key, attempt).await) });
             }
             Timer::Deliver { job: n, tries } => {
                 let (job, unread) = {
@@ -266,15 +266,18 @@ impl Scheduler {
                 let Some(route) = job.webhook_url.as_deref().and_then(route_of) else { return };
                 let body = job.webhook_body(unread);
                 let what = What::Webhook { job: n, tries };
-                self.spawn(what, async move { End::Received(engine.receive(&route, Vec::new(), body).await) });
+                self.spawn(what, async move { End::Received(engine.webhooks.receive(&route, Vec::new(), body).await) });
             }
-            Timer::Clean { older_than } => {
-                let which = Which { older_than, dry_run: false };
-                self.spawn(What::Clean, async move { End::Cleaned(engine.clean(which, |_| {}).await) });
+            Timer::Prune { older_than } => {
+                let which = PruneOptions { older_than, dry_run: false };
+                let far = tokio::time::Instant::now() + std::time::Duration::from_secs(86_400);
+                self.spawn(What::Prune, async move {
+                    End::Pruned(engine.upkeep.prune(which, "", far).await.map(|(totals, _)| totals))
+                });
             }
             Timer::Sweep => {
                 self.swept_at = self.world.now();
-                self.spawn(What::Sweep, async move { End::Worked(engine.sweep().await.map(drop)) });
+                self.spawn(What::Sweep, async move { End::Worked(engine.upkeep.sweep().await.map(drop)) });
             }
         }
     }
@@ -295,11 +298,13 @@ impl Scheduler {
     fn start(&mut self, n: usize) {
         let request = self.plans[n].request.clone();
         let engine = self.engine.clone();
-        let recorded = alone(&self.world, async move { engine.record_run(&request).await });
+        let recorded = alone(&self.world, async move { engine.intake.record_run(&request).await });
         let run = match recorded {
             Ok(run) => run,
             Err(StartError::Document(problems)) => panic!("the scenario's document is wrong: {problems}"),
-            Err(error @ (StartError::Order(_) | StartError::OtherRequest)) => panic!("no run here is ordered: {error}"),
+            Err(error @ (StartError::Invalid(_) | StartError::OtherRequest)) => {
+                panic!("no run here is ordered: {error}")
+            }
             Err(StartError::Failed(cause)) => panic!("nothing fails here: {cause}"),
         };
         let row = self.world.memory.all_runs().into_iter().find(|row| row.id == run).expect("it was recorded");
@@ -314,13 +319,13 @@ impl Scheduler {
 
     fn plan(&mut self, execution: usize) {
         let (engine, run) = (self.engine.clone(), self.executions[execution].run.clone());
-        self.spawn(What::Plan { execution }, async move { End::Planned(engine.plan(&run, None).await) });
+        self.spawn(What::Plan { execution }, async move { End::Planned(engine.planner.plan(&run).await) });
     }
 
     fn stop(&mut self, run: &RunId, abort: bool) {
         let (engine, id) = (self.engine.clone(), run.clone());
         self.world.note(|| format!("STOP {run} abort {abort}"));
-        self.spawn(What::Stop, async move { End::Stopped(engine.stop(&id).await) });
+        self.spawn(What::Stop, async move { End::Stopped(engine.runs.stop(&id).await) });
         let n = self.executions.iter().position(|e| e.run == *run).expect("it has started");
         if abort {
             let follows =
@@ -356,7 +361,7 @@ impl Scheduler {
                     self.at(timeout, Timer::Nudge { execution, token: call.token.clone() });
                     let what = What::Generate { execution, step_id, token: call.token.clone() };
                     let engine = self.engine.clone();
-                    self.spawn(what, async move { End::Worked(engine.generate(&call).await) });
+                    self.spawn(what, async move { End::Worked(engine.steps.generate(&call).await) });
                 }
                 Step::Pause { task, pause } => self.at(pause, Timer::Again { execution, task }),
                 Step::Close(tokens) => tokens.iter().for_each(|token| self.world.memory.close_token(token)),

@@ -1,4 +1,4 @@
-//! What every part of a history shares: the rows, the clock, the provider's jobs, what chance decides, and the record of
+//! The state that every part of a history shares: the records, the clock, the provider's jobs, what chance decides, and the record of
 //! what happened. Everything that outlives a crash is here; an actor that is dropped leaves nothing else behind.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,20 +19,20 @@ use fresco_pipeline::money::Money;
 /// A rule that a broken ledger does not keep. The suite has to notice each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mutant {
-    /// A commit does not look at the revision.
+    /// A commit ignores the revision.
     NoRevision,
     /// Reading an entry's waiters misses one.
     MissedWaiter,
     /// Reading an entry's waiters does not see rows that were first written lately: it is not strongly consistent.
     LateWaiter,
-    /// A hold does not look at the budget.
+    /// A hold ignores the budget.
     NoBudget,
 }
 
 /// After so many calls of anybody, [`Mutant::LateWaiter`] shows a row.
 const LATE: u64 = 60;
 
-/// What becomes of one call to a capability.
+/// The fate of one call to a capability.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Works,
@@ -54,7 +54,7 @@ pub(crate) struct State {
     pub(crate) rng: Rng,
     /// Faults that may still happen.
     pub(crate) faults: u32,
-    /// Whether chance may do harm: over in the fair phase, and suspended while something runs by itself.
+    /// Whether faults may happen: not in the fair phase, nor while something runs by itself.
     pub(crate) chaos: bool,
     pub(crate) actor: usize,
     pub(crate) jobs: Vec<Job>,
@@ -66,7 +66,7 @@ pub(crate) struct State {
     pub(crate) claimed: BTreeMap<(ContentKey, Attempt), Millis>,
     /// Refusals that cost money all the same.
     pub(crate) billed: BTreeSet<(ContentKey, Attempt)>,
-    /// Injected fetch failures of an attempt: fewer than make the engine give up.
+    /// Injected fetch failures of an attempt: fewer than the number that makes the engine give it up.
     pub(crate) fetches: BTreeMap<(ContentKey, Attempt), u32>,
     pub(crate) budgets: BTreeMap<RunId, Money>,
     /// Results that were removed, since they were too old, were cleaned or could not be read any more, by key.
@@ -167,7 +167,7 @@ impl World {
         }
     }
 
-    /// What chance makes of a call.
+    /// Draws the fate of a call.
     pub(crate) fn fate(&self) -> Fate {
         let mut state = self.state();
         if !state.chaos || state.faults == 0 || !state.rng.one_in(self.knobs.fault_one_in) {
@@ -177,7 +177,7 @@ impl World {
         if state.rng.one_in(2) { Fate::Fails } else { Fate::ReplyLost }
     }
 
-    /// Whether chance does this harm now; it costs one of the faults.
+    /// Whether this fault happens now; it costs one of the faults.
     pub(crate) fn harm(&self, one_in: usize) -> bool {
         let mut state = self.state();
         let hit = state.chaos && state.faults > 0 && state.rng.one_in(one_in);

@@ -4,6 +4,7 @@
 mod bus;
 mod errors;
 mod hand_over;
+mod lifecycle;
 mod objects;
 mod request_token;
 mod runs;

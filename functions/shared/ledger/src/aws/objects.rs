@@ -13,8 +13,8 @@ use bytes::Bytes;
 use fresco_pipeline::error::{ErrorName, Failure};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{S3Upload, SdkError, code, describe, status};
-use crate::traits::{ConditionalGet, ListedObject, ObjectHead, Objects, PutLink, StoreError};
+use super::{S3Upload, SdkError, code, describe, lifecycle, status};
+use crate::traits::{ConditionalGet, Lifecycle, ListedObject, ObjectHead, Objects, PutLink, StoreError};
 
 /// What one DeleteObjects takes.
 const REMOVED_AT_ONCE: usize = 1_000;
@@ -258,5 +258,14 @@ impl Objects for S3Objects {
 
     async fn upload(&self, key: &str, content_type: &str) -> Result<S3Upload, StoreError> {
         Ok(S3Upload::new(self.client.clone(), &self.bucket, key, content_type))
+    }
+
+    async fn lifecycle(&self) -> Result<Lifecycle, StoreError> {
+        // The IAM action is `s3:GetLifecycleConfiguration`.
+        match self.client.get_bucket_lifecycle_configuration().bucket(&self.bucket).send().await {
+            Ok(found) => Ok(lifecycle::of_rules(found.rules())),
+            Err(error) if code(&error) == Some("NoSuchLifecycleConfiguration") => Ok(Lifecycle::default()),
+            Err(error) => Err(failed("GetBucketLifecycleConfiguration", &error)),
+        }
     }
 }

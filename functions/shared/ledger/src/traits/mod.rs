@@ -3,6 +3,7 @@
 //! follow from it is decided in `transition`.
 
 mod batches;
+mod lifecycle;
 mod objects;
 mod schedules;
 mod storage;
@@ -15,6 +16,7 @@ use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 use fresco_pipeline::money::Money;
 
 pub use batches::{Batches, ChunkEnd};
+pub use lifecycle::{ExpiryRule, Lifecycle};
 pub use objects::{ConditionalGet, ListedObject, ObjectHead, Objects, Put, PutLink, Upload};
 pub use schedules::{Firing, FiringOutcome, Firings, Scheduler, Timer};
 pub use storage::{Pass, Usage, UsageCounter};
@@ -47,6 +49,12 @@ impl StoreError {
     /// Whether it is a row that cannot be read. Trying again does not help; see [`Entries::mend`].
     pub fn is_unreadable(&self) -> bool {
         self.0.name == ErrorName::LedgerUnreadable
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        error.0
     }
 }
 

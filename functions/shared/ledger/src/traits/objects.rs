@@ -5,7 +5,7 @@ use std::future::Future;
 
 use bytes::Bytes;
 
-use super::StoreError;
+use super::{Lifecycle, StoreError};
 use crate::records::Millis;
 
 /// An object in a listing.
@@ -133,4 +133,8 @@ pub trait Objects: Send + Sync {
     ) -> impl Future<Output = Result<PutLink, StoreError>> + Send;
     /// Begins an upload; memory is at most two parts of 8 MiB whatever the size.
     fn upload(&self, key: &str, content_type: &str) -> impl Future<Output = Result<Self::Upload, StoreError>> + Send;
+    /// Reads the lifecycle of the bucket. A store without one removes nothing by itself.
+    fn lifecycle(&self) -> impl Future<Output = Result<Lifecycle, StoreError>> + Send {
+        std::future::ready(Ok(Lifecycle::default()))
+    }
 }

@@ -12,6 +12,8 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::document::{Checked, Export, Piece, TextSlot, ValidStep};
 use crate::ids::StepName;
 use crate::media::{FieldMedia, MediaRef};
@@ -29,7 +31,7 @@ pub use step::PlannedStep;
 const USUAL_TEXT: usize = 2_000;
 
 /// A pipeline, compiled.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     pub name: String,
     /// Whether the first failure stops what has not started.

@@ -4,17 +4,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::document::ExecutionOrder;
 
 /// Steps in a row, each the only reader of the one before.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lane {
     /// Their places in [`super::Plan::steps`], in order.
     pub steps: Vec<usize>,
 }
 
 /// Lanes side by side.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {
     /// The most lanes at a time.
     pub workers: u32,

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use fresco_pipeline::catalogue::{
     IMAGE_SIDES, MediaKind, Model, Param, ParamKind, PriceUnit, ProviderName, StepType, find, image_size_names, models,
 };
+use fresco_pipeline::inspection::MediaInfo;
 use fresco_pipeline::media::FieldMedia;
 use fresco_pipeline::money::Money;
 use fresco_pipeline::request::GenerationRequest;
 use fresco_providers::fal::Fal;
 use fresco_providers::gemini::{Gemini, GeminiConfig};
-use fresco_providers::media::MediaInfo;
 use fresco_providers::{Accepted, InputData, JobReport, Provider, RemoteMedia, Submission};
 use fresco_simulator::Running;
 use serde_json::{Map, Value, json};

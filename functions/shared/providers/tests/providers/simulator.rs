@@ -10,8 +10,9 @@ use axum::routing::post;
 use bytes::Bytes;
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::ErrorName;
+use fresco_pipeline::inspection::{Inspector, MediaInfo};
 use fresco_providers::fal::{Fal, FalConfig};
-use fresco_providers::media::{Downloader, HostList, Inspector, MediaInfo};
+use fresco_providers::media::{Downloader, HostList};
 use fresco_providers::{
     Accepted, CancelAnswer, JobReport, JobState, Provider, RemoteMedia, Submission, SubmitError, WebhookError,
     WebhookReport, WebhookRequest,

@@ -1,60 +1,58 @@
-//! The file of rows that a batch is given: read as far as a request would carry it, and looked at before anything is started.
+//! The file of rows of a batch: read as far as a request would carry it, and checked before anything is started.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use fresco_cli::api::{Api, RowsUploadError};
+use fresco_api_types::BatchBody;
+use fresco_cli::api::{Api, RowsUploadError, RunRequest};
 use fresco_cli::view::{batches, plural};
-use fresco_engine::RunRequest;
-use fresco_engine::wire::BatchBody;
 use fresco_pipeline::document::Problems;
-use fresco_pipeline::media::Media;
-use fresco_pipeline::rows::{Format, Row, RowProblem, Rows, RowsError};
+use fresco_pipeline::inspection::assumed_input;
+use fresco_pipeline::rows::{Format, Row, RowProblem, RowReader, RowsError};
 
 use super::super::output::Output;
 use super::super::pipeline::Pipeline;
-use super::super::{EXIT_INPUT, EXIT_RUN, Ended};
+use super::super::{CommandError, EXIT_INPUT, EXIT_RUN};
 
-/// A longer file goes by an upload.
+/// A longer file is uploaded.
 const MAX_INLINE: u64 = 1024 * 1024;
 /// The longest request that carries rows, as JSON; the API takes 4 MiB.
 const MAX_REQUEST: usize = 3 * 1024 * 1024;
-/// So many rows are tried with the pipeline, until one can be run.
+/// The most rows that are checked with the pipeline until one is valid.
 const TRIED: usize = 100;
-/// The problem of a medium that was not given with the run.
+/// The code of a medium that was not given with the run.
 const UNREAD: &str = "input_unread";
 
 /// A file of rows.
 pub(super) struct RowsFile {
     path: PathBuf,
     format: Format,
-    /// Its beginning.
     head: Vec<u8>,
-    /// Whether that is all of it.
+    /// Whether `head` is the whole file.
     whole: bool,
 }
 
-/// Why no row that was tried can be run.
-enum Unfit {
+/// The reason why a row cannot run.
+enum RowRejection {
     Row(RowProblem),
     Document(u64, Problems),
 }
 
 impl RowsFile {
-    /// Opens a file. Its ending says how it is written where nobody does.
-    pub(super) fn open(output: &Output, path: &Path, format: Option<Format>) -> Result<Self, Ended> {
+    /// Opens a file. Without a format, its extension decides.
+    pub(super) fn open(output: &Output, path: &Path, format: Option<Format>) -> Result<Self, CommandError> {
         let shown = path.display();
         let wrong = |code: &str, message: String| {
             output.error(code, &message);
-            Ended::Code(EXIT_INPUT)
+            CommandError::Code(EXIT_INPUT)
         };
         let Some(format) = format.or_else(|| Format::of_name(&path.to_string_lossy())) else {
-            let message = format!("the ending of {shown} does not say how its rows are written: add --format");
+            let message = format!("the extension of {shown} names no format of rows: add --format");
             return Err(wrong("no_format", message));
         };
         let unreadable = |why: String| wrong("rows_unreadable", format!("{shown} cannot be read: {why}"));
-        // Asked before it is opened: opening a pipe would wait for somebody to write.
+        // Connection before it is opened: opening a pipe would wait for somebody to write.
         match std::fs::metadata(path) {
             Ok(about) if about.is_file() => {}
             Ok(_) => return Err(unreadable("it is not a file".to_owned())),
@@ -67,40 +65,40 @@ impl RowsFile {
         Ok(RowsFile { path: path.to_owned(), format, head, whole })
     }
 
-    /// Tries the first rows with the pipeline. What is refused here would come to nothing in the stack, too; a row that cannot
-    /// be run among others that can is left to it.
-    pub(super) fn try_with(&self, output: &Output, pipeline: &Pipeline) -> Result<(), Ended> {
+    /// Checks the first rows with the pipeline, and fails if the stack would reject all of them. An invalid row among valid
+    /// ones is left to the stack.
+    pub(super) fn check_with(&self, output: &Output, pipeline: &Pipeline) -> Result<(), CommandError> {
         let (first, all) = self.first().map_err(|error| {
             let message = format!("{}: {}. {}", self.path.display(), error.message, error.advice);
             output.error(error.code, &message);
-            Ended::Code(EXIT_INPUT)
+            CommandError::Code(EXIT_INPUT)
         })?;
         let tried = first.len();
-        let Some(unfit) = unfit(&pipeline.request, first) else { return Ok(()) };
+        let Some(rejection) = first_rejection(&pipeline.request, first) else { return Ok(()) };
         // Media that cannot be read are the same for every row.
-        if !all && pipeline.request.refused.is_empty() {
+        if !all && !pipeline.request.has_refused_media() {
             return Ok(());
         }
         let none = format!("none of {} of {} can be run", plural(tried, "row"), self.path.display());
-        match unfit {
-            Unfit::Row(problem) => {
+        match rejection {
+            RowRejection::Row(problem) => {
                 output.error(&problem.code, &format!("{none}; {}", batches::row_problem(&problem)));
-                Err(Ended::Code(EXIT_INPUT))
+                Err(CommandError::Code(EXIT_INPUT))
             }
-            Unfit::Document(row, problems) => {
+            RowRejection::Document(row, problems) => {
                 output.progress(&format!("{none}; with row {row}:"));
-                if pipeline.request.refused.is_empty() && problems.0.iter().any(|problem| problem.code == UNREAD) {
+                if !pipeline.request.has_refused_media() && problems.0.iter().any(|problem| problem.code == UNREAD) {
                     output.progress(
-                        "Files that rows name are not brought to the stack, only those that the document names itself. Rows may \
-                         name https URLs.",
+                        "Files that rows name are not uploaded, only those that the document itself names. Rows may name \
+                         https URLs.",
                     );
                 }
-                Err(pipeline.say(output, &problems))
+                Err(pipeline.report(output, &problems))
             }
         }
     }
 
-    /// The first rows, and whether there are no others.
+    /// Returns the first rows, and whether they are all rows.
     fn first(&self) -> Result<(Vec<Result<Row, RowProblem>>, bool), RowsError> {
         let (mut first, mut count) = (Vec::new(), 0);
         let mut take = |row| {
@@ -109,7 +107,7 @@ impl RowsFile {
                 first.push(row);
             }
         };
-        let mut rows = Rows::new(self.format);
+        let mut rows = RowReader::new(self.format);
         rows.feed(&self.head, &mut take)?;
         if self.whole {
             rows.finish(&mut take)?;
@@ -117,8 +115,8 @@ impl RowsFile {
         Ok((first, self.whole && count <= TRIED))
     }
 
-    /// Adds the rows to what the batch is asked with: in place if there is room, by an upload otherwise.
-    pub(super) async fn add_to(self, output: &Output, api: &Api, body: &mut BatchBody) -> Result<(), Ended> {
+    /// Adds the rows to the request: inline if they are short enough, by an upload otherwise.
+    pub(super) async fn add_to(self, output: &Output, api: &Api, body: &mut BatchBody) -> Result<(), CommandError> {
         body.format = Some(self.format);
         if self.whole
             && let Ok(text) = String::from_utf8(self.head)
@@ -137,25 +135,25 @@ impl RowsFile {
             Err(RowsUploadError::Api(error)) => Err(error.into()),
             Err(error @ RowsUploadError::Unreadable { .. }) => {
                 output.error("rows_unreadable", &error.to_string());
-                Err(Ended::Code(EXIT_RUN))
+                Err(CommandError::Code(EXIT_RUN))
             }
         }
     }
 }
 
-/// `None` as soon as a row can be run; otherwise why the first cannot.
-fn unfit(request: &RunRequest, rows: Vec<Result<Row, RowProblem>>) -> Option<Unfit> {
+/// Returns `None` if a row can run, and the rejection of the first row otherwise.
+fn first_rejection(request: &RunRequest, rows: Vec<Result<Row, RowProblem>>) -> Option<RowRejection> {
     let mut first = None;
     for row in rows {
         let why = match row {
-            Err(problem) => Unfit::Row(problem),
+            Err(problem) => RowRejection::Row(problem),
             Ok(row) => {
                 let mut with = request.clone();
-                with.input = row.input.or(with.input);
-                with.vars.extend(row.vars);
+                with.inputs.input = row.input.or(with.inputs.input);
+                with.inputs.vars.extend(row.vars);
                 match checked(&mut with) {
                     Ok(()) => return None,
-                    Err(problems) => Unfit::Document(row.number, problems),
+                    Err(problems) => RowRejection::Document(row.number, problems),
                 }
             }
         };
@@ -164,8 +162,8 @@ fn unfit(request: &RunRequest, rows: Vec<Result<Row, RowProblem>>) -> Option<Unf
     first
 }
 
-/// Checks the document with a row. Media that a row names by URL are fetched when its chunk is planned: here, as when the batch
-/// is, they are taken for some that fit.
+/// Checks the document with a row. Media that a row names by URL are fetched when its chunk is planned: until then they are
+/// taken for valid.
 fn checked(with: &mut RunRequest) -> Result<(), Problems> {
     let problems = match with.check() {
         Ok(_) => return Ok(()),
@@ -175,16 +173,7 @@ fn checked(with: &mut RunRequest) -> Result<(), Problems> {
         return Err(problems);
     }
     for reference in with.media_references().into_iter().filter(|reference| reference.text.contains("://")) {
-        with.media.entry(reference.text).or_insert_with(|| Media {
-            key: String::new(),
-            kind: reference.kind,
-            content_type: String::new(),
-            bytes: 1,
-            sha256: String::new(),
-            width: None,
-            height: None,
-            duration_ms: None,
-        });
+        with.inputs.media.entry(reference.text).or_insert_with(|| Ok(assumed_input(reference.kind)));
     }
     with.check().map(drop)
 }
@@ -195,38 +184,38 @@ mod tests {
 
     const DOCUMENT: &str = "steps: [{type: text_to_image, params: {prompt: \"a {{vars.animal}}\"}}]";
 
-    fn open(folder: &Path, name: &str, text: &str, format: Option<Format>) -> Result<RowsFile, Ended> {
+    fn open(folder: &Path, name: &str, text: &str, format: Option<Format>) -> Result<RowsFile, CommandError> {
         let path = folder.join(name);
         std::fs::write(&path, text).unwrap();
         RowsFile::open(&Output::new(true), &path, format)
     }
 
     #[test]
-    fn a_file_is_known_by_its_ending_unless_somebody_says() {
+    fn the_format_follows_the_extension_unless_it_is_given() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(open(folder.path(), "a.CSV", "x\n1\n", None).unwrap().format, Format::Csv);
         assert_eq!(open(folder.path(), "a.csv", "x\n1\n", Some(Format::Text)).unwrap().format, Format::Text);
-        assert!(matches!(open(folder.path(), "a.xlsx", "x", None), Err(Ended::Code(EXIT_INPUT))));
+        assert!(matches!(open(folder.path(), "a.xlsx", "x", None), Err(CommandError::Code(EXIT_INPUT))));
         let gone = RowsFile::open(&Output::new(true), &folder.path().join("gone.csv"), None);
-        assert!(matches!(gone, Err(Ended::Code(EXIT_INPUT))));
+        assert!(matches!(gone, Err(CommandError::Code(EXIT_INPUT))));
     }
 
     #[test]
-    fn one_row_that_can_be_run_is_enough() {
+    fn one_valid_row_is_enough() {
         let folder = tempfile::tempdir().unwrap();
-        let request = RunRequest { document: DOCUMENT.to_owned(), ..RunRequest::default() };
+        let request = RunRequest::new(DOCUMENT);
         let tried = |name: &str, text: &str| {
             let (first, all) = open(folder.path(), name, text, None).unwrap().first().unwrap();
-            (unfit(&request, first), all)
+            (first_rejection(&request, first), all)
         };
         let (why, all) = tried("good.jsonl", "5\n{\"animal\": \"heron\"}\n");
         assert!(why.is_none() && all);
         let (why, _) = tried("bad.jsonl", "5\n{\"colour\": \"red\"}\n");
-        assert!(matches!(why, Some(Unfit::Row(problem)) if problem.row == 1));
+        assert!(matches!(why, Some(RowRejection::Row(problem)) if problem.row == 1));
         let (why, _) = tried("other.csv", "colour\nred\n");
-        assert!(matches!(why, Some(Unfit::Document(1, problems)) if problems.0[0].code == "unknown_var"));
+        assert!(matches!(why, Some(RowRejection::Document(1, problems)) if problems.0[0].code == "unknown_var"));
         let (_, all) = tried("many.txt", &"x\n".repeat(TRIED + 1));
-        assert!(!all, "there are others, which may be good");
+        assert!(!all, "later rows may be valid");
         let (_, all) = tried("long.txt", &"x\n".repeat(600_000));
         assert!(!all);
         let error = open(folder.path(), "none.json", "[]", None).unwrap().first().unwrap_err();
@@ -235,15 +224,15 @@ mod tests {
     #[test]
     fn media_of_rows_are_urls() {
         let document = "steps: [{type: image_to_image, params: {prompt: x, image: \"{{vars.image}}\"}}]";
-        let request = RunRequest { document: document.to_owned(), ..RunRequest::default() };
+        let request = RunRequest::new(document);
         let folder = tempfile::tempdir().unwrap();
         let tried = |image: &str| {
             let text = format!("image\n{image}\n");
             let (first, _) = open(folder.path(), "rows.csv", &text, None).unwrap().first().unwrap();
-            match unfit(&request, first) {
+            match first_rejection(&request, first) {
                 None => String::new(),
-                Some(Unfit::Document(1, problems)) => problems.0[0].code.to_owned(),
-                Some(_) => panic!("the row is well"),
+                Some(RowRejection::Document(1, problems)) => problems.0[0].code.to_owned(),
+                Some(_) => panic!("the row is valid"),
             }
         };
         assert_eq!(tried("https://example.com/a.png"), "");

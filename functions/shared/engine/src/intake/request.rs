@@ -1,0 +1,228 @@
+//! Reads a request (the body of `POST /runs`, an event, an object of the inbox): the text of its document, and its
+//! media, which are uploads, objects beside the document, or https URLs.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use fresco_api_types::RunBody;
+use fresco_ledger::traits::Objects;
+use fresco_pipeline::document::MediaReference;
+use fresco_pipeline::error::Failure;
+use fresco_pipeline::inspection::{describe_input, input_problem};
+use fresco_pipeline::media::{Media, MediaProblem};
+use fresco_providers::media::{Downloader, HostList};
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+
+use crate::intake::Intake;
+use crate::intake::input_media::fetch_input;
+use crate::intake::object_keys::is_plain;
+use crate::intake::uploads::UploadId;
+use crate::platform::Platform;
+use crate::run::request::RunRequest;
+
+/// The time for fetching all URLs of a request; API Gateway waits for 30 seconds.
+pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// An invalid request, apart from its document.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct InvalidRequest {
+    /// Stable.
+    pub code: &'static str,
+    pub detail: String,
+    pub advice: &'static str,
+    /// Whether its form is wrong, in contrast to a value.
+    pub malformed: bool,
+}
+
+/// The reason for which a request is rejected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IntakeError {
+    /// The request is invalid.
+    #[error("{0}")]
+    Invalid(InvalidRequest),
+    /// It could not be read, or names something that cannot be used.
+    #[error("{0}")]
+    Failed(#[from] Failure),
+}
+
+/// The advice for a request of the wrong form.
+pub const AS_DESCRIBED: &str = "Correct the request as /openapi.json describes it.";
+
+impl IntakeError {
+    fn malformed(code: &'static str, detail: impl Into<String>) -> Self {
+        IntakeError::Invalid(InvalidRequest { code, detail: detail.into(), advice: AS_DESCRIBED, malformed: true })
+    }
+}
+
+/// Fetches the media that requests name by URL, from public addresses only. Its client is made when it is first needed:
+/// few requests name URLs.
+#[derive(Clone, Default)]
+pub struct Fetcher(Arc<OnceLock<Option<Downloader>>>);
+
+impl Fetcher {
+    /// Returns the client, or `None` where it cannot be made.
+    fn downloader(&self) -> Option<&Downloader> {
+        self.0.get_or_init(|| Downloader::for_inputs(HostList::anywhere()).ok()).as_ref()
+    }
+}
+
+impl<P: Platform> Intake<P> {
+    /// Reads a request and stores its media. `beside` is the prefix of keys under which file names are looked up, where
+    /// the document lies in the bucket.
+    pub async fn request(
+        &self,
+        body: RunBody,
+        beside: Option<&str>,
+        fetcher: &Fetcher,
+    ) -> Result<RunRequest, IntakeError> {
+        let mut request = RunRequest {
+            document: self.document(body.pipeline, body.pipeline_upload).await?,
+            input: body.input,
+            image: body.image,
+            vars: body.vars,
+            env: body.env,
+            parallel: body.parallel,
+            ..RunRequest::default()
+        };
+        let media_references = request.media_references();
+        let given = uploads(&body.media, &media_references)?;
+        let until = Instant::now() + FETCH_TIMEOUT;
+        for reference in media_references {
+            let found = match given.get(reference.text.as_str()) {
+                Some(upload) => self.accept_upload(upload, reference.kind).await?,
+                None => self.find_medium(&reference, beside, fetcher, until).await?,
+            };
+            match found {
+                Ok(media) => drop(request.media.insert(reference.text, media)),
+                Err(problem) => drop(request.refused.insert(reference.text, problem)),
+            }
+        }
+        Ok(request)
+    }
+
+    /// Finds and stores a medium behind an https URL, or beside a document or a file of rows. The inner error is a
+    /// problem of the medium.
+    pub(crate) async fn find_medium(
+        &self,
+        reference: &MediaReference,
+        beside: Option<&str>,
+        fetcher: &Fetcher,
+        until: Instant,
+    ) -> Result<Result<Media, MediaProblem>, Failure> {
+        match beside {
+            _ if reference.text.contains("://") => self.fetch(fetcher, reference, until).await,
+            Some(folder) => self.accept_beside(folder, reference).await,
+            None => Ok(Err(input_problem(
+                "input_unread",
+                format!("`{}` is not among the request's media", reference.text),
+                "Ask POST /uploads for a place to put it, and name that upload in `media` under this name.",
+            ))),
+        }
+    }
+
+    async fn document(&self, inline: Option<Value>, upload: Option<String>) -> Result<String, IntakeError> {
+        match (inline, upload) {
+            (Some(Value::String(text)), None) => Ok(text),
+            // The document may be JSON, and is shown later as it is formatted here.
+            (Some(document @ Value::Object(_)), None) => {
+                Ok(serde_json::to_string_pretty(&document).unwrap_or_default())
+            }
+            (Some(_), None) => Err(IntakeError::malformed(
+                "bad_json",
+                "`pipeline` has to be the document's text, or the document as an object",
+            )),
+            (None, Some(id)) => match UploadId::parse(&id) {
+                Some(id) => Ok(self.uploaded_document(&id).await?),
+                None => Err(no_upload(&id)),
+            },
+            (None, None) => {
+                Err(IntakeError::malformed("no_pipeline", "the request has neither `pipeline` nor `pipeline_upload`"))
+            }
+            (Some(_), Some(_)) => {
+                Err(IntakeError::malformed("two_pipelines", "the request has both `pipeline` and `pipeline_upload`"))
+            }
+        }
+    }
+
+    async fn fetch(
+        &self,
+        fetcher: &Fetcher,
+        reference: &MediaReference,
+        until: Instant,
+    ) -> Result<Result<Media, MediaProblem>, Failure> {
+        let Some(downloader) = fetcher.downloader() else {
+            return Ok(Err(input_problem("input_fetch", "URLs cannot be fetched here", "Upload it instead.")));
+        };
+        let bytes = match timeout_at(until, fetch_input(downloader, reference.kind, &reference.text)).await {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(problem)) => return Ok(Err(problem)),
+            Err(_) => {
+                let message = format!("it did not arrive within {} s", FETCH_TIMEOUT.as_secs());
+                return Ok(Err(input_problem("input_fetch", message, "Upload it instead.")));
+            }
+        };
+        match describe_input(reference.kind, &bytes) {
+            Ok(media) => {
+                self.store_input(&media, bytes).await?;
+                Ok(Ok(media))
+            }
+            Err(problem) => Ok(Err(problem)),
+        }
+    }
+
+    /// Stores a file in or below the folder of the document. The inner error is a problem of the medium.
+    async fn accept_beside(
+        &self,
+        folder: &str,
+        reference: &MediaReference,
+    ) -> Result<Result<Media, MediaProblem>, Failure> {
+        let advice = "Put it beside the document, and name it relative to that.";
+        let name = reference.text.strip_prefix("./").unwrap_or(&reference.text);
+        if name.starts_with('/') || !is_plain(name) {
+            let message = format!("`{}` is not under the document's folder", reference.text);
+            return Ok(Err(input_problem("input_unread", message, advice)));
+        }
+        let key = format!("{folder}{name}");
+        match self.platform.objects().head(&key).await? {
+            Some(head) => self.accept_object(&key, head.bytes, reference.kind, advice).await,
+            None => {
+                let message = format!("`{}` is not beside the document", reference.text);
+                Ok(Err(input_problem("input_unread", message, advice)))
+            }
+        }
+    }
+}
+
+/// The uploads by the names that the document gives them. A name that the document does not use makes the request
+/// invalid.
+fn uploads(
+    given: &BTreeMap<String, String>,
+    media_references: &[MediaReference],
+) -> Result<BTreeMap<String, UploadId>, IntakeError> {
+    let mut uploads = BTreeMap::new();
+    for (name, id) in given {
+        if !media_references.iter().any(|reference| reference.text == *name) {
+            return Err(IntakeError::Invalid(InvalidRequest {
+                code: "unused_media",
+                detail: format!("`media` has `{name}`, which the document does not name"),
+                advice: "Name it in the document (params.image), or leave it out.",
+                malformed: false,
+            }));
+        }
+        uploads.insert(name.clone(), UploadId::parse(id).ok_or_else(|| no_upload(id))?);
+    }
+    Ok(uploads)
+}
+
+fn no_upload(id: &str) -> IntakeError {
+    let shown: String = id.chars().take(80).collect();
+    IntakeError::Invalid(InvalidRequest {
+        code: "bad_upload",
+        detail: format!("`{shown}` is not the id of an upload"),
+        advice: "Take the id that POST /uploads gave.",
+        malformed: false,
+    })
+}

@@ -1,0 +1,128 @@
+//! Looks up every step of a plan, level by level: the key of a step is known once the results that it reads are known.
+//! A hit is never generated; a miss has a reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fresco_api_types::MissReason;
+use fresco_ledger::records::{CachedResult, Entry};
+use fresco_ledger::traits::{Clock, Entries};
+use fresco_pipeline::document::CachePolicy;
+use fresco_pipeline::error::Failure;
+use fresco_pipeline::ids::{ContentKey, RunId, StepName};
+use fresco_pipeline::plan::Plan;
+use fresco_pipeline::request::{KeyedRequest, StepOutputs};
+use futures::{StreamExt, TryStreamExt};
+
+use crate::planning::Planner;
+use crate::planning::freshness::{Freshness, freshness};
+use crate::planning::outputs::outputs_of;
+use crate::platform::Platform;
+
+/// Objects that are checked concurrently.
+const HEADS_AT_ONCE: usize = 16;
+
+/// The result of looking up a step.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum CacheLookup {
+    Hit {
+        key: ContentKey,
+        ready: Box<CachedResult>,
+    },
+    /// The key is known unless the step waits for others.
+    Miss {
+        key: Option<ContentKey>,
+        why: MissReason,
+    },
+}
+
+impl<P: Platform> Planner<P> {
+    /// Looks up every step, in the order of [`Plan::steps`].
+    pub(crate) async fn look_up(&self, run: &RunId, plan: &Plan) -> Result<Vec<CacheLookup>, Failure> {
+        let texts: BTreeSet<&StepName> = plan.steps.iter().flat_map(|step| step.reads_text_of()).collect();
+        let mut found: Vec<Option<CacheLookup>> = vec![None; plan.steps.len()];
+        let mut made: BTreeMap<StepName, StepOutputs> = BTreeMap::new();
+        loop {
+            let mut level: Vec<(usize, KeyedRequest)> = Vec::new();
+            for (place, step) in plan.steps.iter().enumerate() {
+                if found[place].is_some() || !step.reads().into_iter().all(|read| made.contains_key(read)) {
+                    continue;
+                }
+                match step.resolve(run, &made) {
+                    Ok(Some(ready)) => level.push((place, ready)),
+                    Ok(None) => {}
+                    Err(failure) => {
+                        found[place] = Some(CacheLookup::Miss { key: None, why: MissReason::Input { failure } })
+                    }
+                }
+            }
+            if level.is_empty() {
+                break;
+            }
+            let sought =
+                |place: &usize| plan.steps[*place].cache == CachePolicy::Use && !plan.steps[*place].uncacheable;
+            let keys = level.iter().filter(|(place, _)| sought(place)).map(|(_, ready)| ready.key.clone());
+            let results = self.results(&keys.collect::<Vec<_>>()).await?;
+            for (place, step) in level {
+                let policy = match (plan.steps[place].cache, plan.steps[place].uncacheable) {
+                    (CachePolicy::Refresh, _) => Some(MissReason::Refresh),
+                    (CachePolicy::Off, _) => Some(MissReason::Off),
+                    (CachePolicy::Use, true) => Some(MissReason::Fleeting),
+                    (CachePolicy::Use, false) => None,
+                };
+                let outcome = match policy {
+                    Some(why) => Err(why),
+                    None => results.get(&step.key).cloned().unwrap_or(Err(MissReason::New)),
+                };
+                found[place] = Some(match outcome {
+                    Ok(ready) => {
+                        let name = plan.steps[place].name.clone();
+                        let own = outputs_of(self.platform.objects(), &ready, texts.contains(&name)).await?;
+                        made.insert(name, own);
+                        CacheLookup::Hit { key: step.key, ready: Box::new(ready) }
+                    }
+                    Err(why) => CacheLookup::Miss { key: Some(step.key), why },
+                });
+            }
+        }
+        let waits = |place: usize| {
+            let missing = plan.steps[place].reads().into_iter().filter(|step| !made.contains_key(*step));
+            CacheLookup::Miss { key: None, why: MissReason::Waits { steps: missing.cloned().collect() } }
+        };
+        Ok(found.into_iter().enumerate().map(|(place, found)| found.unwrap_or_else(|| waits(place))).collect())
+    }
+
+    /// Reads the results under these keys. A key without an entry is left out.
+    async fn results(
+        &self,
+        keys: &[ContentKey],
+    ) -> Result<BTreeMap<ContentKey, Result<CachedResult, MissReason>>, Failure> {
+        let looked = self.platform.ledger().entries(keys).await?;
+        let unreadable = looked.unreadable.into_iter().map(|(key, cause)| {
+            // Generate repairs the entry when it needs it; planning writes nothing.
+            tracing::error!(entry.key = %key, error.name = %cause.name, error.message = cause.message, "entry not readable");
+            (key, Err(MissReason::Unreadable))
+        });
+        let unreadable: Vec<_> = unreadable.collect();
+        let read: BTreeMap<_, _> = futures::stream::iter(looked.entries)
+            .map(|entry| async move { Ok::<_, Failure>((entry.key.clone(), self.result_of(entry).await?)) })
+            .buffer_unordered(HEADS_AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(read.into_iter().chain(unreadable).collect())
+    }
+
+    async fn result_of(&self, entry: Entry) -> Result<Result<CachedResult, MissReason>, Failure> {
+        let without = match (&entry.pending, entry.failure) {
+            (Some(_), _) => MissReason::Pending,
+            (None, Some(failed)) => MissReason::Failed { failure: failed.failure },
+            (None, None) => MissReason::New,
+        };
+        let Some(ready) = entry.result else { return Ok(Err(without)) };
+        let Some(ready) = self.cached.exists(&ready).await? else { return Ok(Err(MissReason::Gone)) };
+        let life = self.settings.object_life();
+        if freshness(life, ready.created_at, self.platform.clock().now(), 0) == Freshness::Expired {
+            return Ok(Err(if entry.pending.is_some() { MissReason::Pending } else { MissReason::Expired }));
+        }
+        Ok(Ok(ready))
+    }
+}

@@ -1,0 +1,322 @@
+//! Generates a step: it finds the result, joins the attempt under way, or claims an attempt and submits it; then it
+//! returns, and nothing runs while the provider works. It answers its task token itself, with the result or with a
+//! failure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fresco_ledger::records::{Entry, Millis, ResultSource, StepId, StepRecord, StepState, Waiter};
+use fresco_ledger::traits::{Change, Clock, CommitError, Entries, Runs as _, StoreError, TaskCallbacks, Wait, Waiters};
+use fresco_ledger::transition::{Answer, Ask, Outcome, ask, expire, unknown};
+use fresco_pipeline::document::CachePolicy;
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
+use fresco_pipeline::money::Money;
+use fresco_pipeline::plan::PlannedStep;
+use fresco_pipeline::request::KeyedRequest;
+use fresco_providers::{Accepted, InputData, Submission, SubmitError};
+use serde::{Deserialize, Serialize};
+
+use crate::commit::Commits;
+use crate::failpoint::{Failpoint, failpoint};
+use crate::planning::cached_results::CachedResults;
+use crate::planning::freshness::needed_life;
+use crate::platform::Platform;
+use crate::quota::Quota;
+use crate::run::Runs;
+use crate::run::answer::Answers;
+use crate::settings::Settings;
+use crate::step::attempt::Attempts;
+use crate::step::inputs::StepInputs;
+use crate::step::reconcile::Reconciler;
+
+/// Rounds in which the entry may change between reading and deciding.
+const ROUNDS: usize = 24;
+/// The milliseconds after its timeout from which the process of a function is surely dead.
+const SURELY_DEAD: Millis = 300_000;
+
+/// The input of a Generate task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GenerateCall {
+    pub run_id: RunId,
+    pub step: StepName,
+    /// Of this try.
+    pub token: String,
+}
+
+impl GenerateCall {
+    fn step_id(&self) -> StepId {
+        StepId { run: self.run_id.clone(), step: self.step.clone() }
+    }
+}
+
+/// Generates steps: by a cached result, by joining an attempt, or by a new one.
+pub struct Steps<P> {
+    pub(crate) platform: Arc<P>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) commits: Arc<Commits<P>>,
+    pub(crate) cached: Arc<CachedResults<P>>,
+    pub(crate) quota: Arc<Quota<P>>,
+    pub(crate) inputs: StepInputs<P>,
+    pub(crate) answers: Arc<Answers<P>>,
+    pub(crate) attempts: Arc<Attempts<P>>,
+    pub(crate) reconciler: Arc<Reconciler<P>>,
+    pub(crate) runs: Arc<Runs<P>>,
+}
+
+impl<P: Platform> Steps<P> {
+    /// Generates the step and answers its token, unless the step waits. An error is one that could not be answered.
+    pub async fn generate(&self, call: &GenerateCall) -> Result<(), Failure> {
+        let Err(cause) = self.ensure(call).await else { return Ok(()) };
+        log_failure(call, &cause);
+        if !cause.name.is_retryable() {
+            self.platform.ledger().fail_step(&call.step_id(), &cause, self.platform.clock().now()).await?;
+            failpoint(Failpoint::GenerateFailed);
+        }
+        self.platform.callbacks().fail(&call.token, &cause).await?;
+        Ok(())
+    }
+
+    /// Generates the step. The token of a step that fails with an error is not answered yet.
+    async fn ensure(&self, call: &GenerateCall) -> Result<(), Failure> {
+        let ledger = self.platform.ledger();
+        let step_id = call.step_id();
+        let row = ledger.start_step(&step_id, self.platform.clock().now()).await?;
+        failpoint(Failpoint::GenerateBegun);
+        let Some(row) = row else {
+            return Err(Failure::new(ErrorName::RunNotFound, "there is no record of this run and step"));
+        };
+        if let Some(decided) = self.answer_decided(call, &row).await {
+            return decided;
+        }
+        let run = ledger.run(&call.run_id).await?;
+        let Some(run) = run.filter(|run| !run.stop && !run.status.is_final()) else {
+            return Err(Failure::new(ErrorName::RunStopped, "the run is stopped; nothing was submitted for this step"));
+        };
+        let run_left = run.bound_at.map_or(0, |bound_at| bound_at - self.platform.clock().now());
+        let keyed = self.inputs.resolve(&step_id, &row).await?;
+        let key = &keyed.key;
+        let waiter = self.register_waiter(call, &row.plan, key).await?;
+        failpoint(Failpoint::GenerateWaiting);
+        if row.calls > 1 && waiter.joined == Attempt::NONE {
+            // A new waiter of a step that was called before: a notifier of an earlier call may have removed the old
+            // waiter since the step was read, and with it the fact that the step shares a failure. It marked the step
+            // itself before that.
+            let again = ledger.step(&step_id).await?;
+            if let Some(row) = again
+                && let Some(decided) = self.answer_decided(call, &row).await
+            {
+                ledger.unwait(key, &step_id, &call.token).await?;
+                return decided;
+            }
+        }
+        match self.decide(&keyed, waiter.clone(), needed_life(&self.settings, run_left)).await {
+            // The step is marked first, and its waiter is removed last: a call that ends in between must not leave a
+            // step that is undecided and has forgotten which failure it shares.
+            Err(cause) if !cause.name.is_retryable() => {
+                log_failure(call, &cause);
+                self.answers.fail(key, &waiter, &cause).await?;
+                if cause.name == ErrorName::StepTimedOut {
+                    self.runs.cancel_unwanted(key).await?;
+                }
+                Ok(())
+            }
+            // The step is retried and keeps its waiter, which says what it joined and from which attempt on it wants a
+            // result: without it the retry would pay for another refresh, or again for an attempt whose fate it shares.
+            outcome => outcome,
+        }
+    }
+
+    /// Answers a step that is decided; `None` where it is undecided.
+    async fn answer_decided(&self, call: &GenerateCall, row: &StepRecord) -> Option<Result<(), Failure>> {
+        if row.pinned.is_some() {
+            return Some(self.answers.answer_done(&call.token).await);
+        }
+        let failed = row.failure.as_ref().filter(|_| row.state == StepState::Failed)?;
+        Some(Err(failed.clone()))
+    }
+
+    /// Registers the step as a waiter before the entry is read: either that read sees a decision, or the decision sees
+    /// the waiter.
+    async fn register_waiter(
+        &self,
+        call: &GenerateCall,
+        plan: &PlannedStep,
+        key: &ContentKey,
+    ) -> Result<Waiter, Failure> {
+        let ledger = self.platform.ledger();
+        let base = match plan.cache {
+            CachePolicy::Use | CachePolicy::Off => Attempt::NONE,
+            // Only a later attempt counts. A nudge finds the waiter and keeps its base.
+            CachePolicy::Refresh => self.commits.entry(key).await?.map_or(Attempt::NONE, |entry| entry.last_attempt),
+        };
+        let wait = Wait {
+            step_id: call.step_id(),
+            token: call.token.clone(),
+            base,
+            now: self.platform.clock().now(),
+            timeout_ms: i64::from(plan.timeout) * 1_000,
+        };
+        Ok(ledger.wait(key, &wait).await?)
+    }
+
+    /// Decides what to do by the state of the entry. A hit has to live for `needed` milliseconds.
+    async fn decide(&self, keyed: &KeyedRequest, mut waiter: Waiter, needed: Millis) -> Result<(), Failure> {
+        let ledger = self.platform.ledger();
+        let token = self.platform.new_token()?;
+        let token_hash = TokenHash::of(&token);
+        let mut fresh = None;
+        let mut media = None;
+        for _ in 0..ROUNDS {
+            let now = self.platform.clock().now();
+            let entry = self.commits.entry(&keyed.key).await?.unwrap_or_else(|| Entry::new(keyed.key.clone()));
+            let wanted = entry.result.as_ref().filter(|ready| ready.attempt > waiter.base);
+            let fits = match wanted {
+                Some(ready) => self.cached.fits(&keyed.key, ready, needed).await?,
+                None => None,
+            };
+            if let (Some(ready), None) = (wanted, &fits) {
+                let attempt = ready.attempt;
+                self.commits.commit_entry(&keyed.key, |entry| expire(entry, attempt)).await?;
+                failpoint(Failpoint::GenerateExpired);
+                continue;
+            }
+            let lease_until = now + self.settings.function_timeout;
+            let asked = Ask {
+                waiter: &waiter,
+                usable: fits.is_some(),
+                request: &keyed.request,
+                price: keyed.price,
+                token_hash: &token_hash,
+                lease_until,
+                submitter_dead_at: lease_until + SURELY_DEAD,
+                now,
+            };
+            match ask(&entry, &asked) {
+                Answer::Hit(ready) => {
+                    // Renewed, if it was about to expire.
+                    let ready = fits.unwrap_or(ready);
+                    return self.answers.succeed(&keyed.key, &waiter, &ready, ResultSource::Hit).await;
+                }
+                Answer::Shared(cause) => return Err(cause),
+                Answer::NotYet(last) => return Err(last.failure),
+                // A step that has only just joined need not ask the provider, unless the check of the attempt is
+                // overdue: then its other waiters may be gone.
+                Answer::Join(attempt) if fresh == Some(attempt) && !overdue(&entry, now) => return Ok(()),
+                Answer::Join(attempt) if waiter.joined == attempt => {
+                    return self.reconciler.reconcile(&entry, Some(&waiter)).await;
+                }
+                Answer::Join(attempt) => {
+                    let own = entry.pending.as_ref().is_some_and(|pending| pending.leader == waiter.step_id);
+                    let source = if own { ResultSource::Generated } else { ResultSource::Joined };
+                    ledger.record_source(&waiter.step_id, source).await?;
+                    failpoint(Failpoint::GenerateSourceNoted);
+                    ledger.join(&keyed.key, &waiter.step_id, attempt).await?;
+                    failpoint(Failpoint::GenerateJoined);
+                    // Read once more: a failure that was decided before `joined` was written did not notify this step.
+                    waiter.joined = attempt;
+                    fresh = Some(attempt);
+                }
+                Answer::Claim(change) => {
+                    let attempt = change.entry.last_attempt;
+                    self.quota.require_room().await?;
+                    // What can fail is done before the claim: after it only the outcome of the attempt may fail the
+                    // step.
+                    let inputs = match media.take() {
+                        Some(inputs) => inputs,
+                        None => self.inputs.submitted_media(&keyed.request).await?,
+                    };
+                    match self.claim(keyed, &change, &token_hash).await? {
+                        true => return self.submit(keyed, inputs, &waiter.step_id, attempt, &token).await,
+                        false => media = Some(inputs),
+                    }
+                }
+            }
+        }
+        Err(StoreError::ledger("the entry kept changing").0)
+    }
+
+    /// Commits a claim. Returns false where the entry changed since it was read.
+    async fn claim(&self, keyed: &KeyedRequest, change: &Change, token_hash: &TokenHash) -> Result<bool, Failure> {
+        match self.platform.ledger().commit(change).await {
+            Ok(()) => Ok(true),
+            Err(CommitError::Conflict) => Ok(false),
+            Err(CommitError::OverBudget) => {
+                let message = format!("{} are needed and the run's budget does not cover them", keyed.price);
+                Err(Failure::new(ErrorName::BudgetExceeded, message))
+            }
+            Err(CommitError::RunStopped | CommitError::RunMissing) => {
+                let message = "the run was stopped; nothing was submitted for this step";
+                Err(Failure::new(ErrorName::RunStopped, message))
+            }
+            Err(CommitError::Moved) => {
+                let message = "another call for this step was quicker; it asks again";
+                Err(Failure::new(ErrorName::StepAgain, message))
+            }
+            Err(CommitError::JobTaken) => Err(StoreError::ledger("a claim registers no job").0),
+            Err(CommitError::Unclear(cause)) => {
+                // The claim may have been committed: its token identifies it.
+                let entry = self.commits.entry(&keyed.key).await?;
+                let pending = entry.and_then(|entry| entry.pending);
+                if pending.is_some_and(|pending| pending.token_hash == *token_hash) { Ok(true) } else { Err(cause) }
+            }
+        }
+    }
+
+    /// Submits the attempt that was just claimed: one POST, and whatever comes of it is recorded. From here on no error
+    /// of this function may fail the step: the attempt is live, and nudge and sweep reconcile it.
+    async fn submit(
+        &self,
+        keyed: &KeyedRequest,
+        media: BTreeMap<String, InputData>,
+        step_id: &StepId,
+        attempt: Attempt,
+        token: &str,
+    ) -> Result<(), Failure> {
+        failpoint(Failpoint::GenerateClaimed);
+        let provider = self.platform.provider(keyed.request.provider);
+        let submission = Submission {
+            request: keyed.request.clone(),
+            media,
+            webhook_url: self.settings.webhook_url(keyed.request.provider, &keyed.key, attempt, token),
+        };
+        let answer = provider.submit(&submission).await;
+        failpoint(Failpoint::GeneratePosted);
+        // A refused attempt has no result: the step may still get the one of another step.
+        let refused = matches!(&answer, Err(SubmitError::Rejected { .. }));
+        let recorded = match answer {
+            Ok(Accepted::Queued { request_id }) => {
+                self.attempts.record_submitted(&keyed.key, attempt, &request_id).await
+            }
+            Ok(Accepted::Done(report)) => self.attempts.record_done(&keyed.key, attempt, &report).await,
+            Err(SubmitError::Rejected { failure: cause, retry_after, billed }) => {
+                let hint = retry_after.map(|pause| i64::try_from(pause.as_millis()).unwrap_or(Millis::MAX));
+                let outcome = Outcome { failure: cause, hint, billed: if billed { keyed.price } else { Money::ZERO } };
+                self.attempts.record_failed(&keyed.key, attempt, &outcome).await
+            }
+            Err(SubmitError::Unknown { message }) => {
+                tracing::warn!(entry.key = %keyed.key, entry.attempt = %attempt, error.message = message, "submission outcome unknown");
+                let now = self.platform.clock().now();
+                self.commits.commit(&keyed.key, attempt, |entry, _| unknown(entry, attempt, now)).await.map(drop)
+            }
+        };
+        failpoint(Failpoint::GenerateRecorded);
+        if let Err(cause) = recorded {
+            tracing::warn!(entry.key = %keyed.key, entry.attempt = %attempt, error.name = %cause.name, error.message = cause.message, "attempt not recorded");
+            return Ok(());
+        }
+        if !refused && let Err(error) = self.platform.ledger().record_source(step_id, ResultSource::Generated).await {
+            tracing::warn!(run.id = %step_id.run, step.name = %step_id.step, error.message = %error, "source not noted");
+        }
+        Ok(())
+    }
+}
+
+/// Returns whether the attempt under way should have been checked by now.
+fn overdue(entry: &Entry, now: Millis) -> bool {
+    entry.pending.as_ref().is_some_and(|pending| pending.next_check_at <= now)
+}
+
+fn log_failure(call: &GenerateCall, cause: &Failure) {
+    tracing::info!(run.id = %call.run_id, step.name = %call.step, error.name = %cause.name, error.message = cause.message, "step failed");
+}

@@ -1,0 +1,85 @@
+//! Resolves the inputs of a step. The results of the steps before it are pinned in the run, so that its content key is
+//! the same at every call.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use fresco_ledger::records::{StepId, StepRecord, StepState};
+use fresco_ledger::traits::{Objects, Runs};
+use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::ids::StepName;
+use fresco_pipeline::request::{GenerationRequest, KeyedRequest, StepOutputs};
+use fresco_providers::{InputData, InputForm};
+use futures::{StreamExt, TryStreamExt};
+
+use crate::planning::outputs::{media_bytes, outputs_of};
+use crate::platform::Platform;
+
+/// Records or objects that are read concurrently.
+const AT_ONCE: usize = 16;
+/// The life of the links to input media in seconds: the bound of the queue, and hours for the work.
+const INPUT_LINK_SECONDS: u64 = 6 * 3_600;
+
+/// Resolves the inputs of a step, and prepares them for its provider.
+pub(crate) struct StepInputs<P> {
+    pub(crate) platform: Arc<P>,
+}
+
+impl<P: Platform> StepInputs<P> {
+    /// Returns the step with its inputs, and records its key. It fails where a step before it has no result: the state
+    /// machine starts a step only when those before it are decided.
+    pub(crate) async fn resolve(&self, step_id: &StepId, row: &StepRecord) -> Result<KeyedRequest, Failure> {
+        let ledger = self.platform.ledger();
+        let texts: BTreeSet<&StepName> = row.plan.reads_text_of().collect();
+        let of = |step: &StepName| StepId { run: step_id.run.clone(), step: step.clone() };
+        let reads: Vec<(StepId, bool)> =
+            row.plan.reads().into_iter().map(|step| (of(step), texts.contains(step))).collect();
+        let made: BTreeMap<StepName, StepOutputs> = futures::stream::iter(reads)
+            .map(|(read, text)| async move {
+                let before = ledger.step(&read).await?;
+                let pinned = before.filter(|before| before.state == StepState::Done).and_then(|before| before.pinned);
+                let Some(ready) = pinned else {
+                    let message = format!("{}, which it needs, has no result", read.step);
+                    return Err(Failure::new(ErrorName::StepSkipped, message));
+                };
+                Ok((read.step, outputs_of(self.platform.objects(), &ready, text).await?))
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let ready = row.plan.resolve(&step_id.run, &made)?;
+        let ready = ready.ok_or_else(|| Failure::new(ErrorName::Internal, "a step that was read is not there"))?;
+        match &row.key {
+            // Its inputs are pinned, so the key cannot shift; but a new version of the functions may make other keys,
+            // and the job under way has this one.
+            Some(noted) => Ok(KeyedRequest { key: noted.clone(), ..ready }),
+            None => {
+                ledger.record_key(step_id, &ready.key).await?;
+                Ok(ready)
+            }
+        }
+    }
+
+    /// Returns the media of a request, by the keys of their objects, in the form that its provider takes.
+    pub(crate) async fn submitted_media(
+        &self,
+        request: &GenerationRequest,
+    ) -> Result<BTreeMap<String, InputData>, Failure> {
+        let (objects, form) = (self.platform.objects(), self.platform.provider(request.provider).input_form());
+        let mut submitted = BTreeMap::new();
+        for media in request.media() {
+            if submitted.contains_key(&media.key) {
+                continue;
+            }
+            let data = match form {
+                InputForm::Url => InputData::Url(objects.link(&media.key, INPUT_LINK_SECONDS).await?),
+                InputForm::Bytes => InputData::Bytes {
+                    content_type: media.content_type.clone(),
+                    bytes: media_bytes(objects, media).await?,
+                },
+            };
+            submitted.insert(media.key.clone(), data);
+        }
+        Ok(submitted)
+    }
+}
