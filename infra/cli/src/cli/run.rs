@@ -6,7 +6,6 @@ use std::time::Duration;
 use fresco_api_types::{RunEvent};
 use fresco_cli::api::{Api, ApiError, save};
 use fresco_cli::view::{progress, runs};
-use fresco_pipeline::status::RunStatus;
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::status::RunStatus;
 use serde_json::json;
