@@ -1,8 +1,8 @@
-"""Counts what is asked of the emulator, by service and operation, and tells it at GET /_fresco/requests.
+"""Counts the requests to the emulator, by service and operation, and serves the counts at GET /_fresco/requests.
 
-Used by start.py under --measure only. What is deployed is neither changed nor told: its requests are counted as they
-arrive, DynamoDB's with the units that AWS would bill, and functions where the emulator invokes them, whoever asked for it.
-Counts only grow; who measures takes the difference of two answers.
+Used by start.py under --measure only. The deployment does not change: requests are counted as they arrive, DynamoDB's with
+the units that AWS would bill, and functions where the emulator invokes them, whatever the invocation's source. Counts only grow;
+a measurement is the difference of two answers.
 """
 
 import json
@@ -83,7 +83,7 @@ def count_requests(counter, app):
     async def outer(scope, receive, send):
         if scope["type"] == "http":
             if scope["path"] == ROUTE:
-                await tell(counter, send)
+                await answer(counter, send)
                 return
             if named := name_of(scope):
                 counter.request(*named)
@@ -92,14 +92,14 @@ def count_requests(counter, app):
     app.app = outer
 
 
-async def tell(counter, send):
+async def answer(counter, send):
     headers = [(b"content-type", b"application/json")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": counter.answer()})
 
 
 def name_of(scope):
-    """Who asks which service for which operation, and of what; None for what is counted elsewhere or by nobody."""
+    """Caller, service, operation and subject of a request; None for one that is counted elsewhere or not at all."""
     method, path = scope["method"], scope["path"]
     if path.startswith("/_aws/execute-api/"):
         return "providers", "apigateway", method, ""

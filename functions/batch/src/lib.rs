@@ -22,7 +22,7 @@ enum Input {
     Event {
         detail: Detail,
     },
-    /// Of whoever finds that the batch's execution of this generation is over, and the batch is not.
+    /// From a function that finds the batch's execution of this generation over, and the batch still open.
     Left {
         batch_id: RunId,
         left_in: u32,
@@ -36,8 +36,8 @@ enum Phase {
     Finish,
 }
 
-/// Of `Step Functions Execution Status Change`. The execution's name is the batch's id, and behind a point how often it was
-/// driven anew.
+/// Of `Step Functions Execution Status Change`. The execution's name is the batch's id, and after a point the number of
+/// its redrives.
 #[derive(Deserialize)]
 struct Detail {
     name: String,

@@ -1,4 +1,4 @@
-//! collect: brings a finished attempt's media into the bucket, completes the entry and tells the waiters.
+//! collect: brings a finished attempt's media into the bucket, completes the entry and notifies the waiters.
 
 use std::process::ExitCode;
 

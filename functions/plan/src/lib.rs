@@ -1,4 +1,4 @@
-//! plan: compiles a run's document, pins what is cached and tells the state machine what is left to do.
+//! plan: compiles a run's document, pins the cached results and returns the remaining work to the state machine.
 
 use std::process::ExitCode;
 

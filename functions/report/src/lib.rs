@@ -64,7 +64,7 @@ pub fn run() -> ExitCode {
                 let message = format!("its execution ended as {}", detail.status);
                 let cause = Failure::new(ErrorName::RunStopped, message);
                 match engine.chunks.close_any(&detail.name, Some(cause)).await {
-                    // A chunk that was begun when its batch was stopped, or what somebody started by hand.
+                    // A chunk that started while its batch was stopped, or an execution that was started by hand.
                     Err(failure) if failure.name == ErrorName::RunNotFound => Ok(None),
                     closed => closed.map(Some),
                 }

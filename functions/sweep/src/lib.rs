@@ -1,5 +1,5 @@
-//! sweep: every minute, looks at entries that are due: attempts whose run is gone, jobs of unknown fate, decisions that were
-//! not told to everybody; batches whose execution is gone; and measures what the bucket holds, if that is limited.
+//! sweep: every minute, checks the entries whose next check has come: attempts whose run is gone, jobs of unknown fate, waiters
+//! that were not notified; batches whose execution is gone; and measures the size of the bucket, if that is limited.
 
 use std::process::ExitCode;
 

@@ -90,7 +90,7 @@ fn said<T: Serialize>(outcome: &T) -> Result<Value, Failure> {
 }
 
 fn read(input: Value) -> Result<Asked, Failure> {
-    // As a timer was told to say it; everything else is an event of EventBridge.
+    // The input of a timer's target; everything else is an event of EventBridge.
     if input.get("source").and_then(Value::as_str) == Some("fresco.schedule") && input.get("detail").is_none() {
         return Ok(Asked::Due(detail(input)?));
     }

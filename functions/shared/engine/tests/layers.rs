@@ -1,5 +1,4 @@
 //! The arrows between the folders of the engine: each imports only the folders that are named here.
-#![expect(clippy::unwrap_used, reason = "a test suite: what does not work is to fail loudly")]
 
 use std::collections::BTreeSet;
 use std::path::Path;

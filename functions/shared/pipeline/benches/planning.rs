@@ -1,4 +1,4 @@
-//! How long planning takes and how it grows: a document is checked, compiled and resolved within one call of a function, so
+//! The time of planning and its growth: a document is checked, compiled and resolved within one call of a function, so
 //! none of it may be quadratic in the steps. `cargo bench -p fresco-pipeline` prints a table; the figures of one machine are
 //! to be compared with each other only.
 #![expect(clippy::unwrap_used, reason = "a benchmark of what does not fail")]
@@ -22,7 +22,7 @@ fn main() {
     divan::main();
 }
 
-/// What a document looks like.
+/// The shape of a document.
 #[derive(Debug, Clone, Copy)]
 enum Shape {
     /// One group of pictures.

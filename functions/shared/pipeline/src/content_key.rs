@@ -15,12 +15,12 @@ use crate::request::GenerationRequest;
 /// endpoint or default in the catalogue is another request and has another key by itself.)
 ///
 /// After an upgrade that raises it no step finds a result of before. Those stay in the ledger and the bucket until they
-/// expire, as they would have; nothing moves them, for a key does not tell what it was made of. The plan says so: what it
+/// expire, as they would have; nothing moves them, for a key does not say what it is the hash of. The plan says so: what it
 /// showed as there it shows with its price and `key version changed`. A run that is on its way goes on under the keys that its
-/// steps have noted, so that none of them asks anew for what is being generated.
+/// steps have noted, so that none of them requests again what is being generated.
 pub const KEY_VERSION: u32 = 1;
 
-/// What determines a result.
+/// The determinants of a result, as they are hashed.
 #[derive(Debug, Serialize)]
 struct Determinants<'a> {
     v: u32,
@@ -37,12 +37,10 @@ struct Determinants<'a> {
     salt: Option<String>,
 }
 
-/// Makes a result its step's own: with `cache: off` the key holds run and step, so that nobody else finds it.
+/// Makes a result its step's own: with `cache: off` the key holds run and step, so that no other step finds it.
 #[derive(Debug, Clone)]
 pub struct Salt<'a> {
-    /// The run.
     pub run: &'a RunId,
-    /// The step.
     pub step: &'a StepName,
 }
 

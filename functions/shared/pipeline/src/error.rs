@@ -3,33 +3,33 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What may be done after an error.
+/// The class of an error: whether it may be retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
-    /// It surely did not happen, and may succeed later.
+    /// The operation surely did not happen, and may succeed later.
     Retryable,
-    /// As retryable; the other side asked for a pause.
+    /// Retryable after the pause that the other side asked for.
     Throttled,
-    /// It will not succeed as it is.
+    /// A retry would fail as well.
     Terminal,
-    /// It may have happened. Never retried: it has to be found out first.
+    /// The operation may have happened. It is never retried before that is known.
     Unknown,
 }
 
-/// Who can mend it.
+/// The party who can resolve it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorOwner {
-    /// Nobody needs to: it is tried again.
+    /// Nothing to do: it is retried.
     Itself,
-    /// Whoever writes the pipeline and starts the run.
+    /// The author of the pipeline, who starts the run.
     Author,
-    /// Whoever runs the stack and its accounts.
+    /// The operator of the stack and its accounts.
     Operator,
     /// The provider.
     Provider,
-    /// Those who make Fresco.
+    /// The developers of Fresco.
     Fresco,
 }
 
@@ -46,7 +46,7 @@ pub enum Spent {
 }
 
 macro_rules! error_names {
-    ($($variant:ident = $name:literal, $class:ident, $mender:ident, $spent:ident, $advice:literal;)*) => {
+    ($($variant:ident = $name:literal, $class:ident, $owner:ident, $spent:ident, $advice:literal;)*) => {
         /// A stable error name.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
         pub enum ErrorName {
@@ -54,7 +54,7 @@ macro_rules! error_names {
         }
 
         impl ErrorName {
-            /// Every name there is.
+            /// Every name.
             pub const ALL: &'static [ErrorName] = &[$(ErrorName::$variant,)*];
 
             /// The name as users and state machines see it.
@@ -62,14 +62,14 @@ macro_rules! error_names {
                 match self { $(ErrorName::$variant => $name,)* }
             }
 
-            /// What may be done after it.
+            /// Its class.
             pub const fn class(self) -> Class {
                 match self { $(ErrorName::$variant => Class::$class,)* }
             }
 
-            /// Who can mend it.
+            /// The party who can resolve it.
             pub const fn owner(self) -> ErrorOwner {
-                match self { $(ErrorName::$variant => ErrorOwner::$mender,)* }
+                match self { $(ErrorName::$variant => ErrorOwner::$owner,)* }
             }
 
             /// Whether it has cost money.
@@ -77,7 +77,7 @@ macro_rules! error_names {
                 match self { $(ErrorName::$variant => Spent::$spent,)* }
             }
 
-            /// What it means and what to do, in a sentence for the user.
+            /// The meaning and the remedy, in a sentence for the user.
             pub const fn advice(self) -> &'static str {
                 match self { $(ErrorName::$variant => $advice,)* }
             }
@@ -88,7 +88,7 @@ macro_rules! error_names {
 error_names! {
     ProviderThrottled = "Provider.Throttled", Throttled, Itself, No, "The provider asked for a pause; tried again by itself. Fewer workers help.";
     ProviderUnavailable = "Provider.Unavailable", Retryable, Itself, No, "The provider failed for a reason of its own; tried again by itself. Nothing was billed.";
-    ProviderRejected = "Provider.Rejected", Terminal, Author, No, "The provider refused the request as it stands. Mend the step's params.";
+    ProviderRejected = "Provider.Rejected", Terminal, Author, No, "The provider refused the request as it stands. Correct the step's params.";
     ProviderContentPolicy = "Provider.ContentPolicy", Terminal, Author, Maybe, "The provider's content policy refused the prompt or the input. Change them; the attempt may have been billed.";
     ProviderCredit = "Provider.Credit", Terminal, Operator, No, "The provider's account has no balance left. Top it up, then run again.";
     ProviderUnauthorized = "Provider.Unauthorized", Terminal, Operator, No, "The provider did not accept the key. Put a valid one into the stack's secret.";
@@ -111,7 +111,7 @@ error_names! {
     DocumentInvalid = "Document.Invalid", Terminal, Author, No, "The pipeline document has problems; each is listed with its place.";
     SecretMissing = "Secret.Missing", Terminal, Operator, No, "The provider's key is not set for this stack. Store it as the SSM SecureString that the message names.";
     LedgerUnavailable = "Ledger.Unavailable", Retryable, Itself, No, "The ledger (DynamoDB) did not answer; tried again by itself.";
-    LedgerUnreadable = "Ledger.Unreadable", Terminal, Operator, Maybe, "A row of the ledger is damaged, or another version of Fresco wrote it. An entry is rebuilt by itself and its result made anew; anything else needs a look.";
+    LedgerUnreadable = "Ledger.Unreadable", Terminal, Operator, Maybe, "A row of the ledger is damaged, or another version of Fresco wrote it. An entry is rebuilt by itself and its result generated again; anything else needs an operator.";
     StorageUnavailable = "Storage.Unavailable", Retryable, Itself, No, "The storage (S3) did not answer; tried again by itself.";
     StorageDenied = "Storage.Denied", Terminal, Operator, No, "The storage refused the access. The function's policy or the bucket's does not allow it.";
     StorageFull = "Storage.Full", Terminal, Operator, No, "The stack holds as much as it may (`MaxStoredGigabytes`). Remove something with `cargo fresco clean`, or raise the parameter. Nothing was submitted.";
@@ -120,12 +120,12 @@ error_names! {
 }
 
 impl ErrorName {
-    /// Whether the state machine tries again after it.
+    /// Whether the state machine retries after it.
     pub const fn is_retryable(self) -> bool {
         matches!(self.class(), Class::Retryable | Class::Throttled)
     }
 
-    /// The name that is written so, if there is one.
+    /// Parses a name.
     pub fn parse(name: &str) -> Option<ErrorName> {
         Self::ALL.iter().copied().find(|candidate| candidate.as_str() == name)
     }
@@ -144,7 +144,7 @@ impl std::fmt::Display for ErrorName {
 pub struct Failure {
     /// The stable name.
     pub name: ErrorName,
-    /// This occurrence, in words.
+    /// This occurrence.
     pub message: String,
 }
 
@@ -167,19 +167,19 @@ mod tests {
         );
         for name in ErrorName::ALL {
             let class = match name.class() {
-                Class::Retryable => "tried again by itself",
+                Class::Retryable => "retried automatically",
                 Class::Throttled => {
-                    "tried again by itself, after the pause that the provider asks for (at most five minutes)"
+                    "retried automatically, after the pause that the provider asks for (at most five minutes)"
                 }
                 Class::Terminal => "final",
                 Class::Unknown => "not known: found out, never guessed",
             };
-            let mender = match name.owner() {
-                ErrorOwner::Itself => "nobody needs to",
-                ErrorOwner::Author => "whoever writes the pipeline and starts the run",
-                ErrorOwner::Operator => "whoever runs the stack and its accounts",
+            let owner = match name.owner() {
+                ErrorOwner::Itself => "nothing to do",
+                ErrorOwner::Author => "the author of the pipeline",
+                ErrorOwner::Operator => "the operator of the stack",
                 ErrorOwner::Provider => "the provider",
-                ErrorOwner::Fresco => "those who make Fresco",
+                ErrorOwner::Fresco => "the developers of Fresco",
             };
             let spent = match name.spent() {
                 Spent::No => "no",
@@ -187,7 +187,7 @@ mod tests {
                 Spent::Yes => "yes",
             };
             page.push_str(&format!(
-                "\n## `{name}`\n\n{}\n\n- **Is** {class}.\n- **Who can mend it:** {mender}.\n- **Money spent on the attempt:** {spent}.\n",
+                "\n## `{name}`\n\n{}\n\n- **Is** {class}.\n- **Resolved by:** {owner}.\n- **Money spent on the attempt:** {spent}.\n",
                 name.advice()
             ));
         }
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_tried_again_by_itself_needs_nobody() {
+    fn an_error_that_is_retried_needs_no_action() {
         for name in ErrorName::ALL {
             assert_eq!(name.is_retryable(), name.owner() == ErrorOwner::Itself, "{name}");
         }

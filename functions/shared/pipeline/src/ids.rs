@@ -6,11 +6,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Why a string is not the identifier it should be.
+/// The reason why a string is not the expected identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a {what}: {rule}")]
 pub struct BadId {
-    /// What was expected.
     pub what: &'static str,
     /// The rule it breaks.
     pub rule: &'static str,
@@ -142,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_users_write_never_becomes_a_path() {
+    fn an_identifier_never_becomes_a_path() {
         for bad in ["", "../../x", "a/b", "1st", "a b", "ä", "a\0", &"a".repeat(65)] {
             assert!(StepName::parse(bad).is_err(), "{bad:?}");
         }

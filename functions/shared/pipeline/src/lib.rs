@@ -1,6 +1,7 @@
 //! The domain of Fresco: the pipeline document, its validation, the planner, the model catalogue, prices and content keys.
 //! Pure functions over values: no I/O, no AWS, no async. Everything that costs money is decided on what stands here.
 
+pub mod address;
 pub mod batch;
 pub mod catalogue;
 pub mod content_key;

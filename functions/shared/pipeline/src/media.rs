@@ -43,7 +43,6 @@ pub enum MediaRef {
 /// The media for one of the provider's fields: references in a plan, objects in a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldMedia<T> {
-    /// The provider's field.
     pub to: String,
     /// Whether the field is a list. One that is not takes a single medium.
     pub list: bool,
@@ -60,7 +59,6 @@ pub fn input_key(kind: MediaKind, sha256: &str, extension: &str) -> String {
 /// names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaProblem {
-    /// A stable code.
     pub code: &'static str,
     pub message: String,
     pub advice: String,

@@ -21,7 +21,7 @@ impl Money {
     /// same operation with and without one.
     pub const UNLIMITED: Money = Money(1_000_000_000_000_000);
 
-    /// So many micro-dollars.
+    /// An amount in micro-dollars.
     pub const fn micros(micros: i64) -> Self {
         Money(micros)
     }

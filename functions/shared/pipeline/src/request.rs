@@ -17,7 +17,6 @@ pub struct GenerationRequest {
     pub provider: ProviderName,
     #[serde(rename = "type")]
     pub step: StepType,
-    /// The catalogue's name of the model.
     pub model: String,
     /// The provider's id of the model.
     pub endpoint: String,

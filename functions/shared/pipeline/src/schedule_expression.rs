@@ -1,5 +1,5 @@
-//! When a schedule is due: the expressions of EventBridge Scheduler, `cron(…)`, `rate(…)` and `at(…)`, in a time zone.
-//! Source: EventBridge Scheduler User Guide, "ExecutionOrder types".
+//! The expressions of EventBridge Scheduler: `cron(…)`, `rate(…)` and `at(…)`, in a time zone.
+//! Source: EventBridge Scheduler User Guide, "Schedule types".
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
@@ -7,40 +7,38 @@ use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{Timestamp, Zoned};
 
-/// How many times in a row that a clock leaves out in spring are passed over.
+/// The most skipped times in a row: those that a clock leaves out in spring.
 const MAX_GAPS: usize = 400;
 
-/// When a schedule is due.
+/// An expression: the times at which a schedule fires.
 #[derive(Debug, Clone)]
-pub enum When {
+pub enum ScheduleExpression {
     /// At the times of a calendar that match, in the schedule's time zone.
     Cron(Box<Cron>),
-    /// Every so many milliseconds from when the schedule was made.
+    /// Every so many milliseconds from the creation of the schedule.
     Rate(i64),
     /// Once, in the schedule's time zone.
     At(DateTime),
 }
 
-/// What is wrong with an expression, and how to mend it.
+/// A problem of an expression, and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WhenProblem {
-    /// What is wrong.
+pub struct ExpressionProblem {
     pub message: String,
-    /// What to do.
     pub advice: &'static str,
 }
 
-fn problem(message: impl Into<String>, advice: &'static str) -> WhenProblem {
-    WhenProblem { message: message.into(), advice }
+fn problem(message: impl Into<String>, advice: &'static str) -> ExpressionProblem {
+    ExpressionProblem { message: message.into(), advice }
 }
 
 const CRON: &str = "Write cron(minutes hours day-of-month month day-of-week year), as cron(0 6 ? * MON-FRI *); one of the two days is `?`.";
 const RATE: &str = "Write rate(5 minutes), rate(1 hour) or rate(7 days).";
 const AT: &str = "Write at(2027-01-31T06:00:00).";
 
-impl When {
+impl ScheduleExpression {
     /// Reads an expression.
-    pub fn parse(text: &str) -> Result<Self, WhenProblem> {
+    pub fn parse(text: &str) -> Result<Self, ExpressionProblem> {
         let inner = |name: &str| text.trim().strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
         if let Some(fields) = inner("cron") {
             return cron(fields);
@@ -50,24 +48,24 @@ impl When {
         }
         if let Some(at) = inner("at") {
             let time = at.trim().parse::<DateTime>().ok().filter(|time| time.to_string() == at.trim());
-            return time.map(When::At).ok_or_else(|| problem(format!("`at({at})` is no time"), AT));
+            return time.map(ScheduleExpression::At).ok_or_else(|| problem(format!("`at({at})` is no time"), AT));
         }
         Err(problem("it is neither cron(…) nor rate(…) nor at(…)", CRON))
     }
 
-    /// The first time behind `after` at which it is due, in milliseconds since the Unix epoch; `made` is when the schedule was
-    /// made, from which a rate counts. `None` where there is none.
-    pub fn next(&self, zone: &TimeZone, after: i64, made: i64) -> Option<i64> {
+    /// The next time after `after` at which it fires, in milliseconds since the Unix epoch; `created` is when the schedule was
+    /// created, from which a rate counts. `None` if there is none.
+    pub fn next(&self, zone: &TimeZone, after: i64, created: i64) -> Option<i64> {
         match self {
-            When::Rate(every) => {
-                let periods = after.saturating_sub(made).max(0) / every + 1;
-                made.checked_add(every.checked_mul(periods)?)
+            ScheduleExpression::Rate(every) => {
+                let periods = after.saturating_sub(created).max(0) / every + 1;
+                created.checked_add(every.checked_mul(periods)?)
             }
-            When::At(time) => {
+            ScheduleExpression::At(time) => {
                 let at = zone.to_ambiguous_timestamp(*time).compatible().ok()?.as_millisecond();
                 (at > after).then_some(at)
             }
-            When::Cron(cron) => {
+            ScheduleExpression::Cron(cron) => {
                 let mut civil = zone.to_datetime(Timestamp::from_millisecond(after).ok()?);
                 // Matched on the clock's face, as if in UTC: what summer time leaves out is left out, what it repeats is
                 // due once.
@@ -95,7 +93,7 @@ pub fn time_zone(name: &str) -> Option<TimeZone> {
     TimeZone::get(name).ok()
 }
 
-fn cron(fields: &str) -> Result<When, WhenProblem> {
+fn cron(fields: &str) -> Result<ScheduleExpression, ExpressionProblem> {
     let parts: Vec<&str> = fields.split_ascii_whitespace().collect();
     let [_, _, day, _, weekday, _] = parts.as_slice() else {
         return Err(problem(format!("cron(…) has 6 fields, and `cron({fields})` has {}", parts.len()), CRON));
@@ -112,12 +110,12 @@ fn cron(fields: &str) -> Result<When, WhenProblem> {
         .build();
     // Its years come with seconds; EventBridge has none.
     match parser.parse(&format!("0 {}", parts.join(" "))) {
-        Ok(cron) => Ok(When::Cron(Box::new(cron))),
+        Ok(cron) => Ok(ScheduleExpression::Cron(Box::new(cron))),
         Err(error) => Err(problem(format!("`cron({fields})` cannot be read: {error}"), CRON)),
     }
 }
 
-fn every(rate: &str) -> Option<When> {
+fn every(rate: &str) -> Option<ScheduleExpression> {
     let (count, unit) = rate.trim().split_once(' ')?;
     let count: i64 = count.parse().ok().filter(|count| *count > 0)?;
     let minutes = match unit.trim() {
@@ -126,7 +124,7 @@ fn every(rate: &str) -> Option<When> {
         "day" | "days" => 24 * 60,
         _ => return None,
     };
-    count.checked_mul(minutes * 60_000).map(When::Rate)
+    count.checked_mul(minutes * 60_000).map(ScheduleExpression::Rate)
 }
 
 #[cfg(test)]
@@ -139,7 +137,7 @@ mod tests {
 
     #[track_caller]
     fn due(expression: &str, zone: &str, after: &str, times: &[&str]) {
-        let when = When::parse(expression).unwrap_or_else(|problem| panic!("{expression}: {problem:?}"));
+        let when = ScheduleExpression::parse(expression).unwrap_or_else(|problem| panic!("{expression}: {problem:?}"));
         let (zone, made) = (time_zone(zone).unwrap(), millis(after));
         let mut at = made;
         for time in times {
@@ -176,17 +174,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_never_due_has_no_next_time() {
+    fn an_expression_that_never_fires_has_no_next_time() {
         let (utc, now) = (TimeZone::UTC, millis("2026-11-25T08:00:00Z"));
         for never in
             ["cron(0 0 31 2 ? *)", "cron(0 0 1 1 ? 2020)", "at(2026-11-25T08:00:00)", "at(1999-01-01T00:00:00)"]
         {
-            assert_eq!(When::parse(never).unwrap().next(&utc, now, now), None, "{never}");
+            assert_eq!(ScheduleExpression::parse(never).unwrap().next(&utc, now, now), None, "{never}");
         }
     }
 
     #[test]
-    fn what_cannot_be_read_is_said() {
+    fn an_unreadable_expression_is_reported() {
         for bad in [
             "",
             "daily",
@@ -210,7 +208,7 @@ mod tests {
             "at(2026-12-24T18:00:00Z)",
             "at(2026-12-24)",
         ] {
-            let problem = When::parse(bad).unwrap_err();
+            let problem = ScheduleExpression::parse(bad).unwrap_err();
             assert!(!problem.message.is_empty() && problem.advice.starts_with("Write "), "{bad}");
         }
         for bad in ["Mars/Olympus", "", "UTC+1", "../etc"] {

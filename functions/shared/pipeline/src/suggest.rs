@@ -2,7 +2,7 @@
 
 /// The candidate with the smallest edit distance, if it is near enough to be what was meant (a third of the length).
 pub fn suggest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // Beyond this nobody mistyped a name, and the table would cost time on hostile input.
+    // A name that is longer is no typing error, and the table would cost time on hostile input.
     if word.chars().count() > 64 {
         return None;
     }

@@ -1,5 +1,5 @@
-//! What every HTTP client in this crate has in common: deadlines, TLS, no redirects, no proxy, no retries, bounded answers,
-//! and errors told without their URLs. A URL may hold an attempt's token or a signature, so it never reaches a message.
+//! The common part of every HTTP client in this crate: deadlines, TLS, no redirects, no proxy, no retries, bounded answers,
+//! and errors described without their URLs. A URL may hold an attempt's token or a signature, so it never reaches a message.
 
 use std::error::Error as _;
 use std::sync::{Arc, OnceLock};
@@ -84,7 +84,7 @@ pub(crate) fn describe(error: reqwest::Error) -> String {
     }
 }
 
-/// Why a body could not be read.
+/// The reason why a body could not be read.
 #[derive(Debug)]
 pub(crate) enum BodyError {
     /// It is longer than allowed.

@@ -1,6 +1,6 @@
 //! The providers that generate media and texts, behind one trait: submit, check, find, cancel, read a webhook. What a provider
 //! says on the wire ends here; what goes on from here is a closed set of answers and errors that the ledger can act on. The
-//! `media` module fetches what was generated, or what a user gave, and looks at it before anybody relies on it.
+//! `media` module fetches media and inspects them before they are stored.
 
 mod api_key;
 pub mod fal;

@@ -1,7 +1,7 @@
-//! Other people's words in our messages: on one line, of bounded length, without URLs. What a provider says about an error
+//! Providers' messages in ours: on one line, of bounded length, without URLs. What a provider says about an error
 //! goes into logs, records and the state machine's history.
 
-/// How much of a message is kept, in characters.
+/// The most characters of a message.
 const MAX_MESSAGE: usize = 300;
 
 /// A machine's word: an error type, a field's name.

@@ -13,22 +13,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::submission::{InputForm, Submission};
 
-/// Someone who generates media for money. No method retries anything: retries live in the state machine and the ledger.
+/// A service that generates media for money. No method retries anything: retries live in the state machine and the ledger.
 #[async_trait]
 pub trait Provider: Send + Sync {
-    /// Which provider this is.
+    /// The name of the provider.
     fn name(&self) -> ProviderName;
 
-    /// Whether jobs can be found by listing. It decides what becomes of a submission with an unknown outcome.
+    /// Whether jobs can be found by listing. It decides how a submission with an unknown outcome ends.
     fn can_find(&self) -> bool;
 
-    /// How media have to be handed to it.
+    /// The form in which it takes media.
     fn input_form(&self) -> InputForm;
 
     /// Asks for one job: exactly one POST. On [`SubmitError::Unknown`] the job may exist.
     async fn submit(&self, submission: &Submission) -> Result<Accepted, SubmitError>;
 
-    /// Where the job stands; with its report when it has ended. Never gives [`JobReport::NotIncluded`].
+    /// Asks for the state of a job; with its report when it has ended. Never gives [`JobReport::NotIncluded`].
     async fn check(&self, endpoint: &str, request_id: &str) -> Result<JobState, CheckError>;
 
     /// Finds the jobs of ours that could be this request's, oldest first. Empty only if the whole span was seen.
@@ -46,21 +46,17 @@ pub trait Provider: Send + Sync {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Accepted {
     /// It works on it under this id.
-    Queued {
-        /// The provider's id of the job.
-        request_id: String,
-    },
+    Queued { request_id: String },
     /// It answered at once.
     Done(JobReport),
 }
 
-/// The provider has not taken the job, or it cannot be told.
+/// The provider has not accepted the job, or that is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
     /// Surely not accepted: nothing runs. Whether it may be tried again is the class of the failure's name.
     #[error("{failure}")]
     Rejected {
-        /// Why.
         failure: Failure,
         /// The pause that the provider asked for.
         retry_after: Option<Duration>,
@@ -69,18 +65,15 @@ pub enum SubmitError {
     },
     /// It may have been accepted: the reply was lost, broken or ambiguous.
     #[error("it is not known whether the job was accepted: {message}")]
-    Unknown {
-        /// What happened.
-        message: String,
-    },
+    Unknown { message: String },
 }
 
-/// Where a job stands.
+/// The state of a job.
 #[derive(Debug, Clone, PartialEq)]
 pub enum JobState {
     /// Accepted, not started.
     Queued {
-        /// How many are before it.
+        /// The number of jobs before it.
         position: Option<u64>,
     },
     /// Being worked on.
@@ -91,19 +84,19 @@ pub enum JobState {
     Missing,
 }
 
-/// How a job ended. It is stored on the attempt by the webhook function and read by collect. Its `Debug` shows no text that
+/// The report of a job's end. It is stored on the attempt by the webhook function and read by collect. Its `Debug` shows no text that
 /// was generated.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "report", rename_all = "snake_case")]
 pub enum JobReport {
-    /// The media are there.
+    /// The media exist at the provider.
     Succeeded {
         /// In the provider's order.
         media: Vec<RemoteMedia>,
-        /// What the provider bills, in units of its own price, where it says so.
+        /// The units that the provider bills, of its own price, where it says so.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         billable_units: Option<f64>,
-        /// How long the generation itself took, where the provider says so.
+        /// The duration of the generation itself in seconds, where the provider says so.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds: Option<f64>,
     },
@@ -111,19 +104,17 @@ pub enum JobReport {
     TextOutput {
         /// The text. It fits into a row: what is longer is a failure.
         text: String,
-        /// How many tokens the question was, where the provider says so.
+        /// The tokens of the prompt, where the provider says so.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         input_tokens: Option<u64>,
-        /// How many tokens the answer was, what the model thought included, where the provider says so.
+        /// The tokens of the answer and of the model's thoughts, where the provider says so.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         output_tokens: Option<u64>,
-        /// How long the answer took.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds: Option<f64>,
     },
     /// There are neither media nor a text.
     Failed {
-        /// Why.
         failure: Failure,
         /// Whether it may have been billed all the same.
         billed: bool,
@@ -165,9 +156,8 @@ impl std::fmt::Debug for JobReport {
 /// A media object at the provider. Its `Debug` does not show the URL, which may be a signed one.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteMedia {
-    /// Where it is.
     pub url: String,
-    /// What the provider says it is.
+    /// The media type by the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
     /// The size that the provider says it has.
@@ -196,7 +186,6 @@ impl std::fmt::Debug for RemoteMedia {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{failure}")]
 pub struct CheckError {
-    /// Why.
     pub failure: Failure,
     /// The pause that the provider asked for.
     pub retry_after: Option<Duration>,
@@ -205,15 +194,13 @@ pub struct CheckError {
 /// A job that could be the one looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundJob {
-    /// The provider's id of it.
     pub request_id: String,
-    /// When the provider got it, in milliseconds since the epoch.
+    /// The instant of the submission by the provider, in milliseconds since the epoch.
     pub sent_at_ms: i64,
-    /// Whether it is over.
     pub ended: bool,
 }
 
-/// What the provider says to a cancellation.
+/// The provider's answer to a cancellation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CancelAnswer {
     /// It will try. A running job may still finish, and be billed.
@@ -227,7 +214,6 @@ pub enum CancelAnswer {
 /// A request to the webhook route, as it came. Its `Debug` shows neither headers' values nor the body.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebhookRequest {
-    /// The headers; names in any case.
     pub headers: Vec<(String, String)>,
     /// The raw body: the signature is over these bytes.
     pub body: Bytes,
@@ -252,11 +238,10 @@ pub struct WebhookReport {
     pub request_id: String,
     /// The id under which the provider worked last, where it differs (after its own retries).
     pub gateway_request_id: Option<String>,
-    /// How the job ended.
     pub report: JobReport,
 }
 
-/// Why a webhook does not count. [`WebhookError::status`] is what to answer, [`WebhookError::code`] what to log.
+/// The reason why a webhook is refused. [`WebhookError::status`] is what to answer, [`WebhookError::code`] what to log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum WebhookError {
     /// A header that the signature needs is absent, given twice or not of its form.

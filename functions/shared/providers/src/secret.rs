@@ -26,7 +26,7 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// Where secrets are kept (SSM SecureStrings on AWS).
+/// A store of secrets (SSM SecureStrings on AWS).
 #[async_trait]
 pub trait SecretSource: Send + Sync {
     /// The secret of this name. One that is not set is `Secret.Missing`.

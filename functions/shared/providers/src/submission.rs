@@ -1,4 +1,4 @@
-//! What a provider is handed: the request, its media in the form that the provider takes, and where to report. Presigned URLs
+//! A submission to a provider: the request, its media in the form that the provider takes, and the webhook URL. Presigned URLs
 //! and whole pictures must not be logged, so `Debug` is written by hand.
 
 use std::collections::BTreeMap;
@@ -42,11 +42,10 @@ impl fmt::Debug for Submission {
 /// A medium. Its `Debug` shows neither the URL nor the bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub enum InputData {
-    /// Where the provider fetches it: a presigned URL.
+    /// A presigned URL from which the provider fetches it.
     Url(String),
     /// The medium itself.
     Bytes {
-        /// Its media type.
         content_type: String,
         /// The whole of it.
         bytes: Bytes,
@@ -64,7 +63,7 @@ impl fmt::Debug for InputData {
     }
 }
 
-/// How a provider takes media.
+/// The form in which a provider takes media.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InputForm {
     /// It fetches them.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use fresco_api_types::{RunEvent};
+use fresco_api_types::RunEvent;
 use fresco_cli::api::{Api, ApiError, save};
 use fresco_cli::view::{progress, runs};
 use fresco_pipeline::ids::RunId;

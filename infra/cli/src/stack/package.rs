@@ -40,7 +40,9 @@ pub fn package(layout: &Layout, release: bool, progress: &Progress) -> Result<Pa
     let folder = layout.packages();
     let _lock =
         Lock::take(&folder.join("lock"), "another fresco command is packing the functions; waiting for it", progress)?;
-    Ok(pack(built, &folder)?)
+    // A release is packed once and loaded at every cold start; a dev build is packed at every change.
+    let level = if release { 9 } else { 1 };
+    Ok(pack(built, &folder, level)?)
 }
 
 /// The package of the last build; nothing is built.
@@ -57,7 +59,7 @@ fn record(folder: &Path) -> PathBuf {
     folder.join("functions.json")
 }
 
-fn pack(built: Built, folder: &Path) -> anyhow::Result<Package> {
+fn pack(built: Built, folder: &Path, level: i64) -> anyhow::Result<Package> {
     let binary = &built.functions;
     let (path, record) = (folder.join("functions.zip"), record(folder));
     let meta = fs::metadata(binary).with_context(|| format!("cannot read {}", binary.display()))?;
@@ -67,7 +69,7 @@ fn pack(built: Built, folder: &Path) -> anyhow::Result<Package> {
     if let Some(last) = last.filter(|last| last.simulator == built.simulator) {
         return Ok(last);
     }
-    let bytes = stripped(binary).and_then(|program| zip(&program));
+    let bytes = stripped(binary).and_then(|program| zip(&program, level));
     let bytes = bytes.with_context(|| format!("cannot pack {}", binary.display()))?;
     // The record vouches for the zip, so it is removed first and written last.
     files::remove(&record)?;
@@ -91,10 +93,10 @@ fn stripped(binary: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(fs::read(if stripped { aside.path() } else { binary })?)
 }
 
-fn zip(program: &[u8]) -> anyhow::Result<Vec<u8>> {
+fn zip(program: &[u8], level: i64) -> anyhow::Result<Vec<u8>> {
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
-        .compression_level(Some(1))
+        .compression_level(Some(level))
         .last_modified_time(DateTime::default())
         .unix_permissions(0o755);
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
@@ -112,12 +114,12 @@ mod tests {
     #[test]
     fn the_same_program_gives_the_same_bytes() {
         let program = vec![7_u8; 100_000];
-        assert_eq!(zip(&program).unwrap(), zip(&program).unwrap());
+        assert_eq!(zip(&program, 1).unwrap(), zip(&program, 1).unwrap());
     }
 
     #[test]
     fn the_one_entry_is_an_executable_bootstrap() {
-        let bytes = zip(b"program").unwrap();
+        let bytes = zip(b"program", 1).unwrap();
         let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
         assert_eq!(archive.len(), 1);
         let mut entry = archive.by_index(0).unwrap();
@@ -136,13 +138,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         fs::write(folder.join("bootstrap"), "one").unwrap();
-        let first = pack(built(folder), folder).unwrap();
+        let first = pack(built(folder), folder, 1).unwrap();
         let packed_at = || fs::metadata(&first.path).unwrap().modified().unwrap();
         let before = packed_at();
-        assert_eq!(pack(built(folder), folder).unwrap(), first);
+        assert_eq!(pack(built(folder), folder, 1).unwrap(), first);
         assert_eq!(packed_at(), before);
         fs::write(folder.join("bootstrap"), "three").unwrap();
-        assert_ne!(pack(built(folder), folder).unwrap().sha256, first.sha256);
+        assert_ne!(pack(built(folder), folder, 1).unwrap().sha256, first.sha256);
     }
 
     #[test]
@@ -159,7 +161,7 @@ mod tests {
         for name in ["bootstrap", "simulator"] {
             fs::write(folder.join(name), name).unwrap();
         }
-        let packed = pack(built(&folder), &folder).unwrap();
+        let packed = pack(built(&folder), &folder, 1).unwrap();
         assert_eq!(last(&layout).unwrap(), packed);
         fs::remove_file(&packed.path).unwrap();
         assert!(last(&layout).is_err());

@@ -126,9 +126,10 @@ impl Param {
         given.extend(corrections.into_iter().flatten().flat_map(Map::clone));
         if given.get("type").is_some_and(|kind| kind == "integer") {
             // The types of the SDK have whole numbers of an enum as texts.
-            let number = |value: &mut Value| match value.as_str().and_then(|text| text.parse::<i64>().ok()) {
-                Some(number) => *value = number.into(),
-                None => {}
+            let number = |value: &mut Value| {
+                if let Some(number) = value.as_str().and_then(|text| text.parse::<i64>().ok()) {
+                    *value = number.into();
+                }
             };
             given.get_mut("default").map(number);
             given.get_mut("enum").and_then(Value::as_array_mut).into_iter().flatten().for_each(number);

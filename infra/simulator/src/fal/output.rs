@@ -215,8 +215,8 @@ fn file_member(name: &str, index: usize, picture: &Picture, address: &str) -> Va
         "url" => json!(address),
         "content_type" => json!(picture.format.content_type()),
         "file_name" => json!(format!("{index}.{}", picture.format.extension())),
-        // That of a picture is known when it is encoded; that of a video depends on its size only.
-        "file_size" if is_video => json!(video::encode(&RgbImage::new(picture.width, picture.height), 1).len()),
+        // The length of a picture is not known before it is encoded.
+        "file_size" if is_video => json!(video::length(picture.width, picture.height)),
         "width" => json!(picture.width),
         "height" => json!(picture.height),
         "duration" => json!(duration(picture.format)),

@@ -12,7 +12,7 @@ use fresco_pipeline::document::prepare;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::money::Money;
-use fresco_pipeline::rows::Rows;
+use fresco_pipeline::rows::RowReader;
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -142,7 +142,7 @@ impl<P: Platform> BatchPlanner<P> {
             Failure::new(ErrorName::InputInvalid, format!("{}: {}. {}", error.code, error.message, error.advice))
         };
         let request = chunker.request;
-        let mut rows = Rows::new(request.format);
+        let mut rows = RowReader::new(request.format);
         let mut writing = FuturesUnordered::new();
         let (mut together, mut under_way) = (Vec::new(), 0);
         let (mut from, mut tag) = (0, request.tag.clone());
@@ -154,7 +154,7 @@ impl<P: Platform> BatchPlanner<P> {
             };
             let mut read = Vec::new();
             if bytes.is_empty() {
-                std::mem::replace(&mut rows, Rows::new(request.format))
+                std::mem::replace(&mut rows, RowReader::new(request.format))
                     .finish(&mut |row| read.push(row))
                     .map_err(unreadable)?;
             } else {

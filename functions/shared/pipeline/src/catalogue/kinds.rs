@@ -68,7 +68,7 @@ impl ProviderName {
         }
     }
 
-    /// The name of its key beneath the stack's secrets.
+    /// The name of its key among the stack's secrets.
     pub const fn key_name(self) -> &'static str {
         match self {
             ProviderName::Fal => "fal-key",
@@ -130,7 +130,7 @@ impl MediaKind {
         }
     }
 
-    /// The largest object of the kind that is accepted from a user as an input, in bytes. Beneath what providers accept:
+    /// The largest object of the kind that is accepted from a user as an input, in bytes. Below what providers accept:
     /// an image goes to Gemini within a request of at most 20 MB, as base64.
     pub const fn max_input_bytes(self) -> u64 {
         match self {

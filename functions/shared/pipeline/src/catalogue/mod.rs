@@ -15,32 +15,30 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use kinds::{MediaKind, ProviderName, StepType};
-pub use param::{BYTES_A_CHAR, IMAGE_SIDES, Kind, Param, ParamProblem, image_size_names};
+pub use param::{BYTES_A_CHAR, IMAGE_SIDES, Param, ParamKind, ParamProblem, image_size_names};
 pub use price::{Price, PriceUnit};
 
 use crate::money::Money;
 
-/// How many steps of a type belong into one batch (the performance guide's batch size guidelines).
+/// The number of steps of a type in one batch (the performance guide's batch size guidelines).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchSize {
     /// From and to.
     pub recommended: (u32, u32),
-    /// The most.
     pub max: u32,
 }
 
-/// What holds for every model of a step type.
+/// The properties common to the models of a step type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Operation {
     /// The model of a step that names none.
     pub default: String,
-    /// Batch sizes.
     pub batch: BatchSize,
 }
 
-/// How long a model typically takes, in seconds (the performance guide's range).
+/// The typical duration of a model, in seconds (the performance guide's range).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seconds {
@@ -59,9 +57,7 @@ pub struct MediaParam {
     /// Other names for that param.
     #[serde(default)]
     pub aliases: Vec<String>,
-    /// What it is.
     pub kind: MediaKind,
-    /// The provider's field.
     pub to: String,
     /// Whether it has to be given.
     #[serde(default)]
@@ -69,7 +65,7 @@ pub struct MediaParam {
     /// Whether the field is a list.
     #[serde(default)]
     pub list: bool,
-    /// How many of them one request takes.
+    /// The most media of one request.
     #[serde(default = "one")]
     pub max: u32,
 }
@@ -78,11 +74,10 @@ const fn one() -> u32 {
     1
 }
 
-/// What a model gives.
+/// The outputs of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutputShape {
-    /// What the outputs are.
     pub kind: MediaKind,
     /// The param that says how many there are; where there is none, it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,9 +94,7 @@ pub struct Model {
     pub aliases: Vec<String>,
     /// The step type it serves.
     pub step: StepType,
-    /// Who runs it.
     pub provider: ProviderName,
-    /// The provider's id of it.
     pub endpoint: String,
     /// Its name for people.
     pub label: String,
@@ -109,11 +102,8 @@ pub struct Model {
     pub inputs: Vec<MediaParam>,
     /// Its params by the names that documents use.
     pub params: BTreeMap<String, Param>,
-    /// What it costs.
     pub price: Price,
-    /// How long it takes.
     pub seconds: Seconds,
-    /// What it gives.
     pub output: OutputShape,
 }
 
@@ -134,7 +124,7 @@ impl Model {
         param::resolve(self, given)
     }
 
-    /// How many outputs a resolved request gives.
+    /// The number of outputs of a resolved request.
     pub fn output_count(&self, resolved: &Map<String, Value>) -> u32 {
         let count =
             self.output.count.as_ref().and_then(|count| resolved.get(count)).and_then(Value::as_u64).unwrap_or(1);
@@ -173,7 +163,7 @@ pub fn models() -> &'static [Model] {
     &file().models
 }
 
-/// What holds for every model of a step type.
+/// The properties common to the models of a step type.
 pub fn operation(step: StepType) -> Option<&'static Operation> {
     file().operations.get(&step)
 }

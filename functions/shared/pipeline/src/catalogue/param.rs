@@ -30,10 +30,10 @@ pub fn image_size_names() -> impl Iterator<Item = &'static str> {
     IMAGE_SIZES.iter().map(|(name, ..)| *name)
 }
 
-/// What a param accepts.
+/// The values that a param accepts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Kind {
+pub enum ParamKind {
     /// Text.
     Text {
         /// The most characters.
@@ -46,14 +46,12 @@ pub enum Kind {
     Integer {
         /// The least.
         min: i64,
-        /// The most.
         max: i64,
     },
     /// A number.
     Number {
         /// The least.
         min: f64,
-        /// The most.
         max: f64,
     },
     /// true or false.
@@ -75,9 +73,8 @@ pub enum Kind {
 /// One param.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Param {
-    /// What it accepts.
     #[serde(flatten)]
-    pub kind: Kind,
+    pub kind: ParamKind,
     /// Whether it has to be given.
     #[serde(default)]
     pub required: bool,
@@ -96,7 +93,7 @@ pub struct Param {
     /// The list price of a unit with this value, in micro-dollars, where it differs from the model's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unit_price: BTreeMap<String, i64>,
-    /// What `true` adds to the price of an image, in micro-dollars.
+    /// The addition of `true` to the price of an image, in micro-dollars.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub surcharge: Option<i64>,
 }
@@ -104,13 +101,10 @@ pub struct Param {
 /// A param that cannot be sent as it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParamProblem {
-    /// Which param; its name in the document.
+    /// The param's name in the document.
     pub param: String,
-    /// A stable code.
     pub code: &'static str,
-    /// What is wrong.
     pub message: String,
-    /// What to do.
     pub advice: String,
 }
 
@@ -136,7 +130,7 @@ impl Param {
             ParamProblem::new(name, "param_type", format!("`{name}` is not {wanted}"), format!("Give {wanted}."))
         };
         match &self.kind {
-            Kind::Text { max_chars, blank } => {
+            ParamKind::Text { max_chars, blank } => {
                 let text = value.as_str().ok_or_else(|| bad_type("text"))?;
                 if text.len() > max_chars.saturating_mul(BYTES_A_CHAR) {
                     let message = format!("`{name}` has more than {max_chars} characters");
@@ -166,7 +160,7 @@ impl Param {
                 }
                 Ok(Value::String(text))
             }
-            Kind::Integer { min, max } => {
+            ParamKind::Integer { min, max } => {
                 let number = value.as_i64().ok_or_else(|| bad_type("a whole number"))?;
                 if (*min..=*max).contains(&number) {
                     Ok(value.clone())
@@ -174,7 +168,7 @@ impl Param {
                     Err(out_of_range(name, number, min, max))
                 }
             }
-            Kind::Number { min, max } => {
+            ParamKind::Number { min, max } => {
                 let number = value.as_f64().ok_or_else(|| bad_type("a number"))?;
                 if !(*min..=*max).contains(&number) {
                     return Err(out_of_range(name, number, min, max));
@@ -182,8 +176,8 @@ impl Param {
                 // 3 and 3.0 are one request, hence one key.
                 Ok(Number::from_f64(number).map_or(Value::Null, Value::Number))
             }
-            Kind::Boolean => value.is_boolean().then(|| value.clone()).ok_or_else(|| bad_type("true or false")),
-            Kind::Choice { values } => {
+            ParamKind::Boolean => value.is_boolean().then(|| value.clone()).ok_or_else(|| bad_type("true or false")),
+            ParamKind::Choice { values } => {
                 let text = match value {
                     Value::String(text) => text.clone(),
                     // `safety_tolerance: 4` is written without quotes by everybody.
@@ -200,7 +194,7 @@ impl Param {
                 }
                 Ok(Value::String(self.map.get(&text).cloned().unwrap_or(text)))
             }
-            Kind::IntegerChoice { values } => {
+            ParamKind::IntegerChoice { values } => {
                 let number = match value {
                     Value::Number(number) => number.as_i64(),
                     Value::String(text) => text.trim().parse().ok(),
@@ -214,7 +208,7 @@ impl Param {
                 }
                 Ok(Value::from(number))
             }
-            Kind::ImageSize => {
+            ParamKind::ImageSize => {
                 let names = image_size_names().collect::<Vec<_>>().join(", ");
                 let (least, most) = (IMAGE_SIDES.start(), IMAGE_SIDES.end());
                 let advice = format!("Use {names} or {{width, height}} of {least} to {most} pixels.");

@@ -11,20 +11,20 @@ use crate::money::Money;
 /// Tokens that an image is counted with at most: 258 for each tile of 768 by 768 pixels (Gemini docs, image understanding),
 /// for an image of 14 MiB within the sizes that providers make.
 const IMAGE_TOKENS: u64 = 258 * 36;
-/// What surrounds a prompt.
+/// The tokens around a prompt.
 const OTHER_TOKENS: u64 = 64;
 /// The side that an input is taken for while its size is not known.
 const USUAL_SIDE: u32 = 1024;
 
-/// What a price is charged by.
+/// The unit of a price.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PriceUnit {
     /// An image.
     Image,
-    /// A million pixels of an image, begun ones counted whole (fal's billing of flux).
+    /// A million pixels of an image, started ones counted whole (fal's billing of flux).
     Megapixel,
-    /// A million pixels of the enlarged input, begun ones counted whole.
+    /// A million pixels of the enlarged input, started ones counted whole.
     UpscaledMegapixel,
     /// A second of a video.
     Second,
@@ -48,7 +48,6 @@ impl PriceUnit {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Price {
-    /// What it is charged by.
     pub unit: PriceUnit,
     /// The provider's list price of a unit, in micro-dollars.
     pub list: i64,
@@ -62,7 +61,7 @@ pub struct Price {
 }
 
 impl Price {
-    /// What so many tokens cost, in and out.
+    /// The price of these tokens, in and out.
     pub fn of_tokens(&self, input: u64, output: u64) -> Money {
         let micros = |list: i64, tokens: u64| {
             let exact = i128::from(list) * i128::from(tokens);

@@ -8,7 +8,7 @@ use super::problem::{Position, Problem, Problems};
 use super::yaml::{Content, Node};
 use crate::suggest::suggest;
 
-/// How many characters may be compared with each other in search of nearest names, in one document. A handful of mistyped
+/// The comparisons of characters in search of nearest names, in one document. A handful of mistyped
 /// names needs a thousandth of it; a document of nothing else would take seconds.
 const EFFORT: usize = 1_000_000;
 /// The most characters of a message or an advice: a user's text may stand in it.
@@ -37,7 +37,7 @@ pub(super) struct Report {
 /// A table whose keys are known.
 #[derive(Debug)]
 pub(super) struct Table<'n> {
-    pub(super) spot: Location,
+    pub(super) location: Location,
     specs: &'static [Spec],
     entries: BTreeMap<&'n str, &'n Node>,
 }
@@ -48,9 +48,9 @@ impl<'n> Table<'n> {
         self.entries.get(key).copied()
     }
 
-    /// The value of a key with its spot.
+    /// The value of a key with its location.
     pub(super) fn at(&self, key: &str) -> Option<(&'n Node, Location)> {
-        self.get(key).map(|node| (node, Location::new(node.place, join(&self.spot.path, key))))
+        self.get(key).map(|node| (node, Location::new(node.place, join(&self.location.path, key))))
     }
 }
 
@@ -70,33 +70,38 @@ impl Report {
     /// A problem with what is given with the run.
     pub(super) fn missing_input(
         &mut self,
-        spot: &Location,
+        location: &Location,
         code: &str,
         name: &str,
         message: impl AsRef<str>,
         advice: impl AsRef<str>,
     ) {
-        self.add(spot, code, message, advice);
+        self.add(location, code, message, advice);
         if let Some(problem) = self.problems.last_mut() {
             problem.missing_input = Some(name.into());
         }
     }
 
-    pub(super) fn add(&mut self, spot: &Location, code: &str, message: impl AsRef<str>, advice: impl AsRef<str>) {
+    pub(super) fn add(&mut self, location: &Location, code: &str, message: impl AsRef<str>, advice: impl AsRef<str>) {
         let sentence = |text: &str| shorten(text, MAX_SENTENCE);
         let problem = Problem::at(
-            spot.place,
+            location.place,
             code,
-            shorten(&spot.path, 300),
+            shorten(&location.path, 300),
             sentence(message.as_ref()),
             sentence(advice.as_ref()),
         );
         self.problems.push(problem);
     }
 
-    pub(super) fn wrong_type(&mut self, node: &Node, spot: &Location, wanted: &str) {
-        let path = if spot.path.is_empty() { "the document" } else { &format!("`{}`", spot.path) };
-        self.add(spot, "wrong_type", format!("{path} is {}, not {wanted}", node.kind()), format!("Write {wanted}."));
+    pub(super) fn wrong_type(&mut self, node: &Node, location: &Location, wanted: &str) {
+        let path = if location.path.is_empty() { "the document" } else { &format!("`{}`", location.path) };
+        self.add(
+            location,
+            "wrong_type",
+            format!("{path} is {}, not {wanted}", node.kind()),
+            format!("Write {wanted}."),
+        );
     }
 
     /// The nearest of the candidates, as long as the effort lasts.
@@ -120,19 +125,19 @@ impl Report {
     pub(super) fn table<'n>(
         &mut self,
         node: &'n Node,
-        spot: Location,
+        location: Location,
         specs: &'static [Spec],
         advise: impl Fn(&str) -> Option<String>,
     ) -> Option<Table<'n>> {
         let Content::Table(entries) = &node.content else {
-            self.wrong_type(node, &spot, "a table (`key: value` lines)");
+            self.wrong_type(node, &location, "a table (`key: value` lines)");
             return None;
         };
         for (key, _) in entries {
             if key_specs::find(specs, &key.text).is_some() {
                 continue;
             }
-            let here = Location::new(key.place, join(&spot.path, &key.text));
+            let here = Location::new(key.place, join(&location.path, &key.text));
             if let Some((_, advice)) = LATER_KEYS.iter().find(|(later, _)| *later == key.text) {
                 let message = format!("this version does not carry out `{}`", key.text);
                 self.add(&here, "not_supported", message, advice);
@@ -147,25 +152,25 @@ impl Report {
             self.add(&here, "unknown_key", format!("`{}` is not known here", shown(&key.text)), advice);
         }
         let entries = entries.iter().map(|(key, node)| (key.text.as_str(), node)).collect();
-        Some(Table { spot, specs, entries })
+        Some(Table { location, specs, entries })
     }
 
-    pub(super) fn text<'n>(&mut self, node: &'n Node, spot: &Location) -> Option<&'n str> {
+    pub(super) fn text<'n>(&mut self, node: &'n Node, location: &Location) -> Option<&'n str> {
         match &node.content {
             Content::Text(text) => Some(text),
             _ => {
-                self.wrong_type(node, spot, "text");
+                self.wrong_type(node, location, "text");
                 None
             }
         }
     }
 
     pub(super) fn flag(&mut self, table: &Table<'_>, key: &str) -> Option<bool> {
-        let (node, spot) = table.at(key)?;
+        let (node, location) = table.at(key)?;
         match node.content {
             Content::Bool(value) => Some(value),
             _ => {
-                self.wrong_type(node, &spot, "true or false");
+                self.wrong_type(node, &location, "true or false");
                 None
             }
         }
@@ -173,26 +178,26 @@ impl Report {
 
     /// A whole number within the bounds that the table of keys has.
     pub(super) fn whole(&mut self, table: &Table<'_>, key: &str) -> Option<u32> {
-        let (node, spot) = table.at(key)?;
+        let (node, location) = table.at(key)?;
         let Some(Shape::Whole { min, max }) = key_specs::find(table.specs, key).map(|spec| spec.shape) else {
             return None;
         };
         let Content::Number(number) = &node.content else {
-            self.wrong_type(node, &spot, "a whole number");
+            self.wrong_type(node, &location, "a whole number");
             return None;
         };
         let found = number.as_u64().and_then(|number| u32::try_from(number).ok());
         let found = found.filter(|number| (min..=max).contains(number));
         if found.is_none() {
-            let message = format!("`{}` is not a whole number from {min} to {max}", spot.path);
-            self.add(&spot, "wrong_value", message, format!("Use {min} to {max}."));
+            let message = format!("`{}` is not a whole number from {min} to {max}", location.path);
+            self.add(&location, "wrong_value", message, format!("Use {min} to {max}."));
         }
         found
     }
 
-    /// What one of the words stands for.
+    /// The meaning of a word.
     pub(super) fn word<T: Copy>(&mut self, table: &Table<'_>, key: &str, words: &[(&'static str, T)]) -> Option<T> {
-        let (node, spot) = table.at(key)?;
+        let (node, location) = table.at(key)?;
         let written = match &node.content {
             Content::Text(text) => text.as_str(),
             // Who writes YAML with another program may have had a bare `off` turned into false.
@@ -208,7 +213,7 @@ impl Report {
                 Content::Text(text) => format!("`{}`", shown(text)),
                 _ => node.kind().to_owned(),
             };
-            self.add(&spot, "wrong_value", format!("`{}` cannot be {what}", spot.path), advice);
+            self.add(&location, "wrong_value", format!("`{}` cannot be {what}", location.path), advice);
         }
         found
     }

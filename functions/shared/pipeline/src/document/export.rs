@@ -1,4 +1,4 @@
-//! Where a run's outputs are copied to: a bucket of the user's own and a prefix in it, by S3's rules. Whether the stack may
+//! The location that a run's outputs are copied to: a bucket of the user's own and a prefix in it, by S3's rules. Whether the stack may
 //! write there is not known here.
 
 use std::fmt;
@@ -9,14 +9,14 @@ use crate::ids::BadId;
 
 /// The lengths of a bucket's name, in bytes.
 const BUCKET: std::ops::RangeInclusive<usize> = 3..=63;
-/// The longest prefix, in bytes. An object's key has at most 1,024, and the rest is for the names beneath the prefix.
+/// The longest prefix, in bytes. An object's key has at most 1,024, and the rest is for the names under the prefix.
 const MAX_PREFIX: usize = 512;
 /// The longest URI, in bytes: scheme, bucket, prefix and two slashes.
 pub(super) const MAX_EXPORT: usize = "s3://".len() + *BUCKET.end() + MAX_PREFIX + 2;
-/// What editors hold it against, together with [`NOT_EXPORT`]. Without look-ahead, which not every reader of a JSON Schema
+/// The pattern for editors, together with [`NOT_EXPORT`]. Without look-ahead, which not every reader of a JSON Schema
 /// has.
 pub(super) const EXPORT: &str = r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/|(/[A-Za-z0-9!_.*'()-]+)+/?)?$";
-/// What is none although [`EXPORT`] matches: two dots, an IP address, a segment that is `.` or `..`.
+/// The exceptions to [`EXPORT`]: two dots, an IP address, a segment that is `.` or `..`.
 pub(super) const NOT_EXPORT: &str = r"^s3://[^/]*\.\.|^s3://[0-9]+(\.[0-9]+){3}(/|$)|/\.\.?(/|$)";
 
 /// A place in S3, `s3://bucket/prefix`.
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_and_why() {
+    fn a_location_that_is_no_bucket_is_refused() {
         let scheme = "s3://BUCKET";
         let ends = "letter or a digit at both ends";
         let dots = "without `..` that does not look like";

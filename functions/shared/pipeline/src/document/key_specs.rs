@@ -1,15 +1,14 @@
 //! The keys of the language as tables: what each may hold and what it says. The checker reads them to find unknown keys and
-//! to bound values, and the JSON Schema is made of them, so that an editor and the checker cannot disagree.
+//! to bound values, and the JSON Schema is generated from them, so that an editor and the checker cannot disagree.
 
-use super::schedule::OVERLAP_WORDS;
-use super::{CachePolicy, DEFAULT_WORKERS, ExecutionOrder, MAX_WORKERS};
+use super::{CachePolicy, DEFAULT_WORKERS, ExecutionOrder, MAX_WORKERS, Overlap};
 
 /// The type of a group.
 pub(super) const GROUP: &str = "parallel_group";
 /// The most characters of a pipeline's name.
 pub(super) const MAX_NAME: usize = 200;
 
-/// What the value of a key may be.
+/// The values that a key may have.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Shape {
     /// Any text.
@@ -26,7 +25,6 @@ pub(super) enum Shape {
     Whole {
         /// The least.
         min: u32,
-        /// The most.
         max: u32,
     },
     /// One of these.
@@ -56,11 +54,9 @@ pub(super) enum Shape {
 /// A key.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spec {
-    /// As it is written.
     pub(super) key: &'static str,
-    /// What it may hold.
     pub(super) shape: Shape,
-    /// What it says, for editors.
+    /// The description for editors.
     pub(super) says: &'static str,
 }
 
@@ -75,14 +71,17 @@ const CACHE: Shape = Shape::Words(&CACHE_WORDS);
 
 /// The words of `cache`, as [`CachePolicy::ALL`] has them.
 const CACHE_WORDS: [&str; 3] = [CachePolicy::ALL[0].0, CachePolicy::ALL[1].0, CachePolicy::ALL[2].0];
-/// What `workers` stands for; the guide's table of optimal worker counts.
+/// The meanings of `workers`; the guide's table of optimal worker counts.
 pub(super) const WORKLOADS: [(&str, u32); 4] =
     [("limited", 2), ("light", DEFAULT_WORKERS), ("standard", 6), ("heavy", 8)];
 const WORKLOAD_WORDS: [&str; 4] = [WORKLOADS[0].0, WORKLOADS[1].0, WORKLOADS[2].0, WORKLOADS[3].0];
-/// What `schedule` stands for.
+/// The meanings of `schedule`.
 pub(super) const SCHEDULES: [(&str, ExecutionOrder); 2] =
     [("groups", ExecutionOrder::Groups), ("eager", ExecutionOrder::Eager)];
 const SCHEDULE_WORDS: [&str; 2] = [SCHEDULES[0].0, SCHEDULES[1].0];
+/// The meanings of `overlap`.
+pub(super) const OVERLAPS: [(&str, Overlap); 2] = [("skip", Overlap::Skip), ("allow", Overlap::Allow)];
+const OVERLAP_WORDS: [&str; 2] = [OVERLAPS[0].0, OVERLAPS[1].0];
 
 /// The keys of a document.
 pub(super) const DOCUMENT: &[Spec] = &[
@@ -170,7 +169,7 @@ pub(super) const GROUP_KEYS: &[Spec] = &[
     key("steps", Shape::Members, "Its steps."),
 ];
 
-/// Keys of the language that this version does not carry out: refused by name, so that nobody takes them for obeyed.
+/// Keys of the language that this version does not carry out: refused by name, so that none is ignored silently.
 pub(super) const LATER_KEYS: &[(&str, &str)] = &[
     ("similar", "Remove it; results are found by the exact request only."),
     (

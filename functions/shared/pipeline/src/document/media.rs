@@ -11,7 +11,7 @@ use crate::catalogue::{MediaKind, MediaParam};
 use crate::ids::StepName;
 use crate::media::{FieldMedia, Media, MediaRef};
 
-/// What a param that names media may have in bytes: more than any path or URL.
+/// The most bytes of a param that names media: more than any path or URL.
 const MAX_FILLED_PATH: usize = 16 * 1024;
 
 /// The media of a step.
@@ -56,43 +56,43 @@ impl Sources {
 impl<'n> Checker<'_, 'n> {
     /// Reads the media of a step.
     pub(super) fn media(&mut self, number: usize, params: Vec<NamedMedia<'n>>) -> StepMedia {
-        let draft = &self.outline.steps[number];
-        let input_from = draft.input_from.clone();
+        let raw = &self.parsed.steps[number];
+        let input_from = raw.input_from.clone();
         let mut media = StepMedia { fields: Vec::new(), parts: Some(1), uncacheable: false };
-        let Some(model) = draft.likely_model() else {
+        let Some(model) = raw.likely_model() else {
             // Whatever the type was meant to be, its references have to lead somewhere.
-            if let Some((node, spot)) = &input_from {
-                self.named(number, node, spot, None);
+            if let Some((node, location)) = &input_from {
+                self.named(number, node, location, None);
             }
             media.parts = None;
             return media;
         };
-        if let (Some((_, spot)), true) = (&input_from, model.inputs.is_empty()) {
+        if let (Some((_, location)), true) = (&input_from, model.inputs.is_empty()) {
             let message = format!("{} takes no media", model.step.as_str());
-            self.report.add(spot, "unexpected_input", message, "Remove `input_from`, or use image_to_image.");
+            self.report.add(location, "unexpected_input", message, "Remove `input_from`, or use image_to_image.");
         }
         for (index, input) in model.inputs.iter().enumerate() {
             let mut named = params.iter().filter(|param| param.input == index);
             let param = named.next();
             if let (Some(first), Some(second)) = (param, named.next()) {
                 let message = format!("`{}` and `{}` say the same thing", first.name, second.name);
-                self.report.add(&second.spot, "param_conflict", message, "Keep one of them.");
+                self.report.add(&second.location, "param_conflict", message, "Keep one of them.");
             }
-            let (sources, spot) = match (index, &input_from, param) {
-                (0, Some((node, spot)), param) => {
+            let (sources, location) = match (index, &input_from, param) {
+                (0, Some((node, location)), param) => {
                     if let Some(param) = param {
                         let message = format!("`input_from` and `{}` both say what the step takes", param.name);
-                        self.report.add(&param.spot, "conflict", message, "Keep one of them.");
+                        self.report.add(&param.location, "conflict", message, "Keep one of them.");
                     }
-                    (self.named(number, node, spot, Some(input)), spot.clone())
+                    (self.named(number, node, location, Some(input)), location.clone())
                 }
                 (_, _, Some(param)) => {
-                    (self.given_by(number, param, input, &mut media.uncacheable), param.spot.clone())
+                    (self.given_by(number, param, input, &mut media.uncacheable), param.location.clone())
                 }
                 (0, None, None) if input.required => {
-                    let spot = &self.outline.steps[number].spot;
-                    let spot = Location::new(spot.place, join(&spot.path, "input_from"));
-                    (self.before(number, input, &spot), spot)
+                    let location = &self.parsed.steps[number].location;
+                    let location = Location::new(location.place, join(&location.path, "input_from"));
+                    (self.before(number, input, &location), location)
                 }
                 _ => continue,
             };
@@ -100,7 +100,7 @@ impl<'n> Checker<'_, 'n> {
             match sources.count {
                 Some(count) if count > u64::from(input.max) && !many => {
                     let message = format!("{count} media for `{}`, which takes {}", input.param, input.max);
-                    self.report.add(&spot, "too_many_inputs", message, "Name fewer of them.");
+                    self.report.add(&location, "too_many_inputs", message, "Name fewer of them.");
                 }
                 // What comes out for each of several media is a part of the step.
                 count if many => media.parts = count.filter(|count| *count > 0),
@@ -114,30 +114,30 @@ impl<'n> Checker<'_, 'n> {
         media
     }
 
-    /// What `input_from` names.
-    fn named(&mut self, number: usize, node: &Node, spot: &Location, input: Option<&MediaParam>) -> Sources {
+    /// The media that `input_from` names.
+    fn named(&mut self, number: usize, node: &Node, location: &Location, input: Option<&MediaParam>) -> Sources {
         let mut sources = Sources::new();
         let entries = match &node.content {
             Content::Text(_) => std::slice::from_ref(node),
             Content::List(nodes) => nodes,
             _ => {
-                self.report.wrong_type(node, spot, "the name of a step or a group, or a list of them");
+                self.report.wrong_type(node, location, "the name of a step or a group, or a list of them");
                 return Sources { count: None, ..sources };
             }
         };
         if entries.is_empty() {
             let advice = "Name a step, or remove `input_from` to take the item before.";
-            self.report.add(spot, "wrong_value", "`input_from` is an empty list", advice);
+            self.report.add(location, "wrong_value", "`input_from` is an empty list", advice);
             sources.count = None;
         }
         for (n, entry) in entries.iter().enumerate() {
-            let path = if entries.len() == 1 { spot.path.clone() } else { format!("{}[{n}]", spot.path) };
+            let path = if entries.len() == 1 { location.path.clone() } else { format!("{}[{n}]", location.path) };
             let here = Location::new(entry.place, path);
             let Some(name) = self.report.text(entry, &here) else {
                 sources.count = None;
                 continue;
             };
-            let target = self.outline.names.get(name).copied();
+            let target = self.parsed.names.get(name).copied();
             match self.refer(number, target, name, &here) {
                 Some(steps) => self.take(steps, input, &here, &mut sources),
                 None => sources.count = None,
@@ -151,12 +151,12 @@ impl<'n> Checker<'_, 'n> {
         &mut self,
         steps: std::ops::Range<usize>,
         input: Option<&MediaParam>,
-        spot: &Location,
+        location: &Location,
         sources: &mut Sources,
     ) {
         for step in steps {
-            let draft = &self.outline.steps[step];
-            if !draft.enabled {
+            let raw = &self.parsed.steps[step];
+            if !raw.enabled {
                 continue;
             }
             if sources.media.len() > MAX_STEPS {
@@ -166,18 +166,17 @@ impl<'n> Checker<'_, 'n> {
             if let (Some(input), Some(kind)) = (input, fact.kind)
                 && kind != input.kind
             {
-                let message =
-                    format!("`{}` gives {}, and {} is needed", draft.called(), kind.noun(), input.kind.noun());
+                let message = format!("`{}` gives {}, and {} is needed", raw.called(), kind.noun(), input.kind.noun());
                 let advice = self.fitting(input.kind);
-                self.report.add(spot, "kind_mismatch", message, advice);
+                self.report.add(location, "kind_mismatch", message, advice);
                 sources.count = None;
                 break;
             }
-            sources.add_outputs(draft.name.as_ref(), fact.outputs);
+            sources.add_outputs(raw.name.as_ref(), fact.outputs);
         }
     }
 
-    /// Advice for who needs this kind.
+    /// Advice for a step that needs this kind.
     pub(super) fn fitting(&self, kind: MediaKind) -> String {
         match self.latest.get(&kind) {
             Some(name) => format!("Use `input_from: {name}`, which gives {}.", kind.noun()),
@@ -185,13 +184,13 @@ impl<'n> Checker<'_, 'n> {
         }
     }
 
-    /// What a step takes that names nothing: the item before it, or the run's image.
-    fn before(&mut self, number: usize, input: &MediaParam, spot: &Location) -> Sources {
+    /// The media of a step that names none: those of the item before it, or the run's image.
+    fn before(&mut self, number: usize, input: &MediaParam, location: &Location) -> Sources {
         let mut sources = Sources::new();
-        let item = self.outline.steps[number].item;
-        if let Some(before) = self.outline.items[..item].iter().rev().find(|item| item.enabled > 0) {
+        let item = self.parsed.steps[number].item;
+        if let Some(before) = self.parsed.items[..item].iter().rev().find(|item| item.enabled > 0) {
             let steps = before.steps.clone();
-            self.take(steps, Some(input), spot, &mut sources);
+            self.take(steps, Some(input), location, &mut sources);
             return sources;
         }
         let Some(image) = self.given.image.clone().filter(|_| input.kind == MediaKind::Image) else {
@@ -200,16 +199,16 @@ impl<'n> Checker<'_, 'n> {
                 "Name it with input_from or `{}:` under params, or give the run an image with --input-image.",
                 input.param
             );
-            self.report.add(spot, "input_missing_media", message, advice);
+            self.report.add(location, "input_missing_media", message, advice);
             return Sources { count: None, ..sources };
         };
-        let media = if self.image_reported { None } else { self.given_media(&image, input.kind, spot) };
+        let media = if self.image_reported { None } else { self.given_media(&image, input.kind, location) };
         self.image_reported = media.is_none();
         sources.add_input(media);
         sources
     }
 
-    /// What a param names: a file, a URL or a step, or a list of them.
+    /// The media that a param names: a file, a URL or a step, or a list of them.
     fn given_by(
         &mut self,
         number: usize,
@@ -228,12 +227,12 @@ impl<'n> Checker<'_, 'n> {
                 Content::List(_) => ("param_empty", format!("`{}` is an empty list", param.name)),
                 _ => ("param_type", format!("`{}` is {}, not a file or a URL", param.name, param.node.kind())),
             };
-            self.report.add(&param.spot, code, message, "Give a file, an https URL, or {{step_NAME.output}}.");
+            self.report.add(&param.location, code, message, "Give a file, an https URL, or {{step_NAME.output}}.");
             sources.count = None;
         }
         for (n, entry) in entries.iter().enumerate() {
             let is_list = matches!(param.node.content, Content::List(_));
-            let path = if is_list { format!("{}[{n}]", param.spot.path) } else { param.spot.path.clone() };
+            let path = if is_list { format!("{}[{n}]", param.location.path) } else { param.location.path.clone() };
             let here = Location::new(entry.place, path);
             match &entry.content {
                 Content::Text(text) => self.medium(number, text, input, &here, uncacheable, &mut sources),
@@ -253,32 +252,37 @@ impl<'n> Checker<'_, 'n> {
         number: usize,
         text: &str,
         input: &MediaParam,
-        spot: &Location,
+        location: &Location,
         uncacheable: &mut bool,
         sources: &mut Sources,
     ) {
-        let Some(filled) = self.values.fill(&mut self.report, text, MAX_FILLED_PATH, spot) else {
+        let Some(filled) = self.values.fill(&mut self.report, text, MAX_FILLED_PATH, location) else {
             sources.count = None;
             return;
         };
         *uncacheable |= filled.uncacheable;
         if let [Filling::Step(name)] = filled.pieces.as_slice() {
-            match self.placeholder_step(number, name, input.kind, spot) {
-                Some(step) => self.take(step..step + 1, Some(input), spot, sources),
+            match self.placeholder_step(number, name, input.kind, location) {
+                Some(step) => self.take(step..step + 1, Some(input), location, sources),
                 None => sources.count = None,
             }
             return;
         }
         let media = match filled.text() {
-            Some(text) if !filled.cut => self.given_media(text, input.kind, spot),
+            Some(text) if !filled.cut => self.given_media(text, input.kind, location),
             Some(_) => {
                 let message = format!("the path is longer than {} bytes", media_url::MAX_LENGTH);
-                self.report.add(spot, "input_path", message, "Use a shorter one.");
+                self.report.add(location, "input_path", message, "Use a shorter one.");
                 None
             }
             None => {
                 let message = "a step's output cannot be part of a path";
-                self.report.add(spot, "param_value", message, "Write `{{step_NAME.output}}` alone, or use input_from.");
+                self.report.add(
+                    location,
+                    "param_value",
+                    message,
+                    "Write `{{step_NAME.output}}` alone, or use input_from.",
+                );
                 None
             }
         };
@@ -286,9 +290,9 @@ impl<'n> Checker<'_, 'n> {
     }
 
     /// A medium that was given with the run under this text.
-    fn given_media(&mut self, text: &str, kind: MediaKind, spot: &Location) -> Option<Media> {
+    fn given_media(&mut self, text: &str, kind: MediaKind, location: &Location) -> Option<Media> {
         if let Err(problem) = media_url::check(text) {
-            self.report.add(spot, problem.code, problem.message, problem.advice);
+            self.report.add(location, problem.code, problem.message, problem.advice);
             return None;
         }
         self.reference(text, kind);
@@ -296,12 +300,12 @@ impl<'n> Checker<'_, 'n> {
             Some(Ok(media)) if media.kind == kind => return Some(media.clone()),
             Some(Ok(media)) => {
                 let message = format!("`{}` is {}, and {} is needed", shown(text), media.kind.noun(), kind.noun());
-                self.report.add(spot, "kind_mismatch", message, format!("Give {}.", kind.noun()));
+                self.report.add(location, "kind_mismatch", message, format!("Give {}.", kind.noun()));
             }
-            Some(Err(problem)) => self.report.add(spot, problem.code, &problem.message, &problem.advice),
+            Some(Err(problem)) => self.report.add(location, problem.code, &problem.message, &problem.advice),
             None => {
                 let message = format!("the file `{}` was not given with the run", shown(text));
-                self.report.add(spot, "input_unread", message, "Give it with the run, or name it by an https URL.");
+                self.report.add(location, "input_unread", message, "Give it with the run, or name it by an https URL.");
             }
         }
         None

@@ -1,10 +1,9 @@
 //! Whether a text may name a medium: a path that a file system takes, or an https URL of a public host. It is the check
 //! before anything is fetched; who fetches looks at the address again that a name turns out to have.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use url::{Host, Url};
 
+use crate::address::is_public;
 use crate::media::MediaProblem;
 
 /// The longest path or URL, in bytes.
@@ -55,8 +54,8 @@ fn url(text: &str) -> Result<(), String> {
         return Err("the URL names a port".to_owned());
     }
     let (host, is_public) = match url.host() {
-        Some(Host::Ipv4(address)) => (address.to_string(), is_public_v4(address)),
-        Some(Host::Ipv6(address)) => (address.to_string(), is_public_v6(address)),
+        Some(Host::Ipv4(address)) => (address.to_string(), is_public(address.into())),
+        Some(Host::Ipv6(address)) => (address.to_string(), is_public(address.into())),
         Some(Host::Domain(name)) => (name.to_owned(), is_public_name(name)),
         None => return Err("the URL has no host".to_owned()),
     };
@@ -65,42 +64,9 @@ fn url(text: &str) -> Result<(), String> {
 
 fn is_public_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
-    // A name without a dot is looked up in the network of whoever fetches.
+    // A name without a dot is looked up in the network of the process that fetches.
     let Some((_, last)) = name.rsplit_once('.') else { return false };
     !matches!(last, "localhost" | "local" | "internal" | "localdomain") && !name.ends_with(".home.arpa")
-}
-
-/// Whether an address is routed on the internet (IANA's special-purpose registry).
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    let special = match (a, b, c) {
-        // This network, carrier-grade NAT, protocol assignments, benchmarks, 6to4 relays, reserved.
-        (0, ..) | (240.., ..) => true,
-        (100, 64..=127, _) | (192, 0, 0) | (198, 18..=19, _) | (192, 88, 99) => true,
-        _ => false,
-    };
-    !(special
-        || address.is_private()
-        || address.is_loopback()
-        || address.is_link_local()
-        || address.is_multicast()
-        || address.is_documentation())
-}
-
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    // Spellings of an IPv4 address: mapped, compatible, NAT64, 6to4.
-    let [a, b, c, d, e, f, g, h] = address.segments();
-    let v4 = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        is_public_v4(Ipv4Addr::new(a, b, c, d))
-    };
-    match (a, b, c, d, e, f) {
-        (0, 0, 0, 0, 0, 0xffff) | (0, 0, 0, 0, 0xffff, 0) | (0x64, 0xff9b, 0, 0, 0, 0) => v4(g, h),
-        (0x2002, high, low, ..) => v4(high, low),
-        // Global unicast, without Teredo and the like, ORCHID and documentation.
-        (0x2001, 0..=0x1ff | 0xdb8, ..) | (0x3fff, 0..=0xfff, ..) => false,
-        _ => (0x2000..=0x3fff).contains(&a),
-    }
 }
 
 #[cfg(test)]
@@ -108,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_name_a_medium() {
+    fn media_are_named_by_a_path_or_a_public_https_url() {
         let long_path = "x".repeat(MAX_LENGTH + 1);
         let long_url = format!("https://example.com/{long_path}");
         for (text, code) in [
@@ -163,6 +129,9 @@ mod tests {
             ("https://[::ffff:7f00:1]/", Some("input_url")),
             ("https://[64:ff9b::a00:1]/", Some("input_url")),
             ("https://[2002:a00:1::]/", Some("input_url")),
+            ("https://[2002:808:808::1]/", Some("input_url")),
+            ("https://[::ffff:0:808:808]/", Some("input_url")),
+            ("https://[::ffff:8.8.8.8]/", None),
             ("https://[fe80::1]/", Some("input_url")),
             ("https://[fd00::1]/", Some("input_url")),
             ("https://[2001:db8::1]/", Some("input_url")),

@@ -11,6 +11,7 @@ mod params;
 mod parse;
 mod problem;
 mod reference_graph;
+mod references;
 mod schedule;
 mod schema;
 mod settings;
@@ -33,7 +34,7 @@ use crate::money::Money;
 
 pub use export::Export;
 pub use problem::{MAX_PROBLEMS, Position, Problem, Problems};
-pub use schedule::{Overlap, Scheduled, ScheduledPipeline, scheduled};
+pub use schedule::{Scheduled, ScheduledPipeline, scheduled};
 pub use schema::schema;
 pub use yaml::MAX_BYTES;
 
@@ -44,11 +45,11 @@ pub const MAX_WORKERS: u32 = 40;
 /// The workers where the document says nothing.
 pub const DEFAULT_WORKERS: u32 = 4;
 
-/// How a step uses the cache.
+/// The use of the cache by a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CachePolicy {
-    /// Take what is there.
+    /// Use a cached result.
     #[default]
     Use,
     /// Generate and replace.
@@ -62,7 +63,7 @@ impl CachePolicy {
         [("use", CachePolicy::Use), ("refresh", CachePolicy::Refresh), ("off", CachePolicy::Off)];
 }
 
-/// How the items of a document follow each other.
+/// The order in which the items of a document run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExecutionOrder {
@@ -73,7 +74,18 @@ pub enum ExecutionOrder {
     Eager,
 }
 
-/// What a run gives to its document.
+/// The treatment of a schedule's firing while the run of the one before goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlap {
+    /// The firing is dropped.
+    #[default]
+    Skip,
+    /// Its run starts beside the other.
+    Allow,
+}
+
+/// The inputs of a run.
 #[derive(Debug, Clone, Default)]
 pub struct RunInputs {
     /// The input text: `{{input}}`, and the prompt of steps without one.
@@ -90,16 +102,16 @@ pub struct RunInputs {
     pub timestamp: String,
     /// `{{random}}`, fixed for the run.
     pub random: String,
-    /// What became of the media that the document names, by the text that names them; see [`media_references`].
+    /// The media that the document names, found or with a problem, by the text that names them; see [`media_references`].
     pub media: BTreeMap<String, Result<Media, MediaProblem>>,
 }
 
 /// A file or a URL that a document, or its run, names as a medium.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaReference {
-    /// As it is named, with its placeholders filled.
+    /// The path or URL, with its placeholders filled.
     pub text: String,
-    /// What it has to be.
+    /// The kind that is needed.
     pub kind: MediaKind,
 }
 
@@ -116,30 +128,24 @@ pub enum Piece {
 /// A text param that reads steps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextSlot {
-    /// The provider's field.
     pub to: String,
     /// The most characters of the filled text.
     pub max_chars: usize,
-    /// Its parts.
     pub pieces: Vec<Piece>,
 }
 
 /// A step without problems.
 #[derive(Debug, Clone)]
 pub struct ValidStep {
-    /// Its name.
     pub name: StepName,
-    /// Its model.
     pub model: &'static Model,
     /// The request as it is sent, apart from media and from texts that read steps.
     pub params: Map<String, Value>,
-    /// Texts that read steps.
     pub texts: Vec<TextSlot>,
     /// Media; the field that [`Model::inputs`] has first is first. An output's number counts over all parts of its step.
     pub media: Vec<FieldMedia<MediaRef>>,
     /// The number of the result among those of the same request, from 1: the document's `take`.
     pub repetition: u32,
-    /// How it uses the cache.
     pub cache: CachePolicy,
     /// Its timeout in seconds, where given.
     pub timeout: Option<u32>,
@@ -182,15 +188,12 @@ pub struct Checked {
     pub name: String,
     /// Whether steps run side by side at all; otherwise strictly one after the other, in the document's order.
     pub parallel: bool,
-    /// How items follow each other.
     pub schedule: ExecutionOrder,
     /// Whether the first failure stops what has not started.
     pub fail_fast: bool,
-    /// The budget.
     pub max_cost: Option<Money>,
-    /// Where the outputs are copied to.
     pub export: Option<Export>,
-    /// What is done, in order. A step reads only steps before it: of earlier groups, or earlier ones of its own group.
+    /// The groups in order. A step reads only steps before it: of earlier groups, or earlier ones of its own group.
     pub groups: Vec<ValidGroup>,
 }
 
@@ -210,7 +213,7 @@ pub fn prepare(text: &str) -> Result<Prepared, Problems> {
 }
 
 impl Prepared {
-    /// As [`media_references`].
+    /// Lists the media references, as [`media_references`] does.
     pub fn media_references(&self, given: &RunInputs) -> Vec<MediaReference> {
         validate::examine(&self.0, given).1
     }
@@ -221,7 +224,7 @@ impl Prepared {
         value.get("name")?.as_str().map(str::to_owned)
     }
 
-    /// As [`check`].
+    /// Checks the document, as [`check`] does.
     pub fn check(&self, given: &RunInputs) -> Result<Checked, Problems> {
         validate::examine(&self.0, given).0
     }

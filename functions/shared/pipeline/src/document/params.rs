@@ -13,19 +13,19 @@ use super::template::{Filled, Filling, MAX_FILLED, Part, parts};
 use super::validate::Checker;
 use super::yaml::{Content, Node};
 use super::{MAX_STEPS, Piece, TextSlot};
-use crate::catalogue::{self, BYTES_A_CHAR, Kind, MediaKind, Model, Param};
+use crate::catalogue::{self, BYTES_A_CHAR, MediaKind, Model, Param, ParamKind};
 use crate::ids::StepName;
 
-/// What no param but a text needs more of, in bytes.
+/// The most bytes of a param that is no text.
 const MAX_WORD: usize = 64 * 1024;
 
 /// The value of a param that names media.
 pub(super) struct NamedMedia<'n> {
-    /// Which of the model's inputs.
+    /// The index of the model's input.
     pub(super) input: usize,
     pub(super) name: &'n str,
     pub(super) node: &'n Node,
-    pub(super) spot: Location,
+    pub(super) location: Location,
 }
 
 /// The params of a step.
@@ -38,12 +38,12 @@ pub(super) struct StepParams<'n> {
     pub(super) uncacheable: bool,
 }
 
-/// What a document enters for a step.
+/// The params of a step as the document gives them.
 #[derive(Default)]
 struct Entered<'n> {
-    spot: Location,
+    location: Location,
     given: Map<String, Value>,
-    spots: BTreeMap<&'n str, Location>,
+    locations: BTreeMap<&'n str, Location>,
     /// Texts that read steps, for which stand-ins are given.
     pieces: Vec<(&'n str, Vec<Piece>)>,
     /// The provider's fields of what could not be filled: it has its problem and must not be missed again.
@@ -61,25 +61,25 @@ enum Written {
 impl<'n> Checker<'_, 'n> {
     /// Reads the params of a step.
     pub(super) fn params(&mut self, number: usize) -> StepParams<'n> {
-        let draft = &self.outline.steps[number];
-        let (model, likely) = (draft.model, draft.likely_model());
-        let mut spot = Location::new(draft.spot.place, join(&draft.spot.path, "params"));
+        let raw = &self.parsed.steps[number];
+        let (model, likely) = (raw.model, raw.likely_model());
+        let mut location = Location::new(raw.location.place, join(&raw.location.path, "params"));
         let mut read = StepParams::default();
         let mut entries: &'n [_] = &[];
-        if let Some((node, own)) = &draft.params {
+        if let Some((node, own)) = &raw.params {
             let node: &'n Node = node;
             let Content::Table(own_entries) = &node.content else { return read };
-            (entries, spot) = (own_entries, own.clone());
+            (entries, location) = (own_entries, own.clone());
         }
-        let mut entered = Entered { spot, ..Entered::default() };
+        let mut entered = Entered { location, ..Entered::default() };
         for (key, node) in entries {
-            let here = Location::new(node.place, join(&entered.spot.path, &key.text));
+            let here = Location::new(node.place, join(&entered.location.path, &key.text));
             let input = likely.and_then(|model| {
                 let named = model.media_param(&key.text)?;
                 model.inputs.iter().position(|input| input.to == named.to)
             });
             if let Some(input) = input {
-                read.media.push(NamedMedia { input, name: &key.text, node, spot: here });
+                read.media.push(NamedMedia { input, name: &key.text, node, location: here });
                 continue;
             }
             let param = model.and_then(|model| model.params.get(&key.text));
@@ -100,7 +100,7 @@ impl<'n> Checker<'_, 'n> {
                     entered.failed.insert(field(param, &key.text));
                 }
             }
-            entered.spots.insert(&key.text, here);
+            entered.locations.insert(&key.text, here);
         }
         if let Some(model) = model {
             self.resolve(model, entered, &mut read);
@@ -119,7 +119,7 @@ impl<'n> Checker<'_, 'n> {
         let problems = match model.resolve(&entered.given) {
             Ok(mut resolved) => {
                 for (name, pieces) in entered.pieces {
-                    let Some(Param { kind: Kind::Text { max_chars, .. }, .. }) = model.params.get(name) else {
+                    let Some(Param { kind: ParamKind::Text { max_chars, .. }, .. }) = model.params.get(name) else {
                         continue;
                     };
                     resolved.remove(&to(name));
@@ -136,19 +136,19 @@ impl<'n> Checker<'_, 'n> {
             if missing && entered.failed.contains(&to(&problem.param)) {
                 continue;
             }
-            let own = entered.spots.get(problem.param.as_str()).cloned();
-            let spot =
-                own.unwrap_or_else(|| Location::new(entered.spot.place, join(&entered.spot.path, &problem.param)));
+            let own = entered.locations.get(problem.param.as_str()).cloned();
+            let location = own
+                .unwrap_or_else(|| Location::new(entered.location.place, join(&entered.location.path, &problem.param)));
             let advice = if missing && problem.param == "prompt" {
                 "Add `prompt:` under `params`, or give the run an input text (--input \"…\").".to_owned()
             } else {
                 problem.advice
             };
-            self.report.add(&spot, problem.code, problem.message, advice);
+            self.report.add(&location, problem.code, problem.message, advice);
         }
     }
 
-    fn unknown_param(&mut self, model: &Model, key: &str, spot: &Location) {
+    fn unknown_param(&mut self, model: &Model, key: &str, location: &Location) {
         let known = || {
             let media = model.inputs.iter().map(|input| input.param.as_str());
             model.params.keys().map(String::as_str).chain(media)
@@ -164,7 +164,7 @@ impl<'n> Checker<'_, 'n> {
             format!("Known: {}.", list(known()))
         };
         let message = format!("the model `{}` has no param `{}`", model.name, shown(key));
-        self.report.add(spot, "param_unknown", message, advice);
+        self.report.add(location, "param_unknown", message, advice);
     }
 
     /// A value with its texts filled. `None` where something is wrong with it, which is then reported.
@@ -172,8 +172,8 @@ impl<'n> Checker<'_, 'n> {
         &mut self,
         number: usize,
         node: &Node,
-        spot: &Location,
-        kind: Option<&Kind>,
+        location: &Location,
+        kind: Option<&ParamKind>,
         uncacheable: &mut bool,
     ) -> Option<Written> {
         let whole = |filling| match filling {
@@ -181,11 +181,11 @@ impl<'n> Checker<'_, 'n> {
             Written::Pieces(_) => None,
         };
         let value = match &node.content {
-            Content::Text(text) => return self.text_value(number, text, spot, kind, uncacheable),
+            Content::Text(text) => return self.text_value(number, text, location, kind, uncacheable),
             Content::List(nodes) => {
                 let mut values = Vec::new();
                 for (n, node) in nodes.iter().enumerate() {
-                    let here = Location::new(node.place, format!("{}[{n}]", spot.path));
+                    let here = Location::new(node.place, format!("{}[{n}]", location.path));
                     values.push(self.value(number, node, &here, None, uncacheable).and_then(whole));
                 }
                 Value::Array(values.into_iter().collect::<Option<_>>()?)
@@ -193,7 +193,7 @@ impl<'n> Checker<'_, 'n> {
             Content::Table(entries) => {
                 let mut values = Vec::new();
                 for (key, node) in entries {
-                    let here = Location::new(node.place, join(&spot.path, &key.text));
+                    let here = Location::new(node.place, join(&location.path, &key.text));
                     let value = self.value(number, node, &here, None, uncacheable).and_then(whole);
                     values.push(value.map(|value| (key.text.clone(), value)));
                 }
@@ -208,35 +208,38 @@ impl<'n> Checker<'_, 'n> {
         &mut self,
         number: usize,
         text: &str,
-        spot: &Location,
-        kind: Option<&Kind>,
+        location: &Location,
+        kind: Option<&ParamKind>,
         uncacheable: &mut bool,
     ) -> Option<Written> {
         let limit = match kind {
-            Some(Kind::Text { max_chars, .. }) => max_chars.saturating_mul(BYTES_A_CHAR).min(MAX_FILLED),
+            Some(ParamKind::Text { max_chars, .. }) => max_chars.saturating_mul(BYTES_A_CHAR).min(MAX_FILLED),
             Some(_) => MAX_WORD,
             None => MAX_FILLED,
         };
-        let filled = self.values.fill(&mut self.report, text, limit, spot)?;
+        let filled = self.values.fill(&mut self.report, text, limit, location)?;
         if filled.cut {
             let message = match kind {
-                Some(Kind::Text { max_chars, .. }) => format!("the filled text has more than {max_chars} characters"),
+                Some(ParamKind::Text { max_chars, .. }) => {
+                    format!("the filled text has more than {max_chars} characters")
+                }
                 _ => format!("the filled text has more than {limit} bytes"),
             };
-            self.report.add(spot, "param_too_long", message, "Shorten it.");
+            self.report.add(location, "param_too_long", message, "Shorten it.");
             return None;
         }
         *uncacheable |= filled.uncacheable;
         let Some(plain) = filled.text() else {
-            if !matches!(kind, Some(Kind::Text { .. }) | None) {
+            if !matches!(kind, Some(ParamKind::Text { .. }) | None) {
                 let message = "what a step gives can only be part of a text";
-                self.report.add(spot, "param_type", message, "Write the value itself.");
+                self.report.add(location, "param_type", message, "Write the value itself.");
                 return None;
             }
-            return self.pieces(number, &filled, spot).map(Written::Pieces);
+            return self.pieces(number, &filled, location).map(Written::Pieces);
         };
         let is_filled = || parts(text).any(|part| matches!(part, Part::Placeholder(_)));
-        let wants_scalar = matches!(kind, Some(Kind::Integer { .. } | Kind::Number { .. } | Kind::Boolean));
+        let wants_scalar =
+            matches!(kind, Some(ParamKind::Integer { .. } | ParamKind::Number { .. } | ParamKind::Boolean));
         if wants_scalar && is_filled() {
             // `num_images: "{{vars.count}}"` is a number, although it had to be written as a text.
             let scalar =
@@ -247,12 +250,12 @@ impl<'n> Checker<'_, 'n> {
     }
 
     /// The pieces of a text that reads steps, each of which gives a text.
-    fn pieces(&mut self, number: usize, filled: &Filled, spot: &Location) -> Option<Vec<Piece>> {
+    fn pieces(&mut self, number: usize, filled: &Filled, location: &Location) -> Option<Vec<Piece>> {
         let read = filled.pieces.iter().filter(|piece| matches!(piece, Filling::Step(_))).count();
         if read > MAX_STEPS {
             // Every part of the step holds all of them: a small document would fill the memory.
             let message = format!("the text reads steps {read} times; it may {MAX_STEPS} times");
-            self.report.add(spot, "param_too_long", message, "Read every step once.");
+            self.report.add(location, "param_too_long", message, "Read every step once.");
             return None;
         }
         let mut known: BTreeMap<&str, Option<StepName>> = BTreeMap::new();
@@ -263,8 +266,8 @@ impl<'n> Checker<'_, 'n> {
                 Filling::Text(text) => Some(Piece::Text(text.nfc().collect())),
                 Filling::Step(name) => {
                     if !known.contains_key(name.as_str()) {
-                        let step = self.placeholder_step(number, name, MediaKind::Text, spot);
-                        known.insert(name, step.and_then(|step| self.outline.steps[step].name.clone()));
+                        let step = self.placeholder_step(number, name, MediaKind::Text, location);
+                        known.insert(name, step.and_then(|step| self.parsed.steps[step].name.clone()));
                     }
                     known.get(name.as_str()).cloned().flatten().map(Piece::Step)
                 }
@@ -283,19 +286,19 @@ impl<'n> Checker<'_, 'n> {
         reader: usize,
         name: &str,
         kind: MediaKind,
-        spot: &Location,
+        location: &Location,
     ) -> Option<usize> {
-        let target = self.outline.of_placeholder(name);
+        let target = self.parsed.of_placeholder(name);
         if let Some(Target::Group(_)) = target {
             let message = format!("`{}` is a group; a placeholder reads one step", shown(name));
-            self.report.add(spot, "unknown_step", message, "Name one of its steps, or use input_from for media.");
+            self.report.add(location, "unknown_step", message, "Name one of its steps, or use input_from for media.");
             return None;
         }
         let called = match target {
-            Some(Target::Step(step)) => self.outline.steps[step].called().to_owned(),
+            Some(Target::Step(step)) => self.parsed.steps[step].called().to_owned(),
             _ => name.to_owned(),
         };
-        let step = self.refer(reader, target, &called, spot)?.start;
+        let step = self.refer(reader, target, &called, location)?.start;
         match self.facts[step].kind {
             Some(found) if found != kind => {
                 let (message, advice) = if kind == MediaKind::Text {
@@ -304,7 +307,7 @@ impl<'n> Checker<'_, 'n> {
                 } else {
                     (format!("`{called}` gives {}, and {} is needed", found.noun(), kind.noun()), self.fitting(kind))
                 };
-                self.report.add(spot, "kind_mismatch", message, advice);
+                self.report.add(location, "kind_mismatch", message, advice);
                 None
             }
             _ => Some(step),

@@ -1,5 +1,5 @@
 //! The first reading of a document: its items in order, their names, types and models, everything but params and inputs.
-//! After it every name is known, so that a reference can be told from a mistake wherever it points.
+//! After it every name is known, so that every reference can be resolved.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use super::{CachePolicy, MAX_STEPS, RunInputs};
 use crate::catalogue::{self, Model, StepType};
 use crate::ids::StepName;
 
-/// What a name stands for.
+/// The target of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Target {
     /// The step of this number.
@@ -24,7 +24,7 @@ pub(super) enum Target {
 /// A step as far as it is read.
 #[derive(Debug)]
 pub(super) struct RawStep<'n> {
-    pub(super) spot: Location,
+    pub(super) location: Location,
     /// `None` where the name that it has cannot be used.
     pub(super) name: Option<StepName>,
     /// The number of its item.
@@ -59,7 +59,7 @@ pub(super) struct Item {
     pub(super) workers: u32,
     /// Its steps.
     pub(super) steps: Range<usize>,
-    /// How many of them are enabled.
+    /// The number of its enabled steps.
     pub(super) enabled: usize,
 }
 
@@ -72,7 +72,7 @@ pub(super) struct ParsedDocument<'n> {
     pub(super) items: Vec<Item>,
     pub(super) steps: Vec<RawStep<'n>>,
     pub(super) names: BTreeMap<String, Target>,
-    /// How many steps are written, also those that are not read because they are too many.
+    /// The number of steps in the document, also those that are not read because they are too many.
     pub(super) written: usize,
 }
 
@@ -81,16 +81,16 @@ pub(super) fn read<'n>(report: &mut Report, root: &'n Node, given: &RunInputs) -
     let whole = Location::new(root.place, "");
     let table = report.table(root, whole, DOCUMENT, advise_document)?;
     let name = title(report, &table).unwrap_or_else(|| "pipeline".to_owned());
-    if let Some((node, spot)) = table.at("description") {
-        report.text(node, &spot);
+    if let Some((node, location)) = table.at("description") {
+        report.text(node, &location);
     }
-    if let Some((node, spot)) = table.at("version")
+    if let Some((node, location)) = table.at("version")
         && !matches!(node.content, Content::Text(_) | Content::Number(_))
     {
-        report.wrong_type(node, &spot, "a version");
+        report.wrong_type(node, &location, "a version");
     }
     let settings = settings::read(report, table.get("settings"), given);
-    let outline = ParsedDocument {
+    let parsed = ParsedDocument {
         name,
         settings,
         vars: table.get("vars"),
@@ -99,41 +99,41 @@ pub(super) fn read<'n>(report: &mut Report, root: &'n Node, given: &RunInputs) -
         names: BTreeMap::new(),
         written: 0,
     };
-    let mut reader = Reader { report, outline, lines: BTreeMap::new(), unnamed: Vec::new() };
-    let (steps, spot) = reader.steps_of(&table)?;
+    let mut reader = Reader { report, parsed, lines: BTreeMap::new(), unnamed: Vec::new() };
+    let (steps, location) = reader.steps_of(&table)?;
     for (n, node) in steps.iter().enumerate() {
-        reader.item(node, format!("{}[{n}]", spot.path));
+        reader.item(node, format!("{}[{n}]", location.path));
     }
     reader.name_the_unnamed();
-    let outline = reader.outline;
-    if outline.written > MAX_STEPS {
-        let message = format!("the document has {} steps; one run has at most {MAX_STEPS}", outline.written);
-        report.add(&spot, "too_many_steps", message, "Split it, or use a batch.");
-    } else if !steps.is_empty() && outline.written > 0 && outline.items.iter().all(|item| item.enabled == 0) {
-        report.add(&spot, "no_steps", "no step is enabled", "Enable at least one.");
+    let parsed = reader.parsed;
+    if parsed.written > MAX_STEPS {
+        let message = format!("the document has {} steps; one run has at most {MAX_STEPS}", parsed.written);
+        report.add(&location, "too_many_steps", message, "Split it, or use a batch.");
+    } else if !steps.is_empty() && parsed.written > 0 && parsed.items.iter().all(|item| item.enabled == 0) {
+        report.add(&location, "no_steps", "no step is enabled", "Enable at least one.");
     }
-    Some(outline)
+    Some(parsed)
 }
 
 fn title(report: &mut Report, table: &Table<'_>) -> Option<String> {
-    let (node, spot) = table.at("name")?;
-    let name = report.text(node, &spot)?;
+    let (node, location) = table.at("name")?;
+    let name = report.text(node, &location)?;
     if name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
         let message = "the pipeline's name is too long or has control characters";
-        report.add(&spot, "bad_name", message, format!("Use at most {MAX_NAME} printable characters."));
+        report.add(&location, "bad_name", message, format!("Use at most {MAX_NAME} printable characters."));
     }
     Some(name.to_owned())
 }
 
 struct Reader<'r, 'n> {
     report: &'r mut Report,
-    outline: ParsedDocument<'n>,
-    /// Where names were given.
+    parsed: ParsedDocument<'n>,
+    /// The locations of names.
     lines: BTreeMap<String, Location>,
     unnamed: Vec<usize>,
 }
 
-/// What a group says for its steps.
+/// The settings that a group passes on to its steps.
 #[derive(Clone, Copy)]
 struct Inherited {
     in_group: bool,
@@ -144,32 +144,32 @@ struct Inherited {
 impl<'n> Reader<'_, 'n> {
     /// The list under `steps` of a document or a group.
     fn steps_of(&mut self, table: &Table<'n>) -> Option<(&'n [Node], Location)> {
-        let what = if table.spot.path.is_empty() { "the document" } else { "the group" };
-        let Some((node, spot)) = table.at("steps") else {
-            let spot = Location::new(table.spot.place, join(&table.spot.path, "steps"));
+        let what = if table.location.path.is_empty() { "the document" } else { "the group" };
+        let Some((node, location)) = table.at("steps") else {
+            let location = Location::new(table.location.place, join(&table.location.path, "steps"));
             let advice = "Add a list `steps:` with at least one step.";
-            self.report.add(&spot, "no_steps", format!("{what} has no steps"), advice);
+            self.report.add(&location, "no_steps", format!("{what} has no steps"), advice);
             return None;
         };
         match &node.content {
             Content::List(items) => {
                 if items.is_empty() {
                     let message = format!("{what}'s list of steps is empty");
-                    self.report.add(&spot, "no_steps", message, "Add at least one step.");
+                    self.report.add(&location, "no_steps", message, "Add at least one step.");
                 }
-                Some((items, spot))
+                Some((items, location))
             }
             _ => {
-                self.report.wrong_type(node, &spot, "a list of steps");
+                self.report.wrong_type(node, &location, "a list of steps");
                 None
             }
         }
     }
 
     fn item(&mut self, node: &'n Node, path: String) {
-        let first = self.outline.steps.len();
-        let number = self.outline.items.len();
-        let settings = self.outline.settings.clone();
+        let first = self.parsed.steps.len();
+        let number = self.parsed.items.len();
+        let settings = self.parsed.settings.clone();
         let mut own = None;
         let mut name = None;
         if is_group(node) {
@@ -183,52 +183,52 @@ impl<'n> Reader<'_, 'n> {
                 fail_fast: self.report.flag(&table, "fail_fast").unwrap_or(settings.fail_fast),
                 timeout: self.report.whole(&table, "timeout"),
             };
-            if let Some((steps, spot)) = self.steps_of(&table) {
+            if let Some((steps, location)) = self.steps_of(&table) {
                 for (n, node) in steps.iter().enumerate() {
-                    self.step(node, || format!("{}[{n}]", spot.path), inherited);
+                    self.step(node, || format!("{}[{n}]", location.path), inherited);
                 }
             }
         } else {
             let inherited = Inherited { in_group: false, fail_fast: settings.fail_fast, timeout: None };
             self.step(node, || path, inherited);
         }
-        let steps = first..self.outline.steps.len();
-        let enabled = self.outline.steps[steps.clone()].iter().filter(|step| step.enabled).count();
+        let steps = first..self.parsed.steps.len();
+        let enabled = self.parsed.steps[steps.clone()].iter().filter(|step| step.enabled).count();
         let workers = if settings.parallel { own.unwrap_or(settings.workers) } else { 1 };
-        self.outline.items.push(Item { name, workers, steps, enabled });
+        self.parsed.items.push(Item { name, workers, steps, enabled });
     }
 
     fn step(&mut self, node: &'n Node, path: impl FnOnce() -> String, inherited: Inherited) {
-        self.outline.written += 1;
-        if self.outline.written > MAX_STEPS {
-            // Reported once, by the document: ten thousand reports of the same help nobody.
+        self.parsed.written += 1;
+        if self.parsed.written > MAX_STEPS {
+            // Reported once, by the document: ten thousand reports of the same would not help.
             return;
         }
-        let number = self.outline.steps.len();
-        let spot = Location::new(node.place, path());
+        let number = self.parsed.steps.len();
+        let location = Location::new(node.place, path());
         let empty = RawStep {
-            spot: spot.clone(),
+            location: location.clone(),
             name: None,
-            item: self.outline.items.len(),
+            item: self.parsed.items.len(),
             step: None,
             model: None,
             enabled: true,
             params: None,
             input_from: None,
             repetition: 1,
-            cache: self.outline.settings.cache,
+            cache: self.parsed.settings.cache,
             timeout: inherited.timeout,
             fail_fast: inherited.fail_fast,
         };
         let table = if inherited.in_group && is_group(node) {
             let advice = "Move its steps into the outer group, or the group behind it.";
-            self.report.add(&spot, "nested_group", "a group cannot stand within a group", advice);
+            self.report.add(&location, "nested_group", "a group cannot stand within a group", advice);
             None
         } else {
-            self.report.table(node, spot, STEP, advise_step)
+            self.report.table(node, location, STEP, advise_step)
         };
         let Some(table) = table else {
-            self.outline.steps.push(empty);
+            self.parsed.steps.push(empty);
             return;
         };
         let name = self.name(&table, Target::Step(number));
@@ -236,7 +236,7 @@ impl<'n> Reader<'_, 'n> {
             self.unnamed.push(number);
         }
         let step = self.step_type(&table);
-        let draft = RawStep {
+        let raw = RawStep {
             name,
             step,
             model: step.and_then(|step| self.model(&table, step)),
@@ -248,27 +248,27 @@ impl<'n> Reader<'_, 'n> {
             timeout: self.report.whole(&table, "timeout").or(empty.timeout),
             ..empty
         };
-        if let Some((node, spot)) = &draft.params
+        if let Some((node, location)) = &raw.params
             && !matches!(node.content, Content::Table(_))
         {
-            self.report.wrong_type(node, spot, "a table of params");
+            self.report.wrong_type(node, location, "a table of params");
         }
-        self.outline.steps.push(draft);
+        self.parsed.steps.push(raw);
     }
 
     fn name(&mut self, table: &Table<'_>, target: Target) -> Option<StepName> {
-        let (node, spot) = table.at("name")?;
-        let text = self.report.text(node, &spot)?;
+        let (node, location) = table.at("name")?;
+        let text = self.report.text(node, &location)?;
         let name = StepName::parse(text);
         if let Err(error) = &name {
-            self.report.add(&spot, "bad_name", "this name cannot be used", format!("Use {}.", error.rule));
+            self.report.add(&location, "bad_name", "this name cannot be used", format!("Use {}.", error.rule));
         } else if let Some(first) = self.lines.get(text) {
             let message = format!("`{text}` is taken by line {}", first.place.line);
-            self.report.add(&spot, "duplicate_name", message, "Give every step and group a name of its own.");
+            self.report.add(&location, "duplicate_name", message, "Give every step and group a name of its own.");
         }
         // A name that cannot be used still says what a reference to it means.
-        self.outline.names.entry(text.to_owned()).or_insert(target);
-        self.lines.entry(text.to_owned()).or_insert(spot);
+        self.parsed.names.entry(text.to_owned()).or_insert(target);
+        self.lines.entry(text.to_owned()).or_insert(location);
         name.ok()
     }
 
@@ -277,27 +277,27 @@ impl<'n> Reader<'_, 'n> {
             let Ok(name) = StepName::parse(format!("step_{}", number + 1)) else { continue };
             match self.lines.get(name.as_str()).cloned() {
                 Some(taken) => {
-                    let line = self.outline.steps[number].spot.place.line;
+                    let line = self.parsed.steps[number].location.place.line;
                     let message = format!("`{name}` is the name of the step at line {line}, which has none of its own");
                     self.report.add(&taken, "duplicate_name", message, "Choose another, or give that step a name.");
                 }
                 None => {
-                    self.outline.names.insert(name.to_string(), Target::Step(number));
+                    self.parsed.names.insert(name.to_string(), Target::Step(number));
                 }
             }
-            self.outline.steps[number].name = Some(name);
+            self.parsed.steps[number].name = Some(name);
         }
     }
 
     fn step_type(&mut self, table: &Table<'_>) -> Option<StepType> {
         let types = || StepType::ALL.iter().map(|step| step.as_str());
-        let Some((node, spot)) = table.at("type") else {
-            let spot = Location::new(table.spot.place, join(&table.spot.path, "type"));
+        let Some((node, location)) = table.at("type") else {
+            let location = Location::new(table.location.place, join(&table.location.path, "type"));
             let advice = format!("Add `type:`, one of {}.", list(types()));
-            self.report.add(&spot, "type_missing", "the step has no type", advice);
+            self.report.add(&location, "type_missing", "the step has no type", advice);
             return None;
         };
-        let text = self.report.text(node, &spot)?;
+        let text = self.report.text(node, &location)?;
         let step = StepType::parse(text);
         if step.is_some() {
             return step;
@@ -305,18 +305,18 @@ impl<'n> Reader<'_, 'n> {
         let all = format!("This version carries out {}.", list(types()));
         if LATER_TYPES.contains(&text) {
             let message = format!("this version does not carry out `{text}`");
-            self.report.add(&spot, "not_supported", message, all);
+            self.report.add(&location, "not_supported", message, all);
         } else {
             let near = self.report.suggest(text, types().chain([GROUP]));
             let advice = near.map_or(all, |near| format!("Did you mean `{near}`?"));
-            self.report.add(&spot, "unknown_type", format!("there is no step type `{}`", shown(text)), advice);
+            self.report.add(&location, "unknown_type", format!("there is no step type `{}`", shown(text)), advice);
         }
         None
     }
 
     fn model(&mut self, table: &Table<'_>, step: StepType) -> Option<&'static Model> {
-        let Some((node, spot)) = table.at("model") else { return catalogue::default_model(step) };
-        let name = self.report.text(node, &spot)?;
+        let Some((node, location)) = table.at("model") else { return catalogue::default_model(step) };
+        let name = self.report.text(node, &location)?;
         let model = catalogue::find(step, name);
         if model.is_none() {
             let of_type = || catalogue::models().iter().filter(|model| model.step == step);
@@ -329,7 +329,7 @@ impl<'n> Reader<'_, 'n> {
                 (None, None) => all,
             };
             let message = format!("there is no model `{}` for {}", shown(name), step.as_str());
-            self.report.add(&spot, "unknown_model", message, advice);
+            self.report.add(&location, "unknown_model", message, advice);
         }
         model
     }

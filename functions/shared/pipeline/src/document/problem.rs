@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A place in a document; both count from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Position {
-    /// The line.
     pub line: u32,
-    /// The column.
     pub column: u32,
 }
 
@@ -27,18 +25,14 @@ impl Position {
 /// One problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// Where.
     #[serde(flatten)]
     pub place: Position,
-    /// A stable code.
     pub code: String,
-    /// Where in the tree, as `steps[0].params.prompt`.
+    /// The path in the tree, as `steps[0].params.prompt`.
     pub path: String,
-    /// What is wrong.
     pub message: String,
-    /// What to do.
     pub advice: String,
-    /// What is missing of what is given with the run: `input`, or the name of a var.
+    /// The missing input of the run: `input`, or the name of a var.
     #[serde(skip)]
     pub missing_input: Option<Box<str>>,
 }
@@ -85,7 +79,7 @@ impl Problems {
         problems.truncate(MAX_PROBLEMS);
         if let (1.., Some(last)) = (more, problems.last()) {
             let message = format!("… and {more} more");
-            problems.push(Problem::at(last.place, MORE, "", message, "Mend these first."));
+            problems.push(Problem::at(last.place, MORE, "", message, "Correct these first."));
         }
         Problems(problems)
     }

@@ -1,32 +1,17 @@
-//! A schedule's document: when a pipeline is run by itself, which one, and with what.
+//! A schedule's document: the expression, the pipeline and its inputs.
 
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize};
 
-use super::Position;
 use super::diagnostics::{Location, Report, Table, join, shown};
-use super::key_specs::SCHEDULED;
+use super::key_specs::{OVERLAPS, SCHEDULED};
 use super::problem::Problems;
 use super::yaml::{self, Content};
-use crate::schedule_expression::{When, time_zone};
+use super::{Overlap, Position};
+use crate::schedule_expression::{ScheduleExpression, time_zone};
 
-/// What happens to a firing while the last one's run goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Overlap {
-    /// It is left out.
-    #[default]
-    Skip,
-    /// Its run goes on beside the other.
-    Allow,
-}
-
-const OVERLAPS: [(&str, Overlap); 2] = [("skip", Overlap::Skip), ("allow", Overlap::Allow)];
-pub(super) const OVERLAP_WORDS: [&str; 2] = [OVERLAPS[0].0, OVERLAPS[1].0];
-
-/// Which pipeline a schedule runs.
+/// The pipeline of a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScheduledPipeline {
     /// The document itself.
@@ -40,29 +25,24 @@ pub enum ScheduledPipeline {
 pub struct Scheduled {
     /// The expression as it is written.
     pub expression: String,
-    /// When it is due.
-    pub when: When,
-    /// The time zone's name.
+    pub when: ScheduleExpression,
     pub timezone: String,
-    /// The time zone.
     pub zone: TimeZone,
-    /// What is run.
     pub pipeline: ScheduledPipeline,
     /// The key of the rows that it is run over, where it is a batch.
     pub rows: Option<String>,
     /// The settings of the batch, as they are written.
     pub batch: serde_json::Map<String, serde_json::Value>,
-    /// The input text.
     pub input: Option<String>,
     /// `{{vars.x}}`, over the document's own.
     pub vars: BTreeMap<String, String>,
     /// Whether it fires at all.
     pub enabled: bool,
-    /// What happens while the last run goes on.
+    /// The treatment of a firing while the last run goes on.
     pub overlap: Overlap,
 }
 
-/// Reads a schedule. `now` is in milliseconds since the Unix epoch: one that is never due behind it is a mistake.
+/// Reads a schedule. `now` is in milliseconds since the Unix epoch: one that never fires after it is a problem.
 pub fn scheduled(text: &str, now: Option<i64>) -> Result<Scheduled, Problems> {
     let root = yaml::parse(text).map_err(|problem| Problems(vec![problem]))?;
     let mut report = Report::new();
@@ -77,9 +57,9 @@ pub fn scheduled(text: &str, now: Option<i64>) -> Result<Scheduled, Problems> {
 fn read(report: &mut Report, table: &Table<'_>, now: Option<i64>) -> Option<Scheduled> {
     let timezone = text(report, table, "timezone").unwrap_or_else(|| "UTC".to_owned());
     let zone = time_zone(&timezone);
-    if let (None, Some((_, spot))) = (&zone, table.at("timezone")) {
+    if let (None, Some((_, location))) = (&zone, table.at("timezone")) {
         let advice = "Use a name of the IANA's database, as Europe/Berlin; UTC where there is none.";
-        report.add(&spot, "unknown_timezone", format!("there is no time zone `{}`", shown(&timezone)), advice);
+        report.add(&location, "unknown_timezone", format!("there is no time zone `{}`", shown(&timezone)), advice);
     }
     let expression = needed(
         report,
@@ -87,29 +67,29 @@ fn read(report: &mut Report, table: &Table<'_>, now: Option<i64>) -> Option<Sche
         "schedule",
         "Say when: cron(0 6 ? * MON-FRI *), rate(1 hour) or at(2027-01-31T06:00:00).",
     );
-    let when = expression.as_ref().and_then(|(expression, spot)| match When::parse(expression) {
+    let when = expression.as_ref().and_then(|(expression, location)| match ScheduleExpression::parse(expression) {
         Ok(when) => Some(when),
         Err(problem) => {
-            report.add(spot, "bad_schedule", problem.message, problem.advice);
+            report.add(location, "bad_schedule", problem.message, problem.advice);
             None
         }
     });
-    if let (Some(when), Some(zone), Some((expression, spot)), Some(now)) = (&when, &zone, &expression, now)
+    if let (Some(when), Some(zone), Some((expression, location)), Some(now)) = (&when, &zone, &expression, now)
         && when.next(zone, now, now).is_none()
     {
-        let past = matches!(when, When::At(_));
+        let past = matches!(when, ScheduleExpression::At(_));
         let message = format!("`{expression}` is {}", if past { "past" } else { "never due" });
         let advice = "Change it, or remove the schedule.";
-        report.add(spot, if past { "schedule_past" } else { "schedule_never" }, message, advice);
+        report.add(location, if past { "schedule_past" } else { "schedule_never" }, message, advice);
     }
     let input = text(report, table, "input");
     let rows = text(report, table, "rows");
-    let batch = match table.at("batch").map(|(node, spot)| (node.value(), node, spot)) {
+    let batch = match table.at("batch").map(|(node, location)| (node.value(), node, location)) {
         None => serde_json::Map::new(),
-        Some((serde_json::Value::Object(settings), _, spot)) => {
+        Some((serde_json::Value::Object(settings), _, location)) => {
             if rows.is_none() {
                 report.add(
-                    &spot,
+                    &location,
                     "key_missing",
                     "`batch` has settings, and there are no `rows`",
                     "Name the rows, as rows/posters.csv.",
@@ -117,8 +97,8 @@ fn read(report: &mut Report, table: &Table<'_>, now: Option<i64>) -> Option<Sche
             }
             settings
         }
-        Some((_, node, spot)) => {
-            report.wrong_type(node, &spot, "a table (`key: value` lines)");
+        Some((_, node, location)) => {
+            report.wrong_type(node, &location, "a table (`key: value` lines)");
             serde_json::Map::new()
         }
     };
@@ -146,16 +126,16 @@ fn pipeline(report: &mut Report, table: &Table<'_>) -> Option<ScheduledPipeline>
     let advice = "Write the pipeline as a table, or the key of its document, as pipelines/posters.yaml.";
     match table.at("pipeline") {
         None => {
-            report.add(&table.spot, "key_missing", "`pipeline` is missing", advice);
+            report.add(&table.location, "key_missing", "`pipeline` is missing", advice);
             None
         }
-        Some((node, spot)) => match &node.content {
+        Some((node, location)) => match &node.content {
             Content::Table(_) => Some(ScheduledPipeline::Inline(node.value().to_string())),
             // A block of text is a document; a name has no line's end.
             Content::Text(text) if text.contains('\n') => Some(ScheduledPipeline::Inline(text.clone())),
             Content::Text(text) => Some(ScheduledPipeline::Key(text.clone())),
             _ => {
-                report.wrong_type(node, &spot, "a pipeline, or the key of one");
+                report.wrong_type(node, &location, "a pipeline, or the key of one");
                 None
             }
         },
@@ -163,15 +143,15 @@ fn pipeline(report: &mut Report, table: &Table<'_>) -> Option<ScheduledPipeline>
 }
 
 fn text(report: &mut Report, table: &Table<'_>, key: &str) -> Option<String> {
-    let (node, spot) = table.at(key)?;
-    report.text(node, &spot).map(str::to_owned)
+    let (node, location) = table.at(key)?;
+    report.text(node, &location).map(str::to_owned)
 }
 
 fn needed(report: &mut Report, table: &Table<'_>, key: &str, advice: &str) -> Option<(String, Location)> {
     match table.at(key) {
-        Some((node, spot)) => report.text(node, &spot).map(|text| (text.to_owned(), spot)),
+        Some((node, location)) => report.text(node, &location).map(|text| (text.to_owned(), location)),
         None => {
-            report.add(&table.spot, "key_missing", format!("`{key}` is missing"), advice);
+            report.add(&table.location, "key_missing", format!("`{key}` is missing"), advice);
             None
         }
     }
@@ -179,9 +159,9 @@ fn needed(report: &mut Report, table: &Table<'_>, key: &str, advice: &str) -> Op
 
 /// Values as they are written: like those that are given with a run, they are never rendered.
 fn vars(report: &mut Report, table: &Table<'_>) -> BTreeMap<String, String> {
-    let Some((node, spot)) = table.at("vars") else { return BTreeMap::new() };
+    let Some((node, location)) = table.at("vars") else { return BTreeMap::new() };
     let Content::Table(entries) = &node.content else {
-        report.wrong_type(node, &spot, "a table (`name: value` lines)");
+        report.wrong_type(node, &location, "a table (`name: value` lines)");
         return BTreeMap::new();
     };
     let mut vars = BTreeMap::new();
@@ -191,8 +171,8 @@ fn vars(report: &mut Report, table: &Table<'_>) -> BTreeMap<String, String> {
             Content::Number(number) => number.to_string(),
             Content::Bool(flag) => flag.to_string(),
             _ => {
-                let spot = Location::new(node.place, join(&spot.path, &key.text));
-                report.wrong_type(node, &spot, "text, a number, or true or false");
+                let location = Location::new(node.place, join(&location.path, &key.text));
+                report.wrong_type(node, &location, "text, a number, or true or false");
                 continue;
             }
         };

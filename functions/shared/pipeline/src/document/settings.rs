@@ -38,9 +38,9 @@ pub(super) fn read(report: &mut Report, node: Option<&Node>, given: &RunInputs) 
     }
     let counted = report.whole(&table, "max_workers");
     let worded = report.word(&table, "workers", &WORKLOADS);
-    if let (Some(_), Some((_, spot))) = (table.get("max_workers"), table.at("workers")) {
+    if let (Some(_), Some((_, location))) = (table.get("max_workers"), table.at("workers")) {
         let message = "`workers` and `max_workers` both say how many workers there are";
-        report.add(&spot, "conflict", message, "Keep one of them.");
+        report.add(&location, "conflict", message, "Keep one of them.");
     }
     settings.workers = counted.or(worded).unwrap_or(DEFAULT_WORKERS);
     if let Some(fail_fast) = report.flag(&table, "fail_fast") {
@@ -54,26 +54,26 @@ pub(super) fn read(report: &mut Report, node: Option<&Node>, given: &RunInputs) 
 }
 
 fn dollars(report: &mut Report, table: &Table<'_>, key: &str) -> Option<Money> {
-    let (node, spot) = table.at(key)?;
+    let (node, location) = table.at(key)?;
     let Content::Number(number) = &node.content else {
-        report.wrong_type(node, &spot, "an amount in dollars, as 2.50");
+        report.wrong_type(node, &location, "an amount in dollars, as 2.50");
         return None;
     };
     let found = number.as_f64().and_then(Money::from_dollars);
     if found.is_none() {
-        let message = format!("`{}` is not an amount in dollars", spot.path);
-        report.add(&spot, "wrong_value", message, "Write a number that is not negative, as 2.50.");
+        let message = format!("`{}` is not an amount in dollars", location.path);
+        report.add(&location, "wrong_value", message, "Write a number that is not negative, as 2.50.");
     }
     found
 }
 
 fn export(report: &mut Report, table: &Table<'_>, key: &str) -> Option<Export> {
-    let (node, spot) = table.at(key)?;
-    match Export::parse(report.text(node, &spot)?) {
+    let (node, location) = table.at(key)?;
+    match Export::parse(report.text(node, &location)?) {
         Ok(export) => Some(export),
         Err(error) => {
-            let message = format!("`{}` is not a {}", spot.path, error.what);
-            report.add(&spot, "wrong_value", message, format!("Use {}.", error.rule));
+            let message = format!("`{}` is not a {}", location.path, error.what);
+            report.add(&location, "wrong_value", message, format!("Use {}.", error.rule));
             None
         }
     }

@@ -11,7 +11,7 @@ use super::diagnostics::{Location, Report, list, shown};
 pub(super) const MAX_FILLED: usize = 1024 * 1024;
 /// The most bytes of all filled texts of a document together: a long input may be filled in very often.
 const MAX_FILLED_TOGETHER: usize = 128 * 1024 * 1024;
-/// What a text may hold, for advice.
+/// The placeholders of a text, for advice.
 const KNOWN: &str =
     "Known: {{input}}, {{vars.NAME}}, {{env.NAME}}, {{timestamp}}, {{random}} and {{step_NAME.output}}.";
 
@@ -20,7 +20,7 @@ const KNOWN: &str =
 pub(super) enum Part<'t> {
     /// Text.
     Text(&'t str),
-    /// What stands between braces.
+    /// The text between braces.
     Placeholder(&'t str),
 }
 
@@ -92,30 +92,30 @@ impl Filled {
     }
 }
 
-/// What placeholders stand for.
+/// The values of placeholders.
 #[derive(Debug)]
 pub(super) struct Values<'g> {
     given: &'g RunInputs,
     /// The document's own and the run's; `None` for texts that may not use them.
     vars: Option<BTreeMap<String, String>>,
-    /// How many bytes may still be filled.
+    /// The bytes that may still be filled.
     left: Cell<usize>,
 }
 
 impl<'g> Values<'g> {
-    /// What the document's own vars may use: nothing that is worked out later than they are. Together they are as long as
+    /// The values that the document's own vars may use: none that is computed after them. Together they are as long as
     /// one text may be.
     pub(super) fn for_vars(given: &'g RunInputs) -> Self {
         Values { given, vars: None, left: Cell::new(MAX_FILLED) }
     }
 
-    /// What params may use.
+    /// The values that params may use.
     pub(super) fn new(given: &'g RunInputs, vars: BTreeMap<String, String>) -> Self {
         Values { given, vars: Some(vars), left: Cell::new(MAX_FILLED_TOGETHER) }
     }
 
     /// Fills a text up to so many bytes. Every placeholder without a value is reported; then there is no text.
-    pub(super) fn fill(&self, report: &mut Report, text: &str, limit: usize, spot: &Location) -> Option<Filled> {
+    pub(super) fn fill(&self, report: &mut Report, text: &str, limit: usize, location: &Location) -> Option<Filled> {
         let mut filled = Filled::default();
         let limit = limit.min(MAX_FILLED).min(self.left.get());
         let mut length = 0;
@@ -132,7 +132,7 @@ impl<'g> Values<'g> {
                     None => {
                         // All of one text have one place, so more of them would not be shown.
                         if reported.len() < 100 && reported.insert(name) {
-                            self.missing(report, name, spot);
+                            self.missing(report, name, location);
                         }
                         None
                     }
@@ -164,18 +164,18 @@ impl<'g> Values<'g> {
         }
     }
 
-    fn missing(&self, report: &mut Report, name: &str, spot: &Location) {
+    fn missing(&self, report: &mut Report, name: &str, location: &Location) {
         let written = format!("`{{{{{}}}}}`", shown(name));
         match (name.split_once('.'), &self.vars) {
             (None, _) if name == "input" => {
                 let message = "`{{input}}` is used and the run has no input text";
-                report.missing_input(spot, "input_missing", name, message, "Give it one (--input \"…\").");
+                report.missing_input(location, "input_missing", name, message, "Give it one (--input \"…\").");
             }
             (Some(("env", _)), _) => {
                 let message = format!("{written} was not given with the run");
                 let advice =
                     "Only names given with the run are filled (--env NAME), never what else is in the environment.";
-                report.add(spot, "unknown_env", message, advice);
+                report.add(location, "unknown_env", message, advice);
             }
             (Some(("vars", var)), Some(vars)) => {
                 let near = report.suggest(var, vars.keys().map(String::as_str));
@@ -184,13 +184,13 @@ impl<'g> Values<'g> {
                     None if vars.is_empty() => "Add it under `vars:`, or give it with the run.".to_owned(),
                     None => format!("There are {}.", list(vars.keys().map(String::as_str).take(20))),
                 };
-                report.missing_input(spot, "unknown_var", var, format!("there is no var for {written}"), advice);
+                report.missing_input(location, "unknown_var", var, format!("there is no var for {written}"), advice);
             }
             (_, None) => {
                 let message = format!("{written} is not filled within `vars`");
-                report.add(spot, "unknown_placeholder", message, "A var may use {{input}} and {{env.NAME}} only.");
+                report.add(location, "unknown_placeholder", message, "A var may use {{input}} and {{env.NAME}} only.");
             }
-            _ => report.add(spot, "unknown_placeholder", format!("there is nothing to fill {written} with"), KNOWN),
+            _ => report.add(location, "unknown_placeholder", format!("there is nothing to fill {written} with"), KNOWN),
         }
     }
 }

@@ -12,28 +12,27 @@ use super::{Checked, MAX_STEPS, MediaReference, RunInputs, ValidGroup, ValidStep
 use crate::catalogue::{MediaKind, Model};
 use crate::ids::StepName;
 
-/// What later steps know of a step.
+/// The outputs of a step as later steps see them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Fact {
-    /// What it gives.
     pub(super) kind: Option<MediaKind>,
-    /// How many of them, all its parts together; `None` where its problems hide that.
+    /// The number of outputs of all its parts; `None` where its problems hide that.
     pub(super) outputs: Option<u64>,
 }
 
-/// Everything there is while steps are checked.
+/// The state of the check.
 pub(super) struct Checker<'a, 'n> {
     pub(super) given: &'a RunInputs,
     pub(super) values: Values<'a>,
-    pub(super) outline: ParsedDocument<'n>,
+    pub(super) parsed: ParsedDocument<'n>,
     pub(super) report: Report,
     /// Of the steps so far.
     pub(super) facts: Vec<Fact>,
     /// The last step so far that gives this kind, for advice.
     pub(super) latest: BTreeMap<MediaKind, StepName>,
-    /// Who reads whom, once somebody asked.
+    /// The graph of references, built when the first later step is named.
     pub(super) graph: Option<Graph>,
-    /// How often a circle was looked for.
+    /// The number of searches for a circle.
     pub(super) ways: usize,
     pub(super) media_references: Vec<MediaReference>,
     mentioned: BTreeSet<(String, MediaKind)>,
@@ -43,17 +42,17 @@ pub(super) struct Checker<'a, 'n> {
     parts: u64,
 }
 
-/// Checks a document and lists what it media_references, whether or not it has problems.
+/// Checks a document and lists its media references, whether or not it has problems.
 pub(super) fn examine(root: &Node, given: &RunInputs) -> (Result<Checked, Problems>, Vec<MediaReference>) {
     let mut report = Report::new();
-    let Some(outline) = read(&mut report, root, given) else {
+    let Some(parsed) = read(&mut report, root, given) else {
         return (Err(report.into_problems()), Vec::new());
     };
-    let values = Values::new(given, vars(&mut report, outline.vars, given));
+    let values = Values::new(given, vars(&mut report, parsed.vars, given));
     let mut checker = Checker {
         given,
         values,
-        outline,
+        parsed,
         report,
         facts: Vec::new(),
         latest: BTreeMap::new(),
@@ -65,8 +64,8 @@ pub(super) fn examine(root: &Node, given: &RunInputs) -> (Result<Checked, Proble
         parts: 0,
     };
     // Too many steps are reported already, and would take their time.
-    let groups = if checker.outline.written > MAX_STEPS { Vec::new() } else { checker.groups() };
-    let Checker { outline: ParsedDocument { name, settings, .. }, report, media_references, .. } = checker;
+    let groups = if checker.parsed.written > MAX_STEPS { Vec::new() } else { checker.groups() };
+    let Checker { parsed: ParsedDocument { name, settings, .. }, report, media_references, .. } = checker;
     if !report.is_empty() {
         return (Err(report.into_problems()), media_references);
     }
@@ -95,19 +94,19 @@ fn vars(report: &mut Report, node: Option<&Node>, given: &RunInputs) -> BTreeMap
     };
     let values = Values::for_vars(given);
     for (key, node) in entries {
-        let spot = Location::new(node.place, join("vars", &key.text));
+        let location = Location::new(node.place, join("vars", &key.text));
         let value = match &node.content {
             Content::Text(_) if given.vars.contains_key(&key.text) => Some(String::new()),
-            Content::Text(text) => values.fill(report, text, MAX_FILLED, &spot).and_then(|filled| {
+            Content::Text(text) => values.fill(report, text, MAX_FILLED, &location).and_then(|filled| {
                 if filled.cut {
-                    report.add(&spot, "param_too_long", "all vars together are longer than 1 MiB", "Shorten them.");
+                    report.add(&location, "param_too_long", "all vars together are longer than 1 MiB", "Shorten them.");
                 }
                 filled.text().map(str::to_owned)
             }),
             Content::Number(number) => Some(number.to_string()),
             Content::Bool(flag) => Some(flag.to_string()),
             _ => {
-                report.wrong_type(node, &spot, "text, a number, or true or false");
+                report.wrong_type(node, &location, "text, a number, or true or false");
                 None
             }
         };
@@ -121,9 +120,9 @@ fn vars(report: &mut Report, node: Option<&Node>, given: &RunInputs) -> BTreeMap
 impl Checker<'_, '_> {
     fn groups(&mut self) -> Vec<ValidGroup> {
         let mut groups = Vec::new();
-        for number in 0..self.outline.items.len() {
+        for number in 0..self.parsed.items.len() {
             let mut steps = Vec::new();
-            for step in self.outline.items[number].steps.clone() {
+            for step in self.parsed.items[number].steps.clone() {
                 let (checked, fact) = self.step(step);
                 if let (Some(checked), Some(kind)) = (&checked, fact.kind) {
                     self.latest.insert(kind, checked.name.clone());
@@ -132,7 +131,7 @@ impl Checker<'_, '_> {
                 steps.extend(checked);
             }
             if !steps.is_empty() {
-                let item = &self.outline.items[number];
+                let item = &self.parsed.items[number];
                 groups.push(ValidGroup { name: item.name.clone(), workers: item.workers, steps });
             }
         }
@@ -140,17 +139,17 @@ impl Checker<'_, '_> {
     }
 
     fn step(&mut self, number: usize) -> (Option<ValidStep>, Fact) {
-        let draft = &self.outline.steps[number];
-        let kind = draft.likely_model().map(|model| model.output.kind);
-        if !draft.enabled {
+        let raw = &self.parsed.steps[number];
+        let kind = raw.likely_model().map(|model| model.output.kind);
+        if !raw.enabled {
             return (None, Fact { kind, outputs: None });
         }
         let params = self.params(number);
         let media = self.media(number, params.media);
         let parts = media.parts;
         self.count_parts(number, parts);
-        let draft = &self.outline.steps[number];
-        let RawStep { name: Some(name), model: Some(model), .. } = draft else {
+        let raw = &self.parsed.steps[number];
+        let RawStep { name: Some(name), model: Some(model), .. } = raw else {
             return (None, Fact { kind, outputs: None });
         };
         let model: &'static Model = model;
@@ -162,53 +161,53 @@ impl Checker<'_, '_> {
             params: params.resolved.unwrap_or_default(),
             texts: params.texts,
             media: media.fields,
-            repetition: draft.repetition,
-            cache: draft.cache,
-            timeout: draft.timeout,
-            fail_fast: draft.fail_fast,
+            repetition: raw.repetition,
+            cache: raw.cache,
+            timeout: raw.timeout,
+            fail_fast: raw.fail_fast,
             uncacheable: params.uncacheable || media.uncacheable,
         };
         (Some(checked), Fact { kind, outputs })
     }
 
-    /// Counts what the planner will make of a step, and checks that the names of its parts are free.
+    /// Counts the parts of a step, and checks that their names are free.
     fn count_parts(&mut self, number: usize, parts: Option<u64>) {
         let most = MAX_STEPS as u64;
         let Some(parts) = parts else { return };
         let before = self.parts;
         self.parts = self.parts.saturating_add(parts);
-        let draft = &self.outline.steps[number];
-        let spot = draft.input_from.as_ref().map_or_else(|| draft.spot.clone(), |(_, spot)| spot.clone());
+        let raw = &self.parsed.steps[number];
+        let location = raw.input_from.as_ref().map_or_else(|| raw.location.clone(), |(_, location)| location.clone());
         if before <= most && self.parts > most {
             let message = format!(
                 "with the {parts} parts of `{}` the run has {} steps; it may have {most}",
-                draft.called(),
+                raw.called(),
                 self.parts
             );
-            self.report.add(&spot, "too_many_steps", message, "Ask for fewer outputs, or use a batch.");
+            self.report.add(&location, "too_many_steps", message, "Ask for fewer outputs, or use a batch.");
         }
         if parts < 2 || self.parts > most {
             return;
         }
-        let Some(name) = draft.name.clone() else { return };
-        let spot = draft.spot.clone();
+        let Some(name) = raw.name.clone() else { return };
+        let location = raw.location.clone();
         for part in (1..=parts).map(|part| format!("{name}_{part}")) {
             if StepName::parse(part.as_str()).is_err() {
                 let message = format!("the name of the part `{part}` would be too long");
-                self.report.add(&spot, "bad_name", message, "Shorten the step's name.");
+                self.report.add(&location, "bad_name", message, "Shorten the step's name.");
                 return;
             }
-            let Some(target) = self.outline.names.get(&part) else { continue };
+            let Some(target) = self.parsed.names.get(&part) else { continue };
             let taken = match *target {
-                Target::Step(step) => self.outline.steps[step].spot.place.line,
+                Target::Step(step) => self.parsed.steps[step].location.place.line,
                 Target::Group(group) => {
-                    let first = self.outline.items[group].steps.start;
-                    self.outline.steps.get(first).map_or(spot.place.line, |step| step.spot.place.line)
+                    let first = self.parsed.items[group].steps.start;
+                    self.parsed.steps.get(first).map_or(location.place.line, |step| step.location.place.line)
                 }
             };
             let message =
                 format!("`{name}` has {parts} parts, and the name of the part `{part}` is taken near line {taken}");
-            self.report.add(&spot, "duplicate_name", message, "Rename one of the two.");
+            self.report.add(&location, "duplicate_name", message, "Rename one of the two.");
         }
     }
 

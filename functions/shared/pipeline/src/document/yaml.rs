@@ -45,7 +45,7 @@ pub(super) struct Key {
 }
 
 impl Node {
-    /// What it is, for messages.
+    /// The type of the value, for messages.
     pub(super) fn kind(&self) -> &'static str {
         match self.content {
             Content::Null => "empty",
@@ -116,7 +116,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Problem> {
             "document_syntax",
             "",
             message,
-            "Mend the YAML (or JSON) there; tabs do not indent, and anchors are not read.",
+            "Correct the YAML (or JSON) there; tabs do not indent, and anchors are not read.",
         )
     })?;
     Ok(node(root))
@@ -153,7 +153,7 @@ fn node(raw: Spanned<Raw>) -> Node {
     Node { place: here, content }
 }
 
-/// As the parser gives it.
+/// A value as the parser gives it.
 enum Raw {
     Null,
     Bool(bool),

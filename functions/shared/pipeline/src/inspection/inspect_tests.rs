@@ -122,7 +122,7 @@ fn a_jpeg_may_carry_much_before_its_size() {
 }
 
 #[test]
-fn what_is_no_picture_is_named() {
+fn other_formats_are_named() {
     for (bytes, seen) in [
         (&b""[..], "nothing"),
         (b"<!DOCTYPE html><html>", "a page"),

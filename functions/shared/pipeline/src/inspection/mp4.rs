@@ -40,7 +40,7 @@ pub(super) fn brand(head: &[u8]) -> Option<Brand> {
     })
 }
 
-/// What a whole MP4 file says of itself.
+/// The size and the length of a whole MP4 file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Video {
     pub(super) width: u32,
@@ -65,7 +65,7 @@ pub(super) struct Boxes {
 #[derive(Debug, Clone, Copy)]
 struct Body {
     is_moov: bool,
-    /// How much of it is still to come; nothing is said of a box that goes on to the end of the file.
+    /// The bytes still to come; `None` for a box that goes on to the end of the file.
     left: Option<u64>,
 }
 
@@ -147,7 +147,7 @@ impl Boxes {
         Ok(Video { width, height, duration_ms })
     }
 
-    /// How many bytes it holds.
+    /// The number of bytes in memory.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.header.capacity() + self.moov.as_ref().map_or(0, Vec::capacity)
@@ -157,7 +157,7 @@ impl Boxes {
 /// The kind of a box and the length of its body, which one that goes on to the end does not say.
 type Header = ([u8; 4], Option<u64>);
 
-/// The header of a box, once it is there: 32 bits of length, or 1 and then 64 bits, or 0 for a box that goes on to the end.
+/// The header of a box, once it is complete: 32 bits of length, or 1 and then 64 bits, or 0 for a box that goes on to the end.
 fn opened(header: &[u8]) -> Option<Result<Header, &'static str>> {
     let kind: [u8; 4] = header.get(4..8)?.try_into().ok()?;
     let (length, own) = match be32(header, 0)? {

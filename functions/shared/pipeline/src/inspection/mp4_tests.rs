@@ -106,7 +106,7 @@ fn what_follows_the_end_is_noticed() {
 }
 
 #[test]
-fn what_is_absent_or_impossible_is_named() {
+fn missing_and_impossible_boxes_are_named() {
     let mdat = || a_box(b"mdat", &media());
     let index = |parts: &[Vec<u8>]| a_box(b"moov", &parts.concat());
     let video = || track(b"vide", 0, 1280, 720);
@@ -166,7 +166,7 @@ fn an_index_is_kept_up_to_its_bound_and_media_never() {
     let padded = |length: usize| a_box(b"moov", &[&moov()[8..], &a_box(b"free", &vec![0; length])[..]].concat());
     let (video, held) = kept(&[start(), padded(4 << 20), a_box(b"mdat", b"x")]);
     assert!(video == Ok(1280) && held <= 2 * MAX_MOOV, "{held}");
-    // One that says that it is too long is not begun, and one that does not say is given up when it is.
+    // A length above the bound is refused at once; without a length the download stops at the bound.
     let (video, held) = kept(&[start(), padded(9 << 20), a_box(b"mdat", b"x")]);
     assert!(video == Err("its index is too long") && held < 4096, "{held}");
     let (video, held) = kept(&[start(), a_box(b"mdat", b"x"), endless_box(b"moov", &padded(9 << 20)[8..])]);
@@ -204,7 +204,7 @@ fn brands_tell_videos_from_pictures() {
 }
 
 #[test]
-fn what_is_no_video_is_named() {
+fn other_containers_are_named() {
     for (bytes, seen) in [
         (&b""[..], "nothing"),
         (b"<!DOCTYPE html>", "a page"),

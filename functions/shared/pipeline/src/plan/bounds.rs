@@ -1,9 +1,9 @@
-//! How long a step may take and how much of the state machine's limits a plan uses, counting every nudge. What the state
+//! Bounds of a step's duration and of a plan's use of the state machine's limits, counting every nudge. What the state
 //! machine computes by itself (the check interval) is computed here in the same way.
 
 use super::{PlannedStep, Stage};
 
-/// How often Generate may be nudged: tried again after its check interval, see [`check_interval`].
+/// The number of nudges of Generate: retries after its check interval, see [`check_interval`].
 pub const NUDGES: u32 = 12;
 /// The longest check interval, in seconds.
 pub const MAX_CHECK_SECONDS: u32 = 900;
@@ -12,7 +12,7 @@ pub const POLL_SECONDS: u32 = 2;
 /// The first check interval where webhooks are expected is at least this, in seconds: it only repairs lost ones. It is also
 /// that of providers which answer at once: their step is over when the function is.
 pub const REPAIR_SECONDS: u32 = 60;
-/// How long a job may be queued at the provider before whoever waits for it gives up, in seconds.
+/// The longest that a job may be queued at the provider before its waiters give up, in seconds.
 pub const QUEUE_SECONDS: u32 = 3_600;
 
 /// The most events that one execution may have: AWS ends it at 25,000.
@@ -32,7 +32,7 @@ pub fn longest_step(check: u32) -> u64 {
     (0..=NUDGES).map(|retry| u64::from(check_interval(check, retry)) + 1).sum()
 }
 
-/// How often Generate is tried at most, first try included: until the provider's queue and the step's timeout are both over.
+/// The most tries of Generate, the first included: until the provider's queue and the step's timeout are both over.
 pub fn most_tries(check: u32, timeout: u32) -> u32 {
     let enough = u64::from(QUEUE_SECONDS) + u64::from(timeout);
     let mut passed = 0;
@@ -82,7 +82,7 @@ impl Events {
         Events(self.0 + ITERATION_EVENTS + STEP_EVENTS + TRY_EVENTS * u64::from(tries))
     }
 
-    /// How many.
+    /// The number of events.
     pub const fn count(self) -> u64 {
         self.0
     }

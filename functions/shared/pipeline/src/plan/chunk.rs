@@ -7,15 +7,14 @@ use crate::ids::StepName;
 use crate::media::MediaRef;
 use crate::money::Money;
 
-/// How many rows a chunk has: where nothing is said, what is recommended, and the most. Source: the performance guide,
+/// The number of rows of a chunk: the default, the recommended most and the limit. Source: the performance guide,
 /// "Batch Size Guidelines".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkSizes {
-    /// Where nothing is said.
+    /// The default.
     pub default: u32,
     /// The most that is recommended.
     pub recommended: u32,
-    /// The most.
     pub most: u32,
 }
 

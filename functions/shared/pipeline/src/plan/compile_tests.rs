@@ -120,7 +120,7 @@ fn a_text_is_filled_when_it_is_there_and_never_read_again() {
 }
 
 #[test]
-fn what_a_plan_says_of_its_size_is_enough_for_the_largest_run() {
+fn the_size_of_the_largest_plan_is_bounded() {
     let steps: String = (0..1_000).map(|n| format!("- {{type: text_to_image, take: {}}}\n", n + 1)).collect();
     let plan = plan(&format!("steps:\n{steps}"));
     assert_eq!((plan.steps.len(), plan.stages.len()), (1_000, 1_000));

@@ -27,19 +27,17 @@ pub use chunk::{ChunkSizes, merge, name_in_chunk, row_and_name};
 pub use stages::{Group, Lane, Reads, Stage, arrange, critical_path, wall};
 pub use step::PlannedStep;
 
-/// What a text that another step will give is taken for in an estimate, in bytes.
+/// The length in bytes that an estimate takes for a text of another step.
 const USUAL_TEXT: usize = 2_000;
 
 /// A pipeline, compiled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// The pipeline's name.
     pub name: String,
     /// Whether the first failure stops what has not started.
     pub fail_fast: bool,
     /// The budget, [`Money::UNLIMITED`] where the document gives none.
     pub max_cost: Money,
-    /// Where the outputs are copied to.
     pub export: Option<Export>,
     /// Every step, in the document's order, parts in the order of what they take.
     pub steps: Vec<PlannedStep>,
@@ -55,7 +53,7 @@ impl Plan {
         })
     }
 
-    /// What every step reads, by its place.
+    /// The reads of every step, by its position.
     pub fn reads(&self) -> Vec<BTreeSet<usize>> {
         let places: BTreeMap<&StepName, usize> = self.steps.iter().map(|step| &step.name).zip(0..).collect();
         let places =
@@ -64,7 +62,7 @@ impl Plan {
     }
 }
 
-/// What the steps of the document have become: the names of their parts, and how many outputs each gives.
+/// The parts of the document's steps: their names, and the number of outputs of each.
 type Parts = BTreeMap<StepName, Vec<(StepName, u32)>>;
 
 /// Compiles a checked document.

@@ -1,5 +1,5 @@
 //! Stages and lanes: the order of work. A stage begins when the one before has ended; its lanes run side by side, at most
-//! `workers` at a time and begun in their order; a lane's steps run in a row. Steps are numbers here, so that the order can
+//! `workers` at a time and started in their order; a lane's steps run in a row. Steps are numbers here, so that the order can
 //! be tested apart from everything that steps are.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,6 @@ pub struct Lane {
 pub struct Stage {
     /// The most lanes at a time.
     pub workers: u32,
-    /// The lanes.
     pub lanes: Vec<Lane>,
 }
 
@@ -33,10 +32,10 @@ pub struct Group {
     pub steps: Vec<usize>,
 }
 
-/// What every step reads, by number; each number is lower than the reader's.
+/// The reads of every step, by number; each number is lower than the reader's.
 pub type Reads = [BTreeSet<usize>];
 
-/// The order of work. Every step of `groups` is in it once, behind everything that it reads.
+/// The order of work. Every step of `groups` is in it once, after everything that it reads.
 pub fn arrange(groups: &[Group], reads: &Reads, schedule: ExecutionOrder) -> Vec<Stage> {
     let readers = readers(reads);
     let places = vec![None; reads.len()];
@@ -79,7 +78,7 @@ fn within(group: &Group, reads: &Reads, readers: &[Vec<usize>]) -> Vec<Stage> {
         let level = match (own.next(), own.next()) {
             (None, _) => 0,
             (Some((read, (level, at))), None) => {
-                // Nobody else reads it, so it is the last of its lane.
+                // This step is its only reader, so it is the last of its lane.
                 if readers[read] == [step] {
                     stages[level].lanes[at].steps.push(step);
                     places.insert(step, (level, at));
@@ -100,7 +99,7 @@ fn within(group: &Group, reads: &Reads, readers: &[Vec<usize>]) -> Vec<Stage> {
     stages
 }
 
-/// The stages so far, and where in them everything is: a long pipeline must not be searched anew for each of its stages.
+/// The stages so far, and where in them everything is: a long pipeline must not be searched again for each of its stages.
 struct Order<'r> {
     reads: &'r Reads,
     readers: &'r [Vec<usize>],
@@ -118,10 +117,10 @@ impl Order<'_> {
         (stage + 1 == self.stages.len()).then_some(lane)
     }
 
-    /// Which lane of the last stage each lane of `next` follows, if they may follow at once those steps of which each is
+    /// The lane of the last stage that each lane of `next` follows, if they may follow at once those steps of which each is
     /// the only reader, instead of waiting for the whole stage.
     ///
-    /// The run must not become later by it, however long the steps take, and nobody may get more workers than they asked
+    /// The run must not become later by it, however long the steps take, and no group may get more workers than it asked
     /// for. So all of `next` has to follow, or what stays would wait for what went ahead. And where the last stage has more
     /// lanes than workers, a lane that has become longer makes others begin later: with two workers, lanes of 2, 1 and 1 s
     /// followed by steps of 0, 1 and 1 s end after 3 s, and lanes of 2, 2 and 2 s after 4. Then only one lane may grow: it
@@ -155,7 +154,7 @@ impl Order<'_> {
         self.stages.push(stage);
     }
 
-    /// Puts the lanes of `next` behind these lanes of the last stage.
+    /// Appends the lanes of `next` to these lanes of the last stage.
     fn append(&mut self, next: Stage, lanes: Vec<usize>) {
         let number = self.stages.len().saturating_sub(1);
         let Some(last) = self.stages.last_mut() else { return };
@@ -167,7 +166,7 @@ impl Order<'_> {
     }
 }
 
-/// How long the stages take, in the unit of `length`, if a step takes `length(step)`: lanes begin in their order, each as
+/// The duration of the stages, in the unit of `length`, if a step takes `length(step)`: lanes begin in their order, each as
 /// soon as a worker is free.
 pub fn wall(stages: &[Stage], length: impl Fn(usize) -> u64) -> u64 {
     let of_stage = |stage: &Stage| {

@@ -1,4 +1,4 @@
-//! A step of a plan, and what becomes of it when everything that it reads is there: a request with its content key. The key
+//! A step of a plan, which becomes a request with its content key when all its inputs exist. The key
 //! of a step that reads others is known only then; that it does not shift afterwards is seen to by pinning results.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,32 +25,25 @@ pub struct PlannedStep {
     pub of: StepName,
     /// Its place in the plan, from 0.
     pub index: u32,
-    /// What it does.
     #[serde(rename = "type")]
     pub step: StepType,
-    /// The catalogue's name of the model.
     pub model: String,
-    /// Who runs it.
     pub provider: ProviderName,
     /// The provider's id of the model.
     pub endpoint: String,
     /// The request as it is sent, apart from media and from texts that read steps.
     pub params: Map<String, Value>,
-    /// Texts that read steps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub texts: Vec<TextSlot>,
-    /// Media.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub media: Vec<FieldMedia<MediaRef>>,
     /// The number of the result among those of the same request, from 1: the document's `take`.
     pub repetition: u32,
-    /// How the cache is used.
     pub cache: CachePolicy,
     /// The upper-bound price at list prices; an estimate where it depends on what the step reads.
     pub price: Money,
-    /// How many outputs it gives.
+    /// The number of its outputs.
     pub outputs: u32,
-    /// What they are.
     pub kind: MediaKind,
     /// The timeout in seconds, from when the provider is first seen running.
     pub timeout: u32,
@@ -154,7 +147,7 @@ fn filled(slot: &TextSlot, outputs: &BTreeMap<StepName, StepOutputs>) -> Option<
     Some(text)
 }
 
-/// What holds for every text of a document holds for this one too.
+/// Applies the rules for texts of a document to a text that was filled from steps.
 fn sendable(slot: &TextSlot, text: &str) -> Result<String, Failure> {
     // First the NULs, then NFC: what a NUL kept apart may belong together.
     let text: String = text.chars().filter(|c| *c != '\0').nfc().collect();

@@ -101,7 +101,7 @@ fn documents() -> impl Strategy<Value = (Vec<Group>, Vec<BTreeSet<usize>>, Vec<u
     )
 }
 
-/// When every step begins and ends, if lanes begin in their order as workers become free.
+/// The start and the end of every step, if lanes begin in their order as workers become free.
 fn times(stages: &[Stage], length: impl Fn(usize) -> u64) -> Vec<(usize, u64, u64)> {
     let (mut times, mut from) = (Vec::new(), 0);
     for stage in stages {
@@ -157,7 +157,7 @@ proptest! {
     }
 }
 
-/// A group's own steps in a lane that is not worker-limited end no later either: nobody waits for somebody else's gain.
+/// A group's own steps in a lane that is not limited by workers end no later either.
 #[test]
 fn eager_is_worth_it_where_it_may_be() {
     let groups = [group(4, &[0, 1, 2]), group(4, &[3, 4, 5])];

@@ -1,6 +1,6 @@
-//! What the formats have in common: the columns, what may stand in their cells, and what is kept of a row while it is read.
+//! The common parts of the formats: columns, cells, and the buffer of the row that is being read.
 
-use super::{MAX_CELL, MAX_COLUMNS, MAX_ROW, MAX_ROWS, Row, RowProblem, RowsError};
+use super::row::{MAX_CELL, MAX_COLUMNS, MAX_ROW, MAX_ROWS, Row, RowProblem, RowsError};
 
 /// The most characters of a var's name, and of a column's in a message.
 pub(super) const MAX_NAME: usize = 64;
@@ -9,7 +9,7 @@ const MAX_ID: usize = 100;
 
 const NAME: &str = "Give it a name of 1 to 64 characters.";
 
-/// What is wrong with a row whose number is not known yet.
+/// A problem of a row whose number is not known yet.
 #[derive(Debug)]
 pub(super) struct Fault {
     column: String,
@@ -70,7 +70,7 @@ pub(super) fn shown(name: &str) -> String {
     name.chars().take(MAX_NAME - 1).map(printable).chain(['…']).collect()
 }
 
-/// What a column holds.
+/// The meaning of a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Column {
     Id,
@@ -117,7 +117,7 @@ impl Row {
             Some(Column::Var(var)) => self.vars.insert(var, text).is_some(),
             None => return Err(Fault::of_cell(name, "not_a_row", "is no name of a var", NAME)),
         };
-        // A header is checked once, so only an object gets here; which of the two is meant nobody can know.
+        // A header is checked once, so only an object gets here; which of the two is meant is not known.
         if given {
             return Err(Fault::of_cell(name, "bad_json", "is given twice", "Keep one of the two."));
         }
@@ -125,15 +125,15 @@ impl Row {
     }
 }
 
-/// Where rows go: it numbers them.
-pub(super) struct Out<'a> {
+/// The sink of rows, which numbers them.
+pub(super) struct RowSink<'a> {
     rows: &'a mut u64,
     sink: &'a mut dyn FnMut(Result<Row, RowProblem>),
 }
 
-impl<'a> Out<'a> {
+impl<'a> RowSink<'a> {
     pub(super) fn new(rows: &'a mut u64, sink: &'a mut dyn FnMut(Result<Row, RowProblem>)) -> Self {
-        Out { rows, sink }
+        RowSink { rows, sink }
     }
 
     /// The number of the last row, 0 before the first.
@@ -166,12 +166,12 @@ impl<'a> Out<'a> {
 
 /// The bytes of the row that is being read; of one that is longer than [`MAX_ROW`] only their number.
 #[derive(Default)]
-pub(super) struct Kept {
+pub(super) struct RowBuffer {
     bytes: Vec<u8>,
     length: usize,
 }
 
-impl Kept {
+impl RowBuffer {
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.pass(bytes.len());
         if self.length > MAX_ROW {
@@ -187,12 +187,12 @@ impl Kept {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Counts bytes that nobody needs.
+    /// Counts bytes that are not stored.
     pub(super) fn pass(&mut self, bytes: usize) {
         self.length = self.length.saturating_add(bytes);
     }
 
-    /// How many bytes are kept.
+    /// The number of stored bytes.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }

@@ -5,8 +5,8 @@
 
 use csv_core::{ReadFieldResult, Reader};
 
-use super::cells::{Column, Fault, Kept, MAX_NAME, Out, shown};
-use super::{MAX_CELL, MAX_COLUMNS, Row, RowsError};
+use super::cells::{Column, Fault, MAX_NAME, RowBuffer, RowSink, shown};
+use super::row::{MAX_CELL, MAX_COLUMNS, Row, RowsError};
 
 /// Bytes of a cell that are read at a time.
 const SCRATCH: usize = 4096;
@@ -24,11 +24,11 @@ pub(super) struct Csv {
     reader: Reader,
     scratch: Vec<u8>,
     header: Option<Vec<Head>>,
-    /// The cells of the row that is being read, without their quotes, one behind the other.
-    cells: Kept,
-    /// Where each of them ends.
+    /// The cells of the row that is being read, without their quotes, one after the other.
+    cells: RowBuffer,
+    /// The end of each cell.
     ends: Vec<usize>,
-    /// How many cells have ended, kept or not.
+    /// The number of cells that have ended, stored or not.
     count: usize,
     /// Bytes of the cell that is being read.
     length: usize,
@@ -48,7 +48,7 @@ impl Csv {
             reader,
             scratch,
             header: None,
-            cells: Kept::default(),
+            cells: RowBuffer::default(),
             ends: Vec::new(),
             count: 0,
             length: 0,
@@ -57,7 +57,7 @@ impl Csv {
         }
     }
 
-    pub(super) fn feed(&mut self, bytes: &[u8], out: &mut Out<'_>) -> Result<(), RowsError> {
+    pub(super) fn feed(&mut self, bytes: &[u8], out: &mut RowSink<'_>) -> Result<(), RowsError> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let (found, read, wrote) = self.reader.read_field(rest, &mut self.scratch);
@@ -70,7 +70,7 @@ impl Csv {
         Ok(())
     }
 
-    pub(super) fn finish(&mut self, out: &mut Out<'_>) -> Result<(), RowsError> {
+    pub(super) fn finish(&mut self, out: &mut RowSink<'_>) -> Result<(), RowsError> {
         // A line's end closes whatever is open, and is text only within quotes.
         let (found, _, wrote) = self.reader.read_field(b"\n", &mut self.scratch);
         if wrote > 0 {
@@ -99,7 +99,7 @@ impl Csv {
         }
     }
 
-    fn found(&mut self, found: ReadFieldResult, out: &mut Out<'_>) -> Result<(), RowsError> {
+    fn found(&mut self, found: ReadFieldResult, out: &mut RowSink<'_>) -> Result<(), RowsError> {
         let ended = matches!(found, ReadFieldResult::Field { .. });
         if ended {
             if self.ends.len() < self.header.as_ref().map_or(MAX_COLUMNS, Vec::len) {
@@ -167,7 +167,7 @@ impl Csv {
         let Some(bytes) = self.cells.whole() else {
             return Some(Err(Fault::row_too_long()));
         };
-        // Blanks in quotes are a cell that somebody wrote.
+        // Blanks in quotes are a cell.
         if self.count == 1 && !self.quoted && bytes.trim_ascii().is_empty() {
             return None;
         }

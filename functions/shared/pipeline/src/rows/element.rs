@@ -1,4 +1,4 @@
-//! What one JSON value says: a line of JSONL, or an element of an array.
+//! One row as a JSON value: a line of JSONL, or an element of an array.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::Number;
 
 use super::cells::{Column, Fault};
-use super::{MAX_COLUMNS, Row};
+use super::row::{MAX_COLUMNS, Row};
 
 const SCALAR: &str = "Write text, a number, or true or false.";
 
@@ -16,7 +16,7 @@ pub(super) fn row(text: &str) -> Result<Row, Fault> {
     let value = Depth(0).deserialize(&mut reader).and_then(|value| reader.end().map(|()| value)).map_err(|error| {
         // These messages are fixed words and a place; one about data could quote it.
         let reason = if error.is_data() { "it cannot be read".to_owned() } else { error.to_string() };
-        Fault::of_row("bad_json", format!("the row is not JSON: {reason}"), "Mend the JSON there.")
+        Fault::of_row("bad_json", format!("the row is not JSON: {reason}"), "Correct the JSON there.")
     })?;
     let mut row = Row::default();
     match value {
@@ -64,7 +64,7 @@ fn set(row: &mut Row, name: &str, column: Option<Column>, value: Value) -> Resul
     }
 }
 
-/// As much of a JSON value as a row can use.
+/// The parts of a JSON value that a row can use.
 enum Value {
     Null,
     Text(String),
@@ -73,11 +73,11 @@ enum Value {
     /// In the order in which it is written, keys that are repeated with it; no more entries than it takes to see that they
     /// are too many.
     Table(Vec<(String, Value)>),
-    /// An array, or an object beneath `vars`: read past, not kept.
+    /// An array, or an object within `vars`: skipped.
     Nested,
 }
 
-/// How deep a value stands: the row itself is 0, what it holds 1.
+/// The depth of a value: 0 for the row, 1 for its values.
 #[derive(Clone, Copy)]
 struct Depth(u8);
 

@@ -1,16 +1,17 @@
 //! Rows as the elements of one JSON array. Only where an element begins and ends is found here, by its brackets and
 //! strings; what it says is read when it is whole.
 
-use super::cells::{Fault, Kept, Out};
-use super::{RowsError, element};
+use super::cells::{Fault, RowBuffer, RowSink};
+use super::element;
+use super::row::RowsError;
 
-/// How deep brackets are told apart. What is deeper is counted, so that a file of brackets costs no memory.
+/// The depth to which brackets are matched. Deeper ones are counted, so that a file of brackets costs no memory.
 const MAX_OPEN: usize = 128;
 
 const ARRAY: &str =
     "Write one array, [ … ], with commas between its elements; a file with a value on every line is JSONL.";
 
-/// Where in the file it is.
+/// The position in the grammar.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum At {
     /// Before the array.
@@ -36,19 +37,19 @@ enum At {
 /// An array.
 pub(super) struct Array {
     at: At,
-    element: Kept,
+    element: RowBuffer,
     /// The brackets that close what is open in the element.
     open: Vec<u8>,
-    /// How many more are open.
+    /// The number of open brackets beyond those.
     deeper: usize,
 }
 
 impl Array {
     pub(super) fn new() -> Self {
-        Array { at: At::Start, element: Kept::default(), open: Vec::new(), deeper: 0 }
+        Array { at: At::Start, element: RowBuffer::default(), open: Vec::new(), deeper: 0 }
     }
 
-    pub(super) fn feed(&mut self, bytes: &[u8], out: &mut Out<'_>) -> Result<(), RowsError> {
+    pub(super) fn feed(&mut self, bytes: &[u8], out: &mut RowSink<'_>) -> Result<(), RowsError> {
         // Where in these bytes the element begins that is being read.
         let mut from = 0;
         for (n, byte) in bytes.iter().enumerate() {
@@ -67,7 +68,7 @@ impl Array {
                     b'}' | b']' => {
                         if !self.close(byte) {
                             let message = format!("the brackets of row {} do not match", out.next());
-                            return Err(RowsError::new("bad_json", message, "Mend the brackets there."));
+                            return Err(RowsError::new("bad_json", message, "Correct the brackets there."));
                         }
                         if self.open.is_empty() {
                             self.end(bytes.get(from..=n), out)?;
@@ -106,9 +107,9 @@ impl Array {
         Ok(())
     }
 
-    pub(super) fn finish(&mut self, out: &mut Out<'_>) -> Result<(), RowsError> {
+    pub(super) fn finish(&mut self, out: &mut RowSink<'_>) -> Result<(), RowsError> {
         match self.at {
-            // An empty file has no rows, which is said by whoever counts them.
+            // An empty file has no rows, which is reported where rows are counted.
             At::Start | At::End => Ok(()),
             _ if self.inside() => Err(broken(format!("the file ends within row {}", out.next()))),
             _ => Err(broken(format!("the file ends before the array does, behind row {}", out.last()))),
@@ -119,8 +120,8 @@ impl Array {
         matches!(self.at, At::Nested | At::String | At::Escape | At::Scalar)
     }
 
-    /// A byte behind an element that is not of it.
-    fn behind(&mut self, byte: u8, out: &Out<'_>) -> Result<(), RowsError> {
+    /// Reads a byte after an element.
+    fn behind(&mut self, byte: u8, out: &RowSink<'_>) -> Result<(), RowsError> {
         self.at = match byte {
             b',' => At::Next,
             b']' => At::End,
@@ -148,7 +149,7 @@ impl Array {
     }
 
     /// The element is whole; `rest` is what these bytes have of it.
-    fn end(&mut self, rest: Option<&[u8]>, out: &mut Out<'_>) -> Result<(), RowsError> {
+    fn end(&mut self, rest: Option<&[u8]>, out: &mut RowSink<'_>) -> Result<(), RowsError> {
         self.at = At::Behind;
         self.element.push(rest.unwrap_or_default());
         let row = match self.element.whole().map(str::from_utf8) {

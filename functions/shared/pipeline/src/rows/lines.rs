@@ -1,29 +1,30 @@
 //! Rows of one line each: JSONL and text.
 
-use super::cells::{Fault, Kept, Out};
-use super::{MAX_CELL, Row, RowsError, element};
+use super::cells::{Fault, RowBuffer, RowSink};
+use super::element;
+use super::row::{MAX_CELL, Row, RowsError};
 
 /// The lines of a file.
 pub(super) struct Lines {
-    line: Kept,
-    /// What a line that is not blank says.
+    line: RowBuffer,
+    /// The parser of a line that is not blank.
     row: fn(&str) -> Result<Row, Fault>,
-    /// What a line that is too long to be kept is.
+    /// The problem of a line that is too long.
     too_long: fn() -> Fault,
 }
 
 impl Lines {
     /// A JSON value a line.
     pub(super) fn of_json() -> Self {
-        Lines { line: Kept::default(), row: element::row, too_long: Fault::row_too_long }
+        Lines { line: RowBuffer::default(), row: element::row, too_long: Fault::row_too_long }
     }
 
     /// An input text a line.
     pub(super) fn of_text() -> Self {
-        Lines { line: Kept::default(), row: text, too_long: || Fault::cell_too_long("input") }
+        Lines { line: RowBuffer::default(), row: text, too_long: || Fault::cell_too_long("input") }
     }
 
-    pub(super) fn feed(&mut self, bytes: &[u8], out: &mut Out<'_>) -> Result<(), RowsError> {
+    pub(super) fn feed(&mut self, bytes: &[u8], out: &mut RowSink<'_>) -> Result<(), RowsError> {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             match part.split_last() {
                 Some((b'\n', line)) => {
@@ -36,11 +37,11 @@ impl Lines {
         Ok(())
     }
 
-    pub(super) fn finish(&mut self, out: &mut Out<'_>) -> Result<(), RowsError> {
+    pub(super) fn finish(&mut self, out: &mut RowSink<'_>) -> Result<(), RowsError> {
         self.end(out)
     }
 
-    fn end(&mut self, out: &mut Out<'_>) -> Result<(), RowsError> {
+    fn end(&mut self, out: &mut RowSink<'_>) -> Result<(), RowsError> {
         let row = match self.line.whole().map(str::from_utf8) {
             None => Some(Err((self.too_long)())),
             Some(Err(_)) => Some(Err(Fault::not_utf8(""))),

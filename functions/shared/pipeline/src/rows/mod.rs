@@ -1,5 +1,5 @@
 //! The rows of a batch (one pipeline over many inputs), read as a stream: bytes are fed as they come, rows come out.
-//! What is held is one row, never the file. Sources: RFC 4180 (CSV), RFC 8259 (JSON), jsonlines.org.
+//! One row is in memory at a time, never the file. Sources: RFC 4180 (CSV), RFC 8259 (JSON), jsonlines.org.
 //!
 //! A row that cannot be read is a [`RowProblem`] and the next one goes on; a file that cannot be read is a [`RowsError`].
 //! Neither quotes what stands in cells, because those are prompts: only names of columns.
@@ -9,145 +9,45 @@ mod csv;
 mod element;
 mod json;
 mod lines;
+mod row;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
-
-use self::cells::Out;
+use self::cells::RowSink;
 use self::csv::Csv;
 use self::json::Array;
 use self::lines::Lines;
 
-/// The most rows of a file, bad ones with them; one more is `too_many_rows`.
-pub const MAX_ROWS: u64 = 1_000_000;
-/// The most bytes of a cell, an input text or a var, in UTF-8 and without quotes and escapes. A longer one makes its row a
-/// bad one.
-pub const MAX_CELL: usize = 1 << 20;
-/// The most bytes of a whole row. In CSV those of its cells and one more for each; in JSON and JSONL as it is written; in text
-/// a row is one cell.
-pub const MAX_ROW: usize = 4 << 20;
-/// The most columns of a CSV file, and the most keys of an object, those in its `vars` with them.
-pub const MAX_COLUMNS: usize = 200;
+pub use self::row::{Format, MAX_CELL, MAX_COLUMNS, MAX_ROW, MAX_ROWS, Row, RowProblem, RowsError};
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
-/// How the rows of a file are written. All are UTF-8, with or without a byte order mark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    /// One JSON value a line: an object with `id`, `input`, `vars` and more vars beside them, or a text, which is the input.
-    Jsonl,
-    /// Commas between the cells, and a first line that names the columns: `id`, `input`; any other, or `vars.x`, is a var.
-    Csv,
-    /// One JSON array of what stands on the lines of JSONL.
-    Json,
-    /// One input text a line.
-    Text,
-}
-
-impl Format {
-    /// The format of a file by the ending of its name, in any case: `.jsonl` `.ndjson` `.csv` `.json` `.txt`.
-    pub fn of_name(name: &str) -> Option<Format> {
-        let (_, ending) = name.rsplit_once('.')?;
-        match ending.to_ascii_lowercase().as_str() {
-            "jsonl" | "ndjson" => Some(Format::Jsonl),
-            "csv" => Some(Format::Csv),
-            "json" => Some(Format::Json),
-            "txt" => Some(Format::Text),
-            _ => None,
-        }
-    }
-
-    /// As it is written in JSON: `jsonl` `csv` `json` `text`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Format::Jsonl => "jsonl",
-            Format::Csv => "csv",
-            Format::Json => "json",
-            Format::Text => "text",
-        }
-    }
-}
-
-/// One row: what one run of the pipeline is given.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Row {
-    /// Which row of the file it is, from 1. Bad rows count; the header and blank lines do not.
-    pub number: u64,
-    /// What its writer calls it: 1 to 100 characters, no control characters, no `/` and no `\`. Whether it is the only one of
-    /// its name nobody has looked at. `None` where it is absent, null or empty.
-    pub id: Option<String>,
-    /// The input text, not empty. `None` where it is absent, null or empty.
-    pub input: Option<String>,
-    /// The vars by name, a name of 1 to 64 characters. In CSV every column is there, an empty cell as the empty text.
-    pub vars: BTreeMap<String, String>,
-}
-
-/// Why one row cannot be read, and how to mend it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct RowProblem {
-    /// Which row of the file it is, from 1, counted as in [`Row`].
-    pub row: u64,
-    /// The row's own name, where it was read.
-    #[serde(default)]
-    pub id: Option<Box<str>>,
-    /// The column or key as it is written, at most 64 characters of it; empty where it is the whole row.
-    pub column: String,
-    /// A stable code: `ragged_row` `cell_too_long` `row_too_long` `not_utf8` `bad_json` `bad_id` `not_a_row` `wrong_type`.
-    pub code: String,
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub advice: String,
-}
-
-/// Why the file as a whole cannot be read. The rows that came before are good nevertheless.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct RowsError {
-    /// A stable code: `no_rows` `too_many_rows` `bad_header` `bad_json` `unclosed_quote`.
-    pub code: &'static str,
-    /// What is wrong, and at which row.
-    pub message: String,
-    /// What to do.
-    pub advice: &'static str,
-}
-
-impl RowsError {
-    fn new(code: &'static str, message: impl Into<String>, advice: &'static str) -> Self {
-        RowsError { code, message: message.into(), advice }
-    }
-}
-
 /// A file of rows that is being read. Feed it every byte in order, then finish it.
-pub struct Rows {
-    reader: Reader,
-    /// How many rows have come out.
+pub struct RowReader {
+    reader: FormatReader,
+    /// The number of rows so far.
     rows: u64,
-    /// How many bytes of the mark have been seen, while the file may still begin with one.
+    /// The number of bytes of the mark that were seen, while the file may still begin with one.
     mark: Option<usize>,
     failed: Option<RowsError>,
 }
 
-enum Reader {
+enum FormatReader {
     Csv(Box<Csv>),
     Json(Array),
     Lines(Lines),
 }
 
-impl Rows {
+impl RowReader {
     /// Nothing read yet.
     pub fn new(format: Format) -> Self {
         let reader = match format {
-            Format::Csv => Reader::Csv(Box::new(Csv::new())),
-            Format::Json => Reader::Json(Array::new()),
-            Format::Jsonl => Reader::Lines(Lines::of_json()),
-            Format::Text => Reader::Lines(Lines::of_text()),
+            Format::Csv => FormatReader::Csv(Box::new(Csv::new())),
+            Format::Json => FormatReader::Json(Array::new()),
+            Format::Jsonl => FormatReader::Lines(Lines::of_json()),
+            Format::Text => FormatReader::Lines(Lines::of_text()),
         };
-        Rows { reader, rows: 0, mark: Some(0), failed: None }
+        RowReader { reader, rows: 0, mark: Some(0), failed: None }
     }
 
     /// Reads on. The bytes may be cut anywhere, within a row or a character: what comes out does not depend on it. `sink` is
@@ -170,7 +70,7 @@ impl Rows {
 
     /// Reads the last row, which no line's end has to close.
     ///
-    /// Fails as [`Rows::feed`] does, with `bad_json` or `unclosed_quote` where the file ends too early, and with `no_rows` where
+    /// Fails as [`RowReader::feed`] does, with `bad_json` or `unclosed_quote` where the file ends too early, and with `no_rows` where
     /// there was not even a bad row.
     pub fn finish(mut self, sink: &mut dyn FnMut(Result<Row, RowProblem>)) -> Result<(), RowsError> {
         if let Some(seen) = self.mark.take() {
@@ -179,11 +79,11 @@ impl Rows {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let mut out = Out::new(&mut self.rows, sink);
+        let mut out = RowSink::new(&mut self.rows, sink);
         match &mut self.reader {
-            Reader::Csv(csv) => csv.finish(&mut out),
-            Reader::Json(array) => array.finish(&mut out),
-            Reader::Lines(lines) => lines.finish(&mut out),
+            FormatReader::Csv(csv) => csv.finish(&mut out),
+            FormatReader::Json(array) => array.finish(&mut out),
+            FormatReader::Lines(lines) => lines.finish(&mut out),
         }?;
         if self.rows == 0 {
             return Err(RowsError::new("no_rows", "the file has no rows", "Give at least one row."));
@@ -196,11 +96,11 @@ impl Rows {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        let mut out = Out::new(&mut self.rows, sink);
+        let mut out = RowSink::new(&mut self.rows, sink);
         let read = match &mut self.reader {
-            Reader::Csv(csv) => csv.feed(bytes, &mut out),
-            Reader::Json(array) => array.feed(bytes, &mut out),
-            Reader::Lines(lines) => lines.feed(bytes, &mut out),
+            FormatReader::Csv(csv) => csv.feed(bytes, &mut out),
+            FormatReader::Json(array) => array.feed(bytes, &mut out),
+            FormatReader::Lines(lines) => lines.feed(bytes, &mut out),
         };
         self.failed = read.as_ref().err().cloned();
         read
@@ -210,9 +110,9 @@ impl Rows {
     #[cfg(test)]
     fn held(&self) -> usize {
         match &self.reader {
-            Reader::Csv(csv) => csv.held(),
-            Reader::Json(array) => array.held(),
-            Reader::Lines(lines) => lines.held(),
+            FormatReader::Csv(csv) => csv.held(),
+            FormatReader::Json(array) => array.held(),
+            FormatReader::Lines(lines) => lines.held(),
         }
     }
 }

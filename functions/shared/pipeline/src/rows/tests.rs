@@ -2,7 +2,7 @@ mod cuts;
 
 use super::*;
 
-/// What came out of a file.
+/// The rows and problems of a file.
 #[derive(Debug, PartialEq)]
 struct Read {
     rows: Vec<Result<Row, RowProblem>>,
@@ -13,7 +13,7 @@ struct Read {
 fn pieces<'a>(format: Format, pieces: impl IntoIterator<Item = &'a [u8]>) -> Read {
     let mut rows = Vec::new();
     let mut sink = |row| rows.push(row);
-    let mut reader = Rows::new(format);
+    let mut reader = RowReader::new(format);
     let fed = pieces.into_iter().try_for_each(|piece| reader.feed(piece, &mut sink));
     let error = fed.and_then(|()| reader.finish(&mut sink)).err();
     Read { rows, error }
@@ -269,7 +269,7 @@ fn broken_files() {
 }
 
 #[test]
-fn a_place_is_named() {
+fn a_problem_names_its_row() {
     for (format, text, message) in [
         (Format::Json, "[1,2 3]", "neither a comma nor the array's end follows row 2"),
         (Format::Json, "[1,{\"x\": 2", "the file ends within row 2"),
@@ -286,10 +286,10 @@ fn a_place_is_named() {
 }
 
 #[test]
-fn after_a_mistake_nothing_is_read() {
+fn nothing_is_read_after_a_problem_of_the_file() {
     let mut rows = 0;
     let mut sink = |_| rows += 1;
-    let mut reader = Rows::new(Format::Json);
+    let mut reader = RowReader::new(Format::Json);
     let error = reader.feed(b"[\"a\";", &mut sink).unwrap_err();
     assert_eq!(reader.feed(b"\"b\"]", &mut sink), Err(error.clone()));
     assert_eq!(reader.finish(&mut sink), Err(error));
@@ -308,7 +308,7 @@ fn a_cell_of_5_mb_is_read_past() {
     ] {
         for piece in [1000, 64 << 10, 3 << 20, cell.len()] {
             let (mut rows, mut held) = (Vec::new(), 0);
-            let mut reader = Rows::new(format);
+            let mut reader = RowReader::new(format);
             for piece in [before.as_bytes()].into_iter().chain(cell.chunks(piece)).chain([behind.as_bytes()]) {
                 reader.feed(piece, &mut |row| rows.push(row)).unwrap();
                 held = held.max(reader.held());
@@ -333,7 +333,7 @@ fn many_rows_are_streamed() {
             assert_eq!(row.unwrap().number, next);
             next += 1;
         };
-        let mut reader = Rows::new(format);
+        let mut reader = RowReader::new(format);
         reader.feed(before.as_bytes(), &mut sink).unwrap();
         for n in 0..ROWS {
             let line = match format {
@@ -356,7 +356,7 @@ fn many_rows_are_streamed() {
 fn one_row_too_many() {
     let (mut good, mut bad) = (0, 0);
     let mut sink = |row: Result<Row, RowProblem>| if row.is_ok() { good += 1 } else { bad += 1 };
-    let mut reader = Rows::new(Format::Text);
+    let mut reader = RowReader::new(Format::Text);
     let thousand = [b"a\n".repeat(999), b"\xFF\n\n".to_vec()].concat();
     for _ in 0..MAX_ROWS / 1000 {
         reader.feed(&thousand, &mut sink).unwrap();

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::error::Failure;
 use reqwest::Method;
 use reqwest::header::AUTHORIZATION;
 use serde_json::Value;
 use url::Url;
 
 use super::FalConfig;
-use super::errors::{ErrorReply, call_error};
+use super::errors::{ErrorReply, call_error, terminal, unavailable};
 use crate::api_key::Key;
 use crate::http::{self, Answer, BodyError, MAX_ANSWER, base_url};
 use crate::provider::CheckError;
@@ -38,11 +38,6 @@ pub(super) fn json(answer: &Answer) -> Result<Value, CheckError> {
     Err(unavailable(reason))
 }
 
-/// A check that fal could not answer and may answer later.
-pub(super) fn unavailable(message: impl Into<String>) -> CheckError {
-    CheckError { failure: Failure::new(ErrorName::ProviderUnavailable, message), retry_after: None }
-}
-
 /// Connections and the key.
 pub(super) struct Client {
     http: reqwest::Client,
@@ -66,12 +61,12 @@ impl Client {
         &self.http
     }
 
-    /// Where jobs of this model are submitted: the full id (fal's JS client, `queue.submit`).
+    /// The URL to submit jobs of this model to: the full id (fal's JS client, `queue.submit`).
     pub(super) fn submit_url(&self, endpoint: &str) -> Option<Url> {
         is_endpoint(endpoint).then(|| Url::parse(&format!("{}/{endpoint}", self.queue)).ok()).flatten()
     }
 
-    /// Where a job is asked about: only the app, not the path below it (fal's JS client, `queue.status`).
+    /// The URL of a job: only the app, not the path below it (fal's JS client, `queue.status`).
     pub(super) fn job_url(&self, endpoint: &str, request_id: &str, tail: &str) -> Option<Url> {
         let app = app_of(endpoint).filter(|_| is_request_id(request_id))?;
         Url::parse(&format!("{}/{app}/requests/{request_id}{tail}", self.queue)).ok()
@@ -111,16 +106,6 @@ impl Client {
         let request = self.request(Method::GET, url).await.map_err(terminal)?;
         self.ask(request).await
     }
-}
-
-/// A check that failed before it was sent.
-pub(super) fn terminal(failure: Failure) -> CheckError {
-    CheckError { failure, retry_after: None }
-}
-
-/// The id of a job or a model that cannot stand in a URL.
-pub(super) fn bad_id() -> CheckError {
-    terminal(Failure::new(ErrorName::Internal, "the endpoint or the request id cannot be fal's"))
 }
 
 /// The error that a question got.

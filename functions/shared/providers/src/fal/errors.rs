@@ -1,4 +1,4 @@
-//! What fal's refusals mean. There are three families, told apart by headers and by the form of `detail`: a model's own
+//! The meaning of fal's refusals. There are three families, distinguished by headers and by the form of `detail`: a model's own
 //! errors (an array), the infrastructure's (a text with an `error_type`), and the gateway's (a text, or nginx's HTML). The
 //! same answer means different things to a submission, to a question about a job, and as the end of a job.
 
@@ -8,10 +8,24 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-use super::client::unavailable;
 use crate::http::retry_after;
 use crate::message::{clean, cut, word};
 use crate::provider::{CheckError, JobReport, SubmitError};
+
+/// A check that fal could not answer and may answer later.
+pub(super) fn unavailable(message: impl Into<String>) -> CheckError {
+    CheckError { failure: Failure::new(ErrorName::ProviderUnavailable, message), retry_after: None }
+}
+
+/// A check that failed before it was sent.
+pub(super) fn terminal(failure: Failure) -> CheckError {
+    CheckError { failure, retry_after: None }
+}
+
+/// The id of a job or a model that cannot stand in a URL.
+pub(super) fn bad_id() -> CheckError {
+    terminal(Failure::new(ErrorName::Internal, "the endpoint or the request id cannot be fal's"))
+}
 
 /// An error answer, taken apart.
 #[derive(Debug, Default)]
@@ -24,14 +38,14 @@ pub(super) struct ErrorReply {
     retryable: Option<bool>,
     /// `X-Fal-Request-Timeout-Type: user` (fal's clients' retry code): a deadline of the caller's own has passed.
     user_deadline: bool,
-    /// `x-fal-request-id` is there: the answer is about a request, not the gateway's own.
+    /// `x-fal-request-id` is present: the answer is about a request, not the gateway's own.
     of_request: bool,
     /// A page of the ingress: HTML that names nginx (fal's Python client, `_should_retry`).
     ingress: bool,
     retry_after: Option<Duration>,
 }
 
-/// One entry of a model error's `detail`. `input`, `ctx` and `url` are left behind: they echo what was sent.
+/// One entry of a model error's `detail`. `input`, `ctx` and `url` are dropped: they echo what was sent.
 #[derive(Debug, Clone)]
 struct Detail {
     kind: String,
@@ -167,7 +181,7 @@ impl Infrastructure {
     }
 }
 
-/// What a model's error means, and whether it may have been billed once the model ran: 5xx are not, 422 may be (fal docs,
+/// The meaning of a model's error, and whether it may have been billed once the model ran: 5xx are not, 422 may be (fal docs,
 /// FAQ). Input that a model's schema refuses is counted as not billed, since nothing was generated.
 fn model_error(kind: &str, status: u16, retryable: Option<bool>) -> (ErrorName, bool) {
     let fault = if retryable.unwrap_or(true) { ErrorName::ProviderUnavailable } else { ErrorName::ProviderFailed };
@@ -210,7 +224,7 @@ fn is_schema_error(kind: &str) -> bool {
         || ["_type", "_parsing"].iter().any(|end| kind.ends_with(end))
 }
 
-/// What a status of the gateway means where the body decides nothing. Exhausted balance is a 403 with a text: "User is
+/// The meaning of a status of the gateway where the body decides nothing. Exhausted balance is a 403 with a text: "User is
 /// locked. Reason: Exhausted balance" (many independent reports).
 fn gateway(reply: &ErrorReply) -> ErrorName {
     let text = reply.text.as_deref().unwrap_or_default().to_ascii_lowercase();
@@ -268,7 +282,7 @@ pub(super) fn call_error(reply: &ErrorReply) -> CheckError {
     CheckError { failure: reply.failure(gateway(reply)), retry_after: reply.retry_after }
 }
 
-/// How a job ended that did not succeed, or nothing if the answer is the gateway's and not the job's.
+/// The report of a job that did not succeed, or `None` if the answer is the gateway's and not the job's.
 pub(super) fn job_error(reply: &ErrorReply) -> Option<JobReport> {
     let failed = |name, billed| Some(JobReport::Failed { failure: reply.failure(name), billed });
     match (reply.infrastructure(), reply.detail()) {
@@ -299,7 +313,7 @@ pub(super) fn job_error(reply: &ErrorReply) -> Option<JobReport> {
     }
 }
 
-/// How a job ended of which the status alone tells: `error` and `error_type` beside `COMPLETED`.
+/// The end of a job by its status alone: `error` and `error_type` beside `COMPLETED`.
 pub(super) fn status_error(error: Option<&str>, error_type: Option<&str>) -> Option<JobReport> {
     let reply = ErrorReply {
         status: error.and_then(status_in).unwrap_or(500),

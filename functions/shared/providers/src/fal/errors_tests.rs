@@ -200,7 +200,7 @@ fn questions() {
 }
 
 #[test]
-fn what_the_status_alone_tells() {
+fn a_job_ends_by_its_status_alone() {
     let end = status_error(Some("it was cancelled"), Some("client_cancelled"));
     assert_eq!(end, Some(JobReport::Cancelled { billed: false }));
     for kind in ["request_timeout", "runner_server_error"] {

@@ -5,11 +5,12 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::request::GenerationRequest;
 use serde_json::Value;
 
-use super::client::{Client, bad_id, is_request_id, json, refused, terminal, unavailable};
+use super::client::{Client, is_request_id, json, refused};
+use super::errors::{bad_id, terminal, unavailable};
 use super::input::{JobMatch, compare};
 use crate::provider::{CheckError, FoundJob};
 
-/// How many pages of 100 are read.
+/// The most pages of 100 entries.
 const PAGES: usize = 5;
 /// No submission is accepted later than this after it was sent; it keeps the list short on a busy account.
 const SPAN_MS: i64 = 60 * 60 * 1000;
@@ -70,14 +71,14 @@ fn conclude(mut found: Vec<FoundJob>, whole: bool) -> Result<Vec<FoundJob>, Chec
     Ok(found)
 }
 
-/// What an entry of the list is to the request.
+/// The relation of an entry of the list to the request.
 #[derive(Debug, PartialEq, Eq)]
 enum Entry {
     /// It could be the job.
     Candidate(FoundJob),
     /// It is another one.
     Other,
-    /// It cannot be told: its input or its time is not there, or its media are not as they were submitted.
+    /// It is not known: its input or its time is absent, or its media are not as they were submitted.
     Unreadable,
 }
 
@@ -126,7 +127,7 @@ fn milliseconds(text: &str) -> Option<i64> {
 /// Equality of JSON values where 1 and 1.0 are the same number: the list need not spell numbers as they were sent.
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
-        // Two integers are compared exactly: seeds go beyond what a float tells apart.
+        // Two integers are compared exactly: seeds exceed the precision of a float.
         (Value::Number(x), Value::Number(y)) => x == y || (x.is_f64() != y.is_f64() && x.as_f64() == y.as_f64()),
         (Value::Array(x), Value::Array(y)) => x.len() == y.len() && x.iter().zip(y).all(|(x, y)| same(x, y)),
         (Value::Object(x), Value::Object(y)) => {
@@ -214,12 +215,12 @@ mod tests {
             (json!({"prompt": "a cat", "image_urls": null, "mask_url": null}), Some(false)),
         ] {
             let item = json!({"request_id": "r-1", "sent_at": "2026-01-01T00:00:01Z", "json_input": input});
-            let told = match entry(&item, &ours, NOT_BEFORE) {
+            let found = match entry(&item, &ours, NOT_BEFORE) {
                 Entry::Candidate(_) => Some(true),
                 Entry::Other => Some(false),
                 Entry::Unreadable => None,
             };
-            assert_eq!(told, is_it, "{item}");
+            assert_eq!(found, is_it, "{item}");
         }
     }
 

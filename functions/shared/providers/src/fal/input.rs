@@ -1,4 +1,4 @@
-//! Media in a model's input: a field holds a URL or a list of them, and fal fetches what is there (fal docs, fal CDN). Here is
+//! Media in a model's input: a field holds a URL or a list of them, and fal fetches from there (fal docs, fal CDN). Here is
 //! how they get in, and how they are known again in the list of requests, where the same object has been signed differently.
 
 use base64::Engine;
@@ -41,7 +41,7 @@ fn url(data: &InputData) -> Value {
     })
 }
 
-/// What a field of an entry of the list is to the media that were submitted there.
+/// The relation of a field of an entry to the media that were submitted in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum JobMatch {
     /// It points to the same objects in the same order.

@@ -5,8 +5,8 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::client::{Client, bad_id, error_in, json, refused, terminal, unavailable};
-use super::errors::{is_infrastructure, job_error, status_error};
+use super::client::{Client, error_in, json, refused};
+use super::errors::{bad_id, is_infrastructure, job_error, status_error, terminal, unavailable};
 use super::output;
 use crate::http::{Answer, BodyError, MAX_ANSWER};
 use crate::provider::{CancelAnswer, CheckError, JobReport, JobState};

@@ -27,12 +27,12 @@ use crate::submission::{InputForm, Submission};
 use client::Client;
 use jwks::Jwks;
 
-/// Where fal is, and who we are there. URLs are https, or http on loopback.
+/// The addresses of fal and our account there. URLs are https, or http on loopback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FalConfig {
     /// The queue, `https://queue.fal.run`.
     pub queue_url: String,
-    /// Where the webhook keys are, `https://rest.fal.ai`.
+    /// The API with the webhook keys, `https://rest.fal.ai`.
     pub rest_url: String,
     /// The platform's API, `https://api.fal.ai`.
     pub api_url: String,

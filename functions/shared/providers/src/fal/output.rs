@@ -1,4 +1,4 @@
-//! What a result holds. Models name their files differently (`images`, `image`, `video`, …), and a picture that a safety
+//! Reads a result. Models name their files differently (`images`, `image`, `video`, …), and a picture that a safety
 //! check has blanked comes with status 200, so success is decided here and not by the status.
 
 use fresco_pipeline::error::{ErrorName, Failure};

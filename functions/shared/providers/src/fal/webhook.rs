@@ -1,4 +1,4 @@
-//! When a report counts, and what it says. fal signs four things: its request id, the account, the time and the hash of the
+//! Verifies and reads a webhook. fal signs four things: its request id, the account, the time and the hash of the
 //! body. It signs neither the URL nor the query, so a report for any other account would verify just as well: the account
 //! has to be ours, and the attempt's token in the URL is for the ledger to compare.
 
@@ -11,7 +11,7 @@ use super::jwks::Jwks;
 use super::output;
 use crate::provider::{JobReport, WebhookError, WebhookReport, WebhookRequest};
 
-/// How far the signed time may be from ours (fal docs, webhooks: 300 seconds).
+/// The most difference of the signed time from ours (fal docs, webhooks: 300 seconds).
 const TOLERANCE_S: i64 = 300;
 
 /// The signed headers (fal docs, webhooks).

@@ -101,7 +101,7 @@ async fn a_good_delivery_is_read_and_the_keys_are_fetched_once() {
 }
 
 #[tokio::test]
-async fn whatever_is_changed_is_noticed() {
+async fn any_change_to_a_delivery_is_noticed() {
     let key = key();
     let server = Server::start(&[&key]).await;
     let good = signed(&key, BODY);
@@ -163,8 +163,8 @@ async fn whatever_is_changed_is_noticed() {
     for now_ms in [NOW_MS + 300_999, NOW_MS - 300_000] {
         assert!(server.read(&at(now_ms)).await.is_ok());
     }
-    let nobody = read(&server.http, &server.jwks, "", &set("x-fal-webhook-user-id", "")).await;
-    assert_eq!(nobody, Err(WebhookError::Unsigned));
+    let no_account = read(&server.http, &server.jwks, "", &set("x-fal-webhook-user-id", "")).await;
+    assert_eq!(no_account, Err(WebhookError::Unsigned));
     assert_eq!(read(&server.http, &server.jwks, "", &good).await, Err(WebhookError::NotOurs));
 }
 
@@ -199,7 +199,7 @@ async fn keys_are_not_used_for_more_than_a_day() {
     let server = Server::start(&[&key]).await;
     assert!(server.read(&signed(&key, BODY)).await.is_ok());
     server.serve(&[]);
-    // A day later, with the time signed anew.
+    // A day later, with the time signed again.
     let later_ms = NOW_MS + 24 * 60 * 60 * 1000;
     assert!(server.jwks.current(&server.http, later_ms - 1).await.is_some());
     assert!(server.jwks.current(&server.http, later_ms).await.is_none());

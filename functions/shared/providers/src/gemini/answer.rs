@@ -1,4 +1,4 @@
-//! What an answer holds. A prompt that was blocked and a text that was withheld come with status 200, so success is decided
+//! Reads an answer. A prompt that was blocked and a text that was withheld come with status 200, so success is decided
 //! here and not by the status; and what was answered is billed, whether there is a text in it or not.
 
 use std::time::Duration;
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_put_together_from_its_parts() {
+    fn a_text_is_concatenated_from_its_parts() {
         let usage = json!({"promptTokenCount": 264, "candidatesTokenCount": 51, "thoughtsTokenCount": 9});
         let parts = json!([{"text": "hm", "thought": true}, {"text": "A fox", "thought": false}, {"inlineData": {}},
             {"text": " in snow.\n"}]);
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_told_only_where_they_are_known() {
+    fn tokens_are_reported_only_where_they_are_known() {
         for (usage, input, output) in [
             (json!(null), None, None),
             (json!({"promptTokenCount": 3}), Some(3), None),

@@ -1,4 +1,4 @@
-//! What Gemini's refusals mean. An error is `{"error": {code, message, status, details}}`, and the details decide where the
+//! The meaning of Gemini's refusals. An error is `{"error": {code, message, status, details}}`, and the details decide where the
 //! status does not: a wrong key is a 400, and a quota that comes back tomorrow is the same 429 as one that comes back in a
 //! minute. Gemini keeps no job and bills only answers, so every error proves that nothing runs and nothing is paid.
 

@@ -27,7 +27,7 @@ use crate::submission::{InputForm, Submission};
 /// From the start of a request to the end of its answer. The model works in silence, so this bounds the silence as well.
 const TOTAL: Duration = Duration::from_secs(60);
 
-/// Where Gemini is. The URL is https, or http on loopback.
+/// The address of Gemini. The URL is https, or http on loopback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GeminiConfig {
     /// The API, `https://generativelanguage.googleapis.com`.
@@ -115,7 +115,7 @@ impl Provider for Gemini {
         Ok(CancelAnswer::Missing)
     }
 
-    /// Gemini sends no webhooks and has no keys to sign any with: whatever claims to be one is somebody else's.
+    /// Gemini sends no webhooks and has no keys to sign any with: a request that claims to be one is not Gemini's.
     async fn read_webhook(&self, _request: &WebhookRequest) -> Result<WebhookReport, WebhookError> {
         Err(WebhookError::Unsigned)
     }

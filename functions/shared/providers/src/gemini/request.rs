@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_sent_is_refused() {
+    fn an_unsendable_request_is_refused() {
         let url = InputData::Url("https://b.example/a.png?X-Amz-Signature=secret".to_owned());
         for submission in [
             submission(json!({"prompt": "x"}), vec![url]),

@@ -10,14 +10,14 @@ use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::{ErrorName, Failure};
 use url::Url;
 
-use super::address::{NotPublic, PublicResolver};
 use super::hosts::{HostList, Route, UrlProblem};
+use super::resolver::{NotPublic, PublicResolver};
 use crate::http;
 
 /// From the start of a download to its last byte. The silence within it is bounded by the client (30 s).
 const TOTAL: Duration = Duration::from_secs(240);
 
-/// What is fetched, as messages call it.
+/// The role of the media in messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Output,

@@ -4,10 +4,9 @@
 
 use std::fmt;
 
+use fresco_pipeline::address::is_public;
 use fresco_pipeline::error::{ErrorName, Failure};
 use url::{Host, Origin, Url};
-
-use super::address::is_public;
 
 /// Hosts that media may come from, as in `v3.fal.media, *.fal.media, http://127.0.0.1:1234`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +24,7 @@ enum Entry {
     Anywhere,
 }
 
-/// How a URL may be reached.
+/// The way to reach a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
     /// Over https, at a public address.
@@ -34,7 +33,7 @@ pub(super) enum Route {
     Listed,
 }
 
-/// Why a URL is not fetched: a clause for a person, which shows nothing of the URL.
+/// The reason why a URL is not fetched: a clause for a person, which shows nothing of the URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum UrlProblem {
     /// It cannot be read.
@@ -57,7 +56,7 @@ pub enum UrlProblem {
     NotListed,
 }
 
-/// Whether [`HostList::anywhere`] would let this URL be fetched, as far as that can be told without a look-up of its host:
+/// Whether [`HostList::anywhere`] would let this URL be fetched, as far as that is known without a look-up of its host:
 /// what other names resolve to is checked when they are.
 pub fn check_input_url(url: &str) -> Result<(), UrlProblem> {
     let url = Url::parse(url).map_err(|_| UrlProblem::NotUrl)?;
@@ -80,7 +79,7 @@ impl HostList {
         HostList(vec![Entry::Anywhere])
     }
 
-    /// How the URL may be reached, if at all.
+    /// The way to reach the URL, or the reason why it is not fetched.
     pub(super) fn route(&self, url: &Url) -> Result<Route, UrlProblem> {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(UrlProblem::Credentials);

@@ -1,10 +1,9 @@
 //! Fetches media by URLs, which come from a provider's answer or from a user: a host is dialled only if it is on the list, or if
 //! any host is allowed, and only at a public address. `pipeline::inspection` inspects the bytes.
 
-mod address;
 mod download;
 mod hosts;
+mod resolver;
 
-pub use address::is_public;
 pub use download::{Download, Downloader};
 pub use hosts::{HostList, UrlProblem, check_input_url};

@@ -44,7 +44,7 @@ async fn a_result_is_fetched_when_the_job_is_over() {
 }
 
 #[tokio::test]
-async fn what_a_job_ended_with_is_read() {
+async fn the_end_of_a_job_is_read() {
     let failed = r#"{"status":"COMPLETED","error":"it broke","error_type":"runner_server_error","metrics":{}}"#;
     let cancelled = r#"{"status":"COMPLETED","error":"Request was cancelled","error_type":"client_cancelled"}"#;
     let odd = r#"{"status":"COMPLETED","error":"Invalid status code: 500"}"#;
@@ -85,7 +85,7 @@ async fn what_a_job_ended_with_is_read() {
 }
 
 #[tokio::test]
-async fn what_is_not_about_the_job_does_not_end_it() {
+async fn an_answer_that_is_not_about_the_job_does_not_end_it() {
     let nginx = "<html><center>nginx</center></html>";
     let done = || answer(200, &[], COMPLETED);
     let cut = || Step::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{".to_vec());

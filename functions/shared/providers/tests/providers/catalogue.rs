@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use fresco_pipeline::catalogue::{
-    IMAGE_SIDES, Kind, MediaKind, Model, Param, PriceUnit, ProviderName, StepType, find, image_size_names, models,
+    IMAGE_SIDES, MediaKind, Model, Param, ParamKind, PriceUnit, ProviderName, StepType, find, image_size_names, models,
 };
 use fresco_pipeline::inspection::MediaInfo;
 use fresco_pipeline::media::FieldMedia;
@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 use super::simulator::{accepted, downloaded, end_of, fal, now_ms, start};
 use super::{add_media, keys, object, params, request, set_media};
 
-/// What a player may round a length by, in milliseconds.
+/// The rounding of a length by a player, in milliseconds.
 const ROUNDING_MS: u64 = 50;
 
 /// The least that a document has to say.
@@ -28,7 +28,7 @@ fn minimal(model: &Model) -> Map<String, Value> {
     let required = model.params.iter().filter(|(_, param)| param.required);
     required
         .map(|(name, param)| match param.kind {
-            Kind::Text { .. } => (name.clone(), json!("a fox")),
+            ParamKind::Text { .. } => (name.clone(), json!("a fox")),
             _ => panic!("{}: a required `{name}` that is no text", model.name),
         })
         .collect()
@@ -181,23 +181,23 @@ async fn every_model_of_gemini_goes_the_whole_way() {
 /// Every value of a closed list, and the ends of what is a range.
 fn values(param: &Param) -> Vec<Value> {
     match &param.kind {
-        Kind::Choice { values } => values.iter().map(|value| json!(value)).collect(),
-        Kind::IntegerChoice { values } => values.iter().map(|value| json!(value)).collect(),
-        Kind::Boolean => vec![json!(false), json!(true)],
-        Kind::Integer { min, max } => vec![json!(min), json!(max)],
-        Kind::Number { min, max } => vec![json!(min), json!(max)],
-        Kind::Text { max_chars, blank } => {
+        ParamKind::Choice { values } => values.iter().map(|value| json!(value)).collect(),
+        ParamKind::IntegerChoice { values } => values.iter().map(|value| json!(value)).collect(),
+        ParamKind::Boolean => vec![json!(false), json!(true)],
+        ParamKind::Integer { min, max } => vec![json!(min), json!(max)],
+        ParamKind::Number { min, max } => vec![json!(min), json!(max)],
+        ParamKind::Text { max_chars, blank } => {
             let longest = json!("x".repeat(*max_chars));
             if *blank { vec![json!(""), longest] } else { vec![longest] }
         }
-        Kind::ImageSize => {
+        ParamKind::ImageSize => {
             let own = [*IMAGE_SIDES.start(), *IMAGE_SIDES.end()].map(|side| json!({"width": side, "height": side}));
             image_size_names().map(Value::from).chain(own).collect()
         }
     }
 }
 
-/// What may be given beside the minimum, one param at a time.
+/// The params beside the minimum, one at a time.
 fn variants(model: &Model) -> impl Iterator<Item = Map<String, Value>> + '_ {
     model.params.iter().flat_map(|(name, param)| values(param).into_iter().map(move |value| (name, param, value))).map(
         |(name, param, value)| {

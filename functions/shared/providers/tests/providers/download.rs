@@ -36,7 +36,7 @@ async fn a_whole_object_arrives_with_and_without_a_length() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_told_apart_by_whether_it_may_pass() {
+async fn failed_downloads_are_retryable_or_final() {
     use ErrorName::{OutputInvalid, OutputUnavailable};
     let raw = |text: &str| Step::Bytes(text.as_bytes().to_vec());
     let too_long = MAX + 1;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What is done with a request.
+/// The reaction to a request.
 pub(crate) enum Step {
     /// These bytes, then the end of the connection.
     Bytes(Vec<u8>),

@@ -170,7 +170,7 @@ async fn a_lost_submission_is_found_by_its_input() {
     assert_eq!(end(&fal, &first).await, JobReport::Cancelled { billed: false });
 }
 
-/// What the listener made of a delivery.
+/// The listener's reading of a delivery.
 type Delivery = (String, Result<WebhookReport, WebhookError>);
 
 /// A listener that verifies what it gets, answers accordingly and passes it on.

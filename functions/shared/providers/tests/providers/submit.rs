@@ -147,7 +147,7 @@ async fn before_a_connection_stands_nothing_is_accepted() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    // Nobody listens there; and one who listens does not speak TLS.
+    // Nothing listens there; and a listener that does not speak TLS.
     let not_tls = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let tls_address = not_tls.local_addr().unwrap();
     tokio::spawn(async move {
@@ -170,7 +170,7 @@ async fn before_a_connection_stands_nothing_is_accepted() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_none_is_not_even_sent() {
+async fn an_invalid_endpoint_is_not_sent() {
     let script = Script::start(Vec::new()).await;
     for endpoint in ["flux", "../x", "fal-ai/flux?x=1", "fal-ai/flux#x", "https://evil.example/x", ""] {
         let mut submission = submission(None);

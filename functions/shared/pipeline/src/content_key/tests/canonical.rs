@@ -1,4 +1,4 @@
-//! What keys stand on: the facts of RFC 8785 (JSON Canonicalization Scheme), held against the library that is trusted with
+//! The basis of keys: the facts of RFC 8785 (JSON Canonicalization Scheme), held against the library that is trusted with
 //! them. A release of it that breaks one would make every result unreachable.
 
 use serde_json::{Value, json};
@@ -50,7 +50,7 @@ fn numbers_of_appendix_b() {
 }
 
 #[test]
-fn what_is_no_number_has_no_form() {
+fn non_numbers_have_no_canonical_form() {
     for bits in [0x7fff_ffff_ffff_ffff_u64, 0x7ff0_0000_0000_0000, 0xfff0_0000_0000_0000] {
         let number = f64::from_bits(bits);
         assert!(serde_json_canonicalizer::to_vec(&number).is_err(), "{bits:016x}");

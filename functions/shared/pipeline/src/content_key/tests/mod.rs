@@ -1,4 +1,4 @@
-//! What content keys stand on, and what they follow. `same` and `other` draw whole documents from the catalogue, so that a
+//! The basis of content keys, and the changes that they follow. `same` and `other` draw whole documents from the catalogue, so that a
 //! model which is added is covered without a test of its own.
 
 mod canonical;
@@ -54,7 +54,7 @@ fn keys(text: &str, given: &RunInputs) -> BTreeMap<String, Vec<ContentKey>> {
     keys_where(text, given, |key| key.to_string())
 }
 
-/// As [`keys`], with the text that a step of this key gives.
+/// The keys as by [`keys`], with the text that a step of this key gives.
 fn keys_where(
     text: &str,
     given: &RunInputs,

@@ -1,4 +1,4 @@
-//! What must always change a key: everything that a request is made of, for every model and every param of the catalogue; and
+//! Everything that must always change a key: all that a request is made of, for every model and every param of the catalogue; and
 //! that it changes no other key.
 
 use proptest::prelude::*;

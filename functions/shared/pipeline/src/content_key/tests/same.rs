@@ -1,4 +1,4 @@
-//! What must never change a key: whatever is said otherwise than by a request.
+//! Everything that must never change a key.
 
 use proptest::prelude::*;
 

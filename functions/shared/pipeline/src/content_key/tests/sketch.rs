@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::values::{Draw, draws, params, words};
 use super::*;
-use crate::catalogue::{Kind, MediaParam, models};
+use crate::catalogue::{MediaParam, ParamKind, models};
 
-/// How many media of a kind a run is given.
+/// The number of media of a kind that a run is given.
 const GIVEN: usize = 3;
 
 /// A pipeline.
@@ -30,7 +30,7 @@ pub(super) struct Drawn {
     /// Media, by the place of the input among those of the model.
     pub(super) media: BTreeMap<usize, Vec<Medium>>,
     pub(super) take: u32,
-    /// How many outputs its parts give together.
+    /// The number of outputs of all its parts.
     outputs: u32,
 }
 
@@ -41,7 +41,7 @@ pub(super) enum Words {
     Literal(String),
     /// The run's input text.
     Input,
-    /// What the step of this place says.
+    /// The text of the step at this position.
     Step(usize),
 }
 
@@ -50,14 +50,14 @@ pub(super) enum Words {
 pub(super) enum Medium {
     /// One that is given with the run.
     Given(MediaKind, usize),
-    /// What the step of this place gives.
+    /// The outputs of the step at this position.
     Step(usize),
 }
 
 impl Drawn {
     /// Whether a param of the model is a text.
     pub(super) fn is_text(&self, name: &str) -> bool {
-        matches!(self.model.params[name].kind, Kind::Text { .. })
+        matches!(self.model.params[name].kind, ParamKind::Text { .. })
     }
 
     /// The places of the steps that it reads.
@@ -99,7 +99,7 @@ impl Sketch {
             params.insert(count.clone(), json!(1 + draws[1].below(2)));
         }
         let outputs = model.output.count.as_ref().and_then(|count| params.get(count)?.as_u64()).unwrap_or(1) as u32;
-        let is_text = |name: &String| matches!(model.params[name].kind, Kind::Text { .. });
+        let is_text = |name: &String| matches!(model.params[name].kind, ParamKind::Text { .. });
         let (texts, params): (Vec<_>, Vec<_>) = params.into_iter().partition(|(name, _)| is_text(name));
         let words = |(name, text): (String, Value)| {
             let own = Words::Literal(text.as_str().unwrap().to_owned());

@@ -5,7 +5,7 @@ use serde_json::json;
 use unicode_normalization::UnicodeNormalization;
 
 use super::*;
-use crate::catalogue::{Kind, Param, image_size_names};
+use crate::catalogue::{Param, ParamKind, image_size_names};
 
 /// A text as people write them, on one line or several: never blank, and nothing in it is a placeholder.
 pub(super) fn words() -> impl Strategy<Value = String> {
@@ -53,22 +53,22 @@ pub(super) fn draws(count: usize) -> impl Strategy<Value = Vec<Draw>> {
 /// Some values that a param allows, of which no two are one request; one that is drawn is first.
 pub(super) fn allowed(param: &Param, draw: &Draw) -> Vec<Value> {
     let mut values = match &param.kind {
-        Kind::Text { max_chars, .. } => {
+        ParamKind::Text { max_chars, .. } => {
             let own: String = draw.text.chars().take(*max_chars).collect();
             vec![json!(own), json!("a"), json!("b")]
         }
-        Kind::Integer { min, max } => {
+        ParamKind::Integer { min, max } => {
             let between = *min + ((max - min) as f64 * draw.part) as i64;
             vec![json!(between), json!(min), json!(max)]
         }
-        Kind::Number { min, max } => {
+        ParamKind::Number { min, max } => {
             let between = (min + (max - min) * draw.part).clamp(*min, *max);
             vec![json!(between), json!(min), json!(max)]
         }
-        Kind::Boolean => vec![json!(draw.one_in(2)), json!(true), json!(false)],
-        Kind::Choice { values } => rotated(values.iter().map(|value| json!(value)).collect(), draw),
-        Kind::IntegerChoice { values } => rotated(values.iter().map(|value| json!(value)).collect(), draw),
-        Kind::ImageSize => {
+        ParamKind::Boolean => vec![json!(draw.one_in(2)), json!(true), json!(false)],
+        ParamKind::Choice { values } => rotated(values.iter().map(|value| json!(value)).collect(), draw),
+        ParamKind::IntegerChoice { values } => rotated(values.iter().map(|value| json!(value)).collect(), draw),
+        ParamKind::ImageSize => {
             // Beyond the sizes that have names: a name and its pixels need not be one key.
             let side = |part: f64| 1_025 + ((4_096 - 1_025) as f64 * part) as u64;
             let own = json!({"width": side(draw.part), "height": side(1.0 - draw.part)});
@@ -97,9 +97,9 @@ fn rotated(mut values: Vec<Value>, draw: &Draw) -> Vec<Value> {
 /// What a value comes to in the request, worked out apart from the catalogue's own code.
 pub(super) fn sent(param: &Param, value: &Value) -> Value {
     match (&param.kind, value) {
-        (Kind::Text { .. }, Value::String(text)) => json!(text.nfc().collect::<String>()),
-        (Kind::Number { .. }, Value::Number(number)) => json!(number.as_f64().map(|number| number + 0.0)),
-        (Kind::Choice { .. }, Value::String(text)) => json!(param.map.get(text).unwrap_or(text)),
+        (ParamKind::Text { .. }, Value::String(text)) => json!(text.nfc().collect::<String>()),
+        (ParamKind::Number { .. }, Value::Number(number)) => json!(number.as_f64().map(|number| number + 0.0)),
+        (ParamKind::Choice { .. }, Value::String(text)) => json!(param.map.get(text).unwrap_or(text)),
         _ => value.clone(),
     }
 }
@@ -173,7 +173,7 @@ pub(super) fn params(model: &Model, draws: &[Draw]) -> Map<String, Value> {
 fn every_param_has_more_than_one_value_and_no_two_are_one() {
     for model in crate::catalogue::models() {
         for (name, param) in &model.params {
-            if let Kind::Choice { values } = &param.kind {
+            if let ParamKind::Choice { values } = &param.kind {
                 let mut sent: Vec<_> = values.iter().map(|value| sent(param, &json!(value)).to_string()).collect();
                 sent.sort();
                 sent.dedup();

@@ -8,14 +8,14 @@ use super::sketch::{Drawn, Medium, Sketch, Words};
 use super::values::{field, sent};
 use super::yaml::{Rolls, write};
 use super::*;
-use crate::catalogue::{Kind, default_model};
+use crate::catalogue::{ParamKind, default_model};
 
 /// A document with the run that it is for.
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) text: String,
     pub(super) given: RunInputs,
-    /// What the steps of the sketch are called.
+    /// The names of the sketch's steps.
     pub(super) names: Vec<String>,
 }
 
@@ -84,7 +84,7 @@ fn address(kind: MediaKind, content: usize, alias: usize) -> String {
 
 struct Writer<'s, 'r> {
     sketch: &'s Sketch,
-    /// What steps are called, as far as they are placed.
+    /// The names of the steps that are placed.
     names: Vec<String>,
     vars: Map<String, Value>,
     rolls: &'r mut Rolls,
@@ -108,9 +108,9 @@ impl Writer<'_, '_> {
         self.grouped(steps)
     }
 
-    /// A step that nobody reads.
+    /// A step without readers.
     fn bystander(&mut self) -> Value {
-        let mut step = json!({"type": "text_to_image", "params": {"prompt": "nobody reads this"}});
+        let mut step = json!({"type": "text_to_image", "params": {"prompt": "no step reads this"}});
         if self.rolls.yes() {
             step["enabled"] = json!(false);
             step["params"]["prompt"] = json!(7);
@@ -276,7 +276,7 @@ impl Writer<'_, '_> {
             }
             let sent = sent(own, &value);
             let written = param.map.iter().find(|(_, mapped)| sent == json!(mapped));
-            let is_named = sent.is_string() && matches!(param.kind, Kind::ImageSize);
+            let is_named = sent.is_string() && matches!(param.kind, ParamKind::ImageSize);
             match written {
                 Some((word, _)) if is_same => Some((other.clone(), json!(word))),
                 None if is_same && is_named && !own.map.is_empty() => Some((other.clone(), sent)),
@@ -292,17 +292,17 @@ impl Writer<'_, '_> {
     /// Another way to write a value.
     fn respelled(&mut self, model: &Model, name: &str, value: Value) -> Value {
         let spelled = match (&model.params[name].kind, &value) {
-            (Kind::Number { .. }, Value::Number(number)) => {
+            (ParamKind::Number { .. }, Value::Number(number)) => {
                 let number = number.as_f64().unwrap();
                 if number.fract() == 0.0 { json!(number as i64) } else { value.clone() }
             }
-            (Kind::Choice { .. }, Value::String(text)) => match text.parse::<i64>() {
+            (ParamKind::Choice { .. }, Value::String(text)) => match text.parse::<i64>() {
                 Ok(number) if number.to_string() == *text => json!(number),
                 _ => value.clone(),
             },
-            (Kind::IntegerChoice { .. }, Value::Number(number)) => json!(number.to_string()),
-            (Kind::Text { .. }, Value::String(text)) => return json!(self.words(&Words::Literal(text.clone()))),
-            (Kind::ImageSize, Value::Object(_)) => return value,
+            (ParamKind::IntegerChoice { .. }, Value::Number(number)) => json!(number.to_string()),
+            (ParamKind::Text { .. }, Value::String(text)) => return json!(self.words(&Words::Literal(text.clone()))),
+            (ParamKind::ImageSize, Value::Object(_)) => return value,
             _ => value.clone(),
         };
         match self.rolls.of(4) {

@@ -103,7 +103,7 @@ fn block(value: &Value, indent: usize, rolls: &mut Rolls, text: &mut String) {
     }
 }
 
-/// What stands behind a key or a dash.
+/// The value after a key or a dash.
 fn entry(value: &Value, indent: usize, rolls: &mut Rolls, text: &mut String) {
     let deeper = indent + 1 + rolls.of(4);
     let is_nested = match value {

@@ -1,4 +1,4 @@
-//! The JSON Schema of the document, for editors: made of the tables of keys and of the catalogue, which the checker reads as
+//! The JSON Schema of the document, for editors: generated from the tables of keys and the catalogue, which the checker reads as
 //! well. It says what may stand where; what depends on other steps or on the run only the checker knows.
 
 mod params;
@@ -132,7 +132,7 @@ fn definition(model: &Model) -> String {
     format!("{}.{}", model.step.as_str(), model.name)
 }
 
-/// What an editor says of a model.
+/// The description of a model for editors.
 fn about(model: &Model) -> String {
     let price = match model.price.unit {
         PriceUnit::Token => format!(

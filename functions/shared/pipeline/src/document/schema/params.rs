@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::words;
-use crate::catalogue::{IMAGE_SIDES, Kind, MediaParam, Model, Param, image_size_names};
+use crate::catalogue::{IMAGE_SIDES, MediaParam, Model, Param, ParamKind, image_size_names};
 
 /// A text with a placeholder. What it will be filled with is not known yet, so it may stand for any value.
 pub(super) fn placeholder() -> Value {
@@ -30,17 +30,19 @@ pub(super) fn of(model: &Model) -> Value {
 
 fn property(name: &str, param: &Param) -> Value {
     let exact = match &param.kind {
-        Kind::Text { max_chars, blank: true } => json!({"type": "string", "maxLength": max_chars}),
-        Kind::Text { max_chars, blank: false } => json!({"type": "string", "maxLength": max_chars, "pattern": "\\S"}),
-        Kind::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
-        Kind::Number { min, max } => json!({"type": "number", "minimum": min, "maximum": max}),
-        Kind::Boolean => json!({"type": "boolean"}),
-        Kind::Choice { values } => json!({"enum": choices(values)}),
-        Kind::IntegerChoice { values } => {
+        ParamKind::Text { max_chars, blank: true } => json!({"type": "string", "maxLength": max_chars}),
+        ParamKind::Text { max_chars, blank: false } => {
+            json!({"type": "string", "maxLength": max_chars, "pattern": "\\S"})
+        }
+        ParamKind::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
+        ParamKind::Number { min, max } => json!({"type": "number", "minimum": min, "maximum": max}),
+        ParamKind::Boolean => json!({"type": "boolean"}),
+        ParamKind::Choice { values } => json!({"enum": choices(values)}),
+        ParamKind::IntegerChoice { values } => {
             let texts = values.iter().map(|value| json!(value.to_string()));
             json!({"enum": values.iter().map(|value| json!(value)).chain(texts).collect::<Vec<_>>()})
         }
-        Kind::ImageSize => {
+        ParamKind::ImageSize => {
             let side = json!({"type": "integer", "minimum": IMAGE_SIDES.start(), "maximum": IMAGE_SIDES.end()});
             json!({"anyOf": [
                 {"enum": image_size_names().collect::<Vec<_>>()},
@@ -73,14 +75,14 @@ fn choices(values: &[String]) -> Vec<Value> {
 fn describe(name: &str, param: &Param) -> String {
     let says = words::of(name).unwrap_or("A param of the model.");
     let bounds = match &param.kind {
-        Kind::Text { max_chars, .. } => format!(" At most {max_chars} characters."),
-        Kind::Integer { min, max } => format!(" A whole number from {min} to {max}."),
-        Kind::Number { min, max } => format!(" A number from {min} to {max}."),
-        Kind::Choice { values } => format!(" One of {}.", values.join(", ")),
-        Kind::IntegerChoice { values } => {
+        ParamKind::Text { max_chars, .. } => format!(" At most {max_chars} characters."),
+        ParamKind::Integer { min, max } => format!(" A whole number from {min} to {max}."),
+        ParamKind::Number { min, max } => format!(" A number from {min} to {max}."),
+        ParamKind::Choice { values } => format!(" One of {}.", values.join(", ")),
+        ParamKind::IntegerChoice { values } => {
             format!(" One of {}.", values.iter().map(i64::to_string).collect::<Vec<_>>().join(", "))
         }
-        Kind::Boolean | Kind::ImageSize => String::new(),
+        ParamKind::Boolean | ParamKind::ImageSize => String::new(),
     };
     format!("{says}{bounds}")
 }

@@ -1,4 +1,4 @@
-//! What params are for, in words for editors. The catalogue says what they accept.
+//! The purposes of params, in words for editors. The catalogue says what they accept.
 
 /// By the names that documents use; one name means the same to every model.
 const WORDS: &[(&str, &str)] = &[
@@ -36,7 +36,7 @@ const WORDS: &[(&str, &str)] = &[
     ("upscale_factor", "How many times larger."),
 ];
 
-/// What the param is for.
+/// The purpose of a param.
 pub(super) fn of(param: &str) -> Option<&'static str> {
     WORDS.iter().find(|(name, _)| *name == param).map(|(_, says)| *says)
 }

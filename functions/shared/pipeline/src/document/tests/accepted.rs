@@ -1,4 +1,4 @@
-//! What is accepted, and what it comes to.
+//! Accepted documents and their meaning.
 
 use super::*;
 
@@ -61,7 +61,7 @@ steps:
 }
 
 #[test]
-fn workers() {
+fn workers_by_setting_and_workload() {
     for (settings, given_parallel, parallel, workers) in [
         ("", None, true, 4),
         ("", Some(false), false, 1),
@@ -93,7 +93,7 @@ steps:
     let checked = accepted(text, &given());
     let names: Vec<_> = checked.groups.iter().flat_map(|group| &group.steps).map(|step| step.name.as_str()).collect();
     assert_eq!(names, ["step_2", "step_5"]);
-    assert_eq!(takes(&checked, "step_5"), ["image_url=step_2"]);
+    assert_eq!(takes(&checked, "step_5"), ["image_url=step_2.0"]);
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! What people and attackers write. Each is refused with a code that says what it is, at its line.
+//! Malformed and hostile documents. Each is refused with a code that says what it is, at its line.
 
 use super::*;
 
 #[test]
-fn by_table() {
+fn syntax_problems_by_table() {
     let long_name = format!("steps:\n- {{type: text_to_image, name: {}}}", "x".repeat(300));
     let brackets = "[".repeat(60_000);
     let many = format!("steps:\n{}", "- {type: text_to_image}\n".repeat(10_000));

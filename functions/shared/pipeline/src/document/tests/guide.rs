@@ -76,9 +76,9 @@ fn the_example_with_dependencies() {
     assert_eq!(sizes, [1, 2, 1]);
     for (name, model, taken) in [
         ("base_image", "flux_dev", vec![]),
-        ("video", "hailuo", vec!["image_url=base_image"]),
-        ("thumbnail", "kontext", vec!["image_url=base_image"]),
-        ("analysis", "gemini_describe", vec!["image=thumbnail"]),
+        ("video", "hailuo", vec!["image_url=base_image.0"]),
+        ("thumbnail", "kontext", vec!["image_url=base_image.0"]),
+        ("analysis", "gemini_describe", vec!["image=thumbnail.0"]),
     ] {
         assert_eq!(step(&checked, name).model.name, model);
         assert_eq!(takes(&checked, name), taken, "{name}");
@@ -88,7 +88,7 @@ fn the_example_with_dependencies() {
 }
 
 #[test]
-fn what_the_chunked_sample_builds() {
+fn the_chunked_sample_compiles() {
     let text = r#"{
       "settings": {"parallel": true},
       "steps": [
@@ -108,7 +108,7 @@ fn what_the_chunked_sample_builds() {
 }
 
 #[test]
-fn what_the_short_samples_ask_for() {
+fn the_short_samples_compile() {
     // `generate_image(prompt, model, timeout)`; sora_2_pro makes videos, so it has an image to start from.
     for (step, seconds) in [
         (r#"{"type": "text_to_image", "model": "flux_schnell", "timeout": 30, "params": {"prompt": "test"}}"#, 30),

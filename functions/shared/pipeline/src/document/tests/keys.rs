@@ -41,7 +41,7 @@ fn keys_and_their_values() {
 }
 
 #[test]
-fn settings() {
+fn wrong_settings_are_refused() {
     for (settings, expected) in [
         ("parallel: 1", "wrong_type"),
         ("max_workers: 0", "wrong_value"),
@@ -152,7 +152,7 @@ fn types_and_models() {
 }
 
 #[test]
-fn names() {
+fn names_of_steps_are_checked() {
     let longest = format!("steps:\n- {{type: text_to_image, name: {}}}", "x".repeat(64));
     let too_long = format!("steps:\n- {{type: text_to_image, name: {}}}", "x".repeat(65));
     refused(

@@ -1,11 +1,11 @@
-//! What would cost time or memory is refused quickly. The bound is for a build without optimisation, on a busy machine.
+//! Documents that would cost time or memory are refused quickly. The bound is for a build without optimisation, on a busy machine.
 
 use std::time::{Duration, Instant};
 
 use super::*;
 
 fn quickly(what: &str, text: &str) -> Vec<(u32, String)> {
-    let begun = Instant::now();
+    let start = Instant::now();
     let codes = match check(text, &given()) {
         Ok(_) => vec![],
         Err(problems) => {
@@ -14,7 +14,7 @@ fn quickly(what: &str, text: &str) -> Vec<(u32, String)> {
         }
     };
     media_references(text, &given());
-    let took = begun.elapsed();
+    let took = start.elapsed();
     assert!(took < Duration::from_secs(4), "{what}: {took:?}");
     codes
 }
@@ -72,7 +72,7 @@ fn four_mebibytes() {
 #[test]
 fn a_long_input_filled_in_often() {
     let input = RunInputs { input: Some("ä".repeat(500_000)), ..given() };
-    let begun = Instant::now();
+    let start = Instant::now();
     for (text, code) in [
         (
             format!(
@@ -90,7 +90,7 @@ fn a_long_input_filled_in_often() {
     ] {
         assert!(codes(&text, &input).iter().any(|(_, found)| found == code), "{text:.80}");
     }
-    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! Where media come from, how many they are, and which files and URLs are asked for.
+//! The sources of media, their number, and the references to files and URLs.
 
 use super::*;
 
 #[test]
-fn where_media_come_from() {
+fn media_come_from_steps_params_and_the_run() {
     let text = "\
 steps:
 - {type: text_to_image, name: a, params: {num_images: 2}}
@@ -54,7 +54,7 @@ steps:
 }
 
 #[test]
-fn the_runs_image_is_for_who_comes_first() {
+fn the_runs_image_goes_to_the_first_steps() {
     let text = "\
 steps:
 - type: parallel_group
@@ -79,12 +79,12 @@ steps:
         assert_eq!(codes(text, &with(image)), [(4, code.to_owned())], "{image}");
     }
     assert_eq!(codes(text, &given()), [(4, "input_missing_media".into()), (5, "input_missing_media".into())]);
-    // Nobody takes it, so nobody misses it.
+    // No step takes it, so it is not missing.
     accepted("steps: [{type: text_to_image}]", &with("gone.png"));
 }
 
 #[test]
-fn files_and_urls() {
+fn files_and_urls_are_checked() {
     let long = "x".repeat(4097);
     for (written, code) in [
         ("cat.png", None),
@@ -117,7 +117,7 @@ fn files_and_urls() {
 }
 
 #[test]
-fn what_contradicts_itself() {
+fn contradictions_are_refused() {
     refused(
         &given(),
         &[
@@ -138,7 +138,7 @@ fn what_contradicts_itself() {
 }
 
 #[test]
-fn how_many() {
+fn media_beyond_the_models_limit_are_refused() {
     // Steps are a, with two images, b, with three for each of them, and whatever reads them.
     let with = |step: &str| {
         format!(
@@ -185,7 +185,7 @@ fn the_names_of_parts_are_free() {
 }
 
 #[test]
-fn mentions_are_every_file_and_url_once() {
+fn media_references_are_every_file_and_url_once() {
     let text = "\
 vars: {dir: pictures}
 steps:

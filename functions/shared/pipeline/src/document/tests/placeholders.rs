@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_they_are_filled_with() {
+fn placeholders_are_filled_from_the_run() {
     let mut given = given();
     given.vars.insert("style".into(), "{{input}} as ink".into());
     given.vars.insert("extra".into(), "7".into());
@@ -49,7 +49,7 @@ fn numbers_may_come_from_vars() {
 }
 
 #[test]
-fn what_cannot_be_filled() {
+fn unfillable_placeholders_are_reported() {
     for (prompt, code) in [
         ("{{env.AWS_SECRET_ACCESS_KEY}}", "unknown_env"),
         ("{{env.PATH}}", "unknown_env"),
@@ -107,7 +107,7 @@ fn the_name_in_a_placeholder() {
 }
 
 #[test]
-fn what_a_text_must_not_read() {
+fn a_text_must_not_read_media_or_later_steps() {
     let with = |prompt: &str| {
         format!(
             "steps:\n- {{type: text_to_image, name: a}}\n- {{type: analyze_image, name: t}}\n- {{type: parallel_group, name: g, steps: [{{type: analyze_image, input_from: a}}]}}\n- type: analyze_image\n  name: b\n  input_from: a\n  params: {{prompt: \"{prompt}\"}}\n- {{type: analyze_image, name: later, input_from: a}}\n"
@@ -130,7 +130,7 @@ fn what_a_text_must_not_read() {
 }
 
 #[test]
-fn long_texts() {
+fn texts_beyond_their_limit_are_refused() {
     let text = one_image("{prompt: \"{{input}}\"}");
     let with = |input: String| RunInputs { input: Some(input), ..given() };
     assert_eq!(codes(&text, &with("ä".repeat(20_000))), []);

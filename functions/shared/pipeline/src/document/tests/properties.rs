@@ -1,4 +1,4 @@
-//! Whatever the text is, the checker answers; and the order of keys says nothing.
+//! The checker answers to any text, and the order of keys has no meaning.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};

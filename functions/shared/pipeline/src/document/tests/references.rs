@@ -1,9 +1,9 @@
-//! What a step may read, and what it is told when it may not.
+//! The references that a step may have, and the problems of those that it may not.
 
 use super::*;
 
 #[test]
-fn references() {
+fn references_by_table() {
     refused(
         &given(),
         &[

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn it_shows_line_excerpt_and_advice() {
+fn a_report_shows_line_excerpt_and_advice() {
     let text = "steps:\n  - name: image\n    type: text_to_image\n    model: flux_schnel\n";
     let report = check(text, &given()).unwrap_err().report("p.yaml", text);
     assert_eq!(

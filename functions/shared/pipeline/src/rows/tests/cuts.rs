@@ -1,4 +1,4 @@
-//! Whatever a file holds, and however its bytes are cut, the same comes out; and what is written is read back.
+//! Properties: the rows do not depend on how the bytes are cut, and written rows are read back.
 
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;

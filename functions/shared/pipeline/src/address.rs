@@ -1,12 +1,10 @@
-//! Which addresses may be dialled. The check sits in the client's resolver, so that the address that is checked is the one
-//! that is dialled: a name cannot show a public address first and a private one afterwards.
+//! The addresses of the public internet: the only ones that are dialled for a user, and that a document may name.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-
-/// Whether this is an address of the public internet. Whatever is private, local, shared, reserved or a wrapping of such an
-/// address is not; of IPv6 only the global unicast block (2000::/3) and translated IPv4 are.
+/// Whether this is an address of the public internet (IANA's special-purpose registries). Private, local, shared and reserved
+/// addresses are not, nor are their embeddings in IPv6: of IPv6 only the global unicast block (2000::/3) without 6to4 is,
+/// and IPv4-mapped and NAT64 forms of a public IPv4 address.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -42,27 +40,6 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         // Teredo, ORCHID and other protocol assignments; documentation; 6to4, which wraps any IPv4 address.
         [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] | [0x2002, ..] | [0x3fff, 0..=0xfff, ..] => false,
         [first, ..] => (0x2000..=0x3fff).contains(&first),
-    }
-}
-
-/// The name has no public address.
-#[derive(Debug, thiserror::Error)]
-#[error("the host has no public address")]
-pub(super) struct NotPublic;
-
-/// A resolver that gives only public addresses.
-pub(super) struct PublicResolver;
-
-impl Resolve for PublicResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let public: Vec<SocketAddr> = found.filter(|address| is_public(address.ip())).collect();
-            if public.is_empty() {
-                return Err(NotPublic.into());
-            }
-            Ok(Box::new(public.into_iter()) as Addrs)
-        })
     }
 }
 
@@ -132,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn other_addresses_are() {
+    fn public_addresses_are() {
         for text in [
             "1.1.1.1",
             "8.8.8.8",
@@ -154,11 +131,5 @@ mod tests {
         ] {
             assert!(is_public(text.parse().unwrap()), "{text}");
         }
-    }
-
-    #[tokio::test]
-    async fn the_resolver_gives_no_address_of_this_machine() {
-        let error = PublicResolver.resolve("localhost".parse().unwrap()).await.err().unwrap();
-        assert!(error.is::<NotPublic>());
     }
 }
