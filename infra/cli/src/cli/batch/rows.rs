@@ -9,7 +9,7 @@ use fresco_cli::api::{Api, RowsUploadError, RunRequest};
 use fresco_cli::view::{batches, plural};
 use fresco_pipeline::document::Problems;
 use fresco_pipeline::inspection::assumed_input;
-use fresco_pipeline::rows::{Format, Row, RowProblem, Rows, RowsError};
+use fresco_pipeline::rows::{Format, Row, RowProblem, RowReader, RowsError};
 
 use super::super::output::Output;
 use super::super::pipeline::Pipeline;
@@ -107,7 +107,7 @@ impl RowsFile {
                 first.push(row);
             }
         };
-        let mut rows = Rows::new(self.format);
+        let mut rows = RowReader::new(self.format);
         rows.feed(&self.head, &mut take)?;
         if self.whole {
             rows.finish(&mut take)?;
