@@ -370,7 +370,7 @@ async fn a_batch_stops_above_its_failure_tolerance() {
     world.forget_faults().await;
 }
 
-/// The stack ends while a chunk has ended and another is at work, and is started again: driven anew, the batch pays for what is
+/// The stack ends while a chunk has ended and another is at work, and is started again: a redrive of the batch pays for what is
 /// missing only, and what was at work is not lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_survives_the_end_of_its_stack() {

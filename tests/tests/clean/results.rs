@@ -82,7 +82,7 @@ steps:
     let manifest = world.ended(&run).await;
     assert_eq!(manifest.steps[0].source, Some(ResultSource::Hit), "{:?}", manifest.failure);
 
-    // After its end it is nobody's any more, and neither is what the run made.
+    // After its end the run uses neither this result nor its own.
     let cleaned = clean(&late, OLD).await;
     assert_eq!(
         (cleaned.in_use, cleaned.results, cleaned.removed.objects),

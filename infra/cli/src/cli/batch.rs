@@ -253,7 +253,7 @@ async fn watch(
             return Err(CommandError::Code(EXIT_INTERRUPTED));
         }
     };
-    // Connection for once, an interrupt ends nothing by itself any more.
+    // Once listened for, an interrupt does not end the process by itself.
     tokio::select! {
         saved = download(output, target, &connection.api, batch, out) => saved?,
         () = interrupts.next() => {

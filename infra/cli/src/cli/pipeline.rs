@@ -108,7 +108,7 @@ impl Pipeline {
 fn read(path: &Path) -> Result<String, String> {
     let shown = path.display();
     let cannot = |error: std::io::Error| format!("{shown} cannot be read: {error}");
-    // Connection before it is opened: opening a pipe would wait for somebody to write.
+    // Checked before it is opened: opening a pipe would block.
     if !std::fs::metadata(path).map_err(cannot)?.is_file() {
         return Err(format!("{shown} is not a file"));
     }

@@ -39,7 +39,7 @@ pub(super) async fn run(output: &Output, target: &Target, args: RunArgs) -> Resu
             return Err(CommandError::Code(EXIT_INTERRUPTED));
         }
     };
-    // Connection for once, an interrupt ends nothing by itself any more.
+    // Once listened for, an interrupt does not end the process by itself.
     tokio::select! {
         saved = download(output, api, &run, &args.out) => saved?,
         () = interrupts.next() => {

@@ -52,7 +52,7 @@ impl RowsFile {
             return Err(wrong("no_format", message));
         };
         let unreadable = |why: String| wrong("rows_unreadable", format!("{shown} cannot be read: {why}"));
-        // Connection before it is opened: opening a pipe would wait for somebody to write.
+        // Checked before it is opened: opening a pipe would block.
         match std::fs::metadata(path) {
             Ok(about) if about.is_file() => {}
             Ok(_) => return Err(unreadable("it is not a file".to_owned())),
