@@ -69,7 +69,7 @@ pub(crate) fn forge(world: &Arc<World>, engine: &Arc<Engine<Sim>>) {
         // Whatever it says, and even if the job is right.
         0 => (token.chars().rev().collect(), Bytes::from(made), false),
         1 => ("a".repeat(64), Bytes::from(made), false),
-        2 => (token, Bytes::from_static(br#"["job-of-somebody-else",{"report":"unread"}]"#), false),
+        2 => (token, Bytes::from_static(br#"["job-of-somebody-else",{"report":"not_included"}]"#), false),
         _ => {
             let decided = matches!(row.state, AttemptState::Won | AttemptState::Duplicate);
             let Some(job) = job.filter(|job| decided && row.request_id.as_ref() == Some(&job.id)) else { return };
