@@ -61,23 +61,23 @@ pub async fn one_of_many_creators_wins(store: &impl Entries) {
 /// Every field is read back, and a later commit overwrites the record.
 pub async fn an_attempt_is_what_was_committed(store: &impl Entries) {
     assert_eq!(store.attempt(&key("a"), Attempt(1)).await.unwrap(), None);
-    let mut row = attempt("a", 1, "one");
-    store.commit(&Change { attempt: Some(row.clone()), ..creation("a") }).await.unwrap();
-    assert_eq!(store.attempt(&key("a"), Attempt(1)).await.unwrap().as_ref(), Some(&row));
+    let mut record = attempt("a", 1, "one");
+    store.commit(&Change { attempt: Some(record.clone()), ..creation("a") }).await.unwrap();
+    assert_eq!(store.attempt(&key("a"), Attempt(1)).await.unwrap().as_ref(), Some(&record));
 
-    row.state = AttemptState::Won;
-    row.hold.state = HoldState::Settled(row.hold.amount);
-    row.request_id = None;
-    row.fetches = 2;
-    commit_attempt(store, &row).await;
-    assert_eq!(store.attempt(&key("a"), Attempt(1)).await.unwrap().as_ref(), Some(&row));
+    record.state = AttemptState::Won;
+    record.hold.state = HoldState::Settled(record.hold.amount);
+    record.request_id = None;
+    record.fetches = 2;
+    commit_attempt(store, &record).await;
+    assert_eq!(store.attempt(&key("a"), Attempt(1)).await.unwrap().as_ref(), Some(&record));
     assert_eq!(store.attempt(&key("a"), Attempt(2)).await.unwrap(), None);
     assert_eq!(store.attempt(&key("b"), Attempt(1)).await.unwrap(), None);
 }
 
-async fn commit_attempt(store: &impl Entries, row: &crate::records::AttemptRecord) {
-    let entry = store.entry(&row.key).await.unwrap().unwrap();
-    store.commit(&Change { attempt: Some(row.clone()), ..Change::of(entry) }).await.unwrap();
+async fn commit_attempt(store: &impl Entries, record: &crate::records::AttemptRecord) {
+    let entry = store.entry(&record.key).await.unwrap().unwrap();
+    store.commit(&Change { attempt: Some(record.clone()), ..Change::of(entry) }).await.unwrap();
 }
 
 /// Neither a second report nor a later commit of the attempt changes it; a missing attempt has none.
@@ -86,19 +86,19 @@ pub async fn the_first_report_stays(store: &impl Entries) {
     assert_eq!(store.report(&key("a"), Attempt(1)).await.unwrap(), None);
     assert_eq!(store.attempt(&key("a"), Attempt(1)).await.unwrap(), None);
 
-    let mut row = attempt("a", 1, "one");
-    store.commit(&Change { attempt: Some(row.clone()), ..creation("a") }).await.unwrap();
+    let mut record = attempt("a", 1, "one");
+    store.commit(&Change { attempt: Some(record.clone()), ..creation("a") }).await.unwrap();
     assert_eq!(store.report(&key("a"), Attempt(1)).await.unwrap(), None);
     let first = r#"{"images":[{"url":"https://example.com/1.png"}]}"#;
     store.record_report(&key("a"), Attempt(1), first).await.unwrap();
     store.record_report(&key("a"), Attempt(1), r#"{"images":[]}"#).await.unwrap();
     assert_eq!(store.report(&key("a"), Attempt(1)).await.unwrap().as_deref(), Some(first));
-    assert_eq!(store.attempt(&key("a"), Attempt(1)).await.unwrap().as_ref(), Some(&row));
+    assert_eq!(store.attempt(&key("a"), Attempt(1)).await.unwrap().as_ref(), Some(&record));
 
-    row.state = AttemptState::Won;
-    commit_attempt(store, &row).await;
+    record.state = AttemptState::Won;
+    commit_attempt(store, &record).await;
     assert_eq!(store.report(&key("a"), Attempt(1)).await.unwrap().as_deref(), Some(first));
-    assert_eq!(store.attempt(&key("a"), Attempt(1)).await.unwrap().as_ref(), Some(&row));
+    assert_eq!(store.attempt(&key("a"), Attempt(1)).await.unwrap().as_ref(), Some(&record));
     assert_eq!(store.report(&key("a"), Attempt(2)).await.unwrap(), None);
 }
 

@@ -96,14 +96,14 @@ pub async fn steps_in_the_order_of_the_document(store: &impl Runs) {
     store.create_run(&run("many", 100)).await.unwrap();
     store.create_run(&run("few", 100)).await.unwrap();
     let mut many: Vec<StepRecord> = (0..400).map(|n| step("many", &format!("step_{n}"), n)).collect();
-    for row in &mut many {
-        row.plan.params.insert("prompt".to_owned(), Value::from("a long prompt. ".repeat(300)));
+    for record in &mut many {
+        record.plan.params.insert("prompt".to_owned(), Value::from("a long prompt. ".repeat(300)));
     }
     many.rotate_left(123);
     store.plan_run(&run_id("many"), "a pipeline", &many, NOW).await.unwrap();
     store.plan_run(&run_id("few"), "a pipeline", &[step("few", "b", 0), step("few", "a", 1)], NOW).await.unwrap();
 
-    many.sort_by_key(|row| row.plan.index);
+    many.sort_by_key(|record| record.plan.index);
     let found = store.steps(&run_id("many")).await.unwrap();
     assert_eq!(found.len(), 400);
     assert!(found == many);

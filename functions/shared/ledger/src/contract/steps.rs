@@ -7,28 +7,28 @@ use crate::traits::Runs;
 /// A run with one step that waits.
 async fn planned(store: &impl Runs) -> (StepId, StepRecord) {
     store.create_run(&run("one", 100)).await.unwrap();
-    let row = step("one", "image", 0);
-    store.plan_run(&run_id("one"), "a pipeline", std::slice::from_ref(&row), NOW).await.unwrap();
-    (step_id("one", "image"), row)
+    let record = step("one", "image", 0);
+    store.plan_run(&run_id("one"), "a pipeline", std::slice::from_ref(&record), NOW).await.unwrap();
+    (step_id("one", "image"), record)
 }
 
 /// The key of a step that reads others is known later than the step.
 pub async fn a_key_is_noted(store: &impl Runs) {
     store.create_run(&run("one", 100)).await.unwrap();
-    let row = StepRecord { key: None, ..step("one", "image", 0) };
-    store.plan_run(&run_id("one"), "a pipeline", std::slice::from_ref(&row), NOW).await.unwrap();
+    let record = StepRecord { key: None, ..step("one", "image", 0) };
+    store.plan_run(&run_id("one"), "a pipeline", std::slice::from_ref(&record), NOW).await.unwrap();
     let who = step_id("one", "image");
-    assert_eq!(store.step(&who).await.unwrap().as_ref(), Some(&row));
+    assert_eq!(store.step(&who).await.unwrap().as_ref(), Some(&record));
     store.record_key(&who, &key("known")).await.unwrap();
-    assert_eq!(store.step(&who).await.unwrap(), Some(StepRecord { key: Some(key("known")), ..row }));
+    assert_eq!(store.step(&who).await.unwrap(), Some(StepRecord { key: Some(key("known")), ..record }));
     store.record_key(&step_id("one", "other"), &key("known")).await.unwrap();
     assert_eq!(store.step(&step_id("one", "other")).await.unwrap(), None);
 }
 
 /// Every call counts; the first one is noted and moves a waiting step on, and no other.
 pub async fn beginning_counts_and_notes_the_first(store: &impl Runs) {
-    let (who, row) = planned(store).await;
-    let first = StepRecord { state: StepState::Running, started_at: Some(NOW + 1), calls: 1, ..row };
+    let (who, record) = planned(store).await;
+    let first = StepRecord { state: StepState::Running, started_at: Some(NOW + 1), calls: 1, ..record };
     assert_eq!(store.start_step(&who, NOW + 1).await.unwrap().as_ref(), Some(&first));
     let second = StepRecord { calls: 2, ..first };
     assert_eq!(store.start_step(&who, NOW + 2).await.unwrap().as_ref(), Some(&second));
@@ -47,10 +47,10 @@ pub async fn beginning_counts_and_notes_the_first(store: &impl Runs) {
 
 /// Later notes overwrite, but not that the step generated; a step that is decided is not noted any more.
 pub async fn a_source_is_noted_until_the_step_is_decided(store: &impl Runs) {
-    let (who, row) = planned(store).await;
+    let (who, record) = planned(store).await;
     let source = async || store.step(&who).await.unwrap().unwrap().source;
     store.record_source(&who, ResultSource::Hit).await.unwrap();
-    assert_eq!(store.step(&who).await.unwrap(), Some(StepRecord { source: Some(ResultSource::Hit), ..row }));
+    assert_eq!(store.step(&who).await.unwrap(), Some(StepRecord { source: Some(ResultSource::Hit), ..record }));
     store.start_step(&who, NOW).await.unwrap();
     store.record_source(&who, ResultSource::Joined).await.unwrap();
     assert_eq!(source().await, Some(ResultSource::Joined));
@@ -72,14 +72,14 @@ pub async fn a_source_is_noted_until_the_step_is_decided(store: &impl Runs) {
 
 /// Keys downstream are made of it.
 pub async fn the_first_pin_stays(store: &impl Runs) {
-    let (who, row) = planned(store).await;
+    let (who, record) = planned(store).await;
     store.record_source(&who, ResultSource::Generated).await.unwrap();
     let pinned = StepRecord {
         state: StepState::Done,
         source: Some(ResultSource::Generated),
         pinned: Some(ready(1)),
         ended_at: Some(NOW + 1),
-        ..row
+        ..record
     };
     assert_eq!(store.pin(&who, &ready(1), ResultSource::Hit, NOW + 1).await.unwrap().as_ref(), Some(&pinned));
     assert_eq!(store.pin(&who, &ready(2), ResultSource::Joined, NOW + 2).await.unwrap().as_ref(), Some(&pinned));
@@ -90,14 +90,14 @@ pub async fn the_first_pin_stays(store: &impl Runs) {
 
 /// A failed step whose result comes later is done; a step that is done does not fail.
 pub async fn a_result_outweighs_a_failure(store: &impl Runs) {
-    let (who, row) = planned(store).await;
+    let (who, record) = planned(store).await;
     store.fail_step(&who, &failure("too slow"), NOW + 1).await.unwrap();
     let done = StepRecord {
         state: StepState::Done,
         source: Some(ResultSource::Joined),
         pinned: Some(ready(1)),
         ended_at: Some(NOW + 2),
-        ..row
+        ..record
     };
     assert_eq!(store.pin(&who, &ready(1), ResultSource::Joined, NOW + 2).await.unwrap().as_ref(), Some(&done));
     store.fail_step(&who, &failure("too slow again"), NOW + 3).await.unwrap();
@@ -106,11 +106,11 @@ pub async fn a_result_outweighs_a_failure(store: &impl Runs) {
 
 /// Later failures are consequences.
 pub async fn the_first_failure_stays(store: &impl Runs) {
-    let (who, row) = planned(store).await;
+    let (who, record) = planned(store).await;
     store.fail_step(&who, &failure("first"), NOW + 1).await.unwrap();
     store.fail_step(&who, &failure("second"), NOW + 2).await.unwrap();
     let failed =
-        StepRecord { state: StepState::Failed, failure: Some(failure("first")), ended_at: Some(NOW + 1), ..row };
+        StepRecord { state: StepState::Failed, failure: Some(failure("first")), ended_at: Some(NOW + 1), ..record };
     assert_eq!(store.step(&who).await.unwrap(), Some(failed));
 }
 

@@ -19,17 +19,14 @@ pub struct BatchRecord {
     pub id: RunId,
     /// The pipeline's name.
     pub name: String,
-    /// Where it is.
     pub status: BatchStatus,
-    /// Nothing new may be submitted.
+    /// Nothing more may be submitted.
     pub stop: bool,
-    /// When it was written.
     pub created_at: Millis,
     /// The time of its creation or of its last redrive.
     pub began_at: Millis,
     /// Rows that were decided before the last redrive.
     pub kept: u64,
-    /// When it ended.
     pub ended_at: Option<Millis>,
     /// The rest of its budget for grants to chunks; [`Money::UNLIMITED`] without a budget.
     pub remaining: Money,
@@ -45,7 +42,7 @@ pub struct BatchRecord {
     /// The time when sweep checks that its execution is running; absent once it has ended.
     #[serde(rename = "due")]
     pub next_check_at: Option<Millis>,
-    /// Why it failed as a whole.
+    /// The failure of the batch as a whole.
     #[serde(default, with = "super::json")]
     pub failure: Option<Failure>,
 }

@@ -117,9 +117,9 @@ pub struct Entry {
     /// The highest assigned attempt number.
     #[serde(rename = "last")]
     pub last_attempt: Attempt,
-    /// Retryable failures in a row.
+    /// Consecutive retryable failures.
     pub tries: u32,
-    /// Attempts given up as lost in a row.
+    /// Consecutive lost attempts.
     pub lost: u32,
     /// A decision is written, and not every waiter is notified yet.
     pub notify_pending: bool,
@@ -235,42 +235,37 @@ pub struct ChunkRef {
 /// `R#run`: one run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
-    /// Its id.
     #[serde(skip_serializing)]
     pub id: RunId,
     /// The pipeline's name.
     pub name: String,
-    /// Where it is.
     pub status: RunStatus,
-    /// Nothing new may be submitted.
+    /// Nothing more may be submitted.
     pub stop: bool,
     /// Whether the first failure ends the run.
     pub fail_fast: bool,
-    /// What is left of its budget.
+    /// The rest of its budget.
     pub remaining: Money,
-    /// Reserved.
+    /// Reserved for pending attempts.
     pub held: Money,
     /// Spent.
     pub settled: Money,
-    /// When it was written.
     pub created_at: Millis,
-    /// When it ended.
     pub ended_at: Option<Millis>,
-    /// When it has ended at the latest; set by plan.
+    /// The latest time of its end; set by plan.
     pub bound_at: Option<Millis>,
-    /// How many steps it has; 0 before plan.
+    /// 0 before plan.
     pub steps: u32,
-    /// Why it failed as a whole.
+    /// The failure of the run as a whole.
     #[serde(default, with = "json")]
     pub failure: Option<Failure>,
-    /// Where its outputs are copied to when it ends, as the document says.
+    /// The destination of copies of its outputs.
     pub export: Option<Export>,
-    /// The chunk of a batch that it is.
     #[serde(default, with = "json")]
     pub chunk: Option<ChunkRef>,
-    /// What it was given of its batch's budget; `None` of a run that is no chunk, and where the batch has none.
+    /// Its grant out of the batch's budget; `None` without a batch or a budget.
     pub granted: Option<Money>,
-    /// It ended, and that could not be published.
+    /// Its end could not be published yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub publish_pending: bool,
 }
@@ -279,32 +274,27 @@ fn is_waiting(state: &StepState) -> bool {
     *state == StepState::Waiting
 }
 
-/// A step's row: its plan, and its pinned result once there is one.
+/// `S#step`: one step of a run, with its plan and its pinned result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
-    /// The run.
     #[serde(skip_serializing)]
     pub run: RunId,
-    /// The plan of it.
     #[serde(with = "json")]
     pub plan: PlannedStep,
-    /// Its content key, once everything that it reads is there.
+    /// Its content key, once all its inputs exist.
     pub key: Option<ContentKey>,
     /// Where it is.
     #[serde(default, skip_serializing_if = "is_waiting")]
     pub state: StepState,
-    /// Where its result came from.
     pub source: Option<ResultSource>,
-    /// The result it was given. Never changed once set, so that keys downstream cannot shift.
+    /// Its result. Never changed once set, so that the keys of later steps cannot shift.
     #[serde(default, with = "json")]
     pub pinned: Option<CachedResult>,
-    /// Why it failed.
     #[serde(default, with = "json")]
     pub failure: Option<Failure>,
-    /// When generate first saw it.
+    /// The time of the first call of generate.
     pub started_at: Option<Millis>,
-    /// When it was decided.
     pub ended_at: Option<Millis>,
-    /// How often generate was called for it.
+    /// Calls of generate.
     pub calls: u32,
 }

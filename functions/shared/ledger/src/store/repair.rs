@@ -65,8 +65,8 @@ impl<T: Table> Store<T> {
 }
 
 fn readable(item: &Item) -> Option<ReadableAttempt> {
-    let (row, reported) = (read_attempt(item).ok(), item.contains_key(REPORT));
-    Some(ReadableAttempt { attempt: attempt_number(item)?, row, reported })
+    let (record, reported) = (read_attempt(item).ok(), item.contains_key(REPORT));
+    Some(ReadableAttempt { attempt: attempt_number(item)?, record, reported })
 }
 
 /// The unreadable item as it was, out of the index.

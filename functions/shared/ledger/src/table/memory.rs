@@ -189,7 +189,7 @@ fn apply(items: &mut Items, key: &Key, update: &Update) -> Item {
             Action::SetIfMissing(value) => drop(item.entry(name.clone()).or_insert_with(|| value.clone())),
             Action::Remove => drop(item.remove(name)),
             Action::Add(by) => {
-                let sum = number_of::<i64>(item, name).unwrap_or(0) + by;
+                let sum = number_of::<i64>(item, name).unwrap_or(0).saturating_add(*by);
                 item.insert(name.clone(), AttributeValue::N(sum.to_string()));
             }
             Action::Insert(number) => change_set(item, name, |set| set.push(number.to_string())),

@@ -94,7 +94,7 @@ fn claim(entry: &Entry, request: &AcquireRequest<'_>) -> Change {
     });
     entry.next_check_at = due_of(&entry, request.now);
     let run = request.waiter.step_id.run.clone();
-    let row = AttemptRecord {
+    let record = AttemptRecord {
         key: entry.key.clone(),
         attempt,
         token_hash: request.token_hash.clone(),
@@ -108,7 +108,7 @@ fn claim(entry: &Entry, request: &AcquireRequest<'_>) -> Change {
     };
     Change {
         entry,
-        attempt: Some(row),
+        attempt: Some(record),
         job: None,
         budget: Some(BudgetChange::Hold { run, amount: request.price }),
         joined: Some(Joining { step_id: request.waiter.step_id.clone(), from: request.waiter.joined, to: attempt }),

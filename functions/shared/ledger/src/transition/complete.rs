@@ -20,29 +20,29 @@ pub struct Completion {
 
 /// Records a success; `None` if it is recorded already. A success after a result of this or a later attempt is a duplicate:
 /// it is settled, since it is paid, and not used.
-pub fn complete(entry: &Entry, row: &AttemptRecord, completion: Completion, now: Millis) -> Option<Change> {
-    if matches!(row.state, AttemptState::Won | AttemptState::Duplicate) {
+pub fn complete(entry: &Entry, record: &AttemptRecord, completion: Completion, now: Millis) -> Option<Change> {
+    if matches!(record.state, AttemptState::Won | AttemptState::Duplicate) {
         return None;
     }
     let mut entry = entry.clone();
-    let mut row = row.clone();
-    let budget = hold::settle(&mut row.hold, completion.cost);
-    settle_late(&mut entry, row.attempt);
-    if entry.pending.as_ref().is_some_and(|pending| pending.attempt == row.attempt) {
+    let mut record = record.clone();
+    let budget = hold::settle(&mut record.hold, completion.cost);
+    clear_late_completion(&mut entry, record.attempt);
+    if entry.pending.as_ref().is_some_and(|pending| pending.attempt == record.attempt) {
         entry.pending = None;
     }
-    if entry.result.as_ref().is_some_and(|ready| ready.attempt >= row.attempt) {
-        row.state = AttemptState::Duplicate;
+    if entry.result.as_ref().is_some_and(|ready| ready.attempt >= record.attempt) {
+        record.state = AttemptState::Duplicate;
     } else {
-        row.state = AttemptState::Won;
+        record.state = AttemptState::Won;
         entry.result = Some(CachedResult {
-            attempt: row.attempt,
+            attempt: record.attempt,
             outputs: completion.outputs,
             created_at: completion.created_at,
             cost: completion.cost,
-            took_ms: (now - row.claimed_at).max(0),
+            took_ms: (now - record.claimed_at).max(0),
         });
-        if entry.failure.as_ref().is_some_and(|failed| failed.attempt <= row.attempt) {
+        if entry.failure.as_ref().is_some_and(|failed| failed.attempt <= record.attempt) {
             entry.failure = None;
         }
         entry.tries = 0;
@@ -50,18 +50,19 @@ pub fn complete(entry: &Entry, row: &AttemptRecord, completion: Completion, now:
         entry.notify_pending = true;
     }
     entry.next_check_at = due_of(&entry, now + NOTIFY_GRACE);
-    Some(Change { attempt: Some(row), budget, ..Change::of(entry) })
+    Some(Change { attempt: Some(record), budget, ..Change::of(entry) })
 }
 
 /// Records that the end of an attempt was reported that is no longer pending, since it was lost or had failed. Sweep checks
 /// it until it is collected.
-pub fn record_late_completion(entry: &Entry, row: &AttemptRecord, now: Millis) -> Option<Change> {
-    let pending = entry.pending.as_ref().is_some_and(|pending| pending.attempt == row.attempt);
-    if pending || entry.late_completion.is_some() || matches!(row.state, AttemptState::Won | AttemptState::Duplicate) {
+pub fn record_late_completion(entry: &Entry, record: &AttemptRecord, now: Millis) -> Option<Change> {
+    let pending = entry.pending.as_ref().is_some_and(|pending| pending.attempt == record.attempt);
+    if pending || entry.late_completion.is_some() || matches!(record.state, AttemptState::Won | AttemptState::Duplicate)
+    {
         return None;
     }
     let mut entry = entry.clone();
-    entry.late_completion = Some(LateCompletion { attempt: row.attempt, next_check_at: now + NOTIFY_GRACE });
+    entry.late_completion = Some(LateCompletion { attempt: record.attempt, next_check_at: now + NOTIFY_GRACE });
     entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
     Some(Change::of(entry))
 }
@@ -75,7 +76,7 @@ pub fn postpone_late_completion(entry: &Entry, now: Millis) -> Option<Change> {
     Some(Change::of(entry))
 }
 
-fn settle_late(entry: &mut Entry, attempt: Attempt) {
+fn clear_late_completion(entry: &mut Entry, attempt: Attempt) {
     if entry.late_completion.as_ref().is_some_and(|late| late.attempt == attempt) {
         entry.late_completion = None;
     }
@@ -93,10 +94,10 @@ pub struct AttemptFailure {
 }
 
 /// Records a failure: the request was surely not accepted, or the job failed. `None` if the attempt is decided already.
-pub fn fail(entry: &Entry, row: &AttemptRecord, outcome: &AttemptFailure, now: Millis) -> Option<Change> {
-    if row.state != AttemptState::Open && row.state != AttemptState::Lost {
+pub fn fail(entry: &Entry, record: &AttemptRecord, outcome: &AttemptFailure, now: Millis) -> Option<Change> {
+    if record.state != AttemptState::Open && record.state != AttemptState::Lost {
         // It is decided; a second end changes nothing else.
-        let late = entry.late_completion.as_ref().is_some_and(|late| late.attempt == row.attempt);
+        let late = entry.late_completion.as_ref().is_some_and(|late| late.attempt == record.attempt);
         return late.then(|| {
             let mut entry = Entry { late_completion: None, ..entry.clone() };
             entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
@@ -104,21 +105,21 @@ pub fn fail(entry: &Entry, row: &AttemptRecord, outcome: &AttemptFailure, now: M
         });
     }
     let mut entry = entry.clone();
-    let mut row = row.clone();
-    let current = entry.pending.as_ref().filter(|pending| pending.attempt == row.attempt).cloned();
-    settle_late(&mut entry, row.attempt);
-    if row.state == AttemptState::Lost && outcome.billed == Money::ZERO && current.is_none() {
+    let mut record = record.clone();
+    let current = entry.pending.as_ref().filter(|pending| pending.attempt == record.attempt).cloned();
+    clear_late_completion(&mut entry, record.attempt);
+    if record.state == AttemptState::Lost && outcome.billed == Money::ZERO && current.is_none() {
         // It was settled as spent; now it is known to be free.
-        row.state = AttemptState::Failed;
-        let budget = hold::settle(&mut row.hold, Money::ZERO);
+        record.state = AttemptState::Failed;
+        let budget = hold::settle(&mut record.hold, Money::ZERO);
         entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
-        return Some(Change { attempt: Some(row), budget, ..Change::of(entry) });
+        return Some(Change { attempt: Some(record), budget, ..Change::of(entry) });
     }
-    row.state = AttemptState::Failed;
+    record.state = AttemptState::Failed;
     let budget = if outcome.billed == Money::ZERO {
-        hold::release(&mut row.hold)
+        hold::release(&mut record.hold)
     } else {
-        hold::settle(&mut row.hold, outcome.billed)
+        hold::settle(&mut record.hold, outcome.billed)
     };
     if let Some(pending) = current {
         let mut failure = outcome.failure.clone();
@@ -136,7 +137,7 @@ pub fn fail(entry: &Entry, row: &AttemptRecord, outcome: &AttemptFailure, now: M
         let pause = if failure.name == ErrorName::StepAgain { 0 } else { backoff(entry.tries) };
         let pause = pause.max(outcome.retry_after.unwrap_or(0).clamp(0, MAX_RETRY_AFTER));
         entry.failure = Some(LastFailure {
-            attempt: row.attempt,
+            attempt: record.attempt,
             failure,
             retryable,
             not_before: now + pause,
@@ -146,31 +147,31 @@ pub fn fail(entry: &Entry, row: &AttemptRecord, outcome: &AttemptFailure, now: M
         entry.notify_pending = true;
     }
     entry.next_check_at = due_of(&entry, now + NOTIFY_GRACE);
-    Some(Change { attempt: Some(row), budget, ..Change::of(entry) })
+    Some(Change { attempt: Some(record), budget, ..Change::of(entry) })
 }
 
 /// Records a failed fetch of a successful job's outputs. They are fetched again, never generated again, up to a limit: then
 /// the attempt has failed, and is paid.
 pub fn record_fetch_failure(
     entry: &Entry,
-    row: &AttemptRecord,
+    record: &AttemptRecord,
     failure: &Failure,
     cost: Money,
     now: Millis,
 ) -> Option<Change> {
-    let tries = row.fetches + 1;
+    let tries = record.fetches + 1;
     if tries < MAX_FETCHES && failure.name.is_retryable() {
         let mut entry = entry.clone();
-        let mut row = row.clone();
-        row.fetches = tries;
-        if let Some(pending) = entry.pending.as_mut().filter(|pending| pending.attempt == row.attempt) {
+        let mut record = record.clone();
+        record.fetches = tries;
+        if let Some(pending) = entry.pending.as_mut().filter(|pending| pending.attempt == record.attempt) {
             pending.next_check_at = now + backoff(tries);
         }
         entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
-        return Some(Change { attempt: Some(row), ..Change::of(entry) });
+        return Some(Change { attempt: Some(record), ..Change::of(entry) });
     }
     let message = format!("the output could not be fetched: {}", failure.message);
     let outcome =
         AttemptFailure { failure: Failure::new(ErrorName::OutputInvalid, message), retry_after: None, billed: cost };
-    fail(entry, row, &outcome, now)
+    fail(entry, record, &outcome, now)
 }

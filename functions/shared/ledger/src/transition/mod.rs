@@ -25,7 +25,7 @@ pub use submit::{
 
 use crate::records::{Entry, Millis};
 
-/// Retryable failures in a row before the failure is terminal for all waiters.
+/// Consecutive retryable failures before the failure is terminal for all waiters.
 pub const MAX_TRIES: u32 = 6;
 /// Fetches of an attempt's outputs before the attempt fails.
 pub const MAX_FETCHES: u32 = 6;

@@ -29,7 +29,7 @@ pub struct ReadableParts<'a> {
 #[derive(Debug, Clone)]
 pub struct ReadableAttempt {
     pub attempt: Attempt,
-    pub row: Option<AttemptRecord>,
+    pub record: Option<AttemptRecord>,
     /// Whether the provider's report is recorded.
     pub reported: bool,
 }
@@ -45,7 +45,7 @@ pub fn repair(key: &ContentKey, parts: &ReadableParts<'_>, now: Millis) -> Optio
 /// Fails a pending attempt whose record cannot be read: it cannot be polled.
 fn without_lost_pending(entry: &Entry, parts: &ReadableParts<'_>, now: Millis) -> Option<Entry> {
     let pending = entry.pending.as_ref()?;
-    if parts.attempts.iter().any(|part| part.attempt == pending.attempt && part.row.is_some()) {
+    if parts.attempts.iter().any(|part| part.attempt == pending.attempt && part.record.is_some()) {
         return None;
     }
     let failure = unknown_fate(pending.attempt, pending.leader.clone(), now);
@@ -68,17 +68,19 @@ fn rebuilt(key: &ContentKey, parts: &ReadableParts<'_>, now: Millis) -> Entry {
         None => Attempt(highest.0.saturating_add(SKIPPED_ATTEMPTS)),
     };
     let latest = parts.attempts.iter().find(|part| part.attempt == highest);
-    if let Some(row) = latest.and_then(|part| part.row.as_ref()).filter(|row| row.state == AttemptState::Open) {
-        entry.pending = pending(row, &parts.waiters, now);
+    if let Some(record) =
+        latest.and_then(|part| part.record.as_ref()).filter(|record| record.state == AttemptState::Open)
+    {
+        entry.pending = pending(record, &parts.waiters, now);
     }
     // An unreadable attempt may be running: the steps that wait for it do not pay again by themselves.
-    if latest.is_some_and(|part| part.row.is_none()) {
+    if latest.is_some_and(|part| part.record.is_none()) {
         let eldest = parts.waiters.iter().min_by_key(|waiter| waiter.since);
         entry.failure = eldest.map(|waiter| unknown_fate(highest, waiter.step_id.clone(), now));
     }
     // A late completion may not have been collected. Another check of it is idempotent.
-    let given_up = |row: &AttemptRecord| matches!(row.state, AttemptState::Lost | AttemptState::Failed);
-    let late = parts.attempts.iter().filter(|part| part.reported && part.row.as_ref().is_some_and(given_up));
+    let given_up = |record: &AttemptRecord| matches!(record.state, AttemptState::Lost | AttemptState::Failed);
+    let late = parts.attempts.iter().filter(|part| part.reported && part.record.as_ref().is_some_and(given_up));
     entry.late_completion =
         late.map(|part| part.attempt).max().map(|attempt| LateCompletion { attempt, next_check_at: now });
     // Waiters retry, or keep waiting for the pending attempt.
@@ -88,20 +90,20 @@ fn rebuilt(key: &ContentKey, parts: &ReadableParts<'_>, now: Millis) -> Entry {
 }
 
 /// The attempt as pending, with a check due now; submitted if its record has the job's id, else to be reconciled.
-fn pending(row: &AttemptRecord, waiters: &[Waiter], now: Millis) -> Option<PendingAttempt> {
-    let of_its_run = waiters.iter().find(|waiter| waiter.step_id.run == row.hold.run);
+fn pending(record: &AttemptRecord, waiters: &[Waiter], now: Millis) -> Option<PendingAttempt> {
+    let of_its_run = waiters.iter().find(|waiter| waiter.step_id.run == record.hold.run);
     let leader = of_its_run.or_else(|| waiters.iter().min_by_key(|waiter| waiter.since));
     // A missing leader is no loss: the longest waiting step takes its place.
     let leader = match leader {
         Some(waiter) => waiter.step_id.clone(),
-        None => StepId { run: row.hold.run.clone(), step: StepName::parse("gone").ok()? },
+        None => StepId { run: record.hold.run.clone(), step: StepName::parse("gone").ok()? },
     };
     Some(PendingAttempt {
-        attempt: row.attempt,
-        stage: if row.request_id.is_some() { AttemptStage::Submitted } else { AttemptStage::Unknown },
-        token_hash: row.token_hash.clone(),
+        attempt: record.attempt,
+        stage: if record.request_id.is_some() { AttemptStage::Submitted } else { AttemptStage::Unknown },
+        token_hash: record.token_hash.clone(),
         lease_until: now,
-        request_id: row.request_id.clone(),
+        request_id: record.request_id.clone(),
         leader,
         lookups: 0,
         checks: 0,

@@ -21,17 +21,18 @@ pub enum UnknownPolicy {
 
 /// Records the provider's id of the job, from the POST, from its list (adopt), or from a webhook that came first. `None` if it
 /// is recorded already.
-pub fn record_submission(entry: &Entry, row: &AttemptRecord, request_id: &str, now: Millis) -> Option<Change> {
+pub fn record_submission(entry: &Entry, record: &AttemptRecord, request_id: &str, now: Millis) -> Option<Change> {
     let mut entry = entry.clone();
-    let mut row = row.clone();
-    let job = JobOwner { provider: row.request.provider, request_id: request_id.to_owned(), attempt: row.attempt };
+    let mut record = record.clone();
+    let job =
+        JobOwner { provider: record.request.provider, request_id: request_id.to_owned(), attempt: record.attempt };
     let mut news = false;
-    if row.request_id.is_none() {
-        row.request_id = Some(request_id.to_owned());
+    if record.request_id.is_none() {
+        record.request_id = Some(request_id.to_owned());
         news = true;
     }
     if let Some(pending) =
-        entry.pending.as_mut().filter(|p| p.attempt == row.attempt && p.stage != AttemptStage::Submitted)
+        entry.pending.as_mut().filter(|p| p.attempt == record.attempt && p.stage != AttemptStage::Submitted)
     {
         pending.stage = AttemptStage::Submitted;
         pending.lookups = 0;
@@ -39,12 +40,12 @@ pub fn record_submission(entry: &Entry, row: &AttemptRecord, request_id: &str, n
         pending.next_check_at = now + recheck_interval(0);
         news = true;
     }
-    if news && row.state == AttemptState::Lost && entry.late_completion.is_none() {
+    if news && record.state == AttemptState::Lost && entry.late_completion.is_none() {
         // It was lost and exists after all: sweep checks it from now on, even if this caller fails.
-        entry.late_completion = Some(LateCompletion { attempt: row.attempt, next_check_at: now + NOTIFY_GRACE });
+        entry.late_completion = Some(LateCompletion { attempt: record.attempt, next_check_at: now + NOTIFY_GRACE });
     }
     entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
-    news.then(|| Change { attempt: Some(row), job: Some(job), ..Change::of(entry) })
+    news.then(|| Change { attempt: Some(record), job: Some(job), ..Change::of(entry) })
 }
 
 /// Marks that the provider may have the job: the reply was broken, or the submitter's lease has expired. Its check is due.
@@ -70,15 +71,15 @@ pub enum LookupResult {
 /// hold is settled as spent, since it may have been accepted, and the policy decides whether to submit once more.
 pub fn record_lookup(
     entry: &Entry,
-    row: &AttemptRecord,
+    record: &AttemptRecord,
     look_up: LookupResult,
     policy: UnknownPolicy,
     now: Millis,
 ) -> Option<Change> {
     let mut entry = entry.clone();
-    let mut row = row.clone();
-    let pending = entry.pending.as_mut().filter(|p| p.attempt == row.attempt && p.stage == AttemptStage::Unknown)?;
-    if now >= row.submitter_dead_at {
+    let mut record = record.clone();
+    let pending = entry.pending.as_mut().filter(|p| p.attempt == record.attempt && p.stage == AttemptStage::Unknown)?;
+    if now >= record.submitter_dead_at {
         // Earlier look-ups prove nothing: the POST may still be in flight.
         pending.lookups += 1;
     }
@@ -87,20 +88,20 @@ pub fn record_lookup(
         LookupResult::Impossible => pending.lookups >= 1,
     };
     if !enough {
-        pending.next_check_at = if now < row.submitter_dead_at { row.submitter_dead_at } else { now + 60_000 };
+        pending.next_check_at = if now < record.submitter_dead_at { record.submitter_dead_at } else { now + 60_000 };
         entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
         return Some(Change::of(entry));
     }
     let again = policy == UnknownPolicy::ResubmitOnce && entry.lost == 0;
     let leader = pending.leader.clone();
-    let provider = row.request.provider.as_str();
+    let provider = record.request.provider.as_str();
     let message = if again {
         format!("{provider} does not know the job; it is submitted once more")
     } else {
         format!("{provider} neither confirmed nor refused the job, and does not list it")
     };
     entry.failure = Some(LastFailure {
-        attempt: row.attempt,
+        attempt: record.attempt,
         failure: Failure::new(if again { ErrorName::StepAgain } else { ErrorName::StepUnknown }, message),
         retryable: again,
         not_before: now,
@@ -110,10 +111,10 @@ pub fn record_lookup(
     entry.lost += 1;
     entry.notify_pending = true;
     entry.next_check_at = due_of(&entry, now + NOTIFY_GRACE);
-    row.state = AttemptState::Lost;
-    let amount = row.hold.amount;
-    let budget = hold::settle(&mut row.hold, amount);
-    Some(Change { attempt: Some(row), budget, ..Change::of(entry) })
+    record.state = AttemptState::Lost;
+    let amount = record.hold.amount;
+    let budget = hold::settle(&mut record.hold, amount);
+    Some(Change { attempt: Some(record), budget, ..Change::of(entry) })
 }
 
 /// Marks that a cancellation is about to be requested, since no step waits. The attempt stays pending until the provider

@@ -82,14 +82,14 @@ fn claim(entry: &Entry, waiter: &Waiter, now: Millis) -> Change {
 }
 
 /// The records after a change.
-fn after(change: Change, row: &AttemptRecord) -> (Entry, AttemptRecord) {
+fn after(change: Change, record: &AttemptRecord) -> (Entry, AttemptRecord) {
     let entry = Entry { rev: change.entry.rev + 1, ..change.entry };
     // Sweep checks an entry exactly if an attempt, a late completion or a notification is pending.
     assert_eq!(
         entry.next_check_at.is_some(),
         entry.pending.is_some() || entry.late_completion.is_some() || entry.notify_pending
     );
-    (entry, change.attempt.unwrap_or_else(|| row.clone()))
+    (entry, change.attempt.unwrap_or_else(|| record.clone()))
 }
 
 /// An entry with its first attempt claimed by `leader`.
@@ -101,8 +101,8 @@ fn claimed() -> (Entry, AttemptRecord) {
 fn next_claim(entry: &Entry) -> (Entry, AttemptRecord) {
     let now = entry.failure.as_ref().map_or(NOW, |failure| failure.not_before);
     let change = claim(entry, &waiter("leader", 0, 0), now);
-    let row = change.attempt.clone().unwrap();
-    after(change, &row)
+    let record = change.attempt.clone().unwrap();
+    after(change, &record)
 }
 
 fn completion(cost: Money) -> Completion {

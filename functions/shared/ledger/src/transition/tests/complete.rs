@@ -9,17 +9,21 @@ use crate::transition::{
 
 #[test]
 fn a_success_is_the_result() {
-    let (entry, row) = claimed();
-    let (entry, row) = after(complete(&entry, &row, completion(PRICE), NOW + 2_500).unwrap(), &row);
+    let (entry, record) = claimed();
+    let (entry, record) = after(complete(&entry, &record, completion(PRICE), NOW + 2_500).unwrap(), &record);
     assert_eq!(
         (entry.pending.as_ref(), entry.notify_pending, entry.next_check_at),
         (None, true, Some(NOW + 2_500 + NOTIFY_GRACE))
     );
     let result = entry.result.as_ref().unwrap();
     assert_eq!((result.attempt, result.took_ms), (Attempt(1), 2_500));
-    assert_eq!((row.state, row.hold.state), (AttemptState::Won, HoldState::Settled(PRICE)));
-    assert_eq!(complete(&entry, &row, completion(PRICE), NOW), None, "it was taken");
-    assert_eq!(fail(&entry, &row, &outcome(ErrorName::ProviderFailed, PRICE), NOW), None, "and cannot fail any more");
+    assert_eq!((record.state, record.hold.state), (AttemptState::Won, HoldState::Settled(PRICE)));
+    assert_eq!(complete(&entry, &record, completion(PRICE), NOW), None, "it was taken");
+    assert_eq!(
+        fail(&entry, &record, &outcome(ErrorName::ProviderFailed, PRICE), NOW),
+        None,
+        "and cannot fail any more"
+    );
 }
 
 #[test]
@@ -31,7 +35,7 @@ fn a_success_of_any_attempt_counts_until_a_later_attempt_succeeds() {
     let (entry, second) = next_claim(&entry);
     let (early, first_won) = after(complete(&entry, &first, completion(PRICE), NOW).unwrap(), &first);
     assert_eq!((early.result.as_ref().unwrap().attempt, first_won.state), (Attempt(1), AttemptState::Won));
-    assert_eq!(early.pending, entry.pending, "the second goes on");
+    assert_eq!(early.pending, entry.pending, "the second stays pending");
     // Its success replaces the first one's.
     let (late, second_won) = after(complete(&early, &second, completion(PRICE), NOW).unwrap(), &second);
     assert_eq!((late.result.unwrap().attempt, second_won.state), (Attempt(2), AttemptState::Won));
@@ -57,14 +61,14 @@ fn a_success_clears_failures_up_to_its_own() {
 
 #[test]
 fn a_retryable_failure_pauses_and_counts() {
-    let (entry, row) = claimed();
+    let (entry, record) = claimed();
     let cause = |hint| AttemptFailure { retry_after: hint, ..outcome(ErrorName::ProviderThrottled, Money::ZERO) };
     for (hint, pause) in [(None, 2_000), (Some(1), 2_000), (Some(45_000), 45_000), (Some(i64::MAX), MAX_RETRY_AFTER)] {
-        let (entry, row) = after(fail(&entry, &row, &cause(hint), NOW).unwrap(), &row);
+        let (entry, record) = after(fail(&entry, &record, &cause(hint), NOW).unwrap(), &record);
         let failure = entry.failure.unwrap();
         assert_eq!((failure.retryable, failure.not_before, failure.leader), (true, NOW + pause, step_id("leader")));
         assert_eq!((entry.tries, entry.notify_pending, entry.pending), (1, true, None));
-        assert_eq!((row.state, row.hold.state), (AttemptState::Failed, HoldState::Released));
+        assert_eq!((record.state, record.hold.state), (AttemptState::Failed, HoldState::Released));
     }
 }
 
@@ -72,12 +76,12 @@ fn a_retryable_failure_pauses_and_counts() {
 fn retryable_failures_in_a_row_become_terminal() {
     let mut entry = entry();
     for n in 1..=MAX_TRIES {
-        let row = entry.failure.as_ref().map_or(NOW, |failure| failure.not_before);
-        let change = claim(&entry, &waiter("leader", entry.last_attempt.0, 0), row);
-        let row = change.attempt.clone().unwrap();
-        (entry, _) = after(change, &row);
+        let record = entry.failure.as_ref().map_or(NOW, |failure| failure.not_before);
+        let change = claim(&entry, &waiter("leader", entry.last_attempt.0, 0), record);
+        let record = change.attempt.clone().unwrap();
+        (entry, _) = after(change, &record);
         let cause = outcome(ErrorName::ProviderUnavailable, Money::ZERO);
-        (entry, _) = after(fail(&entry, &row, &cause, NOW).unwrap(), &row);
+        (entry, _) = after(fail(&entry, &record, &cause, NOW).unwrap(), &record);
         let failure = entry.failure.as_ref().unwrap();
         let last = n == MAX_TRIES;
         let name = if last { ErrorName::ProviderExhausted } else { ErrorName::ProviderUnavailable };
@@ -88,14 +92,14 @@ fn retryable_failures_in_a_row_become_terminal() {
 
 #[test]
 fn a_terminal_failure_may_be_billed() {
-    let (entry, row) = claimed();
+    let (entry, record) = claimed();
     for (billed, hold) in [(Money::ZERO, HoldState::Released), (PRICE, HoldState::Settled(PRICE))] {
         let cause = outcome(ErrorName::ProviderContentPolicy, billed);
-        let (entry, row) = after(fail(&entry, &row, &cause, NOW).unwrap(), &row);
+        let (entry, record) = after(fail(&entry, &record, &cause, NOW).unwrap(), &record);
         let failure = entry.failure.as_ref().unwrap();
         assert_eq!((failure.retryable, entry.tries, entry.pending.as_ref()), (false, 0, None));
-        assert_eq!((row.state, row.hold.state), (AttemptState::Failed, hold));
-        assert_eq!(fail(&entry, &row, &cause, NOW), None, "it is decided");
+        assert_eq!((record.state, record.hold.state), (AttemptState::Failed, hold));
+        assert_eq!(fail(&entry, &record, &cause, NOW), None, "it is decided");
     }
 }
 
@@ -111,26 +115,26 @@ fn a_failure_acts_on_the_pending_attempt_only() {
 
 #[test]
 fn outputs_are_fetched_again_and_never_generated_again() {
-    let (entry, row) = claimed();
-    let (mut entry, mut row) = after(record_submission(&entry, &row, "job", NOW).unwrap(), &row);
+    let (entry, record) = claimed();
+    let (mut entry, mut record) = after(record_submission(&entry, &record, "job", NOW).unwrap(), &record);
     let cause = Failure::new(ErrorName::OutputUnavailable, "503");
     for n in 1..MAX_FETCHES {
-        (entry, row) = after(record_fetch_failure(&entry, &row, &cause, PRICE, NOW).unwrap(), &row);
+        (entry, record) = after(record_fetch_failure(&entry, &record, &cause, PRICE, NOW).unwrap(), &record);
         let pending = entry.pending.as_ref().unwrap();
-        assert_eq!((row.fetches, row.state, pending.stage), (n, AttemptState::Open, AttemptStage::Submitted));
+        assert_eq!((record.fetches, record.state, pending.stage), (n, AttemptState::Open, AttemptStage::Submitted));
         assert_eq!(entry.next_check_at, Some(NOW + backoff(n)));
     }
-    let (hopeless, row) = after(record_fetch_failure(&entry, &row, &cause, PRICE, NOW).unwrap(), &row);
+    let (hopeless, record) = after(record_fetch_failure(&entry, &record, &cause, PRICE, NOW).unwrap(), &record);
     let failure = hopeless.failure.unwrap();
     assert_eq!((failure.failure.name, failure.retryable), (ErrorName::OutputInvalid, false));
-    assert_eq!((row.state, row.hold.state), (AttemptState::Failed, HoldState::Settled(PRICE)), "it is paid");
+    assert_eq!((record.state, record.hold.state), (AttemptState::Failed, HoldState::Settled(PRICE)), "it is paid");
 }
 
 #[test]
 fn unexpected_media_are_not_fetched_again() {
-    let (entry, row) = claimed();
+    let (entry, record) = claimed();
     let cause = Failure::new(ErrorName::OutputInvalid, "not a picture");
-    let change = record_fetch_failure(&entry, &row, &cause, PRICE, NOW).unwrap();
+    let change = record_fetch_failure(&entry, &record, &cause, PRICE, NOW).unwrap();
     assert_eq!(change.attempt.unwrap().hold.state, HoldState::Settled(PRICE));
     assert!(!change.entry.failure.unwrap().retryable);
 }

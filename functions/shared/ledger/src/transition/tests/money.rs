@@ -56,24 +56,24 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 /// The change of an event, and the attempt's cost if the event decides it.
-fn happen(entry: &Entry, row: &AttemptRecord, event: &Event) -> (Option<Change>, Money) {
+fn happen(entry: &Entry, record: &AttemptRecord, event: &Event) -> (Option<Change>, Money) {
     match event {
-        Event::Submitted => (record_submission(entry, row, "job", NOW), Money::ZERO),
-        Event::Unknown => (mark_unknown(entry, row.attempt, NOW), Money::ZERO),
+        Event::Submitted => (record_submission(entry, record, "job", NOW), Money::ZERO),
+        Event::Unknown => (mark_unknown(entry, record.attempt, NOW), Money::ZERO),
         Event::LookedUp { policy, look_up, after } => {
-            (record_lookup(entry, row, *look_up, *policy, NOW + after), PRICE)
+            (record_lookup(entry, record, *look_up, *policy, NOW + after), PRICE)
         }
         Event::Completed { cost } => {
             let cost = Money::micros(*cost);
-            (complete(entry, row, completion(cost), NOW), cost)
+            (complete(entry, record, completion(cost), NOW), cost)
         }
         Event::Failed { name, billed } => {
             let billed = Money::micros(*billed);
-            (fail(entry, row, &outcome(*name, billed), NOW), billed)
+            (fail(entry, record, &outcome(*name, billed), NOW), billed)
         }
         Event::NotFetched { name, cost } => {
             let cost = Money::micros(*cost);
-            (record_fetch_failure(entry, row, &Failure::new(*name, "not fetched"), cost, NOW), cost)
+            (record_fetch_failure(entry, record, &Failure::new(*name, "not fetched"), cost, NOW), cost)
         }
         Event::Superseded => (None, Money::ZERO),
     }
@@ -84,28 +84,28 @@ proptest! {
 
     #[test]
     fn a_hold_ends_once_and_corrections_add_up(events in proptest::collection::vec(event(), 1..24)) {
-        let (mut entry, mut row) = claimed();
+        let (mut entry, mut record) = claimed();
         let (mut held, mut settled, mut known) = (PRICE, Money::ZERO, None);
         for event in &events {
             if matches!(event, Event::Superseded) && entry.pending.is_none() {
                 let late = entry.failure.as_ref().map_or(NOW, |failure| failure.not_before);
                 let next = claim(&entry, &waiter("next", 0, entry.last_attempt.0), late);
-                (entry, _) = after(next, &row);
+                (entry, _) = after(next, &record);
                 continue;
             }
-            let (Some(change), cost) = happen(&entry, &row, event) else { continue };
+            let (Some(change), cost) = happen(&entry, &record, event) else { continue };
             if let Some(BudgetChange::Settle { held: freed, spent, .. }) = &change.budget {
                 held = held - *freed;
                 settled += *spent;
             }
-            let before = row.state;
-            (entry, row) = after(change, &row);
-            if row.state != before {
+            let before = record.state;
+            (entry, record) = after(change, &record);
+            if record.state != before {
                 known = Some(cost);
             }
-            prop_assert_eq!(held, if row.state == AttemptState::Open { PRICE } else { Money::ZERO });
+            prop_assert_eq!(held, if record.state == AttemptState::Open { PRICE } else { Money::ZERO });
             prop_assert_eq!(settled, known.unwrap_or(Money::ZERO), "after {:?}", event);
-            let stands = match row.hold.state {
+            let stands = match record.hold.state {
                 HoldState::Held | HoldState::Released => Money::ZERO,
                 HoldState::Settled(money) => money,
             };

@@ -88,8 +88,8 @@ fn the_end_of_notification_is_recorded_once() {
     assert!(!noted.notify_pending && noted.next_check_at.is_none());
     assert_eq!(notified(&noted, NOW), None);
     // The check of the pending attempt stays due.
-    let (pending, row) =
+    let (pending, record) =
         next_claim(&Entry { result: Some(ready(1)), last_attempt: Attempt(1), notify_pending: true, ..entry() });
-    let (noted, _) = after(notified(&pending, NOW).unwrap(), &row);
+    let (noted, _) = after(notified(&pending, NOW).unwrap(), &record);
     assert_eq!(noted.next_check_at, noted.pending.map(|pending| pending.next_check_at));
 }

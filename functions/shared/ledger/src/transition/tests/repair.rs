@@ -9,7 +9,7 @@ use crate::transition::{ReadableAttempt, ReadableParts, renew, repair};
 
 fn parts(attempts: Vec<(Attempt, Option<AttemptRecord>)>, waiters: Vec<Waiter>) -> ReadableParts<'static> {
     let attempts =
-        attempts.into_iter().map(|(attempt, row)| ReadableAttempt { attempt, row, reported: false }).collect();
+        attempts.into_iter().map(|(attempt, record)| ReadableAttempt { attempt, record, reported: false }).collect();
     ReadableParts { entry: None, rev: 4, last: Some(Attempt(1)), attempts, waiters }
 }
 
@@ -25,11 +25,11 @@ fn a_renewed_result_changes_its_age_only() {
 
 #[test]
 fn a_running_job_stays_pending() {
-    let (claimed, row) = claimed();
+    let (claimed, record) = claimed();
     for (request_id, stage) in [(None, AttemptStage::Unknown), (Some("job".to_owned()), AttemptStage::Submitted)] {
-        let row = AttemptRecord { request_id: request_id.clone(), ..row.clone() };
+        let record = AttemptRecord { request_id: request_id.clone(), ..record.clone() };
         let waiters = vec![waiter("other", 1, 0), waiter("leader", 1, 0)];
-        let entry = repair(&claimed.key, &parts(vec![(Attempt(1), Some(row))], waiters), NOW).unwrap();
+        let entry = repair(&claimed.key, &parts(vec![(Attempt(1), Some(record))], waiters), NOW).unwrap();
         let pending = entry.pending.as_ref().unwrap();
         assert_eq!((pending.attempt, pending.stage, &pending.request_id), (Attempt(1), stage, &request_id));
         assert_eq!(
@@ -43,9 +43,9 @@ fn a_running_job_stays_pending() {
 
 #[test]
 fn an_unreadable_result_is_a_miss_with_a_new_number() {
-    let (claimed, row) = claimed();
-    let row = AttemptRecord { state: AttemptState::Won, ..row };
-    let waiting = parts(vec![(Attempt(3), Some(row))], vec![waiter("step", 3, 0)]);
+    let (claimed, record) = claimed();
+    let record = AttemptRecord { state: AttemptState::Won, ..record };
+    let waiting = parts(vec![(Attempt(3), Some(record))], vec![waiter("step", 3, 0)]);
     let entry = repair(&claimed.key, &waiting, NOW).unwrap();
     assert_eq!((entry.result.is_none(), entry.pending.is_none(), entry.last_attempt), (true, true, Attempt(3)));
     assert!(entry.notify_pending, "the waiters retry");
@@ -59,9 +59,9 @@ fn an_unreadable_result_is_a_miss_with_a_new_number() {
 
 #[test]
 fn a_pending_attempt_without_its_record_is_not_paid_again() {
-    let (claimed, row) = claimed();
+    let (claimed, record) = claimed();
     let with = |rows| ReadableParts { entry: Some(&claimed), ..parts(rows, Vec::new()) };
-    assert_eq!(repair(&claimed.key, &with(vec![(Attempt(1), Some(row))]), NOW), None, "nothing is wrong");
+    assert_eq!(repair(&claimed.key, &with(vec![(Attempt(1), Some(record))]), NOW), None, "nothing is wrong");
     for rows in [vec![(Attempt(1), None)], Vec::new()] {
         let entry = repair(&claimed.key, &with(rows), NOW).unwrap();
         assert!(entry.pending.is_none() && entry.notify_pending);
@@ -84,15 +84,15 @@ fn an_unreadable_attempt_of_an_unreadable_entry_is_not_paid_again() {
 
 #[test]
 fn a_late_completion_is_checked_again() {
-    let (claimed, row) = claimed();
+    let (claimed, record) = claimed();
     for (state, reported, late) in [
         (AttemptState::Lost, true, Some(Attempt(1))),
         (AttemptState::Failed, true, Some(Attempt(1))),
         (AttemptState::Lost, false, None),
         (AttemptState::Won, true, None),
     ] {
-        let row = AttemptRecord { state, ..row.clone() };
-        let remnant = ReadableAttempt { attempt: Attempt(1), row: Some(row), reported };
+        let record = AttemptRecord { state, ..record.clone() };
+        let remnant = ReadableAttempt { attempt: Attempt(1), record: Some(record), reported };
         let survivors = ReadableParts { attempts: vec![remnant], ..parts(Vec::new(), Vec::new()) };
         let entry = repair(&claimed.key, &survivors, NOW).unwrap();
         assert_eq!(entry.late_completion.map(|late| late.attempt), late, "{state:?}");

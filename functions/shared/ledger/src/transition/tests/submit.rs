@@ -32,8 +32,8 @@ fn a_claim_is_one_transaction() {
         (Attempt(1), AttemptStage::Submitting, &leader.step_id)
     );
     assert_eq!(change.entry.next_check_at, Some(pending.lease_until));
-    let row = change.attempt.unwrap();
-    assert_eq!((row.state, row.hold.state, row.hold.amount), (AttemptState::Open, HoldState::Held, PRICE));
+    let record = change.attempt.unwrap();
+    assert_eq!((record.state, record.hold.state, record.hold.amount), (AttemptState::Open, HoldState::Held, PRICE));
     assert_eq!(change.budget, Some(BudgetChange::Hold { run: leader.step_id.run.clone(), amount: PRICE }));
     let joining = Joining { step_id: leader.step_id, from: Attempt::NONE, to: Attempt(1) };
     assert_eq!(change.joined, Some(joining));
@@ -74,7 +74,7 @@ fn a_retryable_failure_is_waited_out() {
     let entry = failed_entry(true, NOW);
     assert!(matches!(answer(&entry, &waiter("leader", 2, 0), false, NOW - 1), Acquisition::RetryLater(_)));
     let change = claim(&entry, &waiter("leader", 2, 0), NOW);
-    assert_eq!((change.entry.last_attempt, change.entry.tries), (Attempt(3), 3), "the row of failures goes on");
+    assert_eq!((change.entry.last_attempt, change.entry.tries), (Attempt(3), 3), "the count of failures continues");
     assert_eq!(change.entry.failure, None);
 }
 
@@ -97,43 +97,43 @@ fn a_terminal_failure_is_shared_by_the_steps_that_joined() {
 
 #[test]
 fn a_submission_is_recorded_once() {
-    let (entry, row) = claimed();
-    let change = record_submission(&entry, &row, "job", NOW + 5).unwrap();
+    let (entry, record) = claimed();
+    let change = record_submission(&entry, &record, "job", NOW + 5).unwrap();
     assert_eq!(change.job.as_ref().map(|job| (job.request_id.as_str(), job.attempt)), Some(("job", Attempt(1))));
-    let (entry, row) = after(change, &row);
+    let (entry, record) = after(change, &record);
     let pending = entry.pending.as_ref().unwrap();
     assert_eq!((pending.stage, pending.request_id.as_deref()), (AttemptStage::Submitted, Some("job")));
-    assert_eq!(row.request_id.as_deref(), Some("job"));
-    assert_eq!(record_submission(&entry, &row, "job", NOW + 9), None);
+    assert_eq!(record.request_id.as_deref(), Some("job"));
+    assert_eq!(record_submission(&entry, &record, "job", NOW + 9), None);
 }
 
 #[test]
 fn an_unknown_job_is_adopted() {
-    let (entry, row) = claimed();
-    let (entry, row) = after(mark_unknown(&entry, Attempt(1), NOW + 5).unwrap(), &row);
+    let (entry, record) = claimed();
+    let (entry, record) = after(mark_unknown(&entry, Attempt(1), NOW + 5).unwrap(), &record);
     let pending = entry.pending.as_ref().unwrap();
     assert_eq!((pending.stage, entry.next_check_at), (AttemptStage::Unknown, Some(NOW + 5)), "it is due at once");
-    let (entry, row) = after(record_submission(&entry, &row, "job", NOW + 9).unwrap(), &row);
+    let (entry, record) = after(record_submission(&entry, &record, "job", NOW + 9).unwrap(), &record);
     assert_eq!(entry.pending.unwrap().stage, AttemptStage::Submitted);
-    assert_eq!(row.state, AttemptState::Open);
+    assert_eq!(record.state, AttemptState::Open);
 }
 
 #[test]
 fn only_an_unrecorded_submission_becomes_unknown() {
-    let (entry, row) = claimed();
+    let (entry, record) = claimed();
     assert_eq!(mark_unknown(&entry, Attempt(2), NOW), None);
-    let (sent, _) = after(record_submission(&entry, &row, "job", NOW).unwrap(), &row);
+    let (sent, _) = after(record_submission(&entry, &record, "job", NOW).unwrap(), &record);
     assert_eq!(mark_unknown(&sent, Attempt(1), NOW), None);
-    let (lost, _) = after(mark_unknown(&entry, Attempt(1), NOW).unwrap(), &row);
+    let (lost, _) = after(mark_unknown(&entry, Attempt(1), NOW).unwrap(), &record);
     assert_eq!(mark_unknown(&lost, Attempt(1), NOW), None);
     assert_eq!(mark_unknown(&super::entry(), Attempt(1), NOW), None);
 }
 
 #[test]
 fn a_lost_job_that_appears_is_recorded_beside_the_pending_attempt() {
-    let (entry, row) = lost(UnknownPolicy::ResubmitOnce, LookupResult::Empty);
+    let (entry, record) = lost(UnknownPolicy::ResubmitOnce, LookupResult::Empty);
     let (entry, _) = next_claim(&entry);
-    let change = record_submission(&entry, &row, "job", NOW).unwrap();
+    let change = record_submission(&entry, &record, "job", NOW).unwrap();
     assert_eq!(change.entry.pending, entry.pending);
     assert_eq!(change.entry.late_completion.as_ref().map(|late| late.attempt), Some(Attempt(1)), "sweep checks it");
     assert_eq!((change.job.unwrap().attempt, change.attempt.unwrap().state), (Attempt(1), AttemptState::Lost));
@@ -141,34 +141,36 @@ fn a_lost_job_that_appears_is_recorded_beside_the_pending_attempt() {
 
 /// The first attempt, lost.
 fn lost(policy: UnknownPolicy, look_up: LookupResult) -> (Entry, AttemptRecord) {
-    let (entry, row) = claimed();
-    lose(&entry, &row, policy, look_up)
+    let (entry, record) = claimed();
+    lose(&entry, &record, policy, look_up)
 }
 
-fn lose(entry: &Entry, row: &AttemptRecord, policy: UnknownPolicy, look_up: LookupResult) -> (Entry, AttemptRecord) {
-    let (mut entry, mut row) = after(mark_unknown(entry, row.attempt, NOW).unwrap(), row);
-    while row.state == AttemptState::Open {
-        (entry, row) = after(record_lookup(&entry, &row, look_up, policy, row.submitter_dead_at).unwrap(), &row);
+fn lose(entry: &Entry, record: &AttemptRecord, policy: UnknownPolicy, look_up: LookupResult) -> (Entry, AttemptRecord) {
+    let (mut entry, mut record) = after(mark_unknown(entry, record.attempt, NOW).unwrap(), record);
+    while record.state == AttemptState::Open {
+        (entry, record) =
+            after(record_lookup(&entry, &record, look_up, policy, record.submitter_dead_at).unwrap(), &record);
     }
-    (entry, row)
+    (entry, record)
 }
 
 #[test]
 fn look_ups_count_only_when_the_submitter_has_surely_ended() {
-    let (entry, row) = claimed();
-    let (mut entry, row) = after(mark_unknown(&entry, Attempt(1), NOW).unwrap(), &row);
-    let dead = row.submitter_dead_at;
+    let (entry, record) = claimed();
+    let (mut entry, record) = after(mark_unknown(&entry, Attempt(1), NOW).unwrap(), &record);
+    let dead = record.submitter_dead_at;
     assert_eq!(dead, NOW + DEAD_AFTER);
     for _ in 0..5 {
         (entry, _) =
-            after(record_lookup(&entry, &row, LookupResult::Empty, UnknownPolicy::Fail, dead - 1).unwrap(), &row);
+            after(record_lookup(&entry, &record, LookupResult::Empty, UnknownPolicy::Fail, dead - 1).unwrap(), &record);
         assert_eq!((entry.pending.as_ref().unwrap().lookups, entry.next_check_at), (0, Some(dead)));
     }
-    let (once, row) = after(record_lookup(&entry, &row, LookupResult::Empty, UnknownPolicy::Fail, dead).unwrap(), &row);
-    assert_eq!((once.pending.as_ref().unwrap().lookups, row.state), (1, AttemptState::Open));
-    let (twice, row) =
-        after(record_lookup(&once, &row, LookupResult::Empty, UnknownPolicy::Fail, dead + 60_000).unwrap(), &row);
-    assert_eq!((twice.pending, row.state), (None, AttemptState::Lost));
+    let (once, record) =
+        after(record_lookup(&entry, &record, LookupResult::Empty, UnknownPolicy::Fail, dead).unwrap(), &record);
+    assert_eq!((once.pending.as_ref().unwrap().lookups, record.state), (1, AttemptState::Open));
+    let (twice, record) =
+        after(record_lookup(&once, &record, LookupResult::Empty, UnknownPolicy::Fail, dead + 60_000).unwrap(), &record);
+    assert_eq!((twice.pending, record.state), (None, AttemptState::Lost));
     // Without a list to search, one look-up is enough, but no earlier.
     let early = record_lookup(&entry, &claimed().1, LookupResult::Impossible, UnknownPolicy::Fail, dead - 1).unwrap();
     assert!(early.entry.pending.is_some());
@@ -178,46 +180,46 @@ fn look_ups_count_only_when_the_submitter_has_surely_ended() {
 
 #[test]
 fn only_an_unknown_attempt_is_lost() {
-    let (entry, row) = claimed();
-    let late = row.submitter_dead_at;
+    let (entry, record) = claimed();
+    let late = record.submitter_dead_at;
     assert_eq!(
-        record_lookup(&entry, &row, LookupResult::Impossible, UnknownPolicy::Fail, late),
+        record_lookup(&entry, &record, LookupResult::Impossible, UnknownPolicy::Fail, late),
         None,
         "a lease alone says nothing"
     );
-    let (sent, sent_row) = after(record_submission(&entry, &row, "job", NOW).unwrap(), &row);
+    let (sent, sent_row) = after(record_submission(&entry, &record, "job", NOW).unwrap(), &record);
     assert_eq!(record_lookup(&sent, &sent_row, LookupResult::Impossible, UnknownPolicy::Fail, late), None);
-    let done = after(fail(&entry, &row, &outcome(ErrorName::ProviderRejected, Money::ZERO), NOW).unwrap(), &row);
+    let done = after(fail(&entry, &record, &outcome(ErrorName::ProviderRejected, Money::ZERO), NOW).unwrap(), &record);
     assert_eq!(record_lookup(&done.0, &done.1, LookupResult::Impossible, UnknownPolicy::Fail, late), None);
 }
 
 #[test]
 fn a_lost_attempt_is_spent_and_resubmitted_at_most_once() {
     for look_up in [LookupResult::Empty, LookupResult::Impossible] {
-        let (entry, row) = lost(UnknownPolicy::Fail, look_up);
+        let (entry, record) = lost(UnknownPolicy::Fail, look_up);
         let failure = entry.failure.as_ref().unwrap();
         assert_eq!((failure.failure.name, failure.retryable), (ErrorName::StepUnknown, false));
-        assert_eq!((row.state, row.hold.state), (AttemptState::Lost, HoldState::Settled(PRICE)));
+        assert_eq!((record.state, record.hold.state), (AttemptState::Lost, HoldState::Settled(PRICE)));
         assert!(entry.notify_pending);
 
         let (entry, _) = lost(UnknownPolicy::ResubmitOnce, look_up);
         let failure = entry.failure.as_ref().unwrap();
         assert_eq!((failure.failure.name, failure.retryable), (ErrorName::StepAgain, true));
-        let (second, row) = next_claim(&entry);
+        let (second, record) = next_claim(&entry);
         assert_eq!(second.last_attempt, Attempt(2));
-        let (entry, _) = lose(&second, &row, UnknownPolicy::ResubmitOnce, look_up);
+        let (entry, _) = lose(&second, &record, UnknownPolicy::ResubmitOnce, look_up);
         assert_eq!(entry.failure.unwrap().failure.name, ErrorName::StepUnknown);
     }
 }
 
 #[test]
 fn checks_are_spaced_out() {
-    let (entry, row) = claimed();
+    let (entry, record) = claimed();
     assert_eq!(postpone_check(&entry, Attempt(2), NOW), None);
     let mut entry = entry;
     let mut pauses = Vec::new();
     for _ in 0..20 {
-        (entry, _) = after(postpone_check(&entry, Attempt(1), NOW).unwrap(), &row);
+        (entry, _) = after(postpone_check(&entry, Attempt(1), NOW).unwrap(), &record);
         pauses.push(entry.next_check_at.unwrap() - NOW);
     }
     assert!(pauses.is_sorted() && pauses.first() >= Some(&60_000) && pauses.last() == Some(&900_000), "{pauses:?}");
