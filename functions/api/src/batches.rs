@@ -74,7 +74,7 @@ fn ended_batch_problem(failure: Failure) -> HttpProblem {
     match failure.name {
         ErrorName::InputInvalid => {
             let advice = "Look at GET /batches/{id}, and ask again at its end.";
-            HttpProblem::new(StatusCode::CONFLICT, "batch_is_running", failure.message, advice)
+            HttpProblem::new(StatusCode::CONFLICT, "batch_goes_on", failure.message, advice)
         }
         _ => batch_problem(failure),
     }
