@@ -1,5 +1,5 @@
 //! The HTTP API with the real function behind the emulator's HTTP endpoint: what it starts, shows, stops and hands out, and what
-//! it refuses. What it refuses without asking anybody is tested in its own crate.
+//! it refuses. Refusals that need no other service are tested in its own crate.
 
 use std::collections::BTreeSet;
 

@@ -16,7 +16,7 @@ const CASES: &[Case] = &[
     case(Way::Ending, &[(Plan, ResultRenewed, 1)], End::Result),
     case(Way::Stored, &[(Plan, CloseRecorded, 1)], End::Result),
     // generate: the state machine calls it again, and it finds how far it came.
-    case(Way::Image, &[(TextToImage, GenerateBegun, 1)], End::Result),
+    case(Way::Image, &[(TextToImage, GenerateStarted, 1)], End::Result),
     case(Way::Image, &[(TextToImage, GenerateWaiting, 1)], End::Result),
     case(Way::Image, &[(TextToImage, GenerateWaiting, 3)], End::Result),
     case(Way::Gone, &[(TextToImage, GenerateExpired, 1)], End::PaidAgain),

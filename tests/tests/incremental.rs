@@ -76,7 +76,7 @@ fn generated(manifest: &Manifest) -> Vec<&str> {
     steps.map(|step| step.name.as_str()).collect()
 }
 
-/// Waits until every call of a run of these five steps is logged, which is a moment after the call. `report` tells the
+/// Waits until every call of a run of these five steps is logged, which is a moment after the call. `report` writes the
 /// state machine when the last of the others is over.
 async fn all_logged(world: &World, before: &BTreeMap<String, usize>, manifest: &Manifest) {
     let (_, steps) = world.admin.status(&manifest.run_id).await.unwrap();

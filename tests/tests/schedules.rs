@@ -162,7 +162,7 @@ async fn an_invalid_schedule_leaves_a_report_and_stops() {
         world.until("no timer", async || timers(&world, name).await.is_empty()).await;
         let listed = view(&world, name).await.unwrap();
         assert!(listed.next_at.is_none() && listed.problem.is_some() && listed.problems[0].code == code, "{listed:?}");
-        // Mended, it is kept again, and the report goes.
+        // A corrected document is scheduled again, and the report is removed.
         put(&world, name, &inline("rate(7 days)", "x", "")).await;
         has_timer(&world, name, "ENABLED").await;
         world.until("no report", async || world.object_of(&world.bucket(), &report).await.is_none()).await;

@@ -83,7 +83,7 @@ async fn a_run_is_stopped_while_it_runs() {
         "nothing new was submitted"
     );
 
-    // The next run pays for what is missing, and only for that. What was cancelled is no failure to anybody.
+    // The next run pays only for the missing result. A cancelled job fails no other step.
     world.control("settings", &json!({"concurrency": 40, "scale": 0.02})).await;
     let next = world.run(&document("stopped"), "unused").await;
     assert_eq!(next.status, RunStatus::Succeeded, "{:?}", next.failure);

@@ -18,13 +18,13 @@ function put(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** The server's clock, as far as answers tell it: links expire by that one, and the visitor's may be wrong. */
+/** The server's clock, estimated from its responses: links expire by it, and the visitor's clock may be wrong. */
 const clock = {
   skew: 0,
   now: () => Date.now() + clock.skew,
   heard(header) {
     const skew = Date.parse(header ?? "") + 500 - Date.now();
-    // The header counts whole seconds; what it cannot tell from a right clock is none.
+    // The header counts whole seconds, so a difference under a second counts as none.
     clock.skew = Math.abs(skew) > 2000 ? skew : 0;
   },
 };

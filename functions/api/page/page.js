@@ -1,6 +1,6 @@
 "use strict";
 // Asks for the run and says how that goes. Every second while things move, more rarely while they do not, not at all in a tab
-// that nobody sees; after the end only when links are about to expire.
+// of a hidden page; after the end only when links are about to expire.
 
 (() => {
   const at = (id) => document.getElementById(id);
@@ -124,7 +124,7 @@
     if (run === null) {
       at("status").dataset.state = "over";
       at("status").textContent = "Not available";
-      at("summary").hidden = at("begun").hidden = true;
+      at("summary").hidden = at("created").hidden = true;
       document.body.dataset.asked = "yes";
       document.title = "Not available – Fresco";
       return say("");

@@ -63,7 +63,7 @@ const view = (() => {
 
   function wordOf(step, run) {
     if (skipped(step)) return "Skipped";
-    if (step.state === "waiting" && run.status !== "running") return "Not begun";
+    if (step.state === "waiting" && run.status !== "running") return "Not started";
     return STEP_WORDS[step.state] ?? step.state;
   }
 
@@ -162,7 +162,7 @@ const view = (() => {
           bar.style.setProperty("--long", ((reach.end - reach.begin) / whole).toFixed(4));
         }
         const word = wordOf(next, run).toLowerCase();
-        put(words, reach ? `${word}, begun after ${span(reach.begin - from)}, lasts` : word);
+        put(words, reach ? `${word}, started after ${span(reach.begin - from)}, lasts` : word);
         put(lasts, lastsOf(next, now));
       },
     };
@@ -245,7 +245,7 @@ const view = (() => {
     put(at("status"), word);
     put(at("name"), run.name || "A run");
     put(at("run-id"), run.id);
-    put(at("begun"), `asked for ${time(run.created_at)}`);
+    put(at("created"), `asked for ${time(run.created_at)}`);
     put(at("progress-words"), progressWords(of));
     const progress = at("progress");
     mark(progress, "state", run.status);

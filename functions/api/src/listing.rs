@@ -30,7 +30,7 @@ impl PageRequest {
         Ok(PageRequest { prefix, limit, behind })
     }
 
-    /// Returns the number of items to read: one more than is shown tells whether another page follows.
+    /// Returns the number of items to read: one more than is shown, to know whether another page follows.
     pub(crate) fn to_read(&self) -> u32 {
         self.limit + 1
     }

@@ -113,7 +113,7 @@ fn classify(path: &Path, before: SystemTime) -> EntryClass {
         // An entry of unknown age is not old.
         Err(_) => return EntryClass::Other,
     }
-    // A manifest of another version does not tell the files of the folder.
+    // A manifest of another version does not name the files of the folder.
     let Some(named) = names_of(&manifest) else { return EntryClass::Mixed };
     let Ok(Some(files)) = own_files(path, named) else { return EntryClass::Mixed };
     let bytes = manifest.about.len() + files.iter().map(|(_, bytes)| bytes).sum::<u64>();
@@ -334,7 +334,7 @@ mod tests {
         let outcome = removed(out.path(), false);
         assert_eq!((outcome.removed, outcome.mixed, outcome.others), (1, 3, 0), "{outcome:?}");
         assert!(mine.join("hero.jpg").exists() && deep.join("hero.jpg").exists() && later.join("hero.jpg").exists());
-        assert!(!swept.exists(), "what a cut-short fetch or a file manager left is nobody's");
+        assert!(!swept.exists(), "leftovers of an interrupted fetch or a file manager are removed");
     }
 
     #[cfg(unix)]

@@ -123,16 +123,16 @@ pub(super) fn faults(chance: &mut Chance) -> Vec<Value> {
         .collect()
 }
 
-/// The functions that may crash, by the template's outputs, and the prefixes of the names of their crash points.
+/// The functions that may crash, by the template's outputs, and the prefixes of their failpoints.
 const FUNCTIONS: [(&str, &[&str]); 8] = [
-    ("PlanFunctionName", &["plan.", "report."]),
-    ("TextToImageFunctionName", &["generate.", "attempt.", "tell.", "examine."]),
-    ("ImageToImageFunctionName", &["generate.", "attempt.", "tell.", "examine."]),
+    ("PlanFunctionName", &["plan.", "close."]),
+    ("TextToImageFunctionName", &["generate.", "attempt.", "answer.", "notify.", "reconcile."]),
+    ("ImageToImageFunctionName", &["generate.", "attempt.", "answer.", "notify.", "reconcile."]),
     ("WebhookFunctionName", &["webhook.", "attempt."]),
-    ("CollectFunctionName", &["collect.", "tell."]),
-    ("SweepFunctionName", &["sweep.", "tell.", "examine.", "attempt."]),
+    ("CollectFunctionName", &["collect.", "answer.", "notify."]),
+    ("SweepFunctionName", &["sweep.", "answer.", "notify.", "reconcile.", "attempt."]),
     ("ApiFunctionName", &["stop."]),
-    ("ReportFunctionName", &["report."]),
+    ("ReportFunctionName", &["close."]),
 ];
 
 /// Draws a crash: the output with the function's name, and the point.
@@ -152,7 +152,7 @@ mod tests {
     use fresco_cli::api::RunRequest;
 
     #[test]
-    fn every_prefix_names_crash_points() {
+    fn every_prefix_names_failpoints() {
         for prefix in FUNCTIONS.iter().flat_map(|(_, prefixes)| *prefixes) {
             assert!(!points(&[prefix]).is_empty(), "{prefix}");
         }

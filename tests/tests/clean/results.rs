@@ -117,7 +117,7 @@ async fn an_object_without_a_result_is_removed_alone() {
     assert_eq!((cleaned.under_way, cleaned.removed), (both, ObjectTotals::default()));
     world.ledger().repair(key, world.now()).await.unwrap();
     let cleaned = clean(&late, OLD).await;
-    assert_eq!((cleaned.removed, cleaned.results), (both, 0), "mended, it has no result any more");
+    assert_eq!((cleaned.removed, cleaned.results), (both, 0), "a repaired entry has no result");
 }
 /// `GET /storage` and `POST /clean`. The clock of the API is right, so that nothing is old enough to be removed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -35,7 +35,7 @@ async fn prepared(world: World) -> (World, TempDir) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_fault_ends_as_expected_with_webhooks() {
     let _simulator = SIMULATOR.lock().await;
-    carry_out(World::with_short_waits().await, Stack::Told).await;
+    carry_out(World::with_short_waits().await, Stack::WithWebhooks).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -51,7 +51,7 @@ pub(crate) enum Cached {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stack {
     /// Webhooks arrive.
-    Told,
+    WithWebhooks,
     /// None does: the nudge asks.
     RawClient,
 }
@@ -112,7 +112,7 @@ const fn row(
     charged: Charged,
     cached: Cached,
 ) -> Row {
-    let (stack, minutes, goes_on, timeout) = (Stack::Told, false, false, None);
+    let (stack, minutes, goes_on, timeout) = (Stack::WithWebhooks, false, false, None);
     Row { faults, kinds, end, submits, billed, charged, cached, stack, minutes, goes_on, timeout }
 }
 

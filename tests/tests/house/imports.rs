@@ -16,7 +16,7 @@ const ITEMS: [&str; 8] = ["fn", "struct", "enum", "trait", "type", "static", "im
 pub(crate) struct Imports(Arrows);
 
 impl Imports {
-    /// Reads the sources of a crate, by the parts of their paths beneath `src` without the extension.
+    /// Reads the sources of a crate, by the parts of their paths under `src` without the extension.
     pub(crate) fn read(sources: impl IntoIterator<Item = (Vec<String>, String)>) -> Self {
         let modules: BTreeMap<Module, Vec<String>> = sources
             .into_iter()

@@ -53,7 +53,7 @@ fn free(taken: &mut BTreeSet<String>, step: &str, number: &str, key: &str) -> St
     let mut between = String::new();
     loop {
         let name = format!("{step}{between}{number}.{extension}");
-        // Some file systems do not tell cases apart.
+        // Some file systems ignore case.
         if taken.insert(name.to_ascii_lowercase()) {
             return name;
         }

@@ -27,7 +27,7 @@ macro_rules! failpoints {
 failpoints! {
     PlanLookedUp = "plan.looked_up", "Every key is looked up, and no step is recorded.";
     PlanRowsWritten = "plan.rows_written", "The steps are recorded, and the state machine has no work list.";
-    GenerateBegun = "generate.begun", "The call is counted on the step, and the step is no waiter yet.";
+    GenerateStarted = "generate.started", "The call is counted on the step, and the step is no waiter yet.";
     GenerateWaiting = "generate.waiting", "The step waits, and the entry is not read.";
     GenerateExpired = "generate.expired", "A result whose object is gone is removed, and nothing is claimed in its place.";
     ResultRenewed = "result.renewed", "The objects of a result are renewed, and its entry has their old time.";

@@ -29,7 +29,7 @@ impl Api {
             whole.planning |= part.planning;
             let Some(cursor) = part.cursor else { return Ok(whole) };
             progress(&whole.totals);
-            // A clean-up that has begun goes on: a run that is planned since keeps what it may use.
+            // A clean-up that has started continues: a run that is planned since keeps what it may use.
             body = CleanBody { cursor: Some(cursor), while_planning: true, ..body };
         }
     }

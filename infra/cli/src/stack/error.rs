@@ -1,4 +1,4 @@
-//! The error of the stack on this machine. Inside this folder errors are `anyhow`'s: no caller tells them apart.
+//! The error of the stack on this machine. Inside this folder errors are `anyhow`'s: no caller matches on them.
 
 use std::fmt;
 use std::path::Path;

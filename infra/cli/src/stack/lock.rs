@@ -1,4 +1,4 @@
-//! Locks on files, which the kernel releases when their holder ends, however it ends. A lock keeps commands apart, and tells
+//! Locks on files, which the kernel releases when their holder ends, however it ends. A lock keeps commands apart, and shows
 //! whether a supervised process group lives.
 
 use std::fs::{self, File, TryLockError};

@@ -1,5 +1,5 @@
 //! The record of the last start, in `running.json`: enough to attach to a stack that `up` left running, and to take its ports
-//! again. The locks of its processes tell whether they live.
+//! again. The locks of its processes show whether they live.
 
 use std::collections::BTreeMap;
 

@@ -145,7 +145,7 @@ impl FaultStatus {
         Self { rule, seen: 0, hits: 0 }
     }
 
-    /// Counts a request if the rule applies to it, and tells whether the fault applies. `draw` maps the number of a match
+    /// Counts a request if the rule applies to it, and returns whether the fault applies. `draw` maps the number of a match
     /// to a number in 0–1.
     pub(super) fn applies(&mut self, endpoint: &str, prompt: Option<&str>, draw: impl Fn(u64) -> f64) -> bool {
         let scope = &self.rule.scope;

@@ -82,7 +82,7 @@ impl<P: Platform> Steps<P> {
         let ledger = self.platform.ledger();
         let step_id = call.step_id();
         let row = ledger.start_step(&step_id, self.platform.clock().now()).await?;
-        failpoint(Failpoint::GenerateBegun);
+        failpoint(Failpoint::GenerateStarted);
         let Some(row) = row else {
             return Err(Failure::new(ErrorName::RunNotFound, "there is no record of this run and step"));
         };

@@ -84,7 +84,7 @@ fn every_history_keeps_the_guarantees() {
         return assert_eq!(history(seed, None, &mut BTreeMap::new()).err(), None);
     }
     let seeds = std::env::var("FRESCO_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS);
-    let begun = std::time::Instant::now();
+    let started = std::time::Instant::now();
     let (mut counts, mut steps) = (BTreeMap::new(), 0);
     for seed in 0..seeds {
         match history(seed, None, &mut counts) {
@@ -93,7 +93,7 @@ fn every_history_keeps_the_guarantees() {
             Err(broken) => panic!("{}\n\n{broken}\nFRESCO_SEED={seed} runs this history again", trace(seed, None)),
         }
     }
-    println!("{seeds} histories, {steps} steps, {:?}", begun.elapsed());
+    println!("{seeds} histories, {steps} steps, {:?}", started.elapsed());
     println!("{counts:#?}");
     let missing: Vec<_> = REACHED.iter().filter(|what| !counts.contains_key(**what)).collect();
     assert!(missing.is_empty() || seeds < SEEDS, "never reached: {missing:?}");

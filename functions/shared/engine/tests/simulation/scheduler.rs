@@ -56,10 +56,10 @@ impl Scheduler {
             plans.iter().enumerate().map(|(n, plan)| (plan.starts_at, Timer::Start(n))).collect();
         for _ in 0..world.knobs.cleans {
             let rng = &mut world.state().rng;
-            // In the hour after a run has begun as often as at any time.
-            let begun = plans[rng.below(plans.len())].starts_at;
+            // Within an hour of a run's start as often as at any other time.
+            let start = plans[rng.below(plans.len())].starts_at;
             let at = if rng.one_in(2) {
-                begun + rng.between(0, 3_600_000)
+                start + rng.between(0, 3_600_000)
             } else {
                 now + rng.between(0, world.knobs.spread)
             };

@@ -30,7 +30,7 @@ pub(crate) enum Mutant {
     NoBudget,
 }
 
-/// After so many calls of anybody, [`Mutant::LateWaiter`] shows a row.
+/// The number of calls after which [`Mutant::LateWaiter`] shows a waiter.
 const LATE: u64 = 60;
 
 /// The fate of one call to a capability.

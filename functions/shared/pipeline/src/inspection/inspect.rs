@@ -1,4 +1,4 @@
-//! Inspects a medium while it streams: hash, length, and as much of both ends, or of a video's boxes, as is needed to tell at the
+//! Inspects a medium while it streams: hash, length, and as much of both ends, or of a video's boxes, as is needed to decide at the
 //! end whether it is a complete medium of the expected kind. The object is never held in memory.
 
 use crate::catalogue::MediaKind;

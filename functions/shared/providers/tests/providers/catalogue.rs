@@ -240,7 +240,7 @@ async fn every_allowed_value_is_taken() {
 }
 
 /// An endpoint ignores fields that it does not know, so a misspelt one would pass unseen. A value that no field can have
-/// tells them apart.
+/// distinguishes them.
 #[tokio::test]
 async fn every_field_is_one_that_the_endpoint_knows() {
     let simulator = start(0.0, 40).await;
