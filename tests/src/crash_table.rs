@@ -282,7 +282,7 @@ async fn repair(world: &World, case: &Case, by: Repair, run: &RunId, generated: 
     // Crashes that need time to pass, or another end first, are not waited for here.
     let comes_later = |function: Function, point: Failpoint| {
         let late = case.way == Way::Late && matches!(function, Webhook | Collect);
-        function == Sweep || point.name().starts_with("examine.") || late
+        function == Sweep || point.name().starts_with("reconcile.") || late
     };
     crashed(world, case, |function, point| !comes_later(function, point)).await;
     let time_passes = case.way == Way::Unheard

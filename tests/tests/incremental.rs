@@ -76,8 +76,8 @@ fn generated(manifest: &Manifest) -> Vec<&str> {
     steps.map(|step| step.name.as_str()).collect()
 }
 
-/// Waits until every call of a run of these five steps is logged, which is a moment after the call. `report` writes the
-/// state machine when the last of the others is over.
+/// Waits until every call of a run of these five steps is logged, which is a moment after the call. `report` is the
+/// last state of the machine.
 async fn all_logged(world: &World, before: &BTreeMap<String, usize>, manifest: &Manifest) {
     let (_, steps) = world.admin.status(&manifest.run_id).await.unwrap();
     let generate: usize = steps.iter().map(|step| step.calls as usize).sum();

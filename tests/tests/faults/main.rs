@@ -40,7 +40,7 @@ async fn every_fault_ends_as_expected_with_webhooks() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_fault_ends_as_expected_with_nudges_alone() {
-    carry_out(World::with_short_waits_without_webhooks().await, Stack::RawClient).await;
+    carry_out(World::with_short_waits_without_webhooks().await, Stack::Polling).await;
 }
 
 async fn carry_out(world: World, stack: Stack) {

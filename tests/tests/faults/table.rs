@@ -52,8 +52,8 @@ pub(crate) enum Cached {
 pub(crate) enum Stack {
     /// Webhooks arrive.
     WithWebhooks,
-    /// None does: the nudge asks.
-    RawClient,
+    /// No webhook arrives: the nudge polls.
+    Polling,
 }
 
 /// A row.
@@ -89,7 +89,7 @@ impl Row {
 
     /// Without webhooks.
     const fn asking(self) -> Self {
-        Self { stack: Stack::RawClient, ..self }
+        Self { stack: Stack::Polling, ..self }
     }
 
     /// The step may take so long.
