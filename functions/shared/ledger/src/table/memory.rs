@@ -22,6 +22,11 @@ impl MemoryTable {
         self.lock().values().cloned().collect()
     }
 
+    /// The readable items whose keys are selected, by key.
+    pub fn select<R>(&self, is: impl Fn(&Key) -> bool, read: impl Fn(&Item) -> Option<R>) -> Vec<R> {
+        self.lock().iter().filter(|(key, _)| is(key)).filter_map(|(_, item)| read(item)).collect()
+    }
+
     /// The item under a key.
     pub fn item(&self, key: &Key) -> Option<Item> {
         self.lock().get(key).cloned()
