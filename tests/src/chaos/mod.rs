@@ -230,10 +230,9 @@ impl Chaos {
             let Some(pending) = &entry.pending else { continue };
             let attempt = everything.attempts.iter().find(|one| one.key == entry.key && one.attempt == pending.attempt);
             let Some(change) = attempt.and_then(|attempt| aged(entry, attempt, now)) else { continue };
-            match self.tools.ledger.commit(&change).await {
-                Err(CommitError::Unclear(failure)) => return Err(failure.into()),
-                // After a conflict the entry has moved on by itself.
-                Ok(()) | Err(_) => {}
+            // After a conflict the entry has moved on by itself.
+            if let Err(CommitError::Unclear(failure)) = self.tools.ledger.commit(&change).await {
+                return Err(failure.into());
             }
         }
         Ok(())
