@@ -30,7 +30,7 @@ const SEEDS: u64 = 3_000;
 /// Events that the guarantees are about. A suite that never reaches one of them proves nothing about it.
 const REACHED: &[&str] = &[
     "adopted",
-    "announced late",
+    "published late",
     "budget exceeded",
     "cancellation asked for",
     "cleaned",
