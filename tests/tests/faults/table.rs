@@ -217,7 +217,7 @@ pub(crate) const TABLE: &[Row] = &[
 
     // Deadlines: a job in the queue is cancelled, one that is worked on is paid and kept.
     row(ALL,    r#"{"fault":"slow","seconds":2}"#,                     Succeeds, 1, 1, Price, Yes),
-    row(FAL,    r#"{"fault":"slow","seconds":9}"#,                     Fails(StepTimedOut), 1, 1, Price, Yes)
+    row(FAL,    r#"{"fault":"slow","seconds":16}"#,                    Fails(StepTimedOut), 1, 1, Price, Yes)
                                                                            .asking().later().within(1),
     row(FAL,    r#"{"fault":"never_starts"}"#,                         Fails(StepTimedOut), 1, 0, Free, No).asking().later(),
     row(FAL,    r#"{"fault":"never_ends"}"#,                           Fails(StepTimedOut), 1, 0, Free, No)
