@@ -1,5 +1,5 @@
 //! The allowed dependencies between the crates of the workspace: `pipeline ← api-types`, `pipeline ← providers, ledger ←
-//! engine ← function binaries`, and the command line on `api-types` and `pipeline` alone. The `tests` package may depend on
+//! engine ← functions ← bootstrap`, and the command line on `api-types` and `pipeline` alone. The `tests` package may depend on
 //! everything. Development dependencies are free.
 
 const PIPELINE: &str = "fresco-pipeline";
@@ -7,6 +7,18 @@ const API_TYPES: &str = "fresco-api-types";
 const PROVIDERS: &str = "fresco-providers";
 const LEDGER: &str = "fresco-ledger";
 const ENGINE: &str = "fresco-engine";
+/// Every function, for the one binary that is all of them.
+const FUNCTIONS: [&str; 9] = [
+    "fresco-api",
+    "fresco-batch",
+    "fresco-collect",
+    "fresco-generate",
+    "fresco-plan",
+    "fresco-report",
+    "fresco-sweep",
+    "fresco-trigger",
+    "fresco-webhook",
+];
 
 /// The dependencies in a manifest that its crate may not have.
 pub(crate) fn forbidden(folder: &str, manifest: &str) -> Vec<String> {
@@ -22,6 +34,7 @@ fn allowed(folder: &str) -> Option<&'static [&'static str]> {
         "functions/shared/api-types" | "functions/shared/providers" | "functions/shared/ledger" => Some(&[PIPELINE]),
         "functions/shared/engine" => Some(&[PIPELINE, API_TYPES, PROVIDERS, LEDGER]),
         "infra/cli" => Some(&[PIPELINE, API_TYPES]),
+        "functions/bootstrap" => Some(&FUNCTIONS),
         "tests" => None,
         _ => Some(&[PIPELINE, API_TYPES, PROVIDERS, LEDGER, ENGINE]),
     }
