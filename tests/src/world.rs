@@ -13,7 +13,7 @@ use fresco_ledger::records::{Entry, Millis, StepId, StepRecord};
 use fresco_ledger::services::aws::Aws;
 use fresco_ledger::store::DynamoLedger;
 use fresco_ledger::traits::Entries;
-use fresco_pipeline::ids::{ContentKey, RunId, StepName};
+use fresco_pipeline::ids::{ContentKey, RunId};
 use serde_json::{Value, json};
 
 use crate::StackAdmin;
@@ -198,7 +198,7 @@ impl World {
 
     /// Returns a step of a run.
     pub async fn step(&self, run: &RunId, step: &str) -> Option<StepRecord> {
-        let step_id = StepId { run: run.clone(), step: StepName::parse(step).expect("a step name") };
+        let step_id = StepId { run: run.clone(), step: step.parse().expect("a step") };
         self.admin.step(&step_id).await.expect("an answer")
     }
 

@@ -160,7 +160,7 @@ async fn a_retryable_failure_wakes_the_leader_and_not_its_waiters() {
     let again: Vec<&StepRecord> = steps.iter().filter(|step| step.calls > 1).collect();
     assert_eq!(
         again.iter().map(|step| (&step.run, &step.plan.name)).collect::<Vec<_>>(),
-        [(&leader.run, &leader.step)]
+        [(&leader.run, &leader.step.name)]
     );
     assert_eq!(steps.iter().filter(|step| step.source == Some(ResultSource::Generated)).count(), 1);
     assert_eq!(manifests.iter().map(|manifest| manifest.cost).sum::<Money>(), Money::micros(3_000));

@@ -71,9 +71,10 @@ fn events_of(run: &RunRecord, steps: &[StepRecord]) -> Vec<EventView> {
 }
 
 fn step_events(run_id: &str, step: &StepRecord) -> Vec<EventView> {
+    let name = step.plan.id().public_name();
     let changed = |state: StepState, took_ms: Option<Millis>| RunEvent::StepChanged {
         run_id: run_id.to_owned(),
-        step: step.plan.name.to_string(),
+        step: name.to_string(),
         model: step.plan.model.clone(),
         state,
         source: step.source,
@@ -84,14 +85,14 @@ fn step_events(run_id: &str, step: &StepRecord) -> Vec<EventView> {
     // A hit was never under way.
     let started = step.started_at.filter(|_| step.calls > 0 && step.source.is_some());
     if let Some(at) = started {
-        let id = format!("{}/running", step.plan.name);
+        let id = format!("{name}/running");
         events.push(EventView { id, at, what: changed(StepState::Running, None) });
     }
     if let (StepState::Done | StepState::Failed, Some(at)) = (step.state, step.ended_at) {
         let took = step.started_at.map(|from| (at - from).max(0));
         // A result after a failure is an event of its own.
         let how = if step.state == StepState::Done { "done" } else { "failed" };
-        let id = format!("{}/{how}", step.plan.name);
+        let id = format!("{name}/{how}");
         events.push(EventView { id, at, what: changed(step.state, took) });
     }
     events

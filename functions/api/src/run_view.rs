@@ -9,7 +9,7 @@ use fresco_ledger::records::{ResultSource, RunRecord, StepRecord, StepState};
 use fresco_ledger::traits::{Clock, Objects, Runs};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::Failure;
-use fresco_pipeline::ids::RunId;
+use fresco_pipeline::ids::{RunId, StepName};
 use fresco_pipeline::media::Media;
 use fresco_pipeline::money::Money;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -36,9 +36,10 @@ pub(crate) async fn run(app: &App, id: &RunId, from: usize) -> Result<RunView, H
         true => manifest(app, id).await?,
         false => None,
     };
-    let names = filenames::of_steps(steps.iter().map(|step| {
+    let public: Vec<StepName> = steps.iter().map(|step| step.plan.id().public_name()).collect();
+    let names = filenames::of_steps(steps.iter().zip(&public).map(|(step, name)| {
         let outputs = step.pinned.as_ref().map_or(&[][..], |ready| &ready.outputs);
-        (step.plan.name.as_str(), outputs.iter().map(|output| output.key.as_str()).collect())
+        (name.as_str(), outputs.iter().map(|output| output.key.as_str()).collect())
     }));
     let mut views: Vec<StepView> = steps.iter().skip(from).take(MAX_STEPS).map(step_view).collect();
     let outputs = names.into_iter().filter_map(|named| {
@@ -135,8 +136,8 @@ fn step_view(record: &StepRecord) -> StepView {
     let ready = record.pinned.as_ref();
     let own = ready.filter(|_| record.source == Some(ResultSource::Generated));
     StepView {
-        name: record.plan.name.to_string(),
-        of: record.plan.of.to_string(),
+        name: record.plan.id().public_name().into(),
+        of: record.plan.sibling(&record.plan.of).public_name().into(),
         kind: record.plan.step.as_str().to_owned(),
         model: record.plan.model.clone(),
         state: record.state,
@@ -145,7 +146,7 @@ fn step_view(record: &StepRecord) -> StepView {
         ended_at: record.ended_at,
         cost: own.map_or(0, |ready| ready.cost.as_micros()),
         price: record.plan.price.as_micros(),
-        reads: record.plan.reads().into_iter().map(ToString::to_string).collect(),
+        reads: record.plan.reads().iter().map(|step| step.public_name().into()).collect(),
         failure: record.failure.as_ref().filter(|_| record.state == StepState::Failed).map(FailureView::from),
         outputs: Vec::new(),
     }

@@ -10,7 +10,7 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::document::{Checked, RunInputs, check};
-use fresco_pipeline::ids::{RunId, StepName};
+use fresco_pipeline::ids::{RunId, StepRef};
 use fresco_pipeline::media::Media;
 use fresco_pipeline::plan::{Plan, compile};
 use fresco_pipeline::request::StepOutputs;
@@ -188,8 +188,8 @@ fn compile_plan(bencher: Bencher<'_, '_>, case: Case) {
 fn resolve_steps(bencher: Bencher<'_, '_>, case: Case) {
     let plan = case.plan();
     let run = RunId::parse("01k0000000-bench").unwrap();
-    let made: BTreeMap<StepName, StepOutputs> = (plan.steps.iter().zip(0..))
-        .map(|(step, n)| (step.name.clone(), StepOutputs { media: vec![medium(n)], text: Some("A fox.".to_owned()) }))
+    let made: BTreeMap<StepRef, StepOutputs> = (plan.steps.iter().zip(0..))
+        .map(|(step, n)| (step.id(), StepOutputs { media: vec![medium(n)], text: Some("A fox.".to_owned()) }))
         .collect();
     bencher.counter(ItemsCount::new(case.steps)).bench(|| {
         for step in &plan.steps {

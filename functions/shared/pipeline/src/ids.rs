@@ -2,6 +2,7 @@
 //! part of a path, a row key or an execution name without having passed here.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -115,6 +116,62 @@ impl TokenHash {
     }
 }
 
+/// A step in its run: its name and, in the run of a chunk, its row. The text is `7-image`, or `image` without a row: no name
+/// starts with a digit.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StepRef {
+    /// The row's number in its batch.
+    pub row: Option<u64>,
+    pub name: StepName,
+}
+
+impl StepRef {
+    /// The name in manifests, in the API and in messages: `r7-image`, or `image` without a row. The plan of a chunk has no
+    /// step for which it is too long for a step name; see [`merge`](crate::plan::merge).
+    pub fn public_name(&self) -> StepName {
+        self.row.map_or_else(|| self.name.clone(), |row| StepName(format!("r{row}-{}", self.name)))
+    }
+}
+
+impl fmt::Display for StepRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.row {
+            Some(row) => write!(f, "{row}-{}", self.name),
+            None => self.name.fmt(f),
+        }
+    }
+}
+
+impl FromStr for StepRef {
+    type Err = BadId;
+
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        let (row, name) = match text.split_once('-') {
+            Some((row, name)) if text.starts_with(|first: char| first.is_ascii_digit()) => {
+                let bad = BadId { what: "step", rule: "the number before its name is the row's" };
+                (Some(row.parse().map_err(|_| bad)?), name)
+            }
+            _ => (None, text),
+        };
+        Ok(StepRef { row, name: StepName::parse(name)? })
+    }
+}
+
+impl TryFrom<String> for StepRef {
+    type Error = BadId;
+
+    fn try_from(text: String) -> Result<Self, BadId> {
+        text.parse()
+    }
+}
+
+impl From<StepRef> for String {
+    fn from(step: StepRef) -> String {
+        step.to_string()
+    }
+}
+
 /// The number of an attempt under its content key, from 1; 0 stands for "none yet".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -150,6 +207,27 @@ mod tests {
         }
         for bad in ["", "short", "UPPERCASE", "with/slash", "-leading-", &"a".repeat(65)] {
             assert!(RunId::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_step_with_a_row_is_read_back_from_its_text() {
+        let step = |row, name: &str| StepRef { row, name: StepName::parse(name).unwrap() };
+        for (text, step, public) in [
+            ("image", step(None, "image"), "image"),
+            ("7-image", step(Some(7), "image"), "r7-image"),
+            ("0-_x-1", step(Some(0), "_x-1"), "r0-_x-1"),
+            // The name of a step without a row may look like the public name of one with a row.
+            ("r7-image", step(None, "r7-image"), "r7-image"),
+            ("9-r7-image", step(Some(9), "r7-image"), "r9-r7-image"),
+        ] {
+            assert_eq!((step.to_string().as_str(), step.public_name().as_str()), (text, public));
+            assert_eq!(text.parse().as_ref(), Ok(&step));
+            let json = serde_json::to_string(&step).unwrap();
+            assert_eq!((json.as_str(), serde_json::from_str(&json).unwrap()), (format!("\"{text}\"").as_str(), step));
+        }
+        for bad in ["", "7", "7-", "7-1", "-image", "+7-image", "7x-image", "7-a/b", "99999999999999999999-image"] {
+            assert!(bad.parse::<StepRef>().is_err(), "{bad:?}");
         }
     }
 

@@ -5,15 +5,15 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fresco_api_types::{Exported, Manifest, RowResult, RowStatus, filenames};
+use fresco_api_types::{Exported, RowResult, RowStatus, filenames};
 use fresco_ledger::records::{BatchCounts, BatchRecord};
-use fresco_ledger::records::{ChunkRef, Millis, RunRecord, RunStatus};
+use fresco_ledger::records::{ChunkRef, Millis, RunRecord, RunStatus, StepRecord};
 use fresco_ledger::traits::{Batches as _, ChunkEnd, Clock, Objects, Runs as _};
 use fresco_pipeline::document::{Export, Prepared, Problems, prepare};
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::RunId;
+use fresco_pipeline::ids::{RunId, StepRef};
 use fresco_pipeline::money::Money;
-use fresco_pipeline::plan::{Plan, compile, merge, row_and_name};
+use fresco_pipeline::plan::{Plan, compile, merge};
 use fresco_pipeline::rows::{Row, RowProblem};
 use futures::{StreamExt, TryStreamExt};
 use tokio::time::Instant;
@@ -189,7 +189,7 @@ impl<P: Platform> Chunks<P> {
         }
         let mut end = self.runs.decide_end(record, cause, self.platform.clock().now()).await?;
         if let Some(export) = self.runs.export_of(&end) {
-            end.manifest.exported = Some(self.export_rows(&export, chunk, &end.manifest).await?);
+            end.manifest.exported = Some(self.export_rows(&export, chunk, &end.steps).await?);
             failpoint(Failpoint::CloseExported);
         }
         self.runs.write_manifest(&end).await?;
@@ -202,18 +202,16 @@ impl<P: Platform> Chunks<P> {
     }
 
     /// Exports the outputs of the rows, named by row and step: `000017-storm-image.jpg`.
-    async fn export_rows(&self, export: &Export, chunk: &ChunkRef, manifest: &Manifest) -> Result<Exported, Failure> {
+    async fn export_rows(&self, export: &Export, chunk: &ChunkRef, steps: &[StepRecord]) -> Result<Exported, Failure> {
         let file = self.store.chunk_file(&chunk.batch, chunk.number).await?;
         let ids: BTreeMap<u64, String> = file.rows.iter().map(|row| (row.number, label(row))).collect();
-        let names: Vec<(String, Vec<&str>)> = manifest
-            .steps
+        let names: Vec<(String, Vec<&str>)> = steps
             .iter()
             .map(|step| {
-                let name = row_and_name(&step.name).map_or_else(
-                    || step.name.to_string(),
-                    |(row, name)| format!("{}-{name}", ids.get(&row).map_or("", String::as_str)),
-                );
-                (name, step.outputs.iter().map(|output| output.key.as_str()).collect())
+                let StepRef { row, name } = step.plan.id();
+                let label = row.and_then(|row| ids.get(&row)).map_or("", String::as_str);
+                let outputs = step.pinned.iter().flat_map(|ready| &ready.outputs);
+                (format!("{label}-{name}"), outputs.map(|output| output.key.as_str()).collect())
             })
             .collect();
         let files = filenames::of_steps(names.iter().map(|(name, keys)| (name.as_str(), keys.clone())));
@@ -241,7 +239,7 @@ impl<P: Platform> Chunks<P> {
         let generation = generation_of(&record.id, &chunk.batch, chunk.number);
         if let Some(last) = generation.checked_sub(1) {
             let before = self.store.results_of_chunk(&chunk.batch, chunk.number, last).await?;
-            let tried = |row| steps.iter().any(|step| row_and_name(&step.plan.name).is_some_and(|(of, _)| of == row));
+            let tried = |row| steps.iter().any(|step| step.plan.row == Some(row));
             carry_over(before, &mut results, &mut saved, tried);
         }
         let lines = lines_of(&results)?;

@@ -7,7 +7,6 @@ use fresco_ledger::records::BatchCounts;
 use fresco_ledger::records::{ResultSource, StepRecord, StepState};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::money::Money;
-use fresco_pipeline::plan::row_and_name;
 use fresco_pipeline::rows::{Row, RowProblem};
 
 use super::objects::internal;
@@ -17,7 +16,7 @@ use super::objects::internal;
 pub(super) fn saved_of(steps: &[StepRecord]) -> BTreeMap<u64, Money> {
     let mut saved = BTreeMap::new();
     for step in steps.iter().filter(|step| matches!(step.source, Some(ResultSource::Hit | ResultSource::Joined))) {
-        if let (Some((row, _)), Some(ready)) = (row_and_name(&step.plan.name), &step.pinned) {
+        if let (Some(row), Some(ready)) = (step.plan.row, &step.pinned) {
             *saved.entry(row).or_insert(Money::ZERO) += ready.cost;
         }
     }
@@ -88,37 +87,37 @@ pub(super) fn results_in(part: &[u8]) -> Result<Vec<RowResult>, Failure> {
 
 /// Makes the results of rows. `why` is the failure of a chunk whose steps did not start.
 pub(super) fn results_of(rows: &[Row], steps: &[StepRecord], why: Option<&Failure>) -> Vec<RowResult> {
-    let mut of_rows: BTreeMap<u64, Vec<(&str, &StepRecord)>> = BTreeMap::new();
+    let mut of_rows: BTreeMap<u64, Vec<&StepRecord>> = BTreeMap::new();
     for step in steps {
-        if let Some((row, name)) = row_and_name(&step.plan.name) {
-            of_rows.entry(row).or_default().push((name, step));
+        if let Some(row) = step.plan.row {
+            of_rows.entry(row).or_default().push(step);
         }
     }
     rows.iter().map(|row| result_of(row, of_rows.get(&row.number).map_or(&[][..], Vec::as_slice), why)).collect()
 }
 
-fn result_of(row: &Row, steps: &[(&str, &StepRecord)], why: Option<&Failure>) -> RowResult {
+fn result_of(row: &Row, steps: &[&StepRecord], why: Option<&Failure>) -> RowResult {
     // A chunk that was never planned has no steps.
     if steps.is_empty() {
         let failure = why.map(|why| RowFailure { name: why.name.as_str().to_owned(), message: why.message.clone() });
         return RowResult { failure, ..of_row(row.number, row.id.clone(), RowStatus::NotRun) };
     }
-    let done = steps.iter().all(|(_, step)| step.state == StepState::Done);
+    let done = steps.iter().all(|step| step.state == StepState::Done);
     // A step that was skipped is not the reason.
-    let failed = steps.iter().filter_map(|(_, step)| step.failure.as_ref().filter(|_| step.state == StepState::Failed));
+    let failed = steps.iter().filter_map(|step| step.failure.as_ref().filter(|_| step.state == StepState::Failed));
     let reason = failed.min_by_key(|failure| failure.name == ErrorName::StepSkipped);
     let reason = reason.map(|reason| why.filter(|_| reason.name == ErrorName::StepSkipped).unwrap_or(reason));
-    let source = |wanted: ResultSource| steps.iter().any(|(_, step)| step.source == Some(wanted)).then_some(wanted);
-    let times = |time: fn(&StepRecord) -> Option<i64>| steps.iter().filter_map(move |(_, step)| time(step));
+    let source = |wanted: ResultSource| steps.iter().any(|step| step.source == Some(wanted)).then_some(wanted);
+    let times = |time: fn(&StepRecord) -> Option<i64>| steps.iter().filter_map(move |step| time(step));
     let took = times(|step| step.started_at).min().zip(times(|step| step.ended_at).max());
-    let own = steps.iter().filter(|(_, step)| step.source == Some(ResultSource::Generated));
+    let own = steps.iter().filter(|step| step.source == Some(ResultSource::Generated));
     RowResult {
         source: source(ResultSource::Generated)
             .or_else(|| source(ResultSource::Joined))
             .or_else(|| source(ResultSource::Hit)),
         took_ms: took.map(|(from, to)| (to - from).max(0)),
-        cost: own.filter_map(|(_, step)| step.pinned.as_ref()).map(|ready| ready.cost.as_micros()).sum(),
-        outputs: steps.iter().flat_map(|(name, step)| outputs_of(name, step)).collect(),
+        cost: own.filter_map(|step| step.pinned.as_ref()).map(|ready| ready.cost.as_micros()).sum(),
+        outputs: steps.iter().flat_map(|step| outputs_of(step)).collect(),
         failure: reason
             .filter(|_| !done)
             .map(|failure| RowFailure { name: failure.name.as_str().to_owned(), message: failure.message.clone() }),
@@ -126,10 +125,10 @@ fn result_of(row: &Row, steps: &[(&str, &StepRecord)], why: Option<&Failure>) ->
     }
 }
 
-fn outputs_of(name: &str, step: &StepRecord) -> Vec<RowOutput> {
+fn outputs_of(step: &StepRecord) -> Vec<RowOutput> {
     let outputs = step.pinned.iter().flat_map(|ready| &ready.outputs);
     let shown = outputs.map(|output| RowOutput {
-        step: name.to_owned(),
+        step: step.plan.name.to_string(),
         key: output.key.clone(),
         content_type: output.content_type.clone(),
         bytes: output.bytes,
@@ -140,7 +139,69 @@ fn outputs_of(name: &str, step: &StepRecord) -> Vec<RowOutput> {
 
 #[cfg(test)]
 mod tests {
+    use fresco_ledger::records::CachedResult;
+    use fresco_pipeline::document::{RunInputs, check};
+    use fresco_pipeline::ids::{Attempt, RunId};
+    use fresco_pipeline::media::Media;
+    use fresco_pipeline::plan::{PlannedStep, compile, merge};
+
     use super::*;
+
+    /// The records of a chunk of these rows, each with the steps `image` and `words`; `words` failed in the last row.
+    fn records(rows: &[u64]) -> Vec<StepRecord> {
+        const TEXT: &str = "steps:\n- { name: image, type: text_to_image, params: { prompt: a cat } }\n- { name: words, type: analyze_image }\n";
+        let plan = compile(&check(TEXT, &RunInputs::default()).unwrap());
+        let merged = merge(rows.iter().map(|row| (*row, plan.clone())).collect(), None).unwrap();
+        let record = |step: PlannedStep| {
+            let failed = step.row == rows.last().copied() && step.name.as_str() == "words";
+            let media = Media {
+                key: format!("outputs/{}", step.id()),
+                kind: step.kind,
+                content_type: "image/png".to_owned(),
+                bytes: 1,
+                sha256: "0".repeat(64),
+                width: None,
+                height: None,
+                duration_ms: None,
+            };
+            let ready = CachedResult {
+                attempt: Attempt(1),
+                outputs: vec![media],
+                created_at: 0,
+                cost: Money::micros(10),
+                took_ms: 1,
+            };
+            StepRecord {
+                run: RunId::parse("run-00000001").unwrap(),
+                plan: step,
+                key: None,
+                state: if failed { StepState::Failed } else { StepState::Done },
+                source: Some(ResultSource::Hit),
+                pinned: Some(ready).filter(|_| !failed),
+                failure: failed.then(|| Failure::new(ErrorName::ProviderRejected, "no")),
+                started_at: None,
+                ended_at: None,
+                calls: 0,
+            }
+        };
+        merged.steps.into_iter().map(record).collect()
+    }
+
+    #[test]
+    fn a_row_has_the_results_of_its_own_steps_by_their_plain_names() {
+        let rows = [7, 9, 10].map(|number| Row { number, ..Row::default() });
+        let steps = records(&[7, 9]);
+        let results = results_of(&rows, &steps, None);
+        let status: Vec<_> = results.iter().map(|result| (result.row, result.status)).collect();
+        assert_eq!(status, [(7, RowStatus::Done), (9, RowStatus::Failed), (10, RowStatus::NotRun)]);
+        let outputs = |result: &RowResult| {
+            result.outputs.iter().map(|output| (output.step.clone(), output.key.clone())).collect::<Vec<_>>()
+        };
+        let output = |step: &str, key: &str| (step.to_owned(), key.to_owned());
+        assert_eq!(outputs(&results[0]), [output("image", "outputs/7-image"), output("words", "outputs/7-words")]);
+        assert_eq!(outputs(&results[1]), [output("image", "outputs/9-image")]);
+        assert_eq!(saved_of(&steps), [(7, Money::micros(20)), (9, Money::micros(10))].into());
+    }
 
     #[test]
     fn what_a_batch_paid_for_itself_is_not_saved_by_its_redrive() {

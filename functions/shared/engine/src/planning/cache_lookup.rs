@@ -8,7 +8,7 @@ use fresco_ledger::records::{CachedResult, Entry};
 use fresco_ledger::traits::{Clock, Entries};
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::Failure;
-use fresco_pipeline::ids::{ContentKey, RunId, StepName};
+use fresco_pipeline::ids::{ContentKey, RunId, StepRef};
 use fresco_pipeline::plan::Plan;
 use fresco_pipeline::request::{KeyedRequest, StepOutputs};
 use futures::{StreamExt, TryStreamExt};
@@ -38,13 +38,13 @@ pub(crate) enum CacheLookup {
 impl<P: Platform> Planner<P> {
     /// Looks up every step, in the order of [`Plan::steps`].
     pub(crate) async fn look_up(&self, run: &RunId, plan: &Plan) -> Result<Vec<CacheLookup>, Failure> {
-        let texts: BTreeSet<&StepName> = plan.steps.iter().flat_map(|step| step.reads_text_of()).collect();
+        let texts: BTreeSet<StepRef> = plan.steps.iter().flat_map(|step| step.reads_text_of()).collect();
         let mut found: Vec<Option<CacheLookup>> = vec![None; plan.steps.len()];
-        let mut made: BTreeMap<StepName, StepOutputs> = BTreeMap::new();
+        let mut made: BTreeMap<StepRef, StepOutputs> = BTreeMap::new();
         loop {
             let mut level: Vec<(usize, KeyedRequest)> = Vec::new();
             for (place, step) in plan.steps.iter().enumerate() {
-                if found[place].is_some() || !step.reads().into_iter().all(|read| made.contains_key(read)) {
+                if found[place].is_some() || !step.reads().iter().all(|read| made.contains_key(read)) {
                     continue;
                 }
                 match step.resolve(run, &made) {
@@ -75,9 +75,9 @@ impl<P: Platform> Planner<P> {
                 };
                 found[place] = Some(match outcome {
                     Ok(ready) => {
-                        let name = plan.steps[place].name.clone();
-                        let own = outputs_of(self.platform.objects(), &ready, texts.contains(&name)).await?;
-                        made.insert(name, own);
+                        let id = plan.steps[place].id();
+                        let own = outputs_of(self.platform.objects(), &ready, texts.contains(&id)).await?;
+                        made.insert(id, own);
                         CacheLookup::Hit { key: step.key, ready: Box::new(ready) }
                     }
                     Err(why) => CacheLookup::Miss { key: Some(step.key), why },
@@ -85,8 +85,9 @@ impl<P: Platform> Planner<P> {
             }
         }
         let waits = |place: usize| {
-            let missing = plan.steps[place].reads().into_iter().filter(|step| !made.contains_key(*step));
-            CacheLookup::Miss { key: None, why: MissReason::Waits { steps: missing.cloned().collect() } }
+            let reads = plan.steps[place].reads();
+            let missing = reads.iter().filter(|step| !made.contains_key(*step)).map(StepRef::public_name);
+            CacheLookup::Miss { key: None, why: MissReason::Waits { steps: missing.collect() } }
         };
         Ok(found.into_iter().enumerate().map(|(place, found)| found.unwrap_or_else(|| waits(place))).collect())
     }

@@ -6,7 +6,7 @@ use fresco_ledger::records::{CachedResult, Millis, ResultSource, RunRecord, Step
 use fresco_ledger::traits::{Clock, Runs as _, StoreError};
 use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::{RunId, StepName};
+use fresco_pipeline::ids::{RunId, StepRef};
 use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::{Plan, PlannedStep};
 use futures::{StreamExt, TryStreamExt};
@@ -136,9 +136,9 @@ impl<P: Platform> Planner<P> {
     }
 
     fn left(&self, plan: &Plan, records: &[StepRecord]) -> WorkList {
-        let done = records.iter().filter(|record| record.state == StepState::Done).map(|record| &record.plan.name);
-        let done: BTreeSet<&StepName> = done.collect();
-        self.work(plan, |step| !done.contains(&step.name))
+        let done = records.iter().filter(|record| record.state == StepState::Done).map(|record| record.plan.id());
+        let done: BTreeSet<StepRef> = done.collect();
+        self.work(plan, |step| !done.contains(&step.id()))
     }
 
     /// The work list of a plan of which these steps are left.

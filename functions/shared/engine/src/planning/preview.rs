@@ -6,7 +6,7 @@ use fresco_api_types::{MissReason, Preview, PreviewStage, PreviewStep};
 use fresco_ledger::traits::Runs as _;
 use fresco_pipeline::catalogue;
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::{RunId, StepName};
+use fresco_pipeline::ids::{RunId, StepName, StepRef};
 use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::{Plan, PlannedStep, critical_path, wall};
 
@@ -26,8 +26,8 @@ impl<P: Platform> Planner<P> {
         let steps: Vec<PreviewStep> = plan.steps.iter().zip(found).map(|(step, found)| shown(step, found)).collect();
         let left: BTreeSet<StepName> = steps.iter().filter(|step| !step.hit).map(|step| step.name.clone()).collect();
         let length = |place: usize| steps.get(place).filter(|step| !step.hit).map_or(0, |step| step.expected_ms);
-        let work = self.work(plan, |step| left.contains(&step.name));
-        let name = |place: &usize| plan.steps.get(*place).map(|step| step.name.clone());
+        let work = self.work(plan, |step| left.contains(&step.id().public_name()));
+        let name = |place: &usize| plan.steps.get(*place).map(|step| step.id().public_name());
         Ok(Preview {
             name: plan.name.clone(),
             stages: plan
@@ -72,11 +72,11 @@ impl<P: Platform> Planner<P> {
             .iter()
             .zip(&found)
             .filter_map(|(step, found)| match found {
-                CacheLookup::Hit { ready, .. } => Some((&step.name, ready.outputs.clone())),
+                CacheLookup::Hit { ready, .. } => Some((step.id(), ready.outputs.clone())),
                 CacheLookup::Miss { .. } => None,
             })
             .collect();
-        let made: OutputsByStep<'_> = hits.iter().map(|(name, outputs)| (*name, outputs.as_slice())).collect();
+        let made: OutputsByStep<'_> = hits.iter().map(|(step, outputs)| (step.clone(), outputs.as_slice())).collect();
         for (step, found) in plan.steps.iter().zip(&mut found) {
             if let CacheLookup::Miss { key: Some(key), why } = found
                 && *why == MissReason::New
@@ -104,7 +104,7 @@ fn shown(step: &PlannedStep, found: CacheLookup) -> PreviewStep {
         CacheLookup::Miss { key, why } => (None, key, Some(why)),
     };
     PreviewStep {
-        name: step.name.clone(),
+        name: step.id().public_name(),
         kind: step.step,
         model: step.model.clone(),
         provider: step.provider,
@@ -115,6 +115,6 @@ fn shown(step: &PlannedStep, found: CacheLookup) -> PreviewStep {
         saves: saves.unwrap_or(Money::ZERO),
         why,
         key,
-        reads: step.reads().into_iter().cloned().collect(),
+        reads: step.reads().iter().map(StepRef::public_name).collect(),
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fresco_api_types::{MissReason, StepChange};
 use fresco_ledger::records::StepRecord;
 use fresco_pipeline::document::{CachePolicy, Piece};
-use fresco_pipeline::ids::{ContentKey, StepName};
+use fresco_pipeline::ids::{ContentKey, StepName, StepRef};
 use fresco_pipeline::media::{Media, MediaRef};
 use fresco_pipeline::plan::PlannedStep;
 
@@ -14,24 +14,24 @@ use fresco_pipeline::plan::PlannedStep;
 const PROMPT: &str = "prompt";
 
 /// The outputs of the steps of a run, by step.
-pub(crate) type OutputsByStep<'a> = BTreeMap<&'a StepName, &'a [Media]>;
+pub(crate) type OutputsByStep<'a> = BTreeMap<StepRef, &'a [Media]>;
 
 /// The steps of the last run of a pipeline.
 pub(crate) struct PreviousRun<'a> {
-    rows: BTreeMap<&'a StepName, &'a StepRecord>,
+    rows: BTreeMap<StepRef, &'a StepRecord>,
     made: OutputsByStep<'a>,
 }
 
 impl<'a> PreviousRun<'a> {
     /// Makes it of the records of its steps.
     pub(crate) fn new(rows: &'a [StepRecord]) -> Self {
-        let made = rows.iter().filter_map(|row| Some((&row.plan.name, row.pinned.as_ref()?.outputs.as_slice())));
-        PreviousRun { rows: rows.iter().map(|row| (&row.plan.name, row)).collect(), made: made.collect() }
+        let made = rows.iter().filter_map(|row| Some((row.plan.id(), row.pinned.as_ref()?.outputs.as_slice())));
+        PreviousRun { rows: rows.iter().map(|row| (row.plan.id(), row)).collect(), made: made.collect() }
     }
 
     /// The reason for which there is no entry of the step under this key.
     pub(crate) fn why(&self, step: &PlannedStep, key: &ContentKey, made: &OutputsByStep<'_>) -> MissReason {
-        let Some(row) = self.rows.get(&step.name) else { return MissReason::New };
+        let Some(row) = self.rows.get(&step.id()) else { return MissReason::New };
         if row.key.as_ref() == Some(key) {
             return if row.pinned.is_some() { MissReason::Removed } else { MissReason::New };
         }
@@ -96,7 +96,7 @@ fn params_that_differ(before: &PlannedStep, now: &PlannedStep) -> Vec<String> {
 
 /// The hashes of the inputs of a step, each with the param that takes it.
 fn taken<'a>(step: &'a PlannedStep, made: &OutputsByStep<'a>) -> Vec<(&'a str, Option<&'a str>)> {
-    let output = |name: &StepName, index: usize| Some(made.get(name)?.get(index)?.sha256.as_str());
+    let output = |name: &StepName, index: usize| Some(made.get(&step.sibling(name))?.get(index)?.sha256.as_str());
     let media = step.media.iter().flat_map(|slot| {
         slot.media.iter().map(move |source| {
             let hash = match source {
@@ -179,8 +179,7 @@ steps:
         let now = plan(document);
         let made = [output(first_made)];
         let step = now.steps.iter().find(|step| step.name.as_str() == name).unwrap();
-        let first = StepName::parse("a").unwrap();
-        let made = OutputsByStep::from([(&first, made.as_slice())]);
+        let made = OutputsByStep::from([("a".parse().unwrap(), made.as_slice())]);
         PreviousRun::new(&rows).why(step, &ContentKey::digest(b"another"), &made).to_string()
     }
 

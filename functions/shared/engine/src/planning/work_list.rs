@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fresco_pipeline::catalogue::{ProviderName, StepType};
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::StepName;
+use fresco_pipeline::ids::StepRef;
 use fresco_pipeline::plan::{Events, MAX_EVENTS, MAX_STATE_BYTES, Plan, PlannedStep, most_tries};
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +36,7 @@ pub struct WorkLane {
 /// A step that becomes a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkStep {
-    pub step: StepName,
+    pub step: StepRef,
     /// Chooses the function.
     #[serde(rename = "type")]
     pub kind: StepType,
@@ -51,8 +51,8 @@ impl WorkList {
     pub(crate) fn of(plan: &Plan, webhooks: bool, is_left: impl Fn(&PlannedStep) -> bool) -> Self {
         let work = |place: &usize| {
             let step = plan.steps.get(*place).filter(|step| is_left(step))?;
-            let (name, check) = (step.name.clone(), step.check(webhooks));
-            Some(WorkStep { step: name, kind: step.step, check, fail_fast: step.fail_fast })
+            let (kind, check, fail_fast) = (step.step, step.check(webhooks), step.fail_fast);
+            Some(WorkStep { step: step.id(), kind, check, fail_fast })
         };
         let stages = plan.stages.iter().map(|stage| {
             let lanes = stage.lanes.iter().map(|lane| WorkLane { steps: lane.steps.iter().filter_map(work).collect() });
@@ -86,13 +86,13 @@ impl WorkList {
 
 /// The providers of the steps that are left.
 pub(crate) fn providers(plan: &Plan, work: &WorkList) -> BTreeSet<ProviderName> {
-    let of: BTreeMap<&StepName, ProviderName> = plan.steps.iter().map(|step| (&step.name, step.provider)).collect();
+    let of: BTreeMap<StepRef, ProviderName> = plan.steps.iter().map(|step| (step.id(), step.provider)).collect();
     steps(work).filter_map(|step| of.get(&step.step).copied()).collect()
 }
 
 /// The most history events of the work, with every nudge.
 pub(crate) fn events(plan: &Plan, work: &WorkList) -> u64 {
-    let timeouts: BTreeMap<&StepName, u32> = plan.steps.iter().map(|step| (&step.name, step.timeout)).collect();
+    let timeouts: BTreeMap<StepRef, u32> = plan.steps.iter().map(|step| (step.id(), step.timeout)).collect();
     let mut events = Events::EMPTY;
     for stage in &work.stages {
         let maps = if stage.single { 0 } else { stage.lanes.len() };

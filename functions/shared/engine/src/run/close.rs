@@ -98,7 +98,7 @@ impl<P: Platform> Runs<P> {
         let (ledger, run) = (self.platform.ledger(), record.id.clone());
         let steps = ledger.steps(&run).await?;
         for step in steps.iter().filter(|step| !matches!(step.state, StepState::Done | StepState::Failed)) {
-            let step_id = StepId { run: run.clone(), step: step.plan.name.clone() };
+            let step_id = StepId { run: run.clone(), step: step.plan.id() };
             ledger.fail_step(&step_id, &undecided(step, &record, cause.as_ref()), now).await?;
             failpoint(Failpoint::CloseStepMarked);
         }
@@ -154,7 +154,7 @@ impl<P: Platform> Runs<P> {
         let ledger = self.platform.ledger();
         let asked = steps.iter().filter(|step| step.calls > 0);
         let rows = asked.filter_map(|step| {
-            let step_id = StepId { run: step.run.clone(), step: step.plan.name.clone() };
+            let step_id = StepId { run: step.run.clone(), step: step.plan.id() };
             Some((step.key.clone()?, step_id))
         });
         futures::stream::iter(rows.collect::<Vec<_>>())
@@ -208,5 +208,5 @@ fn first_failure(steps: &[StepRecord]) -> Option<Failure> {
     let failed =
         steps.iter().filter(|step| step.failure.is_some()).min_by_key(|step| (step.ended_at, step.plan.index))?;
     let cause = failed.failure.as_ref()?;
-    Some(Failure::new(cause.name, format!("step {}: {}", failed.plan.name, cause.message)))
+    Some(Failure::new(cause.name, format!("step {}: {}", failed.plan.id().public_name(), cause.message)))
 }

@@ -3,7 +3,7 @@
 use fresco_api_types::{MANIFEST_VERSION, Manifest, ManifestStep};
 use fresco_ledger::records::{Millis, ResultSource, RunRecord, RunStatus, StepRecord, StepState};
 use fresco_pipeline::error::Failure;
-use fresco_pipeline::ids::RunId;
+use fresco_pipeline::ids::{RunId, StepRef};
 use fresco_pipeline::media::MediaRef;
 use fresco_pipeline::money::Money;
 
@@ -57,8 +57,8 @@ pub(super) fn manifest_of(
 fn entry_of(step: &StepRecord) -> ManifestStep {
     let ready = step.pinned.as_ref();
     ManifestStep {
-        name: step.plan.name.clone(),
-        of: step.plan.of.clone(),
+        name: step.plan.id().public_name(),
+        of: step.plan.sibling(&step.plan.of).public_name(),
         kind: step.plan.step,
         model: step.plan.model.clone(),
         state: step.state,
@@ -67,7 +67,7 @@ fn entry_of(step: &StepRecord) -> ManifestStep {
         cost: ready.filter(|_| step.source == Some(ResultSource::Generated)).map_or(Money::ZERO, |ready| ready.cost),
         price: step.plan.price,
         key: step.key.clone(),
-        reads: step.plan.reads().into_iter().cloned().collect(),
+        reads: step.plan.reads().iter().map(StepRef::public_name).collect(),
         given: given(step),
         attempt: ready.map(|ready| ready.attempt),
         outputs: ready.map_or_else(Vec::new, |ready| ready.outputs.clone()),
@@ -82,4 +82,35 @@ fn given(step: &StepRecord) -> Vec<String> {
         MediaRef::Output { .. } => None,
     });
     hashes.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use fresco_ledger::records::StepState;
+    use fresco_pipeline::document::{RunInputs, check};
+    use fresco_pipeline::plan::{compile, merge};
+
+    use super::*;
+
+    #[test]
+    fn the_step_of_a_row_has_its_public_name() {
+        let text = "steps:\n- { name: image, type: text_to_image, params: { prompt: a cat, num_images: 2 } }\n- { name: words, type: analyze_image, input_from: image }\n";
+        let plan = compile(&check(text, &RunInputs::default()).unwrap());
+        let step = merge(vec![(7, plan)], None).unwrap().steps.pop().unwrap();
+        let record = StepRecord {
+            run: RunId::parse("run-00000001").unwrap(),
+            plan: step,
+            key: None,
+            state: StepState::Waiting,
+            source: None,
+            pinned: None,
+            failure: None,
+            started_at: None,
+            ended_at: None,
+            calls: 0,
+        };
+        let entry = serde_json::to_value(entry_of(&record)).unwrap();
+        let names = (&entry["name"], &entry["of"], &entry["reads"]);
+        assert_eq!(names, (&"r7-words".into(), &"r7-words".into(), &vec!["r7-image"].into()));
+    }
 }

@@ -62,7 +62,7 @@ impl<P: Platform> Runs<P> {
 
     /// Fails the waiter of a step, which is not notified of the end of the job any more.
     async fn fail_waiter(&self, run: &RunId, step: &StepRecord, key: &ContentKey) -> Result<(), Failure> {
-        let step_id = StepId { run: run.clone(), step: step.plan.name.clone() };
+        let step_id = StepId { run: run.clone(), step: step.plan.id() };
         let waiters = self.platform.ledger().waiters(key).await?;
         let cause = Failure::new(ErrorName::RunStopped, "the run was stopped; a result that is paid is kept");
         match waiters.iter().find(|waiter| waiter.step_id == step_id) {

@@ -10,7 +10,7 @@ use fresco_ledger::traits::{Change, Clock, CommitError, Entries, Runs as _, Stor
 use fresco_ledger::transition::{AcquireRequest, Acquisition, AttemptFailure, acquire, expire, mark_unknown};
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
+use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepRef, TokenHash};
 use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::PlannedStep;
 use fresco_pipeline::request::KeyedRequest;
@@ -39,7 +39,7 @@ const SURELY_DEAD: Millis = 300_000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GenerateCall {
     pub run_id: RunId,
-    pub step: StepName,
+    pub step: StepRef,
     /// Of this try.
     pub token: String,
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use fresco_ledger::records::{StepId, StepRecord, StepState};
 use fresco_ledger::traits::{Objects, Runs};
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::StepName;
+use fresco_pipeline::ids::StepRef;
 use fresco_pipeline::request::{GenerationRequest, KeyedRequest, StepOutputs};
 use fresco_providers::{InputData, InputForm};
 use futures::{StreamExt, TryStreamExt};
@@ -30,16 +30,18 @@ impl<P: Platform> StepInputs<P> {
     /// machine starts a step only when those before it are decided.
     pub(crate) async fn resolve(&self, step_id: &StepId, row: &StepRecord) -> Result<KeyedRequest, Failure> {
         let ledger = self.platform.ledger();
-        let texts: BTreeSet<&StepName> = row.plan.reads_text_of().collect();
-        let of = |step: &StepName| StepId { run: step_id.run.clone(), step: step.clone() };
-        let reads: Vec<(StepId, bool)> =
-            row.plan.reads().into_iter().map(|step| (of(step), texts.contains(step))).collect();
-        let made: BTreeMap<StepName, StepOutputs> = futures::stream::iter(reads)
+        let texts: BTreeSet<StepRef> = row.plan.reads_text_of().collect();
+        let reads = row.plan.reads().into_iter().map(|step| {
+            let text = texts.contains(&step);
+            (StepId { run: step_id.run.clone(), step }, text)
+        });
+        let reads: Vec<(StepId, bool)> = reads.collect();
+        let made: BTreeMap<StepRef, StepOutputs> = futures::stream::iter(reads)
             .map(|(read, text)| async move {
                 let before = ledger.step(&read).await?;
                 let pinned = before.filter(|before| before.state == StepState::Done).and_then(|before| before.pinned);
                 let Some(ready) = pinned else {
-                    let message = format!("{}, which it needs, has no result", read.step);
+                    let message = format!("{}, which it needs, has no result", read.step.public_name());
                     return Err(Failure::new(ErrorName::StepSkipped, message));
                 };
                 Ok((read.step, outputs_of(self.platform.objects(), &ready, text).await?))

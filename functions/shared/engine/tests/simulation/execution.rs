@@ -4,7 +4,7 @@
 use fresco_engine::{GenerateCall, WorkList};
 use fresco_ledger::records::{Millis, StepId};
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::{RunId, StepName};
+use fresco_pipeline::ids::{RunId, StepRef};
 use fresco_pipeline::plan::{NUDGES, check_interval};
 
 use crate::rng::Rng;
@@ -36,7 +36,7 @@ pub(crate) enum TaskState {
 /// A Generate task.
 #[derive(Debug, Clone)]
 pub(crate) struct Task {
-    pub(crate) step: StepName,
+    pub(crate) step: StepRef,
     pub(crate) check: u32,
     pub(crate) fail_fast: bool,
     pub(crate) state: TaskState,

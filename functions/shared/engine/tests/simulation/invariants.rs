@@ -141,7 +141,7 @@ pub(crate) fn removed(world: &World, keys: &[String]) {
     let has = |ready: &CachedResult| ready.outputs.iter().any(|output| keys.contains(&output.key));
     for step in world.ledger.all_steps() {
         let taken = open.contains(&step.run) && step.pinned.as_ref().is_some_and(has);
-        world.require(!taken, || format!("(g) what {}/{} has pinned is cleaned away", step.run, step.plan.name));
+        world.require(!taken, || format!("(g) what {}/{} has pinned is cleaned away", step.run, step.plan.id()));
     }
     for entry in world.ledger.all_entries() {
         let given = entry.result.as_ref().is_some_and(has);
@@ -175,7 +175,7 @@ pub(crate) fn at_idle(world: &World, executions: &[Execution]) {
                 continue;
             }
             let step_id = execution.step_id(n);
-            let Some(step) = steps.iter().find(|step| step.run == step_id.run && step.plan.name == step_id.step) else {
+            let Some(step) = steps.iter().find(|step| step.run == step_id.run && step.plan.id() == step_id.step) else {
                 continue;
             };
             let waits = waiters.iter().any(|(key, waiter)| {
@@ -238,7 +238,7 @@ pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
             Some(ErrorName::Internal) => world.count("internal"),
             _ => {}
         }
-        world.require(decided, || format!("(d) {}/{} is not decided", step.run, step.plan.name));
+        world.require(decided, || format!("(d) {}/{} is not decided", step.run, step.plan.id()));
     }
     shared_failures(world);
     for execution in executions {

@@ -70,6 +70,7 @@ macro_rules! table_contract {
         ]);
         $crate::contract_tests!($store, steps: [
             a_key_is_noted,
+            every_row_has_steps_of_its_own,
             beginning_counts_and_notes_the_first,
             a_source_is_noted_until_the_step_is_decided,
             the_first_pin_stays,

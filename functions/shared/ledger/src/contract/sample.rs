@@ -31,7 +31,7 @@ pub fn run_id(name: &str) -> RunId {
 
 /// A step of a run.
 pub fn step_id(run: &str, step: &str) -> StepId {
-    StepId { run: run_id(run), step: StepName::parse(step).unwrap() }
+    StepId { run: run_id(run), step: step.parse().unwrap() }
 }
 
 /// A result with one output.
@@ -145,14 +145,15 @@ pub fn run(name: &str, remaining: i64) -> RunRecord {
     }
 }
 
-/// A step that waits, at this place of the document.
+/// A step that waits, at this place of the document; `7-image` is a step of row 7.
 pub fn step(run: &str, name: &str, index: u32) -> StepRecord {
-    let request = attempt(name, 1, run).request;
+    let (request, id) = (attempt(name, 1, run).request, step_id(run, name).step);
     StepRecord {
         run: run_id(run),
         plan: PlannedStep {
-            name: StepName::parse(name).unwrap(),
-            of: StepName::parse(name).unwrap(),
+            row: id.row,
+            of: id.name.clone(),
+            name: id.name,
             index,
             step: request.step,
             model: request.model,

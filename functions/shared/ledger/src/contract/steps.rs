@@ -25,6 +25,19 @@ pub async fn a_key_is_noted(store: &impl Runs) {
     assert_eq!(store.step(&step_id("one", "other")).await.unwrap(), None);
 }
 
+/// The steps of a chunk's rows have the same names.
+pub async fn every_row_has_steps_of_its_own(store: &impl Runs) {
+    store.create_run(&run("one", 100)).await.unwrap();
+    let steps = [step("one", "image", 0), step("one", "7-image", 1), step("one", "10-image", 2)];
+    store.plan_run(&run_id("one"), "a pipeline", &steps, NOW).await.unwrap();
+    assert_eq!(store.steps(&run_id("one")).await.unwrap(), steps);
+    store.pin(&step_id("one", "7-image"), &ready(1), ResultSource::Hit, NOW).await.unwrap();
+    let found = store.steps(&run_id("one")).await.unwrap();
+    let found: Vec<_> = found.iter().map(|step| (step.plan.row, step.plan.name.as_str(), step.state)).collect();
+    let (waiting, done) = (StepState::Waiting, StepState::Done);
+    assert_eq!(found, [(None, "image", waiting), (Some(7), "image", done), (Some(10), "image", waiting)]);
+}
+
 /// Every call counts; the first one is noted and moves a waiting step on, and no other.
 pub async fn beginning_counts_and_notes_the_first(store: &impl Runs) {
     let (who, record) = planned(store).await;

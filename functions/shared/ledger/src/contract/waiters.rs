@@ -3,7 +3,7 @@
 use fresco_pipeline::ids::Attempt;
 
 use super::sample::{NOW, attempt, creation, key, step_id, wait};
-use crate::records::Waiter;
+use crate::records::{StepId, Waiter};
 use crate::traits::{Change, Entries, Wait, Waiters};
 
 /// A nudge replaces the token; the joined attempt and the time of the first call stay.
@@ -54,10 +54,10 @@ pub async fn joining_and_running_are_recorded(store: &impl Waiters) {
 /// All steps of all runs that wait for it, without other items and the waiters of other entries.
 pub async fn every_waiter_of_the_entry_and_no_other(store: &(impl Entries + Waiters)) {
     store.commit(&Change { attempt: Some(attempt("a", 1, "one")), ..creation("a") }).await.unwrap();
-    let mut askers =
-        vec![step_id("one", "image"), step_id("one", "image-2"), step_id("two", "image"), step_id("two", "_x")];
+    let steps = [("one", "image"), ("one", "image-2"), ("one", "7-image"), ("two", "image"), ("two", "_x")];
+    let mut askers: Vec<StepId> = steps.iter().map(|(run, step)| step_id(run, step)).collect();
     for who in &askers {
-        store.put_waiter(&key("a"), &wait(who, who.step.as_str(), 0, NOW)).await.unwrap();
+        store.put_waiter(&key("a"), &wait(who, &who.step.to_string(), 0, NOW)).await.unwrap();
     }
     store.put_waiter(&key("b"), &wait(&step_id("one", "other"), "token", 0, NOW)).await.unwrap();
     let mut found: Vec<_> = store.waiters(&key("a")).await.unwrap().into_iter().map(|waiter| waiter.step_id).collect();

@@ -6,7 +6,7 @@ pub(crate) mod json;
 
 use fresco_pipeline::document::Export;
 use fresco_pipeline::error::Failure;
-use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
+use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepRef, TokenHash};
 use fresco_pipeline::media::Media;
 use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::PlannedStep;
@@ -24,7 +24,7 @@ pub const DAY: Millis = 24 * HOUR;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StepId {
     pub run: RunId,
-    pub step: StepName,
+    pub step: StepRef,
 }
 
 /// The result of an entry.

@@ -1,7 +1,7 @@
 //! The keys of items; the table of them is in the module documentation of [`super`].
 
 use fresco_pipeline::catalogue::ProviderName;
-use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName};
+use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepRef};
 
 use crate::records::{Millis, StepId};
 use crate::table::{Item, Key, PK, text_of};
@@ -49,7 +49,7 @@ pub(super) fn run(run: &RunId) -> Key {
     Key::new(run_pk(run), RUN)
 }
 
-pub(super) fn step(run: &RunId, step: &StepName) -> Key {
+pub(super) fn step(run: &RunId, step: &StepRef) -> Key {
     Key::new(run_pk(run), format!("{STEP_PREFIX}{step}"))
 }
 

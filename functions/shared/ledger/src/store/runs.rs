@@ -220,7 +220,7 @@ pub(super) fn read_run(item: &Item) -> Result<RunRecord, StoreError> {
 }
 
 pub(super) fn step_item(run: &RunId, step: &StepRecord) -> Result<Item, StoreError> {
-    Ok(expiring(to_item(keys::step(run, &step.plan.name), step)?, expiry_from_now(RUN_DAYS)))
+    Ok(expiring(to_item(keys::step(run, &step.plan.id()), step)?, expiry_from_now(RUN_DAYS)))
 }
 
 pub(super) fn read_step(item: &Item) -> Result<StepRecord, StoreError> {

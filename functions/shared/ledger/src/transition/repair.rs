@@ -2,7 +2,7 @@
 //! provider stays pending, since it is paid.
 
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::{Attempt, ContentKey, StepName};
+use fresco_pipeline::ids::{Attempt, ContentKey};
 
 use super::{NOTIFY_GRACE, due_of};
 use crate::records::{
@@ -96,7 +96,7 @@ fn pending(record: &AttemptRecord, waiters: &[Waiter], now: Millis) -> Option<Pe
     // A missing leader is no loss: the longest waiting step takes its place.
     let leader = match leader {
         Some(waiter) => waiter.step_id.clone(),
-        None => StepId { run: record.hold.run.clone(), step: StepName::parse("gone").ok()? },
+        None => StepId { run: record.hold.run.clone(), step: "gone".parse().ok()? },
     };
     Some(PendingAttempt {
         attempt: record.attempt,

@@ -9,7 +9,7 @@ mod submit;
 
 use fresco_pipeline::catalogue::{MediaKind, ProviderName, StepType};
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
+use fresco_pipeline::ids::{Attempt, ContentKey, RunId, TokenHash};
 use fresco_pipeline::money::Money;
 use fresco_pipeline::request::GenerationRequest;
 use serde_json::Map;
@@ -25,7 +25,7 @@ const DEAD_AFTER: Millis = 390_000;
 const PRICE: Money = Money::micros(3_000);
 
 fn step_id(step: &str) -> StepId {
-    StepId { run: RunId::parse("run-00000001").unwrap(), step: StepName::parse(step).unwrap() }
+    StepId { run: RunId::parse("run-00000001").unwrap(), step: step.parse().unwrap() }
 }
 
 fn waiter(step: &str, joined: u32, base: u32) -> Waiter {

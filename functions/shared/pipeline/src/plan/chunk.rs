@@ -1,10 +1,8 @@
-//! A chunk of a batch as one plan: each row's plan beside the others. A step is named by its row, `r17-image`.
+//! A chunk of a batch as one plan: each row's plan beside the others. A step has the number of its row.
 
 use super::{Lane, Plan, PlannedStep, Stage};
 use crate::catalogue::StepType;
-use crate::document::Piece;
 use crate::ids::StepName;
-use crate::media::MediaRef;
 use crate::money::Money;
 
 /// The number of rows of a chunk: the default, the recommended most and the limit. Source: the performance guide,
@@ -34,20 +32,9 @@ impl ChunkSizes {
     }
 }
 
-/// The name of a row's step in the plan of its chunk; `None` where it would be too long.
-pub fn name_in_chunk(row: u64, step: &StepName) -> Option<StepName> {
-    StepName::parse(format!("r{row}-{step}")).ok()
-}
-
-/// The row of a step in the plan of a chunk, and its name in that.
-pub fn row_and_name(step: &StepName) -> Option<(u64, &str)> {
-    let (row, name) = step.as_str().strip_prefix('r')?.split_once('-')?;
-    Some((row.parse().ok()?, name))
-}
-
 /// The plans of rows as one. At most `workers` lanes run side by side, or as many as the pipeline says; a row whose steps follow
 /// one another is one lane, so that it waits for no other. What fails stops nothing but what needs it. `None`: a step's
-/// name is too long to carry its row.
+/// public name is too long.
 pub fn merge(rows: Vec<(u64, Plan)>, workers: Option<u32>) -> Option<Plan> {
     let mut merged = Plan {
         name: rows.first().map_or_else(String::new, |(_, plan)| plan.name.clone()),
@@ -60,7 +47,7 @@ pub fn merge(rows: Vec<(u64, Plan)>, workers: Option<u32>) -> Option<Plan> {
     for (row, plan) in rows {
         let offset = merged.steps.len();
         for step in plan.steps {
-            merged.steps.push(renamed(step, row, offset)?);
+            merged.steps.push(of_row(step, row, offset)?);
         }
         for (place, stage) in in_a_row(plan.stages).into_iter().enumerate() {
             if merged.stages.len() <= place {
@@ -85,29 +72,27 @@ fn in_a_row(stages: Vec<Stage>) -> Vec<Stage> {
     vec![Stage { workers, lanes: vec![Lane { steps }] }]
 }
 
-fn renamed(mut step: PlannedStep, row: u64, offset: usize) -> Option<PlannedStep> {
-    step.name = name_in_chunk(row, &step.name)?;
-    step.of = name_in_chunk(row, &step.of)?;
+/// The step of a row in the plan of the chunk; `None` where its public name is too long for a step name.
+fn of_row(mut step: PlannedStep, row: u64, offset: usize) -> Option<PlannedStep> {
+    step.row = Some(row);
+    for name in [&step.name, &step.of] {
+        StepName::parse(step.sibling(name).public_name()).ok()?;
+    }
     step.index = step.index.saturating_add(u32::try_from(offset).unwrap_or(u32::MAX));
     step.fail_fast = false;
-    for medium in step.media.iter_mut().flat_map(|field| &mut field.media) {
-        if let MediaRef::Output { step, .. } = medium {
-            *step = name_in_chunk(row, step)?;
-        }
-    }
-    for piece in step.texts.iter_mut().flat_map(|slot| &mut slot.pieces) {
-        if let Piece::Step(step) = piece {
-            *step = name_in_chunk(row, step)?;
-        }
-    }
     Some(step)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
+    use crate::content_key::{Salt, content_key};
     use crate::document::{RunInputs, check};
+    use crate::ids::RunId;
     use crate::plan::compile;
+    use crate::request::StepOutputs;
 
     fn plan(document: &str) -> Plan {
         let given = RunInputs { input: Some("a cat".to_owned()), ..RunInputs::default() };
@@ -119,16 +104,52 @@ mod tests {
     #[test]
     fn rows_are_lanes_of_their_own() {
         let merged = merge(vec![(7, plan(CHAIN)), (9, plan(CHAIN))], Some(5)).unwrap();
-        let names: Vec<&str> = merged.steps.iter().map(|step| step.name.as_str()).collect();
-        assert_eq!(names, ["r7-image", "r7-video", "r9-image", "r9-video"]);
+        let ids: Vec<String> = merged.steps.iter().map(|step| step.id().to_string()).collect();
+        assert_eq!(ids, ["7-image", "7-video", "9-image", "9-video"]);
+        let names = merged.steps.iter().map(|step| step.id().public_name().to_string());
+        assert_eq!(names.collect::<Vec<_>>(), ["r7-image", "r7-video", "r9-image", "r9-video"]);
         assert_eq!(
             merged.stages,
             [Stage { workers: 5, lanes: vec![Lane { steps: vec![0, 1] }, Lane { steps: vec![2, 3] }] }]
         );
         assert_eq!(merged.reads()[3], [2].into());
         assert!(merged.steps.iter().zip(0..).all(|(step, place)| step.index == place && !step.fail_fast));
-        assert_eq!(row_and_name(&merged.steps[3].name), Some((9, "video")));
+        assert_eq!(merged.steps[3].reads(), [merged.steps[2].id()].into());
         assert_eq!(ChunkSizes::of(&merged.steps), VIDEOS);
+    }
+
+    #[test]
+    fn the_key_of_an_uncached_step_holds_its_run_and_public_name() {
+        let uncached = CHAIN.replace("type: text_to_image", "type: text_to_image, cache: off");
+        let run = RunId::parse("run-00000001").unwrap();
+        let keyed = |step: &PlannedStep| step.resolve(&run, &BTreeMap::new()).unwrap().unwrap();
+        for (row, public) in [(7, "r7-image"), (9, "r9-image")] {
+            let merged = merge(vec![(row, plan(&uncached))], None).unwrap();
+            let keyed = keyed(&merged.steps[0]);
+            let salt = Salt { run: &run, step: &StepName::parse(public).unwrap() };
+            assert_eq!(keyed.key, content_key(&keyed.request, Some(salt)));
+        }
+    }
+
+    #[test]
+    fn a_step_reads_the_step_of_its_own_row() {
+        let text = "steps:\n- { name: image, type: text_to_image }\n- { name: words, type: analyze_image, input_from: image }\n- { name: again, type: text_to_image, params: { prompt: \"{{step_words.output}}\" } }\n";
+        let merged = merge(vec![(1, plan(text)), (2, plan(text))], None).unwrap();
+        assert_eq!(merged.reads(), [vec![], vec![0], vec![1], vec![], vec![3], vec![4]].map(BTreeSet::from_iter));
+        let run = RunId::parse("run-00000001").unwrap();
+        let words = |row: u64| {
+            let text = Some(format!("words of row {row}"));
+            (format!("{row}-words").parse().unwrap(), StepOutputs { media: Vec::new(), text })
+        };
+        let outputs = BTreeMap::from([words(1), words(2)]);
+        let prompt = |place: usize| {
+            merged.steps[place].resolve(&run, &outputs).unwrap().unwrap().request.params["prompt"].clone()
+        };
+        assert_eq!((prompt(2), prompt(5)), ("words of row 1".into(), "words of row 2".into()));
+        let none = BTreeMap::from([("2-image".parse().unwrap(), StepOutputs { media: Vec::new(), text: None })]);
+        assert_eq!(merged.steps[1].resolve(&run, &none), Ok(None));
+        let failure = merged.steps[4].resolve(&run, &none).unwrap_err();
+        assert_eq!(failure.message, "r2-image gave 0 outputs, and number 1 is needed");
     }
 
     #[test]
@@ -141,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_cannot_carry_its_row_is_refused() {
+    fn a_step_whose_public_name_is_too_long_is_refused() {
         let long = CHAIN.replace("name: image", &format!("name: {}", "x".repeat(62)));
         assert_eq!(merge(vec![(1, plan(&long))], None), None);
     }

@@ -41,10 +41,10 @@ fn picture(content: &str) -> Media {
     }
 }
 
-fn made(of: &[(&str, &[&str], Option<&str>)]) -> BTreeMap<StepName, StepOutputs> {
+fn made(of: &[(&str, &[&str], Option<&str>)]) -> BTreeMap<StepRef, StepOutputs> {
     let one = |(step, content, text): &(&str, &[&str], Option<&str>)| {
         let media = content.iter().map(|content| picture(content)).collect();
-        (name(step), StepOutputs { media, text: text.map(str::to_owned) })
+        (step.parse().unwrap(), StepOutputs { media, text: text.map(str::to_owned) })
     };
     of.iter().map(one).collect()
 }
@@ -110,7 +110,7 @@ fn a_text_is_filled_when_it_is_there_and_never_read_again() {
     let text = "steps:\n- {type: text_to_image, name: a, params: {num_images: 2}}\n- {type: analyze_image, name: words, input_from: a}\n- {type: text_to_image, name: b, params: {prompt: \"after {{step_words.output}}: {{input}}\"}}\n";
     let plan = plan(text);
     let step = &plan.steps[2];
-    assert_eq!(step.reads().into_iter().collect::<Vec<_>>(), [&name("words")]);
+    assert_eq!(step.reads().into_iter().collect::<Vec<_>>(), ["words".parse().unwrap()]);
     let resolve = |text: &str| step.resolve(&run(), &made(&[("words", &["t"], Some(text))]));
     let ready = resolve(" {{input}} {{env.HOME}} e\u{301}\0\n").unwrap().unwrap();
     assert_eq!(ready.request.params["prompt"], "after {{input}} {{env.HOME}} \u{e9}: a fox");

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::document::{Checked, Export, Piece, TextSlot, ValidStep};
-use crate::ids::StepName;
+use crate::ids::{StepName, StepRef};
 use crate::media::{FieldMedia, MediaRef};
 use crate::money::Money;
 
@@ -23,7 +23,7 @@ pub use bounds::{
     Events, MAX_CHECK_SECONDS, MAX_EVENTS, MAX_STATE_BYTES, NUDGES, POLL_SECONDS, QUEUE_SECONDS, REPAIR_SECONDS,
     check_interval, longest_step, most_tries,
 };
-pub use chunk::{ChunkSizes, merge, name_in_chunk, row_and_name};
+pub use chunk::{ChunkSizes, merge};
 pub use stages::{Group, Lane, Reads, Stage, arrange, critical_path, wall};
 pub use step::PlannedStep;
 
@@ -55,9 +55,8 @@ impl Plan {
 
     /// The reads of every step, by its position.
     pub fn reads(&self) -> Vec<BTreeSet<usize>> {
-        let places: BTreeMap<&StepName, usize> = self.steps.iter().map(|step| &step.name).zip(0..).collect();
-        let places =
-            |names: BTreeSet<&StepName>| names.into_iter().filter_map(|name| places.get(name).copied()).collect();
+        let places: BTreeMap<StepRef, usize> = self.steps.iter().map(PlannedStep::id).zip(0..).collect();
+        let places = |read: BTreeSet<StepRef>| read.iter().filter_map(|step| places.get(step).copied()).collect();
         self.steps.iter().map(|step| places(step.reads())).collect()
     }
 }
@@ -177,6 +176,7 @@ fn planned(
         likely.insert(slot.to.clone(), "x".repeat(bytes).into());
     }
     PlannedStep {
+        row: None,
         name,
         of: step.name.clone(),
         index: u32::try_from(index).unwrap_or(u32::MAX),

@@ -11,7 +11,7 @@ use crate::catalogue::{self, MediaKind, ProviderName, StepType};
 use crate::content_key::{Salt, content_key};
 use crate::document::{CachePolicy, Piece, TextSlot};
 use crate::error::{ErrorName, Failure};
-use crate::ids::{RunId, StepName};
+use crate::ids::{RunId, StepName, StepRef};
 use crate::media::{FieldMedia, Media, MediaRef};
 use crate::money::Money;
 use crate::request::{GenerationRequest, KeyedRequest, StepOutputs};
@@ -19,7 +19,10 @@ use crate::request::{GenerationRequest, KeyedRequest, StepOutputs};
 /// A step of a plan; a part of a step that fans out is a step of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlannedStep {
-    /// Its name, unique in the run.
+    /// The number of its row, in the plan of a chunk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row: Option<u64>,
+    /// Row and name are unique in the run.
     pub name: StepName,
     /// The step of the document that it is, or is a part of.
     pub of: StepName,
@@ -57,19 +60,29 @@ pub struct PlannedStep {
 }
 
 impl PlannedStep {
+    /// Its row and its name, which identify it in the run.
+    pub fn id(&self) -> StepRef {
+        self.sibling(&self.name)
+    }
+
+    /// The step of this name in the same row.
+    pub fn sibling(&self, name: &StepName) -> StepRef {
+        StepRef { row: self.row, name: name.clone() }
+    }
+
     /// The steps that it reads.
-    pub fn reads(&self) -> BTreeSet<&StepName> {
+    pub fn reads(&self) -> BTreeSet<StepRef> {
         let media = self.media.iter().flat_map(|field| &field.media).filter_map(|medium| match medium {
-            MediaRef::Output { step, .. } => Some(step),
+            MediaRef::Output { step, .. } => Some(self.sibling(step)),
             MediaRef::Input(_) => None,
         });
         media.chain(self.reads_text_of()).collect()
     }
 
     /// The steps whose text it reads.
-    pub fn reads_text_of(&self) -> impl Iterator<Item = &StepName> {
+    pub fn reads_text_of(&self) -> impl Iterator<Item = StepRef> {
         self.texts.iter().flat_map(|slot| &slot.pieces).filter_map(|piece| match piece {
-            Piece::Step(name) => Some(name),
+            Piece::Step(name) => Some(self.sibling(name)),
             Piece::Text(_) => None,
         })
     }
@@ -78,7 +91,7 @@ impl PlannedStep {
     pub fn resolve(
         &self,
         run: &RunId,
-        outputs: &BTreeMap<StepName, StepOutputs>,
+        outputs: &BTreeMap<StepRef, StepOutputs>,
     ) -> Result<Option<KeyedRequest>, Failure> {
         let Some(model) = catalogue::find(self.step, &self.model) else {
             // The plan was made by another version of the functions.
@@ -86,7 +99,7 @@ impl PlannedStep {
         };
         let mut params = self.params.clone();
         for slot in &self.texts {
-            let Some(text) = filled(slot, outputs) else { return Ok(None) };
+            let Some(text) = self.filled(slot, outputs) else { return Ok(None) };
             params.insert(slot.to.clone(), Value::String(sendable(slot, &text)?));
         }
         let Some(inputs) = self.inputs(outputs)? else { return Ok(None) };
@@ -100,14 +113,15 @@ impl PlannedStep {
             repetition: self.repetition,
             kind: self.kind,
         };
-        let salt = (self.cache == CachePolicy::Off).then_some(Salt { run, step: &self.name });
+        let name = self.id().public_name();
+        let salt = (self.cache == CachePolicy::Off).then_some(Salt { run, step: &name });
         let sizes: Vec<_> = request.media().map(|media| media.width.zip(media.height)).collect();
         let price = model.price_of(&request.params, &sizes);
         Ok(Some(KeyedRequest { key: content_key(&request, salt), price, request }))
     }
 
     /// The media of the request.
-    fn inputs(&self, outputs: &BTreeMap<StepName, StepOutputs>) -> Result<Option<Vec<FieldMedia<Media>>>, Failure> {
+    fn inputs(&self, outputs: &BTreeMap<StepRef, StepOutputs>) -> Result<Option<Vec<FieldMedia<Media>>>, Failure> {
         let mut inputs = Vec::with_capacity(self.media.len());
         for field in &self.media {
             let mut media = Vec::with_capacity(field.media.len());
@@ -115,8 +129,9 @@ impl PlannedStep {
                 media.push(match medium {
                     MediaRef::Input(input) => input.clone(),
                     MediaRef::Output { step, index } => {
-                        let Some(outputs) = outputs.get(step) else { return Ok(None) };
-                        output(step, &outputs.media, *index)?
+                        let step = self.sibling(step);
+                        let Some(outputs) = outputs.get(&step) else { return Ok(None) };
+                        output(&step, &outputs.media, *index)?
                     }
                 });
             }
@@ -124,27 +139,28 @@ impl PlannedStep {
         }
         Ok(Some(inputs))
     }
+
+    /// The text with what the steps gave. It is not read again: what a model writes is never a placeholder.
+    fn filled(&self, slot: &TextSlot, outputs: &BTreeMap<StepRef, StepOutputs>) -> Option<String> {
+        let mut text = String::new();
+        for piece in &slot.pieces {
+            match piece {
+                Piece::Text(piece) => text.push_str(piece),
+                Piece::Step(name) => text.push_str(outputs.get(&self.sibling(name))?.text.as_deref()?.trim()),
+            }
+        }
+        Some(text)
+    }
 }
 
 /// One output of a step.
-fn output(step: &StepName, outputs: &[Media], index: u32) -> Result<Media, Failure> {
+fn output(step: &StepRef, outputs: &[Media], index: u32) -> Result<Media, Failure> {
     let output = usize::try_from(index).ok().and_then(|index| outputs.get(index));
     output.cloned().ok_or_else(|| {
-        let message = format!("{step} gave {} outputs, and number {} is needed", outputs.len(), index + 1);
+        let (step, number) = (step.public_name(), index + 1);
+        let message = format!("{step} gave {} outputs, and number {number} is needed", outputs.len());
         Failure::new(ErrorName::StepInput, message)
     })
-}
-
-/// The text with what the steps gave. It is not read again: what a model writes is never a placeholder.
-fn filled(slot: &TextSlot, outputs: &BTreeMap<StepName, StepOutputs>) -> Option<String> {
-    let mut text = String::new();
-    for piece in &slot.pieces {
-        match piece {
-            Piece::Text(piece) => text.push_str(piece),
-            Piece::Step(name) => text.push_str(outputs.get(name)?.text.as_deref()?.trim()),
-        }
-    }
-    Some(text)
 }
 
 /// Applies the rules for texts of a document to a text that was filled from steps.
