@@ -1,8 +1,10 @@
 //! A table in memory. Every operation completes in its first poll, so that interleavings happen only where the caller
 //! puts them. Clones share their items.
 
+use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::{
     Action, AttributeValue, Condition, DUE, DUE_SHARD, Item, Key, PK, Page, Query, Reason, SK, Table, TransactError,
@@ -14,32 +16,65 @@ use crate::traits::StoreError;
 #[derive(Debug, Clone, Default)]
 pub struct MemoryTable(Arc<Mutex<Items>>);
 
-type Items = BTreeMap<Key, Item>;
+type Items = BTreeMap<Key, Stored>;
+
+/// An item and the record it was last decoded to, so that checks that read the whole table after every write stay cheap.
+#[derive(Debug, Default)]
+struct Stored {
+    item: Item,
+    record: OnceLock<Option<Arc<dyn Any + Send + Sync>>>,
+}
+
+impl From<Item> for Stored {
+    fn from(item: Item) -> Self {
+        Stored { item, record: OnceLock::new() }
+    }
+}
+
+impl Deref for Stored {
+    type Target = Item;
+
+    fn deref(&self) -> &Item {
+        &self.item
+    }
+}
+
+impl Stored {
+    /// The item as a record. All calls for one key must decode to one type; another type reads as `None`.
+    fn record<R: Clone + Send + Sync + 'static>(&self, read: impl Fn(&Item) -> Option<R>) -> Option<R> {
+        let decode = || read(&self.item).map(|record| Arc::new(record) as Arc<dyn Any + Send + Sync>);
+        self.record.get_or_init(decode).as_ref()?.downcast_ref().cloned()
+    }
+}
 
 impl MemoryTable {
     /// Every item, by key.
     pub fn items(&self) -> Vec<Item> {
-        self.lock().values().cloned().collect()
+        self.lock().values().map(|stored| stored.item.clone()).collect()
     }
 
-    /// The readable items whose keys are selected, by key.
-    pub fn select<R>(&self, is: impl Fn(&Key) -> bool, read: impl Fn(&Item) -> Option<R>) -> Vec<R> {
-        self.lock().iter().filter(|(key, _)| is(key)).filter_map(|(_, item)| read(item)).collect()
+    /// The readable items whose keys are selected, by key. Items under one key must always be read as one type.
+    pub fn select<R: Clone + Send + Sync + 'static>(
+        &self,
+        is: impl Fn(&Key) -> bool,
+        read: impl Fn(&Item) -> Option<R>,
+    ) -> Vec<R> {
+        self.lock().iter().filter(|(key, _)| is(key)).filter_map(|(_, stored)| stored.record(&read)).collect()
     }
 
     /// The item under a key.
     pub fn item(&self, key: &Key) -> Option<Item> {
-        self.lock().get(key).cloned()
+        self.lock().get(key).map(|stored| stored.item.clone())
     }
 
     /// Writes an item, replacing any other.
     pub fn insert(&self, item: Item) {
-        self.lock().insert(key_of(&item), item);
+        self.lock().insert(key_of(&item), item.into());
     }
 
     /// Deletes an item, as its expiry does.
     pub fn remove(&self, key: &Key) -> Option<Item> {
-        self.lock().remove(key)
+        self.lock().remove(key).map(|stored| stored.item)
     }
 
     /// The items. A test that panicked while it held the lock has failed already; the others continue.
@@ -55,11 +90,12 @@ impl Table for MemoryTable {
 
     async fn batch_get(&self, keys: Vec<Key>) -> Result<Vec<Item>, StoreError> {
         let items = self.lock();
-        Ok(keys.iter().filter_map(|key| items.get(key).cloned()).collect())
+        Ok(keys.iter().filter_map(|key| items.get(key).map(|stored| stored.item.clone())).collect())
     }
 
     async fn query(&self, query: &Query, limit: Option<u32>, start: Option<Item>) -> Result<Page, StoreError> {
-        let mut found: Vec<Item> = self.lock().values().filter(|item| matches(query, item)).cloned().collect();
+        let mut found: Vec<Item> =
+            self.lock().values().filter(|stored| matches(query, stored)).map(|stored| stored.item.clone()).collect();
         found.sort_by_key(|item| (number_of::<i64>(item, DUE).filter(|_| is_due(query)), key_of(item)));
         if matches!(query, Query::Before { .. }) {
             found.reverse();
@@ -81,16 +117,16 @@ impl Table for MemoryTable {
     async fn put(&self, item: Item, condition: Option<Condition>) -> Result<bool, StoreError> {
         let mut items = self.lock();
         let key = key_of(&item);
-        let passes = holds(condition.as_ref(), items.get(&key));
+        let passes = holds(condition.as_ref(), items.get(&key).map(Deref::deref));
         if passes {
-            items.insert(key, item);
+            items.insert(key, item.into());
         }
         Ok(passes)
     }
 
     async fn update(&self, key: &Key, update: &Update) -> Result<Result<Item, Option<Item>>, StoreError> {
         let mut items = self.lock();
-        let item = items.get(key);
+        let item = items.get(key).map(Deref::deref);
         if !holds(update.condition.as_ref(), item) {
             return Ok(Err(item.cloned()));
         }
@@ -99,7 +135,7 @@ impl Table for MemoryTable {
 
     async fn delete(&self, key: &Key, condition: Option<Condition>) -> Result<bool, StoreError> {
         let mut items = self.lock();
-        let passes = holds(condition.as_ref(), items.get(key));
+        let passes = holds(condition.as_ref(), items.get(key).map(Deref::deref));
         if passes {
             items.remove(key);
         }
@@ -119,7 +155,7 @@ impl Table for MemoryTable {
         }
         for write in writes {
             match write {
-                Write::Put { item, .. } => drop(items.insert(key_of(&item), item)),
+                Write::Put { item, .. } => drop(items.insert(key_of(&item), item.into())),
                 Write::Update { key, update } => drop(apply(&mut items, &key, &update)),
             }
         }
@@ -140,7 +176,7 @@ fn written(write: &Write) -> Key {
 }
 
 fn check(items: &Items, write: &Write) -> Reason {
-    let item = items.get(&written(write));
+    let item = items.get(&written(write)).map(Deref::deref);
     match write {
         Write::Put { condition, .. } if !holds(condition.as_ref(), item) => Reason::ConditionFailed(None),
         Write::Update { update, .. } if !holds(update.condition.as_ref(), item) => {
@@ -184,10 +220,12 @@ fn holds(condition: Option<&Condition>, item: Option<&Item>) -> bool {
 
 /// Carries out an update whose condition holds; the item as it is then.
 fn apply(items: &mut Items, key: &Key, update: &Update) -> Item {
-    let item = items.entry(key.clone()).or_insert_with(|| {
+    let stored = items.entry(key.clone()).or_insert_with(|| {
         let text = |text: &String| AttributeValue::S(text.clone());
-        Item::from([(PK.to_owned(), text(&key.pk)), (SK.to_owned(), text(&key.sk))])
+        Item::from([(PK.to_owned(), text(&key.pk)), (SK.to_owned(), text(&key.sk))]).into()
     });
+    stored.record = OnceLock::new();
+    let item = &mut stored.item;
     for (name, action) in &update.actions {
         match action {
             Action::Set(value) => drop(item.insert(name.clone(), value.clone())),
