@@ -54,12 +54,3 @@ pub struct FieldMedia<T> {
 pub fn input_key(kind: MediaKind, sha256: &str, extension: &str) -> String {
     format!("inputs/{}/{sha256}.{extension}", kind.as_str())
 }
-
-/// The reason why a medium that a document names cannot be used. It becomes a problem of the document, at the place that
-/// names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MediaProblem {
-    pub code: &'static str,
-    pub message: String,
-    pub advice: String,
-}

@@ -7,6 +7,8 @@ use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{Timestamp, Zoned};
 
+use crate::document::Problem;
+
 /// The most skipped times in a row: those that a clock leaves out in spring.
 const MAX_GAPS: usize = 400;
 
@@ -21,15 +23,8 @@ pub enum ScheduleExpression {
     At(DateTime),
 }
 
-/// A problem of an expression, and its remedy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExpressionProblem {
-    pub message: String,
-    pub advice: &'static str,
-}
-
-fn problem(message: impl Into<String>, advice: &'static str) -> ExpressionProblem {
-    ExpressionProblem { message: message.into(), advice }
+fn problem(message: impl Into<String>, advice: &str) -> Problem {
+    Problem::new("bad_schedule", message, advice)
 }
 
 const CRON: &str = "Write cron(minutes hours day-of-month month day-of-week year), as cron(0 6 ? * MON-FRI *); one of the two days is `?`.";
@@ -38,7 +33,7 @@ const AT: &str = "Write at(2027-01-31T06:00:00).";
 
 impl ScheduleExpression {
     /// Reads an expression.
-    pub fn parse(text: &str) -> Result<Self, ExpressionProblem> {
+    pub fn parse(text: &str) -> Result<Self, Problem> {
         let inner = |name: &str| text.trim().strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
         if let Some(fields) = inner("cron") {
             return cron(fields);
@@ -93,7 +88,7 @@ pub fn time_zone(name: &str) -> Option<TimeZone> {
     TimeZone::get(name).ok()
 }
 
-fn cron(fields: &str) -> Result<ScheduleExpression, ExpressionProblem> {
+fn cron(fields: &str) -> Result<ScheduleExpression, Problem> {
     let parts: Vec<&str> = fields.split_ascii_whitespace().collect();
     let [_, _, day, _, weekday, _] = parts.as_slice() else {
         return Err(problem(format!("cron(…) has 6 fields, and `cron({fields})` has {}", parts.len()), CRON));

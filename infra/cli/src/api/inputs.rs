@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use fresco_api_types::{UploadBody, UploadKind, UploadView};
 use fresco_pipeline::catalogue::MediaKind;
+use fresco_pipeline::document::Problem;
 use fresco_pipeline::inspection::{assumed_input, describe_input, input_problem, too_large};
-use fresco_pipeline::media::{Media, MediaProblem};
+use fresco_pipeline::media::Media;
 use sha2::{Digest, Sha256};
 
 use super::{Api, ApiError, RunRequest};
@@ -54,7 +55,7 @@ pub fn gather(request: &mut RunRequest, folder: &Path) -> Inputs {
 }
 
 /// Reads a file that is at most as long as its kind may be.
-fn read(kind: MediaKind, path: &Path) -> Result<Bytes, MediaProblem> {
+fn read(kind: MediaKind, path: &Path) -> Result<Bytes, Problem> {
     let unread = |why: String| {
         let message = format!("{} cannot be read: {why}", path.display());
         input_problem("input_unread", message, "Check the path; it is relative to the document's folder.")

@@ -4,9 +4,10 @@
 use bytes::{Bytes, BytesMut};
 use fresco_ledger::traits::{Objects, Put, Upload};
 use fresco_pipeline::catalogue::MediaKind;
+use fresco_pipeline::document::Problem;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::inspection::input_problem;
-use fresco_pipeline::media::{Media, MediaProblem};
+use fresco_pipeline::media::Media;
 use fresco_providers::media::Downloader;
 
 use crate::intake::Intake;
@@ -14,7 +15,7 @@ use crate::platform::Platform;
 
 /// Fetches a URL that the check of the document has accepted. `downloader` has to be one for inputs, which connects to
 /// public addresses only.
-pub(crate) async fn fetch_input(downloader: &Downloader, kind: MediaKind, url: &str) -> Result<Bytes, MediaProblem> {
+pub(crate) async fn fetch_input(downloader: &Downloader, kind: MediaKind, url: &str) -> Result<Bytes, Problem> {
     let refused = |failure: Failure| {
         let advice = match failure.name {
             ErrorName::OutputUnavailable => "Check the address, or save the file and name it instead.",

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use fresco_api_types::RunBody;
 use fresco_ledger::traits::Objects;
-use fresco_pipeline::document::MediaReference;
+use fresco_pipeline::document::{MediaReference, Problem};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::inspection::{describe_input, input_problem};
-use fresco_pipeline::media::{Media, MediaProblem};
+use fresco_pipeline::media::Media;
 use fresco_providers::media::{Downloader, HostList};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
@@ -111,7 +111,7 @@ impl<P: Platform> Intake<P> {
         beside: Option<&str>,
         fetcher: &Fetcher,
         until: Instant,
-    ) -> Result<Result<Media, MediaProblem>, Failure> {
+    ) -> Result<Result<Media, Problem>, Failure> {
         match beside {
             _ if reference.text.contains("://") => self.fetch(fetcher, reference, until).await,
             Some(folder) => self.accept_beside(folder, reference).await,
@@ -152,7 +152,7 @@ impl<P: Platform> Intake<P> {
         fetcher: &Fetcher,
         reference: &MediaReference,
         until: Instant,
-    ) -> Result<Result<Media, MediaProblem>, Failure> {
+    ) -> Result<Result<Media, Problem>, Failure> {
         let Some(downloader) = fetcher.downloader() else {
             return Ok(Err(input_problem("input_fetch", "URLs cannot be fetched here", "Upload it instead.")));
         };
@@ -174,11 +174,7 @@ impl<P: Platform> Intake<P> {
     }
 
     /// Stores a file in or below the folder of the document. The inner error is a problem of the medium.
-    async fn accept_beside(
-        &self,
-        folder: &str,
-        reference: &MediaReference,
-    ) -> Result<Result<Media, MediaProblem>, Failure> {
+    async fn accept_beside(&self, folder: &str, reference: &MediaReference) -> Result<Result<Media, Problem>, Failure> {
         let advice = "Put it beside the document, and name it relative to that.";
         let name = reference.text.strip_prefix("./").unwrap_or(&reference.text);
         if name.starts_with('/') || !is_plain(name) {

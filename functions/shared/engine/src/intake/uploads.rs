@@ -4,9 +4,10 @@
 use fresco_api_types::UploadKind;
 use fresco_ledger::traits::{Objects, PresignedPut};
 use fresco_pipeline::catalogue::MediaKind;
+use fresco_pipeline::document::Problem;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::inspection::{Inspector, input_media, input_problem, too_large};
-use fresco_pipeline::media::{Media, MediaProblem};
+use fresco_pipeline::media::Media;
 
 use crate::intake::Intake;
 use crate::platform::Platform;
@@ -127,7 +128,7 @@ impl<P: Platform> Intake<P> {
     }
 
     /// Stores an upload as an input of this kind. The inner error is a problem of the medium.
-    pub async fn accept_upload(&self, id: &UploadId, kind: MediaKind) -> Result<Result<Media, MediaProblem>, Failure> {
+    pub async fn accept_upload(&self, id: &UploadId, kind: MediaKind) -> Result<Result<Media, Problem>, Failure> {
         let advice = "Upload it again, and name that upload.";
         if let Err(cause) = self.require_uploaded(id).await {
             if cause.name != ErrorName::InputInvalid {
@@ -146,7 +147,7 @@ impl<P: Platform> Intake<P> {
         bytes: u64,
         kind: MediaKind,
         advice: &str,
-    ) -> Result<Result<Media, MediaProblem>, Failure> {
+    ) -> Result<Result<Media, Problem>, Failure> {
         if bytes > kind.max_input_bytes() {
             return Ok(Err(too_large(kind, bytes)));
         }

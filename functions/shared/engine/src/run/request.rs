@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use fresco_ledger::records::Millis;
 use fresco_ledger::traits::Objects;
-use fresco_pipeline::document::{Checked, MediaReference, Problems, RunInputs, check, media_references};
+use fresco_pipeline::document::{Checked, MediaReference, Problem, Problems, RunInputs, check, media_references};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
-use fresco_pipeline::media::{Media, MediaProblem};
+use fresco_pipeline::media::Media;
 use fresco_pipeline::plan::{Plan, compile};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -42,7 +42,7 @@ pub struct RunRequest {
     pub request_hash: String,
     /// Media that cannot be used. They are not stored, since such a run is not recorded.
     #[serde(skip)]
-    pub refused: BTreeMap<String, MediaProblem>,
+    pub refused: BTreeMap<String, Problem>,
 }
 
 impl RunRequest {

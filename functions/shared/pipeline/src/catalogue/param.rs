@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 use unicode_normalization::UnicodeNormalization;
 
+use crate::document::{Position, Problem};
 use crate::suggest::suggest;
 
 /// The sizes that fal's flux endpoints name, with their pixels.
@@ -98,20 +99,9 @@ pub struct Param {
     pub surcharge: Option<i64>,
 }
 
-/// A param that cannot be sent as it was given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParamProblem {
-    /// The param's name in the document.
-    pub param: String,
-    pub code: &'static str,
-    pub message: String,
-    pub advice: String,
-}
-
-impl ParamProblem {
-    fn new(param: &str, code: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Self {
-        ParamProblem { param: param.into(), code, message: message.into(), advice: advice.into() }
-    }
+/// A param that cannot be sent as it was given. The path is the param's name in the document.
+fn problem(param: &str, code: &str, message: impl Into<String>, advice: impl Into<String>) -> Problem {
+    Problem::at(Position::START, code, param, message, advice)
 }
 
 /// Width and height in pixels of a resolved `image_size`.
@@ -125,29 +115,23 @@ pub(super) fn image_size_pixels(value: &Value) -> Option<(u64, u64)> {
 
 impl Param {
     /// The value as it is sent: strings in NFC, so that two spellings of one text are one key.
-    fn accept(&self, name: &str, value: &Value) -> Result<Value, ParamProblem> {
-        let bad_type = |wanted: &str| {
-            ParamProblem::new(name, "param_type", format!("`{name}` is not {wanted}"), format!("Give {wanted}."))
-        };
+    fn accept(&self, name: &str, value: &Value) -> Result<Value, Problem> {
+        let bad_type =
+            |wanted: &str| problem(name, "param_type", format!("`{name}` is not {wanted}"), format!("Give {wanted}."));
         match &self.kind {
             ParamKind::Text { max_chars, blank } => {
                 let text = value.as_str().ok_or_else(|| bad_type("text"))?;
                 if text.len() > max_chars.saturating_mul(BYTES_A_CHAR) {
                     let message = format!("`{name}` has more than {max_chars} characters");
-                    return Err(ParamProblem::new(name, "param_too_long", message, "Shorten it."));
+                    return Err(problem(name, "param_too_long", message, "Shorten it."));
                 }
                 let text: String = if text.is_ascii() { text.to_owned() } else { text.nfc().collect() };
                 let length = text.chars().count();
                 if text.trim().is_empty() && !blank {
-                    return Err(ParamProblem::new(
-                        name,
-                        "param_empty",
-                        format!("`{name}` is empty"),
-                        "Write what to generate.",
-                    ));
+                    return Err(problem(name, "param_empty", format!("`{name}` is empty"), "Write what to generate."));
                 }
                 if text.contains('\0') {
-                    return Err(ParamProblem::new(
+                    return Err(problem(
                         name,
                         "param_value",
                         format!("`{name}` contains a NUL character"),
@@ -156,7 +140,7 @@ impl Param {
                 }
                 if length > *max_chars {
                     let message = format!("`{name}` has {length} characters; at most {max_chars} are accepted");
-                    return Err(ParamProblem::new(name, "param_too_long", message, "Shorten it."));
+                    return Err(problem(name, "param_too_long", message, "Shorten it."));
                 }
                 Ok(Value::String(text))
             }
@@ -190,7 +174,7 @@ impl Param {
                         || format!("Use one of {}.", values.join(", ")),
                         |near| format!("Did you mean `{near}`? Allowed: {}.", values.join(", ")),
                     );
-                    return Err(ParamProblem::new(name, "param_value", format!("`{name}` cannot be `{text}`"), advice));
+                    return Err(problem(name, "param_value", format!("`{name}` cannot be `{text}`"), advice));
                 }
                 Ok(Value::String(self.map.get(&text).cloned().unwrap_or(text)))
             }
@@ -204,7 +188,7 @@ impl Param {
                 if !values.contains(&number) {
                     let allowed = values.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
                     let message = format!("`{name}` cannot be `{number}`");
-                    return Err(ParamProblem::new(name, "param_value", message, format!("Use one of {allowed}.")));
+                    return Err(problem(name, "param_value", message, format!("Use one of {allowed}.")));
                 }
                 Ok(Value::from(number))
             }
@@ -217,7 +201,7 @@ impl Param {
                     Some((w, h)) if only_sides && IMAGE_SIDES.contains(&w) && IMAGE_SIDES.contains(&h) => {
                         Ok(value.clone())
                     }
-                    _ => Err(ParamProblem::new(name, "param_value", format!("`{name}` is not a size"), advice)),
+                    _ => Err(problem(name, "param_value", format!("`{name}` is not a size"), advice)),
                 }
             }
         }
@@ -229,15 +213,12 @@ fn out_of_range(
     value: impl std::fmt::Display,
     min: impl std::fmt::Display,
     max: impl std::fmt::Display,
-) -> ParamProblem {
-    ParamProblem::new(name, "param_value", format!("`{name}` cannot be {value}"), format!("Use {min} to {max}."))
+) -> Problem {
+    problem(name, "param_value", format!("`{name}` cannot be {value}"), format!("Use {min} to {max}."))
 }
 
 /// See [`super::Model::resolve`].
-pub(super) fn resolve(
-    model: &super::Model,
-    given: &Map<String, Value>,
-) -> Result<Map<String, Value>, Vec<ParamProblem>> {
+pub(super) fn resolve(model: &super::Model, given: &Map<String, Value>) -> Result<Map<String, Value>, Vec<Problem>> {
     let params = &model.params;
     let mut problems = Vec::new();
     let mut resolved = Map::new();
@@ -250,7 +231,7 @@ pub(super) fn resolve(
                 || format!("Known: {}.", known().collect::<Vec<_>>().join(", ")),
                 |near| format!("Did you mean `{near}`?"),
             );
-            problems.push(ParamProblem::new(name, "param_unknown", format!("the model has no param `{name}`"), advice));
+            problems.push(problem(name, "param_unknown", format!("the model has no param `{name}`"), advice));
             continue;
         };
         match param.accept(name, value) {
@@ -259,7 +240,7 @@ pub(super) fn resolve(
                 let to = param.to.as_deref().unwrap_or(name);
                 if let Some(other) = set_by.insert(to.to_owned(), name) {
                     let message = format!("`{name}` and `{other}` say the same thing to the provider (`{to}`)");
-                    problems.push(ParamProblem::new(name, "param_conflict", message, "Keep one of them."));
+                    problems.push(problem(name, "param_conflict", message, "Keep one of them."));
                 }
                 resolved.insert(to.to_owned(), value);
             }
@@ -272,12 +253,7 @@ pub(super) fn resolve(
             .iter()
             .any(|(other, _)| other == name || params.get(other).is_some_and(|p| p.to.as_deref() == Some(to)));
         if param.required && !there {
-            problems.push(ParamProblem::new(
-                name,
-                "param_missing",
-                format!("`{name}` is missing"),
-                "Add it under `params`.",
-            ));
+            problems.push(problem(name, "param_missing", format!("`{name}` is missing"), "Add it under `params`."));
         } else if let (Some(default), false) = (&param.default, resolved.contains_key(to)) {
             // As if a document had written it: a default has the document's words, and the provider may have others. That
             // every default is accepted is tested.
@@ -293,11 +269,11 @@ mod tests {
     use crate::catalogue::{StepType, find};
     use serde_json::{Value, json};
 
-    fn codes(model: &str, params: Value) -> Vec<&'static str> {
+    fn codes(model: &str, params: Value) -> Vec<String> {
         let given = params.as_object().unwrap().clone();
         match find(StepType::TextToImage, model).unwrap().resolve(&given) {
             Ok(_) => vec![],
-            Err(problems) => problems.iter().map(|problem| problem.code).collect(),
+            Err(problems) => problems.iter().map(|problem| problem.code.clone()).collect(),
         }
     }
 

@@ -292,7 +292,7 @@ impl<'n> Checker<'_, 'n> {
     /// A medium that was given with the run under this text.
     fn given_media(&mut self, text: &str, kind: MediaKind, location: &Location) -> Option<Media> {
         if let Err(problem) = media_url::check(text) {
-            self.report.add(location, problem.code, problem.message, problem.advice);
+            self.report.add(location, &problem.code, problem.message, problem.advice);
             return None;
         }
         self.reference(text, kind);
@@ -302,7 +302,7 @@ impl<'n> Checker<'_, 'n> {
                 let message = format!("`{}` is {}, and {} is needed", shown(text), media.kind.noun(), kind.noun());
                 self.report.add(location, "kind_mismatch", message, format!("Give {}.", kind.noun()));
             }
-            Some(Err(problem)) => self.report.add(location, problem.code, &problem.message, &problem.advice),
+            Some(Err(problem)) => self.report.add(location, &problem.code, &problem.message, &problem.advice),
             None => {
                 let message = format!("the file `{}` was not given with the run", shown(text));
                 self.report.add(location, "input_unread", message, "Give it with the run, or name it by an https URL.");

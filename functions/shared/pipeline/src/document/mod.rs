@@ -29,7 +29,7 @@ use serde_json::{Map, Value};
 
 use crate::catalogue::{MediaKind, Model};
 use crate::ids::StepName;
-use crate::media::{FieldMedia, Media, MediaProblem, MediaRef};
+use crate::media::{FieldMedia, Media, MediaRef};
 use crate::money::Money;
 
 pub use export::Export;
@@ -103,7 +103,7 @@ pub struct RunInputs {
     /// `{{random}}`, fixed for the run.
     pub random: String,
     /// The media that the document names, found or with a problem, by the text that names them; see [`media_references`].
-    pub media: BTreeMap<String, Result<Media, MediaProblem>>,
+    pub media: BTreeMap<String, Result<Media, Problem>>,
 }
 
 /// A file or a URL that a document, or its run, names as a medium.

@@ -133,18 +133,18 @@ impl<'n> Checker<'_, 'n> {
         };
         for problem in problems {
             let missing = problem.code == "param_missing";
-            if missing && entered.failed.contains(&to(&problem.param)) {
+            if missing && entered.failed.contains(&to(&problem.path)) {
                 continue;
             }
-            let own = entered.locations.get(problem.param.as_str()).cloned();
+            let own = entered.locations.get(problem.path.as_str()).cloned();
             let location = own
-                .unwrap_or_else(|| Location::new(entered.location.place, join(&entered.location.path, &problem.param)));
-            let advice = if missing && problem.param == "prompt" {
+                .unwrap_or_else(|| Location::new(entered.location.place, join(&entered.location.path, &problem.path)));
+            let advice = if missing && problem.path == "prompt" {
                 "Add `prompt:` under `params`, or give the run an input text (--input \"…\").".to_owned()
             } else {
                 problem.advice
             };
-            self.report.add(&location, problem.code, problem.message, advice);
+            self.report.add(&location, &problem.code, problem.message, advice);
         }
     }
 

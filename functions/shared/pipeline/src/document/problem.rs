@@ -38,6 +38,11 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// A problem whose place its caller knows; until then it is that of the beginning, with an empty path.
+    pub fn new(code: &str, message: impl Into<String>, advice: impl Into<String>) -> Self {
+        Problem::at(Position::START, code, "", message, advice)
+    }
+
     /// A problem at a place.
     pub fn at(
         place: Position,

@@ -70,7 +70,7 @@ fn read(report: &mut Report, table: &Table<'_>, now: Option<i64>) -> Option<Sche
     let when = expression.as_ref().and_then(|(expression, location)| match ScheduleExpression::parse(expression) {
         Ok(when) => Some(when),
         Err(problem) => {
-            report.add(location, "bad_schedule", problem.message, problem.advice);
+            report.add(location, &problem.code, problem.message, problem.advice);
             None
         }
     });

@@ -2,15 +2,16 @@
 
 use super::inspect::{Inspector, MediaInfo};
 use crate::catalogue::MediaKind;
-use crate::media::{Media, MediaProblem, input_key};
+use crate::document::Problem;
+use crate::media::{Media, input_key};
 
 /// Creates a problem of an input, for the report on a document.
-pub fn input_problem(code: &'static str, message: impl Into<String>, advice: impl Into<String>) -> MediaProblem {
-    MediaProblem { code, message: message.into(), advice: advice.into() }
+pub fn input_problem(code: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Problem {
+    Problem::new(code, message, advice)
 }
 
 /// Inspects bytes that have to be of this kind, and returns the object that they are stored as.
-pub fn describe_input(kind: MediaKind, bytes: &[u8]) -> Result<Media, MediaProblem> {
+pub fn describe_input(kind: MediaKind, bytes: &[u8]) -> Result<Media, Problem> {
     if bytes.len() as u64 > kind.max_input_bytes() {
         return Err(too_large(kind, bytes.len() as u64));
     }
@@ -49,7 +50,7 @@ pub fn assumed_input(kind: MediaKind) -> Media {
 }
 
 /// The problem of an input that is longer than its kind may be.
-pub fn too_large(kind: MediaKind, bytes: u64) -> MediaProblem {
+pub fn too_large(kind: MediaKind, bytes: u64) -> Problem {
     let most = kind.max_input_bytes() / (1024 * 1024);
     let message = format!("it has {bytes} bytes; {} may have {most} MiB", kind.noun());
     input_problem("input_too_large", message, "Make it smaller.")

@@ -6,4 +6,4 @@ mod hosts;
 mod resolver;
 
 pub use download::{Download, Downloader};
-pub use hosts::{HostList, UrlProblem, check_input_url};
+pub use hosts::HostList;

@@ -29,8 +29,7 @@ fn given() -> RunInputs {
             duration_ms: None,
         })
     };
-    let not_media =
-        MediaProblem { code: "input_kind", message: "this is no image".to_owned(), advice: "Give a PNG.".to_owned() };
+    let not_media = Problem::new("input_kind", "this is no image", "Give a PNG.");
     let media = [
         ("cat.png", ok(MediaKind::Image, 1)),
         ("dog.png", ok(MediaKind::Image, 2)),
