@@ -26,8 +26,7 @@ pub use stack_admin::StackAdmin;
 pub use tampering::Damage;
 pub use world::{Counters, EXPORTS, Request, World, most_at_once};
 
-/// A day, in milliseconds.
-pub const DAY: i64 = 86_400_000;
+pub use fresco_pipeline::time::DAY;
 
 /// A document of one step that takes the run's input text.
 pub fn document(model: &str) -> String {

@@ -9,10 +9,10 @@ use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
 use fresco_pipeline::money::Money;
+use fresco_pipeline::time::DAY;
 
 /// The price up to which a job of unknown fate is submitted once more at a provider that cannot be searched.
 const BLIND_RESUBMIT_UP_TO: Money = Money::micros(10_000);
-const DAY: Millis = 86_400_000;
 /// The days that outputs may live, the same bounds as in the template: the ledger remembers for 90.
 const AGES: std::ops::RangeInclusive<u32> = 1..=60;
 const SHORTEST_LINK: Duration = Duration::from_secs(3 * 3_600);

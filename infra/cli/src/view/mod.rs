@@ -12,7 +12,7 @@ pub mod storage;
 pub mod table;
 
 use fresco_pipeline::status::ResultSource;
-use fresco_pipeline::time::Millis;
+use fresco_pipeline::time::{DAY, HOUR, MINUTE, Millis};
 
 /// Formats a duration: `850 ms`, `3.2 s`, `2 min 05 s`.
 pub fn duration(millis: i64) -> String {
@@ -25,9 +25,6 @@ pub fn duration(millis: i64) -> String {
 
 /// Formats a long time, rounded down: `90 min`, `14 h`, `3 days`.
 pub fn span(millis: Millis) -> String {
-    const MINUTE: Millis = 60_000;
-    const HOUR: Millis = 60 * MINUTE;
-    const DAY: Millis = 24 * HOUR;
     match millis {
         ..7_200_000 => format!("{} min", millis / MINUTE),
         7_200_000..172_800_000 => format!("{} h", millis / HOUR),

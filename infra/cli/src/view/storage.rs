@@ -140,9 +140,8 @@ fn limit(limit: &StorageLimit, bytes: u64) -> String {
 mod tests {
     use super::*;
     use fresco_api_types::{Expiry, KindUsage};
+    use fresco_pipeline::time::{DAY, HOUR};
 
-    const DAY: Millis = 86_400_000;
-    const HOUR: Millis = 3_600_000;
     /// 2026-01-05 00:00 UTC.
     const MIDNIGHT: Millis = 20_458 * DAY;
 

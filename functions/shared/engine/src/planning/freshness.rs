@@ -2,11 +2,10 @@
 //! before its object can go, and one that is about to expire is renewed when it is used.
 
 use fresco_ledger::records::Millis;
+use fresco_pipeline::time::{DAY, HOUR};
 
 use crate::settings::Settings;
 
-const HOUR: Millis = 3_600_000;
-const DAY: Millis = 24 * HOUR;
 /// The largest expected clock skew, here or where the result was written.
 const SKEW: Millis = HOUR;
 

@@ -4,12 +4,10 @@ use fresco_engine::RunRequest;
 use fresco_engine::settings::Settings;
 use fresco_ledger::records::Millis;
 use fresco_ledger::transition::UnknownPolicy;
+use fresco_pipeline::time::{DAY, HOUR};
 use serde_json::{Value, json};
 
 use crate::rng::Rng;
-
-const HOUR: Millis = 3_600_000;
-const DAY: Millis = 24 * HOUR;
 
 /// The behaviour of the world.
 #[derive(Debug, Clone)]

@@ -4,6 +4,7 @@ use fresco_pipeline::document::Export;
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::money::Money;
+use fresco_pipeline::time::DAY;
 use serde_json::Value;
 
 use super::sample::{NOW, failure, ready, run, run_id, step, step_id};
@@ -44,7 +45,6 @@ pub async fn a_run_is_created_once(store: &impl Runs) {
 
 /// Newest first, as many as asked for, across the turn of a month.
 pub async fn runs_are_listed_newest_first(store: &impl Runs) {
-    const DAY: i64 = 86_400_000;
     assert_eq!(store.list_runs(10, None, NOW).await.unwrap(), []);
     let ages = [("today", 0), ("month", 30 * DAY), ("yesterday", DAY), ("minute", 60_000), ("ancient", 180 * DAY)];
     for (name, age) in ages {

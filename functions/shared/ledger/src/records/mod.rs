@@ -17,9 +17,6 @@ pub use batch::{BatchCounts, BatchPlan, BatchRecord, BatchStatus};
 pub use fresco_pipeline::status::{ResultSource, RunStatus, StepState};
 pub use fresco_pipeline::time::Millis;
 
-pub const HOUR: Millis = 3_600_000;
-pub const DAY: Millis = 24 * HOUR;
-
 /// A step of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StepId {

@@ -2,11 +2,12 @@
 //! never a guess.
 
 use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::time::DAY;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::clock::SystemClock;
-use crate::records::{DAY, Millis};
+use crate::records::Millis;
 use crate::table::{AttributeValue, EXPIRES_AT, Item, Key, PK, SK, number_of, text_of};
 use crate::traits::{Clock, StoreError};
 
