@@ -85,6 +85,11 @@ async fn every_bad_request_has_a_code() {
     let unused =
         json!({"pipeline": "steps: []", "media": {"cat.png": format!("image-1-{}", "a".repeat(32))}}).to_string();
     let upload = json!({"pipeline_upload": "../../secret"}).to_string();
+    let unread = |name: &str| {
+        let pipeline = "steps: [{type: text_to_image, params: {prompt: x}}]";
+        json!({"pipeline": pipeline, name: {"style": "ink"}}).to_string()
+    };
+    let (unread_var, unread_env) = (unread("vars"), unread("env"));
     for (method, target, kind, body, status, code) in [
         ("POST", "/runs", None, Some("{}"), 415, "unsupported_media_type"),
         ("POST", "/runs", Some("text/html"), Some("{}"), 415, "unsupported_media_type"),
@@ -96,6 +101,8 @@ async fn every_bad_request_has_a_code() {
         ("POST", "/runs", JSON, Some(r#"{"pipeline": 5}"#), 400, "bad_json"),
         ("POST", "/runs", JSON, Some(upload.as_str()), 422, "bad_upload"),
         ("POST", "/runs", JSON, Some(unused.as_str()), 422, "unused_media"),
+        ("POST", "/runs", JSON, Some(unread_var.as_str()), 422, "document_invalid"),
+        ("POST", "/plans", JSON, Some(unread_env.as_str()), 422, "document_invalid"),
         ("POST", "/runs?inptu=x", YAML, Some("steps: []"), 400, "unknown_parameter"),
         ("POST", "/runs?input=x&input=y", YAML, Some("steps: []"), 400, "repeated_parameter"),
         ("POST", "/runs", YAML, Some(unknown_step), 422, "document_invalid"),
@@ -255,6 +262,30 @@ async fn a_route_key_that_the_template_does_not_have_leads_nowhere() {
     }
     // A parameter is missing.
     assert_eq!(answer(&router, &open_event("GET /runs/{id}/view/{file}", &[("id", "run-00000001")])).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_problem_repeats_little_of_a_text() {
+    let router = router().await;
+    let prompt = "a lighthouse at dusk ".repeat(10);
+    for (target, kind, body) in [
+        ("/runs", JSON, json!({"pipeline": "steps: []", "vars": prompt})),
+        ("/runs", JSON, json!({"pipeline": "steps: []", &prompt: "x"})),
+        ("/runs", JSON, json!({"pipeline": "steps: []", "media": {&prompt: "x"}})),
+        ("/runs", JSON, json!({"pipeline_upload": prompt})),
+        ("/uploads", JSON, json!({"kind": prompt})),
+        ("/batches", JSON, json!({"rows_key": prompt})),
+        ("/batches", JSON, json!({"format": prompt})),
+        ("/batches", JSON, json!({"tolerate": prompt})),
+        ("/clean", JSON, json!({"cursor": {"x": prompt}})),
+        (&format!("/runs?{}=x", prompt.replace(' ', "%20")), YAML, json!({})),
+        (&format!("/runs?input=x&{}=x", prompt.replace(' ', "+")), YAML, json!({})),
+        ("/runs", Some(prompt.trim()), json!({})),
+    ] {
+        let (status, problem, _) = answer(&router, &event("POST", target, kind, Some(&body.to_string()))).await;
+        assert!((400..500).contains(&status), "{target} {body}: {problem}");
+        assert!(!problem.to_string().contains(&prompt[..41]), "{target} {body}: {problem}");
+    }
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use crate::request::GenerationRequest;
 /// expire, as they would have; nothing moves them, for a key does not say what it is the hash of. The plan says so: what it
 /// showed as there it shows with its price and `key version changed`. A run that is on its way goes on under the keys that its
 /// steps have noted, so that none of them requests again what is being generated.
-pub const KEY_VERSION: u32 = 1;
+pub const KEY_VERSION: u32 = 2;
 
 /// The determinants of a result, as they are hashed.
 #[derive(Debug, Serialize)]

@@ -358,7 +358,7 @@ fn size_of_row(row: &Row) -> usize {
 pub(super) fn inputs_of(request: &BatchRequest, row: &Row) -> RunInputs {
     let mut given = request.run.inputs();
     given.input = row.input.clone().or(given.input);
-    given.vars.extend(row.vars.clone());
+    given.row = row.vars.clone();
     given
 }
 

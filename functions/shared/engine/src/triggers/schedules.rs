@@ -10,6 +10,7 @@ use fresco_pipeline::document::{Overlap, Scheduled, ScheduledPipeline, scheduled
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::rows::Format;
+use fresco_pipeline::text::shown_in;
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -362,7 +363,7 @@ fn batch_body(scheduled: &Scheduled, rows: &str, body: RunBody) -> Result<(Batch
     let settings = settings.map_err(|error| {
         StartRejected::bad(
             "bad_setting",
-            format!("`batch`: {error}"),
+            format!("`batch`: {}", shown_in(&error.to_string())),
             "See POST /batches in /openapi.json for what there is.",
         )
     })?;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
-use unicode_normalization::UnicodeNormalization;
 
 use crate::suggest::suggest;
+use crate::text::{canonical, shown, tidy};
 
 /// The sizes that fal's flux endpoints name, with their pixels.
 const IMAGE_SIZES: &[(&str, u64, u64)] = &[
@@ -105,12 +105,21 @@ pub struct ParamProblem {
     pub param: String,
     pub code: &'static str,
     pub message: String,
+    /// The message for a value that was filled in, which is not repeated; `None` where the message repeats no value.
+    pub unquoted: Option<String>,
     pub advice: String,
 }
 
 impl ParamProblem {
     fn new(param: &str, code: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Self {
-        ParamProblem { param: param.into(), code, message: message.into(), advice: advice.into() }
+        ParamProblem { param: param.into(), code, message: message.into(), unquoted: None, advice: advice.into() }
+    }
+
+    /// A problem of a value that is not allowed.
+    fn value(param: &str, value: String, advice: impl Into<String>) -> Self {
+        let unquoted = Some(format!("`{param}` cannot be what it is filled with"));
+        let message = format!("`{param}` cannot be {value}");
+        ParamProblem { unquoted, ..ParamProblem::new(param, "param_value", message, advice) }
     }
 }
 
@@ -124,21 +133,21 @@ pub(super) fn image_size_pixels(value: &Value) -> Option<(u64, u64)> {
 }
 
 impl Param {
-    /// The value as it is sent: strings in NFC, so that two spellings of one text are one key.
+    /// The value as it is sent: texts in their canonical form and sizes by their names, so that two spellings are one key.
     fn accept(&self, name: &str, value: &Value) -> Result<Value, ParamProblem> {
         let bad_type = |wanted: &str| {
             ParamProblem::new(name, "param_type", format!("`{name}` is not {wanted}"), format!("Give {wanted}."))
         };
         match &self.kind {
             ParamKind::Text { max_chars, blank } => {
-                let text = value.as_str().ok_or_else(|| bad_type("text"))?;
+                let text = tidy(value.as_str().ok_or_else(|| bad_type("text"))?);
                 if text.len() > max_chars.saturating_mul(BYTES_A_CHAR) {
                     let message = format!("`{name}` has more than {max_chars} characters");
                     return Err(ParamProblem::new(name, "param_too_long", message, "Shorten it."));
                 }
-                let text: String = if text.is_ascii() { text.to_owned() } else { text.nfc().collect() };
+                let text = canonical(&text);
                 let length = text.chars().count();
-                if text.trim().is_empty() && !blank {
+                if text.is_empty() && !blank {
                     return Err(ParamProblem::new(
                         name,
                         "param_empty",
@@ -190,7 +199,7 @@ impl Param {
                         || format!("Use one of {}.", values.join(", ")),
                         |near| format!("Did you mean `{near}`? Allowed: {}.", values.join(", ")),
                     );
-                    return Err(ParamProblem::new(name, "param_value", format!("`{name}` cannot be `{text}`"), advice));
+                    return Err(ParamProblem::value(name, format!("`{}`", shown(&text)), advice));
                 }
                 Ok(Value::String(self.map.get(&text).cloned().unwrap_or(text)))
             }
@@ -203,8 +212,7 @@ impl Param {
                 let number = number.ok_or_else(|| bad_type("a whole number"))?;
                 if !values.contains(&number) {
                     let allowed = values.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
-                    let message = format!("`{name}` cannot be `{number}`");
-                    return Err(ParamProblem::new(name, "param_value", message, format!("Use one of {allowed}.")));
+                    return Err(ParamProblem::value(name, format!("`{number}`"), format!("Use one of {allowed}.")));
                 }
                 Ok(Value::from(number))
             }
@@ -215,7 +223,8 @@ impl Param {
                 let only_sides = value.as_object().is_none_or(|size| size.len() == 2);
                 match image_size_pixels(value) {
                     Some((w, h)) if only_sides && IMAGE_SIDES.contains(&w) && IMAGE_SIDES.contains(&h) => {
-                        Ok(value.clone())
+                        let named = IMAGE_SIZES.iter().find(|(_, width, height)| (*width, *height) == (w, h));
+                        Ok(named.map_or_else(|| value.clone(), |(name, ..)| Value::from(*name)))
                     }
                     _ => Err(ParamProblem::new(name, "param_value", format!("`{name}` is not a size"), advice)),
                 }
@@ -230,7 +239,7 @@ fn out_of_range(
     min: impl std::fmt::Display,
     max: impl std::fmt::Display,
 ) -> ParamProblem {
-    ParamProblem::new(name, "param_value", format!("`{name}` cannot be {value}"), format!("Use {min} to {max}."))
+    ParamProblem::value(name, shown(&value.to_string()), format!("Use {min} to {max}."))
 }
 
 /// See [`super::Model::resolve`].
@@ -329,6 +338,16 @@ mod tests {
             .resolve(json!({"prompt": "e\u{301}", "aspect_ratio": "16:9", "guidance_scale": 4}).as_object().unwrap())
             .unwrap();
         assert_eq!(resolved["image_size"], "landscape_16_9");
+        for (size, sent) in [
+            (json!({"width": 1024, "height": 1024}), json!("square_hd")),
+            (json!({"height": 768, "width": 1024}), json!("landscape_4_3")),
+            (json!({"width": 768, "height": 1024}), json!("portrait_4_3")),
+            (json!({"width": 1024, "height": 1025}), json!({"width": 1024, "height": 1025})),
+            (json!("square_hd"), json!("square_hd")),
+        ] {
+            let resolved = model.resolve(json!({"prompt": "a", "image_size": size}).as_object().unwrap()).unwrap();
+            assert_eq!(resolved["image_size"], sent, "{size}");
+        }
         assert_eq!(resolved["prompt"], "\u{e9}");
         assert_eq!(resolved["guidance_scale"], json!(4.0));
         assert!(!resolved.contains_key("aspect_ratio") && !resolved.contains_key("seed"));

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::diagnostics::{Location, Report, Table, join, list, shown};
+use super::diagnostics::{Location, Report, Table, join, list};
 use super::key_specs::{DOCUMENT, GROUP, GROUP_KEYS, LATER_TYPES, MAX_NAME, SETTINGS, STEP, find};
 use super::settings::{self, Settings};
 use super::yaml::{Content, Node};
 use super::{CachePolicy, MAX_STEPS, RunInputs};
 use crate::catalogue::{self, Model, StepType};
 use crate::ids::StepName;
+use crate::text::shown;
 
 /// The target of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
