@@ -11,8 +11,9 @@ use crate::ids::{ContentKey, RunId, StepName};
 use crate::media::{FieldMedia, Media};
 use crate::request::GenerationRequest;
 
-/// Raised when what is hashed changes while the request does not: a determinant more or fewer, another form of one. (Another
-/// endpoint or default in the catalogue is another request and has another key by itself.)
+/// Raised when what is hashed changes while the request does not: a determinant more or fewer, another form of one. Raised also
+/// when a provider is sent something else for the same determinants; a test of the providers holds every model's request against
+/// its key. (Another endpoint or default in the catalogue is another request and has another key by itself.)
 ///
 /// After an upgrade that raises it no step finds a result of before. Those stay in the ledger and the bucket until they
 /// expire, as they would have; nothing moves them, for a key does not say what it is the hash of. The plan says so: what it
