@@ -255,6 +255,12 @@ async fn a_page_is_shown_by_its_signed_link_only() {
     let stranger = &asking.plain;
     let refused = stranger.get(format!("{}/runs/{one_run}", asking.base)).send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    for tail in ["%23", "%3F", "%3Ffrom=0%23", "%2523", "%2Fevents%23"] {
+        let path = format!("{}/runs/{one_run}{tail}/view", asking.base);
+        let answer = stranger.get(&path).send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_client_error() && !text.contains("\"steps\""), "{tail}: {status} {text}");
+    }
     let page = stranger.get(format!("{}{view}", asking.base)).send().await.unwrap();
     assert_eq!(page.status(), StatusCode::OK);
     let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();

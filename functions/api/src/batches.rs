@@ -22,8 +22,8 @@ pub(crate) async fn start(
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<Response, HttpProblem> {
+    let once = idempotency_key(&headers, &query, &bytes)?;
     let [] = query.read([])?;
-    let once = idempotency_key(&headers, &bytes)?;
     let body: BatchBody = body::json(&headers, &bytes)?;
     let StartedRun { run, existing } = app.engine.batches.start(once.as_ref(), body, &app.fetcher).await?;
     let accepted = BatchAccepted { id: run.to_string(), existing, this: format!("/batches/{run}") };

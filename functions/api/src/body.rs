@@ -2,6 +2,7 @@
 
 use axum::extract::FromRequestParts;
 use bytes::Bytes;
+use fresco_pipeline::text::{shown, shown_in};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::request::Parts;
@@ -38,7 +39,7 @@ pub(crate) fn format_of(headers: &HeaderMap, body: &Bytes) -> Result<BodyFormat,
             if given.is_empty() {
                 "the body has no content type".to_owned()
             } else {
-                format!("the content type is `{essence}`")
+                format!("the content type is `{}`", shown(&essence))
             },
             "Send application/json, or a pipeline document as application/yaml.",
         )),
@@ -62,7 +63,7 @@ pub(crate) fn json<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Re
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, HttpProblem> {
     serde_json::from_slice(body).map_err(|error| {
         // Its place is the body's own: a document inside has places of its own.
-        let detail = format!("the body cannot be read: {error}");
+        let detail = format!("the body cannot be read: {}", shown_in(&error.to_string()));
         HttpProblem::bad_request("bad_json", detail)
     })
 }
@@ -74,18 +75,29 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
     type Rejection = HttpProblem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, HttpProblem> {
-        let query = parts.uri.query().unwrap_or_default();
-        Ok(Query(form_urlencoded::parse(query.as_bytes()).into_owned().collect()))
+        Ok(Query::of(parts.uri.query().unwrap_or_default()))
     }
 }
 
 impl Query {
+    /// Parses the query of a URI.
+    pub(crate) fn of(query: &str) -> Self {
+        Query(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+    }
+
+    /// Returns the parameters in an order that does not depend on the request's.
+    pub(crate) fn sorted(&self) -> Vec<(&str, &str)> {
+        let mut pairs: Vec<_> = self.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        pairs.sort_unstable();
+        pairs
+    }
+
     /// Returns the values of these parameters, in this order. Repeated and unknown parameters are problems.
     pub(crate) fn read<const N: usize>(self, names: [&str; N]) -> Result<[Option<String>; N], HttpProblem> {
         let mut values = [const { None }; N];
         for (name, value) in self.0 {
             let Some(place) = names.iter().position(|known| *known == name) else {
-                let detail = format!("unknown parameter `{name}`; expected one of {}", names.join(", "));
+                let detail = format!("unknown parameter `{}`; expected one of {}", shown(&name), names.join(", "));
                 return Err(HttpProblem::bad_request("unknown_parameter", detail));
             };
             if values[place].replace(value).is_some() {

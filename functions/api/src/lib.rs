@@ -33,10 +33,10 @@ use lambda_runtime::{LambdaEvent, service_fn};
 /// Serves the function's events until Lambda ends the process.
 pub fn run() -> ExitCode {
     serve(|engine| async move {
-        let router = routes::router(app::App::new(engine));
+        let routers = routes::Routers::new(&app::App::new(engine));
         let handle = service_fn(move |event: LambdaEvent<ApiGatewayV2httpRequest>| {
-            let router = router.clone();
-            async move { Ok::<_, std::convert::Infallible>(gateway::answer(router, event.payload).await) }
+            let routers = routers.clone();
+            async move { Ok::<_, std::convert::Infallible>(gateway::answer(&routers, event.payload).await) }
         });
         lambda_runtime::run(handle).await
     })

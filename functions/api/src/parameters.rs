@@ -9,7 +9,7 @@ use fresco_pipeline::ids::{ContentKey, RunId};
 use http::HeaderMap;
 use http::request::Parts;
 
-use crate::body::number;
+use crate::body::{Query, number};
 use crate::problem::HttpProblem;
 
 /// The longest idempotency key.
@@ -43,8 +43,12 @@ async fn id_of<S: Send + Sync>(parts: &mut Parts, state: &S) -> Option<RunId> {
     RunId::parse(id).ok()
 }
 
-/// Reads the idempotency key, with a hash of the request.
-pub(crate) fn idempotency_key(headers: &HeaderMap, body: &Bytes) -> Result<Option<IdempotencyKey>, HttpProblem> {
+/// Reads the idempotency key, with a hash of the request: content type, query and body.
+pub(crate) fn idempotency_key(
+    headers: &HeaderMap,
+    query: &Query,
+    body: &Bytes,
+) -> Result<Option<IdempotencyKey>, HttpProblem> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
     let key = key.to_str().ok().filter(|key| (1..=MAX_KEY).contains(&key.len()));
     let Some(key) = key else {
@@ -52,7 +56,9 @@ pub(crate) fn idempotency_key(headers: &HeaderMap, body: &Bytes) -> Result<Optio
         return Err(HttpProblem::bad_request("bad_idempotency_key", detail));
     };
     let content_type = headers.get(http::header::CONTENT_TYPE).map_or(&[][..], |value| value.as_bytes());
-    let request_hash = ContentKey::digest(&[content_type, b"\n", body].concat());
+    // JSON has no line feed outside of its texts and escapes those within: each part ends where it says.
+    let query = serde_json::to_vec(&query.sorted()).unwrap_or_default();
+    let request_hash = ContentKey::digest(&[content_type, b"\n", &query, b"\n", body].concat());
     Ok(Some(IdempotencyKey { key: key.to_owned(), request_hash: request_hash.to_string() }))
 }
 
@@ -75,13 +81,24 @@ mod tests {
             ])
         };
         let body = Bytes::from_static(b"{}");
-        assert_eq!(idempotency_key(&HeaderMap::new(), &body), Ok(None));
-        let asked = |key, content_type, body: &Bytes| {
-            idempotency_key(&with(key, content_type), body).unwrap().unwrap().request_hash
+        let none = Query::of("");
+        assert_eq!(idempotency_key(&HeaderMap::new(), &none, &body), Ok(None));
+        let asked = |key, content_type, query: &str, body: &[u8]| {
+            let body = Bytes::copy_from_slice(body);
+            idempotency_key(&with(key, content_type), &Query::of(query), &body).unwrap().unwrap().request_hash
         };
-        assert_eq!(asked("k", "application/json", &body), asked("other", "application/json", &body));
-        assert_ne!(asked("k", "application/json", &body), asked("k", "application/yaml", &body));
-        assert_ne!(asked("k", "application/json", &body), asked("k", "application/json", &Bytes::from_static(b"[]")));
-        assert_eq!(idempotency_key(&with("", "text/plain"), &body).unwrap_err().code, "bad_idempotency_key");
+        let base = asked("k", "application/yaml", "input=a+cat&x=1", b"{}");
+        for same in ["input=a+cat&x=1", "x=1&input=a+cat", "x=1&input=a%20cat"] {
+            assert_eq!(asked("other", "application/yaml", same, b"{}"), base, "{same}");
+        }
+        for other in
+            ["", "input=a+dog&x=1", "input=a+cat", "input=a+cat&x=1&x=1", "input=a+cat%26x%3D1", "input&a+cat=x=1"]
+        {
+            assert_ne!(asked("k", "application/yaml", other, b"{}"), base, "{other}");
+        }
+        assert_ne!(asked("k", "application/json", "input=a+cat&x=1", b"{}"), base);
+        assert_ne!(asked("k", "application/yaml", "input=a+cat&x=1", b"[]"), base);
+        let bad = idempotency_key(&with("", "text/plain"), &none, &body);
+        assert_eq!(bad.unwrap_err().code, "bad_idempotency_key");
     }
 }

@@ -27,7 +27,7 @@ pub(crate) async fn start(
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<Response, HttpProblem> {
-    let once = idempotency_key(&headers, &bytes)?;
+    let once = idempotency_key(&headers, &query, &bytes)?;
     let body = run_body::read(&headers, query, &bytes)?;
     let body = ready(Ok::<_, HttpProblem>(body));
     let StartedRun { run, existing } = app.engine.intake.start(once.as_ref(), None, &app.fetcher, body).await?;

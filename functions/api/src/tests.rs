@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use aws_lambda_events::encodings::Body;
-use axum::Router;
 use fresco_engine::Engine;
 use fresco_engine::aws::AwsPlatform;
 use fresco_engine::settings::Settings;
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::{gateway, routes};
+use crate::gateway;
+use crate::routes::Routers;
 
-async fn router() -> Router {
+async fn router() -> Routers {
     let settings = Settings::read(|name| {
         let value = match name {
             "FRESCO_MAX_AGE_DAYS" => "7",
@@ -29,12 +29,20 @@ async fn router() -> Router {
     let aws = fresco_ledger::services::aws::connect_local("http://127.0.0.1:9").await;
     let settings = settings.unwrap();
     let engine = Engine::new(AwsPlatform::new(&aws, &settings).unwrap(), settings);
-    routes::router(App::new(Arc::new(engine)))
+    Routers::new(&App::new(Arc::new(engine)))
 }
 
 fn event(method: &str, target: &str, kind: Option<&str>, body: Option<&str>) -> Value {
     let mut event: Value = serde_json::from_str(include_str!("../../../events/api-list-runs.json")).unwrap();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    if let (["", "runs", id, "view", file @ ..], "GET") = (&path.split('/').collect::<Vec<_>>()[..], method)
+        && file.len() < 2
+    {
+        event = match file.first() {
+            None => open_event("GET /runs/{id}/view", &[("id", id)]),
+            Some(file) => open_event("GET /runs/{id}/view/{file}", &[("id", id), ("file", file)]),
+        };
+    }
     event["rawPath"] = json!(path);
     event["rawQueryString"] = json!(query);
     event["requestContext"]["http"]["method"] = json!(method);
@@ -45,9 +53,19 @@ fn event(method: &str, target: &str, kind: Option<&str>, body: Option<&str>) -> 
     event
 }
 
-async fn answer(router: &Router, event: &Value) -> (i64, Value, ApiGatewayV2httpResponse) {
+/// An event of a route without authorisation.
+fn open_event(key: &str, parameters: &[(&str, &str)]) -> Value {
+    let mut event: Value = serde_json::from_str(include_str!("../../../events/api-list-runs.json")).unwrap();
+    event["routeKey"] = json!(key);
+    event["requestContext"]["routeKey"] = json!(key);
+    event["rawQueryString"] = json!("");
+    event["pathParameters"] = parameters.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    event
+}
+
+async fn answer(router: &Routers, event: &Value) -> (i64, Value, ApiGatewayV2httpResponse) {
     let event: ApiGatewayV2httpRequest = serde_json::from_value(event.clone()).unwrap();
-    let answer = gateway::answer(router.clone(), event).await;
+    let answer = gateway::answer(router, event).await;
     let text = match &answer.body {
         Some(Body::Text(text)) => text.clone(),
         other => panic!("{other:?}"),
@@ -67,6 +85,11 @@ async fn every_bad_request_has_a_code() {
     let unused =
         json!({"pipeline": "steps: []", "media": {"cat.png": format!("image-1-{}", "a".repeat(32))}}).to_string();
     let upload = json!({"pipeline_upload": "../../secret"}).to_string();
+    let unread = |name: &str| {
+        let pipeline = "steps: [{type: text_to_image, params: {prompt: x}}]";
+        json!({"pipeline": pipeline, name: {"style": "ink"}}).to_string()
+    };
+    let (unread_var, unread_env) = (unread("vars"), unread("env"));
     for (method, target, kind, body, status, code) in [
         ("POST", "/runs", None, Some("{}"), 415, "unsupported_media_type"),
         ("POST", "/runs", Some("text/html"), Some("{}"), 415, "unsupported_media_type"),
@@ -78,6 +101,8 @@ async fn every_bad_request_has_a_code() {
         ("POST", "/runs", JSON, Some(r#"{"pipeline": 5}"#), 400, "bad_json"),
         ("POST", "/runs", JSON, Some(upload.as_str()), 422, "bad_upload"),
         ("POST", "/runs", JSON, Some(unused.as_str()), 422, "unused_media"),
+        ("POST", "/runs", JSON, Some(unread_var.as_str()), 422, "document_invalid"),
+        ("POST", "/plans", JSON, Some(unread_env.as_str()), 422, "document_invalid"),
         ("POST", "/runs?inptu=x", YAML, Some("steps: []"), 400, "unknown_parameter"),
         ("POST", "/runs?input=x&input=y", YAML, Some("steps: []"), 400, "repeated_parameter"),
         ("POST", "/runs", YAML, Some(unknown_step), 422, "document_invalid"),
@@ -141,6 +166,125 @@ async fn every_bad_request_has_a_code() {
         for field in ["type", "title", "detail", "advice"] {
             assert!(problem[field].as_str().is_some_and(|text| !text.is_empty()), "{method} {target}: {problem}");
         }
+    }
+}
+
+/// A handler that reads the ledger, which is unreachable, answers 503: no handler but those of the page may be reached.
+#[tokio::test]
+async fn no_path_of_an_open_route_reaches_another_handler() {
+    let router = router().await;
+    let tails = [
+        "",
+        "#",
+        "?",
+        "%23",
+        "%3F",
+        "%2523",
+        "%253F",
+        "%2F",
+        "%2f..",
+        "/..",
+        "#/",
+        "?from=1#",
+        "%3Ffrom=100%23",
+        "/events#",
+        "%2Fevents%23",
+        "/events?after=0",
+        ";",
+        "%3B",
+        "\\",
+        "%5C",
+        "%00",
+        "\n",
+        "%0A%23",
+        "＃",
+        "%EF%BC%83",
+        "+",
+        " ",
+        "\"",
+    ];
+    for tail in tails {
+        let id = format!("run-00000001{tail}");
+        let open = |file: Option<&str>| match file {
+            None => open_event("GET /runs/{id}/view", &[("id", &id)]),
+            Some(file) => open_event("GET /runs/{id}/view/{file}", &[("id", &id), ("file", file)]),
+        };
+        for file in [None, Some("data"), Some("page.js"), Some("../../../runs"), Some("..%2F..#"), Some("?x")] {
+            for path in [format!("/runs/{id}/view"), format!("/runs/{id}"), "/runs".to_owned(), "/clean".to_owned()] {
+                let mut event = open(file);
+                event["rawPath"] = json!(path);
+                let (status, problem, _) = answer(&router, &event).await;
+                let code = problem["code"].as_str().unwrap_or_default();
+                let refused = [(403, "bad_link"), (404, "run_not_found"), (404, "not_found")];
+                assert!(refused.contains(&(status, code)), "{event}: {problem}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_character_of_a_path_never_ends_it() {
+    let router = router().await;
+    for path in [
+        "/runs/run-00000001#",
+        "/runs/run-00000001?from=1",
+        "/runs/run-00000001#/events",
+        "/runs/run-00000001%23",
+        "/runs#",
+        "/runs?limit=1",
+        "/batches/run-00000001#",
+        "/batches/run-00000001?/results",
+        "/models#",
+        "/openapi.json?x",
+        "runs",
+        "",
+        "http://other.test/runs",
+        "/runs/run-00000001 ",
+        "/runs/ü",
+    ] {
+        let mut event = event("GET", "", None, None);
+        event["rawPath"] = json!(path);
+        let (status, problem, _) = answer(&router, &event).await;
+        assert_eq!(status, 404, "{path}: {problem}");
+    }
+    // A character that a query cannot have does not cut it either.
+    let (_, problem, _) = answer(&router, &event("GET", "/models?type=image#to", None, None)).await;
+    assert_eq!(problem["code"], "bad_parameter", "{problem}");
+}
+
+#[tokio::test]
+async fn a_route_key_that_the_template_does_not_have_leads_nowhere() {
+    let router = router().await;
+    for key in [json!("GET /runs/{id}"), json!("ANY /{proxy+}"), json!(""), Value::Null] {
+        let mut event = event("GET", "/runs", None, None);
+        event["routeKey"] = key;
+        assert_eq!(answer(&router, &event).await.0, 404, "{event}");
+    }
+    // A parameter is missing.
+    assert_eq!(answer(&router, &open_event("GET /runs/{id}/view/{file}", &[("id", "run-00000001")])).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_problem_repeats_little_of_a_text() {
+    let router = router().await;
+    let prompt = "a lighthouse at dusk ".repeat(10);
+    for (target, kind, body) in [
+        ("/runs", JSON, json!({"pipeline": "steps: []", "vars": prompt})),
+        ("/runs", JSON, json!({"pipeline": "steps: []", &prompt: "x"})),
+        ("/runs", JSON, json!({"pipeline": "steps: []", "media": {&prompt: "x"}})),
+        ("/runs", JSON, json!({"pipeline_upload": prompt})),
+        ("/uploads", JSON, json!({"kind": prompt})),
+        ("/batches", JSON, json!({"rows_key": prompt})),
+        ("/batches", JSON, json!({"format": prompt})),
+        ("/batches", JSON, json!({"tolerate": prompt})),
+        ("/clean", JSON, json!({"cursor": {"x": prompt}})),
+        (&format!("/runs?{}=x", prompt.replace(' ', "%20")), YAML, json!({})),
+        (&format!("/runs?input=x&{}=x", prompt.replace(' ', "+")), YAML, json!({})),
+        ("/runs", Some(prompt.trim()), json!({})),
+    ] {
+        let (status, problem, _) = answer(&router, &event("POST", target, kind, Some(&body.to_string()))).await;
+        assert!((400..500).contains(&status), "{target} {body}: {problem}");
+        assert!(!problem.to_string().contains(&prompt[..41]), "{target} {body}: {problem}");
     }
 }
 

@@ -8,6 +8,7 @@ use fresco_api_types::RunBody;
 use fresco_engine::lambda::Deployed;
 use fresco_engine::{Fetcher, FiringEvent, InboxOutcome, ObjectCreated, SCHEDULES, ScheduleOutcome};
 use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::text::shown_in;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -124,8 +125,9 @@ fn known(what: &str, version: &str) -> Result<(), Failure> {
 }
 
 fn detail<T: DeserializeOwned>(detail: Value) -> Result<T, Failure> {
-    serde_json::from_value(detail)
-        .map_err(|error| bad(format!("the event is not what it should be: {}", unquoted(&error.to_string()))))
+    serde_json::from_value(detail).map_err(|error| {
+        bad(format!("the event is not what it should be: {}", unquoted(&shown_in(&error.to_string()))))
+    })
 }
 
 /// A parser's message without the text that it quotes: that may be a prompt, and the message goes into logs and queues.

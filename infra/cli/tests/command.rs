@@ -45,6 +45,25 @@ fn documents_with_problems_are_rejected_with_a_report() {
     }
 }
 
+#[test]
+fn flags_that_the_document_does_not_read_are_rejected_with_the_nearest_name() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("notes.png"), "this is a text").unwrap();
+    let document = b"steps: [{type: text_to_image, params: {prompt: \"{{vars.style}} {{env.PATH}}\"}}]";
+    let read = ["--var", "style=ink", "--env", "PATH"];
+    for (flags, code, advice) in [
+        (["--var", "stile=oil"], "unread_var", "Did you mean `style`?"),
+        (["--env", "HOME"], "unread_env", "leave it out"),
+        (["--input-image", "notes.png"], "unread_image", "leave it out"),
+    ] {
+        let output = run(folder.path(), document, &[&read[..], &flags[..]].concat());
+        let report = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{report}");
+        assert!(report.contains(&format!("error[{code}]")) && report.contains(advice), "{report}");
+        assert!(report.contains("1 problem; nothing was started"), "{report}");
+    }
+}
+
 /// The problems of media in a document, with files beside it.
 #[test]
 fn media_with_problems_are_rejected_with_a_report() {

@@ -98,9 +98,7 @@ where
 
 /// JSON lines on standard output. A line can be read alone and holds no prompt, token, key or signed URL.
 fn log_to_stdout() {
-    // Targets and not EnvFilter: the latter's patterns bring a regex engine, half a megabyte in every package.
-    let level = std::env::var("FRESCO_LOG").unwrap_or_default();
-    let filter: Targets = level.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    let level = std::env::var("FRESCO_LOG").ok().and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
@@ -108,5 +106,47 @@ fn log_to_stdout() {
         .with_span_list(false)
         // Lambda stamps every line.
         .without_time();
-    tracing_subscriber::registry().with(filter).with(lines).init();
+    tracing_subscriber::registry().with(filter(level)).with(lines).init();
+}
+
+/// The level is that of this project's own lines. A client library writes the bodies of its requests below `warn`, and prompts,
+/// tokens and signed URLs stand in them.
+fn filter(level: LevelFilter) -> Targets {
+    // Targets and not EnvFilter: the latter's patterns bring a regex engine, half a megabyte in every package.
+    Targets::new().with_target("fresco", level).with_default(level.min(LevelFilter::WARN))
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn the_level_is_of_this_projects_lines_and_dependencies_stay_at_warn() {
+        let dependencies = [
+            "aws_smithy_runtime::client::orchestrator",
+            "aws_runtime",
+            "hyper::proto",
+            "rustls",
+            "lambda_runtime",
+            "reqwest",
+        ];
+        for level in [LevelFilter::INFO, LevelFilter::DEBUG, LevelFilter::TRACE] {
+            let filter = filter(level);
+            for own in ["fresco_engine::step::generate", "fresco_ledger", "fresco_api"] {
+                assert!(filter.would_enable(own, &level.into_level().unwrap()), "{own} {level}");
+            }
+            for other in dependencies {
+                assert!(
+                    filter.would_enable(other, &Level::WARN) && !filter.would_enable(other, &Level::INFO),
+                    "{other} {level}"
+                );
+            }
+        }
+        let errors = filter(LevelFilter::ERROR);
+        assert!(
+            !errors.would_enable("aws_runtime", &Level::WARN) && !errors.would_enable("fresco_engine", &Level::WARN)
+        );
+    }
 }

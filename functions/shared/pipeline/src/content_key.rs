@@ -11,14 +11,15 @@ use crate::ids::{ContentKey, RunId, StepName};
 use crate::media::{FieldMedia, Media};
 use crate::request::GenerationRequest;
 
-/// Raised when what is hashed changes while the request does not: a determinant more or fewer, another form of one. (Another
-/// endpoint or default in the catalogue is another request and has another key by itself.)
+/// Raised when what is hashed changes while the request does not: a determinant more or fewer, another form of one. Raised also
+/// when a provider is sent something else for the same determinants; a test of the providers holds every model's request against
+/// its key. (Another endpoint or default in the catalogue is another request and has another key by itself.)
 ///
 /// After an upgrade that raises it no step finds a result of before. Those stay in the ledger and the bucket until they
 /// expire, as they would have; nothing moves them, for a key does not say what it is the hash of. The plan says so: what it
 /// showed as there it shows with its price and `key version changed`. A run that is on its way goes on under the keys that its
 /// steps have noted, so that none of them requests again what is being generated.
-pub const KEY_VERSION: u32 = 1;
+pub const KEY_VERSION: u32 = 2;
 
 /// The determinants of a result, as they are hashed.
 #[derive(Debug, Serialize)]

@@ -17,4 +17,5 @@ pub mod rows;
 pub mod schedule_expression;
 pub mod status;
 pub mod suggest;
+pub mod text;
 pub mod time;

@@ -8,6 +8,7 @@ use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{Timestamp, Zoned};
 
 use crate::document::Problem;
+use crate::text::{shown, shown_in};
 
 /// The most skipped times in a row: those that a clock leaves out in spring.
 const MAX_GAPS: usize = 400;
@@ -106,7 +107,9 @@ fn cron(fields: &str) -> Result<ScheduleExpression, Problem> {
     // Its years come with seconds; EventBridge has none.
     match parser.parse(&format!("0 {}", parts.join(" "))) {
         Ok(cron) => Ok(ScheduleExpression::Cron(Box::new(cron))),
-        Err(error) => Err(problem(format!("`cron({fields})` cannot be read: {error}"), CRON)),
+        Err(error) => {
+            Err(problem(format!("`cron({})` cannot be read: {}", shown(fields), shown_in(&error.to_string())), CRON))
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use fresco_pipeline::media::Media;
 use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::{ChunkSizes, Plan, compile, merge, wall};
 use fresco_pipeline::rows::{Row, RowProblem};
+use fresco_pipeline::text::shown;
 use serde::Serialize;
 
 use super::objects::{ChunkFile, internal, run_of};
@@ -291,7 +292,8 @@ impl<'r> Chunker<'r> {
         }
         if let Some((id, row, times)) = &self.same_id {
             let rows = if *times == 1 { "1 row has".to_owned() } else { format!("{times} rows have") };
-            plan.warnings.push(format!("{rows} an id that a row before has, the first of them row {row}: `{id}`"));
+            plan.warnings
+                .push(format!("{rows} an id that a row before has, the first of them row {row}: `{}`", shown(id)));
         }
         if plan.expected_seconds > HOUR {
             // The rounds that fit into an hour; where not even one does, no concurrency helps.
@@ -358,7 +360,7 @@ fn size_of_row(row: &Row) -> usize {
 pub(super) fn inputs_of(request: &BatchRequest, row: &Row) -> RunInputs {
     let mut given = request.run.inputs();
     given.input = row.input.clone().or(given.input);
-    given.vars.extend(row.vars.clone());
+    given.row = row.vars.clone();
     given
 }
 

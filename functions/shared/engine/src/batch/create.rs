@@ -82,7 +82,9 @@ impl<P: Platform> Batches<P> {
         let mut request = self.request_of(&batch, body, from, fetcher).await?;
         request.run = request.run.fixed(now, &self.platform.new_token()?)?;
         request.run.request_hash = once.map(|once| once.request_hash.clone()).unwrap_or_default();
-        let name = prepare(&request.run.document)?.name().unwrap_or_else(|| "pipeline".to_owned());
+        let document = prepare(&request.run.document)?;
+        document.check_unread(&request.run.inputs())?;
+        let name = document.name().unwrap_or_else(|| "pipeline".to_owned());
         let json = serde_json::to_vec(&request).map_err(internal)?;
         // Of two concurrent calls under one key the request of the first stays.
         if self.intake.put_once(&request_key(&batch), Bytes::from(json)).await? == Put::Exists

@@ -11,6 +11,7 @@ use fresco_pipeline::document::{MediaReference, Problem};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::inspection::{describe_input, input_problem};
 use fresco_pipeline::media::Media;
+use fresco_pipeline::text::shown;
 use fresco_providers::media::{Downloader, HostList};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
@@ -117,7 +118,7 @@ impl<P: Platform> Intake<P> {
             Some(folder) => self.accept_beside(folder, reference).await,
             None => Ok(Err(input_problem(
                 "input_unread",
-                format!("`{}` is not among the request's media", reference.text),
+                "it is not among the request's media",
                 "Ask POST /uploads for a place to put it, and name that upload in `media` under this name.",
             ))),
         }
@@ -178,16 +179,12 @@ impl<P: Platform> Intake<P> {
         let advice = "Put it beside the document, and name it relative to that.";
         let name = reference.text.strip_prefix("./").unwrap_or(&reference.text);
         if name.starts_with('/') || !is_plain(name) {
-            let message = format!("`{}` is not under the document's folder", reference.text);
-            return Ok(Err(input_problem("input_unread", message, advice)));
+            return Ok(Err(input_problem("input_unread", "it is not under the document's folder", advice)));
         }
         let key = format!("{folder}{name}");
         match self.platform.objects().head(&key).await? {
             Some(head) => self.accept_object(&key, head.bytes, reference.kind, advice).await,
-            None => {
-                let message = format!("`{}` is not beside the document", reference.text);
-                Ok(Err(input_problem("input_unread", message, advice)))
-            }
+            None => Ok(Err(input_problem("input_unread", "it is not beside the document", advice))),
         }
     }
 }
@@ -203,7 +200,7 @@ fn uploads(
         if !media_references.iter().any(|reference| reference.text == *name) {
             return Err(IntakeError::Invalid(InvalidRequest {
                 code: "unused_media",
-                detail: format!("`media` has `{name}`, which the document does not name"),
+                detail: format!("`media` has `{}`, which the document does not name", shown(name)),
                 advice: "Name it in the document (params.image), or leave it out.",
                 malformed: false,
             }));
@@ -214,10 +211,9 @@ fn uploads(
 }
 
 fn no_upload(id: &str) -> IntakeError {
-    let shown: String = id.chars().take(80).collect();
     IntakeError::Invalid(InvalidRequest {
         code: "bad_upload",
-        detail: format!("`{shown}` is not the id of an upload"),
+        detail: format!("`{}` is not the id of an upload", shown(id)),
         advice: "Take the id that POST /uploads gave.",
         malformed: false,
     })

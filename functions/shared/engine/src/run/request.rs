@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The version of stored plans. It is raised when a plan is compiled differently or its fields change.
-const PLAN_VERSION: u32 = 1;
+const PLAN_VERSION: u32 = 2;
 
 /// The request of a run: `runs/<id>/request.json`.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +71,7 @@ impl RunRequest {
             input: self.input.clone(),
             image: self.image.clone(),
             vars: self.vars.clone(),
+            row: BTreeMap::new(),
             env: self.env.clone(),
             parallel: self.parallel,
             timestamp: self.timestamp.clone(),

@@ -10,6 +10,7 @@ use fresco_pipeline::document::Problems;
 use fresco_pipeline::error::{ErrorName, ErrorOwner, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::rows::Format;
+use fresco_pipeline::text::shown;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -287,7 +288,11 @@ impl<P: Platform> Triggers<P> {
             false => format!("{}{name}", folder(key)),
         };
         if !is_plain(&place) {
-            return Err(StartRejected::bad("no_pipeline", format!("`{name}` is not a file of the inbox"), advice));
+            return Err(StartRejected::bad(
+                "no_pipeline",
+                format!("`{}` is not a file of the inbox", shown(name)),
+                advice,
+            ));
         }
         self.pipeline_at(&place, advice).await
     }

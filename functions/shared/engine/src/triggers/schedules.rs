@@ -10,6 +10,7 @@ use fresco_pipeline::document::{Overlap, Scheduled, ScheduledPipeline, scheduled
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::rows::Format;
+use fresco_pipeline::text::{shown, shown_in};
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -328,7 +329,7 @@ impl<P: Platform> Triggers<P> {
             ScheduledPipeline::Inline(document) => document.clone(),
             ScheduledPipeline::Key(place) => {
                 if !is_plain(place) || ![PIPELINES, INBOX].iter().any(|prefix| place.starts_with(prefix)) {
-                    let detail = format!("{key} names the pipeline `{place}`, which is not under {PIPELINES}");
+                    let detail = format!("{key} names the pipeline `{}`, which is not under {PIPELINES}", shown(place));
                     return Err(StartRejected::bad(
                         "no_pipeline",
                         detail,
@@ -362,7 +363,7 @@ fn batch_body(scheduled: &Scheduled, rows: &str, body: RunBody) -> Result<(Batch
     let settings = settings.map_err(|error| {
         StartRejected::bad(
             "bad_setting",
-            format!("`batch`: {error}"),
+            format!("`batch`: {}", shown_in(&error.to_string())),
             "See POST /batches in /openapi.json for what there is.",
         )
     })?;

@@ -60,6 +60,11 @@ pub async fn runs_are_listed_newest_first(store: &impl Runs) {
     // Records are kept for a quarter of a year.
     let later = names(store.list_runs(10, None, NOW + 60 * DAY).await.unwrap());
     assert_eq!(later, ids(&["today", "minute", "yesterday", "month"]));
+    // A position that nothing has yet is before the whole list.
+    for created_at in [NOW + DAY, 253_402_207_199_999, i64::MAX] {
+        let ahead = ListPosition { created_at, run: run_id("today") };
+        assert_eq!(names(store.list_runs(10, Some(&ahead), NOW).await.unwrap()), all, "{created_at}");
+    }
     // Page by page, wherever a page ends.
     for size in 1..=4 {
         let (mut pages, mut behind) = (Vec::new(), None);

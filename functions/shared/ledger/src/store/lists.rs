@@ -58,7 +58,7 @@ impl<T: Table> Store<T> {
         after: Option<&ListPosition>,
         now: Millis,
     ) -> Result<Vec<RunId>, StoreError> {
-        let mut month = Month::of(after.map_or(now, |after| after.created_at));
+        let mut month = Month::newest(after, now);
         let first = Month::of(now).back(RECORD_MONTHS);
         let mut ids = Vec::new();
         while month >= first && ids.len() < limit as usize {
@@ -108,6 +108,12 @@ impl Month {
         Month(Offset::UTC.to_datetime(time).date().first_of_month())
     }
 
+    /// The month in which a page begins. A position after now, which a cursor can name, begins where the list does: each month
+    /// until now would be a query.
+    fn newest(after: Option<&ListPosition>, now: Millis) -> Self {
+        Month::of(after.map_or(now, |after| after.created_at.min(now)))
+    }
+
     fn back(self, months: u32) -> Self {
         (0..months).fold(self, |month, _| month.previous())
     }
@@ -126,6 +132,17 @@ impl std::fmt::Display for Month {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_begins_at_now_at_the_latest() {
+        let now = 1_800_000_000_000;
+        let position = |created_at| ListPosition { created_at, run: RunId::parse("run-00000001").unwrap() };
+        for ahead in [now, now + 1, 253_402_207_199_999, i64::MAX] {
+            assert_eq!(Month::newest(Some(&position(ahead)), now), Month::of(now), "{ahead}");
+        }
+        assert_eq!(Month::newest(None, now), Month::of(now));
+        assert_eq!(Month::newest(Some(&position(0)), now), Month::of(0));
+    }
 
     #[test]
     fn months_and_the_months_before_them() {

@@ -15,10 +15,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use kinds::{MediaKind, ProviderName, StepType};
-pub use param::{BYTES_A_CHAR, IMAGE_SIDES, Param, ParamKind, image_size_names};
+pub use param::{BYTES_A_CHAR, IMAGE_SIDES, Param, ParamKind, ParamProblem, image_size_names};
 pub use price::{Price, PriceUnit};
 
-use crate::document::Problem;
 use crate::money::Money;
 
 /// The number of steps of a type in one batch (the performance guide's batch size guidelines).
@@ -121,7 +120,7 @@ impl Model {
 
     /// Checks a document's params (without media) and turns them into the provider's request: its names, every default
     /// spelled out, so that a default of the provider's that changes later changes neither the request nor the key.
-    pub fn resolve(&self, given: &Map<String, Value>) -> Result<Map<String, Value>, Vec<Problem>> {
+    pub fn resolve(&self, given: &Map<String, Value>) -> Result<Map<String, Value>, Vec<ParamProblem>> {
         param::resolve(self, given)
     }
 

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
-use unicode_normalization::UnicodeNormalization;
 
-use crate::document::{Position, Problem};
 use crate::suggest::suggest;
+use crate::text::{canonical, shown, tidy};
 
 /// The sizes that fal's flux endpoints name, with their pixels.
 const IMAGE_SIZES: &[(&str, u64, u64)] = &[
@@ -99,9 +98,29 @@ pub struct Param {
     pub surcharge: Option<i64>,
 }
 
-/// A param that cannot be sent as it was given. The path is the param's name in the document.
-fn problem(param: &str, code: &str, message: impl Into<String>, advice: impl Into<String>) -> Problem {
-    Problem::at(Position::START, code, param, message, advice)
+/// A param that cannot be sent as it was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParamProblem {
+    /// The param's name in the document.
+    pub param: String,
+    pub code: &'static str,
+    pub message: String,
+    /// The message for a value that was filled in, which is not repeated; `None` where the message repeats no value.
+    pub unquoted: Option<String>,
+    pub advice: String,
+}
+
+impl ParamProblem {
+    fn new(param: &str, code: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Self {
+        ParamProblem { param: param.into(), code, message: message.into(), unquoted: None, advice: advice.into() }
+    }
+
+    /// A problem of a value that is not allowed.
+    fn value(param: &str, value: String, advice: impl Into<String>) -> Self {
+        let unquoted = Some(format!("`{param}` cannot be what it is filled with"));
+        let message = format!("`{param}` cannot be {value}");
+        ParamProblem { unquoted, ..ParamProblem::new(param, "param_value", message, advice) }
+    }
 }
 
 /// Width and height in pixels of a resolved `image_size`.
@@ -114,24 +133,30 @@ pub(super) fn image_size_pixels(value: &Value) -> Option<(u64, u64)> {
 }
 
 impl Param {
-    /// The value as it is sent: strings in NFC, so that two spellings of one text are one key.
-    fn accept(&self, name: &str, value: &Value) -> Result<Value, Problem> {
-        let bad_type =
-            |wanted: &str| problem(name, "param_type", format!("`{name}` is not {wanted}"), format!("Give {wanted}."));
+    /// The value as it is sent: texts in their canonical form and sizes by their names, so that two spellings are one key.
+    fn accept(&self, name: &str, value: &Value) -> Result<Value, ParamProblem> {
+        let bad_type = |wanted: &str| {
+            ParamProblem::new(name, "param_type", format!("`{name}` is not {wanted}"), format!("Give {wanted}."))
+        };
         match &self.kind {
             ParamKind::Text { max_chars, blank } => {
-                let text = value.as_str().ok_or_else(|| bad_type("text"))?;
+                let text = tidy(value.as_str().ok_or_else(|| bad_type("text"))?);
                 if text.len() > max_chars.saturating_mul(BYTES_A_CHAR) {
                     let message = format!("`{name}` has more than {max_chars} characters");
-                    return Err(problem(name, "param_too_long", message, "Shorten it."));
+                    return Err(ParamProblem::new(name, "param_too_long", message, "Shorten it."));
                 }
-                let text: String = if text.is_ascii() { text.to_owned() } else { text.nfc().collect() };
+                let text = canonical(&text);
                 let length = text.chars().count();
-                if text.trim().is_empty() && !blank {
-                    return Err(problem(name, "param_empty", format!("`{name}` is empty"), "Write what to generate."));
+                if text.is_empty() && !blank {
+                    return Err(ParamProblem::new(
+                        name,
+                        "param_empty",
+                        format!("`{name}` is empty"),
+                        "Write what to generate.",
+                    ));
                 }
                 if text.contains('\0') {
-                    return Err(problem(
+                    return Err(ParamProblem::new(
                         name,
                         "param_value",
                         format!("`{name}` contains a NUL character"),
@@ -140,7 +165,7 @@ impl Param {
                 }
                 if length > *max_chars {
                     let message = format!("`{name}` has {length} characters; at most {max_chars} are accepted");
-                    return Err(problem(name, "param_too_long", message, "Shorten it."));
+                    return Err(ParamProblem::new(name, "param_too_long", message, "Shorten it."));
                 }
                 Ok(Value::String(text))
             }
@@ -174,7 +199,7 @@ impl Param {
                         || format!("Use one of {}.", values.join(", ")),
                         |near| format!("Did you mean `{near}`? Allowed: {}.", values.join(", ")),
                     );
-                    return Err(problem(name, "param_value", format!("`{name}` cannot be `{text}`"), advice));
+                    return Err(ParamProblem::value(name, format!("`{}`", shown(&text)), advice));
                 }
                 Ok(Value::String(self.map.get(&text).cloned().unwrap_or(text)))
             }
@@ -187,8 +212,7 @@ impl Param {
                 let number = number.ok_or_else(|| bad_type("a whole number"))?;
                 if !values.contains(&number) {
                     let allowed = values.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
-                    let message = format!("`{name}` cannot be `{number}`");
-                    return Err(problem(name, "param_value", message, format!("Use one of {allowed}.")));
+                    return Err(ParamProblem::value(name, format!("`{number}`"), format!("Use one of {allowed}.")));
                 }
                 Ok(Value::from(number))
             }
@@ -199,9 +223,10 @@ impl Param {
                 let only_sides = value.as_object().is_none_or(|size| size.len() == 2);
                 match image_size_pixels(value) {
                     Some((w, h)) if only_sides && IMAGE_SIDES.contains(&w) && IMAGE_SIDES.contains(&h) => {
-                        Ok(value.clone())
+                        let named = IMAGE_SIZES.iter().find(|(_, width, height)| (*width, *height) == (w, h));
+                        Ok(named.map_or_else(|| value.clone(), |(name, ..)| Value::from(*name)))
                     }
-                    _ => Err(problem(name, "param_value", format!("`{name}` is not a size"), advice)),
+                    _ => Err(ParamProblem::new(name, "param_value", format!("`{name}` is not a size"), advice)),
                 }
             }
         }
@@ -213,12 +238,15 @@ fn out_of_range(
     value: impl std::fmt::Display,
     min: impl std::fmt::Display,
     max: impl std::fmt::Display,
-) -> Problem {
-    problem(name, "param_value", format!("`{name}` cannot be {value}"), format!("Use {min} to {max}."))
+) -> ParamProblem {
+    ParamProblem::value(name, shown(&value.to_string()), format!("Use {min} to {max}."))
 }
 
 /// See [`super::Model::resolve`].
-pub(super) fn resolve(model: &super::Model, given: &Map<String, Value>) -> Result<Map<String, Value>, Vec<Problem>> {
+pub(super) fn resolve(
+    model: &super::Model,
+    given: &Map<String, Value>,
+) -> Result<Map<String, Value>, Vec<ParamProblem>> {
     let params = &model.params;
     let mut problems = Vec::new();
     let mut resolved = Map::new();
@@ -231,7 +259,7 @@ pub(super) fn resolve(model: &super::Model, given: &Map<String, Value>) -> Resul
                 || format!("Known: {}.", known().collect::<Vec<_>>().join(", ")),
                 |near| format!("Did you mean `{near}`?"),
             );
-            problems.push(problem(name, "param_unknown", format!("the model has no param `{name}`"), advice));
+            problems.push(ParamProblem::new(name, "param_unknown", format!("the model has no param `{name}`"), advice));
             continue;
         };
         match param.accept(name, value) {
@@ -240,7 +268,7 @@ pub(super) fn resolve(model: &super::Model, given: &Map<String, Value>) -> Resul
                 let to = param.to.as_deref().unwrap_or(name);
                 if let Some(other) = set_by.insert(to.to_owned(), name) {
                     let message = format!("`{name}` and `{other}` say the same thing to the provider (`{to}`)");
-                    problems.push(problem(name, "param_conflict", message, "Keep one of them."));
+                    problems.push(ParamProblem::new(name, "param_conflict", message, "Keep one of them."));
                 }
                 resolved.insert(to.to_owned(), value);
             }
@@ -253,7 +281,12 @@ pub(super) fn resolve(model: &super::Model, given: &Map<String, Value>) -> Resul
             .iter()
             .any(|(other, _)| other == name || params.get(other).is_some_and(|p| p.to.as_deref() == Some(to)));
         if param.required && !there {
-            problems.push(problem(name, "param_missing", format!("`{name}` is missing"), "Add it under `params`."));
+            problems.push(ParamProblem::new(
+                name,
+                "param_missing",
+                format!("`{name}` is missing"),
+                "Add it under `params`.",
+            ));
         } else if let (Some(default), false) = (&param.default, resolved.contains_key(to)) {
             // As if a document had written it: a default has the document's words, and the provider may have others. That
             // every default is accepted is tested.
@@ -269,11 +302,11 @@ mod tests {
     use crate::catalogue::{StepType, find};
     use serde_json::{Value, json};
 
-    fn codes(model: &str, params: Value) -> Vec<String> {
+    fn codes(model: &str, params: Value) -> Vec<&'static str> {
         let given = params.as_object().unwrap().clone();
         match find(StepType::TextToImage, model).unwrap().resolve(&given) {
             Ok(_) => vec![],
-            Err(problems) => problems.iter().map(|problem| problem.code.clone()).collect(),
+            Err(problems) => problems.iter().map(|problem| problem.code).collect(),
         }
     }
 
@@ -305,6 +338,16 @@ mod tests {
             .resolve(json!({"prompt": "e\u{301}", "aspect_ratio": "16:9", "guidance_scale": 4}).as_object().unwrap())
             .unwrap();
         assert_eq!(resolved["image_size"], "landscape_16_9");
+        for (size, sent) in [
+            (json!({"width": 1024, "height": 1024}), json!("square_hd")),
+            (json!({"height": 768, "width": 1024}), json!("landscape_4_3")),
+            (json!({"width": 768, "height": 1024}), json!("portrait_4_3")),
+            (json!({"width": 1024, "height": 1025}), json!({"width": 1024, "height": 1025})),
+            (json!("square_hd"), json!("square_hd")),
+        ] {
+            let resolved = model.resolve(json!({"prompt": "a", "image_size": size}).as_object().unwrap()).unwrap();
+            assert_eq!(resolved["image_size"], sent, "{size}");
+        }
         assert_eq!(resolved["prompt"], "\u{e9}");
         assert_eq!(resolved["guidance_scale"], json!(4.0));
         assert!(!resolved.contains_key("aspect_ratio") && !resolved.contains_key("seed"));

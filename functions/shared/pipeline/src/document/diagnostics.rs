@@ -7,6 +7,7 @@ use super::key_specs::{self, LATER_KEYS, Shape, Spec};
 use super::problem::{Position, Problem, Problems};
 use super::yaml::{Content, Node};
 use crate::suggest::suggest;
+use crate::text::{shorten, shown};
 
 /// The comparisons of characters in search of nearest names, in one document. A handful of mistyped
 /// names needs a thousandth of it; a document of nothing else would take seconds.
@@ -223,20 +224,7 @@ pub(super) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { shown(key) } else { format!("{path}.{}", shown(key)) }
 }
 
-/// A user's text in a message: short, and without control characters.
-pub(super) fn shown(text: &str) -> String {
-    shorten(text, 60)
-}
-
 /// Words between commas.
 pub(super) fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
     words.collect::<Vec<_>>().join(", ")
-}
-
-fn shorten(text: &str, most: usize) -> String {
-    let mut short: String = text.chars().take(most).map(|c| if c.is_control() { '?' } else { c }).collect();
-    if text.len() > short.len() && text.chars().nth(most).is_some() {
-        short.push('…');
-    }
-    short
 }

@@ -1,15 +1,16 @@
 //! The media of a step: from other steps, from params, from the run; how many they are, and into how many parts they make
 //! the step fall. Whatever a document names has to be given with the run, so nothing is read here.
 
-use super::diagnostics::{Location, join, shown};
+use super::diagnostics::{Location, join};
 use super::params::NamedMedia;
-use super::template::Filling;
+use super::template::{Filling, has_placeholder};
 use super::validate::Checker;
 use super::yaml::{Content, Node};
 use super::{MAX_STEPS, media_url};
 use crate::catalogue::{MediaKind, MediaParam};
 use crate::ids::StepName;
 use crate::media::{FieldMedia, Media, MediaRef};
+use crate::text::shown;
 
 /// The most bytes of a param that names media: more than any path or URL.
 const MAX_FILLED_PATH: usize = 16 * 1024;
@@ -202,7 +203,9 @@ impl<'n> Checker<'_, 'n> {
             self.report.add(location, "input_missing_media", message, advice);
             return Sources { count: None, ..sources };
         };
-        let media = if self.image_reported { None } else { self.given_media(&image, input.kind, location) };
+        self.image_taken = true;
+        let named = format!("`{}`", shown(&image));
+        let media = if self.image_reported { None } else { self.given_media(&image, &named, input.kind, location) };
         self.image_reported = media.is_none();
         sources.add_input(media);
         sources
@@ -250,13 +253,13 @@ impl<'n> Checker<'_, 'n> {
     fn medium(
         &mut self,
         number: usize,
-        text: &str,
+        written: &str,
         input: &MediaParam,
         location: &Location,
         uncacheable: &mut bool,
         sources: &mut Sources,
     ) {
-        let Some(filled) = self.values.fill(&mut self.report, text, MAX_FILLED_PATH, location) else {
+        let Some(filled) = self.values.fill(&mut self.report, written, MAX_FILLED_PATH, location) else {
             sources.count = None;
             return;
         };
@@ -269,7 +272,10 @@ impl<'n> Checker<'_, 'n> {
             return;
         }
         let media = match filled.text() {
-            Some(text) if !filled.cut => self.given_media(text, input.kind, location),
+            Some(text) if !filled.cut => {
+                let named = if has_placeholder(written) { "it".to_owned() } else { format!("`{}`", shown(written)) };
+                self.given_media(text, &named, input.kind, location)
+            }
             Some(_) => {
                 let message = format!("the path is longer than {} bytes", media_url::MAX_LENGTH);
                 self.report.add(location, "input_path", message, "Use a shorter one.");
@@ -289,8 +295,8 @@ impl<'n> Checker<'_, 'n> {
         sources.add_input(media);
     }
 
-    /// A medium that was given with the run under this text.
-    fn given_media(&mut self, text: &str, kind: MediaKind, location: &Location) -> Option<Media> {
+    /// A medium that was given with the run under this text. Messages call it by what is `named`.
+    fn given_media(&mut self, text: &str, named: &str, kind: MediaKind, location: &Location) -> Option<Media> {
         if let Err(problem) = media_url::check(text) {
             self.report.add(location, &problem.code, problem.message, problem.advice);
             return None;
@@ -299,12 +305,12 @@ impl<'n> Checker<'_, 'n> {
         match self.given.media.get(text) {
             Some(Ok(media)) if media.kind == kind => return Some(media.clone()),
             Some(Ok(media)) => {
-                let message = format!("`{}` is {}, and {} is needed", shown(text), media.kind.noun(), kind.noun());
+                let message = format!("{named} is {}, and {} is needed", media.kind.noun(), kind.noun());
                 self.report.add(location, "kind_mismatch", message, format!("Give {}.", kind.noun()));
             }
             Some(Err(problem)) => self.report.add(location, &problem.code, &problem.message, &problem.advice),
             None => {
-                let message = format!("the file `{}` was not given with the run", shown(text));
+                let message = format!("{named} names a file that was not given with the run");
                 self.report.add(location, "input_unread", message, "Give it with the run, or name it by an https URL.");
             }
         }

@@ -16,6 +16,7 @@ mod schedule;
 mod schema;
 mod settings;
 mod template;
+mod unread;
 mod validate;
 mod yaml;
 
@@ -94,6 +95,8 @@ pub struct RunInputs {
     pub image: Option<String>,
     /// `{{vars.x}}`, over the document's own.
     pub vars: BTreeMap<String, String>,
+    /// `{{vars.x}}` of a row, over all others. The document need not read them.
+    pub row: BTreeMap<String, String>,
     /// `{{env.X}}`: only what was given with the run, never the environment of a function.
     pub env: BTreeMap<String, String>,
     /// Whether groups run side by side where the document does not say (`PIPELINE_PARALLEL_ENABLED`).
@@ -222,6 +225,11 @@ impl Prepared {
     pub fn name(&self) -> Option<String> {
         let value = self.0.value();
         value.get("name")?.as_str().map(str::to_owned)
+    }
+
+    /// Checks that the document reads the vars and the environment of a run, whatever its rows give.
+    pub fn check_unread(&self, given: &RunInputs) -> Result<(), Problems> {
+        validate::examine_unread(&self.0, given)
     }
 
     /// Checks the document, as [`check`] does.

@@ -4,17 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
-use unicode_normalization::UnicodeNormalization;
 
-use super::diagnostics::{Location, join, list, shown};
+use super::diagnostics::{Location, join, list};
 use super::key_specs::{self, STEP};
 use super::parse::Target;
-use super::template::{Filled, Filling, MAX_FILLED, Part, parts};
+use super::reference_graph::each_text;
+use super::template::{Filled, Filling, MAX_FILLED, has_placeholder};
 use super::validate::Checker;
 use super::yaml::{Content, Node};
 use super::{MAX_STEPS, Piece, TextSlot};
 use crate::catalogue::{self, BYTES_A_CHAR, MediaKind, Model, Param, ParamKind};
 use crate::ids::StepName;
+use crate::text::shown;
 
 /// The most bytes of a param that is no text.
 const MAX_WORD: usize = 64 * 1024;
@@ -48,6 +49,7 @@ struct Entered<'n> {
     pieces: Vec<(&'n str, Vec<Piece>)>,
     /// The provider's fields of what could not be filled: it has its problem and must not be missed again.
     failed: BTreeSet<String>,
+    nodes: BTreeMap<&'n str, &'n Node>,
     /// Whether there are params that the model does not have.
     unknown: bool,
 }
@@ -100,6 +102,7 @@ impl<'n> Checker<'_, 'n> {
                     entered.failed.insert(field(param, &key.text));
                 }
             }
+            entered.nodes.insert(&key.text, node);
             entered.locations.insert(&key.text, here);
         }
         if let Some(model) = model {
@@ -133,18 +136,22 @@ impl<'n> Checker<'_, 'n> {
         };
         for problem in problems {
             let missing = problem.code == "param_missing";
-            if missing && entered.failed.contains(&to(&problem.path)) {
+            if missing && entered.failed.contains(&to(&problem.param)) {
                 continue;
             }
-            let own = entered.locations.get(problem.path.as_str()).cloned();
+            let own = entered.locations.get(problem.param.as_str()).cloned();
             let location = own
-                .unwrap_or_else(|| Location::new(entered.location.place, join(&entered.location.path, &problem.path)));
-            let advice = if missing && problem.path == "prompt" {
+                .unwrap_or_else(|| Location::new(entered.location.place, join(&entered.location.path, &problem.param)));
+            let advice = if missing && problem.param == "prompt" {
                 "Add `prompt:` under `params`, or give the run an input text (--input \"…\").".to_owned()
             } else {
                 problem.advice
             };
-            self.report.add(&location, &problem.code, problem.message, advice);
+            let node = entered.nodes.get(problem.param.as_str());
+            // What was filled in is not repeated.
+            let unquoted = problem.unquoted.filter(|_| node.is_some_and(|node| is_filled(node)));
+            let message = unquoted.unwrap_or(problem.message);
+            self.report.add(&location, problem.code, message, advice);
         }
     }
 
@@ -237,10 +244,9 @@ impl<'n> Checker<'_, 'n> {
             }
             return self.pieces(number, &filled, location).map(Written::Pieces);
         };
-        let is_filled = || parts(text).any(|part| matches!(part, Part::Placeholder(_)));
         let wants_scalar =
             matches!(kind, Some(ParamKind::Integer { .. } | ParamKind::Number { .. } | ParamKind::Boolean));
-        if wants_scalar && is_filled() {
+        if wants_scalar && has_placeholder(text) {
             // `num_images: "{{vars.count}}"` is a number, although it had to be written as a text.
             let scalar =
                 serde_json::from_str(plain.trim()).ok().filter(|value: &Value| value.is_number() || value.is_boolean());
@@ -262,8 +268,7 @@ impl<'n> Checker<'_, 'n> {
         let mut pieces = Some(Vec::new());
         for piece in &filled.pieces {
             let piece = match piece {
-                // In NFC, as every text that is sent: two spellings of one text are one key.
-                Filling::Text(text) => Some(Piece::Text(text.nfc().collect())),
+                Filling::Text(text) => Some(Piece::Text(text.clone())),
                 Filling::Step(name) => {
                     if !known.contains_key(name.as_str()) {
                         let step = self.placeholder_step(number, name, MediaKind::Text, location);
@@ -313,6 +318,13 @@ impl<'n> Checker<'_, 'n> {
             _ => Some(step),
         }
     }
+}
+
+/// Whether a value has placeholders.
+fn is_filled(node: &Node) -> bool {
+    let mut found = false;
+    each_text(Some(node), &mut |text| found |= has_placeholder(text));
+    found
 }
 
 /// The provider's field of a param.

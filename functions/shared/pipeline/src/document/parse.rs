@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::diagnostics::{Location, Report, Table, join, list, shown};
+use super::diagnostics::{Location, Report, Table, join, list};
 use super::key_specs::{DOCUMENT, GROUP, GROUP_KEYS, LATER_TYPES, MAX_NAME, SETTINGS, STEP, find};
 use super::settings::{self, Settings};
 use super::yaml::{Content, Node};
 use super::{CachePolicy, MAX_STEPS, RunInputs};
 use crate::catalogue::{self, Model, StepType};
 use crate::ids::StepName;
+use crate::text::shown;
 
 /// The target of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -263,7 +264,7 @@ impl<'n> Reader<'_, 'n> {
         if let Err(error) = &name {
             self.report.add(&location, "bad_name", "this name cannot be used", format!("Use {}.", error.rule));
         } else if let Some(first) = self.lines.get(text) {
-            let message = format!("`{text}` is taken by line {}", first.place.line);
+            let message = format!("`{}` is taken by line {}", shown(text), first.place.line);
             self.report.add(&location, "duplicate_name", message, "Give every step and group a name of its own.");
         }
         // A name that cannot be used still says what a reference to it means.
@@ -278,7 +279,10 @@ impl<'n> Reader<'_, 'n> {
             match self.lines.get(name.as_str()).cloned() {
                 Some(taken) => {
                     let line = self.parsed.steps[number].location.place.line;
-                    let message = format!("`{name}` is the name of the step at line {line}, which has none of its own");
+                    let message = format!(
+                        "`{}` is the name of the step at line {line}, which has none of its own",
+                        shown(name.as_str())
+                    );
                     self.report.add(&taken, "duplicate_name", message, "Choose another, or give that step a name.");
                 }
                 None => {
@@ -304,7 +308,7 @@ impl<'n> Reader<'_, 'n> {
         }
         let all = format!("This version carries out {}.", list(types()));
         if LATER_TYPES.contains(&text) {
-            let message = format!("this version does not carry out `{text}`");
+            let message = format!("this version does not carry out `{}`", shown(text));
             self.report.add(&location, "not_supported", message, all);
         } else {
             let near = self.report.suggest(text, types().chain([GROUP]));

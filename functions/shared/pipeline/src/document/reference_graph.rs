@@ -85,7 +85,8 @@ impl Graph {
     }
 }
 
-fn each_text(node: Option<&Node>, see: &mut impl FnMut(&str)) {
+/// Shows every text of a value.
+pub(super) fn each_text(node: Option<&Node>, see: &mut impl FnMut(&str)) {
     match node.map(|node| &node.content) {
         Some(Content::Text(text)) => see(text),
         Some(Content::List(nodes)) => nodes.iter().for_each(|node| each_text(Some(node), see)),

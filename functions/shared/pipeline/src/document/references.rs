@@ -3,11 +3,12 @@
 
 use std::ops::Range;
 
-use super::diagnostics::{Location, shown};
+use super::diagnostics::Location;
 use super::parse::Target;
 use super::problem::MAX_PROBLEMS;
 use super::reference_graph::Graph;
 use super::validate::Checker;
+use crate::text::shown;
 
 /// The most names of a circle in a message.
 const SHOWN_WAY: usize = 8;
@@ -21,6 +22,7 @@ impl Checker<'_, '_> {
         called: &str,
         location: &Location,
     ) -> Option<Range<usize>> {
+        let said = shown(called);
         let Some(target) = target else {
             let names = self.parsed.names.keys().map(String::as_str);
             let near = self.report.suggest(called, names);
@@ -28,7 +30,7 @@ impl Checker<'_, '_> {
                 || "Name a step or a group of this document that stands before it.".to_owned(),
                 |near| format!("Did you mean `{near}`?"),
             );
-            self.report.add(location, "unknown_step", format!("there is no step `{}`", shown(called)), advice);
+            self.report.add(location, "unknown_step", format!("there is no step `{said}`"), advice);
             return None;
         };
         let (steps, enabled) = match target {
@@ -41,7 +43,7 @@ impl Checker<'_, '_> {
         };
         if steps.contains(&reader) {
             let message = match target {
-                Target::Step(_) => format!("`{called}` reads itself"),
+                Target::Step(_) => format!("`{said}` reads itself"),
                 Target::Group(_) => {
                     format!("`{}` reads the group that it stands in", self.parsed.steps[reader].called())
                 }
@@ -51,7 +53,7 @@ impl Checker<'_, '_> {
             return None;
         }
         if !enabled {
-            let message = format!("`{called}` is not enabled and gives nothing");
+            let message = format!("`{said}` is not enabled and gives nothing");
             self.report.add(location, "disabled_step", message, "Enable it, or read another step.");
             return None;
         }
@@ -73,8 +75,8 @@ impl Checker<'_, '_> {
             self.graph.get_or_insert_with(|| Graph::of(parsed)).way(from, reader)
         };
         let Some(way) = way else {
-            let message = format!("`{called}` comes later than the step that reads it");
-            let advice = format!("Move `{called}` up, before this step.");
+            let message = format!("`{}` comes later than the step that reads it", shown(called));
+            let advice = format!("Move `{}` up, before this step.", shown(called));
             self.report.add(location, "later_step", message, advice);
             return;
         };

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 
-use super::diagnostics::{Location, Report, Table, join, shown};
+use super::diagnostics::{Location, Report, Table, join};
 use super::key_specs::{OVERLAPS, SCHEDULED};
 use super::problem::Problems;
 use super::yaml::{self, Content};
 use super::{Overlap, Position};
 use crate::schedule_expression::{ScheduleExpression, time_zone};
+use crate::text::shown;
 
 /// The pipeline of a schedule.
 #[derive(Debug, Clone, PartialEq, Eq)]

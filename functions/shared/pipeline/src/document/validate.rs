@@ -7,10 +7,12 @@ use super::parse::{ParsedDocument, RawStep, Target, read};
 use super::problem::Problems;
 use super::reference_graph::Graph;
 use super::template::{MAX_FILLED, Values};
+use super::unread::{report_image, report_unread};
 use super::yaml::{Content, Node};
 use super::{Checked, MAX_STEPS, MediaReference, RunInputs, ValidGroup, ValidStep};
 use crate::catalogue::{MediaKind, Model};
 use crate::ids::StepName;
+use crate::text::tidy;
 
 /// The outputs of a step as later steps see them.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,6 +40,8 @@ pub(super) struct Checker<'a, 'n> {
     mentioned: BTreeSet<(String, MediaKind)>,
     /// Whether a problem of the run's own image is reported: it is one, however many steps take the image.
     pub(super) image_reported: bool,
+    /// Whether a step takes the run's own image.
+    pub(super) image_taken: bool,
     /// Parts so far.
     parts: u64,
 }
@@ -61,10 +65,13 @@ pub(super) fn examine(root: &Node, given: &RunInputs) -> (Result<Checked, Proble
         media_references: Vec::new(),
         mentioned: BTreeSet::new(),
         image_reported: false,
+        image_taken: false,
         parts: 0,
     };
     // Too many steps are reported already, and would take their time.
     let groups = if checker.parsed.written > MAX_STEPS { Vec::new() } else { checker.groups() };
+    report_unread(&mut checker.report, &checker.parsed, given);
+    report_image(&mut checker.report, &checker.parsed, given, checker.image_taken);
     let Checker { parsed: ParsedDocument { name, settings, .. }, report, media_references, .. } = checker;
     if !report.is_empty() {
         return (Err(report.into_problems()), media_references);
@@ -81,7 +88,15 @@ pub(super) fn examine(root: &Node, given: &RunInputs) -> (Result<Checked, Proble
     (Ok(checked), media_references)
 }
 
-/// The document's vars, and over them the run's.
+/// Checks that the document reads the vars and the environment of a run. Its other problems are left to [`examine`].
+pub(super) fn examine_unread(root: &Node, given: &RunInputs) -> Result<(), Problems> {
+    let Some(parsed) = read(&mut Report::new(), root, given) else { return Ok(()) };
+    let mut report = Report::new();
+    report_unread(&mut report, &parsed, given);
+    if report.is_empty() { Ok(()) } else { Err(report.into_problems()) }
+}
+
+/// The document's vars, over them the run's, and over those a row's.
 fn vars(report: &mut Report, node: Option<&Node>, given: &RunInputs) -> BTreeMap<String, String> {
     let mut vars = BTreeMap::new();
     let entries: &[_] = match node.map(|node| (&node.content, node)) {
@@ -96,12 +111,14 @@ fn vars(report: &mut Report, node: Option<&Node>, given: &RunInputs) -> BTreeMap
     for (key, node) in entries {
         let location = Location::new(node.place, join("vars", &key.text));
         let value = match &node.content {
-            Content::Text(_) if given.vars.contains_key(&key.text) => Some(String::new()),
+            Content::Text(_) if given.vars.contains_key(&key.text) || given.row.contains_key(&key.text) => {
+                Some(String::new())
+            }
             Content::Text(text) => values.fill(report, text, MAX_FILLED, &location).and_then(|filled| {
                 if filled.cut {
                     report.add(&location, "param_too_long", "all vars together are longer than 1 MiB", "Shorten them.");
                 }
-                filled.text().map(str::to_owned)
+                filled.text().map(|text| tidy(text).into_owned())
             }),
             Content::Number(number) => Some(number.to_string()),
             Content::Bool(flag) => Some(flag.to_string()),
@@ -113,7 +130,8 @@ fn vars(report: &mut Report, node: Option<&Node>, given: &RunInputs) -> BTreeMap
         // What has a problem of its own is not reported again wherever it is used.
         vars.insert(key.text.clone(), value.unwrap_or_default());
     }
-    vars.extend(given.vars.clone());
+    let of_run = given.vars.iter().chain(&given.row);
+    vars.extend(of_run.map(|(name, value)| (name.clone(), tidy(value).into_owned())));
     vars
 }
 

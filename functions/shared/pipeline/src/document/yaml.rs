@@ -8,6 +8,7 @@ use serde_json::{Map, Number, Value};
 use serde_saphyr::{Location, Spanned};
 
 use super::problem::{Position, Problem};
+use crate::text::shown_in;
 
 /// The largest document, in bytes.
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -110,7 +111,12 @@ pub(super) fn parse(text: &str) -> Result<Node, Problem> {
     let root: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let place = error.location().map_or(Position::START, place);
         let full = error.to_string();
-        let message = full.lines().next().unwrap_or("the document cannot be read").to_owned();
+        let message = full.lines().next().unwrap_or("the document cannot be read");
+        // The parser repeats the whole key.
+        let message = match message.starts_with("duplicate mapping key") {
+            true => "the key stands there twice".to_owned(),
+            false => shown_in(message).into_owned(),
+        };
         Problem::at(
             place,
             "document_syntax",

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use unicode_normalization::UnicodeNormalization;
 
 use crate::catalogue::{self, MediaKind, ProviderName, StepType};
 use crate::content_key::{Salt, content_key};
@@ -15,6 +14,7 @@ use crate::ids::{RunId, StepName, StepRef};
 use crate::media::{FieldMedia, Media, MediaRef};
 use crate::money::Money;
 use crate::request::{GenerationRequest, KeyedRequest, StepOutputs};
+use crate::text::{canonical, tidy};
 
 /// A step of a plan; a part of a step that fans out is a step of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -146,7 +146,10 @@ impl PlannedStep {
         for piece in &slot.pieces {
             match piece {
                 Piece::Text(piece) => text.push_str(piece),
-                Piece::Step(name) => text.push_str(outputs.get(&self.sibling(name))?.text.as_deref()?.trim()),
+                Piece::Step(name) => {
+                    let given: String = outputs.get(&self.sibling(name))?.text.as_deref()?.replace('\0', "");
+                    text.push_str(&tidy(&given));
+                }
             }
         }
         Some(text)
@@ -165,10 +168,9 @@ fn output(step: &StepRef, outputs: &[Media], index: u32) -> Result<Media, Failur
 
 /// Applies the rules for texts of a document to a text that was filled from steps.
 fn sendable(slot: &TextSlot, text: &str) -> Result<String, Failure> {
-    // First the NULs, then NFC: what a NUL kept apart may belong together.
-    let text: String = text.chars().filter(|c| *c != '\0').nfc().collect();
+    let text = canonical(text);
     let length = text.chars().count();
-    if text.trim().is_empty() {
+    if text.is_empty() {
         let message = format!("`{}` is empty once it is filled from other steps", slot.to);
         return Err(Failure::new(ErrorName::StepInput, message));
     }

@@ -1,8 +1,9 @@
 //! The common parts of the formats: columns, cells, and the buffer of the row that is being read.
 
 use super::row::{MAX_CELL, MAX_COLUMNS, MAX_ROW, MAX_ROWS, Row, RowProblem, RowsError};
+use crate::text;
 
-/// The most characters of a var's name, and of a column's in a message.
+/// The most characters of a var's name, and of a problem's column.
 pub(super) const MAX_NAME: usize = 64;
 /// The most characters of an id.
 const MAX_ID: usize = 100;
@@ -26,8 +27,8 @@ impl Fault {
 
     /// Of a cell; `what` goes on behind the column's name.
     pub(super) fn of_cell(name: &str, code: &'static str, what: impl std::fmt::Display, advice: &'static str) -> Self {
-        let column = shown(name);
-        Fault { code, message: format!("`{column}` {what}"), advice, column }
+        let message = format!("`{}` {what}", text::shown(name));
+        Fault { code, message, advice, column: shown(name) }
     }
 
     /// A cell, or text that has no column, of more than [`MAX_CELL`] bytes.
@@ -61,7 +62,7 @@ impl Fault {
     }
 }
 
-/// A name as messages show it.
+/// A name as a problem's column.
 pub(super) fn shown(name: &str) -> String {
     let printable = |c: char| if c.is_control() { '?' } else { c };
     if name.chars().nth(MAX_NAME).is_none() {

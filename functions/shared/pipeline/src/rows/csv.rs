@@ -5,8 +5,9 @@
 
 use csv_core::{ReadFieldResult, Reader};
 
-use super::cells::{Column, Fault, MAX_NAME, RowBuffer, RowSink, shown};
+use super::cells::{Column, Fault, MAX_NAME, RowBuffer, RowSink};
 use super::row::{MAX_CELL, MAX_COLUMNS, Row, RowsError};
+use crate::text::shown;
 
 /// Bytes of a cell that are read at a time.
 const SCRATCH: usize = 4096;

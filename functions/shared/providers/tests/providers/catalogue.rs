@@ -24,7 +24,7 @@ use super::{add_media, keys, object, params, request, set_media};
 const ROUNDING_MS: u64 = 50;
 
 /// The least that a document has to say.
-fn minimal(model: &Model) -> Map<String, Value> {
+pub(super) fn minimal(model: &Model) -> Map<String, Value> {
     let required = model.params.iter().filter(|(_, param)| param.required);
     required
         .map(|(name, param)| match param.kind {

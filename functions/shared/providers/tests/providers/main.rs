@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod asks;
+mod bodies;
 mod catalogue;
 mod download;
 mod gemini;

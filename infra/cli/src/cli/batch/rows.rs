@@ -150,7 +150,7 @@ fn first_rejection(request: &RunRequest, rows: Vec<Result<Row, RowProblem>>) -> 
             Ok(row) => {
                 let mut with = request.clone();
                 with.inputs.input = row.input.or(with.inputs.input);
-                with.inputs.vars.extend(row.vars);
+                with.inputs.row = row.vars;
                 match checked(&mut with) {
                     Ok(()) => return None,
                     Err(problems) => RowRejection::Document(row.number, problems),

@@ -78,7 +78,8 @@ impl Drawn {
 pub(super) fn sketches() -> impl Strategy<Value = Sketch> {
     let step = draws(STEP_DRAWS);
     (words(), prop::collection::vec(step, 1..6)).prop_map(|(input, draws)| {
-        let mut sketch = Sketch { input, steps: Vec::new() };
+        // What is filled in is tidy, and the input is not always filled in.
+        let mut sketch = Sketch { input: input.trim().to_owned(), steps: Vec::new() };
         for draws in &draws {
             let step = sketch.step(draws);
             sketch.steps.push(step);

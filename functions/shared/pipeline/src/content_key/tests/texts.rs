@@ -62,6 +62,45 @@ fn both_forms_of_a_prompt_are_one_request() {
     }
 }
 
+/// Line ends, blanks at the ends and byte order marks, as editors, spreadsheets and YAML leave them.
+#[test]
+fn every_way_of_a_prompt_gives_one_request() {
+    let given = |input: &str| RunInputs { input: Some(input.to_owned()), ..with_pictures(&[]) };
+    let one = |params: &str| format!("steps:\n- type: text_to_image\n  params:\n    {params}\n");
+    let expected = only(&one("prompt: \"a cat,\\nasleep\""), &given("x"));
+    for input in ["a cat,\nasleep", "a cat,\r\nasleep\r\n", "\u{feff}a cat,\nasleep\n", "  a cat,\rasleep\t"] {
+        assert_eq!(only(&one("seed: null").replace("\n    seed: null", " {}"), &given(input)), expected, "{input:?}");
+        assert_eq!(only(&one("prompt: \"{{input}}\""), &given(input)), expected, "{input:?}");
+        let row = RunInputs { row: [("p".to_owned(), input.to_owned())].into(), ..given("x") };
+        assert_eq!(only(&one("prompt: \" {{vars.p}}\\r\\n\""), &row), expected, "{input:?}");
+        let json = json!({"steps": [{"type": "text_to_image", "params": {"prompt": input}}]}).to_string();
+        assert_eq!(only(&json, &given("x")), expected, "{input:?}");
+    }
+    for prompt in [
+        "prompt: |\n      a cat,\n      asleep",
+        "prompt: |+\n      a cat,\n      asleep\n\n",
+        "prompt: |-\n\n      a cat,\n      asleep",
+    ] {
+        assert_eq!(only(&one(prompt), &given("x")), expected, "{prompt}");
+        assert_eq!(only(&one(prompt).replace('\n', "\r\n"), &given("x")), expected, "{prompt}");
+    }
+    let reads = "steps:\n- {type: text_to_image, name: a, params: {prompt: x}}\n- {type: analyze_image, name: t, params: {prompt: x}}\n- {type: text_to_image, name: b, params: {prompt: \" {{step_t.output}}\\n\"}}";
+    for said in ["a cat,\nasleep", "\u{feff}a cat,\r\nasleep\r\n", "\0 a cat,\nasleep \0"] {
+        assert_eq!(keys_where(reads, &given("x"), |_| said.to_owned())["b"][0], expected, "{said:?}");
+    }
+}
+
+#[test]
+fn a_size_by_its_name_and_by_its_sides_is_one_request() {
+    let size = |size: &str| {
+        only(&format!("steps: [{{type: text_to_image, params: {{prompt: x, {size}}}}}]"), &with_pictures(&[]))
+    };
+    assert_eq!(size("image_size: square_hd"), size("image_size: {width: 1024, height: 1024}"));
+    assert_eq!(size("image_size: square_hd"), size("aspect_ratio: \"1:1\""));
+    assert_eq!(size("image_size: landscape_16_9"), size("image_size: {height: 576, width: 1024}"));
+    assert_ne!(size("image_size: square_hd"), size("image_size: {width: 1024, height: 1032}"));
+}
+
 /// An accent that comes from another place than its letter.
 #[test]
 fn forms_meet_where_texts_do() {

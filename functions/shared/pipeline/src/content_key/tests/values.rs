@@ -97,7 +97,7 @@ fn rotated(mut values: Vec<Value>, draw: &Draw) -> Vec<Value> {
 /// What a value comes to in the request, worked out apart from the catalogue's own code.
 pub(super) fn sent(param: &Param, value: &Value) -> Value {
     match (&param.kind, value) {
-        (ParamKind::Text { .. }, Value::String(text)) => json!(text.nfc().collect::<String>()),
+        (ParamKind::Text { .. }, Value::String(text)) => json!(text.trim().nfc().collect::<String>()),
         (ParamKind::Number { .. }, Value::Number(number)) => json!(number.as_f64().map(|number| number + 0.0)),
         (ParamKind::Choice { .. }, Value::String(text)) => json!(param.map.get(text).unwrap_or(text)),
         _ => value.clone(),

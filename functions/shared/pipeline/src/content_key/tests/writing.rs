@@ -324,7 +324,8 @@ impl Writer<'_, '_> {
             2 => text.nfc().collect(),
             _ => text,
         };
-        if self.rolls.yes() { self.var(json!(text)) } else { text }
+        // Blanks at the ends of what is filled in are dropped.
+        if self.rolls.yes() && text.trim() == text { self.var(json!(text)) } else { text }
     }
 
     /// A placeholder for the value.

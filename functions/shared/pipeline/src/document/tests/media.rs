@@ -79,8 +79,8 @@ steps:
         assert_eq!(codes(text, &with(image)), [(4, code.to_owned())], "{image}");
     }
     assert_eq!(codes(text, &given()), [(4, "input_missing_media".into()), (5, "input_missing_media".into())]);
-    // No step takes it, so it is not missing.
-    accepted("steps: [{type: text_to_image}]", &with("gone.png"));
+    // No step takes it, so it is not missing, and was given for nothing.
+    assert_eq!(codes("steps: [{type: text_to_image}]", &with("gone.png")), [(1, "unread_image".to_owned())]);
 }
 
 #[test]
