@@ -153,11 +153,11 @@ impl<P: Platform> BatchPlanner<P> {
             };
             let mut read = Vec::new();
             if bytes.is_empty() {
-                std::mem::replace(&mut rows, RowReader::new(request.format))
-                    .finish(&mut |row| read.push(row))
-                    .map_err(unreadable)?;
+                let rows = std::mem::replace(&mut rows, RowReader::new(request.format));
+                chunker.note_skipped(rows.finish(&mut |row| read.push(row)).map_err(unreadable)?);
             } else {
                 rows.feed(&bytes, &mut |row| read.push(row)).map_err(unreadable)?;
+                chunker.note_columns(rows.columns());
             }
             for row in read {
                 let Some(chunk) = chunker.accept(row)? else { continue };

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::RunInputs;
 use super::diagnostics::{Location, Report, list, shown};
+use super::yaml::{Content, Node};
 
 /// The most bytes of a filled text, whatever it is for.
 pub(super) const MAX_FILLED: usize = 1024 * 1024;
@@ -52,6 +53,32 @@ pub(super) fn parts(text: &str) -> impl Iterator<Item = Part<'_>> {
 /// The step that a placeholder reads, as it is written: of `step_NAME.output`, `NAME`.
 pub(super) fn step_of(placeholder: &str) -> Option<&str> {
     placeholder.strip_prefix("step_")?.strip_suffix(".output")
+}
+
+/// The names of a document's vars: the keys of its `vars`, and those that its texts read.
+pub(super) fn var_names(root: &Node) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    if let Content::Table(entries) = &root.content {
+        let given = entries.iter().filter(|(key, _)| key.text == "vars").map(|(_, vars)| &vars.content);
+        for vars in given {
+            if let Content::Table(vars) = vars {
+                names.extend(vars.iter().map(|(key, _)| key.text.clone()));
+            }
+        }
+    }
+    let mut nodes = vec![root];
+    while let Some(node) = nodes.pop() {
+        match &node.content {
+            Content::Text(text) => names.extend(parts(text).filter_map(|part| match part {
+                Part::Placeholder(name) => name.strip_prefix("vars.").map(str::to_owned),
+                Part::Text(_) => None,
+            })),
+            Content::List(list) => nodes.extend(list),
+            Content::Table(entries) => nodes.extend(entries.iter().map(|(_, node)| node)),
+            Content::Null | Content::Bool(_) | Content::Number(_) | Content::NotFinite => {}
+        }
+    }
+    names
 }
 
 /// A piece of a filled text.
