@@ -6,7 +6,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fresco_api_types::RunBody;
-use fresco_ledger::traits::Objects;
 use fresco_pipeline::document::MediaReference;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::inspection::{describe_input, input_problem};
@@ -16,8 +15,8 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use crate::intake::Intake;
+use crate::intake::beside::{composed, name_beside};
 use crate::intake::input_media::fetch_input;
-use crate::intake::object_keys::is_plain;
 use crate::intake::uploads::UploadId;
 use crate::platform::Platform;
 use crate::run::request::RunRequest;
@@ -180,14 +179,12 @@ impl<P: Platform> Intake<P> {
         reference: &MediaReference,
     ) -> Result<Result<Media, MediaProblem>, Failure> {
         let advice = "Put it beside the document, and name it relative to that.";
-        let name = reference.text.strip_prefix("./").unwrap_or(&reference.text);
-        if name.starts_with('/') || !is_plain(name) {
+        let Some(name) = name_beside(&reference.text) else {
             let message = format!("`{}` is not under the document's folder", reference.text);
             return Ok(Err(input_problem("input_unread", message, advice)));
-        }
-        let key = format!("{folder}{name}");
-        match self.platform.objects().head(&key).await? {
-            Some(head) => self.accept_object(&key, head.bytes, reference.kind, advice).await,
+        };
+        match self.find_beside(folder, name).await? {
+            Some((key, head)) => self.accept_object(&key, head.bytes, reference.kind, advice).await,
             None => {
                 let message = format!("`{}` is not beside the document", reference.text);
                 Ok(Err(input_problem("input_unread", message, advice)))
@@ -204,15 +201,16 @@ fn uploads(
 ) -> Result<BTreeMap<String, UploadId>, IntakeError> {
     let mut uploads = BTreeMap::new();
     for (name, id) in given {
-        if !media_references.iter().any(|reference| reference.text == *name) {
+        let is_meant = |reference: &&MediaReference| composed(&reference.text) == composed(name);
+        let Some(reference) = media_references.iter().find(is_meant) else {
             return Err(IntakeError::Invalid(InvalidRequest {
                 code: "unused_media",
                 detail: format!("`media` has `{name}`, which the document does not name"),
                 advice: "Name it in the document (params.image), or leave it out.",
                 malformed: false,
             }));
-        }
-        uploads.insert(name.clone(), UploadId::parse(id).ok_or_else(|| no_upload(id))?);
+        };
+        uploads.insert(reference.text.clone(), UploadId::parse(id).ok_or_else(|| no_upload(id))?);
     }
     Ok(uploads)
 }
@@ -225,4 +223,23 @@ fn no_upload(id: &str) -> IntakeError {
         advice: "Take the id that POST /uploads gave.",
         malformed: false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use fresco_pipeline::catalogue::MediaKind;
+
+    use super::*;
+
+    #[test]
+    fn an_upload_is_found_in_either_form_of_its_name() {
+        let id = format!("image-12-{}", "ab".repeat(16));
+        let (composed, decomposed) = ("caf\u{e9}.png", "cafe\u{301}.png");
+        for (written, given) in [(composed, decomposed), (decomposed, composed), (composed, composed)] {
+            let reference = MediaReference { text: written.to_owned(), kind: MediaKind::Image };
+            let found = uploads(&[(given.to_owned(), id.clone())].into(), &[reference]).unwrap();
+            assert_eq!(found.keys().collect::<Vec<_>>(), [written]);
+        }
+        assert!(uploads(&[("cafe.png".to_owned(), id)].into(), &[]).is_err());
+    }
 }
