@@ -430,3 +430,39 @@ async fn a_chunk_that_cannot_be_planned_reports_its_failure() {
     assert_eq!(ended(&world, &batch).await.0.status, BatchStatus::Succeeded);
     assert_eq!(asked(&world, "hard to plan").await, 30);
 }
+
+/// A row of two steps: the picture of the second row is paid, and its edit is refused until the redrive. The objects of the
+/// first row are gone by then, as they are when results have expired.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redrive_pays_only_for_what_is_missing_whatever_the_cache_policy() {
+    let _simulator = SIMULATOR.lock().await;
+    let world = World::get().await;
+    for cache in ["use", "refresh", "off"] {
+        let prompt = format!("redriven with {cache},");
+        let pipeline = format!(
+            "name: twice\nsettings: {{ cache: {cache} }}\nsteps:\n\
+             - {{ name: image, type: text_to_image, params: {{ prompt: '{prompt} {{{{input}}}}' }} }}\n\
+             - {{ name: edit, type: image_to_image, params: {{ prompt: 'edit {prompt} {{{{input}}}}' }} }}\n"
+        );
+        let refused = format!("edit {prompt} second");
+        let fault = json!({"fault": "model_error", "type": "content_policy_violation", "prompt": refused});
+        world.control("faults", &json!([fault])).await;
+        let body = BatchBody { pipeline: Some(pipeline.into()), ..over(vec![json!("first"), json!("second")]) };
+        let batch = start(&world, body).await;
+        let (view, manifest, results) = ended(&world, &batch).await;
+        assert_eq!((view.counts.done, view.counts.failed, results.len()), (1, 1, 2), "{manifest:?}");
+        let requests = async || (asked(&world, &prompt).await, asked(&world, &format!("edit {prompt}")).await);
+        assert_eq!(requests().await, (2, 2));
+
+        world.forget_faults().await;
+        for output in &results[0].outputs {
+            world.remove_object(&output.key).await;
+        }
+        world.api.redrive_batch(&batch).await.unwrap();
+        let (view, manifest, again) = ended(&world, &batch).await;
+        assert_eq!((view.status, view.counts.done), (BatchStatus::Succeeded, 2), "{manifest:?}");
+        assert_eq!(requests().await, (2, 3), "with {cache}, only the edit that was refused is asked for");
+        assert_eq!(again[0], results[0], "a row that is done stays as it was");
+        assert_eq!((again[1].source, again[1].outputs.len()), (Some(ResultSource::Generated), 2));
+    }
+}

@@ -184,6 +184,48 @@ async fn a_duplicate_event_is_the_same_run() {
     assert_eq!(runs(&world, "duplicate").await.len(), 1);
 }
 
+/// Texts and rows before their pipeline, a document before its picture, empty files before their content: each is run once
+/// all of it is there. The picture's name is composed in the document and decomposed in the bucket, as a Mac uploads it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_belong_together_run_in_whatever_order_they_arrive() {
+    let world = World::get().await;
+    let cat = world.run(&picture("a cat", "a cat that comes late"), "unused").await;
+    let output = &cat.steps[0].outputs[0];
+    let bytes = world.admin.object(&output.key).await.unwrap().to_vec();
+    let gone = async |key: &str| {
+        let place = format!("inbox-errors/{key}.json");
+        world.until(&place, async || world.object_of(&world.bucket(), &place).await.is_none()).await;
+    };
+
+    world.put("inbox/late/dusk.txt", "a text before its pipeline".into(), &[]).await;
+    assert_eq!(report(&world, "late/dusk.txt").await["code"], "no_pipeline");
+    world.put("inbox/late/pipeline.yaml", Vec::new(), &[]).await;
+    assert_eq!(report(&world, "late/pipeline.yaml").await["code"], "empty");
+    let document = "name: late\nsteps: [{ name: edit, type: image_to_image, params: { image: media/caf\u{e9}.img, prompt: '{{input}}' } }]\n";
+    world.put("inbox/late/pipeline.yaml", document.into(), &[]).await;
+    // It has its pipeline, and waits for the picture.
+    world
+        .until("the text waits for the picture", async || {
+            report(&world, "late/dusk.txt").await["code"] == "document_invalid"
+        })
+        .await;
+    world.put("inbox/late/media/cafe\u{301}.img", Vec::new(), &[]).await;
+    world.put("inbox/late/media/cafe\u{301}.img", bytes, &[]).await;
+    let manifest = only_run(&world, "late").await;
+    assert_eq!(manifest.status, RunStatus::Succeeded, "{:?}", manifest.failure);
+    assert_eq!(manifest.steps[0].given, std::slice::from_ref(&output.sha256));
+    gone("late/dusk.txt").await;
+    gone("late/pipeline.yaml").await;
+
+    world.put("inbox/late-rows/all.csv", "Input\na row before its pipeline\n".into(), &[]).await;
+    assert_eq!(report(&world, "late-rows/all.csv").await["code"], "no_pipeline");
+    world.put("inbox/late-rows/pipeline.yaml", picture("late rows", "{{input}}").into(), &[]).await;
+    world
+        .until("the row is asked for", async || !world.requests_for("a row before its pipeline").await.is_empty())
+        .await;
+    gone("late-rows/all.csv").await;
+}
+
 /// The end of a run is published as an event that others subscribe to: of a run that generated, one of hits only, one that failed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_end_of_a_run_is_an_event() {

@@ -250,6 +250,7 @@ fn nothing_that_fresco_writes_starts_it() {
     let expected = [
         "/batches/*",
         "/inbox-errors/*",
+        "/inbox-waiting/*",
         "/inputs/*",
         "/outputs/*",
         "/plans/*",

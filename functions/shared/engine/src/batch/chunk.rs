@@ -1,7 +1,7 @@
 //! Plans and closes the run of a chunk, with the results of its rows.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use fresco_api_types::{Exported, RowResult, RowStatus, filenames};
 use fresco_ledger::records::{BatchCounts, BatchRecord};
 use fresco_ledger::records::{ChunkRef, Millis, RunRecord, RunStatus, StepRecord};
 use fresco_ledger::traits::{Batches as _, ChunkEnd, Clock, Objects, Runs as _};
-use fresco_pipeline::document::{Export, Prepared, Problems, prepare};
+use fresco_pipeline::document::{CachePolicy, Export, Prepared, Problems, prepare};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{RunId, StepRef};
 use fresco_pipeline::money::Money;
@@ -22,12 +22,13 @@ use super::Batches;
 use super::chunker::{inputs_of, problem_of};
 use super::objects::{chunk_key, generation_of, internal, part_key, run_of};
 use super::request::BatchRequest;
-use super::row_results::{carry_over, counts_of, lines_of, omitted, results_of, saved_of};
+use super::row_results::{carry_over, counts_of, is_left, lines_of, omitted, results_of, saved_of};
 use super::store::BatchStore;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::intake::Intake;
 use crate::intake::request::{FETCH_TIMEOUT, Fetcher};
 use crate::planning::Planner;
+use crate::planning::cache_lookup::EarlierSteps;
 use crate::planning::plan::require_running;
 use crate::planning::work_list::WorkList;
 use crate::platform::Platform;
@@ -50,15 +51,17 @@ pub struct Chunks<P> {
 }
 
 impl<P: Platform> Chunks<P> {
-    /// Plans the run of a chunk: its rows side by side. A repeated call gives the same list, less what was done meanwhile.
+    /// Plans the run of a chunk: its rows side by side; in a redrive those without a result. A repeated call gives the same list, less what was done meanwhile.
     pub async fn plan(&self, run: &RunId, chunk: &ChunkRef) -> Result<WorkList, Failure> {
         let record = self.platform.ledger().run(run).await?;
         if let Some(record) = &record {
             require_running(record)?;
         }
-        let plan = self.compile_rows(chunk).await?;
+        let generation = generation_of(run, &chunk.batch, chunk.number);
+        let plan = self.compile_rows(chunk, generation).await?;
+        let earlier = self.earlier_steps(chunk, generation, &plan).await?;
         let created_at = record.as_ref().map_or_else(|| self.platform.clock().now(), |record| record.created_at);
-        let lookup = self.planner.look_up_run(run, &plan, created_at).await?;
+        let lookup = self.planner.look_up_run(run, &plan, created_at, &earlier).await?;
         if record.is_none() {
             self.open(run, chunk, &plan, created_at, lookup.price_of_misses(&plan)).await?;
         }
@@ -108,15 +111,21 @@ impl<P: Platform> Chunks<P> {
         Ok(())
     }
 
-    /// Compiles the rows of a chunk to one plan, side by side.
-    async fn compile_rows(&self, chunk: &ChunkRef) -> Result<Plan, Failure> {
+    /// Compiles the rows of a chunk to one plan, side by side. A redrive leaves out the rows that are done: their results
+    /// stay as they are, whatever became of the objects.
+    async fn compile_rows(&self, chunk: &ChunkRef, generation: u32) -> Result<Plan, Failure> {
         let request = self.store.request(&chunk.batch).await?;
         let mut file = self.store.chunk_file(&chunk.batch, chunk.number).await?;
         let invalid = |problems: Problems| Failure::new(ErrorName::DocumentInvalid, problems.to_string());
         let document = prepare(&request.run.document).map_err(invalid)?;
         let fetcher = Fetcher::default();
         let until = Instant::now() + FETCH_TIMEOUT;
-        let rows = std::mem::take(&mut file.rows);
+        let mut rows = file.rows.clone();
+        if let Some(last) = generation.checked_sub(1) {
+            let before = self.store.results_of_chunk(&chunk.batch, chunk.number, last).await?;
+            let left: BTreeSet<u64> = before.iter().filter(|result| is_left(result)).map(|result| result.row).collect();
+            rows.retain(|row| left.contains(&row.number));
+        }
         let planned: Vec<_> = rows.iter().map(|row| self.row_plan(&request, &document, row, &fetcher, until)).collect();
         let planned: Vec<_> = futures::stream::iter(planned).buffered(FETCHED_AT_ONCE).try_collect().await?;
         let (mut plans, mut unread) = (Vec::with_capacity(rows.len()), Vec::new());
@@ -126,7 +135,6 @@ impl<P: Platform> Chunks<P> {
                 Err(problem) => unread.push(problem),
             }
         }
-        file.rows = rows;
         // A medium of a row may be invalid or missing: the row is left out this time, and the end of the chunk has to
         // know.
         if file.unread != unread {
@@ -138,6 +146,23 @@ impl<P: Platform> Chunks<P> {
         let too_long =
             || Failure::new(ErrorName::Internal, "a step's name became too long since the batch was planned");
         merge(plans, request.workers).ok_or_else(too_long)
+    }
+
+    /// Reads the steps that earlier runs of a chunk have finished, the latest of each, where the plan does not leave them
+    /// to the cache: a row that failed in its last step has paid for the others.
+    async fn earlier_steps(&self, chunk: &ChunkRef, generation: u32, plan: &Plan) -> Result<EarlierSteps, Failure> {
+        let mut earlier = EarlierSteps::new();
+        if plan.steps.iter().all(|step| step.cache == CachePolicy::Use && !step.uncacheable) {
+            return Ok(earlier);
+        }
+        for generation in (0..generation).rev() {
+            let run = run_of(&chunk.batch, chunk.number, generation)?;
+            let steps = self.platform.ledger().steps(&run).await?;
+            for step in steps.into_iter().filter(|step| step.pinned.is_some()) {
+                earlier.entry(step.plan.id()).or_insert(step);
+            }
+        }
+        Ok(earlier)
     }
 
     /// Checks and compiles a row, and stores its media. The inner error is a problem of the row.
@@ -168,7 +193,9 @@ impl<P: Platform> Chunks<P> {
         wanted: Money,
     ) -> Result<RunRecord, Failure> {
         let row = run_record(run, chunk, plan.name.clone(), created_at, plan.export.clone());
-        let opened = self.platform.ledger().open_chunk(&chunk.batch, chunk.number, &row, wanted).await;
+        let generation = generation_of(run, &chunk.batch, chunk.number);
+        let ledger = self.platform.ledger();
+        let opened = ledger.open_chunk(&chunk.batch, chunk.number, generation, &row, wanted).await;
         opened?.ok_or_else(|| Failure::new(ErrorName::RunStopped, "the batch was stopped, or has ended"))
     }
 
@@ -177,7 +204,9 @@ impl<P: Platform> Chunks<P> {
     async fn open_unplanned(&self, run: &RunId, chunk: &ChunkRef) -> Result<bool, Failure> {
         let now = self.platform.clock().now();
         let row = run_record(run, chunk, self.store.record(&chunk.batch).await?.name, now, None);
-        let opened = self.platform.ledger().open_chunk(&chunk.batch, chunk.number, &row, Money::ZERO).await;
+        let generation = generation_of(run, &chunk.batch, chunk.number);
+        let ledger = self.platform.ledger();
+        let opened = ledger.open_chunk(&chunk.batch, chunk.number, generation, &row, Money::ZERO).await;
         Ok(opened?.is_some())
     }
 

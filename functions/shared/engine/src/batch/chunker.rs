@@ -1,6 +1,8 @@
 //! Cuts rows into chunks: each row is checked against the document, counted and priced, and the rows of a chunk are tried as
 //! one plan. It does no I/O.
 
+use std::collections::BTreeSet;
+
 use fresco_api_types::{MAX_CONCURRENT_CHUNKS, OnBadRow};
 use fresco_ledger::records::BatchPlan;
 use fresco_pipeline::document::{Export, MediaReference, Prepared, Problems, RunInputs};
@@ -9,7 +11,7 @@ use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::media::Media;
 use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::{ChunkSizes, Plan, compile, merge, wall};
-use fresco_pipeline::rows::{Row, RowProblem};
+use fresco_pipeline::rows::{Row, RowProblem, Skipped, missing_column};
 use fresco_pipeline::text::shown;
 use serde::Serialize;
 
@@ -63,6 +65,10 @@ impl Seen {
 pub(super) struct Chunker<'r> {
     pub(super) request: &'r BatchRequest,
     document: Prepared,
+    /// The names of the document's vars.
+    vars: BTreeSet<String>,
+    /// The columns of the file, where it has any.
+    columns: Option<Vec<String>>,
     /// Known after the first valid row.
     size: Option<u32>,
     /// Known after the first valid row.
@@ -100,7 +106,9 @@ impl<'r> Chunker<'r> {
     pub(super) fn new(request: &'r BatchRequest, document: Prepared, webhooks: bool) -> Self {
         Chunker {
             request,
+            vars: document.var_names(),
             document,
+            columns: None,
             size: None,
             export: None,
             webhooks,
@@ -170,13 +178,24 @@ impl<'r> Chunker<'r> {
             let (_, _, times) = self.same_id.get_or_insert_with(|| (id.clone(), row.number, 0));
             *times += 1;
         }
-        if row.number == 1 {
-            let mistaken = |name: &&String| ["id", "input"].iter().any(|column| name.eq_ignore_ascii_case(column));
-            for name in row.vars.keys().filter(mistaken) {
-                let meant = name.to_ascii_lowercase();
-                self.plan.warnings.push(format!(
-                    "the column `{name}` is a var; `{meant}`, in small letters, would be the row's {meant}"
-                ));
+    }
+
+    /// Notes the columns of the file, for messages.
+    pub(super) fn note_columns(&mut self, columns: Option<Vec<String>>) {
+        self.columns = columns;
+    }
+
+    /// Warns about what was skipped.
+    pub(super) fn note_skipped(&mut self, skipped: Skipped) {
+        let Skipped { rows, columns } = skipped;
+        for (count, one, many) in [
+            (rows, "1 blank row was skipped", "blank rows were skipped"),
+            (columns as u64, "1 empty column without a name was skipped", "empty columns without a name were skipped"),
+        ] {
+            match count {
+                0 => {}
+                1 => self.plan.warnings.push(one.to_owned()),
+                count => self.plan.warnings.push(format!("{count} {many}")),
             }
         }
     }
@@ -218,6 +237,7 @@ impl<'r> Chunker<'r> {
 
     /// Checks and compiles a row.
     fn planned(&self, row: Row) -> Result<PlannedRow, RowProblem> {
+        let row = row.with_names_of(&self.vars);
         let mut given = inputs_of(self.request, &row);
         let mut checked = self.document.check(&given);
         if checked.as_ref().is_err_and(|problems| problems.0.iter().any(|problem| problem.code == "input_unread")) {
@@ -230,7 +250,14 @@ impl<'r> Chunker<'r> {
         }
         match checked {
             Ok(checked) => Ok(PlannedRow { plan: compile(&checked), row, duplicate: false }),
-            Err(problems) => Err(problem_of(&row, problems)),
+            Err(problems) => {
+                let mut problem = problem_of(&row, problems);
+                let columns = self.columns.as_ref().filter(|_| !problem.column.is_empty());
+                if let Some(message) = columns.and_then(|columns| missing_column(&problem.column, columns)) {
+                    problem.message = message;
+                }
+                Err(problem)
+            }
         }
     }
 

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fresco_api_types::RowStatus;
 use fresco_ledger::records::{BatchCounts, BatchPlan, BatchRecord};
 use fresco_ledger::traits::{Batches as _, Clock, Entries, Objects};
 use fresco_pipeline::document::prepare;
@@ -20,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::Chunks;
 use super::chunker::{Chunk, Chunker, ListedChunk, PlannedRow};
 use super::objects::{chunk_key, internal, results_key, run_of};
-use super::row_results::counts_of;
+use super::row_results::{counts_of, is_left};
 use super::store::BatchStore;
 use crate::planning::freshness::{Freshness, freshness};
 use crate::platform::Platform;
@@ -102,7 +101,7 @@ impl<P: Platform> BatchPlanner<P> {
         }));
         let mut chunks = chunks.buffered(READ_AT_ONCE);
         while let Some((chunk, results)) = chunks.try_next().await? {
-            if results.iter().any(|result| matches!(result.status, RowStatus::Failed | RowStatus::NotRun)) {
+            if results.iter().any(is_left) {
                 again.push(ListedChunk { run_id: run_of(batch, chunk, generation)?, chunk });
                 continue;
             }
@@ -154,11 +153,11 @@ impl<P: Platform> BatchPlanner<P> {
             };
             let mut read = Vec::new();
             if bytes.is_empty() {
-                std::mem::replace(&mut rows, RowReader::new(request.format))
-                    .finish(&mut |row| read.push(row))
-                    .map_err(unreadable)?;
+                let rows = std::mem::replace(&mut rows, RowReader::new(request.format));
+                chunker.note_skipped(rows.finish(&mut |row| read.push(row)).map_err(unreadable)?);
             } else {
                 rows.feed(&bytes, &mut |row| read.push(row)).map_err(unreadable)?;
+                chunker.note_columns(rows.columns());
             }
             for row in read {
                 let Some(chunk) = chunker.accept(row)? else { continue };

@@ -51,6 +51,11 @@ pub(super) fn carry_over(
     }
 }
 
+/// Whether a row may still get a result: it failed, or was not run. A redrive runs these rows and no others.
+pub(super) fn is_left(result: &RowResult) -> bool {
+    matches!(result.status, RowStatus::Failed | RowStatus::NotRun)
+}
+
 /// Counts rows by status.
 pub(super) fn counts_of(results: &[RowResult]) -> BatchCounts {
     let count = |is: fn(&RowResult) -> bool| results.iter().filter(|result| is(result)).count() as u64;

@@ -1,5 +1,6 @@
 //! Takes in requests: reads them, stores their media, and starts their runs.
 
+pub(crate) mod beside;
 pub(crate) mod input_media;
 pub(crate) mod object_keys;
 pub(crate) mod request;

@@ -4,6 +4,8 @@
 pub const INBOX: &str = "inbox/";
 /// The prefix of reports about objects of the inbox.
 pub const INBOX_ERRORS: &str = "inbox-errors/";
+/// The prefix of notes about objects of the inbox that wait for others.
+pub(crate) const INBOX_WAITING: &str = "inbox-waiting/";
 /// The prefix of schedules.
 pub const SCHEDULES: &str = "schedules/";
 /// The prefix of reports about schedules.

@@ -6,7 +6,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fresco_api_types::RunBody;
-use fresco_ledger::traits::Objects;
 use fresco_pipeline::document::{MediaReference, Problem};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::inspection::{describe_input, input_problem};
@@ -17,8 +16,8 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use crate::intake::Intake;
+use crate::intake::beside::{composed, name_beside};
 use crate::intake::input_media::fetch_input;
-use crate::intake::object_keys::is_plain;
 use crate::intake::uploads::UploadId;
 use crate::platform::Platform;
 use crate::run::request::RunRequest;
@@ -177,13 +176,11 @@ impl<P: Platform> Intake<P> {
     /// Stores a file in or below the folder of the document. The inner error is a problem of the medium.
     async fn accept_beside(&self, folder: &str, reference: &MediaReference) -> Result<Result<Media, Problem>, Failure> {
         let advice = "Put it beside the document, and name it relative to that.";
-        let name = reference.text.strip_prefix("./").unwrap_or(&reference.text);
-        if name.starts_with('/') || !is_plain(name) {
+        let Some(name) = name_beside(&reference.text) else {
             return Ok(Err(input_problem("input_unread", "it is not under the document's folder", advice)));
-        }
-        let key = format!("{folder}{name}");
-        match self.platform.objects().head(&key).await? {
-            Some(head) => self.accept_object(&key, head.bytes, reference.kind, advice).await,
+        };
+        match self.find_beside(folder, name).await? {
+            Some((key, head)) => self.accept_object(&key, head.bytes, reference.kind, advice).await,
             None => Ok(Err(input_problem("input_unread", "it is not beside the document", advice))),
         }
     }
@@ -197,15 +194,16 @@ fn uploads(
 ) -> Result<BTreeMap<String, UploadId>, IntakeError> {
     let mut uploads = BTreeMap::new();
     for (name, id) in given {
-        if !media_references.iter().any(|reference| reference.text == *name) {
+        let is_meant = |reference: &&MediaReference| composed(&reference.text) == composed(name);
+        let Some(reference) = media_references.iter().find(is_meant) else {
             return Err(IntakeError::Invalid(InvalidRequest {
                 code: "unused_media",
                 detail: format!("`media` has `{}`, which the document does not name", shown(name)),
                 advice: "Name it in the document (params.image), or leave it out.",
                 malformed: false,
             }));
-        }
-        uploads.insert(name.clone(), UploadId::parse(id).ok_or_else(|| no_upload(id))?);
+        };
+        uploads.insert(reference.text.clone(), UploadId::parse(id).ok_or_else(|| no_upload(id))?);
     }
     Ok(uploads)
 }
@@ -217,4 +215,23 @@ fn no_upload(id: &str) -> IntakeError {
         advice: "Take the id that POST /uploads gave.",
         malformed: false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use fresco_pipeline::catalogue::MediaKind;
+
+    use super::*;
+
+    #[test]
+    fn an_upload_is_found_in_either_form_of_its_name() {
+        let id = format!("image-12-{}", "ab".repeat(16));
+        let (composed, decomposed) = ("caf\u{e9}.png", "cafe\u{301}.png");
+        for (written, given) in [(composed, decomposed), (decomposed, composed), (composed, composed)] {
+            let reference = MediaReference { text: written.to_owned(), kind: MediaKind::Image };
+            let found = uploads(&[(given.to_owned(), id.clone())].into(), &[reference]).unwrap();
+            assert_eq!(found.keys().collect::<Vec<_>>(), [written]);
+        }
+        assert!(uploads(&[("cafe.png".to_owned(), id)].into(), &[]).is_err());
+    }
 }

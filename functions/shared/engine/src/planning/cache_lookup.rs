@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fresco_api_types::MissReason;
-use fresco_ledger::records::{CachedResult, Entry};
+use fresco_ledger::records::{CachedResult, Entry, Millis, StepRecord};
 use fresco_ledger::traits::{Clock, Entries};
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{ContentKey, RunId, StepRef};
-use fresco_pipeline::plan::Plan;
+use fresco_pipeline::plan::{Plan, PlannedStep};
 use fresco_pipeline::request::{KeyedRequest, StepOutputs};
 use futures::{StreamExt, TryStreamExt};
 
@@ -17,6 +17,9 @@ use crate::planning::Planner;
 use crate::planning::freshness::{Freshness, freshness};
 use crate::planning::outputs::outputs_of;
 use crate::platform::Platform;
+
+/// The steps of earlier runs of the same rows that have results, the latest of each.
+pub(crate) type EarlierSteps = BTreeMap<StepRef, StepRecord>;
 
 /// Objects that are checked concurrently.
 const HEADS_AT_ONCE: usize = 16;
@@ -36,8 +39,14 @@ pub(crate) enum CacheLookup {
 }
 
 impl<P: Platform> Planner<P> {
-    /// Looks up every step, in the order of [`Plan::steps`].
-    pub(crate) async fn look_up(&self, run: &RunId, plan: &Plan) -> Result<Vec<CacheLookup>, Failure> {
+    /// Looks up every step, in the order of [`Plan::steps`]. The result of an earlier run of the same rows is a hit
+    /// whatever the step's cache policy is.
+    pub(crate) async fn look_up(
+        &self,
+        run: &RunId,
+        plan: &Plan,
+        earlier: &EarlierSteps,
+    ) -> Result<Vec<CacheLookup>, Failure> {
         let texts: BTreeSet<StepRef> = plan.steps.iter().flat_map(|step| step.reads_text_of()).collect();
         let mut found: Vec<Option<CacheLookup>> = vec![None; plan.steps.len()];
         let mut made: BTreeMap<StepRef, StepOutputs> = BTreeMap::new();
@@ -69,16 +78,22 @@ impl<P: Platform> Planner<P> {
                     (CachePolicy::Use, true) => Some(MissReason::Fleeting),
                     (CachePolicy::Use, false) => None,
                 };
-                let outcome = match policy {
-                    Some(why) => Err(why),
-                    None => results.get(&step.key).cloned().unwrap_or(Err(MissReason::New)),
+                let id = plan.steps[place].id();
+                let outcome = match (policy, earlier.get(&id)) {
+                    (Some(why), Some(record)) => {
+                        self.earlier_result(record, &plan.steps[place], &made).await?.ok_or(why)
+                    }
+                    (Some(why), None) => Err(why),
+                    (None, _) => match results.get(&step.key) {
+                        Some(outcome) => outcome.clone().map(|ready| (step.key.clone(), ready)),
+                        None => Err(MissReason::New),
+                    },
                 };
                 found[place] = Some(match outcome {
-                    Ok(ready) => {
-                        let id = plan.steps[place].id();
+                    Ok((key, ready)) => {
                         let own = outputs_of(self.platform.objects(), &ready, texts.contains(&id)).await?;
                         made.insert(id, own);
-                        CacheLookup::Hit { key: step.key, ready: Box::new(ready) }
+                        CacheLookup::Hit { key, ready: Box::new(ready) }
                     }
                     Err(why) => CacheLookup::Miss { key: Some(step.key), why },
                 });
@@ -90,6 +105,27 @@ impl<P: Platform> Planner<P> {
             CacheLookup::Miss { key: None, why: MissReason::Waits { steps: missing.collect() } }
         };
         Ok(found.into_iter().enumerate().map(|(place, found)| found.unwrap_or_else(|| waits(place))).collect())
+    }
+
+    /// Returns the result of this step in an earlier run, with its key, where the request is the same and its objects
+    /// still exist.
+    async fn earlier_result(
+        &self,
+        record: &StepRecord,
+        step: &PlannedStep,
+        made: &BTreeMap<StepRef, StepOutputs>,
+    ) -> Result<Option<(ContentKey, CachedResult)>, Failure> {
+        let (Some(key), Some(ready)) = (&record.key, &record.pinned) else { return Ok(None) };
+        // Without the cache the key depends on the run.
+        let same = step.resolve(&record.run, made)?.is_some_and(|request| request.key == *key);
+        if !same || self.is_expired(ready.created_at) {
+            return Ok(None);
+        }
+        Ok(self.cached.exists(ready).await?.map(|ready| (key.clone(), ready)))
+    }
+
+    fn is_expired(&self, created_at: Millis) -> bool {
+        freshness(self.settings.object_life(), created_at, self.platform.clock().now(), 0) == Freshness::Expired
     }
 
     /// Reads the results under these keys. A key without an entry is left out.
@@ -120,8 +156,7 @@ impl<P: Platform> Planner<P> {
         };
         let Some(ready) = entry.result else { return Ok(Err(without)) };
         let Some(ready) = self.cached.exists(&ready).await? else { return Ok(Err(MissReason::Gone)) };
-        let life = self.settings.object_life();
-        if freshness(life, ready.created_at, self.platform.clock().now(), 0) == Freshness::Expired {
+        if self.is_expired(ready.created_at) {
             return Ok(Err(if entry.pending.is_some() { MissReason::Pending } else { MissReason::Expired }));
         }
         Ok(Ok(ready))

@@ -13,7 +13,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use crate::failpoint::{Failpoint, failpoint};
 use crate::planning::Planner;
-use crate::planning::cache_lookup::CacheLookup;
+use crate::planning::cache_lookup::{CacheLookup, EarlierSteps};
 use crate::planning::freshness::needed_life;
 use crate::planning::work_list::{WorkList, providers};
 use crate::platform::Platform;
@@ -51,7 +51,7 @@ impl<P: Platform> Planner<P> {
         let record = self.runs.record(run).await?;
         require_running(&record)?;
         let plan = StoredRun::read(self.platform.objects(), run).await?.plan()?;
-        let lookup = self.look_up_run(run, &plan, record.created_at).await?;
+        let lookup = self.look_up_run(run, &plan, record.created_at, &EarlierSteps::new()).await?;
         let work = self.record_plan(run, &plan.name, &plan, &lookup).await?;
         if work.done {
             self.runs.close(run, None).await?;
@@ -61,12 +61,18 @@ impl<P: Platform> Planner<P> {
 
     /// Looks up the steps of a run that was created at this time. Every hit lives until the run has ended: one that expires
     /// sooner is renewed, and where its objects are gone by then everything is looked up again.
-    pub(crate) async fn look_up_run(&self, run: &RunId, plan: &Plan, created_at: Millis) -> Result<RunLookup, Failure> {
+    pub(crate) async fn look_up_run(
+        &self,
+        run: &RunId,
+        plan: &Plan,
+        created_at: Millis,
+        earlier: &EarlierSteps,
+    ) -> Result<RunLookup, Failure> {
         let bound = i64::try_from(plan.bound_seconds(self.settings.webhooks())).unwrap_or(i64::MAX / 2_000) * 1_000;
         let slack = if plan.export.is_some() { EXPORT_SLACK } else { SLACK };
         let bound_at = created_at + bound + slack;
         for _ in 0..LOOKUPS {
-            let mut steps = self.look_up(run, plan).await?;
+            let mut steps = self.look_up(run, plan, earlier).await?;
             // Where everything is cached, the run ends at once.
             let all = steps.iter().all(|found| matches!(found, CacheLookup::Hit { .. }));
             let left = if all { 0 } else { bound_at - self.platform.clock().now() };

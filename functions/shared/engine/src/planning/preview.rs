@@ -11,7 +11,7 @@ use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::{Plan, PlannedStep, critical_path, wall};
 
 use crate::planning::Planner;
-use crate::planning::cache_lookup::CacheLookup;
+use crate::planning::cache_lookup::{CacheLookup, EarlierSteps};
 use crate::planning::step_diff::{OutputsByStep, PreviousRun};
 use crate::planning::work_list::{WorkList, events, providers};
 use crate::platform::Platform;
@@ -21,7 +21,7 @@ impl<P: Platform> Planner<P> {
     pub async fn preview(&self, plan: &Plan) -> Result<Preview, Failure> {
         // It salts the keys of uncached steps, which are never looked up.
         let run = RunId::parse("preview-only").map_err(|error| Failure::new(ErrorName::Internal, error.to_string()))?;
-        let found = self.look_up(&run, plan).await?;
+        let found = self.look_up(&run, plan, &EarlierSteps::new()).await?;
         let (found, compared_with) = self.compared(plan, found).await?;
         let steps: Vec<PreviewStep> = plan.steps.iter().zip(found).map(|(step, found)| shown(step, found)).collect();
         let left: BTreeSet<StepName> = steps.iter().filter(|step| !step.hit).map(|step| step.name.clone()).collect();

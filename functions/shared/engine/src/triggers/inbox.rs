@@ -32,7 +32,7 @@ const MAX_KEY: usize = 1_024;
 
 /// An object that was created in the inbox, as the events of S3 describe it. Source: Amazon S3 User Guide, "EventBridge
 /// event message structure"; the key is not encoded.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectCreated {
     pub key: String,
     #[serde(rename = "etag")]
@@ -64,6 +64,12 @@ pub enum InboxOutcome {
         /// Stable.
         code: String,
     },
+    /// A file that it needs has not arrived. A report says which, and the file's arrival runs it.
+    Waiting {
+        report: String,
+        /// Stable.
+        code: String,
+    },
     #[serde(rename = "passed")]
     Ignored { why: &'static str },
 }
@@ -77,6 +83,8 @@ pub(crate) enum StartRejected {
         detail: String,
         advice: String,
         problems: Vec<DocumentProblem>,
+        /// The key of the pipeline that is not there.
+        missing: Option<String>,
     },
     /// It failed; a retry may help.
     Failed(Failure),
@@ -89,6 +97,7 @@ impl StartRejected {
             detail: detail.into(),
             advice: advice.to_owned(),
             problems: Vec::new(),
+            missing: None,
         }
     }
 }
@@ -117,6 +126,7 @@ impl From<Problems> for StartRejected {
             detail: problems.to_string(),
             advice: FIX_PROBLEMS.to_owned(),
             problems: problems.0.into_iter().map(DocumentProblem::from).collect(),
+            missing: None,
         }
     }
 }
@@ -127,7 +137,7 @@ impl From<StartRejected> for Failure {
         match rejected {
             StartRejected::Failed(failure) => failure,
             StartRejected::Ignored(why) => Failure::new(ErrorName::Internal, why),
-            StartRejected::Invalid { code, detail, advice, problems } => {
+            StartRejected::Invalid { code, detail, advice, problems, .. } => {
                 let name = match ErrorName::parse(&code) {
                     Some(name) => return Failure::new(name, detail),
                     None if problems.is_empty() => ErrorName::InputInvalid,
@@ -153,14 +163,14 @@ impl From<StartError> for StartRejected {
 
 /// The kind of an object in the inbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum InboxKind {
+pub(super) enum InboxKind {
     Document,
     Text,
     Rows(Format),
 }
 
 impl InboxKind {
-    fn of(key: &str) -> Option<Self> {
+    pub(super) fn of(key: &str) -> Option<Self> {
         let (_, ending) = key.rsplit_once('/')?.1.rsplit_once('.')?;
         match ending.to_ascii_lowercase().as_str() {
             "yaml" | "yml" | "json" => Some(InboxKind::Document),
@@ -184,28 +194,46 @@ impl<P: Platform> Triggers<P> {
         Ok(InboxOutcome::Started { run_id: started.run, existing: started.existing })
     }
 
-    /// Runs an object of the inbox, once however often the event is delivered. An error is for the dead-letter queue.
+    /// Runs an object of the inbox, once however often the event is delivered, and the objects that waited for it. An
+    /// error is for the dead-letter queue.
     pub async fn accept_object_created(
         &self,
         object: &ObjectCreated,
         fetcher: &Fetcher,
     ) -> Result<InboxOutcome, Failure> {
-        let rejected = match self.start_object(object, fetcher).await {
-            Ok(StartedRun { run, existing }) => return Ok(InboxOutcome::Started { run_id: run, existing }),
-            Err(rejected) => rejected,
-        };
-        match rejected {
-            StartRejected::Ignored(why) => Ok(InboxOutcome::Ignored { why }),
-            StartRejected::Failed(failure) => Err(failure),
-            StartRejected::Invalid { problems, .. } if is_for_texts(&object.key, &problems) => {
-                Ok(InboxOutcome::Ignored { why: "it is the pipeline of what comes beside it" })
-            }
-            bad @ StartRejected::Invalid { .. } => {
-                let report = report_key(INBOX, INBOX_ERRORS, &object.key);
-                let code = self.write_report(&report, &object.key, &object.tag, bad).await?;
-                Ok(InboxOutcome::Reported { report, code })
-            }
+        let outcome = self.accept_object(object, fetcher).await?;
+        if object.bytes > 0 {
+            self.accept_waiting(&object.key, fetcher).await?;
         }
+        Ok(outcome)
+    }
+
+    /// Runs an object of the inbox, or leaves a report. The report on an earlier object under its key is removed when it
+    /// runs.
+    pub(super) async fn accept_object(
+        &self,
+        object: &ObjectCreated,
+        fetcher: &Fetcher,
+    ) -> Result<InboxOutcome, Failure> {
+        let report = report_key(INBOX, INBOX_ERRORS, &object.key);
+        let (result, is_waiting) = self.start_or_wait(object, fetcher).await?;
+        let outcome = match result {
+            Ok(StartedRun { run, existing }) => InboxOutcome::Started { run_id: run, existing },
+            Err(StartRejected::Failed(failure)) => return Err(failure),
+            Err(StartRejected::Ignored(why)) => return Ok(InboxOutcome::Ignored { why }),
+            Err(StartRejected::Invalid { problems, .. }) if is_for_texts(&object.key, &problems) => {
+                InboxOutcome::Ignored { why: "it is the pipeline of what comes beside it" }
+            }
+            Err(bad) => {
+                let code = self.write_report(&report, &object.key, &object.tag, bad).await?;
+                return Ok(match is_waiting {
+                    true => InboxOutcome::Waiting { report, code },
+                    false => InboxOutcome::Reported { report, code },
+                });
+            }
+        };
+        self.platform.objects().delete(&[report]).await?;
+        Ok(outcome)
     }
 
     /// Writes a report and returns its stable code.
@@ -216,7 +244,9 @@ impl<P: Platform> Triggers<P> {
         tag: &str,
         rejected: StartRejected,
     ) -> Result<String, Failure> {
-        let StartRejected::Invalid { code, detail, advice, problems } = rejected else { return Err(rejected.into()) };
+        let StartRejected::Invalid { code, detail, advice, problems, .. } = rejected else {
+            return Err(rejected.into());
+        };
         let at = self.platform.clock().now();
         let written = FileReport { key: key.to_owned(), etag: tag.to_owned(), at, code, detail, advice, problems };
         let json = serde_json::to_vec_pretty(&written)
@@ -230,7 +260,11 @@ impl<P: Platform> Triggers<P> {
         metrics::line(&self.settings.stack, self.platform.clock().now(), &[("InboxErrors", "Count", 1.into())])
     }
 
-    async fn start_object(&self, object: &ObjectCreated, fetcher: &Fetcher) -> Result<StartedRun, StartRejected> {
+    pub(super) async fn start_object(
+        &self,
+        object: &ObjectCreated,
+        fetcher: &Fetcher,
+    ) -> Result<StartedRun, StartRejected> {
         let Some(kind) = InboxKind::of(&object.key) else {
             return Err(StartRejected::Ignored("it is neither a pipeline nor a text nor rows"));
         };
@@ -241,7 +275,7 @@ impl<P: Platform> Triggers<P> {
             return self.intake.start(Some(&once), Some(beside), fetcher, self.body_of(object, kind)).await;
         };
         let what = async {
-            require_some(object)?;
+            self.require_some(object).await?;
             let pipeline = self.pipeline_of(&object.key, None).await?;
             let body = BatchBody { pipeline: Some(Value::String(pipeline)), ..BatchBody::default() };
             let from = RowsFrom { key: &object.key, tag: Some(&object.tag), format, beside, period: None };
@@ -250,8 +284,8 @@ impl<P: Platform> Triggers<P> {
         self.batches.start_from(Some(&once), fetcher, what).await
     }
 
-    async fn body_of(&self, object: &ObjectCreated, kind: InboxKind) -> Result<RunBody, StartRejected> {
-        require_some(object)?;
+    pub(super) async fn body_of(&self, object: &ObjectCreated, kind: InboxKind) -> Result<RunBody, StartRejected> {
+        self.require_some(object).await?;
         if object.bytes > MAX_DOCUMENT {
             let detail = format!("the file has {} bytes; {MAX_DOCUMENT} are taken", object.bytes);
             return Err(StartRejected::bad("too_large", detail, "Check that it is what its name says."));
@@ -278,6 +312,19 @@ impl<P: Platform> Triggers<P> {
         }
     }
 
+    /// Refuses an empty file, unless its content has arrived since.
+    async fn require_some(&self, object: &ObjectCreated) -> Result<(), StartRejected> {
+        if object.bytes > 0 {
+            return Ok(());
+        }
+        match self.platform.objects().head(&object.key).await? {
+            Some(head) if head.bytes == 0 => {
+                Err(StartRejected::bad("empty", "the file is empty", "Put the whole file there again."))
+            }
+            _ => Err(StartRejected::Ignored("it was replaced, which has an event of its own")),
+        }
+    }
+
     /// Returns the pipeline of a text: the one that its metadata names, relative to the inbox or to the folder of the
     /// text; else the one of the folder.
     async fn pipeline_of(&self, key: &str, named: Option<&str>) -> Result<String, StartRejected> {
@@ -299,22 +346,21 @@ impl<P: Platform> Triggers<P> {
 
     /// Reads the text of a pipeline.
     pub(crate) async fn pipeline_at(&self, place: &str, advice: &str) -> Result<String, StartRejected> {
-        let missing = || StartRejected::bad("no_pipeline", format!("there is no {place}"), advice);
-        let head = self.platform.objects().head(place).await?.ok_or_else(missing)?;
+        let missing = || StartRejected::Invalid {
+            code: "no_pipeline".to_owned(),
+            detail: format!("there is no {place}"),
+            advice: advice.to_owned(),
+            problems: Vec::new(),
+            missing: Some(place.to_owned()),
+        };
+        let (key, head) = self.intake.find_beside("", place).await?.ok_or_else(missing)?;
         if head.bytes > MAX_DOCUMENT {
             let detail = format!("{place} has {} bytes; {MAX_DOCUMENT} are taken", head.bytes);
             return Err(StartRejected::bad("too_large", detail, advice));
         }
-        let bytes = self.platform.objects().get(place).await?.ok_or_else(missing)?;
+        let bytes = self.platform.objects().get(&key).await?.ok_or_else(missing)?;
         utf8(place, &bytes)
     }
-}
-
-fn require_some(object: &ObjectCreated) -> Result<(), StartRejected> {
-    if object.bytes == 0 {
-        return Err(StartRejected::bad("empty", "the file is empty", "Put the whole file there again."));
-    }
-    Ok(())
 }
 
 pub(crate) fn utf8(key: &str, bytes: &[u8]) -> Result<String, StartRejected> {

@@ -2,6 +2,7 @@
 
 pub(crate) mod inbox;
 pub(crate) mod schedules;
+mod waiting;
 
 use std::sync::Arc;
 

@@ -438,10 +438,16 @@ impl Batches for Sim {
         &self,
         batch: &RunId,
         chunk: u32,
+        generation: u32,
         run: &RunRecord,
         wanted: Money,
     ) -> Result<Option<RunRecord>, StoreError> {
-        self.ledger("open chunk", || run.id.to_string(), self.0.ledger.open_chunk(batch, chunk, run, wanted)).await
+        self.ledger(
+            "open chunk",
+            || run.id.to_string(),
+            self.0.ledger.open_chunk(batch, chunk, generation, run, wanted),
+        )
+        .await
     }
     async fn close_chunk(&self, end: &ChunkEnd, now: Millis) -> Result<bool, StoreError> {
         self.ledger("close chunk", || end.run.to_string(), self.0.ledger.close_chunk(end, now)).await

@@ -104,11 +104,11 @@ pub async fn due_batches_in_order(store: &impl Batches) {
 }
 
 /// Only an ended batch; its payments stay.
-pub async fn an_ended_batch_is_redriven(store: &impl Batches) {
+pub async fn an_ended_batch_is_redriven(store: &(impl Batches + Runs)) {
     assert_eq!(store.reopen_batch(&run_id("one"), NOW + 3, NOW + 5).await.unwrap(), None);
     store.create_batch(&batch("one", 100)).await.unwrap();
     assert_eq!(store.reopen_batch(&run_id("one"), NOW + 3, NOW + 5).await.unwrap(), None, "it is open");
-    store.open_chunk(&run_id("one"), 0, &chunk("one", 0), Money::ZERO).await.unwrap();
+    store.open_chunk(&run_id("one"), 0, 0, &chunk("one", 0), Money::ZERO).await.unwrap();
     store.close_chunk(&end("one", 0, 30, Some(0)), NOW).await.unwrap();
     store.stop_batch(&run_id("one")).await.unwrap();
     store.close_batch(&run_id("one"), 0, BatchStatus::Stopped, Some(&failure("stopped")), NOW).await.unwrap();
@@ -119,6 +119,12 @@ pub async fn an_ended_batch_is_redriven(store: &impl Batches) {
         !store.close_batch(&run_id("one"), 0, BatchStatus::Failed, None, NOW).await.unwrap(),
         "of an earlier generation"
     );
+    // A planning of the ended generation that goes on takes no grant, and leaves no run that nothing would close.
+    let late = store.open_chunk(&run_id("one"), 1, 0, &chunk("one", 1), Money::micros(40)).await.unwrap();
+    assert_eq!((late, store.run(&chunk("one", 1).id).await.unwrap()), (None, None));
+    let redriven = store.batch(&run_id("one")).await.unwrap().unwrap();
+    assert_eq!((redriven.remaining, redriven.open), (Money::micros(100), Default::default()));
+    assert!(store.open_chunk(&run_id("one"), 1, 1, &chunk("one", 1), Money::micros(40)).await.unwrap().is_some());
     let kept = BatchCounts { chunks: 0, done: 2, failed: 1, hits: 1, ..BatchCounts::default() };
     assert!(store.recount_batch(&run_id("one"), &kept).await.unwrap());
     let spent = BatchCounts { spent: Money::micros(30), saved: Money::micros(5), ..kept };
@@ -131,9 +137,9 @@ pub async fn an_ended_batch_is_redriven(store: &impl Batches) {
 /// A chunk's run is created once, and its end counts once: both are idempotent.
 pub async fn a_chunk_counts_once(store: &(impl Batches + Runs)) {
     store.create_batch(&batch("one", Money::UNLIMITED.as_micros())).await.unwrap();
-    assert_eq!(store.open_chunk(&run_id("none"), 0, &chunk("none", 0), Money::ZERO).await.unwrap(), None);
+    assert_eq!(store.open_chunk(&run_id("none"), 0, 0, &chunk("none", 0), Money::ZERO).await.unwrap(), None);
     for _ in 0..2 {
-        let opened = store.open_chunk(&run_id("one"), 4, &chunk("one", 4), Money::micros(9)).await.unwrap().unwrap();
+        let opened = store.open_chunk(&run_id("one"), 4, 0, &chunk("one", 4), Money::micros(9)).await.unwrap().unwrap();
         assert_eq!((opened.remaining, opened.chunk), (Money::UNLIMITED, chunk("one", 4).chunk));
         assert_eq!(opened.granted, None);
     }
@@ -156,7 +162,7 @@ pub async fn a_chunk_counts_once(store: &(impl Batches + Runs)) {
 pub async fn a_budget_is_shared_by_the_chunks(store: &(impl Batches + Runs)) {
     store.create_batch(&batch("one", 100)).await.unwrap();
     let open = async |number: u32, wanted: i64| {
-        let opened = store.open_chunk(&run_id("one"), number, &chunk("one", number), Money::micros(wanted)).await;
+        let opened = store.open_chunk(&run_id("one"), number, 0, &chunk("one", number), Money::micros(wanted)).await;
         opened.unwrap().map(|run| run.remaining.as_micros())
     };
     assert_eq!(open(0, 70).await, Some(70));

@@ -65,6 +65,7 @@ impl<T: Table> Batches for Store<T> {
         &self,
         batch: &RunId,
         chunk: u32,
+        generation: u32,
         run: &RunRecord,
         wanted: Money,
     ) -> Result<Option<RunRecord>, StoreError> {
@@ -73,7 +74,7 @@ impl<T: Table> Batches for Store<T> {
                 return Ok(Some(existing));
             }
             let Some(record) = self.batch(batch).await? else { return Ok(None) };
-            if record.stop || record.status.is_final() {
+            if record.stop || record.status.is_final() || record.generation != generation {
                 return Ok(None);
             }
             let granted = (record.remaining != Money::UNLIMITED).then(|| wanted.min(record.remaining));
@@ -81,7 +82,7 @@ impl<T: Table> Batches for Store<T> {
             // Listed before it exists, so that a reader of the open runs misses none.
             self.table.put(listed(&run), None).await?;
             let writes = vec![
-                Write::update(keys::batch(batch), grant(chunk, granted)?),
+                Write::update(keys::batch(batch), grant(chunk, generation, granted)?),
                 Write::put_if(run_item(&run)?, Condition::missing()),
             ];
             if self.write_both(writes).await?.is_none() {
@@ -99,10 +100,7 @@ impl<T: Table> Batches for Store<T> {
                 Write::update(keys::batch(&end.batch), add.clone()),
             ];
             match self.write_both(writes).await? {
-                None => {
-                    self.update_batch(&end.batch, Update::new().then("open", Action::Discard(end.chunk))).await?;
-                    return Ok(true);
-                }
+                None => return Ok(true),
                 Some(Refused::Write(0)) => {
                     return match self.run(&end.run).await? {
                         Some(run) if !run.status.is_final() => {
@@ -212,9 +210,9 @@ fn not_stopped() -> Condition {
 }
 
 /// Takes a chunk's grant out of the batch's budget and marks the chunk open.
-fn grant(chunk: u32, granted: Option<Money>) -> Result<Update, StoreError> {
+fn grant(chunk: u32, generation: u32, granted: Option<Money>) -> Result<Update, StoreError> {
     let update = Update::new().then("open", Action::Insert(chunk));
-    let condition = open()?.and(not_stopped());
+    let condition = open()?.and(not_stopped()).and(Condition::Equals("generation", number(generation)));
     Ok(match granted {
         None => update.only_if(condition),
         Some(granted) => update
@@ -237,6 +235,7 @@ fn close_run(end: &ChunkEnd, now: Millis) -> Result<Update, StoreError> {
     })
 }
 
+/// Adds the counts of a chunk and what it gives back, and marks it ended.
 fn add_counts(end: &ChunkEnd) -> Update {
     let BatchCounts { chunks, done, failed, bad, hits, spent, saved } = end.counts;
     let rows = |rows: u64| i64::try_from(rows).unwrap_or(i64::MAX);
@@ -248,6 +247,7 @@ fn add_counts(end: &ChunkEnd) -> Update {
         .add("hits", rows(hits))
         .add("spent", spent.as_micros())
         .add("saved", saved.as_micros())
+        .then("open", Action::Discard(end.chunk))
         .only_if(Condition::exists());
     match end.unspent {
         Some(unspent) => add.add("remaining", unspent.as_micros()),
@@ -265,4 +265,22 @@ fn batch_item(batch: &BatchRecord) -> Result<Item, StoreError> {
 
 fn read_batch(item: &Item) -> Result<BatchRecord, StoreError> {
     from_item(item, [("id", text(after(item, PK, keys::BATCH_PREFIX)?))])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::RunStatus;
+
+    #[test]
+    fn the_counts_of_a_chunk_and_its_mark_change_in_one_write() {
+        let id = |id: &str| RunId::parse(id).unwrap();
+        let (batch, run, status) = (id("batch-one"), id("batch-one-4"), RunStatus::Succeeded);
+        let counts = BatchCounts { chunks: 1, ..BatchCounts::default() };
+        let end = ChunkEnd { batch, chunk: 4, run, status, failure: None, counts, unspent: Some(Money::micros(7)) };
+        let actions = add_counts(&end).actions;
+        for action in [("open", Action::Discard(4)), ("chunks", Action::Add(1)), ("remaining", Action::Add(7))] {
+            assert!(actions.contains(&(action.0.to_owned(), action.1)), "{actions:?}");
+        }
+    }
 }

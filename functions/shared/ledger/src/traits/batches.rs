@@ -40,15 +40,17 @@ pub trait Batches: Send + Sync {
     /// Sets the stop flag; the batch as it is then, if it exists and has not ended.
     fn stop_batch(&self, id: &RunId) -> impl Future<Output = Result<Option<BatchRecord>, StoreError>> + Send;
     /// Creates the run of a chunk, once, with a grant of at most `wanted` out of the batch's budget, and marks the chunk open.
-    /// The run as it is, or `None` if the batch has ended or was stopped.
+    /// The run as it is, or `None` if the batch has ended, was stopped, or is in another generation: a late call of an
+    /// earlier one would take a grant that no execution gives back.
     fn open_chunk(
         &self,
         batch: &RunId,
         chunk: u32,
+        generation: u32,
         run: &RunRecord,
         wanted: Money,
     ) -> impl Future<Output = Result<Option<RunRecord>, StoreError>> + Send;
-    /// Closes the run of a chunk and adds its counts to the batch, once; true if this call did. An error if money was reserved
+    /// Closes the run of a chunk, adds its counts to the batch and marks the chunk ended, all or nothing and once; true if this call did. An error if money was reserved
     /// or paid since the run was read: the money that it gives back would be reserved twice.
     fn close_chunk(&self, end: &ChunkEnd, now: Millis) -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// Reopens a batch that has ended, for a redrive: it is planning, in the next generation. The batch as it is then, or

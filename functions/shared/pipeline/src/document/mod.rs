@@ -221,6 +221,11 @@ impl Prepared {
         validate::examine(&self.0, given).1
     }
 
+    /// The names of its vars: those that it gives, and those that its texts read.
+    pub fn var_names(&self) -> BTreeSet<String> {
+        template::var_names(&self.0)
+    }
+
     /// The pipeline's name, where it gives a text for one.
     pub fn name(&self) -> Option<String> {
         let value = self.0.value();

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::RunInputs;
 use super::diagnostics::{Location, Report, list};
+use super::yaml::{Content, Node};
 use crate::text::{shown, tidy};
 
 /// The most bytes of a filled text, whatever it is for.
@@ -107,6 +108,32 @@ fn single_braces(text: &str) -> Option<usize> {
 /// The step that a placeholder reads, as it is written: of `step_NAME.output`, `NAME`.
 pub(super) fn step_of(placeholder: &str) -> Option<&str> {
     placeholder.strip_prefix("step_")?.strip_suffix(".output")
+}
+
+/// The names of a document's vars: the keys of its `vars`, and those that its texts read.
+pub(super) fn var_names(root: &Node) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    if let Content::Table(entries) = &root.content {
+        let given = entries.iter().filter(|(key, _)| key.text == "vars").map(|(_, vars)| &vars.content);
+        for vars in given {
+            if let Content::Table(vars) = vars {
+                names.extend(vars.iter().map(|(key, _)| key.text.clone()));
+            }
+        }
+    }
+    let mut nodes = vec![root];
+    while let Some(node) = nodes.pop() {
+        match &node.content {
+            Content::Text(text) => names.extend(parts(text).filter_map(|part| match part {
+                Part::Placeholder(name) => name.strip_prefix("vars.").map(str::to_owned),
+                Part::Text(_) | Part::Unclosed(_) | Part::SingleBraces(_) => None,
+            })),
+            Content::List(list) => nodes.extend(list),
+            Content::Table(entries) => nodes.extend(entries.iter().map(|(_, node)| node)),
+            Content::Null | Content::Bool(_) | Content::Number(_) | Content::NotFinite => {}
+        }
+    }
+    names
 }
 
 /// A piece of a filled text.

@@ -8,7 +8,15 @@ pub(super) const MAX_NAME: usize = 64;
 /// The most characters of an id.
 const MAX_ID: usize = 100;
 
+/// The advice for files in another encoding, such as Windows-1252.
+pub(super) const AS_UTF_8: &str = "Save the file as UTF-8; in a spreadsheet, as CSV UTF-8.";
+/// What is found in UTF-16 that is read as UTF-8.
+pub(super) const WIDE: &str = "has NUL characters, as UTF-16 without a byte order mark";
+
 const NAME: &str = "Give it a name of 1 to 64 characters.";
+
+/// The prefix of a column that is a var, whatever its name.
+const VARS: &str = "vars.";
 
 /// A problem of a row whose number is not known yet.
 #[derive(Debug)]
@@ -54,11 +62,21 @@ impl Fault {
 
     /// Bytes that are no text; `name` is empty where it is the whole row.
     pub(super) fn not_utf8(name: &str) -> Self {
-        const ADVICE: &str = "Save the file as UTF-8.";
         match name {
-            "" => Fault::of_row("not_utf8", "the row is not UTF-8", ADVICE),
-            name => Fault::of_cell(name, "not_utf8", "is not UTF-8", ADVICE),
+            "" => Fault::of_row("not_utf8", "the row is not UTF-8", AS_UTF_8),
+            name => Fault::of_cell(name, "not_utf8", "is not UTF-8", AS_UTF_8),
         }
+    }
+
+    /// A row with NUL characters, which would be a prompt of twice its length.
+    pub(super) fn wide() -> Self {
+        Fault::of_row("not_utf8", format!("the row {WIDE}"), AS_UTF_8)
+    }
+
+    /// Text in a column without a name.
+    pub(super) fn nameless_cell(column: usize) -> Self {
+        let message = format!("the row has text in column {column}, which has no name");
+        Fault::of_row("ragged_row", message, "Name the column in the header, or empty the cell.")
     }
 }
 
@@ -80,12 +98,25 @@ pub(super) enum Column {
 }
 
 impl Column {
-    /// By its name; `None` where a var cannot be called so.
+    /// By its name, in any case; `None` where a var cannot be called so.
     pub(super) fn of_name(name: &str) -> Option<Column> {
-        match name {
-            "id" => Some(Column::Id),
-            "input" => Some(Column::Input),
-            name => Column::var(name.strip_prefix("vars.").unwrap_or(name)),
+        if name.eq_ignore_ascii_case("id") {
+            return Some(Column::Id);
+        }
+        if name.eq_ignore_ascii_case("input") {
+            return Some(Column::Input);
+        }
+        Column::var(match name.split_at_checked(VARS.len()) {
+            Some((prefix, var)) if prefix.eq_ignore_ascii_case(VARS) => var,
+            _ => name,
+        })
+    }
+
+    /// Whether two columns differ in case at most.
+    pub(super) fn is_like(&self, other: &Column) -> bool {
+        match (self, other) {
+            (Column::Var(one), Column::Var(other)) => one.to_lowercase() == other.to_lowercase(),
+            _ => self == other,
         }
     }
 

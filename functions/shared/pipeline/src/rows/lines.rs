@@ -46,6 +46,7 @@ impl Lines {
             None => Some(Err((self.too_long)())),
             Some(Err(_)) => Some(Err(Fault::not_utf8(""))),
             Some(Ok(line)) if line.trim().is_empty() => None,
+            Some(Ok(line)) if line.contains('\0') => Some(Err(Fault::wide())),
             Some(Ok(line)) => Some((self.row)(line)),
         };
         self.line.clear();
@@ -60,7 +61,7 @@ impl Lines {
 
 fn text(line: &str) -> Result<Row, Fault> {
     let input = line.trim_end_matches('\r');
-    // FoundEntries at before it is copied.
+    // Checked before it is copied.
     if input.len() > MAX_CELL {
         return Err(Fault::cell_too_long("input"));
     }

@@ -5,30 +5,32 @@
 //! Neither quotes what stands in cells, because those are prompts: only names of columns.
 
 mod cells;
+mod columns;
 mod csv;
 mod element;
+mod encoding;
 mod json;
 mod lines;
 mod row;
+mod separator;
 #[cfg(test)]
 mod tests;
 
 use self::cells::RowSink;
 use self::csv::Csv;
+use self::encoding::Decoder;
 use self::json::Array;
 use self::lines::Lines;
 
-pub use self::row::{Format, MAX_CELL, MAX_COLUMNS, MAX_ROW, MAX_ROWS, Row, RowProblem, RowsError};
-
-const BOM: &[u8] = b"\xEF\xBB\xBF";
+pub use self::columns::missing_column;
+pub use self::row::{Format, MAX_CELL, MAX_COLUMNS, MAX_ROW, MAX_ROWS, Row, RowProblem, RowsError, Skipped};
 
 /// A file of rows that is being read. Feed it every byte in order, then finish it.
 pub struct RowReader {
     reader: FormatReader,
     /// The number of rows so far.
     rows: u64,
-    /// The number of bytes of the mark that were seen, while the file may still begin with one.
-    mark: Option<usize>,
+    decoder: Decoder,
     failed: Option<RowsError>,
 }
 
@@ -47,7 +49,7 @@ impl RowReader {
             Format::Jsonl => FormatReader::Lines(Lines::of_json()),
             Format::Text => FormatReader::Lines(Lines::of_text()),
         };
-        RowReader { reader, rows: 0, mark: Some(0), failed: None }
+        RowReader { reader, rows: 0, decoder: Decoder::new(), failed: None }
     }
 
     /// Reads on. The bytes may be cut anywhere, within a row or a character: what comes out does not depend on it. `sink` is
@@ -55,30 +57,25 @@ impl RowReader {
     ///
     /// Fails with `too_many_rows`, `bad_header` or `bad_json`, and from then on always with the same.
     pub fn feed(&mut self, bytes: &[u8], sink: &mut dyn FnMut(Result<Row, RowProblem>)) -> Result<(), RowsError> {
-        let mut bytes = bytes;
-        while let (Some(seen), Some((first, rest))) = (self.mark, bytes.split_first()) {
-            if BOM.get(seen) == Some(first) {
-                self.mark = Some(seen + 1).filter(|seen| *seen < BOM.len());
-                bytes = rest;
-            } else {
-                self.mark = None;
-                self.read(BOM.get(..seen).unwrap_or_default(), sink)?;
-            }
-        }
-        self.read(bytes, sink)
+        let text = self.decoder.feed(bytes);
+        self.read(&text, sink)
     }
 
-    /// Reads the last row, which no line's end has to close.
+    /// The names of a CSV file's columns, once the header is read: before the first row.
+    pub fn columns(&self) -> Option<Vec<String>> {
+        match &self.reader {
+            FormatReader::Csv(csv) => csv.columns(),
+            FormatReader::Json(_) | FormatReader::Lines(_) => None,
+        }
+    }
+
+    /// Reads the last row, which no line's end has to close. Returns what was skipped.
     ///
     /// Fails as [`RowReader::feed`] does, with `bad_json` or `unclosed_quote` where the file ends too early, and with `no_rows` where
     /// there was not even a bad row.
-    pub fn finish(mut self, sink: &mut dyn FnMut(Result<Row, RowProblem>)) -> Result<(), RowsError> {
-        if let Some(seen) = self.mark.take() {
-            self.read(BOM.get(..seen).unwrap_or_default(), sink)?;
-        }
-        if let Some(error) = self.failed {
-            return Err(error);
-        }
+    pub fn finish(mut self, sink: &mut dyn FnMut(Result<Row, RowProblem>)) -> Result<Skipped, RowsError> {
+        let rest = self.decoder.finish();
+        self.read(&rest, sink)?;
         let mut out = RowSink::new(&mut self.rows, sink);
         match &mut self.reader {
             FormatReader::Csv(csv) => csv.finish(&mut out),
@@ -88,7 +85,10 @@ impl RowReader {
         if self.rows == 0 {
             return Err(RowsError::new("no_rows", "the file has no rows", "Give at least one row."));
         }
-        Ok(())
+        Ok(match &self.reader {
+            FormatReader::Csv(csv) => csv.skipped(),
+            FormatReader::Json(_) | FormatReader::Lines(_) => Skipped::default(),
+        })
     }
 
     fn read(&mut self, bytes: &[u8], sink: &mut dyn FnMut(Result<Row, RowProblem>)) -> Result<(), RowsError> {

@@ -15,13 +15,14 @@ pub const MAX_ROW: usize = 4 << 20;
 /// The most columns of a CSV file, and the most keys of an object, those in its `vars` with them.
 pub const MAX_COLUMNS: usize = 200;
 
-/// How the rows of a file are written. All are UTF-8, with or without a byte order mark.
+/// How the rows of a file are written. All are UTF-8, with or without a byte order mark, or UTF-16 with one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
     /// One JSON value a line: an object with `id`, `input`, `vars` and more vars beside them, or a text, which is the input.
     Jsonl,
-    /// Commas between the cells, and a first line that names the columns: `id`, `input`; any other, or `vars.x`, is a var.
+    /// Commas, semicolons or tabs between the cells, whichever the first line has most of; it names the columns: `id`, `input`; any
+    /// other, or `vars.x`, is a var.
     Csv,
     /// One JSON array of what stands on the lines of JSONL.
     Json,
@@ -56,7 +57,7 @@ impl Format {
 /// One row: what one run of the pipeline is given.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Row {
-    /// Which row of the file it is, from 1. Bad rows count; the header and blank lines do not.
+    /// Which row of the file it is, from 1. Bad rows count; the header, blank lines and blank rows do not.
     pub number: u64,
     /// What its writer calls it: 1 to 100 characters, no control characters, no `/` and no `\`. Uniqueness within
     /// the file is not checked. `None` where it is absent, null or empty.
@@ -83,6 +84,15 @@ pub struct RowProblem {
     pub message: String,
     /// What to do.
     pub advice: String,
+}
+
+/// The parts of a file that hold nothing, as spreadsheets write them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Skipped {
+    /// Rows whose cells are all blank; blank lines do not count.
+    pub rows: u64,
+    /// Columns without a name.
+    pub columns: usize,
 }
 
 /// A problem of the file as a whole. The rows before it are valid.

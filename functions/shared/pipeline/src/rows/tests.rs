@@ -1,4 +1,5 @@
 mod cuts;
+mod saved;
 
 use super::*;
 
@@ -64,13 +65,13 @@ fn formats_by_their_endings() {
 
 #[test]
 fn csv_of_every_kind() {
-    let cats = [row(1, "a", "a cat", &[("size", "3")]), row(2, "", "", &[("size", "")])];
+    let cats = [row(1, "a", "a cat", &[("size", "3")]), row(2, "b", "", &[("size", "")])];
     for text in [
-        "id,input,size\na,a cat,3\n,,\n",
-        "\u{FEFF}id,input,vars.size\r\na,a cat,3\r\n,,",
-        "\n\n id , input , size \n\na,a cat,3\n \t\n\n,,\n\n",
-        "\"id\",\"input\",\"size\"\r\"a\",\"a cat\",\"3\"\r\"\",\"\",\"\"\r",
-        "size,input,id\n3,a cat,a\n,,\n",
+        "id,input,size\na,a cat,3\nb,,\n",
+        "\u{FEFF}id,input,vars.size\r\na,a cat,3\r\nb,,",
+        "\n\n id , input , size \n\na,a cat,3\n \t\n\nb,,\n\n",
+        "\"id\",\"input\",\"size\"\r\"a\",\"a cat\",\"3\"\r\"b\",\"\",\"\"\r",
+        "size,input,id\n3,a cat,a\n,,b\n",
     ] {
         all_good(Format::Csv, text, &cats);
     }
@@ -148,6 +149,7 @@ fn bad_rows() {
         (json("nil"), "bad_json", String::new()),
         ((Format::Text, format!("g\n{long}\nh").into_bytes()), "cell_too_long", "input".to_owned()),
         ((Format::Text, b"g\n\xFF\xFE\nh".to_vec()), "not_utf8", String::new()),
+        ((Format::Text, b"g\na\0 \0c\0\nh".to_vec()), "not_utf8", String::new()),
         ((Format::Jsonl, b"\"g\"\n\"\xC3\"\n\"h\"".to_vec()), "not_utf8", String::new()),
         ((Format::Json, b"[\"g\",{\"input\":\"\xC3\"},\"h\"]".to_vec()), "not_utf8", String::new()),
         ((Format::Csv, b"id,size\ng,1\na,\xC3\nh,1".to_vec()), "not_utf8", "size".to_owned()),
@@ -219,7 +221,21 @@ fn the_longest_that_may_be() {
 fn broken_files() {
     let (name, long) = ("n".repeat(65), "x".repeat(MAX_CELL + 1));
     let columns = (0..=MAX_COLUMNS).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
-    let headers = ["a,a", "a, a ", "x,vars.x", "id,id", "a,", ",", "  ", "\"\"", "vars.", &name, &long, &columns];
+    let headers = [
+        "a,a",
+        "a, A ",
+        "x,Vars.X",
+        "id,ID",
+        "Input,input",
+        ",",
+        "  ",
+        "\"\"",
+        "a,vars.",
+        "i\0d",
+        &name,
+        &long,
+        &columns,
+    ];
     let mut broken: Vec<(Format, Vec<u8>, &str, usize)> =
         headers.iter().map(|header| (Format::Csv, format!("{header}\n1\n").into_bytes(), "bad_header", 0)).collect();
     broken.push((Format::Csv, b"\xFF\n1\n".to_vec(), "bad_header", 0));
@@ -231,6 +247,7 @@ fn broken_files() {
     for (format, text, code, rows) in [
         (Format::Csv, "id,input", "no_rows", 0),
         (Format::Csv, "id\n\n  \n", "no_rows", 0),
+        (Format::Csv, "id,input\n,\n \t, \n\"\",\"\"\n", "no_rows", 0),
         (Format::Text, " \n\t\n", "no_rows", 0),
         (Format::Json, " [ ] ", "no_rows", 0),
         (Format::Csv, "\"id\n1\n", "unclosed_quote", 0),
@@ -275,7 +292,8 @@ fn a_problem_names_its_row() {
         (Format::Json, "[1,{\"x\": 2", "the file ends within row 2"),
         (Format::Json, "[1,[2}]", "the brackets of row 2 do not match"),
         (Format::Csv, "id\n1\n\"2\n3\n", "a quote that is opened in row 2 is never closed"),
-        (Format::Csv, "id,\n", "column 2 of the header has no name"),
+        (Format::Csv, ",\n", "the header names no column"),
+        (Format::Csv, "id,vars.\n", "column 2 of the header has no name behind `vars.`"),
     ] {
         assert_eq!(read(format, text).error.unwrap().message, message);
     }

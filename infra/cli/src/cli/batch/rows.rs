@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use fresco_api_types::BatchBody;
 use fresco_cli::api::{Api, RowsUploadError, RunRequest};
 use fresco_cli::view::{batches, plural};
-use fresco_pipeline::document::Problems;
+use fresco_pipeline::document::{Problems, prepare};
 use fresco_pipeline::inspection::assumed_input;
-use fresco_pipeline::rows::{Format, Row, RowProblem, RowReader, RowsError};
+use fresco_pipeline::rows::{Format, Row, RowProblem, RowReader, RowsError, missing_column};
 
 use super::super::output::Output;
 use super::super::pipeline::Pipeline;
@@ -31,6 +31,16 @@ pub(super) struct RowsFile {
     head: Vec<u8>,
     /// Whether `head` is the whole file.
     whole: bool,
+}
+
+/// The first rows of a file.
+#[derive(Debug)]
+struct FirstRows {
+    rows: Vec<Result<Row, RowProblem>>,
+    /// Whether there are no others.
+    all: bool,
+    /// The names of the columns; `None` where the header was not read, and in other formats.
+    columns: Option<Vec<String>>,
 }
 
 /// The reason why a row cannot run.
@@ -68,12 +78,12 @@ impl RowsFile {
     /// Checks the first rows with the pipeline, and fails if the stack would reject all of them. An invalid row among valid
     /// ones is left to the stack.
     pub(super) fn check_with(&self, output: &Output, pipeline: &Pipeline) -> Result<(), CommandError> {
-        let (first, all) = self.first().map_err(|error| {
+        let first = self.first().map_err(|error| {
             let message = format!("{}: {}. {}", self.path.display(), error.message, error.advice);
             output.error(error.code, &message);
             CommandError::Code(EXIT_INPUT)
         })?;
-        let tried = first.len();
+        let (tried, all) = (first.rows.len(), first.all);
         let Some(rejection) = first_rejection(&pipeline.request, first) else { return Ok(()) };
         // Media that cannot be read are the same for every row.
         if !all && !pipeline.request.has_refused_media() {
@@ -98,8 +108,8 @@ impl RowsFile {
         }
     }
 
-    /// Returns the first rows, and whether they are all rows.
-    fn first(&self) -> Result<(Vec<Result<Row, RowProblem>>, bool), RowsError> {
+    /// Returns the first rows.
+    fn first(&self) -> Result<FirstRows, RowsError> {
         let (mut first, mut count) = (Vec::new(), 0);
         let mut take = |row| {
             count += 1;
@@ -109,10 +119,11 @@ impl RowsFile {
         };
         let mut rows = RowReader::new(self.format);
         rows.feed(&self.head, &mut take)?;
+        let columns = rows.columns();
         if self.whole {
             rows.finish(&mut take)?;
         }
-        Ok((first, self.whole && count <= TRIED))
+        Ok(FirstRows { rows: first, all: self.whole && count <= TRIED, columns })
     }
 
     /// Adds the rows to the request: inline if they are short enough, by an upload otherwise.
@@ -142,24 +153,38 @@ impl RowsFile {
 }
 
 /// Returns `None` if a row can run, and the rejection of the first row otherwise.
-fn first_rejection(request: &RunRequest, rows: Vec<Result<Row, RowProblem>>) -> Option<RowRejection> {
+fn first_rejection(request: &RunRequest, rows: FirstRows) -> Option<RowRejection> {
     let mut first = None;
-    for row in rows {
+    let names = prepare(&request.document).map(|document| document.var_names()).unwrap_or_default();
+    let columns = rows.columns;
+    for row in rows.rows {
         let why = match row {
             Err(problem) => RowRejection::Row(problem),
             Ok(row) => {
                 let mut with = request.clone();
+                let row = row.with_names_of(&names);
                 with.inputs.input = row.input.or(with.inputs.input);
                 with.inputs.row = row.vars;
                 match checked(&mut with) {
                     Ok(()) => return None,
-                    Err(problems) => RowRejection::Document(row.number, problems),
+                    Err(problems) => RowRejection::Document(row.number, by_column(problems, columns.as_deref())),
                 }
             }
         };
         first.get_or_insert(why);
     }
     first
+}
+
+/// Names the columns in problems of inputs for which there is none.
+fn by_column(mut problems: Problems, columns: Option<&[String]>) -> Problems {
+    for problem in &mut problems.0 {
+        let message = problem.missing_input.as_deref().zip(columns);
+        if let Some(message) = message.and_then(|(wanted, columns)| missing_column(wanted, columns)) {
+            problem.message = message;
+        }
+    }
+    problems
 }
 
 /// Checks the document with a row. Media that a row names by URL are fetched when its chunk is planned: until then they are
@@ -205,7 +230,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let request = RunRequest::new(DOCUMENT);
         let tried = |name: &str, text: &str| {
-            let (first, all) = open(folder.path(), name, text, None).unwrap().first().unwrap();
+            let first = open(folder.path(), name, text, None).unwrap().first().unwrap();
+            let all = first.all;
             (first_rejection(&request, first), all)
         };
         let (why, all) = tried("good.jsonl", "5\n{\"animal\": \"heron\"}\n");
@@ -213,7 +239,11 @@ mod tests {
         let (why, _) = tried("bad.jsonl", "5\n{\"colour\": \"red\"}\n");
         assert!(matches!(why, Some(RowRejection::Row(problem)) if problem.row == 1));
         let (why, _) = tried("other.csv", "colour\nred\n");
-        assert!(matches!(why, Some(RowRejection::Document(1, problems)) if problems.0[0].code == "unknown_var"));
+        let Some(RowRejection::Document(1, problems)) = why else { panic!("the row has no animal") };
+        assert_eq!(problems.0[0].code, "unknown_var");
+        assert_eq!(problems.0[0].message, "no column is named `animal`; the only column is `colour`");
+        let (why, _) = tried("case.csv", "ANIMAL;Size;\nheron;3;\n;;\n");
+        assert!(why.is_none(), "neither case nor separator matters");
         let (_, all) = tried("many.txt", &"x\n".repeat(TRIED + 1));
         assert!(!all, "later rows may be valid");
         let (_, all) = tried("long.txt", &"x\n".repeat(600_000));
@@ -228,7 +258,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let tried = |image: &str| {
             let text = format!("image\n{image}\n");
-            let (first, _) = open(folder.path(), "rows.csv", &text, None).unwrap().first().unwrap();
+            let first = open(folder.path(), "rows.csv", &text, None).unwrap().first().unwrap();
             match first_rejection(&request, first) {
                 None => String::new(),
                 Some(RowRejection::Document(1, problems)) => problems.0[0].code.to_owned(),

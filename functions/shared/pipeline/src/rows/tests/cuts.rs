@@ -55,13 +55,17 @@ struct Written {
     open: bool,
     /// Quotes, white space, nulls and blank lines that are not needed.
     lavish: bool,
+    /// Of cells, in CSV.
+    separator: char,
 }
 
 fn written() -> impl Strategy<Value = Written> {
-    (vec(wanted(), 1..6), any::<[bool; 4]>()).prop_map(|(mut rows, [mark, crlf, open, lavish])| {
-        (1..).zip(&mut rows).for_each(|(n, row)| row.number = n);
-        Written { rows, mark, crlf, open, lavish }
-    })
+    (vec(wanted(), 1..6), any::<[bool; 4]>(), select(&[',', ';', '\t'][..])).prop_map(
+        |(mut rows, [mark, crlf, open, lavish], separator)| {
+            (1..).zip(&mut rows).for_each(|(n, row)| row.number = n);
+            Written { rows, mark, crlf, open, lavish, separator }
+        },
+    )
 }
 
 impl Written {
@@ -81,6 +85,8 @@ impl Written {
         let names: Vec<String> = self.rows.iter().flat_map(|row| row.vars.keys().cloned()).collect();
         for row in &mut self.rows {
             names.iter().for_each(|name| _ = row.vars.entry(name.clone()).or_default());
+            // A row without any text is none.
+            row.id.get_or_insert_with(|| "a".to_owned());
         }
         let heads = |row: &Row| row.vars.keys().map(|name| format!("vars.{name}")).collect::<Vec<_>>();
         let mut lines = vec![[vec!["input".to_owned(), "id".to_owned()], heads(&self.rows[0])].concat()];
@@ -88,11 +94,16 @@ impl Written {
             let cells = [&row.input, &row.id].map(|cell| cell.clone().unwrap_or_default());
             cells.into_iter().chain(row.vars.values().cloned()).collect()
         }));
-        let cell = |cell: &String| match self.lavish || cell.contains(['"', ',', '\r', '\n']) {
+        let cell = |cell: &String| match self.lavish || cell.contains(['"', ',', ';', '\t', '\r', '\n']) {
             true => format!("\"{}\"", cell.replace('"', "\"\"")),
             false => cell.clone(),
         };
-        self.lines(lines.iter().map(|line| line.iter().map(cell).collect::<Vec<_>>().join(",")).collect())
+        self.lines(
+            lines
+                .iter()
+                .map(|line| line.iter().map(cell).collect::<Vec<_>>().join(&self.separator.to_string()))
+                .collect(),
+        )
     }
 
     fn values(&self) -> Vec<Value> {
@@ -127,10 +138,10 @@ impl Written {
         self.lines(vec![text])
     }
 
-    /// In text a row is an input, of one line that is not blank and has no CR at its end.
+    /// In text a row is an input, of one line that is not blank, without NUL, and without CR at its end.
     fn text(&mut self) -> Vec<u8> {
         for row in &mut self.rows {
-            let input = row.input.take().unwrap_or_default().replace(['\r', '\n'], "|") + ".";
+            let input = row.input.take().unwrap_or_default().replace(['\r', '\n', '\0'], "|") + ".";
             *row = Row { number: row.number, input: Some(input), ..Row::default() };
         }
         let lines: Vec<String> = self.rows.iter().flat_map(|row| row.input.clone()).collect();
@@ -153,10 +164,16 @@ proptest! {
                 Format::Json => written.json(),
                 Format::Text => written.text(),
             };
-            let read = same_however_cut(format, &bytes, &at)?;
-            prop_assert_eq!(read.error, None);
-            let rows: Result<Vec<Row>, RowProblem> = read.rows.into_iter().collect();
-            prop_assert_eq!(rows, Ok(written.rows));
+            let text = String::from_utf8(bytes.clone()).unwrap();
+            let marked = if written.mark { text } else { format!("\u{FEFF}{text}") };
+            let little: Vec<u8> = marked.encode_utf16().flat_map(u16::to_le_bytes).collect();
+            let big: Vec<u8> = marked.encode_utf16().flat_map(u16::to_be_bytes).collect();
+            for bytes in [bytes, little, big] {
+                let read = same_however_cut(format, &bytes, &at)?;
+                prop_assert_eq!(read.error, None);
+                let rows: Result<Vec<Row>, RowProblem> = read.rows.into_iter().collect();
+                prop_assert_eq!(rows.as_ref(), Ok(&written.rows));
+            }
         }
     }
 
@@ -165,9 +182,9 @@ proptest! {
         parts in vec(select(&[
             b"id" as &[u8], b"input", b"x", b",", b",", b"\n", b"\n", b"\r", b"\"", b"\"", b"[", b"]", b"{", b"}", b":", b"\\",
             b" ", b"1", b"-", b"null", b"tru", b"\"a\"", b"{\"x\":1}", b"{\"vars\":{\"y\":true}}", b"\xEF\xBB\xBF", b"\xEF",
-            b"\xC3\xA9", b"\xFF", b"\0", b"/",
+            b"\xC3\xA9", b"\xFF", b"\0", b"/", b";", b"\t", b"\xFE",
         ][..]), 0..30),
-        begin in select(&[b"" as &[u8], b"[", b"id,x\n", b"input\n", b"\xEF\xBB\xBF[", b"\xEF\xBB\xBFid,vars.y\r\n"][..]),
+        begin in select(&[b"" as &[u8], b"[", b"id,x\n", b"input\n", b"\xEF\xBB\xBF[", b"\xEF\xBB\xBFid,vars.y\r\n", b"\xFF\xFE", b"\xFE\xFF\0i\0d\0\n", b"sep=;\n"][..]),
         at in cuts(),
     ) {
         let bytes = [begin, &parts.concat()].concat();
