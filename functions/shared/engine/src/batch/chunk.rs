@@ -3,15 +3,17 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use fresco_api_types::{Exported, RowResult, RowStatus, filenames};
 use fresco_ledger::records::{BatchCounts, BatchRecord};
 use fresco_ledger::records::{ChunkRef, Millis, RunRecord, RunStatus, StepRecord};
-use fresco_ledger::traits::{Batches as _, ChunkEnd, Clock, Objects, Runs as _};
+use fresco_ledger::traits::{Batches as _, ChunkEnd, Clock, Objects, Runs as _, StoreError};
 use fresco_pipeline::document::{CachePolicy, Export, Prepared, Problems, prepare};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{RunId, StepRef};
+use fresco_pipeline::media::Media;
 use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::{Plan, compile, merge};
 use fresco_pipeline::rows::{Row, RowProblem};
@@ -26,7 +28,7 @@ use super::row_results::{carry_over, counts_of, is_left, lines_of, omitted, resu
 use super::store::BatchStore;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::intake::Intake;
-use crate::intake::request::{FETCH_TIMEOUT, Fetcher};
+use crate::intake::request::{Fetcher, NOT_FETCHED};
 use crate::planning::Planner;
 use crate::planning::cache_lookup::EarlierSteps;
 use crate::planning::plan::require_running;
@@ -38,6 +40,18 @@ use crate::run::export::Exporter;
 
 /// Rows of a chunk whose media are fetched concurrently: each may hold a large picture twice.
 const FETCHED_AT_ONCE: usize = 4;
+
+/// The time for fetching the URLs of a chunk in one call; it leaves the plan function the time for the rest.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(35);
+
+/// A row with its plan, or its problem.
+struct CompiledRow {
+    plan: Result<Plan, RowProblem>,
+    /// The media that this call fetched, by URL.
+    fetched: Vec<(String, Media)>,
+    /// Whether there was no time to fetch them all.
+    is_late: bool,
+}
 
 /// Plans and closes the runs of chunks.
 pub struct Chunks<P> {
@@ -118,30 +132,45 @@ impl<P: Platform> Chunks<P> {
         let mut file = self.store.chunk_file(&chunk.batch, chunk.number).await?;
         let invalid = |problems: Problems| Failure::new(ErrorName::DocumentInvalid, problems.to_string());
         let document = prepare(&request.run.document).map_err(invalid)?;
+        let before = file.clone();
+        file.fetched.begin(generation);
         let fetcher = Fetcher::default();
         let until = Instant::now() + FETCH_TIMEOUT;
         let mut rows = file.rows.clone();
         if let Some(last) = generation.checked_sub(1) {
-            let before = self.store.results_of_chunk(&chunk.batch, chunk.number, last).await?;
-            let left: BTreeSet<u64> = before.iter().filter(|result| is_left(result)).map(|result| result.row).collect();
+            let results = self.store.results_of_chunk(&chunk.batch, chunk.number, last).await?;
+            let left: BTreeSet<u64> =
+                results.iter().filter(|result| is_left(result)).map(|result| result.row).collect();
             rows.retain(|row| left.contains(&row.number));
         }
-        let planned: Vec<_> = rows.iter().map(|row| self.row_plan(&request, &document, row, &fetcher, until)).collect();
+        let known = &file.fetched.media;
+        let planned: Vec<_> =
+            rows.iter().map(|row| self.row_plan(&request, &document, row, known, &fetcher, until)).collect();
         let planned: Vec<_> = futures::stream::iter(planned).buffered(FETCHED_AT_ONCE).try_collect().await?;
         let (mut plans, mut unread) = (Vec::with_capacity(rows.len()), Vec::new());
-        for (row, plan) in rows.iter().zip(planned) {
-            match plan {
+        let mut late = 0;
+        for (row, compiled) in rows.iter().zip(planned) {
+            file.fetched.media.extend(compiled.fetched);
+            late += usize::from(compiled.is_late);
+            match compiled.plan {
                 Ok(plan) => plans.push((row.number, plan)),
                 Err(problem) => unread.push(problem),
             }
         }
+        let again = late > 0 && file.fetched.may_continue();
         // A medium of a row may be invalid or missing: the row is left out this time, and the end of the chunk has to
         // know.
-        if file.unread != unread {
+        if !again {
             file.unread = unread;
+        }
+        if file.unread != before.unread || file.fetched != before.fetched {
             let json = serde_json::to_vec(&file).map_err(internal)?;
             let key = chunk_key(&chunk.batch, chunk.number);
             self.platform.objects().put(&key, Bytes::from(json), "application/json").await?;
+        }
+        if again {
+            let message = format!("the media of {late} rows were not fetched in time; the next call continues");
+            return Err(StoreError::storage(message).0);
         }
         let too_long =
             || Failure::new(ErrorName::Internal, "a step's name became too long since the batch was planned");
@@ -165,23 +194,35 @@ impl<P: Platform> Chunks<P> {
         Ok(earlier)
     }
 
-    /// Checks and compiles a row, and stores its media. The inner error is a problem of the row.
+    /// Checks and compiles a row, and stores its media, apart from those that are known.
     async fn row_plan(
         &self,
         request: &BatchRequest,
         document: &Prepared,
         row: &Row,
+        known: &BTreeMap<String, Media>,
         fetcher: &Fetcher,
         until: Instant,
-    ) -> Result<Result<Plan, RowProblem>, Failure> {
+    ) -> Result<CompiledRow, Failure> {
         let mut given = inputs_of(request, row);
+        let (mut fetched, mut is_late) = (Vec::new(), false);
         for reference in document.media_references(&given) {
-            if let Entry::Vacant(free) = given.media.entry(reference.text.clone()) {
-                free.insert(self.intake.find_medium(&reference, request.beside.as_deref(), fetcher, until).await?);
+            let Entry::Vacant(free) = given.media.entry(reference.text.clone()) else { continue };
+            if let Some(media) = known.get(&reference.text) {
+                free.insert(Ok(media.clone()));
+                continue;
             }
+            let found = self.intake.find_medium(&reference, request.beside.as_deref(), fetcher, until).await?;
+            match &found {
+                Ok(media) if reference.text.contains("://") => fetched.push((reference.text, media.clone())),
+                Ok(_) => {}
+                Err(problem) => is_late |= problem.code == NOT_FETCHED && Instant::now() >= until,
+            }
+            free.insert(found);
         }
         let checked = document.check(&given);
-        Ok(checked.map(|checked| compile(&checked)).map_err(|problems| problem_of(row, problems)))
+        let plan = checked.map(|checked| compile(&checked)).map_err(|problems| problem_of(row, problems));
+        Ok(CompiledRow { plan, fetched, is_late })
     }
 
     async fn open(

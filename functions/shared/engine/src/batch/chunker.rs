@@ -231,7 +231,7 @@ impl<'r> Chunker<'r> {
         let seconds = wall(&merged.stages, |step| merged.steps.get(step).map_or(0, |step| u64::from(step.typical)));
         self.seconds = self.seconds.max(seconds);
         let rows = planned.iter().map(|planned| planned.row.clone()).collect();
-        let file = ChunkFile { rows, bad: std::mem::take(&mut self.bad), unread: Vec::new() };
+        let file = ChunkFile { rows, bad: std::mem::take(&mut self.bad), ..ChunkFile::default() };
         Ok(Some(Chunk { number, file, rows: planned }))
     }
 

@@ -1,7 +1,10 @@
 //! The objects of a batch in the bucket, and the runs of its chunks.
 
+use std::collections::BTreeMap;
+
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
+use fresco_pipeline::media::Media;
 use fresco_pipeline::rows::{Row, RowProblem};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +18,37 @@ pub(super) struct ChunkFile {
     /// redrive.
     #[serde(default)]
     pub(super) unread: Vec<RowProblem>,
+    /// The media of rows that were fetched by URL.
+    #[serde(default)]
+    pub(super) fetched: FetchedMedia,
+}
+
+/// What the calls of a chunk's planning have fetched: where time runs out, the next call continues.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct FetchedMedia {
+    pub(super) generation: u32,
+    /// Calls that ran out of time.
+    pub(super) calls: u32,
+    /// By URL.
+    pub(super) media: BTreeMap<String, Media>,
+}
+
+impl FetchedMedia {
+    /// Calls that may run out of time: fewer than the state machine makes.
+    const MOST_CALLS: u32 = 5;
+
+    /// A redrive fetches again.
+    pub(super) fn begin(&mut self, generation: u32) {
+        if self.generation != generation {
+            *self = FetchedMedia { generation, ..FetchedMedia::default() };
+        }
+    }
+
+    /// Counts a call that ran out of time, and returns whether there may be another.
+    pub(super) fn may_continue(&mut self) -> bool {
+        self.calls = self.calls.saturating_add(1);
+        self.calls <= Self::MOST_CALLS
+    }
 }
 
 pub(super) fn request_key(batch: &RunId) -> String {
@@ -64,6 +98,21 @@ pub(super) fn internal(error: serde_json::Error) -> Failure {
 mod tests {
     use super::*;
     use crate::intake::start::IdempotencyKey;
+
+    #[test]
+    fn a_planning_that_runs_out_of_time_is_repeated_as_often_as_the_state_machine_retries() {
+        let machine: serde_json::Value =
+            serde_json::from_str(include_str!("../../../../../infra/run.asl.json")).unwrap();
+        let retries = &machine["States"]["Plan"]["Retry"][0];
+        assert_eq!(retries["MaxAttempts"], FetchedMedia::MOST_CALLS);
+        let mut fetched = FetchedMedia::default();
+        fetched.begin(0);
+        let calls = (0..10).take_while(|_| fetched.may_continue()).count();
+        assert_eq!(calls, FetchedMedia::MOST_CALLS as usize);
+        fetched.begin(1);
+        assert_eq!(fetched, FetchedMedia { generation: 1, ..FetchedMedia::default() });
+        assert!(fetched.may_continue(), "a redrive tries again");
+    }
 
     #[test]
     fn every_chunk_and_generation_has_a_run_of_its_own() {

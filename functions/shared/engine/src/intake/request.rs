@@ -23,7 +23,13 @@ use crate::platform::Platform;
 use crate::run::request::RunRequest;
 
 /// The time for fetching all URLs of a request; API Gateway waits for 30 seconds.
-pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(20);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(20);
+/// The time of a try to fetch a URL.
+const TRY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Tries to fetch a URL.
+const TRIES: usize = 2;
+/// The code of a URL that could not be fetched.
+pub(crate) const NOT_FETCHED: &str = "input_fetch";
 
 /// An invalid request, apart from its document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -156,13 +162,10 @@ impl<P: Platform> Intake<P> {
         let Some(downloader) = fetcher.downloader() else {
             return Ok(Err(input_problem("input_fetch", "URLs cannot be fetched here", "Upload it instead.")));
         };
-        let bytes = match timeout_at(until, fetch_input(downloader, reference.kind, &reference.text)).await {
-            Ok(Ok(bytes)) => bytes,
-            Ok(Err(problem)) => return Ok(Err(problem)),
-            Err(_) => {
-                let message = format!("it did not arrive within {} s", FETCH_TIMEOUT.as_secs());
-                return Ok(Err(input_problem("input_fetch", message, "Upload it instead.")));
-            }
+        let fetch = || fetch_input(downloader, reference.kind, &reference.text);
+        let bytes = match with_retry(until, TRY_TIMEOUT, fetch).await {
+            Ok(bytes) => bytes,
+            Err(problem) => return Ok(Err(problem)),
         };
         match describe_input(reference.kind, &bytes) {
             Ok(media) => {
@@ -184,6 +187,29 @@ impl<P: Platform> Intake<P> {
             None => Ok(Err(input_problem("input_unread", "it is not beside the document", advice))),
         }
     }
+}
+
+/// Fetches with a deadline for each try and one for all of them.
+async fn with_retry<T, F: Future<Output = Result<T, MediaProblem>>>(
+    until: Instant,
+    each: Duration,
+    fetch: impl Fn() -> F,
+) -> Result<T, MediaProblem> {
+    let mut result = Err(input_problem(NOT_FETCHED, "it was not fetched in time", "Upload it instead."));
+    for _ in 0..TRIES {
+        let now = Instant::now();
+        if now >= until {
+            break;
+        }
+        result = timeout_at(until.min(now + each), fetch()).await.unwrap_or_else(|_| {
+            let message = format!("it did not arrive within {} s", each.as_secs());
+            Err(input_problem(NOT_FETCHED, message, "Upload it instead."))
+        });
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
 }
 
 /// The uploads by the names that the document gives them. A name that the document does not use makes the request
@@ -219,9 +245,42 @@ fn no_upload(id: &str) -> IntakeError {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use fresco_pipeline::catalogue::MediaKind;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_url_has_two_tries_each_with_a_deadline_and_all_urls_have_one() {
+        let calls = Cell::new(0);
+        let fetch = |good: usize, hang: bool| {
+            calls.set(calls.get() + 1);
+            let call = calls.get();
+            async move {
+                match call {
+                    call if call == good => Ok(call),
+                    _ if hang => std::future::pending().await,
+                    _ => Err(input_problem(NOT_FETCHED, "503", "")),
+                }
+            }
+        };
+        let each = Duration::from_millis(5);
+        let later = Instant::now() + Duration::from_secs(3_600);
+        for (good, hang, until, expected) in [
+            (1, false, later, (Some(1), 1)),
+            (2, false, later, (Some(2), 2)),
+            (2, true, later, (Some(2), 2)),
+            (3, false, later, (None, 2)),
+            (3, true, later, (None, 2)),
+            (1, false, Instant::now(), (None, 0)),
+        ] {
+            calls.set(0);
+            let result = with_retry(until, each, || fetch(good, hang)).await;
+            assert_eq!((result.as_ref().ok().copied(), calls.get()), expected);
+            assert!(result.err().is_none_or(|problem| problem.code == NOT_FETCHED));
+        }
+    }
 
     #[test]
     fn an_upload_is_found_in_either_form_of_its_name() {

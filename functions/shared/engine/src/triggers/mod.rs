@@ -1,6 +1,7 @@
 //! Starts runs and batches for events: objects in the inbox, requests on the event bus, and schedules.
 
 pub(crate) mod inbox;
+mod rejected;
 pub(crate) mod schedules;
 mod waiting;
 

@@ -22,7 +22,8 @@ use crate::intake::start::{IdempotencyKey, StartError, StartedRun};
 use crate::intake::uploads::MAX_DOCUMENT;
 use crate::platform::Platform;
 use crate::triggers::Triggers;
-use crate::triggers::inbox::{InboxOutcome, StartRejected, utf8};
+use crate::triggers::inbox::{InboxOutcome, utf8};
+use crate::triggers::rejected::StartRejected;
 
 /// Reads of a schedule that changes while it is applied.
 const LOOKS: usize = 5;

@@ -10,7 +10,8 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::ContentKey;
 use futures::{StreamExt, stream};
 
-use super::inbox::{InboxKind, InboxOutcome, ObjectCreated, StartRejected};
+use super::inbox::{InboxKind, InboxOutcome, ObjectCreated};
+use super::rejected::StartRejected;
 use crate::intake::beside::{composed, name_beside};
 use crate::intake::object_keys::{INBOX_WAITING, folder};
 use crate::intake::request::{Fetcher, IntakeError};
