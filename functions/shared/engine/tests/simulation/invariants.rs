@@ -193,6 +193,7 @@ pub(crate) fn at_idle(world: &World, executions: &[Execution]) {
                 let last = match &message {
                     Notification::Succeed(_) => true,
                     Notification::Fail(cause) => !cause.name.is_retryable(),
+                    Notification::RetryAt(..) => false,
                 };
                 waiter.step_id == step_id && last
             });
@@ -234,7 +235,13 @@ pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
             Some(ErrorName::RunStopped) => world.count("step stopped"),
             Some(ErrorName::StepUnknown) => world.count("step unknown"),
             Some(ErrorName::StepTimedOut) => world.count("step timed out"),
-            Some(ErrorName::ProviderExhausted) => world.count("exhausted"),
+            Some(ErrorName::ProviderExhausted) => {
+                world.count("exhausted");
+                let why = step.failure.as_ref().map(|cause| cause.message.clone()).unwrap_or_default();
+                world.require(!world.knobs.short_outages_alone, || {
+                    format!("(d) {}/{} did not survive a short outage: {why}", step.run, step.plan.id())
+                });
+            }
             Some(ErrorName::Internal) => world.count("internal"),
             _ => {}
         }

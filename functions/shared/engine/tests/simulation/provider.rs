@@ -122,7 +122,7 @@ pub(crate) struct Model(pub(crate) Arc<World>);
 
 impl Model {
     fn cannot_be_asked(&self) -> Result<(), CheckError> {
-        if self.0.harm(self.0.knobs.fault_one_in) {
+        if self.0.outage() || self.0.harm(self.0.knobs.fault_one_in) {
             self.0.count("provider not asked");
             let failure = Failure::new(ErrorName::ProviderUnavailable, "did not answer");
             return Err(CheckError { failure, retry_after: None });
@@ -270,7 +270,12 @@ impl Provider for Model {
             let is_unclear = state.rng.percent(world.knobs.unclear_percent);
             (refuses, is_unclear, state.rng.one_in(2), state.rng.below(7) / 2)
         };
+        let out = world.outage();
         let answer = match (refuses, is_unclear, coin) {
+            _ if out => {
+                world.count("refused in an outage");
+                self.refuse(usize::from(coin))
+            }
             (true, true, true) => {
                 world.count("unclear, accepted");
                 self.accept(submission, false);

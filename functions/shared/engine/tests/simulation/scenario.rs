@@ -51,12 +51,18 @@ pub(crate) struct Knobs {
     pub(crate) damage_one_in: usize,
     /// Runs begin so far apart, at most.
     pub(crate) spread: Millis,
+    /// When the provider is out, from the start of the history.
+    pub(crate) outages: Vec<(Millis, Millis)>,
+    /// No outage is longer than the one that every step survives, and nothing else is refused.
+    pub(crate) short_outages_alone: bool,
 }
 
 impl Knobs {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         // A world without faults has to be right too, and so has one in which time passes only when no actor can run.
         let calm = rng.one_in(12);
+        let short = calm || rng.one_in(2);
+        let outages = outages(rng, short);
         Knobs {
             webhooks: rng.percent(70),
             can_find: rng.percent(70),
@@ -79,6 +85,8 @@ impl Knobs {
             cleans: *rng.pick(&[0, 0, 1, 4]),
             damage_one_in: if calm { usize::MAX } else { *rng.pick(&[usize::MAX, usize::MAX, 1_000, 200]) },
             spread: *rng.pick(&[0, 3_000, 30_000, 600_000, 2 * HOUR, DAY, 9 * DAY]),
+            outages,
+            short_outages_alone: calm,
         }
     }
 
@@ -107,6 +115,20 @@ impl Knobs {
             function_timeout: 90_000,
         }
     }
+}
+
+/// Up to two outages: the first often strikes the first run, and the second comes within some hours.
+fn outages(rng: &mut Rng, short: bool) -> Vec<(Millis, Millis)> {
+    let mut from = *rng.pick(&[0, 1_000, 60_000, HOUR]);
+    (0..rng.below(3))
+        .map(|_| {
+            let lasts = if short { rng.between(1_000, HOUR / 2) } else { rng.between(60_000, 3 * HOUR) };
+            let outage = (from, from + lasts);
+            // Far enough from the next that no step takes both for one.
+            from = outage.1 + rng.between(2 * HOUR, 6 * HOUR);
+            outage
+        })
+        .collect()
 }
 
 /// A run to come.

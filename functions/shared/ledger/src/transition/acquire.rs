@@ -5,7 +5,7 @@ use fresco_pipeline::ids::{Attempt, TokenHash};
 use fresco_pipeline::money::Money;
 use fresco_pipeline::request::GenerationRequest;
 
-use super::due_of;
+use super::{SAME_OUTAGE, due_of};
 use crate::records::{
     AttemptRecord, AttemptStage, AttemptState, CachedResult, Entry, Hold, HoldState, LastFailure, Millis,
     PendingAttempt, Waiter,
@@ -74,8 +74,12 @@ pub fn acquire(entry: &Entry, request: &AcquireRequest<'_>) -> Acquisition {
 fn claim(entry: &Entry, request: &AcquireRequest<'_>) -> Change {
     let mut entry = entry.clone();
     let attempt = entry.last_attempt.next();
-    if entry.failure.as_ref().is_none_or(|failed| !failed.retryable) {
+    let goes_on = |failed: &LastFailure| failed.retryable && request.now < failed.not_before + SAME_OUTAGE;
+    if !entry.failure.as_ref().is_some_and(goes_on) {
         entry.tries = 0;
+        entry.failing_since = None;
+    }
+    if entry.failure.as_ref().is_none_or(|failed| !failed.retryable) {
         entry.lost = 0;
     }
     entry.failure = None;
@@ -89,6 +93,7 @@ fn claim(entry: &Entry, request: &AcquireRequest<'_>) -> Change {
         leader: request.waiter.step_id.clone(),
         lookups: 0,
         checks: 0,
+        unknown: None,
         cancelling: false,
         next_check_at: request.lease_until,
     });

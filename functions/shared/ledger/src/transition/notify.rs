@@ -13,6 +13,8 @@ use crate::traits::Change;
 pub enum Notification {
     Succeed(CachedResult),
     Fail(Failure),
+    /// Call again at this time, for this reason.
+    RetryAt(Millis, Failure),
 }
 
 /// The recipients of an entry's decision, and the message to each. A result goes to all waiters that it counts for, a
@@ -45,7 +47,7 @@ pub fn recipients(entry: &Entry, waiters: &[Waiter]) -> Vec<(Waiter, Notificatio
 
 fn leader_of(failed: &LastFailure, left: &[&Waiter]) -> Option<(Waiter, Notification)> {
     if let Some(leader) = left.iter().find(|waiter| waiter.step_id == failed.leader) {
-        return Some(((*leader).clone(), Notification::Fail(failed.failure.clone())));
+        return Some(((*leader).clone(), Notification::RetryAt(failed.not_before, failed.failure.clone())));
     }
     let eldest = left.iter().min_by_key(|waiter| (waiter.since, &waiter.step_id))?;
     Some(((*eldest).clone(), again("the step that submitted is gone; this one takes over")))

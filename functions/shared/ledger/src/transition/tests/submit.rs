@@ -8,7 +8,9 @@ use super::*;
 use crate::records::{AttemptStage, AttemptState, HoldState, LastFailure};
 use crate::traits::{BudgetChange, Joining};
 use crate::transition::{
-    LookupResult, UnknownPolicy, expire, fail, mark_unknown, postpone_check, record_lookup, record_submission,
+    LookupResult, UNKNOWN_JOB_GRACE, UNKNOWN_JOB_SPACING, UNKNOWN_JOB_WATCH, UnknownPolicy, complete, expire, fail,
+    mark_unknown, postpone_check, postpone_late_completion, record_lookup, record_submission, record_unknown_job,
+    watch_unknown_job,
 };
 
 fn failed_entry(retryable: bool, not_before: Millis) -> Entry {
@@ -210,6 +212,45 @@ fn a_lost_attempt_is_spent_and_resubmitted_at_most_once() {
         let (entry, _) = lose(&second, &record, UnknownPolicy::ResubmitOnce, look_up);
         assert_eq!(entry.failure.unwrap().failure.name, ErrorName::StepUnknown);
     }
+}
+
+#[test]
+fn a_job_that_the_provider_does_not_know_is_given_up_after_ten_minutes() {
+    let (entry, record) = claimed();
+    let (sent, record) = after(record_submission(&entry, &record, "job", NOW).unwrap(), &record);
+    // Many steps ask in the same moment: that is one answer.
+    let mut entry = sent.clone();
+    for _ in 0..20 {
+        (entry, _) = after(record_unknown_job(&entry, Attempt(1), NOW).unwrap(), &record);
+    }
+    assert_eq!(entry.pending.as_ref().unwrap().unknown.unwrap().count, 1);
+    for minute in 1..10 {
+        let now = NOW + minute * UNKNOWN_JOB_SPACING;
+        (entry, _) = after(record_unknown_job(&entry, Attempt(1), now).unwrap(), &record);
+    }
+    assert!(record_unknown_job(&entry, Attempt(1), NOW + UNKNOWN_JOB_GRACE - 1).is_some(), "not before");
+    assert_eq!(record_unknown_job(&entry, Attempt(1), NOW + UNKNOWN_JOB_GRACE), None);
+    // Long apart, it takes three of them.
+    let (once, _) = after(record_unknown_job(&sent, Attempt(1), NOW).unwrap(), &record);
+    let (twice, _) = after(record_unknown_job(&once, Attempt(1), NOW + UNKNOWN_JOB_GRACE).unwrap(), &record);
+    assert_eq!(record_unknown_job(&twice, Attempt(1), NOW + 2 * UNKNOWN_JOB_GRACE), None);
+}
+
+#[test]
+fn a_job_that_was_given_up_is_watched_for_a_day() {
+    let (entry, record) = claimed();
+    let (entry, record) = after(record_submission(&entry, &record, "job", NOW).unwrap(), &record);
+    assert_eq!(watch_unknown_job(&entry, &record, NOW), None, "it is not given up");
+    let cause = outcome(ErrorName::ProviderFailed, PRICE);
+    let (entry, record) = after(fail(&entry, &record, &cause, NOW).unwrap(), &record);
+    let (watched, record) = after(watch_unknown_job(&entry, &record, NOW).unwrap(), &record);
+    assert_eq!(watched.late_completion.as_ref().map(|late| late.attempt), Some(Attempt(1)));
+    let (watched, record) = after(postpone_late_completion(&watched, NOW + UNKNOWN_JOB_WATCH - 1).unwrap(), &record);
+    let over = postpone_late_completion(&watched, NOW + UNKNOWN_JOB_WATCH).unwrap();
+    assert_eq!(over.entry.late_completion, None);
+    // What comes late is taken, and the failure is forgotten.
+    let done = complete(&watched, &record, completion(PRICE), NOW).unwrap().entry;
+    assert!(done.result.is_some() && done.late_completion.is_none() && done.failure.is_none());
 }
 
 #[test]
