@@ -209,10 +209,20 @@ pub(crate) const TABLE: &[Row] = &[
     row(FAL,    r#"{"fault":"payload_null","status":200}"#,            Fails(ProviderFailed), 1, 1, Price, No).later(),
     row(FAL,    r#"{"fault":"payload_error"}"#,                        Succeeds, 1, 1, Price, Yes),
     row(IMAGE,  r#"{"fault":"nsfw"}"#,                                 Fails(ProviderContentPolicy), 1, 1, Price, No),
+    // Fewer outputs than one are none; the rest of a result that is short is kept: `partial` shows it.
+    row(IMAGE,  r#"{"fault":"few_media","files":0}"#,                Fails(ProviderFailed), 1, 1, Price, No),
     row(FAL,    r#"{"fault":"no_media"}"#,                             Fails(ProviderFailed), 1, 1, Price, No),
     row(GEMINI, r#"{"fault":"blocked"}"#,                              Fails(ProviderContentPolicy), 1, 1, Price, No),
     row(GEMINI, r#"{"fault":"safety"}"#,                               Fails(ProviderContentPolicy), 1, 1, Price, No),
-    row(GEMINI, r#"{"fault":"empty"}"#,                                Fails(ProviderFailed), 1, 1, Price, No),
+    // Half an answer is none, whatever text it has.
+    row(GEMINI, r#"{"fault":"safety","characters":40}"#,               Fails(ProviderContentPolicy), 1, 1, Price, No),
+    row(GEMINI, r#"{"fault":"safety","reason":"OTHER","characters":40}"#,
+                                                                       Fails(ProviderFailed), 1, 1, Price, No),
+    // No answer, and no word of the request: asked again, three times in all.
+    row(GEMINI, r#"{"fault":"safety","reason":"RECITATION","characters":40,"times":1}"#,
+                                                                       Succeeds, 2, 2, Price, Yes),
+    row(GEMINI, r#"{"fault":"empty","times":2}"#,                      Succeeds, 3, 3, Price, Yes),
+    row(GEMINI, r#"{"fault":"empty"}"#,                                Fails(ProviderFailed), 3, 3, Price, No),
     row(GEMINI, r#"{"fault":"max_tokens"}"#,                           Fails(ProviderFailed), 1, 1, Price, No),
     row(GEMINI, r#"{"fault":"max_tokens","characters":40}"#,           Succeeds, 1, 1, Price, Yes),
 

@@ -95,6 +95,7 @@ error_names! {
     ProviderNotFound = "Provider.NotFound", Terminal, Operator, Maybe, "The provider does not know the endpoint or the request. The model may have been withdrawn.";
     ProviderFailed = "Provider.Failed", Terminal, Author, Maybe, "The provider accepted the job and could not do it. Change the step, or set `take` to ask again.";
     ProviderExhausted = "Provider.Exhausted", Terminal, Provider, No, "The provider failed for half an hour or longer for reasons of its own. Nothing was billed; run again later.";
+    ProviderNoResult = "Provider.NoResult", Retryable, Itself, Maybe, "The provider answered without a result and without a reason; asked again by itself, at most three times in all. Each answer may be billed.";
     OutputInvalid = "Output.Invalid", Terminal, Provider, Yes, "The provider's output is not the media it should be. The job was paid; `cache: refresh` asks again.";
     OutputUnavailable = "Output.Unavailable", Retryable, Itself, Yes, "The provider's output could not be fetched yet; fetched again by itself, never generated again.";
     StepTimedOut = "Step.TimedOut", Terminal, Author, Maybe, "The step took longer than its timeout. What is paid still arrives in the ledger: run again later.";

@@ -180,7 +180,7 @@ impl<P: Platform> Steps<P> {
         for _ in 0..ROUNDS {
             let now = self.platform.clock().now();
             let entry = self.commits.entry(&keyed.key).await?.unwrap_or_else(|| Entry::new(keyed.key.clone()));
-            let wanted = entry.result.as_ref().filter(|ready| ready.attempt > waiter.base);
+            let wanted = entry.result.as_ref().filter(|ready| ready.counts_for(&waiter));
             let fits = match wanted {
                 Some(ready) => self.cached.fits(&keyed.key, ready, needed).await?,
                 None => None,

@@ -122,6 +122,14 @@ pub(crate) fn pinned(world: &World, step_id: &StepId, ready: &CachedResult, row:
         let until = object.map_or(0, |object| object.modified_at + life);
         world.require(until - world.now() >= 3_600_000, || format!("(g) {} is handed out and about to go", output.key));
     }
+    if !ready.is_whole() {
+        // Only a step that waited for the attempt takes what is good of it.
+        let joined = world.state().joined.get(step_id).map_or(Attempt::NONE, |waiter| waiter.joined);
+        world.require(joined > Attempt::NONE && joined <= ready.attempt, || {
+            format!("(g) {} joined {joined} and got the short result of {}", short(step_id), ready.attempt)
+        });
+        world.count("short result");
+    }
     let Some(row) = row else { return };
     let own = row.pinned.as_ref().map(|ready| ready.attempt) == Some(ready.attempt);
     if row.plan.cache == CachePolicy::Refresh && own {
@@ -265,7 +273,7 @@ pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
             format!("(d) {} is not decided or its waiters are not notified", brief(&entry.key))
         });
     }
-    for job in jobs.iter().filter(|job| job.end == JobEnd::Ok) {
+    for job in jobs.iter().filter(|job| matches!(job.end, JobEnd::Ok | JobEnd::Short)) {
         kept(world, job, &attempts);
     }
 }
@@ -283,6 +291,7 @@ fn paid_once(world: &World, jobs: &[Job], attempts: &[AttemptRecord]) {
             .filter(|step| step.key.as_ref() == Some(key) && step.plan.cache == CachePolicy::Refresh)
             .count();
         let lost = attempts.iter().filter(|row| row.key == *key && was_lost(world, row)).count();
+        // What came short is asked for again.
         let in_vain = jobs.iter().filter(|job| job.key == *key && job.paid() && job.end != JobEnd::Ok).count();
         let expired = world.state().expired.get(key).copied().unwrap_or(0);
         let most = 1 + refreshes + lost + in_vain + expired;

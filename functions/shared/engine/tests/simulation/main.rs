@@ -56,6 +56,7 @@ const REACHED: &[&str] = &[
     "repeated webhook",
     "reply lost",
     "shared failure",
+    "short result",
     "step unknown",
     "step timed out",
     "step stopped",

@@ -150,6 +150,11 @@ pub(crate) fn runs(knobs: &Knobs, rng: &mut Rng, now: Millis) -> Vec<RunPlan> {
         .collect()
 }
 
+/// The params for a prompt: one prompt asks for one number of pictures.
+fn params(prompt: usize) -> Value {
+    json!({ "prompt": format!("prompt {prompt}"), "num_images": 1 + prompt % 3 })
+}
+
 fn document(knobs: &Knobs, rng: &mut Rng) -> Value {
     let steps: Vec<Value> = (0..1 + rng.below(3))
         .map(|n| {
@@ -163,12 +168,13 @@ fn document(knobs: &Knobs, rng: &mut Rng) -> Value {
                 "type": "text_to_image",
                 // One prompt has one model, or the keys would seldom meet.
                 "model": "flux_schnell",
-                "params": { "prompt": format!("prompt {}", rng.below(knobs.prompts)) },
+                "params": params(rng.below(knobs.prompts)),
                 "cache": cache,
                 "timeout": *rng.pick(&[10, 60, 600]),
             });
             if n > 0 && rng.percent(knobs.reader_percent) {
                 // Its key is known only when the step before has its result.
+                step["params"] = json!({ "prompt": step["params"]["prompt"] });
                 step["type"] = json!("image_to_image");
                 step["model"] = json!("kontext");
                 step["input_from"] = json!(format!("s{}", rng.below(n)));

@@ -7,7 +7,7 @@ pub(crate) mod json;
 use fresco_pipeline::document::Export;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepRef, TokenHash};
-use fresco_pipeline::media::Media;
+use fresco_pipeline::media::{Media, Shortfall};
 use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::PlannedStep;
 use fresco_pipeline::request::GenerationRequest;
@@ -39,6 +39,23 @@ pub struct CachedResult {
     pub cost: Money,
     /// From submission to completion, in milliseconds.
     pub took_ms: Millis,
+    /// What it lacks of what was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortfall: Option<Shortfall>,
+}
+
+impl CachedResult {
+    /// Whether a step that has not waited for it may use it.
+    pub fn is_whole(&self) -> bool {
+        !self.shortfall.as_ref().is_some_and(Shortfall::is_asked_again)
+    }
+
+    /// Whether it counts for a waiter. A result that is not whole counts only for those that waited for its attempt: what is
+    /// good of it is used, and a later request asks again.
+    pub fn counts_for(&self, waiter: &Waiter) -> bool {
+        let waited = waiter.joined > Attempt::NONE && waiter.joined <= self.attempt;
+        self.attempt > waiter.base && (self.is_whole() || waited)
+    }
 }
 
 /// The known progress of a pending attempt.
@@ -140,6 +157,9 @@ pub struct Entry {
     /// The time of the first of them.
     #[serde(default)]
     pub failing_since: Option<Millis>,
+    /// Consecutive answers without a result.
+    #[serde(default)]
+    pub empty_answers: u32,
     /// Consecutive lost attempts.
     pub lost: u32,
     /// A decision is written, and not every waiter is notified yet.
@@ -162,6 +182,7 @@ impl Entry {
             last_attempt: Attempt::NONE,
             tries: 0,
             failing_since: None,
+            empty_answers: 0,
             lost: 0,
             notify_pending: false,
             next_check_at: None,

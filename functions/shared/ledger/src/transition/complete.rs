@@ -5,11 +5,12 @@ use fresco_pipeline::ids::Attempt;
 use fresco_pipeline::money::Money;
 
 use super::{
-    LATE_COMPLETION_PAUSE, MAX_FETCHES, MAX_RETRY_AFTER, NOTIFY_GRACE, OUTAGE, backoff, due_of, fetch_backoff, hold,
+    LATE_COMPLETION_PAUSE, MAX_EMPTY_ANSWERS, MAX_FETCHES, MAX_RETRY_AFTER, NOTIFY_GRACE, OUTAGE, backoff, due_of,
+    fetch_backoff, hold,
 };
 use crate::records::{AttemptRecord, AttemptState, CachedResult, Entry, LastFailure, LateCompletion, Millis};
 use crate::traits::Change;
-use fresco_pipeline::media::Media;
+use fresco_pipeline::media::{Media, Shortfall};
 
 /// The success of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,7 @@ pub struct Completion {
     /// The start of their upload.
     pub created_at: Millis,
     pub cost: Money,
+    pub shortfall: Option<Shortfall>,
 }
 
 /// Records a success; `None` if it is recorded already. A success after a result of this or a later attempt is a duplicate:
@@ -43,12 +45,14 @@ pub fn complete(entry: &Entry, record: &AttemptRecord, completion: Completion, n
             created_at: completion.created_at,
             cost: completion.cost,
             took_ms: (now - record.claimed_at).max(0),
+            shortfall: completion.shortfall,
         });
         if entry.failure.as_ref().is_some_and(|failed| failed.attempt <= record.attempt) {
             entry.failure = None;
         }
         entry.tries = 0;
         entry.failing_since = None;
+        entry.empty_answers = 0;
         entry.lost = 0;
         entry.notify_pending = true;
     }
@@ -137,6 +141,13 @@ pub fn fail(entry: &Entry, record: &AttemptRecord, outcome: &AttemptFailure, now
             if now - since >= OUTAGE {
                 retryable = false;
                 failure = exhausted(entry.tries, now - since, &failure);
+            }
+            // Every answer may be billed, so they are bounded by number.
+            entry.empty_answers += u32::from(outcome.failure.name == ErrorName::ProviderNoResult);
+            if retryable && entry.empty_answers >= MAX_EMPTY_ANSWERS {
+                retryable = false;
+                let message = format!("asked {MAX_EMPTY_ANSWERS} times; the last: {}", failure.message);
+                failure = Failure::new(ErrorName::ProviderFailed, message);
             }
         }
         let pause = if failure.name == ErrorName::StepAgain { 0 } else { backoff(entry.tries) };

@@ -36,6 +36,8 @@ pub const MAX_FETCHES: u32 = 6;
 pub const EMPTY_LOOKUPS: u32 = 2;
 /// The pause before sweep invokes collect for a late completion again.
 pub const LATE_COMPLETION_PAUSE: Millis = 300_000;
+/// Answers without a result before the step fails.
+pub const MAX_EMPTY_ANSWERS: u32 = 3;
 /// Answers of a provider that it does not know a job before the job counts as failed.
 pub const MAX_UNKNOWN_JOBS: u32 = 3;
 /// The time from one of these answers to the next that counts.

@@ -44,7 +44,7 @@ fn picture(content: &str) -> Media {
 fn made(of: &[(&str, &[&str], Option<&str>)]) -> BTreeMap<StepRef, StepOutputs> {
     let one = |(step, content, text): &(&str, &[&str], Option<&str>)| {
         let media = content.iter().map(|content| picture(content)).collect();
-        (step.parse().unwrap(), StepOutputs { media, text: text.map(str::to_owned) })
+        (step.parse().unwrap(), StepOutputs { media, text: text.map(str::to_owned), shortfall: None })
     };
     of.iter().map(one).collect()
 }

@@ -37,7 +37,7 @@ async fn a_result_is_fetched_when_the_job_is_over() {
     let (state, lines) =
         check(vec![answer(200, &[], COMPLETED), answer(200, &[("x-fal-billable-units", "2.5")], RESULT)]).await;
     assert_eq!(lines, ["GET /fal-ai/flux/requests/r-1/status", "GET /fal-ai/flux/requests/r-1"]);
-    let Ok(JobState::Ended(JobReport::Succeeded { media, billable_units, seconds })) = state else {
+    let Ok(JobState::Ended(JobReport::Succeeded { media, billable_units, seconds, .. })) = state else {
         panic!("{state:?}")
     };
     assert_eq!((media.len(), billable_units, seconds), (1, Some(2.5), Some(1.25)));
