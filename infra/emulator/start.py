@@ -1,7 +1,7 @@
 """Starts MiniStack for Fresco's local stack, with the gaps closed that matter to it.
 
 Closed here, because AWS does them and MiniStack 1.5.33 does not: a waitForTaskToken task's TimeoutSeconds as a JSONata
-expression (the check interval of a run), the failure of such a task with its function (which is retried, where MiniStack
+expression (the check interval of a run) and a fresh token at each retry of it, the failure of such a task with its function (which is retried, where MiniStack
 waits for the token of a function that has crashed), that an inline map whose item has failed begins no further ones, and a
 distributed map's MaxConcurrencyPath, that an event is tried again and goes to the function's destination if it fails for
 good, the time zones and context attributes of schedules (schedules.py), the lifecycle of buckets (lifecycle.py), and the CORS
@@ -100,7 +100,7 @@ def close_gaps(sfn):
             current.task = before
 
     def with_timeout(resource, input_data, token, state_def):
-        # At every attempt: the expression may use the context's RetryCount.
+        # At every attempt: a nudge enters the state with another check interval.
         if isinstance(state_def.get("TimeoutSeconds"), str):
             raw_input, ctx = current.task
             seconds = sfn._jsonata_state_field(state_def, "TimeoutSeconds", "number", raw_input, ctx)
@@ -113,6 +113,8 @@ def close_gaps(sfn):
             raise failed.__cause__ from None
         finally:
             current.token = None
+            # A token is good for one attempt: the next has its own.
+            current.task[1]["Task"] = {"Token": sfn.new_uuid()}
 
     def with_failure(func_ref, event):
         try:

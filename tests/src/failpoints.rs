@@ -94,6 +94,10 @@ impl World {
             if let Some(pending) = &mut entry.pending {
                 pending.lease_until -= by;
                 pending.next_check_at -= by;
+                if let Some(unknown) = &mut pending.unknown {
+                    unknown.since -= by;
+                    unknown.counted_at -= by;
+                }
                 // An unreadable attempt is not aged.
                 attempt = match ledger.attempt(key, pending.attempt).await {
                     Err(error) if error.is_unreadable() => None,
@@ -111,6 +115,7 @@ impl World {
             if let Some(failed) = &mut entry.failure {
                 failed.not_before -= by;
             }
+            entry.failing_since = entry.failing_since.map(|since| since - by);
             entry.next_check_at = entry.next_check_at.map(|due| due - by);
             match ledger.commit(&Change { attempt, ..Change::of(entry) }).await {
                 Ok(()) => return,

@@ -112,6 +112,10 @@ impl TaskCallbacks for Machine {
     async fn fail(&self, token: &str, failure: &Failure) -> Result<Delivery, StoreError> {
         self.tokens.fail(token, failure).await
     }
+
+    async fn retry_in(&self, token: &str, seconds: u32, reason: &Failure) -> Result<Delivery, StoreError> {
+        self.tokens.retry_in(token, seconds, reason).await
+    }
 }
 
 impl OpensTokens for Machine {

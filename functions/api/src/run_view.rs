@@ -149,6 +149,7 @@ fn step_view(record: &StepRecord) -> StepView {
         reads: record.plan.reads().iter().map(|step| step.public_name().into()).collect(),
         failure: record.failure.as_ref().filter(|_| record.state == StepState::Failed).map(FailureView::from),
         outputs: Vec::new(),
+        shortfall: ready.and_then(|ready| ready.shortfall.as_ref()).map(ToString::to_string),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The planning and the finalization of a batch: one invocation each of the batch function, in a new process, for a batch
 //! without an execution. The results of its chunks are written by the tool, a generated picture for each row.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
@@ -200,6 +201,7 @@ fn result(number: usize) -> RowResult {
         took_ms: Some(2_500 + number as i64 * 7 % 1_000),
         cost: 3_000,
         outputs: vec![picture],
+        shortfalls: BTreeMap::new(),
         failure: None,
     }
 }

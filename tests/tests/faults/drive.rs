@@ -135,8 +135,11 @@ impl Driver<'_> {
     /// Lets pass what a person would have to wait for: the pause after a failure, and in rows that say so whatever takes
     /// minutes. A submission under way is left alone.
     async fn let_pass(&self, case: &Case, run: &RunId, entry: &Entry) {
-        if entry.failure.as_ref().is_some_and(|failed| failed.retryable) {
-            self.world.age(&entry.key, MINUTES).await;
+        if let Some(failed) = entry.failure.as_ref().filter(|failed| failed.retryable) {
+            // Once a failure, so that the outage grows by the same with each.
+            if failed.not_before > self.world.now() {
+                self.world.age(&entry.key, MINUTES).await;
+            }
             return;
         }
         if !case.row.minutes {

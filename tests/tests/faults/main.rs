@@ -5,6 +5,7 @@
 
 mod cancels;
 mod drive;
+mod partial;
 mod pauses;
 mod table;
 

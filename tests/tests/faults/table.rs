@@ -138,16 +138,16 @@ pub(crate) const TABLE: &[Row] = &[
     row(FAL,    r#"{"fault":"content_policy_submit"}"#,                Fails(ProviderContentPolicy), 1, 0, Price, No),
     row(GEMINI, r#"{"fault":"daily_quota"}"#,                          Fails(ProviderCredit), 1, 0, Free, No),
 
-    // Submission refused for now: asked again after a pause, and given up after six attempts.
+    // Submission refused for now: asked again after a pause, and given up after half an hour.
     row(ALL,    r#"{"fault":"throttled","times":2}"#,                  Succeeds, 3, 1, Price, Yes),
     row(ALL,    r#"{"fault":"throttled","times":1,"retry_after":30}"#, Succeeds, 2, 1, Price, Yes),
-    row(ALL,    r#"{"fault":"throttled"}"#,                            Fails(ProviderExhausted), 6, 0, Free, No),
+    row(ALL,    r#"{"fault":"throttled"}"#,                            Fails(ProviderExhausted), 3, 0, Free, No),
     row(FAL,    r#"{"fault":"throttled_200","times":1}"#,              Succeeds, 2, 1, Price, Yes),
     row(FAL,    r#"{"fault":"infrastructure","error_type":"runner_scheduling_failure","times":1}"#,
                                                                        Succeeds, 2, 1, Price, Yes),
     row(GEMINI, r#"{"fault":"server_error","times":1}"#,               Succeeds, 2, 1, Price, Yes),
     row(GEMINI, r#"{"fault":"server_error","status":503,"times":1}"#,  Succeeds, 2, 1, Price, Yes),
-    row(GEMINI, r#"{"fault":"server_error"}"#,                         Fails(ProviderExhausted), 6, 0, Free, No),
+    row(GEMINI, r#"{"fault":"server_error"}"#,                         Fails(ProviderExhausted), 3, 0, Free, No),
     row(GEMINI, r#"{"fault":"html_502","times":1}"#,                   Succeeds, 2, 1, Price, Yes),
 
     // It is unknown whether the job was accepted, and it was not: fal's list is searched twice, Gemini has none. What is
@@ -192,7 +192,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(FAL,    r#"{"fault":"model_error","type":"downstream_service_error","times":1}"#,
                                                                        Succeeds, 2, 1, Price, Yes),
     row(FAL,    r#"{"fault":"model_error","type":"internal_server_error"}"#,
-                                                                       Fails(ProviderExhausted), 6, 0, Free, No),
+                                                                       Fails(ProviderExhausted), 3, 0, Free, No),
     // The webhook has no headers: that the result is marked as not worth another try is seen only by a poll.
     row(IMAGE,  r#"{"fault":"model_error","type":"internal_server_error","retryable":false}"#,
                                                                        Fails(ProviderFailed), 1, 0, Free, No).asking(),
@@ -203,15 +203,26 @@ pub(crate) const TABLE: &[Row] = &[
     // It was cancelled on the provider's pages.
     row(IMAGE,  r#"{"fault":"infrastructure_end","error_type":"client_cancelled"}"#,
                                                                        Fails(StepCancelled), 1, 0, Free, No),
-    // fal says that it bills no 5xx, so this is asked for again; the simulator counts the worst.
-    row(FAL,    r#"{"fault":"payload_null","times":1}"#,               Succeeds, 2, 2, Price, Yes).later(),
+    // A result that cannot be read is not a job that failed: it is never paid for again, and the hold stays.
+    row(IMAGE,  r#"{"fault":"payload_null","times":1}"#,               Fails(StepTimedOut), 1, 1, Free, No)
+                                                                           .later().goes_on(),
     row(FAL,    r#"{"fault":"payload_null","status":200}"#,            Fails(ProviderFailed), 1, 1, Price, No).later(),
     row(FAL,    r#"{"fault":"payload_error"}"#,                        Succeeds, 1, 1, Price, Yes),
     row(IMAGE,  r#"{"fault":"nsfw"}"#,                                 Fails(ProviderContentPolicy), 1, 1, Price, No),
+    // Fewer outputs than one are none; the rest of a result that is short is kept: `partial` shows it.
+    row(IMAGE,  r#"{"fault":"few_media","files":0}"#,                Fails(ProviderFailed), 1, 1, Price, No),
     row(FAL,    r#"{"fault":"no_media"}"#,                             Fails(ProviderFailed), 1, 1, Price, No),
     row(GEMINI, r#"{"fault":"blocked"}"#,                              Fails(ProviderContentPolicy), 1, 1, Price, No),
     row(GEMINI, r#"{"fault":"safety"}"#,                               Fails(ProviderContentPolicy), 1, 1, Price, No),
-    row(GEMINI, r#"{"fault":"empty"}"#,                                Fails(ProviderFailed), 1, 1, Price, No),
+    // Half an answer is none, whatever text it has.
+    row(GEMINI, r#"{"fault":"safety","characters":40}"#,               Fails(ProviderContentPolicy), 1, 1, Price, No),
+    row(GEMINI, r#"{"fault":"safety","reason":"OTHER","characters":40}"#,
+                                                                       Fails(ProviderFailed), 1, 1, Price, No),
+    // No answer, and no word of the request: asked again, three times in all.
+    row(GEMINI, r#"{"fault":"safety","reason":"RECITATION","characters":40,"times":1}"#,
+                                                                       Succeeds, 2, 2, Price, Yes),
+    row(GEMINI, r#"{"fault":"empty","times":2}"#,                      Succeeds, 3, 3, Price, Yes),
+    row(GEMINI, r#"{"fault":"empty"}"#,                                Fails(ProviderFailed), 3, 3, Price, No),
     row(GEMINI, r#"{"fault":"max_tokens"}"#,                           Fails(ProviderFailed), 1, 1, Price, No),
     row(GEMINI, r#"{"fault":"max_tokens","characters":40}"#,           Succeeds, 1, 1, Price, Yes),
 
@@ -234,9 +245,12 @@ pub(crate) const TABLE: &[Row] = &[
     row(IMAGE,  r#"{"fault":"result_error","status":503,"times":1}"#,  Succeeds, 1, 1, Price, Yes).asking(),
     row(FAL,    r#"{"fault":"result_html","times":1}"#,                Succeeds, 1, 1, Price, Yes).asking(),
     row(FAL,    r#"{"fault":"result_cut","times":1}"#,                 Succeeds, 1, 1, Price, Yes).asking(),
-    // fal does not know the job any more: it has to say so three times. Where the webhook brings the result, no poll is sent.
+    // fal does not know the job any more: it has to say so for ten minutes. Where the webhook brings the result, no poll is
+    // sent.
     row(FAL,    r#"{"fault":"missing","times":2}"#,                    Succeeds, 1, 1, Price, Yes).asking(),
-    row(FAL,    r#"{"fault":"missing"}"#,                              Fails(ProviderFailed), 1, 1, Price, No).asking(),
+    row(FAL,    r#"{"fault":"missing"}"#,                              Fails(ProviderFailed), 1, 1, Price, No).asking().later(),
+    // What it knows again after that is taken.
+    row(IMAGE,  r#"{"fault":"missing","times":8}"#,                    Fails(ProviderFailed), 1, 1, Price, Yes).asking().later(),
 
     // Downloads: fetched again, never generated again; after six tries what is paid is given up.
     row(FAL,    r#"{"fault":"media_status","times":1}"#,               Succeeds, 1, 1, Price, Yes).later(),

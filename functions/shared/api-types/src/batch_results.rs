@@ -28,6 +28,9 @@ pub struct RowResult {
     /// The outputs of its steps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<RowOutput>,
+    /// What the outputs of its steps lack of what was asked for, in words, by step.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shortfalls: BTreeMap<String, String>,
     /// Its failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<RowFailure>,

@@ -3,7 +3,7 @@
 use fresco_pipeline::catalogue::StepType;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName};
-use fresco_pipeline::media::Media;
+use fresco_pipeline::media::{Media, Shortfall};
 use fresco_pipeline::money::Money;
 use fresco_pipeline::status::{ResultSource, RunStatus, StepState};
 use fresco_pipeline::time::Millis;
@@ -80,6 +80,9 @@ pub struct ManifestStep {
     pub attempt: Option<Attempt>,
     /// Its outputs.
     pub outputs: Vec<Media>,
+    /// What they lack of what was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortfall: Option<Shortfall>,
     /// Its failure.
     pub failure: Option<Failure>,
 }

@@ -100,6 +100,11 @@ pub enum MissReason {
     Expired,
     /// The object of its result is gone.
     Gone,
+    /// Its result has fewer outputs than it asks for.
+    Short {
+        /// What the result has.
+        lacks: String,
+    },
     /// `cache: refresh`.
     Refresh,
     /// `cache: off`.
@@ -134,6 +139,7 @@ impl fmt::Display for MissReason {
             MissReason::Unreadable => f.write_str("its entry cannot be read"),
             MissReason::Expired => f.write_str("expired"),
             MissReason::Gone => f.write_str("its object is gone"),
+            MissReason::Short { lacks } => write!(f, "its result has {lacks}"),
             MissReason::Refresh => f.write_str("refresh"),
             MissReason::Off => f.write_str("cache off"),
             MissReason::Fleeting => f.write_str("never cached: timestamp or random"),

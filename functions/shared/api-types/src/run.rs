@@ -159,6 +159,9 @@ pub struct StepView {
     pub failure: Option<FailureView>,
     /// Its outputs.
     pub outputs: Vec<OutputView>,
+    /// What they lack of what was asked for, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortfall: Option<String>,
 }
 
 /// An output.

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeSet;
 
+use fresco_ledger::traits::NOT_YET;
 use fresco_pipeline::catalogue::StepType;
 use fresco_pipeline::error::ErrorName;
-use fresco_pipeline::plan::{MAX_CHECK_SECONDS, NUDGES, check_interval};
+use fresco_pipeline::plan::{MAX_CHECK_SECONDS, check_interval};
 use serde_json::Value;
 
 fn machine() -> Value {
@@ -50,7 +51,7 @@ fn generate_retries_exactly_the_retryable_names() {
     let named = retried(&state("Generate"));
     let (aws, named): (BTreeSet<_>, BTreeSet<_>) = named.into_iter().partition(|name| foreign(name));
     assert_eq!(named, ours);
-    assert!(aws.contains("States.Timeout"), "the nudge");
+    assert!(!aws.contains("States.Timeout"), "a nudge is no retry");
 }
 
 #[test]
@@ -70,9 +71,13 @@ fn no_state_retries_a_name_that_is_not_in_the_list_or_not_retryable() {
 fn the_copies_of_generate_for_single_steps_are_identical() {
     let of = |map: &str| state(map)["ItemProcessor"].clone();
     let (mut one, mut lane) = (of("Ones").to_string(), of("Steps"));
-    for (copy, original) in
-        [("GenerateOne", "Generate"), ("OneFailed", "StepFailed"), ("StopAtOne", "StopHere"), ("GoOnAfterOne", "GoOn")]
-    {
+    for (copy, original) in [
+        ("GenerateOne", "Generate"),
+        ("NotYetOne", "NotYet"),
+        ("OneFailed", "StepFailed"),
+        ("StopAtOne", "StopHere"),
+        ("GoOnAfterOne", "GoOn"),
+    ] {
         one = one.replace(&format!("{copy:?}"), &format!("{original:?}"));
         let comments = |machine: &mut Value| machine["States"][original].as_object_mut().unwrap().remove("Comment");
         comments(&mut lane);
@@ -105,17 +110,34 @@ fn the_batch_machine_retries_its_functions_and_tolerates_failed_chunks() {
     assert_eq!(of("Pause")["SecondsPath"], "$.pause");
 }
 
+/// The nudge rests on nothing that a retry evaluates or counts: the state enters itself with twice the interval.
 #[test]
 fn the_nudge_is_the_planners() {
     let generate = state("Generate");
-    let nudge =
-        generate["Retry"].as_array().unwrap().iter().find(|retry| retry["ErrorEquals"][0] == "States.Timeout").unwrap();
-    assert_eq!(nudge["MaxAttempts"], NUDGES);
+    assert_eq!(generate["TimeoutSeconds"], "{% $states.input.check %}");
+    let nudge = &generate["Catch"][0];
+    assert_eq!((&nudge["ErrorEquals"], &nudge["Next"]), (&["States.Timeout"].as_slice().into(), &"Generate".into()));
     let expected = format!(
-        "{{% $min([{MAX_CHECK_SECONDS}, $states.input.check * $power(2, $states.context.State.RetryCount)]) %}}"
+        "{{% $merge([$states.input, {{ 'check': $min([{MAX_CHECK_SECONDS}, 2 * $states.input.check]), \
+         'nudges': $sum([1, $states.input.nudges]) }}]) %}}"
     );
-    assert_eq!(generate["TimeoutSeconds"], expected);
+    assert_eq!(nudge["Output"], expected);
+    assert_eq!(generate["Arguments"]["Payload"]["nudges"], "{% $sum([0, $states.input.nudges]) %}");
     assert_eq!([check_interval(2, 0), check_interval(2, 3), check_interval(60, 12)], [2, 16, 900]);
+}
+
+/// A pause is waited for as long as the function says, and enters the state again: it is none of the retries.
+#[test]
+fn a_pause_costs_no_retry() {
+    let generate = state("Generate");
+    assert!(!retried(&generate).contains(NOT_YET));
+    let pause = &generate["Catch"][1];
+    assert_eq!((&pause["ErrorEquals"], &pause["Next"]), (&[NOT_YET].as_slice().into(), &"NotYet".into()));
+    let expected =
+        "{% $merge([$states.input, { 'pause': $number($substringBefore($states.errorOutput.Cause, ' ')) }]) %}";
+    assert_eq!(pause["Output"], expected);
+    let wait = state("NotYet");
+    assert_eq!((&wait["Seconds"], &wait["Next"]), (&"{% $states.input.pause %}".into(), &"Generate".into()));
 }
 
 #[test]

@@ -30,6 +30,10 @@ impl TaskCallbacks for Opened {
     async fn fail(&self, token: &str, failure: &Failure) -> Result<Delivery, StoreError> {
         self.0.fail(token, failure).await
     }
+
+    async fn retry_in(&self, token: &str, seconds: u32, reason: &Failure) -> Result<Delivery, StoreError> {
+        self.0.retry_in(token, seconds, reason).await
+    }
 }
 
 impl OpensTokens for Opened {

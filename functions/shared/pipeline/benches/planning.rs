@@ -189,7 +189,9 @@ fn resolve_steps(bencher: Bencher<'_, '_>, case: Case) {
     let plan = case.plan();
     let run = RunId::parse("01k0000000-bench").unwrap();
     let made: BTreeMap<StepRef, StepOutputs> = (plan.steps.iter().zip(0..))
-        .map(|(step, n)| (step.id(), StepOutputs { media: vec![medium(n)], text: Some("A fox.".to_owned()) }))
+        .map(|(step, n)| {
+            (step.id(), StepOutputs { media: vec![medium(n)], text: Some("A fox.".to_owned()), shortfall: None })
+        })
         .collect();
     bencher.counter(ItemsCount::new(case.steps)).bench(|| {
         for step in &plan.steps {

@@ -86,15 +86,16 @@ macro_rules! error_names {
 }
 
 error_names! {
-    ProviderThrottled = "Provider.Throttled", Throttled, Itself, No, "The provider asked for a pause; tried again by itself. Fewer workers help.";
-    ProviderUnavailable = "Provider.Unavailable", Retryable, Itself, No, "The provider failed for a reason of its own; tried again by itself. Nothing was billed.";
+    ProviderThrottled = "Provider.Throttled", Throttled, Itself, No, "The provider asked for a pause; tried again by itself, for half an hour. Fewer workers help.";
+    ProviderUnavailable = "Provider.Unavailable", Retryable, Itself, No, "The provider failed for a reason of its own; tried again by itself, for half an hour. Nothing was billed.";
     ProviderRejected = "Provider.Rejected", Terminal, Author, No, "The provider refused the request as it stands. Correct the step's params.";
     ProviderContentPolicy = "Provider.ContentPolicy", Terminal, Author, Maybe, "The provider's content policy refused the prompt or the input. Change them; the attempt may have been billed.";
     ProviderCredit = "Provider.Credit", Terminal, Operator, No, "The provider's account has no balance left. Top it up, then run again.";
     ProviderUnauthorized = "Provider.Unauthorized", Terminal, Operator, No, "The provider did not accept the key. Put a valid one into the stack's secret.";
     ProviderNotFound = "Provider.NotFound", Terminal, Operator, Maybe, "The provider does not know the endpoint or the request. The model may have been withdrawn.";
     ProviderFailed = "Provider.Failed", Terminal, Author, Maybe, "The provider accepted the job and could not do it. Change the step, or set `take` to ask again.";
-    ProviderExhausted = "Provider.Exhausted", Terminal, Provider, No, "The provider failed again and again for reasons of its own. Nothing was billed; run again later.";
+    ProviderExhausted = "Provider.Exhausted", Terminal, Provider, No, "The provider failed for half an hour or longer for reasons of its own. Nothing was billed; run again later.";
+    ProviderNoResult = "Provider.NoResult", Retryable, Itself, Maybe, "The provider answered without a result and without a reason; asked again by itself, at most three times in all. Each answer may be billed.";
     OutputInvalid = "Output.Invalid", Terminal, Provider, Yes, "The provider's output is not the media it should be. The job was paid; `cache: refresh` asks again.";
     OutputUnavailable = "Output.Unavailable", Retryable, Itself, Yes, "The provider's output could not be fetched yet; fetched again by itself, never generated again.";
     StepTimedOut = "Step.TimedOut", Terminal, Author, Maybe, "The step took longer than its timeout. What is paid still arrives in the ledger: run again later.";

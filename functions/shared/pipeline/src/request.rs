@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::catalogue::{MediaKind, ProviderName, StepType};
 use crate::ids::ContentKey;
-use crate::media::{FieldMedia, Media};
+use crate::media::{FieldMedia, Media, Shortfall};
 use crate::money::Money;
 
 /// A request whose inputs all exist. Its `Debug` shows no values of params, since they hold the prompt.
@@ -68,6 +68,8 @@ pub struct StepOutputs {
     pub media: Vec<Media>,
     /// The text of a step that gives one, if it has been read.
     pub text: Option<String>,
+    /// What it lacks of what was asked for.
+    pub shortfall: Option<Shortfall>,
 }
 
 #[cfg(test)]

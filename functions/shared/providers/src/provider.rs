@@ -91,8 +91,11 @@ pub enum JobState {
 pub enum JobReport {
     /// The media exist at the provider.
     Succeeded {
-        /// In the provider's order.
+        /// In the provider's order, without those that it blanked.
         media: Vec<RemoteMedia>,
+        /// The number of outputs that the provider's filter blanked.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        blanked: u32,
         /// The units that the provider bills, of its own price, where it says so.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         billable_units: Option<f64>,
@@ -112,6 +115,9 @@ pub enum JobReport {
         output_tokens: Option<u64>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seconds: Option<f64>,
+        /// Whether it was cut off at the limit of its length.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        cut: bool,
     },
     /// There are neither media nor a text.
     Failed {
@@ -128,18 +134,24 @@ pub enum JobReport {
     NotIncluded,
 }
 
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
 impl std::fmt::Debug for JobReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            JobReport::Succeeded { media, billable_units, seconds } => f
+            JobReport::Succeeded { media, blanked, billable_units, seconds } => f
                 .debug_struct("Succeeded")
                 .field("media", media)
+                .field("blanked", blanked)
                 .field("billable_units", billable_units)
                 .field("seconds", seconds)
                 .finish(),
-            JobReport::TextOutput { text, input_tokens, output_tokens, seconds } => f
+            JobReport::TextOutput { text, input_tokens, output_tokens, seconds, cut } => f
                 .debug_struct("TextOutput")
                 .field("bytes", &text.len())
+                .field("cut", cut)
                 .field("input_tokens", input_tokens)
                 .field("output_tokens", output_tokens)
                 .field("seconds", seconds)

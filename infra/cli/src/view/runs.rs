@@ -15,7 +15,7 @@ pub fn ended(manifest: &Manifest) -> String {
         .left("model", |step| step.model.clone())
         .left("source", |step| match (&step.failure, step.state) {
             (Some(failure), _) => failure.name.to_string(),
-            (None, StepState::Done) => source(step.source).to_owned(),
+            (None, StepState::Done) => done(source(step.source), step.shortfall.as_ref()),
             (None, _) => "-".to_owned(),
         })
         .right("seconds", |step| step.took_ms.map_or("-".to_owned(), |ms| format!("{:.1}", ms as f64 / 1_000.0)))
@@ -38,6 +38,14 @@ pub fn ended(manifest: &Manifest) -> String {
         manifest.saved,
         plural(manifest.function_calls as usize, "function call"),
     )
+}
+
+/// A word for a step that is done, with what its result lacks.
+fn done(word: &str, shortfall: Option<&impl ToString>) -> String {
+    match shortfall {
+        Some(shortfall) => format!("{word}: {}", shortfall.to_string()),
+        None => word.to_owned(),
+    }
 }
 
 /// The table of recent runs.
@@ -66,7 +74,7 @@ pub fn steps(view: &RunView, now: i64) -> String {
         })
         .left("state", |step| match (step.state, &step.failure) {
             (StepState::Failed, Some(failure)) => format!("{}: {}", failure.name, failure.message),
-            (StepState::Done, _) => "done".to_owned(),
+            (StepState::Done, _) => done("done", step.shortfall.as_ref()),
             (StepState::Waiting, _) => "waiting".to_owned(),
             _ => "running".to_owned(),
         })

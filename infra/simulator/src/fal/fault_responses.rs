@@ -44,12 +44,13 @@ fn is_of_reply(fault: &Fault) -> bool {
 /// Whether a fault applies to the work of an endpoint.
 pub(super) fn is_of_work(fault: &Fault, endpoint: &Endpoint) -> bool {
     match fault {
-        Fault::Nsfw => endpoint.has_output("has_nsfw_concepts"),
+        Fault::Nsfw { .. } => endpoint.has_output("has_nsfw_concepts"),
         Fault::ModelError { .. }
         | Fault::InfrastructureEnd { .. }
         | Fault::PayloadNull { .. }
         | Fault::PayloadError
         | Fault::NoMedia
+        | Fault::FewMedia { .. }
         | Fault::NeverStarts
         | Fault::NeverEnds
         | Fault::Slow { .. } => true,

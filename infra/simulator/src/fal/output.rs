@@ -43,14 +43,20 @@ pub(crate) struct Output {
 }
 
 /// The faults of an output.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Spoilt {
-    /// Every picture is black, and marked as one that a safety check blanked.
-    pub(crate) is_blanked: bool,
-    /// The body names no file.
-    pub(crate) has_no_media: bool,
+    /// So many pictures, from the first, are black and marked as ones that a safety check blanked.
+    pub(crate) blanked: usize,
+    /// The body names no more files.
+    pub(crate) most_files: usize,
     /// The address that the body names for every file.
     pub(crate) media_url: Option<String>,
+}
+
+impl Default for Spoilt {
+    fn default() -> Self {
+        Spoilt { blanked: 0, most_files: usize::MAX, media_url: None }
+    }
 }
 
 impl Plan {
@@ -139,7 +145,7 @@ fn units(unit: &str, picture: &Picture) -> f64 {
 impl Output {
     /// Whether the body contains drawn pictures.
     pub(crate) fn is_drawn_inline(&self) -> bool {
-        self.is_inline && !self.spoilt.has_no_media
+        self.is_inline && self.spoilt.most_files > 0
     }
 
     /// The body, in the form of the endpoint's output. `address` gives the address of a file; an inline output has the file
@@ -151,7 +157,7 @@ impl Output {
         address: impl Fn(&str) -> String,
     ) -> Option<Value> {
         let mut addresses = Vec::new();
-        for picture in self.pictures.iter().filter(|_| !self.spoilt.has_no_media) {
+        for picture in self.pictures.iter().take(self.spoilt.most_files) {
             let name = format!("{}.{}", addresses.len(), picture.format.extension());
             addresses.push(match (self.is_inline, &self.spoilt.media_url) {
                 (true, _) => {
@@ -178,7 +184,10 @@ impl Output {
             ("seed", _) => json!(self.seed),
             ("prompt", _) => json!(self.prompt),
             ("timings", _) => json!({ "inference": inference_seconds }),
-            ("has_nsfw_concepts", _) => json!(vec![self.spoilt.is_blanked; self.pictures.len()]),
+            ("has_nsfw_concepts", _) => {
+                let pictures = 0..self.pictures.len().min(self.spoilt.most_files);
+                pictures.map(|index| index < self.spoilt.blanked).collect()
+            }
             ("video_id", _) => json!(video_id(&self.seed)),
             ("duration", _) => json!(self.pictures.first().map(|picture| duration(picture.format))),
             ("text", _) => json!("A simulated text."),
@@ -199,7 +208,8 @@ impl Output {
 
     /// Draws one of the pictures from the copies of the inputs. `None` where a copy does not open or the encoder fails.
     pub(crate) fn render(&self, picture: &Picture, copies: &[Bytes]) -> Option<Vec<u8>> {
-        if self.spoilt.is_blanked {
+        let index = self.pictures.iter().position(|other| std::ptr::eq(other, picture));
+        if index.is_some_and(|index| index < self.spoilt.blanked) {
             return picture.render_blank().ok();
         }
         // A video begins with the first of its inputs.

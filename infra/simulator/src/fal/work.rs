@@ -98,8 +98,16 @@ pub(super) fn output(
     fault: Option<&Fault>,
     media_url: Option<String>,
 ) -> Output {
-    let (is_blanked, has_no_media) = (fault == Some(&Fault::Nsfw), fault == Some(&Fault::NoMedia));
-    plan.output(inputs, Spoilt { is_blanked, has_no_media, media_url })
+    let blanked = match fault {
+        Some(Fault::Nsfw { pictures }) => pictures.unwrap_or(usize::MAX),
+        _ => 0,
+    };
+    let most_files = match fault {
+        Some(Fault::NoMedia) => 0,
+        Some(Fault::FewMedia { files }) => *files,
+        _ => usize::MAX,
+    };
+    plan.output(inputs, Spoilt { blanked, most_files, media_url })
 }
 
 /// Ends a request, counts it and sends its webhook; `false` if it had already ended.

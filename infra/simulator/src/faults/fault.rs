@@ -75,8 +75,16 @@ pub enum Fault {
         status: u16,
     },
     PayloadError,
-    Nsfw,
+    Nsfw {
+        /// The number of pictures that are blanked, from the first; all by default.
+        #[serde(default)]
+        pictures: Option<usize>,
+    },
     NoMedia,
+    FewMedia {
+        /// The number of files that are left.
+        files: usize,
+    },
     NeverStarts,
     NeverEnds,
     Slow {
@@ -87,7 +95,14 @@ pub enum Fault {
         #[serde(default = "safety")]
         reason: String,
     },
-    Safety,
+    Safety {
+        /// `finishReason`.
+        #[serde(default = "safety")]
+        reason: String,
+        /// The length of the text before it.
+        #[serde(default)]
+        characters: usize,
+    },
     Empty,
     MaxTokens {
         #[serde(default)]

@@ -31,7 +31,10 @@ pub(super) fn is_of_submission(fault: &Fault) -> bool {
 
 /// Whether a fault applies to the work.
 pub(super) fn is_of_work(fault: &Fault) -> bool {
-    matches!(fault, Fault::Slow { .. } | Fault::Blocked { .. } | Fault::Safety | Fault::Empty | Fault::MaxTokens { .. })
+    matches!(
+        fault,
+        Fault::Slow { .. } | Fault::Blocked { .. } | Fault::Safety { .. } | Fault::Empty | Fault::MaxTokens { .. }
+    )
 }
 
 /// The refusal of a call; `None` where the fault lets it be accepted.

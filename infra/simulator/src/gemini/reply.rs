@@ -24,8 +24,8 @@ pub(super) fn body(
 ) -> Value {
     let text = if request.wants_json { as_json(request, images) } else { as_text(request, images) };
     let limit = match fault {
-        Some(Fault::MaxTokens { characters }) => Some(*characters),
-        Some(Fault::Safety | Fault::Empty | Fault::Blocked { .. }) => Some(0),
+        Some(Fault::MaxTokens { characters } | Fault::Safety { characters, .. }) => Some(*characters),
+        Some(Fault::Empty | Fault::Blocked { .. }) => Some(0),
         _ => request.max_output_tokens.map(|tokens| tokens.saturating_mul(CHARACTERS)),
     };
     let kept: String = text.chars().take(limit.unwrap_or(usize::MAX)).collect();
@@ -35,10 +35,14 @@ pub(super) fn body(
         Some(Fault::Blocked { reason }) => {
             body["promptFeedback"] = json!({ "blockReason": reason, "safetyRatings": [] });
         }
-        Some(Fault::Safety) => {
+        Some(Fault::Safety { reason, .. }) => {
             let rating =
                 json!({ "category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH", "blocked": true });
-            body["candidates"] = json!([{ "finishReason": "SAFETY", "index": 0, "safetyRatings": [rating] }]);
+            let mut candidate = json!({ "finishReason": reason, "index": 0, "safetyRatings": [rating] });
+            if !kept.is_empty() {
+                candidate["content"] = json!({ "parts": [{ "text": kept }], "role": "model" });
+            }
+            body["candidates"] = json!([candidate]);
         }
         fault => {
             let content = match kept.is_empty() {

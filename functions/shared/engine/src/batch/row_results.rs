@@ -82,7 +82,17 @@ pub(super) fn omitted(problem: &RowProblem) -> RowResult {
 }
 
 pub(super) fn of_row(row: u64, id: Option<String>, status: RowStatus) -> RowResult {
-    RowResult { row, id, status, source: None, took_ms: None, cost: 0, outputs: Vec::new(), failure: None }
+    RowResult {
+        row,
+        id,
+        status,
+        source: None,
+        took_ms: None,
+        cost: 0,
+        outputs: Vec::new(),
+        shortfalls: BTreeMap::new(),
+        failure: None,
+    }
 }
 
 pub(super) fn results_in(part: &[u8]) -> Result<Vec<RowResult>, Failure> {
@@ -123,11 +133,17 @@ fn result_of(row: &Row, steps: &[&StepRecord], why: Option<&Failure>) -> RowResu
         took_ms: took.map(|(from, to)| (to - from).max(0)),
         cost: own.filter_map(|step| step.pinned.as_ref()).map(|ready| ready.cost.as_micros()).sum(),
         outputs: steps.iter().flat_map(|step| outputs_of(step)).collect(),
+        shortfalls: steps.iter().filter_map(|step| shortfall_of(step)).collect(),
         failure: reason
             .filter(|_| !done)
             .map(|failure| RowFailure { name: failure.name.as_str().to_owned(), message: failure.message.clone() }),
         ..of_row(row.number, row.id.clone(), if done { RowStatus::Done } else { RowStatus::Failed })
     }
+}
+
+fn shortfall_of(step: &StepRecord) -> Option<(String, String)> {
+    let shortfall = step.pinned.as_ref()?.shortfall.as_ref()?;
+    Some((step.plan.name.to_string(), shortfall.to_string()))
 }
 
 fn outputs_of(step: &StepRecord) -> Vec<RowOutput> {
@@ -170,6 +186,7 @@ mod tests {
                 duration_ms: None,
             };
             let ready = CachedResult {
+                shortfall: None,
                 attempt: Attempt(1),
                 outputs: vec![media],
                 created_at: 0,

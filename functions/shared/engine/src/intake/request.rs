@@ -190,11 +190,11 @@ impl<P: Platform> Intake<P> {
 }
 
 /// Fetches with a deadline for each try and one for all of them.
-async fn with_retry<T, F: Future<Output = Result<T, MediaProblem>>>(
+async fn with_retry<T, F: Future<Output = Result<T, Problem>>>(
     until: Instant,
     each: Duration,
     fetch: impl Fn() -> F,
-) -> Result<T, MediaProblem> {
+) -> Result<T, Problem> {
     let mut result = Err(input_problem(NOT_FETCHED, "it was not fetched in time", "Upload it instead."));
     for _ in 0..TRIES {
         let now = Instant::now();

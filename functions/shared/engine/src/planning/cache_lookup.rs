@@ -156,6 +156,10 @@ impl<P: Platform> Planner<P> {
         };
         let Some(ready) = entry.result else { return Ok(Err(without)) };
         let Some(ready) = self.cached.exists(&ready).await? else { return Ok(Err(MissReason::Gone)) };
+        if let Some(shortfall) = ready.shortfall.as_ref().filter(|_| !ready.is_whole()) {
+            let short = MissReason::Short { lacks: shortfall.to_string() };
+            return Ok(Err(if entry.pending.is_some() { MissReason::Pending } else { short }));
+        }
         if self.is_expired(ready.created_at) {
             return Ok(Err(if entry.pending.is_some() { MissReason::Pending } else { MissReason::Expired }));
         }

@@ -19,7 +19,7 @@ pub(crate) async fn outputs_of<O: Objects>(
         Some(media) => Some(text_of(objects, media).await?),
         None => None,
     };
-    Ok(StepOutputs { media, text })
+    Ok(StepOutputs { media, text, shortfall: ready.shortfall.clone() })
 }
 
 async fn text_of<O: Objects>(objects: &O, media: &Media) -> Result<String, Failure> {

@@ -151,6 +151,7 @@ mod tests {
             state: StepState::Done,
             source: None,
             pinned: Some(CachedResult {
+                shortfall: None,
                 attempt: Attempt(1),
                 outputs: vec![output(step.name.as_str())],
                 created_at: 0,

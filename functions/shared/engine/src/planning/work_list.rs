@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fresco_pipeline::catalogue::{ProviderName, StepType};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::StepRef;
-use fresco_pipeline::plan::{Events, MAX_EVENTS, MAX_STATE_BYTES, Plan, PlannedStep, most_tries};
+use fresco_pipeline::plan::{Events, MAX_EVENTS, MAX_STATE_BYTES, Plan, PlannedStep, most_nudges};
 use serde::{Deserialize, Serialize};
 
 /// The output of the plan function for the state machine: names and numbers only.
@@ -98,8 +98,8 @@ pub(crate) fn events(plan: &Plan, work: &WorkList) -> u64 {
         let maps = if stage.single { 0 } else { stage.lanes.len() };
         events = (0..maps).fold(events.stage(), |events, _| events.lane());
     }
-    let tries = |step: &WorkStep| most_tries(step.check, timeouts.get(&step.step).copied().unwrap_or(0));
-    steps(work).fold(events, |events, step| events.step(tries(step))).count()
+    let nudges = |step: &WorkStep| most_nudges(step.check, timeouts.get(&step.step).copied().unwrap_or(0));
+    steps(work).fold(events, |events, step| events.step(nudges(step))).count()
 }
 
 fn steps(work: &WorkList) -> impl Iterator<Item = &WorkStep> {

@@ -71,6 +71,7 @@ fn entry_of(step: &StepRecord) -> ManifestStep {
         given: given(step),
         attempt: ready.map(|ready| ready.attempt),
         outputs: ready.map_or_else(Vec::new, |ready| ready.outputs.clone()),
+        shortfall: ready.and_then(|ready| ready.shortfall.clone()),
         failure: step.failure.clone().filter(|_| step.state == StepState::Failed),
     }
 }

@@ -10,7 +10,7 @@ use fresco_ledger::transition::{AttemptFailure, Completion, complete, fail, reco
 use fresco_pipeline::catalogue::{self, MediaKind, PriceUnit};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
-use fresco_pipeline::media::Media;
+use fresco_pipeline::media::{Media, Shortfall};
 use fresco_pipeline::money::Money;
 use fresco_providers::{JobReport, JobState, RemoteMedia};
 
@@ -19,6 +19,9 @@ use crate::failpoint::{Failpoint, failpoint};
 use crate::platform::{MediaStore, OutputPlace, Platform};
 use crate::quota::Quota;
 use crate::step::notify::Notifier;
+
+/// The param that limits the length of a text, in tokens.
+const TEXT_LIMIT: &str = "max_output_tokens";
 
 /// Collects the outputs of attempts that have ended.
 pub struct Collector<P> {
@@ -35,12 +38,13 @@ impl<P: Platform> Collector<P> {
         failpoint(Failpoint::CollectRead);
         if !matches!(row.state, AttemptState::Won | AttemptState::Duplicate) {
             match self.report_of(&row).await? {
-                Some(JobReport::Succeeded { media, billable_units, .. }) => {
-                    self.accept_media(&row, &media, billable_units).await?
+                Some(JobReport::Succeeded { media, blanked, billable_units, .. }) => {
+                    let terms = (cost_of(&row, billable_units), missing_outputs(&row, media.len(), blanked));
+                    self.accept(&row, terms, async || self.fetch_all(&row, &media).await).await?
                 }
-                Some(JobReport::TextOutput { text, input_tokens, output_tokens, .. }) => {
-                    let cost = cost_of_text(&row, input_tokens.zip(output_tokens));
-                    self.accept_text(&row, &text, cost).await?
+                Some(JobReport::TextOutput { text, input_tokens, output_tokens, cut, .. }) => {
+                    let terms = (cost_of_text(&row, input_tokens.zip(output_tokens)), cut_text(&row, cut));
+                    self.accept(&row, terms, async || Ok(vec![self.store_text(&row, &text).await?])).await?
                 }
                 Some(JobReport::Failed { failure, billed }) => self.accept_failure(&row, failure, billed).await?,
                 Some(JobReport::Cancelled { billed }) => {
@@ -81,24 +85,12 @@ impl<P: Platform> Collector<P> {
         }
     }
 
-    async fn accept_media(
-        &self,
-        row: &AttemptRecord,
-        media: &[RemoteMedia],
-        units: Option<f64>,
-    ) -> Result<(), Failure> {
-        self.accept(row, cost_of(row, units), async || self.fetch_all(row, media).await).await
-    }
-
-    async fn accept_text(&self, row: &AttemptRecord, text: &str, cost: Money) -> Result<(), Failure> {
-        self.accept(row, cost, async || Ok(vec![self.store_text(row, text).await?])).await
-    }
-
-    /// Completes the attempt with the outputs that `store` returns, or records why they could not be stored.
+    /// Completes the attempt at this cost and with this shortfall, with the outputs that `store` returns, or records why
+    /// they could not be stored.
     async fn accept(
         &self,
         row: &AttemptRecord,
-        cost: Money,
+        (cost, shortfall): (Money, Option<Shortfall>),
         store: impl AsyncFnOnce() -> Result<Vec<Media>, Failure>,
     ) -> Result<(), Failure> {
         let (key, attempt) = (&row.key, row.attempt);
@@ -111,7 +103,7 @@ impl<P: Platform> Collector<P> {
         match fetched {
             Ok(outputs) => {
                 self.quota.record_stored(&outputs).await;
-                let completion = Completion { outputs, created_at, cost };
+                let completion = Completion { outputs, created_at, cost, shortfall };
                 self.commits
                     .commit(key, attempt, |entry, row| {
                         let duplicate = entry.result.as_ref().is_some_and(|ready| ready.attempt >= attempt);
@@ -182,6 +174,20 @@ impl<P: Platform> Collector<P> {
         let now = self.platform.clock().now();
         self.commits.commit(&row.key, row.attempt, |entry, row| fail(entry, row, &outcome, now)).await.map(drop)
     }
+}
+
+/// What a result of so many outputs lacks of what its request asks for.
+fn missing_outputs(row: &AttemptRecord, given: usize, blanked: u32) -> Option<Shortfall> {
+    let model = catalogue::find(row.request.step, &row.request.model)?;
+    Shortfall::of_outputs(model.output_count(&row.request.params), u32::try_from(given).unwrap_or(u32::MAX), blanked)
+}
+
+/// What a text that was cut off lacks: nothing where its request asks for another limit than the model's default.
+fn cut_text(row: &AttemptRecord, cut: bool) -> Option<Shortfall> {
+    let model = catalogue::find(row.request.step, &row.request.model).filter(|_| cut)?;
+    let limit = row.request.params.get(TEXT_LIMIT)?;
+    let default = model.params.get(TEXT_LIMIT)?.default.as_ref()?;
+    (limit == default).then_some(Shortfall::Text { limit: limit.as_u64()? })
 }
 
 /// The cost of the attempt: by the units that the provider counted, the upper-bound price where it gives none.

@@ -12,7 +12,7 @@ use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepRef, TokenHash};
 use fresco_pipeline::money::Money;
-use fresco_pipeline::plan::PlannedStep;
+use fresco_pipeline::plan::{NUDGES, PlannedStep, QUEUE_SECONDS};
 use fresco_pipeline::request::KeyedRequest;
 use fresco_providers::{Accepted, InputData, Submission, SubmitError};
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,8 @@ use crate::step::reconcile::Reconciler;
 const ROUNDS: usize = 24;
 /// The milliseconds after its timeout from which the process of a function is surely dead.
 const SURELY_DEAD: Millis = 300_000;
+/// The longest that a step waits for its provider to accept and start its job, in milliseconds.
+const LONGEST_QUEUE: Millis = QUEUE_SECONDS as Millis * 1_000;
 
 /// The input of a Generate task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +44,9 @@ pub struct GenerateCall {
     pub step: StepRef,
     /// Of this try.
     pub token: String,
+    /// The check intervals of the step that have passed.
+    #[serde(default)]
+    pub nudges: u32,
 }
 
 impl GenerateCall {
@@ -110,7 +115,12 @@ impl<P: Platform> Steps<P> {
                 return decided;
             }
         }
-        match self.decide(&keyed, waiter.clone(), needed_life(&self.settings, run_left)).await {
+        let outcome = match call.nudges > NUDGES {
+            // The deadlines of the ledger end every wait before; this bounds it even if they cannot be read.
+            true => Err(timed_out(&keyed, "checked too often")),
+            false => self.decide(&keyed, waiter.clone(), needed_life(&self.settings, run_left)).await,
+        };
+        match outcome {
             // The step is marked first, and its waiter is removed last: a call that ends in between must not leave a
             // step that is undecided and has forgotten which failure it shares.
             Err(cause) if !cause.name.is_retryable() => {
@@ -170,7 +180,7 @@ impl<P: Platform> Steps<P> {
         for _ in 0..ROUNDS {
             let now = self.platform.clock().now();
             let entry = self.commits.entry(&keyed.key).await?.unwrap_or_else(|| Entry::new(keyed.key.clone()));
-            let wanted = entry.result.as_ref().filter(|ready| ready.attempt > waiter.base);
+            let wanted = entry.result.as_ref().filter(|ready| ready.counts_for(&waiter));
             let fits = match wanted {
                 Some(ready) => self.cached.fits(&keyed.key, ready, needed).await?,
                 None => None,
@@ -199,7 +209,12 @@ impl<P: Platform> Steps<P> {
                     return self.answers.succeed(&keyed.key, &waiter, &ready, ResultSource::Hit).await;
                 }
                 Acquisition::SharedFailure(cause) => return Err(cause),
-                Acquisition::RetryLater(last) => return Err(last.failure),
+                Acquisition::RetryLater(_) if now - waiter.since > LONGEST_QUEUE + waiter.timeout_ms => {
+                    return Err(timed_out(keyed, "waiting for its provider for too long"));
+                }
+                Acquisition::RetryLater(last) => {
+                    return self.answers.retry_at(&keyed.key, &waiter, last.not_before, &last.failure).await;
+                }
                 // A step that has only just joined need not ask the provider, unless the check of the attempt is
                 // overdue: then its other waiters may be gone.
                 Acquisition::Join(attempt) if fresh == Some(attempt) && !overdue(&entry, now) => return Ok(()),
@@ -314,6 +329,11 @@ impl<P: Platform> Steps<P> {
         }
         Ok(())
     }
+}
+
+fn timed_out(keyed: &KeyedRequest, how: &str) -> Failure {
+    let message = format!("{} was {how}; its result will be kept", keyed.request.model);
+    Failure::new(ErrorName::StepTimedOut, message)
 }
 
 /// Returns whether the attempt under way should have been checked by now.

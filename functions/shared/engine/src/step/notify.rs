@@ -73,6 +73,7 @@ impl<P: Platform> Notifier<P> {
         match message {
             Notification::Succeed(ready) => self.answers.succeed(key, waiter, &ready, ResultSource::Joined).await,
             Notification::Fail(failure) => self.answers.fail(key, waiter, &failure).await,
+            Notification::RetryAt(at, reason) => self.answers.retry_at(key, waiter, at, &reason).await,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fresco_ledger::records::{AttemptRecord, AttemptStage, Entry, PendingAttempt, Waiter};
 use fresco_ledger::traits::{Clock, Entries, Invoker, Waiters};
 use fresco_ledger::transition::{
-    AttemptFailure, LookupResult, mark_unknown, record_lookup, record_submission, record_unknown_job,
+    AttemptFailure, LookupResult, mark_unknown, record_lookup, record_submission, record_unknown_job, watch_unknown_job,
 };
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::ContentKey;
@@ -22,6 +22,8 @@ use crate::step::notify::Notifier;
 
 /// The largest clock skew between the provider and the stack.
 const CLOCK_SKEW_MS: i64 = 120_000;
+/// The time after a claim from which a job whose end cannot be read is given up, in milliseconds.
+const LONGEST_UNREAD: i64 = 24 * 3_600_000;
 /// The time after which a queued job fails its waiters, in milliseconds.
 const QUEUE_BOUND_MS: i64 = QUEUE_SECONDS as i64 * 1_000;
 
@@ -77,6 +79,13 @@ impl<P: Platform> Reconciler<P> {
             Err(error) => {
                 // An error says nothing about the job: the next nudge or sweep asks again.
                 tracing::warn!(entry.key = %key, error.name = %error.failure.name, error.message = error.failure.message, "provider could not be asked");
+                if self.platform.clock().now() - row.claimed_at > LONGEST_UNREAD {
+                    let cause = Failure::new(
+                        ErrorName::ProviderFailed,
+                        format!("the provider could not say for a day how the job ended: {}", error.failure),
+                    );
+                    return self.give_up(key, row, cause).await;
+                }
                 return self.keep_last_deadline(row, waiter);
             }
         };
@@ -92,13 +101,21 @@ impl<P: Platform> Reconciler<P> {
                     return Ok(());
                 }
                 let cause = Failure::new(ErrorName::ProviderFailed, "the provider does not know the job any more");
-                // The job was accepted, so it may have been billed.
-                let outcome = AttemptFailure { failure: cause, retry_after: None, billed: row.hold.amount };
-                self.attempts.record_failed(key, pending.attempt, &outcome).await
+                self.give_up(key, row, cause).await
             }
             JobState::Queued { .. } => self.keep_deadlines(key, row, waiter, false).await,
             JobState::Running => self.keep_deadlines(key, row, waiter, true).await,
         }
+    }
+
+    /// Gives up a job that was accepted, so it may have been billed. It may be there all the same: the sweep asks for it for
+    /// another day.
+    async fn give_up(&self, key: &ContentKey, row: &AttemptRecord, cause: Failure) -> Result<(), Failure> {
+        let outcome = AttemptFailure { failure: cause, retry_after: None, billed: row.hold.amount };
+        self.attempts.record_failed(key, row.attempt, &outcome).await?;
+        let now = self.platform.clock().now();
+        let watch = |entry: &Entry, row: &AttemptRecord| watch_unknown_job(entry, row, now);
+        self.commits.commit(key, row.attempt, watch).await.map(drop)
     }
 
     /// Enforces the deadline of a waiter. It fails only that waiter: the attempt continues, since it is paid.

@@ -5,7 +5,7 @@ use fresco_engine::{GenerateCall, WorkList};
 use fresco_ledger::records::{Millis, StepId};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{RunId, StepRef};
-use fresco_pipeline::plan::{NUDGES, check_interval};
+use fresco_pipeline::plan::check_interval;
 
 use crate::rng::Rng;
 
@@ -155,8 +155,8 @@ impl Execution {
         task.state = TaskState::Live(token.clone());
         task.returned = false;
         task.overlapped = false;
-        let timeout = check_interval(task.check, task.nudges + task.named + task.service);
-        let call = GenerateCall { run_id: self.run.clone(), step: task.step.clone(), token };
+        let timeout = check_interval(task.check, task.nudges);
+        let call = GenerateCall { run_id: self.run.clone(), step: task.step.clone(), token, nudges: task.nudges };
         Step::Begin { task: n, call, timeout: i64::from(timeout) * 1_000 }
     }
 
@@ -164,14 +164,22 @@ impl Execution {
         self.tasks[n].state = TaskState::Done;
     }
 
-    /// The check interval is over.
+    /// The check interval is over: the state enters itself, with its retries as at first.
     pub(crate) fn timed_out(&mut self, n: usize) -> Vec<Step> {
         let task = &mut self.tasks[n];
-        if task.nudges < NUDGES {
-            task.nudges += 1;
-            return self.pause(n, 1_000);
-        }
-        self.give_up(n, Failure::new(ErrorName::StepTimedOut, "a step gave no result in time"))
+        task.nudges += 1;
+        self.again(n, 0)
+    }
+
+    /// The task asks to be called again later. The wait enters the state again, too.
+    pub(crate) fn retry_in(&mut self, n: usize, seconds: u32) -> Vec<Step> {
+        self.again(n, i64::from(seconds) * 1_000)
+    }
+
+    fn again(&mut self, n: usize, pause: Millis) -> Vec<Step> {
+        let task = &mut self.tasks[n];
+        (task.named, task.service) = (0, 0);
+        self.pause(n, pause)
     }
 
     /// The task was answered with a failure, or its function ended with one.

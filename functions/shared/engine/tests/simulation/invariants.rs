@@ -122,6 +122,14 @@ pub(crate) fn pinned(world: &World, step_id: &StepId, ready: &CachedResult, row:
         let until = object.map_or(0, |object| object.modified_at + life);
         world.require(until - world.now() >= 3_600_000, || format!("(g) {} is handed out and about to go", output.key));
     }
+    if !ready.is_whole() {
+        // Only a step that waited for the attempt takes what is good of it.
+        let joined = world.state().joined.get(step_id).map_or(Attempt::NONE, |waiter| waiter.joined);
+        world.require(joined > Attempt::NONE && joined <= ready.attempt, || {
+            format!("(g) {} joined {joined} and got the short result of {}", short(step_id), ready.attempt)
+        });
+        world.count("short result");
+    }
     let Some(row) = row else { return };
     let own = row.pinned.as_ref().map(|ready| ready.attempt) == Some(ready.attempt);
     if row.plan.cache == CachePolicy::Refresh && own {
@@ -193,6 +201,7 @@ pub(crate) fn at_idle(world: &World, executions: &[Execution]) {
                 let last = match &message {
                     Notification::Succeed(_) => true,
                     Notification::Fail(cause) => !cause.name.is_retryable(),
+                    Notification::RetryAt(..) => false,
                 };
                 waiter.step_id == step_id && last
             });
@@ -234,7 +243,13 @@ pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
             Some(ErrorName::RunStopped) => world.count("step stopped"),
             Some(ErrorName::StepUnknown) => world.count("step unknown"),
             Some(ErrorName::StepTimedOut) => world.count("step timed out"),
-            Some(ErrorName::ProviderExhausted) => world.count("exhausted"),
+            Some(ErrorName::ProviderExhausted) => {
+                world.count("exhausted");
+                let why = step.failure.as_ref().map(|cause| cause.message.clone()).unwrap_or_default();
+                world.require(!world.knobs.short_outages_alone, || {
+                    format!("(d) {}/{} did not survive a short outage: {why}", step.run, step.plan.id())
+                });
+            }
             Some(ErrorName::Internal) => world.count("internal"),
             _ => {}
         }
@@ -258,7 +273,7 @@ pub(crate) fn at_rest(world: &World, executions: &[Execution]) {
             format!("(d) {} is not decided or its waiters are not notified", brief(&entry.key))
         });
     }
-    for job in jobs.iter().filter(|job| job.end == JobEnd::Ok) {
+    for job in jobs.iter().filter(|job| matches!(job.end, JobEnd::Ok | JobEnd::Short)) {
         kept(world, job, &attempts);
     }
 }
@@ -276,6 +291,7 @@ fn paid_once(world: &World, jobs: &[Job], attempts: &[AttemptRecord]) {
             .filter(|step| step.key.as_ref() == Some(key) && step.plan.cache == CachePolicy::Refresh)
             .count();
         let lost = attempts.iter().filter(|row| row.key == *key && was_lost(world, row)).count();
+        // What came short is asked for again.
         let in_vain = jobs.iter().filter(|job| job.key == *key && job.paid() && job.end != JobEnd::Ok).count();
         let expired = world.state().expired.get(key).copied().unwrap_or(0);
         let most = 1 + refreshes + lost + in_vain + expired;

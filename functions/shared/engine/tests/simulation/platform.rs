@@ -24,7 +24,7 @@ use fresco_providers::{Provider, RemoteMedia};
 
 use crate::invariants;
 use crate::provider::{Model, media_bytes};
-use crate::world::{Mutant, World, brief, short};
+use crate::world::{Answer, Mutant, World, brief, short};
 
 /// Every capability.
 #[derive(Clone)]
@@ -494,7 +494,7 @@ impl TaskCallbacks for Sim {
         let effect = async {
             let delivery = self.0.services.succeed(token, output).await?;
             if delivery == Delivery::Delivered {
-                self.0.state().answers.push((token.to_owned(), Ok(())));
+                self.0.state().answers.push((token.to_owned(), Answer::Done));
             }
             Ok(delivery)
         };
@@ -504,11 +504,22 @@ impl TaskCallbacks for Sim {
         let effect = async {
             let delivery = self.0.services.fail(token, cause).await?;
             if delivery == Delivery::Delivered {
-                self.0.state().answers.push((token.to_owned(), Err(cause.clone())));
+                self.0.state().answers.push((token.to_owned(), Answer::Failed(cause.clone())));
             }
             Ok(delivery)
         };
         self.ledger("answer", || format!("{token} {cause}"), effect).await
+    }
+    async fn retry_in(&self, token: &str, seconds: u32, reason: &Failure) -> Result<Delivery, StoreError> {
+        let effect = async {
+            let delivery = self.0.services.retry_in(token, seconds, reason).await?;
+            if delivery == Delivery::Delivered {
+                self.0.count("paused");
+                self.0.state().answers.push((token.to_owned(), Answer::RetryIn(seconds)));
+            }
+            Ok(delivery)
+        };
+        self.ledger("answer", || format!("{token} again in {seconds} s"), effect).await
     }
 }
 

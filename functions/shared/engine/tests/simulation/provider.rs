@@ -51,6 +51,8 @@ pub(crate) struct Job {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum JobEnd {
     Ok,
+    /// Paid, and one picture of those that were asked for is blanked.
+    Short,
     /// Paid, and what it made is no picture.
     Junk,
     Failed {
@@ -66,13 +68,17 @@ impl Job {
     pub(crate) fn paid(&self) -> bool {
         matches!(
             self.end,
-            JobEnd::Ok | JobEnd::Junk | JobEnd::Failed { billed: true } | JobEnd::Cancelled { billed: true }
+            JobEnd::Ok
+                | JobEnd::Short
+                | JobEnd::Junk
+                | JobEnd::Failed { billed: true }
+                | JobEnd::Cancelled { billed: true }
         )
     }
 
     pub(crate) fn cost(&self) -> Money {
         match (self.end, self.units) {
-            (JobEnd::Ok | JobEnd::Junk, Some(units)) => {
+            (JobEnd::Ok | JobEnd::Short | JobEnd::Junk, Some(units)) => {
                 let model = find(StepType::TextToImage, "flux_schnell").expect("a model of the catalogue");
                 Money::micros((units * model.price.list as f64).ceil() as i64)
             }
@@ -81,13 +87,21 @@ impl Job {
         }
     }
 
+    /// The number of pictures that were asked for.
+    fn asked(&self) -> u32 {
+        self.params.get("num_images").and_then(Value::as_u64).map_or(1, |asked| asked as u32)
+    }
+
     fn report(&self) -> JobReport {
         match self.end {
-            JobEnd::Ok | JobEnd::Junk => {
-                let what = if self.end == JobEnd::Ok { "ok" } else { "junk" };
-                let url = format!("https://media.test/{what}/{}", self.id);
-                let media = RemoteMedia { url, content_type: None, bytes: None, width: None, height: None };
-                JobReport::Succeeded { media: vec![media], billable_units: self.units, seconds: None }
+            JobEnd::Ok | JobEnd::Short | JobEnd::Junk => {
+                let what = if self.end == JobEnd::Junk { "junk" } else { "ok" };
+                let blanked = u32::from(self.end == JobEnd::Short);
+                let media = (blanked..self.asked()).map(|n| {
+                    let url = format!("https://media.test/{what}/{}/{n}", self.id);
+                    RemoteMedia { url, content_type: None, bytes: None, width: None, height: None }
+                });
+                JobReport::Succeeded { media: media.collect(), blanked, billable_units: self.units, seconds: None }
             }
             JobEnd::Failed { billed } => {
                 JobReport::Failed { failure: Failure::new(ErrorName::ProviderFailed, "it could not be done"), billed }
@@ -122,7 +136,7 @@ pub(crate) struct Model(pub(crate) Arc<World>);
 
 impl Model {
     fn cannot_be_asked(&self) -> Result<(), CheckError> {
-        if self.0.harm(self.0.knobs.fault_one_in) {
+        if self.0.outage() || self.0.harm(self.0.knobs.fault_one_in) {
             self.0.count("provider not asked");
             let failure = Failure::new(ErrorName::ProviderUnavailable, "did not answer");
             return Err(CheckError { failure, retry_after: None });
@@ -154,7 +168,10 @@ impl Model {
             _ => rng.between(600_000, 10_800_000),
         };
         let ends_at = now + if sync { 0 } else { queued + works };
+        let asked = submission.request.params.get("num_images").and_then(Value::as_u64).unwrap_or(1);
         let end = match rng.below(if chaos { 100 } else { 80 }) {
+            // Only while chance does harm: with it, every request is content in the end.
+            0..10 if chaos && asked > 1 => JobEnd::Short,
             0..80 => JobEnd::Ok,
             80..86 => JobEnd::Junk,
             86..94 => JobEnd::Failed { billed: rng.one_in(3) },
@@ -270,7 +287,12 @@ impl Provider for Model {
             let is_unclear = state.rng.percent(world.knobs.unclear_percent);
             (refuses, is_unclear, state.rng.one_in(2), state.rng.below(7) / 2)
         };
+        let out = world.outage();
         let answer = match (refuses, is_unclear, coin) {
+            _ if out => {
+                world.count("refused in an outage");
+                self.refuse(usize::from(coin))
+            }
             (true, true, true) => {
                 world.count("unclear, accepted");
                 self.accept(submission, false);

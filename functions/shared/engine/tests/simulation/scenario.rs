@@ -49,12 +49,18 @@ pub(crate) struct Knobs {
     pub(crate) damage_one_in: usize,
     /// Runs begin so far apart, at most.
     pub(crate) spread: Millis,
+    /// When the provider is out, from the start of the history.
+    pub(crate) outages: Vec<(Millis, Millis)>,
+    /// No outage is longer than the one that every step survives, and nothing else is refused.
+    pub(crate) short_outages_alone: bool,
 }
 
 impl Knobs {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         // A world without faults has to be right too, and so has one in which time passes only when no actor can run.
         let calm = rng.one_in(12);
+        let short = calm || rng.one_in(2);
+        let outages = outages(rng, short);
         Knobs {
             webhooks: rng.percent(70),
             can_find: rng.percent(70),
@@ -77,6 +83,8 @@ impl Knobs {
             cleans: *rng.pick(&[0, 0, 1, 4]),
             damage_one_in: if calm { usize::MAX } else { *rng.pick(&[usize::MAX, usize::MAX, 1_000, 200]) },
             spread: *rng.pick(&[0, 3_000, 30_000, 600_000, 2 * HOUR, DAY, 9 * DAY]),
+            outages,
+            short_outages_alone: calm,
         }
     }
 
@@ -107,6 +115,20 @@ impl Knobs {
     }
 }
 
+/// Up to two outages: the first often strikes the first run, and the second comes within some hours.
+fn outages(rng: &mut Rng, short: bool) -> Vec<(Millis, Millis)> {
+    let mut from = *rng.pick(&[0, 1_000, 60_000, HOUR]);
+    (0..rng.below(3))
+        .map(|_| {
+            let lasts = if short { rng.between(1_000, HOUR / 2) } else { rng.between(60_000, 3 * HOUR) };
+            let outage = (from, from + lasts);
+            // Far enough from the next that no step takes both for one.
+            from = outage.1 + rng.between(2 * HOUR, 6 * HOUR);
+            outage
+        })
+        .collect()
+}
+
 /// A run to come.
 pub(crate) struct RunPlan {
     pub(crate) request: RunRequest,
@@ -126,6 +148,11 @@ pub(crate) fn runs(knobs: &Knobs, rng: &mut Rng, now: Millis) -> Vec<RunPlan> {
         .collect()
 }
 
+/// The params for a prompt: one prompt asks for one number of pictures.
+fn params(prompt: usize) -> Value {
+    json!({ "prompt": format!("prompt {prompt}"), "num_images": 1 + prompt % 3 })
+}
+
 fn document(knobs: &Knobs, rng: &mut Rng) -> Value {
     let steps: Vec<Value> = (0..1 + rng.below(3))
         .map(|n| {
@@ -139,12 +166,13 @@ fn document(knobs: &Knobs, rng: &mut Rng) -> Value {
                 "type": "text_to_image",
                 // One prompt has one model, or the keys would seldom meet.
                 "model": "flux_schnell",
-                "params": { "prompt": format!("prompt {}", rng.below(knobs.prompts)) },
+                "params": params(rng.below(knobs.prompts)),
                 "cache": cache,
                 "timeout": *rng.pick(&[10, 60, 600]),
             });
             if n > 0 && rng.percent(knobs.reader_percent) {
                 // Its key is known only when the step before has its result.
+                step["params"] = json!({ "prompt": step["params"]["prompt"] });
                 step["type"] = json!("image_to_image");
                 step["model"] = json!("kontext");
                 step["input_from"] = json!(format!("s{}", rng.below(n)));

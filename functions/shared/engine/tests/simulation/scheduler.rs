@@ -15,7 +15,7 @@ use crate::forge::{alone, forge, route_of};
 use crate::invariants;
 use crate::platform::Sim;
 use crate::scenario::{RunPlan, runs};
-use crate::world::{Mutant, World};
+use crate::world::{Answer, Mutant, World};
 
 /// A history that takes more choices than this never ends.
 const MOST_STEPS: usize = 60_000;
@@ -122,11 +122,12 @@ impl Scheduler {
             let found = self.executions.iter().enumerate().find_map(|(n, e)| e.task_of(&token).map(|task| (n, task)));
             let Some((n, task)) = found else { continue };
             let follows = match answer {
-                Ok(()) => {
+                Answer::Done => {
                     self.executions[n].succeeded(task);
                     Vec::new()
                 }
-                Err(cause) => self.executions[n].failed(task, cause, &mut self.world.state().rng),
+                Answer::Failed(cause) => self.executions[n].failed(task, cause, &mut self.world.state().rng),
+                Answer::RetryIn(seconds) => self.executions[n].retry_in(task, seconds),
             };
             self.follow(n, follows);
             self.proceed(n);

@@ -30,8 +30,18 @@ pub(crate) enum Mutant {
     NoBudget,
 }
 
+/// The time at which every history begins.
+const START: Millis = 1_800_000_000_000;
 /// The number of calls after which [`Mutant::LateWaiter`] shows a waiter.
 const LATE: u64 = 60;
+
+/// The answer to a token.
+pub(crate) enum Answer {
+    Done,
+    Failed(Failure),
+    /// To be called again in so many seconds.
+    RetryIn(u32),
+}
 
 /// The fate of one call to a capability.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,7 +71,7 @@ pub(crate) struct State {
     pub(crate) actor: usize,
     pub(crate) jobs: Vec<Job>,
     /// Answers that tokens heard and the state machine has not seen yet.
-    pub(crate) answers: Vec<(String, Result<(), Failure>)>,
+    pub(crate) answers: Vec<(String, Answer)>,
     /// The claim that an actor made last: what it may submit for, once.
     pub(crate) claims: BTreeMap<usize, (ContentKey, Attempt)>,
     /// When attempts were claimed: when the commit took effect, not when it was decided.
@@ -91,7 +101,7 @@ impl World {
     pub(crate) fn new(seed: u64, mutant: Option<Mutant>, traced: bool) -> Self {
         let mut rng = Rng::new(seed);
         let knobs = Knobs::draw(&mut rng);
-        let clock = ManualClock::at(1_800_000_000_000);
+        let clock = ManualClock::at(START);
         let state = State {
             faults: knobs.faults,
             rng,
@@ -123,6 +133,12 @@ impl World {
         self.state.lock().unwrap()
     }
 
+    /// Whether the provider is out.
+    pub(crate) fn outage(&self) -> bool {
+        let since_start = self.now() - START;
+        self.knobs.outages.iter().any(|(from, until)| (*from..*until).contains(&since_start))
+    }
+
     pub(crate) fn now(&self) -> Millis {
         self.clock.now()
     }
@@ -132,7 +148,7 @@ impl World {
         let mut state = self.state();
         let actor = state.actor;
         if let Some(trace) = &mut state.trace {
-            trace.push(format!("{:>12.3} #{actor:<4} {}", (self.now() - 1_800_000_000_000) as f64 / 1e3, line()));
+            trace.push(format!("{:>12.3} #{actor:<4} {}", (self.now() - START) as f64 / 1e3, line()));
         }
     }
 

@@ -109,6 +109,7 @@ macro_rules! tokens_contract {
         $crate::contract_tests!($store, tokens: [
             a_token_accepts_one_success,
             a_token_accepts_one_failure,
+            a_token_accepts_one_request_to_be_called_again,
             an_unknown_token_is_expired,
         ]);
     };

@@ -4,7 +4,7 @@ use fresco_pipeline::catalogue::{MediaKind, ProviderName, StepType};
 use fresco_pipeline::document::{CachePolicy, Piece, TextSlot};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepName, TokenHash};
-use fresco_pipeline::media::{FieldMedia, Media, MediaRef};
+use fresco_pipeline::media::{FieldMedia, Media, MediaRef, Shortfall};
 use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::PlannedStep;
 use fresco_pipeline::request::GenerationRequest;
@@ -51,6 +51,7 @@ pub fn ready(attempt: u32) -> CachedResult {
         created_at: NOW,
         cost: Money::micros(3_000),
         took_ms: 2_500,
+        shortfall: Some(Shortfall::Outputs { asked: 4, given: 1, blanked: 2 }),
     }
 }
 
@@ -74,6 +75,7 @@ pub fn full_entry(name: &str) -> Entry {
             leader: step_id("leader", "image"),
             lookups: 1,
             checks: 2,
+            unknown: None,
             next_check_at: NOW + 2_000,
             cancelling: true,
         }),
@@ -84,9 +86,11 @@ pub fn full_entry(name: &str) -> Entry {
             not_before: NOW + 1_000,
             leader: step_id("leader", "image"),
         }),
-        late_completion: Some(LateCompletion { attempt: Attempt(1), next_check_at: NOW + 3_000 }),
+        late_completion: Some(LateCompletion { attempt: Attempt(1), next_check_at: NOW + 3_000, until: None }),
         last_attempt: Attempt(2),
         tries: 3,
+        failing_since: Some(NOW - 1_000),
+        empty_answers: 2,
         lost: 4,
         notify_pending: true,
         next_check_at: Some(NOW),

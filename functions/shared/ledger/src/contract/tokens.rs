@@ -30,6 +30,15 @@ pub async fn a_token_accepts_one_failure(store: &impl OpensTokens) {
     assert_eq!(store.succeed(&token, "{}").await.unwrap(), Delivery::Expired);
 }
 
+/// A request to be called again is the one answer of its token.
+pub async fn a_token_accepts_one_request_to_be_called_again(store: &impl OpensTokens) {
+    let token = store.open().await;
+    assert_eq!(store.retry_in(&token, 7, &failure("not yet")).await.unwrap(), Delivery::Delivered);
+    store.taken().await;
+    assert_eq!(store.retry_in(&token, 7, &failure("not yet")).await.unwrap(), Delivery::Expired);
+    assert_eq!(store.succeed(&token, "{}").await.unwrap(), Delivery::Expired);
+}
+
 /// No task waits for a token that was never issued.
 pub async fn an_unknown_token_is_expired(store: &impl OpensTokens) {
     assert_eq!(store.succeed("no such token", "{}").await.unwrap(), Delivery::Expired);

@@ -7,7 +7,7 @@ pub(crate) mod json;
 use fresco_pipeline::document::Export;
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepRef, TokenHash};
-use fresco_pipeline::media::Media;
+use fresco_pipeline::media::{Media, Shortfall};
 use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::PlannedStep;
 use fresco_pipeline::request::GenerationRequest;
@@ -36,6 +36,23 @@ pub struct CachedResult {
     pub cost: Money,
     /// From submission to completion, in milliseconds.
     pub took_ms: Millis,
+    /// What it lacks of what was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortfall: Option<Shortfall>,
+}
+
+impl CachedResult {
+    /// Whether a step that has not waited for it may use it.
+    pub fn is_whole(&self) -> bool {
+        !self.shortfall.as_ref().is_some_and(Shortfall::is_asked_again)
+    }
+
+    /// Whether it counts for a waiter. A result that is not whole counts only for those that waited for its attempt: what is
+    /// good of it is used, and a later request asks again.
+    pub fn counts_for(&self, waiter: &Waiter) -> bool {
+        let waited = waiter.joined > Attempt::NONE && waiter.joined <= self.attempt;
+        self.attempt > waiter.base && (self.is_whole() || waited)
+    }
 }
 
 /// The known progress of a pending attempt.
@@ -63,10 +80,13 @@ pub struct PendingAttempt {
     pub request_id: Option<String>,
     /// The step that claimed it; the only step that a retryable failure is sent to.
     pub leader: StepId,
-    /// Empty look-ups in the provider's list; once it is submitted, answers that the provider does not know the job.
+    /// Empty look-ups in the provider's list.
     pub lookups: u32,
     /// Checks by sweep since it was submitted; they are spaced out by it.
     pub checks: u32,
+    /// The provider's answers that it does not know the job.
+    #[serde(default)]
+    pub unknown: Option<UnknownJob>,
     /// The time of sweep's next check.
     pub next_check_at: Millis,
     /// A cancellation was requested, since no step waited. If it ends cancelled, the steps that wait now retry.
@@ -74,12 +94,27 @@ pub struct PendingAttempt {
     pub cancelling: bool,
 }
 
-/// An attempt that is no longer pending and whose end was reported: its result is still to be collected.
+/// The answers of a provider that it does not know a job which it accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnknownJob {
+    /// The time of the first of them.
+    pub since: Millis,
+    /// The time of the last one that counted.
+    pub counted_at: Millis,
+    /// The number of those that counted.
+    pub count: u32,
+}
+
+/// An attempt that is no longer pending and may have a result all the same: its end was reported, or its provider did not
+/// know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LateCompletion {
     pub attempt: Attempt,
     /// The time of sweep's next check.
     pub next_check_at: Millis,
+    /// The end of the checks, where no end was reported.
+    #[serde(default)]
+    pub until: Option<Millis>,
 }
 
 /// The failure of the latest attempt.
@@ -116,6 +151,12 @@ pub struct Entry {
     pub last_attempt: Attempt,
     /// Consecutive retryable failures.
     pub tries: u32,
+    /// The time of the first of them.
+    #[serde(default)]
+    pub failing_since: Option<Millis>,
+    /// Consecutive answers without a result.
+    #[serde(default)]
+    pub empty_answers: u32,
     /// Consecutive lost attempts.
     pub lost: u32,
     /// A decision is written, and not every waiter is notified yet.
@@ -137,6 +178,8 @@ impl Entry {
             late_completion: None,
             last_attempt: Attempt::NONE,
             tries: 0,
+            failing_since: None,
+            empty_answers: 0,
             lost: 0,
             notify_pending: false,
             next_check_at: None,

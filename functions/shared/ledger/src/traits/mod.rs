@@ -334,12 +334,22 @@ pub enum Delivery {
     Expired,
 }
 
+/// The error with which a task asks to be called again later. Its cause begins with the seconds to wait.
+pub const NOT_YET: &str = "Step.NotYet";
+
 /// Callbacks to waiting tasks of the state machine, by task token.
 pub trait TaskCallbacks: Send + Sync {
     /// Completes the task. `output` is JSON.
     fn succeed(&self, token: &str, output: &str) -> impl Future<Output = Result<Delivery, StoreError>> + Send;
     /// Fails the task with a stable error name and its message.
     fn fail(&self, token: &str, failure: &Failure) -> impl Future<Output = Result<Delivery, StoreError>> + Send;
+    /// Asks the state machine to call the task again in so many seconds, for this reason. It costs none of its retries.
+    fn retry_in(
+        &self,
+        token: &str,
+        seconds: u32,
+        reason: &Failure,
+    ) -> impl Future<Output = Result<Delivery, StoreError>> + Send;
 }
 
 /// Executions of the state machines.

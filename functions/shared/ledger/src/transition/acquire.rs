@@ -5,7 +5,7 @@ use fresco_pipeline::ids::{Attempt, TokenHash};
 use fresco_pipeline::money::Money;
 use fresco_pipeline::request::GenerationRequest;
 
-use super::due_of;
+use super::{SAME_OUTAGE, due_of};
 use crate::records::{
     AttemptRecord, AttemptStage, AttemptState, CachedResult, Entry, Hold, HoldState, LastFailure, Millis,
     PendingAttempt, Waiter,
@@ -17,8 +17,8 @@ use crate::traits::{BudgetChange, Change, Joining};
 pub struct AcquireRequest<'a> {
     /// Written before the entry was read: either that read sees a decision, or the writer of the decision sees the waiter.
     pub waiter: &'a Waiter,
-    /// Whether the entry's result may be used: it has not expired, and its objects exist. A result with `attempt <= base` is
-    /// not usable for this waiter either way.
+    /// Whether the entry's result may be used: it has not expired, and its objects exist. It has to count for the waiter
+    /// besides.
     pub usable: bool,
     /// The request to submit on a claim.
     pub request: &'a GenerationRequest,
@@ -51,7 +51,7 @@ pub enum Acquisition {
 /// Decides on a step's request for an entry.
 pub fn acquire(entry: &Entry, request: &AcquireRequest<'_>) -> Acquisition {
     let waiter = request.waiter;
-    if let Some(ready) = entry.result.as_ref().filter(|ready| request.usable && ready.attempt > waiter.base) {
+    if let Some(ready) = entry.result.as_ref().filter(|ready| request.usable && ready.counts_for(waiter)) {
         return Acquisition::Hit(ready.clone());
     }
     if let Some(pending) = &entry.pending {
@@ -74,8 +74,13 @@ pub fn acquire(entry: &Entry, request: &AcquireRequest<'_>) -> Acquisition {
 fn claim(entry: &Entry, request: &AcquireRequest<'_>) -> Change {
     let mut entry = entry.clone();
     let attempt = entry.last_attempt.next();
-    if entry.failure.as_ref().is_none_or(|failed| !failed.retryable) {
+    let goes_on = |failed: &LastFailure| failed.retryable && request.now < failed.not_before + SAME_OUTAGE;
+    if !entry.failure.as_ref().is_some_and(goes_on) {
         entry.tries = 0;
+        entry.failing_since = None;
+        entry.empty_answers = 0;
+    }
+    if entry.failure.as_ref().is_none_or(|failed| !failed.retryable) {
         entry.lost = 0;
     }
     entry.failure = None;
@@ -89,6 +94,7 @@ fn claim(entry: &Entry, request: &AcquireRequest<'_>) -> Change {
         leader: request.waiter.step_id.clone(),
         lookups: 0,
         checks: 0,
+        unknown: None,
         cancelling: false,
         next_check_at: request.lease_until,
     });

@@ -4,10 +4,13 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::Attempt;
 use fresco_pipeline::money::Money;
 
-use super::{LATE_COMPLETION_PAUSE, MAX_FETCHES, MAX_RETRY_AFTER, MAX_TRIES, NOTIFY_GRACE, backoff, due_of, hold};
+use super::{
+    LATE_COMPLETION_PAUSE, MAX_EMPTY_ANSWERS, MAX_FETCHES, MAX_RETRY_AFTER, NOTIFY_GRACE, OUTAGE, backoff, due_of,
+    fetch_backoff, hold,
+};
 use crate::records::{AttemptRecord, AttemptState, CachedResult, Entry, LastFailure, LateCompletion, Millis};
 use crate::traits::Change;
-use fresco_pipeline::media::Media;
+use fresco_pipeline::media::{Media, Shortfall};
 
 /// The success of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +19,7 @@ pub struct Completion {
     /// The start of their upload.
     pub created_at: Millis,
     pub cost: Money,
+    pub shortfall: Option<Shortfall>,
 }
 
 /// Records a success; `None` if it is recorded already. A success after a result of this or a later attempt is a duplicate:
@@ -41,11 +45,14 @@ pub fn complete(entry: &Entry, record: &AttemptRecord, completion: Completion, n
             created_at: completion.created_at,
             cost: completion.cost,
             took_ms: (now - record.claimed_at).max(0),
+            shortfall: completion.shortfall,
         });
         if entry.failure.as_ref().is_some_and(|failed| failed.attempt <= record.attempt) {
             entry.failure = None;
         }
         entry.tries = 0;
+        entry.failing_since = None;
+        entry.empty_answers = 0;
         entry.lost = 0;
         entry.notify_pending = true;
     }
@@ -62,16 +69,20 @@ pub fn record_late_completion(entry: &Entry, record: &AttemptRecord, now: Millis
         return None;
     }
     let mut entry = entry.clone();
-    entry.late_completion = Some(LateCompletion { attempt: record.attempt, next_check_at: now + NOTIFY_GRACE });
+    entry.late_completion =
+        Some(LateCompletion { attempt: record.attempt, next_check_at: now + NOTIFY_GRACE, until: None });
     entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
     Some(Change::of(entry))
 }
 
-/// Postpones the check of a late completion, since collect was invoked for it.
+/// Postpones the check of a late completion, since collect was invoked for it, or ends the checks.
 pub fn postpone_late_completion(entry: &Entry, now: Millis) -> Option<Change> {
     let mut entry = entry.clone();
     let late = entry.late_completion.as_mut()?;
     late.next_check_at = now + LATE_COMPLETION_PAUSE;
+    if late.until.is_some_and(|until| until <= now) {
+        entry.late_completion = None;
+    }
     entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
     Some(Change::of(entry))
 }
@@ -126,12 +137,17 @@ pub fn fail(entry: &Entry, record: &AttemptRecord, outcome: &AttemptFailure, now
         let mut retryable = failure.name.is_retryable();
         if retryable && failure.name != ErrorName::StepAgain {
             entry.tries += 1;
-            if entry.tries >= MAX_TRIES {
+            let since = *entry.failing_since.get_or_insert(now);
+            if now - since >= OUTAGE {
                 retryable = false;
-                failure = Failure::new(
-                    ErrorName::ProviderExhausted,
-                    format!("gave up after {MAX_TRIES} attempts; the last: {failure}"),
-                );
+                failure = exhausted(entry.tries, now - since, &failure);
+            }
+            // Every answer may be billed, so they are bounded by number.
+            entry.empty_answers += u32::from(outcome.failure.name == ErrorName::ProviderNoResult);
+            if retryable && entry.empty_answers >= MAX_EMPTY_ANSWERS {
+                retryable = false;
+                let message = format!("asked {MAX_EMPTY_ANSWERS} times; the last: {}", failure.message);
+                failure = Failure::new(ErrorName::ProviderFailed, message);
             }
         }
         let pause = if failure.name == ErrorName::StepAgain { 0 } else { backoff(entry.tries) };
@@ -150,6 +166,11 @@ pub fn fail(entry: &Entry, record: &AttemptRecord, outcome: &AttemptFailure, now
     Some(Change { attempt: Some(record), budget, ..Change::of(entry) })
 }
 
+fn exhausted(tries: u32, lasted: Millis, last: &Failure) -> Failure {
+    let message = format!("gave up after {tries} attempts in {} minutes; the last: {last}", lasted / 60_000);
+    Failure::new(ErrorName::ProviderExhausted, message)
+}
+
 /// Records a failed fetch of a successful job's outputs. They are fetched again, never generated again, up to a limit: then
 /// the attempt has failed, and is paid.
 pub fn record_fetch_failure(
@@ -165,7 +186,7 @@ pub fn record_fetch_failure(
         let mut record = record.clone();
         record.fetches = tries;
         if let Some(pending) = entry.pending.as_mut().filter(|pending| pending.attempt == record.attempt) {
-            pending.next_check_at = now + backoff(tries);
+            pending.next_check_at = now + fetch_backoff(tries);
         }
         entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
         return Some(Change { attempt: Some(record), ..Change::of(entry) });

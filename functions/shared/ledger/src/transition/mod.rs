@@ -20,21 +20,32 @@ pub use notify::{Notification, notified, postpone_notification, recipients};
 pub use repair::{ReadableAttempt, ReadableParts, repair};
 pub use submit::{
     LookupResult, UnknownPolicy, mark_cancelling, mark_unknown, postpone_check, record_lookup, record_submission,
-    record_unknown_job,
+    record_unknown_job, watch_unknown_job,
 };
 
 use crate::records::{Entry, Millis};
 
-/// Consecutive retryable failures before the failure is terminal for all waiters.
-pub const MAX_TRIES: u32 = 6;
+/// The outage that every step survives: a retryable failure is terminal for all waiters only if the failures before it began
+/// so long ago.
+pub const OUTAGE: Millis = 1_800_000;
+/// A claim so long after the pause of a retryable failure belongs to another outage.
+pub const SAME_OUTAGE: Millis = 900_000;
 /// Fetches of an attempt's outputs before the attempt fails.
 pub const MAX_FETCHES: u32 = 6;
 /// Empty look-ups, after the submitter has surely ended, before an attempt is lost.
 pub const EMPTY_LOOKUPS: u32 = 2;
 /// The pause before sweep invokes collect for a late completion again.
 pub const LATE_COMPLETION_PAUSE: Millis = 300_000;
+/// Answers without a result before the step fails.
+pub const MAX_EMPTY_ANSWERS: u32 = 3;
 /// Answers of a provider that it does not know a job before the job counts as failed.
 pub const MAX_UNKNOWN_JOBS: u32 = 3;
+/// The time from one of these answers to the next that counts.
+pub const UNKNOWN_JOB_SPACING: Millis = 60_000;
+/// The time from the first of these answers to the earliest end of the job.
+pub const UNKNOWN_JOB_GRACE: Millis = 600_000;
+/// The time in which a job that counts as failed for these answers is checked for a result.
+pub const UNKNOWN_JOB_WATCH: Millis = 86_400_000;
 /// The time that the writer of a decision has to notify the waiters before sweep does.
 pub const NOTIFY_GRACE: Millis = 30_000;
 /// The pause between a cancellation request and sweep's check of it.
@@ -42,9 +53,14 @@ pub const CANCEL_GRACE: Millis = 5_000;
 /// The longest pause that a provider's retry-after can ask for.
 pub const MAX_RETRY_AFTER: Millis = 300_000;
 
-/// The pause before the next attempt, by retryable failures so far: 2 s doubling to a minute.
+/// The pause before the next attempt, by retryable failures so far: 2 s doubling to four minutes.
 pub fn backoff(tries: u32) -> Millis {
-    2_000_i64.saturating_mul(1 << tries.saturating_sub(1).min(5)).min(60_000)
+    2_000_i64.saturating_mul(1 << tries.saturating_sub(1).min(7)).min(240_000)
+}
+
+/// The pause before the next fetch of outputs, by failed fetches so far: 2 s doubling to a minute.
+fn fetch_backoff(fetches: u32) -> Millis {
+    backoff(fetches).min(60_000)
 }
 
 /// The pause before sweep checks a submitted attempt again: 1 minute growing to 15.

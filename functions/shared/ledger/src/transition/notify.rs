@@ -13,13 +13,15 @@ use crate::traits::Change;
 pub enum Notification {
     Succeed(CachedResult),
     Fail(Failure),
+    /// Call again at this time, for this reason.
+    RetryAt(Millis, Failure),
 }
 
 /// The recipients of an entry's decision, and the message to each. A result goes to all waiters that it counts for, a
 /// terminal failure to all that joined, and a retryable failure to the leader alone, or to the longest waiting step if the
 /// leader is gone, so that one step retries and not all.
 pub fn recipients(entry: &Entry, waiters: &[Waiter]) -> Vec<(Waiter, Notification)> {
-    let wants = |waiter: &Waiter| entry.result.as_ref().filter(|ready| ready.attempt > waiter.base);
+    let wants = |waiter: &Waiter| entry.result.as_ref().filter(|ready| ready.counts_for(waiter));
     let mut messages: Vec<(Waiter, Notification)> = waiters
         .iter()
         .filter_map(|w| wants(w).map(|ready| (w.clone(), Notification::Succeed(ready.clone()))))
@@ -45,7 +47,7 @@ pub fn recipients(entry: &Entry, waiters: &[Waiter]) -> Vec<(Waiter, Notificatio
 
 fn leader_of(failed: &LastFailure, left: &[&Waiter]) -> Option<(Waiter, Notification)> {
     if let Some(leader) = left.iter().find(|waiter| waiter.step_id == failed.leader) {
-        return Some(((*leader).clone(), Notification::Fail(failed.failure.clone())));
+        return Some(((*leader).clone(), Notification::RetryAt(failed.not_before, failed.failure.clone())));
     }
     let eldest = left.iter().min_by_key(|waiter| (waiter.since, &waiter.step_id))?;
     Some(((*eldest).clone(), again("the step that submitted is gone; this one takes over")))

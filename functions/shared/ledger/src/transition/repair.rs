@@ -82,7 +82,7 @@ fn rebuilt(key: &ContentKey, parts: &ReadableParts<'_>, now: Millis) -> Entry {
     let given_up = |record: &AttemptRecord| matches!(record.state, AttemptState::Lost | AttemptState::Failed);
     let late = parts.attempts.iter().filter(|part| part.reported && part.record.as_ref().is_some_and(given_up));
     entry.late_completion =
-        late.map(|part| part.attempt).max().map(|attempt| LateCompletion { attempt, next_check_at: now });
+        late.map(|part| part.attempt).max().map(|attempt| LateCompletion { attempt, next_check_at: now, until: None });
     // Waiters retry, or keep waiting for the pending attempt.
     entry.notify_pending = !parts.waiters.is_empty() && entry.pending.is_none();
     entry.next_check_at = due_of(&entry, now);
@@ -107,6 +107,7 @@ fn pending(record: &AttemptRecord, waiters: &[Waiter], now: Millis) -> Option<Pe
         leader,
         lookups: 0,
         checks: 0,
+        unknown: None,
         next_check_at: now,
         cancelling: false,
     })

@@ -4,8 +4,13 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::Attempt;
 use serde::{Deserialize, Serialize};
 
-use super::{CANCEL_GRACE, EMPTY_LOOKUPS, MAX_UNKNOWN_JOBS, NOTIFY_GRACE, due_of, hold, recheck_interval};
-use crate::records::{AttemptRecord, AttemptStage, AttemptState, Entry, LastFailure, LateCompletion, Millis};
+use super::{
+    CANCEL_GRACE, EMPTY_LOOKUPS, LATE_COMPLETION_PAUSE, MAX_UNKNOWN_JOBS, NOTIFY_GRACE, UNKNOWN_JOB_GRACE,
+    UNKNOWN_JOB_SPACING, UNKNOWN_JOB_WATCH, due_of, hold, recheck_interval,
+};
+use crate::records::{
+    AttemptRecord, AttemptStage, AttemptState, Entry, LastFailure, LateCompletion, Millis, UnknownJob,
+};
 use crate::traits::{Change, JobOwner};
 
 /// The policy for a job that may or may not exist.
@@ -42,7 +47,8 @@ pub fn record_submission(entry: &Entry, record: &AttemptRecord, request_id: &str
     }
     if news && record.state == AttemptState::Lost && entry.late_completion.is_none() {
         // It was lost and exists after all: sweep checks it from now on, even if this caller fails.
-        entry.late_completion = Some(LateCompletion { attempt: record.attempt, next_check_at: now + NOTIFY_GRACE });
+        entry.late_completion =
+            Some(LateCompletion { attempt: record.attempt, next_check_at: now + NOTIFY_GRACE, until: None });
     }
     entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
     news.then(|| Change { attempt: Some(record), job: Some(job), ..Change::of(entry) })
@@ -128,16 +134,33 @@ pub fn mark_cancelling(entry: &Entry, attempt: Attempt, now: Millis) -> Option<C
     Some(Change::of(entry))
 }
 
-/// Records the provider's answer that it does not know a job which it accepted. `None` if it answered so often enough: the
-/// attempt has failed.
+/// Records the provider's answer that it does not know a job which it accepted. `None` if it answered so often enough and for
+/// long enough: the attempt has failed. However many steps ask, one answer a minute counts: a lagging replica gives the same
+/// one to all of them.
 pub fn record_unknown_job(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
     let mut entry = entry.clone();
     let pending = entry.pending.as_mut().filter(|p| p.attempt == attempt && p.stage == AttemptStage::Submitted)?;
-    if pending.lookups + 1 >= MAX_UNKNOWN_JOBS {
+    let mut unknown = pending.unknown.unwrap_or(UnknownJob { since: now, counted_at: now, count: 1 });
+    if now >= unknown.counted_at + UNKNOWN_JOB_SPACING {
+        (unknown.counted_at, unknown.count) = (now, unknown.count + 1);
+    }
+    if unknown.count >= MAX_UNKNOWN_JOBS && now >= unknown.since + UNKNOWN_JOB_GRACE {
         return None;
     }
-    pending.lookups += 1;
+    pending.unknown = Some(unknown);
     pending.next_check_at = now + recheck_interval(0);
+    entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
+    Some(Change::of(entry))
+}
+
+/// Keeps watching a failed attempt whose job the provider did not know: what it still reports within a day is collected.
+pub fn watch_unknown_job(entry: &Entry, record: &AttemptRecord, now: Millis) -> Option<Change> {
+    if record.state != AttemptState::Failed || entry.late_completion.is_some() {
+        return None;
+    }
+    let mut entry = entry.clone();
+    let (next_check_at, until) = (now + LATE_COMPLETION_PAUSE, Some(now + UNKNOWN_JOB_WATCH));
+    entry.late_completion = Some(LateCompletion { attempt: record.attempt, next_check_at, until });
     entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
     Some(Change::of(entry))
 }

@@ -41,7 +41,14 @@ fn waiter(step: &str, joined: u32, base: u32) -> Waiter {
 }
 
 fn ready(attempt: u32) -> CachedResult {
-    CachedResult { attempt: Attempt(attempt), outputs: Vec::new(), created_at: NOW, cost: PRICE, took_ms: 1 }
+    CachedResult {
+        attempt: Attempt(attempt),
+        outputs: Vec::new(),
+        created_at: NOW,
+        cost: PRICE,
+        took_ms: 1,
+        shortfall: None,
+    }
 }
 
 fn entry() -> Entry {
@@ -106,7 +113,7 @@ fn next_claim(entry: &Entry) -> (Entry, AttemptRecord) {
 }
 
 fn completion(cost: Money) -> Completion {
-    Completion { outputs: Vec::new(), created_at: NOW, cost }
+    Completion { outputs: Vec::new(), created_at: NOW, cost, shortfall: None }
 }
 
 fn outcome(name: ErrorName, billed: Money) -> AttemptFailure {

@@ -3,8 +3,9 @@
 
 use super::{PlannedStep, Stage};
 
-/// The number of nudges of Generate: retries after its check interval, see [`check_interval`].
-pub const NUDGES: u32 = 12;
+/// The most nudges of a step: more than any step needs until its provider's queue and its own timeout are over. The ledger's
+/// deadlines end the loop; this bounds it besides.
+pub const NUDGES: u32 = 24;
 /// The longest check interval, in seconds.
 pub const MAX_CHECK_SECONDS: u32 = 900;
 /// The first check interval where no webhook can reach the stack, in seconds: the nudge is then the poll loop.
@@ -12,37 +13,41 @@ pub const POLL_SECONDS: u32 = 2;
 /// The first check interval where webhooks are expected is at least this, in seconds: it only repairs lost ones. It is also
 /// that of providers which answer at once: their step is over when the function is.
 pub const REPAIR_SECONDS: u32 = 60;
+/// The longest pause that a provider can ask for and the state machine's retries, in seconds: a nudge waits for them.
+const PAUSE_SECONDS: u64 = 900;
 /// The longest that a job may be queued at the provider before its waiters give up, in seconds.
 pub const QUEUE_SECONDS: u32 = 3_600;
 
-/// The most events that one execution may have: AWS ends it at 25,000.
+/// The most events that one execution may have: AWS ends it at 25,000. The rest is for the pauses of the lanes that run when a
+/// provider is out: 40 lanes, 15 pauses each in half an hour, eight events a pause.
 pub const MAX_EVENTS: u64 = 20_000;
 /// The most bytes that the list of work may have: AWS takes 256 KiB from state to state.
 pub const MAX_STATE_BYTES: usize = 200 * 1024;
 
-/// The check interval of the n-th try of a Generate task (0 is the first), in seconds. The state machine computes the same
-/// from `check` and `$states.context.State.RetryCount`.
-pub fn check_interval(check: u32, retry: u32) -> u32 {
-    check.saturating_mul(2u32.saturating_pow(retry)).min(MAX_CHECK_SECONDS)
+/// The check interval before the n-th nudge of a step (from 0), in seconds. The state machine computes the same: it doubles
+/// `check` in the input of Generate at each nudge.
+pub fn check_interval(check: u32, nudge: u32) -> u32 {
+    check.saturating_mul(2u32.saturating_pow(nudge)).min(MAX_CHECK_SECONDS)
 }
 
-/// The longest that one Generate task can take with all its nudges, in seconds.
-pub fn longest_step(check: u32) -> u64 {
-    // A second of retry delay goes before each nudge.
-    (0..=NUDGES).map(|retry| u64::from(check_interval(check, retry)) + 1).sum()
+/// The longest that one step can take with all its nudges, pauses and retries, in seconds.
+pub fn longest_step(check: u32, timeout: u32) -> u64 {
+    let nudges = most_nudges(check, timeout);
+    (0..nudges).map(|nudge| u64::from(check_interval(check, nudge))).sum::<u64>() + PAUSE_SECONDS
 }
 
-/// The most tries of Generate, the first included: until the provider's queue and the step's timeout are both over.
-pub fn most_tries(check: u32, timeout: u32) -> u32 {
-    let enough = u64::from(QUEUE_SECONDS) + u64::from(timeout);
+/// The most nudges of a step: until the provider's queue and the step's timeout are both over. The job may start just after
+/// a nudge, and the timeout counts from the next.
+pub fn most_nudges(check: u32, timeout: u32) -> u32 {
+    let enough = u64::from(QUEUE_SECONDS) + u64::from(MAX_CHECK_SECONDS) + u64::from(timeout);
     let mut passed = 0;
-    for retry in 0..=NUDGES {
-        passed += u64::from(check_interval(check, retry)) + 1;
+    for nudge in 0..NUDGES {
+        passed += u64::from(check_interval(check, nudge));
         if passed > enough {
-            return retry + 1;
+            return nudge + 1;
         }
     }
-    NUDGES + 1
+    NUDGES
 }
 
 /// Events of an execution besides those of its stages: start and end, Plan, two choices, the map of stages, Report, the last
@@ -52,8 +57,10 @@ const OTHER_EVENTS: u64 = 1 + 5 + 4 + 4 + 5 + 2 + 1;
 const MAP_EVENTS: u64 = 4;
 /// An iteration starts and succeeds.
 const ITERATION_EVENTS: u64 = 2;
-/// A task with a token is scheduled, started, submitted, and ends, at each try.
-const TRY_EVENTS: u64 = 4;
+/// A task with a token is scheduled, started and submitted, and ends.
+const TASK_EVENTS: u64 = 4;
+/// At a nudge Generate is exited and entered, and its task starts once more.
+const NUDGE_EVENTS: u64 = 2 + TASK_EVENTS;
 /// Generate is entered and exited; a failure that does not end the run passes a choice and a pass state.
 const STEP_EVENTS: u64 = 2 + 4;
 /// A choice is entered and exited.
@@ -77,9 +84,9 @@ impl Events {
         Events(self.0 + ITERATION_EVENTS + MAP_EVENTS)
     }
 
-    /// With one more step, that is tried so often.
-    pub fn step(self, tries: u32) -> Self {
-        Events(self.0 + ITERATION_EVENTS + STEP_EVENTS + TRY_EVENTS * u64::from(tries))
+    /// With one more step, that is nudged so often.
+    pub fn step(self, nudges: u32) -> Self {
+        Events(self.0 + ITERATION_EVENTS + STEP_EVENTS + TASK_EVENTS + NUDGE_EVENTS * u64::from(nudges))
     }
 
     /// The number of events.
@@ -116,19 +123,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tries_end_with_queue_and_timeout() {
-        for (check, timeout, tries) in [(60, 30, 8), (120, 120, 7), (600, 600, 5), (2, 30, 12), (900, 3_600, 8)] {
-            assert_eq!(most_tries(check, timeout), tries, "{check} {timeout}");
-            let passed: u64 = (0..tries).map(|retry| u64::from(check_interval(check, retry)) + 1).sum();
-            assert!(passed > u64::from(QUEUE_SECONDS + timeout));
+    fn nudges_end_with_queue_and_timeout() {
+        for (check, timeout, nudges) in [(60, 30, 9), (120, 120, 8), (600, 600, 7), (2, 30, 13), (900, 3_600, 10)] {
+            assert_eq!(most_nudges(check, timeout), nudges, "{check} {timeout}");
+            assert!(longest_step(check, timeout) > u64::from(QUEUE_SECONDS + MAX_CHECK_SECONDS + timeout));
         }
-        assert!(longest_step(60) > 3_600);
+        assert!(most_nudges(POLL_SECONDS, 3_600) < NUDGES, "no step is ended by the count");
     }
 
     #[test]
     fn events_add_up() {
         // One step that succeeds at once, counted as AWS writes its history; and two in a row.
-        assert_eq!(Events::EMPTY.stage().step(1).count(), 22 + 8 + 12);
-        assert_eq!(Events::EMPTY.stage().lane().step(1).step(1).count(), 22 + 8 + 6 + 24);
+        assert_eq!(Events::EMPTY.stage().step(0).count(), 22 + 8 + 12);
+        assert_eq!(Events::EMPTY.stage().lane().step(0).step(0).count(), 22 + 8 + 6 + 24);
+        assert_eq!(Events::EMPTY.step(9).count() - Events::EMPTY.step(0).count(), 9 * 6);
     }
 }

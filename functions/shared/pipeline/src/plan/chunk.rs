@@ -139,14 +139,14 @@ mod tests {
         let run = RunId::parse("run-00000001").unwrap();
         let words = |row: u64| {
             let text = Some(format!("words of row {row}"));
-            (format!("{row}-words").parse().unwrap(), StepOutputs { media: Vec::new(), text })
+            (format!("{row}-words").parse().unwrap(), StepOutputs { text, ..StepOutputs::default() })
         };
         let outputs = BTreeMap::from([words(1), words(2)]);
         let prompt = |place: usize| {
             merged.steps[place].resolve(&run, &outputs).unwrap().unwrap().request.params["prompt"].clone()
         };
         assert_eq!((prompt(2), prompt(5)), ("words of row 1".into(), "words of row 2".into()));
-        let none = BTreeMap::from([("2-image".parse().unwrap(), StepOutputs { media: Vec::new(), text: None })]);
+        let none = BTreeMap::from([("2-image".parse().unwrap(), StepOutputs::default())]);
         assert_eq!(merged.steps[1].resolve(&run, &none), Ok(None));
         let failure = merged.steps[4].resolve(&run, &none).unwrap_err();
         assert_eq!(failure.message, "r2-image gave 0 outputs, and number 1 is needed");

@@ -44,7 +44,7 @@ fn picture(content: &str) -> Media {
 fn made(of: &[(&str, &[&str], Option<&str>)]) -> BTreeMap<StepRef, StepOutputs> {
     let one = |(step, content, text): &(&str, &[&str], Option<&str>)| {
         let media = content.iter().map(|content| picture(content)).collect();
-        (step.parse().unwrap(), StepOutputs { media, text: text.map(str::to_owned) })
+        (step.parse().unwrap(), StepOutputs { media, text: text.map(str::to_owned), shortfall: None })
     };
     of.iter().map(one).collect()
 }
@@ -124,8 +124,8 @@ fn the_size_of_the_largest_plan_is_bounded() {
     let steps: String = (0..1_000).map(|n| format!("- {{type: text_to_image, take: {}}}\n", n + 1)).collect();
     let plan = plan(&format!("steps:\n{steps}"));
     assert_eq!((plan.steps.len(), plan.stages.len()), (1_000, 1_000));
-    let tries = |step: &PlannedStep| most_tries(step.check(true), step.timeout);
+    let nudges = |step: &PlannedStep| most_nudges(step.check(true), step.timeout);
     let events = plan.stages.iter().fold(Events::EMPTY, |events, _| events.stage().lane());
-    let events = plan.steps.iter().fold(events, |events, step| events.step(tries(step)));
+    let events = plan.steps.iter().fold(events, |events, step| events.step(nudges(step)));
     assert!(events.count() > MAX_EVENTS, "a thousand steps that are all nudged to the end are too many");
 }

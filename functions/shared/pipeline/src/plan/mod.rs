@@ -21,7 +21,7 @@ use crate::money::Money;
 
 pub use bounds::{
     Events, MAX_CHECK_SECONDS, MAX_EVENTS, MAX_STATE_BYTES, NUDGES, POLL_SECONDS, QUEUE_SECONDS, REPAIR_SECONDS,
-    check_interval, longest_step, most_tries,
+    check_interval, longest_step, most_nudges,
 };
 pub use chunk::{ChunkSizes, merge};
 pub use stages::{Group, Lane, Reads, Stage, arrange, critical_path, wall};
@@ -49,7 +49,7 @@ impl Plan {
     /// The longest that a run of it can take, in seconds, counting every nudge of every step.
     pub fn bound_seconds(&self, webhooks: bool) -> u64 {
         bounds::bound_seconds(&self.stages, |step| {
-            self.steps.get(step).map_or(0, |step| longest_step(step.check(webhooks)))
+            self.steps.get(step).map_or(0, |step| longest_step(step.check(webhooks), step.timeout))
         })
     }
 

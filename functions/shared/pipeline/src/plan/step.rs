@@ -131,7 +131,7 @@ impl PlannedStep {
                     MediaRef::Output { step, index } => {
                         let step = self.sibling(step);
                         let Some(outputs) = outputs.get(&step) else { return Ok(None) };
-                        output(&step, &outputs.media, *index)?
+                        output(&step, outputs, *index)?
                     }
                 });
             }
@@ -157,11 +157,15 @@ impl PlannedStep {
 }
 
 /// One output of a step.
-fn output(step: &StepRef, outputs: &[Media], index: u32) -> Result<Media, Failure> {
-    let output = usize::try_from(index).ok().and_then(|index| outputs.get(index));
+fn output(step: &StepRef, outputs: &StepOutputs, index: u32) -> Result<Media, Failure> {
+    let output = usize::try_from(index).ok().and_then(|index| outputs.media.get(index));
     output.cloned().ok_or_else(|| {
         let (step, number) = (step.public_name(), index + 1);
-        let message = format!("{step} gave {} outputs, and number {number} is needed", outputs.len());
+        let gave = match &outputs.shortfall {
+            Some(shortfall) => shortfall.to_string(),
+            None => format!("{} outputs", outputs.media.len()),
+        };
+        let message = format!("{step} gave {gave}, and number {number} is needed");
         Failure::new(ErrorName::StepInput, message)
     })
 }

@@ -85,6 +85,11 @@ impl ErrorReply {
         reply
     }
 
+    /// Whether it is a fault of the route that was asked: only a model's own error is a job's end under a 5xx.
+    pub(super) fn is_of_the_route(&self) -> bool {
+        self.status >= 500 && self.details.is_empty()
+    }
+
     /// Whether the form of the error is one that only a job's end has, and the gateway does not.
     pub(super) fn names_job_error(&self) -> bool {
         !self.details.is_empty() || self.infrastructure().is_some()

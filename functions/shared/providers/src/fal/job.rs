@@ -57,7 +57,8 @@ async fn result(client: &Client, endpoint: &str, request_id: &str, status: &Valu
     if about_us {
         return Err(refused(&answer));
     }
-    match job_error(&reply) {
+    // A finished job whose result cannot be read has not failed by that.
+    match job_error(&reply).filter(|_| !reply.is_of_the_route()) {
         Some(report) => Ok(JobState::Ended(report)),
         // The result cannot be read, and the status already says that the job failed.
         None => match (error, status_error(error, error_type)) {

@@ -15,24 +15,19 @@ const MAX_MEDIA: usize = 64;
 /// The report of a job whose result this is.
 pub(super) fn report(payload: &Value, billable_units: Option<f64>, seconds: Option<f64>) -> JobReport {
     match media(payload) {
-        Ok(media) => {
+        Ok((media, blanked)) => {
             let inference = || payload.pointer("/timings/inference").and_then(Value::as_f64);
             let seconds = seconds.or_else(inference).filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
-            JobReport::Succeeded { media, billable_units, seconds }
+            JobReport::Succeeded { media, blanked, billable_units, seconds }
         }
         // The job ran to its end, so it is billed.
         Err(failure) => JobReport::Failed { failure, billed: true },
     }
 }
 
-fn media(payload: &Value) -> Result<Vec<RemoteMedia>, Failure> {
-    // `has_nsfw_concepts[i] == true` with status 200 means that picture i is blank (fal docs, model schemas).
-    let flags = payload.get("has_nsfw_concepts").and_then(Value::as_array);
-    let blanked = flags.map_or(0, |flags| flags.iter().filter(|flag| flag.as_bool() == Some(true)).count());
-    if blanked > 0 {
-        let message = format!("fal's safety check blanked {blanked} of the pictures");
-        return Err(Failure::new(ErrorName::ProviderContentPolicy, message));
-    }
+/// The media that can be used, and the number of those that a safety check blanked. Where there are none, it fails with the
+/// reason for the first.
+fn media(payload: &Value) -> Result<(Vec<RemoteMedia>, u32), Failure> {
     let files = FIELDS.iter().find_map(|field| match payload.get(field) {
         Some(Value::Array(files)) if !files.is_empty() => Some(files.iter().collect::<Vec<_>>()),
         Some(file @ Value::Object(_)) => Some(vec![file]),
@@ -43,7 +38,30 @@ fn media(payload: &Value) -> Result<Vec<RemoteMedia>, Failure> {
         Some(files) if files.len() > MAX_MEDIA => {
             Err(Failure::new(ErrorName::OutputInvalid, format!("fal gave more than {MAX_MEDIA} files")))
         }
-        Some(files) => files.into_iter().map(file).collect(),
+        Some(files) => usable(payload, files),
+    }
+}
+
+fn usable(payload: &Value, files: Vec<&Value>) -> Result<(Vec<RemoteMedia>, u32), Failure> {
+    // `has_nsfw_concepts[i] == true` with status 200 means that picture i is blank (fal docs, model schemas).
+    let flags = payload.get("has_nsfw_concepts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let is_blank = |index: usize| flags.get(index).and_then(Value::as_bool) == Some(true);
+    let asked = files.len();
+    let (mut media, mut blanked, mut unusable) = (Vec::new(), 0, None);
+    for (index, value) in files.into_iter().enumerate() {
+        match file(value) {
+            _ if is_blank(index) => blanked += 1,
+            Ok(usable) => media.push(usable),
+            Err(failure) => unusable = unusable.or(Some(failure)),
+        }
+    }
+    match (media.is_empty(), unusable) {
+        (false, _) => Ok((media, blanked)),
+        (true, Some(failure)) if blanked == 0 => Err(failure),
+        (true, _) => {
+            let message = format!("fal's safety check blanked {blanked} of {asked} pictures");
+            Err(Failure::new(ErrorName::ProviderContentPolicy, message))
+        }
     }
 }
 
@@ -85,7 +103,8 @@ mod tests {
             json!({"image": file, "images": [], "timings": {"inference": 1.5}}),
             json!({"video": file, "image": null, "timings": {"inference": 1.5}}),
         ] {
-            let JobReport::Succeeded { media, billable_units, seconds } = report(&payload, Some(0.5), None) else {
+            let JobReport::Succeeded { media, billable_units, seconds, blanked: 0 } = report(&payload, Some(0.5), None)
+            else {
                 panic!("{payload}")
             };
             assert_eq!((media.len(), billable_units, seconds), (1, Some(0.5), Some(1.5)));
@@ -104,16 +123,33 @@ mod tests {
             (json!({"images": []}), ErrorName::ProviderFailed),
             (json!({"images": [null]}), ErrorName::ProviderFailed),
             (json!({"images": [{"url": ""}]}), ErrorName::ProviderFailed),
-            (json!({"images": [file, {}]}), ErrorName::ProviderFailed),
+            (json!({"images": [{}, {}]}), ErrorName::ProviderFailed),
             (json!({"images": [{"url": "data:image/png;base64,AAAA"}]}), ErrorName::OutputInvalid),
             (json!({"images": [{"url": "x".repeat(5000)}]}), ErrorName::OutputInvalid),
             (json!({"images": vec![file.clone(); 65]}), ErrorName::OutputInvalid),
-            (json!({"images": [file, file], "has_nsfw_concepts": [false, true]}), ErrorName::ProviderContentPolicy),
+            (json!({"images": [file, file], "has_nsfw_concepts": [true, true]}), ErrorName::ProviderContentPolicy),
         ] {
             match report(&payload, None, None) {
                 JobReport::Failed { failure, billed: true } => assert_eq!(failure.name, name, "{payload}"),
                 other => panic!("{payload}: {other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn what_is_good_of_a_result_is_kept() {
+        let file = |name: &str| json!({"url": format!("https://v3.fal.media/{name}.png")});
+        let images = [file("a"), file("b"), file("c"), file("d")];
+        for (payload, kept, blank) in [
+            (json!({"images": images, "has_nsfw_concepts": [false, true, false, true]}), "ac", 2),
+            (json!({"images": images, "has_nsfw_concepts": [true]}), "bcd", 1),
+            (json!({"images": images[..3]}), "abc", 0),
+            (json!({"images": [file("a"), {}, null, {"url": "data:image/png;base64,AAAA"}]}), "a", 0),
+            (json!({"images": [file("a"), {}], "has_nsfw_concepts": [false, true]}), "a", 1),
+        ] {
+            let JobReport::Succeeded { media, blanked, .. } = report(&payload, None, None) else { panic!("{payload}") };
+            let names: Vec<String> = kept.chars().map(|name| format!("https://v3.fal.media/{name}.png")).collect();
+            assert_eq!((media.iter().map(|media| media.url.clone()).collect(), blanked), (names, blank), "{payload}");
         }
     }
 }

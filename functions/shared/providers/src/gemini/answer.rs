@@ -12,8 +12,13 @@ use crate::provider::{JobReport, SubmitError};
 
 /// The longest text, in bytes: it is stored in a row of the ledger.
 const MAX_TEXT: usize = 64 * 1024;
-/// The ends by which a text is withheld (Google's Python client, `types.FinishReason`).
-const WITHHELD: [&str; 6] = ["SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "IMAGE_SAFETY", "RECITATION"];
+/// The ends by which a text is withheld (Google's Python client, `types.FinishReason`). What stands before such an end is half
+/// an answer.
+const WITHHELD: [&str; 5] = ["SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "IMAGE_SAFETY"];
+/// The ends that say nothing of the request: the same one is mostly answered at the next try.
+const BY_CHANCE: [&str; 3] = ["", "STOP", "RECITATION"];
+/// The ends of a text that is whole, or as long as it may be.
+const WHOLE: [&str; 3] = ["", "STOP", "MAX_TOKENS"];
 
 /// The report of a call that was answered with a 2xx. One that cannot be read may have held a text that was billed.
 pub(super) fn report(answer: &Answer, took: Duration) -> Result<JobReport, SubmitError> {
@@ -38,19 +43,19 @@ fn read(body: &Value, took: Duration) -> JobReport {
             Some(reason) => {
                 failed(ErrorName::ProviderContentPolicy, format!("Gemini blocked the request ({})", word(reason)))
             }
-            None => failed(ErrorName::ProviderFailed, "Gemini answered without a candidate".to_owned()),
+            None => failed(ErrorName::ProviderNoResult, "Gemini answered without a candidate".to_owned()),
         };
     };
     let text = text(candidate);
     let reason = candidate.get("finishReason").and_then(Value::as_str).unwrap_or_default();
-    if text.trim().is_empty() {
-        return if WITHHELD.contains(&reason) {
-            failed(ErrorName::ProviderContentPolicy, format!("Gemini withheld its answer ({reason})"))
-        } else if reason.is_empty() {
-            failed(ErrorName::ProviderFailed, "Gemini answered without a text".to_owned())
-        } else {
-            failed(ErrorName::ProviderFailed, format!("Gemini answered without a text ({})", word(reason)))
-        };
+    if WITHHELD.contains(&reason) {
+        return failed(ErrorName::ProviderContentPolicy, format!("Gemini withheld its answer ({reason})"));
+    }
+    if text.trim().is_empty() || !WHOLE.contains(&reason) {
+        let by_chance = BY_CHANCE.contains(&reason);
+        let name = if by_chance { ErrorName::ProviderNoResult } else { ErrorName::ProviderFailed };
+        let reason = if reason.is_empty() { String::new() } else { format!(" ({})", word(reason)) };
+        return failed(name, format!("Gemini answered without a whole text{reason}"));
     }
     if text.len() > MAX_TEXT {
         return failed(ErrorName::OutputInvalid, format!("Gemini's text is longer than {MAX_TEXT} bytes"));
@@ -61,12 +66,13 @@ fn read(body: &Value, took: Duration) -> JobReport {
         (None, None) => None,
         (text, thoughts) => Some(text.unwrap_or(0).saturating_add(thoughts.unwrap_or(0))),
     };
-    // A text that ended at its limit (`MAX_TOKENS`) is kept as far as it goes: it is paid, and its length was asked for.
+    // A text that ended at its limit is kept as far as it goes: it is paid. Whether its length was asked for is not known here.
     JobReport::TextOutput {
         text,
         input_tokens: tokens("promptTokenCount"),
         output_tokens,
         seconds: Some(took.as_secs_f64()),
+        cut: reason == "MAX_TOKENS",
     }
 }
 
@@ -100,6 +106,7 @@ mod tests {
                 input_tokens: Some(264),
                 output_tokens: Some(60),
                 seconds: Some(1.5),
+                cut: reason == "MAX_TOKENS",
             };
             assert_eq!(read(&body), expected);
         }
@@ -122,25 +129,33 @@ mod tests {
 
     #[test]
     fn an_answer_without_a_text_is_a_failure_that_was_paid() {
-        use ErrorName::{OutputInvalid, ProviderContentPolicy, ProviderFailed};
+        use ErrorName::{OutputInvalid, ProviderContentPolicy, ProviderFailed, ProviderNoResult};
         let candidate =
             |reason: &str, parts: Value| json!({"candidates": [{"content": {"parts": parts}, "finishReason": reason}]});
         for (body, name) in [
             (json!({"promptFeedback": {"blockReason": "SAFETY"}}), ProviderContentPolicy),
             (json!({"candidates": [], "promptFeedback": {"blockReason": "OTHER"}}), ProviderContentPolicy),
-            (json!({"promptFeedback": {"safetyRatings": []}}), ProviderFailed),
-            (json!({}), ProviderFailed),
+            (json!({"promptFeedback": {"safetyRatings": []}}), ProviderNoResult),
+            (json!({}), ProviderNoResult),
             (json!({"candidates": [{"finishReason": "SAFETY"}]}), ProviderContentPolicy),
             (candidate("PROHIBITED_CONTENT", json!([])), ProviderContentPolicy),
             (candidate("BLOCKLIST", json!([{"text": ""}])), ProviderContentPolicy),
             (candidate("SPII", json!(null)), ProviderContentPolicy),
             (candidate("IMAGE_SAFETY", json!([{}])), ProviderContentPolicy),
-            (candidate("RECITATION", json!([{"text": "hm", "thought": true}])), ProviderContentPolicy),
+            (candidate("RECITATION", json!([{"text": "hm", "thought": true}])), ProviderNoResult),
             (candidate("MAX_TOKENS", json!([{"text": "hm", "thought": true}])), ProviderFailed),
-            (candidate("STOP", json!([{"text": " \n"}])), ProviderFailed),
+            (candidate("STOP", json!([{"text": " \n"}])), ProviderNoResult),
             (candidate("OTHER", json!([])), ProviderFailed),
-            (json!({"candidates": [{}]}), ProviderFailed),
+            (json!({"candidates": [{}]}), ProviderNoResult),
             (candidate("STOP", json!([{"text": "x".repeat(MAX_TEXT + 1)}])), OutputInvalid),
+            // Half an answer is none, whatever text it has.
+            (candidate("SAFETY", json!([{"text": "A fox that"}])), ProviderContentPolicy),
+            (candidate("PROHIBITED_CONTENT", json!([{"text": "A fox that"}])), ProviderContentPolicy),
+            (candidate("SPII", json!([{"text": "A fox that"}])), ProviderContentPolicy),
+            (candidate("BLOCKLIST", json!([{"text": "A fox that"}])), ProviderContentPolicy),
+            (candidate("RECITATION", json!([{"text": "A fox that"}])), ProviderNoResult),
+            (candidate("OTHER", json!([{"text": "A fox that"}])), ProviderFailed),
+            (candidate("MALFORMED_FUNCTION_CALL", json!([{"text": "A fox that"}])), ProviderFailed),
         ] {
             match read(&body) {
                 JobReport::Failed { failure, billed: true } => assert_eq!(failure.name, name, "{failure}"),

@@ -37,7 +37,7 @@ async fn a_result_is_fetched_when_the_job_is_over() {
     let (state, lines) =
         check(vec![answer(200, &[], COMPLETED), answer(200, &[("x-fal-billable-units", "2.5")], RESULT)]).await;
     assert_eq!(lines, ["GET /fal-ai/flux/requests/r-1/status", "GET /fal-ai/flux/requests/r-1"]);
-    let Ok(JobState::Ended(JobReport::Succeeded { media, billable_units, seconds })) = state else {
+    let Ok(JobState::Ended(JobReport::Succeeded { media, billable_units, seconds, .. })) = state else {
         panic!("{state:?}")
     };
     assert_eq!((media.len(), billable_units, seconds), (1, Some(2.5), Some(1.25)));
@@ -54,7 +54,7 @@ async fn the_end_of_a_job_is_read() {
     let huge = Step::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n{".to_vec());
     let done = || answer(200, &[], COMPLETED);
     let of_request = [("x-fal-request-id", "r-1")];
-    let broke = r#"{"detail":"Internal Server Error"}"#;
+    let model = r#"{"detail":[{"loc":["body"],"msg":"broke","type":"internal_server_error"}]}"#;
     let throttled = r#"{"detail":[{"loc":["body"],"msg":"busy","type":"downstream_service_unavailable"}]}"#;
     for (steps, name, billed) in [
         // The infrastructure's error is whole in the status: one request.
@@ -65,7 +65,7 @@ async fn the_end_of_a_job_is_read() {
         (vec![done(), answer(200, &[], inline)], ErrorName::OutputInvalid, true),
         (vec![done(), huge], ErrorName::OutputInvalid, true),
         (vec![done(), answer(429, &[], throttled)], ErrorName::ProviderUnavailable, false),
-        (vec![done(), answer(500, &of_request, broke)], ErrorName::ProviderUnavailable, false),
+        (vec![done(), answer(500, &of_request, model)], ErrorName::ProviderUnavailable, false),
         // The status says that it failed, and the result cannot be read.
         (vec![answer(200, &[], odd), answer(500, &[], "oops")], ErrorName::ProviderUnavailable, false),
     ] {
@@ -87,6 +87,7 @@ async fn the_end_of_a_job_is_read() {
 #[tokio::test]
 async fn an_answer_that_is_not_about_the_job_does_not_end_it() {
     let nginx = "<html><center>nginx</center></html>";
+    let timeout = r#"{"detail":"timed out","error_type":"request_timeout"}"#;
     let done = || answer(200, &[], COMPLETED);
     let cut = || Step::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{".to_vec());
     for (steps, name) in [
@@ -103,7 +104,10 @@ async fn an_answer_that_is_not_about_the_job_does_not_end_it() {
         (vec![done(), answer(200, &[], "<html>")], ErrorName::ProviderUnavailable),
         (vec![done(), answer(502, &[], nginx)], ErrorName::ProviderUnavailable),
         (vec![done(), answer(500, &[], "oops")], ErrorName::ProviderUnavailable),
-        // A server error that is not marked as the request's is the gateway's: what is done must not be paid for again.
+        // A server error without a model's own detail is the route's, also where it names the request or the infrastructure:
+        // what is done must not be paid for again.
+        (vec![done(), answer(500, &[("x-fal-request-id", "r-1")], "oops")], ErrorName::ProviderUnavailable),
+        (vec![done(), answer(504, &[("x-fal-request-id", "r-1")], timeout)], ErrorName::ProviderUnavailable),
         (vec![done(), answer(500, &[], r#"{"detail":"Internal Server Error"}"#)], ErrorName::ProviderUnavailable),
         (vec![done(), answer(401, &[], r#"{"detail":"No user found"}"#)], ErrorName::ProviderUnauthorized),
         (vec![done(), answer(429, &[], r#"{"detail":"slow down"}"#)], ErrorName::ProviderThrottled),

@@ -57,7 +57,8 @@ async fn a_question_is_one_post_with_the_pictures_in_it() {
         "max_output_tokens": 1024});
     let media = vec![picture("image/png", &[1, 2]), picture("image/jpeg", &[3])];
     let accepted = gemini(&script.base).submit(&submission(input, media)).await.unwrap();
-    let Accepted::Done(JobReport::TextOutput { text, input_tokens, output_tokens, seconds }) = accepted else {
+    let Accepted::Done(JobReport::TextOutput { text, input_tokens, output_tokens, seconds, cut: false }) = accepted
+    else {
         panic!("{accepted:?}")
     };
     assert_eq!((text.as_str(), input_tokens, output_tokens), ("A fox.", Some(264), Some(51)));
@@ -116,7 +117,7 @@ async fn an_answer_without_a_text_is_an_end() {
         (r#"{"promptFeedback":{"blockReason":"PROHIBITED_CONTENT"}}"#, ErrorName::ProviderContentPolicy),
         (r#"{"candidates":[{"finishReason":"SAFETY"}]}"#, ErrorName::ProviderContentPolicy),
         (r#"{"candidates":[{"finishReason":"MALFORMED_FUNCTION_CALL"}]}"#, ErrorName::ProviderFailed),
-        ("{}", ErrorName::ProviderFailed),
+        ("{}", ErrorName::ProviderNoResult),
     ] {
         let script = Script::start(vec![answer(200, &[], body)]).await;
         match gemini(&script.base).submit(&question()).await {

@@ -101,7 +101,7 @@ async fn a_picture_is_ordered_found_fetched_and_looked_at() {
             "output_format": format});
         let id = accepted(&fal, &submission(input, None)).await;
         let report = end(&fal, &id).await;
-        let JobReport::Succeeded { media, billable_units, seconds } = report else { panic!("{report:?}") };
+        let JobReport::Succeeded { media, billable_units, seconds, .. } = report else { panic!("{report:?}") };
         assert_eq!(media.len(), 2);
         assert!(billable_units.is_some_and(|units| units > 0.0) && seconds.is_some());
         for media in &media {

@@ -5,7 +5,7 @@ use aws_sdk_sfn::Client;
 use fresco_pipeline::error::Failure;
 
 use crate::sdk::{SdkError, code, describe_code};
-use crate::traits::{Delivery, StoreError, TaskCallbacks};
+use crate::traits::{Delivery, NOT_YET, StoreError, TaskCallbacks};
 
 /// The longest error name that SendTaskFailure takes, in characters.
 const ERROR_CHARS: usize = 256;
@@ -21,6 +21,13 @@ pub struct SfnCallbacks {
 impl SfnCallbacks {
     pub fn new(client: Client) -> Self {
         SfnCallbacks { client }
+    }
+
+    async fn send_failure(&self, token: &str, error: &str, cause: &str) -> Result<Delivery, StoreError> {
+        let error: String = error.chars().take(ERROR_CHARS).collect();
+        let cause: String = cause.chars().take(CAUSE_CHARS).collect();
+        let outcome = self.client.send_task_failure().task_token(token).error(error).cause(cause).send().await;
+        delivery("Step Functions SendTaskFailure", outcome)
     }
 }
 
@@ -44,9 +51,10 @@ impl TaskCallbacks for SfnCallbacks {
     }
 
     async fn fail(&self, token: &str, failure: &Failure) -> Result<Delivery, StoreError> {
-        let error: String = failure.name.as_str().chars().take(ERROR_CHARS).collect();
-        let cause: String = failure.message.chars().take(CAUSE_CHARS).collect();
-        let outcome = self.client.send_task_failure().task_token(token).error(error).cause(cause).send().await;
-        delivery("Step Functions SendTaskFailure", outcome)
+        self.send_failure(token, failure.name.as_str(), &failure.message).await
+    }
+
+    async fn retry_in(&self, token: &str, seconds: u32, reason: &Failure) -> Result<Delivery, StoreError> {
+        self.send_failure(token, NOT_YET, &format!("{seconds} s: {reason}")).await
     }
 }

@@ -52,6 +52,8 @@ struct State {
     /// Whether a token still waits for its answer.
     tokens: HashMap<String, bool>,
     notifications: Vec<(String, CallbackResult)>,
+    /// Requests of tasks to be called again, by token, with the seconds to wait.
+    retries: Vec<(String, u32)>,
     invocations: VecDeque<(ContentKey, Attempt)>,
     finalized: VecDeque<(RunId, u32)>,
 }
@@ -82,6 +84,11 @@ impl FakeServices {
     /// The delivered messages by token, in order.
     pub fn notifications(&self) -> Vec<(String, CallbackResult)> {
         self.lock().notifications.clone()
+    }
+
+    /// The requests of tasks to be called again in so many seconds, by token, in order.
+    pub fn retries(&self) -> Vec<(String, u32)> {
+        self.lock().retries.clone()
     }
 
     /// Takes the invocations of collect, in order.
@@ -154,6 +161,14 @@ impl TaskCallbacks for FakeServices {
 
     async fn fail(&self, token: &str, failure: &Failure) -> Result<Delivery, StoreError> {
         Ok(self.deliver(token, Err(failure.clone())))
+    }
+
+    async fn retry_in(&self, token: &str, seconds: u32, reason: &Failure) -> Result<Delivery, StoreError> {
+        let delivery = self.deliver(token, Err(reason.clone()));
+        if delivery == Delivery::Delivered {
+            self.lock().retries.push((token.to_owned(), seconds));
+        }
+        Ok(delivery)
     }
 }
 

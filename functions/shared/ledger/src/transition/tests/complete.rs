@@ -3,7 +3,7 @@
 use super::*;
 use crate::records::{AttemptStage, AttemptState, HoldState};
 use crate::transition::{
-    MAX_FETCHES, MAX_RETRY_AFTER, MAX_TRIES, NOTIFY_GRACE, backoff, complete, fail, record_fetch_failure,
+    MAX_FETCHES, MAX_RETRY_AFTER, NOTIFY_GRACE, OUTAGE, SAME_OUTAGE, backoff, complete, fail, record_fetch_failure,
     record_submission,
 };
 
@@ -72,22 +72,49 @@ fn a_retryable_failure_pauses_and_counts() {
     }
 }
 
-#[test]
-fn retryable_failures_in_a_row_become_terminal() {
-    let mut entry = entry();
-    for n in 1..=MAX_TRIES {
-        let record = entry.failure.as_ref().map_or(NOW, |failure| failure.not_before);
-        let change = claim(&entry, &waiter("leader", entry.last_attempt.0, 0), record);
+/// Fails every attempt for so long, with this pause asked for; the times of the failures.
+fn failing(lasts: Millis, retry_after: Option<Millis>) -> (Entry, Vec<Millis>) {
+    let (mut entry, mut times) = (entry(), Vec::new());
+    loop {
+        let now = entry.failure.as_ref().map_or(NOW, |failure| failure.not_before);
+        if now >= NOW + lasts || entry.failure.as_ref().is_some_and(|failure| !failure.retryable) {
+            return (entry, times);
+        }
+        let change = claim(&entry, &waiter("leader", entry.last_attempt.0, 0), now);
         let record = change.attempt.clone().unwrap();
         (entry, _) = after(change, &record);
-        let cause = outcome(ErrorName::ProviderUnavailable, Money::ZERO);
-        (entry, _) = after(fail(&entry, &record, &cause, NOW).unwrap(), &record);
-        let failure = entry.failure.as_ref().unwrap();
-        let last = n == MAX_TRIES;
-        let name = if last { ErrorName::ProviderExhausted } else { ErrorName::ProviderUnavailable };
-        assert_eq!((failure.retryable, failure.failure.name, entry.tries), (!last, name, n));
-        assert!(failure.not_before >= NOW + backoff(n));
+        let cause = AttemptFailure { retry_after, ..outcome(ErrorName::ProviderUnavailable, Money::ZERO) };
+        (entry, _) = after(fail(&entry, &record, &cause, now).unwrap(), &record);
+        times.push(now - NOW);
     }
+}
+
+#[test]
+fn an_outage_of_half_an_hour_is_survived_and_a_longer_one_is_not() {
+    for hint in [None, Some(1_000), Some(60_000), Some(300_000), Some(i64::MAX)] {
+        let (entry, times) = failing(OUTAGE, hint);
+        assert!(entry.failure.is_some_and(|failure| failure.retryable), "{hint:?} {times:?}");
+        assert!(times.len() <= 15, "the history has room for so many pauses: {times:?}");
+        let (entry, times) = failing(2 * OUTAGE, hint);
+        let failure = entry.failure.unwrap();
+        assert_eq!((failure.failure.name, failure.retryable), (ErrorName::ProviderExhausted, false));
+        let last = times.last().unwrap();
+        assert!((OUTAGE..OUTAGE + MAX_RETRY_AFTER).contains(last), "{hint:?} {times:?}");
+    }
+}
+
+#[test]
+fn a_failure_long_after_another_belongs_to_another_outage() {
+    let (entry, times) = failing(OUTAGE, None);
+    let pause_ends = entry.failure.as_ref().unwrap().not_before;
+    for (later, tries) in [(SAME_OUTAGE - 1, times.len() as u32), (SAME_OUTAGE, 0)] {
+        let change = claim(&entry, &waiter("another", 0, 0), pause_ends + later);
+        assert_eq!((change.entry.tries, change.entry.failing_since.is_some()), (tries, tries > 0));
+    }
+    // A success ends an outage, too.
+    let (entry, record) = next_claim(&entry);
+    let done = complete(&entry, &record, completion(PRICE), NOW).unwrap().entry;
+    assert_eq!((done.tries, done.failing_since), (0, None));
 }
 
 #[test]

@@ -18,6 +18,10 @@ fn messages(entry: &Entry, waiters: &[Waiter]) -> Vec<(String, Result<u32, Error
         .map(|(waiter, message)| match message {
             Notification::Succeed(ready) => (waiter.step_id.step.to_string(), Ok(ready.attempt.0)),
             Notification::Fail(cause) => (waiter.step_id.step.to_string(), Err(cause.name)),
+            Notification::RetryAt(at, cause) => {
+                assert_eq!(at, NOW, "when its pause is over");
+                (waiter.step_id.step.to_string(), Err(cause.name))
+            }
         })
         .collect();
     messages.sort();

@@ -2,13 +2,16 @@
 
 use fresco_pipeline::error::ErrorName;
 use fresco_pipeline::ids::Attempt;
+use fresco_pipeline::media::Shortfall;
 use fresco_pipeline::money::Money;
 
 use super::*;
-use crate::records::{AttemptStage, AttemptState, HoldState, LastFailure};
+use crate::records::{AttemptStage, AttemptState, CachedResult, HoldState, LastFailure};
 use crate::traits::{BudgetChange, Joining};
 use crate::transition::{
-    LookupResult, UnknownPolicy, expire, fail, mark_unknown, postpone_check, record_lookup, record_submission,
+    LookupResult, MAX_EMPTY_ANSWERS, Notification, UNKNOWN_JOB_GRACE, UNKNOWN_JOB_SPACING, UNKNOWN_JOB_WATCH,
+    UnknownPolicy, complete, expire, fail, mark_unknown, postpone_check, postpone_late_completion, recipients,
+    record_lookup, record_submission, record_unknown_job, watch_unknown_job,
 };
 
 fn failed_entry(retryable: bool, not_before: Millis) -> Entry {
@@ -67,6 +70,51 @@ fn a_usable_result_after_the_base_is_used() {
     // A step that does not refresh uses it during a refresh.
     let (refreshing, _) = next_claim(&there);
     assert_eq!(answer(&refreshing, &waiter("a", 0, 0), true, NOW), Acquisition::Hit(ready(3)));
+}
+
+/// Three of four pictures: the steps that waited take them, and the next one asks for four again.
+#[test]
+fn a_short_result_counts_only_for_the_steps_that_waited_for_it() {
+    let short = Some(Shortfall::Outputs { asked: 4, given: 3, blanked: 1 });
+    let there = Entry {
+        result: Some(CachedResult { shortfall: short, ..ready(2) }),
+        last_attempt: Attempt(2),
+        notify_pending: true,
+        ..entry()
+    };
+    assert!(matches!(answer(&there, &waiter("a", 2, 0), true, NOW), Acquisition::Hit(ready) if !ready.is_whole()));
+    assert!(matches!(answer(&there, &waiter("a", 1, 0), true, NOW), Acquisition::Hit(_)));
+    assert_eq!(claim(&there, &waiter("a", 0, 0), NOW).entry.last_attempt, Attempt(3));
+    let notified: Vec<_> = recipients(&there, &[waiter("waited", 2, 0), waiter("new", 0, 0), waiter("later", 3, 0)])
+        .into_iter()
+        .filter(|(_, message)| matches!(message, Notification::Succeed(_)))
+        .map(|(waiter, _)| waiter.step_id)
+        .collect();
+    assert_eq!(notified, [step_id("waited")]);
+    // A text that was cut off is what it is.
+    let cut = CachedResult { shortfall: Some(Shortfall::Text { limit: 1_024 }), ..ready(2) };
+    assert_eq!(
+        answer(&Entry { result: Some(cut.clone()), ..there }, &waiter("a", 0, 0), true, NOW),
+        Acquisition::Hit(cut)
+    );
+}
+
+#[test]
+fn answers_without_a_result_are_bounded_by_number() {
+    let mut entry = entry();
+    for n in 1..=MAX_EMPTY_ANSWERS {
+        let now = entry.failure.as_ref().map_or(NOW, |failure| failure.not_before);
+        let change = claim(&entry, &waiter("leader", entry.last_attempt.0, 0), now);
+        let record = change.attempt.clone().unwrap();
+        (entry, _) = after(change, &record);
+        let (failed, record) =
+            after(fail(&entry, &record, &outcome(ErrorName::ProviderNoResult, PRICE), now).unwrap(), &record);
+        entry = failed;
+        let failure = entry.failure.as_ref().unwrap();
+        let name = if n < MAX_EMPTY_ANSWERS { ErrorName::ProviderNoResult } else { ErrorName::ProviderFailed };
+        assert_eq!((failure.failure.name, failure.retryable), (name, n < MAX_EMPTY_ANSWERS), "{n}");
+        assert_eq!(record.hold.state, HoldState::Settled(PRICE), "every answer is paid");
+    }
 }
 
 #[test]
@@ -210,6 +258,45 @@ fn a_lost_attempt_is_spent_and_resubmitted_at_most_once() {
         let (entry, _) = lose(&second, &record, UnknownPolicy::ResubmitOnce, look_up);
         assert_eq!(entry.failure.unwrap().failure.name, ErrorName::StepUnknown);
     }
+}
+
+#[test]
+fn a_job_that_the_provider_does_not_know_is_given_up_after_ten_minutes() {
+    let (entry, record) = claimed();
+    let (sent, record) = after(record_submission(&entry, &record, "job", NOW).unwrap(), &record);
+    // Many steps ask in the same moment: that is one answer.
+    let mut entry = sent.clone();
+    for _ in 0..20 {
+        (entry, _) = after(record_unknown_job(&entry, Attempt(1), NOW).unwrap(), &record);
+    }
+    assert_eq!(entry.pending.as_ref().unwrap().unknown.unwrap().count, 1);
+    for minute in 1..10 {
+        let now = NOW + minute * UNKNOWN_JOB_SPACING;
+        (entry, _) = after(record_unknown_job(&entry, Attempt(1), now).unwrap(), &record);
+    }
+    assert!(record_unknown_job(&entry, Attempt(1), NOW + UNKNOWN_JOB_GRACE - 1).is_some(), "not before");
+    assert_eq!(record_unknown_job(&entry, Attempt(1), NOW + UNKNOWN_JOB_GRACE), None);
+    // Long apart, it takes three of them.
+    let (once, _) = after(record_unknown_job(&sent, Attempt(1), NOW).unwrap(), &record);
+    let (twice, _) = after(record_unknown_job(&once, Attempt(1), NOW + UNKNOWN_JOB_GRACE).unwrap(), &record);
+    assert_eq!(record_unknown_job(&twice, Attempt(1), NOW + 2 * UNKNOWN_JOB_GRACE), None);
+}
+
+#[test]
+fn a_job_that_was_given_up_is_watched_for_a_day() {
+    let (entry, record) = claimed();
+    let (entry, record) = after(record_submission(&entry, &record, "job", NOW).unwrap(), &record);
+    assert_eq!(watch_unknown_job(&entry, &record, NOW), None, "it is not given up");
+    let cause = outcome(ErrorName::ProviderFailed, PRICE);
+    let (entry, record) = after(fail(&entry, &record, &cause, NOW).unwrap(), &record);
+    let (watched, record) = after(watch_unknown_job(&entry, &record, NOW).unwrap(), &record);
+    assert_eq!(watched.late_completion.as_ref().map(|late| late.attempt), Some(Attempt(1)));
+    let (watched, record) = after(postpone_late_completion(&watched, NOW + UNKNOWN_JOB_WATCH - 1).unwrap(), &record);
+    let over = postpone_late_completion(&watched, NOW + UNKNOWN_JOB_WATCH).unwrap();
+    assert_eq!(over.entry.late_completion, None);
+    // What comes late is taken, and the failure is forgotten.
+    let done = complete(&watched, &record, completion(PRICE), NOW).unwrap().entry;
+    assert!(done.result.is_some() && done.late_completion.is_none() && done.failure.is_none());
 }
 
 #[test]

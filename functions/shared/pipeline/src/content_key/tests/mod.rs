@@ -68,7 +68,10 @@ fn keys_where(
         let ready = step.resolve(&run, &made).unwrap().unwrap_or_else(|| panic!("{} waits\n{text}", step.name));
         let output = |n| medium(step.kind, &format!("{} {n}", ready.key), step.name.as_str());
         let media = (0..step.outputs).map(output).collect();
-        made.insert(step.id(), StepOutputs { media, text: (step.kind == MediaKind::Text).then(|| says(&ready.key)) });
+        made.insert(
+            step.id(),
+            StepOutputs { media, text: (step.kind == MediaKind::Text).then(|| says(&ready.key)), shortfall: None },
+        );
         keys.entry(step.of.to_string()).or_default().push(ready.key);
     }
     keys
