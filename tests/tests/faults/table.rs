@@ -141,13 +141,13 @@ pub(crate) const TABLE: &[Row] = &[
     // Submission refused for now: asked again after a pause, and given up after half an hour.
     row(ALL,    r#"{"fault":"throttled","times":2}"#,                  Succeeds, 3, 1, Price, Yes),
     row(ALL,    r#"{"fault":"throttled","times":1,"retry_after":30}"#, Succeeds, 2, 1, Price, Yes),
-    row(ALL,    r#"{"fault":"throttled"}"#,                            Fails(ProviderExhausted), 3, 0, Free, No),
+    row(ALL,    r#"{"fault":"throttled"}"#,                            Fails(ProviderExhausted), 4, 0, Free, No),
     row(FAL,    r#"{"fault":"throttled_200","times":1}"#,              Succeeds, 2, 1, Price, Yes),
     row(FAL,    r#"{"fault":"infrastructure","error_type":"runner_scheduling_failure","times":1}"#,
                                                                        Succeeds, 2, 1, Price, Yes),
     row(GEMINI, r#"{"fault":"server_error","times":1}"#,               Succeeds, 2, 1, Price, Yes),
     row(GEMINI, r#"{"fault":"server_error","status":503,"times":1}"#,  Succeeds, 2, 1, Price, Yes),
-    row(GEMINI, r#"{"fault":"server_error"}"#,                         Fails(ProviderExhausted), 3, 0, Free, No),
+    row(GEMINI, r#"{"fault":"server_error"}"#,                         Fails(ProviderExhausted), 4, 0, Free, No),
     row(GEMINI, r#"{"fault":"html_502","times":1}"#,                   Succeeds, 2, 1, Price, Yes),
 
     // It is unknown whether the job was accepted, and it was not: fal's list is searched twice, Gemini has none. What is
@@ -198,7 +198,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(FAL,    r#"{"fault":"model_error","type":"downstream_service_error","times":1}"#,
                                                                        Succeeds, 2, 1, Price, Yes),
     row(FAL,    r#"{"fault":"model_error","type":"internal_server_error"}"#,
-                                                                       Fails(ProviderExhausted), 3, 0, Free, No),
+                                                                       Fails(ProviderExhausted), 4, 0, Free, No),
     // The webhook has no headers: that the result is marked as not worth another try is seen only by a poll.
     row(IMAGE,  r#"{"fault":"model_error","type":"internal_server_error","retryable":false}"#,
                                                                        Fails(ProviderFailed), 1, 0, Free, No).asking(),
