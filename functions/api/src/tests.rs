@@ -18,7 +18,10 @@ async fn router() -> Routers {
     let settings = Settings::read(|name| {
         let value = match name {
             "FRESCO_MAX_AGE_DAYS" => "7",
-            "FRESCO_MAX_STORED_GIGABYTES" | "FRESCO_EXPORT_BUCKET" | "FRESCO_UNKNOWN_POLICY" => return None,
+            "FRESCO_MAX_STORED_GIGABYTES"
+            | "FRESCO_EXPORT_BUCKET"
+            | "FRESCO_UNKNOWN_POLICY"
+            | "FRESCO_FUNCTION_SECONDS" => return None,
             "FRESCO_FAL_MEDIA_HOSTS" => "fal.media",
             name if name.ends_with("_URL") => "https://provider.test",
             _ => "test",

@@ -21,6 +21,8 @@ use super::table::{Cached, Charged, End, Kind, Row};
 
 /// Longer than a submitter can live, and than any pause between two looks.
 pub(crate) const MINUTES: Millis = 1_000_000;
+/// Longer than a pause, and not so long that the next failure belongs to another outage.
+const PAUSE: Millis = 700_000;
 /// Longer than a job may be queued, and a picture made.
 const QUEUED: Millis = 6_000_000;
 /// The submissions that pass the rule that counts them.
@@ -138,7 +140,7 @@ impl Driver<'_> {
         if let Some(failed) = entry.failure.as_ref().filter(|failed| failed.retryable) {
             // Once a failure, so that the outage grows by the same with each.
             if failed.not_before > self.world.now() {
-                self.world.age(&entry.key, MINUTES).await;
+                self.world.age(&entry.key, PAUSE).await;
             }
             return;
         }

@@ -141,13 +141,13 @@ pub(crate) const TABLE: &[Row] = &[
     // Submission refused for now: asked again after a pause, and given up after half an hour.
     row(ALL,    r#"{"fault":"throttled","times":2}"#,                  Succeeds, 3, 1, Price, Yes),
     row(ALL,    r#"{"fault":"throttled","times":1,"retry_after":30}"#, Succeeds, 2, 1, Price, Yes),
-    row(ALL,    r#"{"fault":"throttled"}"#,                            Fails(ProviderExhausted), 3, 0, Free, No),
+    row(ALL,    r#"{"fault":"throttled"}"#,                            Fails(ProviderExhausted), 4, 0, Free, No),
     row(FAL,    r#"{"fault":"throttled_200","times":1}"#,              Succeeds, 2, 1, Price, Yes),
     row(FAL,    r#"{"fault":"infrastructure","error_type":"runner_scheduling_failure","times":1}"#,
                                                                        Succeeds, 2, 1, Price, Yes),
     row(GEMINI, r#"{"fault":"server_error","times":1}"#,               Succeeds, 2, 1, Price, Yes),
     row(GEMINI, r#"{"fault":"server_error","status":503,"times":1}"#,  Succeeds, 2, 1, Price, Yes),
-    row(GEMINI, r#"{"fault":"server_error"}"#,                         Fails(ProviderExhausted), 3, 0, Free, No),
+    row(GEMINI, r#"{"fault":"server_error"}"#,                         Fails(ProviderExhausted), 4, 0, Free, No),
     row(GEMINI, r#"{"fault":"html_502","times":1}"#,                   Succeeds, 2, 1, Price, Yes),
 
     // It is unknown whether the job was accepted, and it was not: fal's list is searched twice, Gemini has none. What is
@@ -159,7 +159,10 @@ pub(crate) const TABLE: &[Row] = &[
                                                                        Fails(StepUnknown), 1, 0, Price, No).later(),
     row(FAL,    r#"{"fault":"infrastructure","error_type":"startup_timeout"}"#,
                                                                        Fails(StepUnknown), 1, 0, Price, No).later(),
-    row(ALL,    r#"{"fault":"cut_before"}"#,                           Fails(StepUnknown), 1, 0, Price, No).later(),
+    row(FAL,    r#"{"fault":"cut_before"}"#,                           Fails(StepUnknown), 1, 0, Price, No).later(),
+    // Gemini keeps no job, so there is nothing to wait for: a call that costs so little is asked again once.
+    row(GEMINI, r#"{"fault":"cut_before","times":1}"#,                 Succeeds, 2, 1, Price, Yes),
+    row(GEMINI, r#"{"fault":"cut_before"}"#,                           Fails(StepUnknown), 2, 0, Price, No),
 
     // It is unknown whether the job was accepted, and it was: fal's webhook says so, or its list; Gemini's text is lost.
     row(FAL,    r#"{"fault":"cut_after"}"#,                            Succeeds, 1, 1, Price, Yes),
@@ -169,13 +172,16 @@ pub(crate) const TABLE: &[Row] = &[
                                                                        Succeeds, 1, 1, Price, Yes).later(),
     row(IMAGE,  r#"{"fault":"cut_after"},{"fault":"webhook_lost"},{"fault":"listing_hides"}"#,
                                                                        Fails(StepUnknown), 1, 1, Price, No).later(),
-    row(GEMINI, r#"{"fault":"cut_after"}"#,                            Fails(StepUnknown), 1, 1, Price, No).later(),
+    row(GEMINI, r#"{"fault":"cut_after","times":1}"#,                  Succeeds, 2, 2, Price, Yes),
+    row(GEMINI, r#"{"fault":"cut_after"}"#,                            Fails(StepUnknown), 2, 2, Price, No),
     row(FAL,    r#"{"fault":"reply_never","seconds":2}"#,              Succeeds, 1, 1, Price, Yes),
     row(FAL,    r#"{"fault":"reply_never","seconds":2}"#,              Succeeds, 1, 1, Price, Yes).asking(),
-    row(GEMINI, r#"{"fault":"reply_never","seconds":2}"#,              Fails(StepUnknown), 1, 1, Price, No).later(),
+    row(GEMINI, r#"{"fault":"reply_never","seconds":2,"times":1}"#,    Succeeds, 2, 2, Price, Yes),
+    row(GEMINI, r#"{"fault":"reply_never","seconds":2}"#,              Fails(StepUnknown), 2, 2, Price, No),
     row(FAL,    r#"{"fault":"broken_json"}"#,                          Succeeds, 1, 1, Price, Yes),
     row(FAL,    r#"{"fault":"broken_json"}"#,                          Succeeds, 1, 1, Price, Yes).asking(),
-    row(GEMINI, r#"{"fault":"broken_json"}"#,                          Fails(StepUnknown), 1, 1, Price, No).later(),
+    row(GEMINI, r#"{"fault":"broken_json","times":1}"#,                Succeeds, 2, 2, Price, Yes),
+    row(GEMINI, r#"{"fault":"broken_json"}"#,                          Fails(StepUnknown), 2, 2, Price, No),
     row(FAL,    r#"{"fault":"no_request_id"}"#,                        Succeeds, 1, 1, Price, Yes),
     row(FAL,    r#"{"fault":"no_request_id"}"#,                        Succeeds, 1, 1, Price, Yes).asking(),
     row(ALL,    r#"{"fault":"slow_reply","seconds":1}"#,               Succeeds, 1, 1, Price, Yes),
@@ -192,7 +198,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(FAL,    r#"{"fault":"model_error","type":"downstream_service_error","times":1}"#,
                                                                        Succeeds, 2, 1, Price, Yes),
     row(FAL,    r#"{"fault":"model_error","type":"internal_server_error"}"#,
-                                                                       Fails(ProviderExhausted), 3, 0, Free, No),
+                                                                       Fails(ProviderExhausted), 4, 0, Free, No),
     // The webhook has no headers: that the result is marked as not worth another try is seen only by a poll.
     row(IMAGE,  r#"{"fault":"model_error","type":"internal_server_error","retryable":false}"#,
                                                                        Fails(ProviderFailed), 1, 0, Free, No).asking(),

@@ -11,6 +11,10 @@ use fresco_pipeline::ids::{Attempt, ContentKey};
 use fresco_pipeline::money::Money;
 use fresco_pipeline::time::DAY;
 
+/// The least time that the call of a provider which answers at once has, in milliseconds.
+const SHORTEST_CALL: Millis = 60_000;
+/// The time of a function that a call leaves for what comes before and after it, in milliseconds.
+pub(crate) const CALL_MARGIN: Millis = 30_000;
 /// The price up to which a job of unknown fate is submitted once more at a provider that cannot be searched.
 const BLIND_RESUBMIT_UP_TO: Money = Money::micros(10_000);
 /// The days that outputs may live, the same bounds as in the template: the ledger remembers for 90.
@@ -111,8 +115,14 @@ impl Settings {
             fal_media_hosts: needed("FRESCO_FAL_MEDIA_HOSTS")?,
             fal_user_id: given("FRESCO_FAL_USER_ID").unwrap_or_default(),
             gemini_url: needed("FRESCO_GEMINI_URL")?,
-            function_timeout: 90_000,
+            function_timeout: seconds_in(given("FRESCO_FUNCTION_SECONDS").as_deref())? * 1_000,
         })
+    }
+
+    /// The longest that the call of a provider which answers at once may take: as long as its step may, within the time of
+    /// the function. A default timeout is short for a model that is busy, so it is a minute at least.
+    pub fn call_deadline(&self, timeout: Millis) -> Millis {
+        timeout.max(SHORTEST_CALL).min(self.function_timeout - CALL_MARGIN)
     }
 
     /// Returns whether webhooks are used: providers can reach the API, and the account whose signature counts is known.
@@ -146,13 +156,24 @@ impl Settings {
     }
 
     /// The policy for a job of unknown fate. At a provider that cannot be searched it is submitted again only for small
-    /// money.
-    pub fn unknown_policy(&self, can_find: bool, price: Money) -> UnknownPolicy {
+    /// money; a call that is answered at once is, by default: there is no job to look for.
+    pub fn unknown_policy(&self, provider: ProviderName, can_find: bool, price: Money) -> UnknownPolicy {
+        let small = price <= BLIND_RESUBMIT_UP_TO;
         match self.unknown {
-            UnknownPolicy::ResubmitOnce if can_find || price <= BLIND_RESUBMIT_UP_TO => UnknownPolicy::ResubmitOnce,
+            _ if provider.answers_at_once() && small => UnknownPolicy::ResubmitOnce,
+            UnknownPolicy::ResubmitOnce if can_find || small => UnknownPolicy::ResubmitOnce,
             _ => UnknownPolicy::Fail,
         }
     }
+}
+
+/// The timeout of this process's function in seconds, where it is not that of most.
+fn seconds_in(text: Option<&str>) -> Result<Millis, Failure> {
+    let Some(text) = text else { return Ok(90) };
+    text.parse().ok().filter(|seconds| (90..=900).contains(seconds)).ok_or_else(|| {
+        let message = format!("FRESCO_FUNCTION_SECONDS is `{text}`; it is 90 to 900 seconds");
+        Failure::new(ErrorName::Internal, message)
+    })
 }
 
 fn max_stored(gigabytes: Option<&str>) -> Result<Option<u64>, Failure> {
@@ -231,8 +252,33 @@ mod tests {
     #[test]
     fn blind_resubmission_is_for_small_money() {
         let settings = settings(&[("FRESCO_UNKNOWN_POLICY", "resubmit_once")]).unwrap();
-        assert_eq!(settings.unknown_policy(false, Money::micros(10_001)), UnknownPolicy::Fail);
-        assert_eq!(settings.unknown_policy(false, Money::micros(10_000)), UnknownPolicy::ResubmitOnce);
-        assert_eq!(settings.unknown_policy(true, Money::micros(10_001)), UnknownPolicy::ResubmitOnce);
+        let policy = |can_find, micros| settings.unknown_policy(ProviderName::Fal, can_find, Money::micros(micros));
+        assert_eq!(policy(false, 10_001), UnknownPolicy::Fail);
+        assert_eq!(policy(false, 10_000), UnknownPolicy::ResubmitOnce);
+        assert_eq!(policy(true, 10_001), UnknownPolicy::ResubmitOnce);
+    }
+
+    #[test]
+    fn a_small_call_that_is_answered_at_once_is_asked_again_by_default() {
+        let settings = settings(&[]).unwrap();
+        let policy = |provider, micros| settings.unknown_policy(provider, false, Money::micros(micros));
+        assert_eq!(policy(ProviderName::Gemini, 10_000), UnknownPolicy::ResubmitOnce);
+        assert_eq!(policy(ProviderName::Gemini, 10_001), UnknownPolicy::Fail);
+        assert_eq!(policy(ProviderName::Fal, 10_000), UnknownPolicy::Fail);
+    }
+
+    #[test]
+    fn a_call_may_take_as_long_as_its_step_and_its_function_allow() {
+        let usual = settings(&[]).unwrap();
+        let long = settings(&[("FRESCO_FUNCTION_SECONDS", "600")]).unwrap();
+        for (timeout, in_usual, in_long) in [
+            (30_000, 60_000, 60_000),
+            (90_000, 60_000, 90_000),
+            (300_000, 60_000, 300_000),
+            (3_600_000, 60_000, 570_000),
+        ] {
+            assert_eq!([usual.call_deadline(timeout), long.call_deadline(timeout)], [in_usual, in_long], "{timeout}");
+        }
+        assert!(settings(&[("FRESCO_FUNCTION_SECONDS", "5")]).is_err());
     }
 }

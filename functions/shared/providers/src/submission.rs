@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -18,6 +19,8 @@ pub struct Submission {
     pub media: BTreeMap<String, InputData>,
     /// The URL to which the end of the job is reported. It holds the attempt's token.
     pub webhook_url: Option<String>,
+    /// The longest that the call of a provider which answers at once may take.
+    pub deadline: Duration,
 }
 
 impl Submission {
@@ -119,6 +122,7 @@ pub(crate) mod tests {
             request,
             media: [("inputs/a.png".to_owned(), url), ("inputs/b.png".to_owned(), bytes)].into(),
             webhook_url: Some("https://hooks.example/secret".to_owned()),
+            deadline: Duration::from_secs(60),
         };
         for shown in [format!("{submission:?}"), format!("{submission:#?}")] {
             assert!(!shown.contains("secret") && shown.contains("image_urls") && shown.contains("prompt"), "{shown}");

@@ -4,16 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fresco_ledger::records::{Entry, Millis, ResultSource, StepId, StepRecord, StepState, Waiter};
 use fresco_ledger::traits::{Change, Clock, CommitError, Entries, Runs as _, StoreError, TaskCallbacks, Wait, Waiters};
-use fresco_ledger::transition::{AcquireRequest, Acquisition, AttemptFailure, acquire, expire, mark_unknown};
+use fresco_ledger::transition::{AcquireRequest, Acquisition, AttemptFailure, acquire, expire};
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId, StepRef, TokenHash};
 use fresco_pipeline::money::Money;
 use fresco_pipeline::plan::{NUDGES, PlannedStep, QUEUE_SECONDS};
-use fresco_pipeline::request::KeyedRequest;
+use fresco_pipeline::request::{GenerationRequest, KeyedRequest};
 use fresco_providers::{Accepted, InputData, Submission, SubmitError};
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +26,7 @@ use crate::platform::Platform;
 use crate::quota::Quota;
 use crate::run::Runs;
 use crate::run::answer::Answers;
-use crate::settings::Settings;
+use crate::settings::{CALL_MARGIN, Settings};
 use crate::step::attempt::Attempts;
 use crate::step::inputs::StepInputs;
 use crate::step::reconcile::Reconciler;
@@ -34,6 +35,8 @@ use crate::step::reconcile::Reconciler;
 const ROUNDS: usize = 24;
 /// The milliseconds after its timeout from which the process of a function is surely dead.
 const SURELY_DEAD: Millis = 300_000;
+/// The least time that is left for a call, in milliseconds.
+const SHORTEST_DEADLINE: u64 = 5_000;
 /// The longest that a step waits for its provider to accept and start its job, in milliseconds.
 const LONGEST_QUEUE: Millis = QUEUE_SECONDS as Millis * 1_000;
 
@@ -191,7 +194,7 @@ impl<P: Platform> Steps<P> {
                 failpoint(Failpoint::GenerateExpired);
                 continue;
             }
-            let lease_until = now + self.settings.function_timeout;
+            let lease_until = now + self.lease(&keyed.request, waiter.timeout_ms);
             let asked = AcquireRequest {
                 waiter: &waiter,
                 usable: fits.is_some(),
@@ -242,13 +245,30 @@ impl<P: Platform> Steps<P> {
                         None => self.inputs.submitted_media(&keyed.request).await?,
                     };
                     match self.claim(keyed, &change, &token_hash).await? {
-                        true => return self.submit(keyed, inputs, &waiter.step_id, attempt, &token).await,
+                        true => {
+                            return self.submit(keyed, inputs, &waiter.step_id, attempt, (&token, lease_until)).await;
+                        }
                         false => media = Some(inputs),
                     }
                 }
             }
         }
         Err(StoreError::ledger("the entry kept changing").0)
+    }
+
+    /// The time in which a submission may be between claim and record, in milliseconds: that of the function, or of the call
+    /// that is the whole work.
+    fn lease(&self, request: &GenerationRequest, timeout: Millis) -> Millis {
+        match request.provider.answers_at_once() {
+            true => self.settings.call_deadline(timeout) + CALL_MARGIN,
+            false => self.settings.function_timeout,
+        }
+    }
+
+    /// What is left of a lease for the call. It ends before the lease does, so that no answer comes after it.
+    fn deadline(&self, lease_until: Millis) -> Duration {
+        let left = lease_until - CALL_MARGIN - self.platform.clock().now();
+        Duration::from_millis(u64::try_from(left).unwrap_or(0).max(SHORTEST_DEADLINE))
     }
 
     /// Commits a claim. Returns false where the entry changed since it was read.
@@ -286,7 +306,7 @@ impl<P: Platform> Steps<P> {
         media: BTreeMap<String, InputData>,
         step_id: &StepId,
         attempt: Attempt,
-        token: &str,
+        (token, lease_until): (&str, Millis),
     ) -> Result<(), Failure> {
         failpoint(Failpoint::GenerateClaimed);
         let provider = self.platform.provider(keyed.request.provider);
@@ -294,6 +314,7 @@ impl<P: Platform> Steps<P> {
             request: keyed.request.clone(),
             media,
             webhook_url: self.settings.webhook_url(keyed.request.provider, &keyed.key, attempt, token),
+            deadline: self.deadline(lease_until),
         };
         let answer = provider.submit(&submission).await;
         failpoint(Failpoint::GeneratePosted);
@@ -315,8 +336,7 @@ impl<P: Platform> Steps<P> {
             }
             Err(SubmitError::Unknown { message }) => {
                 tracing::warn!(entry.key = %keyed.key, entry.attempt = %attempt, error.message = message, "submission outcome unknown");
-                let now = self.platform.clock().now();
-                self.commits.commit(&keyed.key, attempt, |entry, _| mark_unknown(entry, attempt, now)).await.map(drop)
+                self.reconciler.record_reply_lost(&keyed.key, attempt).await
             }
         };
         failpoint(Failpoint::GenerateRecorded);

@@ -9,7 +9,7 @@ use fresco_ledger::transition::{
     AttemptFailure, LookupResult, mark_unknown, record_lookup, record_submission, record_unknown_job, watch_unknown_job,
 };
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::ContentKey;
+use fresco_pipeline::ids::{Attempt, ContentKey};
 use fresco_pipeline::plan::QUEUE_SECONDS;
 use fresco_providers::JobState;
 
@@ -60,6 +60,19 @@ impl<P: Platform> Reconciler<P> {
             }
             AttemptStage::Unknown => self.find(key, &row, waiter).await,
             AttemptStage::Submitted => self.check(key, pending, &row, waiter).await,
+        }
+    }
+
+    /// Records that the outcome of a submission is unknown to its submitter. Where the provider answers at once there is no job
+    /// to look for: the attempt is lost, and asked for again where that may cost little.
+    pub(crate) async fn record_reply_lost(&self, key: &ContentKey, attempt: Attempt) -> Result<(), Failure> {
+        let now = self.platform.clock().now();
+        self.commits.commit(key, attempt, |entry, _| mark_unknown(entry, attempt, now)).await?;
+        match self.commits.attempt(key, attempt).await? {
+            Some(row) if row.request.provider.answers_at_once() => {
+                self.not_found(key, &row, LookupResult::ReplyLost).await
+            }
+            _ => Ok(()),
         }
     }
 
@@ -201,8 +214,14 @@ impl<P: Platform> Reconciler<P> {
             }
             look_up = LookupResult::Empty;
         }
-        let now = self.platform.clock().now();
-        let policy = self.settings.unknown_policy(provider.can_find(), row.hold.amount);
+        self.not_found(key, row, look_up).await
+    }
+
+    /// Records that the job was not found, which may end the attempt as lost.
+    async fn not_found(&self, key: &ContentKey, row: &AttemptRecord, look_up: LookupResult) -> Result<(), Failure> {
+        let (now, attempt, provider) = (self.platform.clock().now(), row.attempt, row.request.provider);
+        let can_find = self.platform.provider(provider).can_find();
+        let policy = self.settings.unknown_policy(provider, can_find, row.hold.amount);
         let outcome =
             self.commits.commit(key, attempt, |entry, row| record_lookup(entry, row, look_up, policy, now)).await?;
         if matches!(&outcome, Committed::Changed(entry) if entry.notify_pending) {

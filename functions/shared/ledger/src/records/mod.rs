@@ -155,7 +155,7 @@ pub struct Entry {
     #[serde(default)]
     pub failing_since: Option<Millis>,
     /// Consecutive answers without a result.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub empty_answers: u32,
     /// Consecutive lost attempts.
     pub lost: u32,
@@ -164,6 +164,10 @@ pub struct Entry {
     /// The time of sweep's next check.
     #[serde(rename = "due")]
     pub next_check_at: Option<Millis>,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Entry {

@@ -71,6 +71,8 @@ pub enum LookupResult {
     Empty,
     /// The provider has no list to search.
     Impossible,
+    /// The provider has no jobs: it answers at once, and the submitter says that the answer was lost.
+    ReplyLost,
 }
 
 /// Records that the job was not found. When its submitter has surely ended and enough look-ups were empty, it is lost: its
@@ -92,6 +94,8 @@ pub fn record_lookup(
     let enough = match look_up {
         LookupResult::Empty => pending.lookups >= EMPTY_LOOKUPS,
         LookupResult::Impossible => pending.lookups >= 1,
+        // The submitter has ended its call, so there is nothing to wait for.
+        LookupResult::ReplyLost => true,
     };
     if !enough {
         pending.next_check_at = if now < record.submitter_dead_at { record.submitter_dead_at } else { now + 60_000 };

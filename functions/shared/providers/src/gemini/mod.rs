@@ -24,8 +24,9 @@ use crate::provider::{
 use crate::secret::SecretSource;
 use crate::submission::{InputForm, Submission};
 
-/// From the start of a request to the end of its answer. The model works in silence, so this bounds the silence as well.
-const TOTAL: Duration = Duration::from_secs(60);
+/// The longest silence within an answer: no function lives longer. The model works in silence, and the deadline of a
+/// submission bounds that.
+const SILENCE: Duration = Duration::from_secs(900);
 
 /// The address of Gemini. The URL is https, or http on loopback.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +48,7 @@ impl Gemini {
     /// A provider with these settings. Nothing is connected or read yet.
     pub fn new(config: GeminiConfig, secrets: Arc<dyn SecretSource>) -> Result<Self, Failure> {
         Ok(Gemini {
-            http: http::build(http::builder()?.timeout(TOTAL).read_timeout(TOTAL))?,
+            http: http::build(http::builder()?.read_timeout(SILENCE))?,
             base: http::base_url("Gemini", &config.url)?,
             key: Key::new("Gemini", config.key_name, secrets),
         })
@@ -79,7 +80,7 @@ impl Provider for Gemini {
         let url = format!("{}/v1beta/models/{model}:generateContent", self.base);
         let request = self.http.post(url).header("x-goog-api-key", key).header(CONTENT_TYPE, "application/json");
         let begin = Instant::now();
-        let answer = match request.body(body).send().await {
+        let answer = match request.timeout(submission.deadline).body(body).send().await {
             Ok(response) => Answer::read(response).await,
             // The connection, TLS included, never stood, so not a byte of the request left.
             Err(error) if error.is_connect() || error.is_builder() => {

@@ -120,7 +120,12 @@ mod tests {
         let keys: Vec<String> = (0..media.len()).map(|n| n.to_string()).collect();
         let mut request = request("gemini-2.5-flash", params);
         request.inputs = vec![field("image", true, &keys.iter().map(String::as_str).collect::<Vec<_>>())];
-        Submission { request, media: keys.into_iter().zip(media).collect(), webhook_url: None }
+        Submission {
+            request,
+            media: keys.into_iter().zip(media).collect(),
+            webhook_url: None,
+            deadline: std::time::Duration::from_secs(60),
+        }
     }
 
     fn image(length: usize) -> InputData {

@@ -42,6 +42,7 @@ fn submission(model: &Model, given: &Map<String, Value>, medium: &InputData) -> 
         },
         media: BTreeMap::new(),
         webhook_url: None,
+        deadline: std::time::Duration::from_secs(60),
     };
     for input in &model.inputs {
         let media = if input.required { vec![medium.clone()] } else { Vec::new() };

@@ -34,7 +34,8 @@ fn picture(content_type: &str, bytes: &'static [u8]) -> InputData {
 
 fn submission(input: Value, media: Vec<InputData>) -> Submission {
     let request = request("gemini-2.5-flash", input);
-    let mut submission = Submission { request, media: BTreeMap::new(), webhook_url: None };
+    let mut submission =
+        Submission { request, media: BTreeMap::new(), webhook_url: None, deadline: std::time::Duration::from_secs(60) };
     add_media(&mut submission, "image", true, media);
     submission
 }
@@ -109,6 +110,17 @@ async fn what_cannot_be_sent_is_not_sent() {
         assert!(!failure.message.contains("secret"), "{failure}");
     }
     assert!(script.asked().is_empty());
+}
+
+/// The deadline is the submission's, whatever other calls of the same client may take.
+#[tokio::test]
+async fn a_call_ends_at_the_deadline_of_its_submission() {
+    let script = Script::start(vec![Step::Open(Vec::new())]).await;
+    let submission = Submission { deadline: Duration::from_millis(200), ..question() };
+    let begin = std::time::Instant::now();
+    let outcome = gemini(&script.base).submit(&submission).await;
+    assert!(matches!(&outcome, Err(SubmitError::Unknown { message }) if message.contains("timed out")), "{outcome:?}");
+    assert!(begin.elapsed() < Duration::from_secs(20));
 }
 
 #[tokio::test]

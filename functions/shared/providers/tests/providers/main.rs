@@ -73,7 +73,12 @@ fn request(endpoint: &str, input: Value) -> GenerationRequest {
 
 fn submission(webhook_url: Option<&str>) -> Submission {
     let request = request("fal-ai/flux/schnell", serde_json::json!({"prompt": "a fox", "num_images": 1}));
-    Submission { request, media: BTreeMap::new(), webhook_url: webhook_url.map(str::to_owned) }
+    Submission {
+        request,
+        media: BTreeMap::new(),
+        webhook_url: webhook_url.map(str::to_owned),
+        deadline: std::time::Duration::from_secs(60),
+    }
 }
 
 /// Adds a field with these media, under keys of their own.

@@ -43,7 +43,12 @@ pub(super) fn fal(simulator: &Running, key: &str) -> Fal {
 }
 
 fn submission(input: Value, webhook_url: Option<String>) -> Submission {
-    Submission { request: request(ENDPOINT, input), media: BTreeMap::new(), webhook_url }
+    Submission {
+        request: request(ENDPOINT, input),
+        media: BTreeMap::new(),
+        webhook_url,
+        deadline: std::time::Duration::from_secs(60),
+    }
 }
 
 pub(super) async fn accepted(fal: &Fal, submission: &Submission) -> String {

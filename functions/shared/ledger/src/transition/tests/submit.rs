@@ -300,6 +300,22 @@ fn a_job_that_was_given_up_is_watched_for_a_day() {
 }
 
 #[test]
+fn a_lost_reply_of_a_call_that_keeps_no_job_is_asked_again_at_once() {
+    let (entry, record) = claimed();
+    let (entry, record) = after(mark_unknown(&entry, Attempt(1), NOW).unwrap(), &record);
+    let lost = record_lookup(&entry, &record, LookupResult::ReplyLost, UnknownPolicy::ResubmitOnce, NOW).unwrap();
+    let (entry, record) = after(lost, &record);
+    let failure = entry.failure.as_ref().unwrap();
+    assert_eq!((failure.failure.name, failure.not_before), (ErrorName::StepAgain, NOW));
+    assert_eq!(record.hold.state, HoldState::Settled(PRICE), "it may have been billed");
+    // Once.
+    let (entry, record) = next_claim(&entry);
+    let (entry, record) = after(mark_unknown(&entry, Attempt(2), NOW).unwrap(), &record);
+    let lost = record_lookup(&entry, &record, LookupResult::ReplyLost, UnknownPolicy::ResubmitOnce, NOW).unwrap();
+    assert_eq!(lost.entry.failure.unwrap().failure.name, ErrorName::StepUnknown);
+}
+
+#[test]
 fn checks_are_spaced_out() {
     let (entry, record) = claimed();
     assert_eq!(postpone_check(&entry, Attempt(2), NOW), None);
