@@ -9,7 +9,7 @@ use bytes::Bytes;
 use fresco_ledger::contract::sample;
 use fresco_ledger::services::aws::{Aws, connect_local};
 use fresco_ledger::traits::{
-    BudgetChange, Change, CommitError, Delivery, Entries, Invoker, Objects, Put, Runs, TaskCallbacks, Upload,
+    BudgetChange, Change, CommitError, Delivery, Entries, Invoker, Objects, Put, Runs, TaskCallbacks, Upload, Waiters,
 };
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::Attempt;
@@ -161,6 +161,22 @@ async fn a_conflict_is_not_reported_as_an_existing_run() {
     aws.ledger("table").create_run(&sample::run("one", 1)).await.unwrap_err();
     let (aws, _) = scripted([cancelled(json!([{ "Code": "ConditionalCheckFailed" }, { "Code": "None" }]))]).await;
     assert!(!aws.ledger("table").create_run(&sample::run("one", 1)).await.unwrap());
+}
+
+/// A transaction that holds the item for a moment is waited out, as often as it takes.
+#[tokio::test]
+async fn a_plain_write_in_conflict_with_a_transaction_is_sent_again() {
+    let conflict = || error(400, "TransactionConflictException", "Transaction is ongoing for the item");
+    let done = Say(200, json!({ "Attributes": { "stop": { "BOOL": true } } }).to_string());
+    let (aws, log) = scripted([conflict(), conflict(), conflict(), conflict(), done]).await;
+    assert!(aws.ledger("table").stop_run(&sample::run_id("one")).await.unwrap());
+    assert_eq!(log.lock().unwrap().len(), 5);
+    let (aws, log) = scripted([conflict(), Say(200, "{}".to_owned())]).await;
+    aws.ledger("table").delete_waiter(&sample::key("a"), &sample::step_id("one", "image")).await.unwrap();
+    assert_eq!(log.lock().unwrap().len(), 2);
+    let (aws, log) = scripted([error(400, "ValidationException", "no")]).await;
+    aws.ledger("table").stop_run(&sample::run_id("one")).await.unwrap_err();
+    assert_eq!(log.lock().unwrap().len(), 1);
 }
 
 /// Only unprocessed keys are requested again.

@@ -78,6 +78,8 @@ impl<P: Platform> Runs<P> {
         let (status, failure) = (end.manifest.status, end.failure.as_ref());
         self.platform.ledger().close_run(run, status, failure, announced.is_err(), now).await?;
         failpoint(Failpoint::CloseRecorded);
+        // From here on no step of the run can claim another.
+        self.cancel_abandoned(&end.steps).await;
         announced?;
         Ok(end.closed())
     }

@@ -1,6 +1,7 @@
 //! Closes and stops runs: answers, manifest, export.
 
 pub(crate) mod answer;
+pub(crate) mod cancel;
 pub(crate) mod close;
 pub(crate) mod export;
 pub(crate) mod manifest;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use fresco_ledger::contention::Contention;
 use fresco_ledger::records::{Entry, Millis, ResultSource, StepId, StepRecord, StepState, Waiter};
 use fresco_ledger::traits::{Change, Clock, CommitError, Entries, Runs as _, StoreError, TaskCallbacks, Wait, Waiters};
 use fresco_ledger::transition::{AcquireRequest, Acquisition, AttemptFailure, acquire, expire, mark_unknown};
@@ -30,8 +31,8 @@ use crate::step::attempt::Attempts;
 use crate::step::inputs::StepInputs;
 use crate::step::reconcile::Reconciler;
 
-/// Rounds in which the entry may change between reading and deciding.
-const ROUNDS: usize = 24;
+/// Readings of the entry without a pause before the next: to join an attempt takes two.
+const ROUNDS_AT_ONCE: u32 = 4;
 /// The milliseconds after its timeout from which the process of a function is surely dead.
 const SURELY_DEAD: Millis = 300_000;
 
@@ -167,7 +168,12 @@ impl<P: Platform> Steps<P> {
         let token_hash = TokenHash::of(&token);
         let mut fresh = None;
         let mut media = None;
-        for _ in 0..ROUNDS {
+        let (mut contention, mut rounds) = (Contention::new(self.platform.clock()), 0);
+        loop {
+            rounds += 1;
+            if rounds > ROUNDS_AT_ONCE && !contention.pause().await {
+                return Err(StoreError::ledger("the entry kept changing").0);
+            }
             let now = self.platform.clock().now();
             let entry = self.commits.entry(&keyed.key).await?.unwrap_or_else(|| Entry::new(keyed.key.clone()));
             let wanted = entry.result.as_ref().filter(|ready| ready.attempt > waiter.base);
@@ -200,6 +206,7 @@ impl<P: Platform> Steps<P> {
                 }
                 Acquisition::SharedFailure(cause) => return Err(cause),
                 Acquisition::RetryLater(last) => return Err(last.failure),
+                Acquisition::Recollect(attempt) => self.attempts.reopen(&keyed.key, attempt).await?,
                 // A step that has only just joined need not ask the provider, unless the check of the attempt is
                 // overdue: then its other waiters may be gone.
                 Acquisition::Join(attempt) if fresh == Some(attempt) && !overdue(&entry, now) => return Ok(()),
@@ -230,10 +237,10 @@ impl<P: Platform> Steps<P> {
                         true => return self.submit(keyed, inputs, &waiter.step_id, attempt, &token).await,
                         false => media = Some(inputs),
                     }
+                    rounds = ROUNDS_AT_ONCE;
                 }
             }
         }
-        Err(StoreError::ledger("the entry kept changing").0)
     }
 
     /// Commits a claim. Returns false where the entry changed since it was read.

@@ -35,10 +35,10 @@ impl<P: Platform> Upkeep<P> {
         failpoint(Failpoint::SweepNotified);
         let Some(entry) = self.commits.entry(key).await? else { return Ok(()) };
         let now = self.platform.clock().now();
-        if let Some(completion) = entry.late_completion.as_ref().filter(|completion| completion.next_check_at <= now) {
-            self.platform.invoker().collect(key, completion.attempt).await?;
+        for late in entry.late_completions.iter().filter(|late| late.next_check_at <= now) {
+            self.platform.invoker().collect(key, late.attempt).await?;
             failpoint(Failpoint::SweepHandedOver);
-            self.commits.commit_entry(key, |entry| postpone_late_completion(entry, now)).await?;
+            self.commits.commit_entry(key, |entry| postpone_late_completion(entry, late.attempt, now)).await?;
         }
         let Some(pending) = entry.pending.as_ref().filter(|pending| pending.next_check_at <= now) else {
             return Ok(());

@@ -142,6 +142,11 @@ impl Entries for Sim {
         self.ledger("attempt", || format!("{} {attempt}", brief(key)), self.0.ledger.attempt(key, attempt)).await
     }
     async fn commit(&self, change: &Change) -> Result<(), CommitError> {
+        // Another transaction on one of its items is in progress.
+        if self.0.harm(25) {
+            self.0.count("commit in conflict");
+            return Err(CommitError::Conflict);
+        }
         let about = || invariants::describe(change);
         let lost = |why: &'static str| CommitError::Unclear(StoreError::ledger(why).0);
         self.0.call("commit", about, self.commit_now(change), lost).await
@@ -517,15 +522,10 @@ impl Invoker for Sim {
 
 impl MediaStore for Sim {
     async fn store(&self, place: &OutputPlace, media: &RemoteMedia) -> Result<Media, Failure> {
-        let unavailable = |why: &'static str| Failure::new(ErrorName::OutputUnavailable, why);
-        let id = (place.key.clone(), place.attempt);
-        let injected = self.0.state().fetches.get(&id).copied().unwrap_or(0);
-        // The sixth failure would be the engine's reason to give the attempt up, which is a rule and not a fault.
-        if injected < 4 && self.0.harm(3) {
-            *self.0.state().fetches.entry(id).or_default() += 1;
+        if let Some(cause) = self.0.fetch_failure() {
             self.0.count("fetch failed");
-            self.0.note(|| format!("fetch {} {} FAILS", brief(&place.key), place.attempt));
-            return Err(unavailable("the host did not answer"));
+            self.0.note(|| format!("fetch {} {} FAILS: {cause}", brief(&place.key), place.attempt));
+            return Err(cause);
         }
         let effect = async {
             let Some(bytes) = media_bytes(&media.url) else {
@@ -547,7 +547,6 @@ impl MediaStore for Sim {
             }
             Ok(output)
         };
-        // Nothing here is counted as a fault: how often a fetch may fail is bounded above.
         crate::world::Pause(false).await;
         self.0.note(|| format!("store {} {}", brief(&place.key), place.attempt));
         let stored = effect.await;

@@ -40,7 +40,7 @@ impl StoreError {
         StoreError(Failure::new(ErrorName::StorageUnavailable, message))
     }
 
-    /// A record that this version cannot read: damaged, or written by another version.
+    /// A record that is damaged.
     pub fn unreadable(message: impl Into<String>) -> Self {
         StoreError(Failure::new(ErrorName::LedgerUnreadable, message))
     }
@@ -383,4 +383,8 @@ pub trait Invoker: Send + Sync {
 pub trait Clock: Send + Sync {
     /// Now, in milliseconds since the Unix epoch.
     fn now(&self) -> Millis;
+    /// Waits for a random part of so many milliseconds.
+    fn pause(&self, at_most: Millis) -> impl Future<Output = ()> + Send;
+    /// Ends after so many milliseconds.
+    fn deadline(&self, after: Millis) -> impl Future<Output = ()> + Send;
 }

@@ -4,7 +4,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::Attempt;
 use fresco_pipeline::money::Money;
 
-use super::{LATE_COMPLETION_PAUSE, MAX_FETCHES, MAX_RETRY_AFTER, MAX_TRIES, NOTIFY_GRACE, backoff, due_of, hold};
+use super::{LATE_COMPLETION_PAUSE, MAX_RETRY_AFTER, MAX_TRIES, NOTIFY_GRACE, backoff, due_of, hold};
 use crate::records::{AttemptRecord, AttemptState, CachedResult, Entry, LastFailure, LateCompletion, Millis};
 use crate::traits::Change;
 use fresco_pipeline::media::Media;
@@ -57,29 +57,31 @@ pub fn complete(entry: &Entry, record: &AttemptRecord, completion: Completion, n
 /// it until it is collected.
 pub fn record_late_completion(entry: &Entry, record: &AttemptRecord, now: Millis) -> Option<Change> {
     let pending = entry.pending.as_ref().is_some_and(|pending| pending.attempt == record.attempt);
-    if pending || entry.late_completion.is_some() || matches!(record.state, AttemptState::Won | AttemptState::Duplicate)
+    if pending || is_late(entry, record.attempt) || matches!(record.state, AttemptState::Won | AttemptState::Duplicate)
     {
         return None;
     }
     let mut entry = entry.clone();
-    entry.late_completion = Some(LateCompletion { attempt: record.attempt, next_check_at: now + NOTIFY_GRACE });
+    entry.late_completions.push(LateCompletion { attempt: record.attempt, next_check_at: now + NOTIFY_GRACE });
     entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
     Some(Change::of(entry))
 }
 
-/// Postpones the check of a late completion, since collect was invoked for it.
-pub fn postpone_late_completion(entry: &Entry, now: Millis) -> Option<Change> {
+/// Postpones the check of a late completion, since collect is about to be invoked for it.
+pub fn postpone_late_completion(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
     let mut entry = entry.clone();
-    let late = entry.late_completion.as_mut()?;
+    let late = entry.late_completions.iter_mut().find(|late| late.attempt == attempt)?;
     late.next_check_at = now + LATE_COMPLETION_PAUSE;
     entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
     Some(Change::of(entry))
 }
 
+fn is_late(entry: &Entry, attempt: Attempt) -> bool {
+    entry.late_completions.iter().any(|late| late.attempt == attempt)
+}
+
 fn clear_late_completion(entry: &mut Entry, attempt: Attempt) {
-    if entry.late_completion.as_ref().is_some_and(|late| late.attempt == attempt) {
-        entry.late_completion = None;
-    }
+    entry.late_completions.retain(|late| late.attempt != attempt);
 }
 
 /// The failure of an attempt.
@@ -97,9 +99,9 @@ pub struct AttemptFailure {
 pub fn fail(entry: &Entry, record: &AttemptRecord, outcome: &AttemptFailure, now: Millis) -> Option<Change> {
     if record.state != AttemptState::Open && record.state != AttemptState::Lost {
         // It is decided; a second end changes nothing else.
-        let late = entry.late_completion.as_ref().is_some_and(|late| late.attempt == record.attempt);
-        return late.then(|| {
-            let mut entry = Entry { late_completion: None, ..entry.clone() };
+        return is_late(entry, record.attempt).then(|| {
+            let mut entry = entry.clone();
+            clear_late_completion(&mut entry, record.attempt);
             entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
             Change::of(entry)
         });
@@ -142,36 +144,11 @@ pub fn fail(entry: &Entry, record: &AttemptRecord, outcome: &AttemptFailure, now
             retryable,
             not_before: now + pause,
             leader: pending.leader,
+            unfetched: false,
         });
         entry.pending = None;
         entry.notify_pending = true;
     }
     entry.next_check_at = due_of(&entry, now + NOTIFY_GRACE);
     Some(Change { attempt: Some(record), budget, ..Change::of(entry) })
-}
-
-/// Records a failed fetch of a successful job's outputs. They are fetched again, never generated again, up to a limit: then
-/// the attempt has failed, and is paid.
-pub fn record_fetch_failure(
-    entry: &Entry,
-    record: &AttemptRecord,
-    failure: &Failure,
-    cost: Money,
-    now: Millis,
-) -> Option<Change> {
-    let tries = record.fetches + 1;
-    if tries < MAX_FETCHES && failure.name.is_retryable() {
-        let mut entry = entry.clone();
-        let mut record = record.clone();
-        record.fetches = tries;
-        if let Some(pending) = entry.pending.as_mut().filter(|pending| pending.attempt == record.attempt) {
-            pending.next_check_at = now + backoff(tries);
-        }
-        entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
-        return Some(Change { attempt: Some(record), ..Change::of(entry) });
-    }
-    let message = format!("the output could not be fetched: {}", failure.message);
-    let outcome =
-        AttemptFailure { failure: Failure::new(ErrorName::OutputInvalid, message), retry_after: None, billed: cost };
-    fail(entry, record, &outcome, now)
 }

@@ -4,6 +4,7 @@
 
 mod acquire;
 mod complete;
+mod fetch;
 mod hold;
 mod notify;
 mod repair;
@@ -13,8 +14,10 @@ mod submit;
 mod tests;
 
 pub use acquire::{AcquireRequest, Acquisition, acquire, expire, renew};
-pub use complete::{
-    AttemptFailure, Completion, complete, fail, postpone_late_completion, record_fetch_failure, record_late_completion,
+pub use complete::{AttemptFailure, Completion, complete, fail, postpone_late_completion, record_late_completion};
+pub use fetch::{
+    FETCH_PERIOD, INVALID_PERIOD, REFETCH_PERIOD, fetch_pause, forget_unfetched, may_fetch, recollect,
+    record_fetch_failure, reopen,
 };
 pub use notify::{Notification, notified, postpone_notification, recipients};
 pub use repair::{ReadableAttempt, ReadableParts, repair};
@@ -27,8 +30,6 @@ use crate::records::{Entry, Millis};
 
 /// Consecutive retryable failures before the failure is terminal for all waiters.
 pub const MAX_TRIES: u32 = 6;
-/// Fetches of an attempt's outputs before the attempt fails.
-pub const MAX_FETCHES: u32 = 6;
 /// Empty look-ups, after the submitter has surely ended, before an attempt is lost.
 pub const EMPTY_LOOKUPS: u32 = 2;
 /// The pause before sweep invokes collect for a late completion again.
@@ -42,6 +43,9 @@ pub const CANCEL_GRACE: Millis = 5_000;
 /// The longest pause that a provider's retry-after can ask for.
 pub const MAX_RETRY_AFTER: Millis = 300_000;
 
+/// The longest pause between two checks or fetches.
+const MAX_RECHECK_INTERVAL: Millis = 900_000;
+
 /// The pause before the next attempt, by retryable failures so far: 2 s doubling to a minute.
 pub fn backoff(tries: u32) -> Millis {
     2_000_i64.saturating_mul(1 << tries.saturating_sub(1).min(5)).min(60_000)
@@ -49,13 +53,13 @@ pub fn backoff(tries: u32) -> Millis {
 
 /// The pause before sweep checks a submitted attempt again: 1 minute growing to 15.
 pub fn recheck_interval(checks: u32) -> Millis {
-    60_000_i64.saturating_mul(i64::from(checks) + 1).min(900_000)
+    60_000_i64.saturating_mul(i64::from(checks) + 1).min(MAX_RECHECK_INTERVAL)
 }
 
 /// The time of sweep's next check: of a pending notification, the pending attempt, or a late completion.
 fn due_of(entry: &Entry, notify_at: Millis) -> Option<Millis> {
     let notify = entry.notify_pending.then_some(notify_at);
     let check = entry.pending.as_ref().map(|pending| pending.next_check_at);
-    let late = entry.late_completion.as_ref().map(|late| late.next_check_at);
+    let late = entry.late_completions.iter().map(|late| late.next_check_at).min();
     [notify, check, late].into_iter().flatten().min()
 }

@@ -40,9 +40,12 @@ pub fn record_submission(entry: &Entry, record: &AttemptRecord, request_id: &str
         pending.next_check_at = now + recheck_interval(0);
         news = true;
     }
-    if news && record.state == AttemptState::Lost && entry.late_completion.is_none() {
+    if news
+        && record.state == AttemptState::Lost
+        && entry.late_completions.iter().all(|late| late.attempt != record.attempt)
+    {
         // It was lost and exists after all: sweep checks it from now on, even if this caller fails.
-        entry.late_completion = Some(LateCompletion { attempt: record.attempt, next_check_at: now + NOTIFY_GRACE });
+        entry.late_completions.push(LateCompletion { attempt: record.attempt, next_check_at: now + NOTIFY_GRACE });
     }
     entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
     news.then(|| Change { attempt: Some(record), job: Some(job), ..Change::of(entry) })
@@ -106,6 +109,7 @@ pub fn record_lookup(
         retryable: again,
         not_before: now,
         leader,
+        unfetched: false,
     });
     entry.pending = None;
     entry.lost += 1;

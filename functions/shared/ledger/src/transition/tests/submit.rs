@@ -17,7 +17,14 @@ fn failed_entry(retryable: bool, not_before: Millis) -> Entry {
     Entry {
         last_attempt: Attempt(2),
         tries: 3,
-        failure: Some(LastFailure { attempt: Attempt(2), failure, retryable, not_before, leader: step_id("leader") }),
+        failure: Some(LastFailure {
+            attempt: Attempt(2),
+            failure,
+            retryable,
+            not_before,
+            leader: step_id("leader"),
+            unfetched: false,
+        }),
         ..entry()
     }
 }
@@ -135,7 +142,7 @@ fn a_lost_job_that_appears_is_recorded_beside_the_pending_attempt() {
     let (entry, _) = next_claim(&entry);
     let change = record_submission(&entry, &record, "job", NOW).unwrap();
     assert_eq!(change.entry.pending, entry.pending);
-    assert_eq!(change.entry.late_completion.as_ref().map(|late| late.attempt), Some(Attempt(1)), "sweep checks it");
+    assert_eq!(change.entry.late_completions.first().map(|late| late.attempt), Some(Attempt(1)), "sweep checks it");
     assert_eq!((change.job.unwrap().attempt, change.attempt.unwrap().state), (Attempt(1), AttemptState::Lost));
 }
 
