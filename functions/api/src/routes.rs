@@ -27,6 +27,7 @@ routes! {
     get "/runs" => runs::list;
     get "/runs/{id}" => runs::show;
     delete "/runs/{id}" => runs::stop;
+    post "/runs/{id}/recollect" => runs::recollect;
     get "/runs/{id}/events" => events::list;
     get "/runs/{id}/view" => page::show;
     get "/runs/{id}/view/data" => page::data;

@@ -259,7 +259,7 @@ async fn errors_do_not_repeat_a_token() {
 #[tokio::test]
 async fn collect_is_invoked_as_an_event() {
     let (aws, log) = scripted([Say(202, String::new())]).await;
-    aws.invoker("collect", "batch").collect(&sample::key("a"), Attempt(3)).await.unwrap();
+    aws.invoker("collect", "batch", "report").collect(&sample::key("a"), Attempt(3)).await.unwrap();
     let received = log.lock().unwrap()[0].clone();
     assert!(received.line.starts_with("POST /2015-03-31/functions/collect/invocations"), "{}", received.line);
     assert!(received.headers.contains("x-amz-invocation-type: event"), "{}", received.headers);

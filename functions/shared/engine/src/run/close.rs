@@ -53,6 +53,7 @@ impl<P: Platform> Runs<P> {
         if record.status.is_final() {
             if record.publish_pending {
                 self.announce_again(run).await?;
+                self.platform.ledger().record_published(run).await?;
             }
             return Ok(closed(record.status, record.failure));
         }

@@ -5,6 +5,7 @@ pub(crate) mod cancel;
 pub(crate) mod close;
 pub(crate) mod export;
 pub(crate) mod manifest;
+pub(crate) mod recollect;
 pub(crate) mod request;
 pub(crate) mod stop;
 

@@ -290,6 +290,16 @@ impl Runs for Sim {
         self.ledger("fail step", || format!("{} {cause}", short(step_id)), self.0.ledger.fail_step(step_id, cause, now))
             .await
     }
+    async fn runs_to_check(&self, now: Millis, limit: u32) -> Result<Vec<RunId>, StoreError> {
+        self.ledger("due runs", String::new, self.0.ledger.runs_to_check(now, limit)).await
+    }
+    async fn record_published(&self, id: &RunId) -> Result<(), StoreError> {
+        self.0.count("published late");
+        self.ledger("published", || id.to_string(), self.0.ledger.record_published(id)).await
+    }
+    async fn schedule_run_check(&self, id: &RunId, due: Millis) -> Result<bool, StoreError> {
+        self.ledger("look at run", || id.to_string(), self.0.ledger.schedule_run_check(id, due)).await
+    }
     async fn stop_run(&self, id: &RunId) -> Result<bool, StoreError> {
         self.ledger("stop run", || id.to_string(), self.0.ledger.stop_run(id)).await
     }
@@ -514,6 +524,9 @@ impl TaskCallbacks for Sim {
 impl Invoker for Sim {
     async fn collect(&self, key: &ContentKey, attempt: Attempt) -> Result<(), StoreError> {
         self.ledger("hand over", || format!("{} {attempt}", brief(key)), self.0.services.collect(key, attempt)).await
+    }
+    async fn close_run(&self, run: &RunId) -> Result<(), StoreError> {
+        self.ledger("hand over", || run.to_string(), self.0.services.close_run(run)).await
     }
     async fn finalize_batch(&self, batch: &RunId, generation: u32) -> Result<(), StoreError> {
         self.ledger("hand over", || batch.to_string(), self.0.services.finalize_batch(batch, generation)).await

@@ -233,7 +233,9 @@ fn close_run(end: &ChunkEnd, now: Millis) -> Result<Update, StoreError> {
     let close = Update::new()
         .set("status", word(end.status)?)
         .set("ended_at", number(now))
-        .set_or_remove("failure", end.failure.as_ref().map(json).transpose()?);
+        .set_or_remove("failure", end.failure.as_ref().map(json).transpose()?)
+        .remove(DUE_SHARD)
+        .remove(DUE);
     Ok(match end.unspent {
         None => close.only_if(running()?),
         // Nothing of what goes back is left to be reserved.

@@ -4,7 +4,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::Attempt;
 use fresco_pipeline::money::Money;
 
-use super::{LATE_COMPLETION_PAUSE, MAX_RETRY_AFTER, MAX_TRIES, NOTIFY_GRACE, backoff, due_of, hold};
+use super::{MAX_RETRY_AFTER, MAX_TRIES, NOTIFY_GRACE, backoff, due_of, hold};
 use crate::records::{AttemptRecord, AttemptState, CachedResult, Entry, LastFailure, LateCompletion, Millis};
 use crate::traits::Change;
 use fresco_pipeline::media::Media;
@@ -63,15 +63,6 @@ pub fn record_late_completion(entry: &Entry, record: &AttemptRecord, now: Millis
     }
     let mut entry = entry.clone();
     entry.late_completions.push(LateCompletion { attempt: record.attempt, next_check_at: now + NOTIFY_GRACE });
-    entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
-    Some(Change::of(entry))
-}
-
-/// Postpones the check of a late completion, since collect is about to be invoked for it.
-pub fn postpone_late_completion(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
-    let mut entry = entry.clone();
-    let late = entry.late_completions.iter_mut().find(|late| late.attempt == attempt)?;
-    late.next_check_at = now + LATE_COMPLETION_PAUSE;
     entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
     Some(Change::of(entry))
 }

@@ -6,6 +6,7 @@ mod acquire;
 mod complete;
 mod fetch;
 mod hold;
+mod lease;
 mod notify;
 mod repair;
 mod submit;
@@ -14,16 +15,16 @@ mod submit;
 mod tests;
 
 pub use acquire::{AcquireRequest, Acquisition, acquire, expire, renew};
-pub use complete::{AttemptFailure, Completion, complete, fail, postpone_late_completion, record_late_completion};
+pub use complete::{AttemptFailure, Completion, complete, fail, record_late_completion};
 pub use fetch::{
     FETCH_PERIOD, INVALID_PERIOD, REFETCH_PERIOD, fetch_pause, forget_unfetched, may_fetch, recollect,
     record_fetch_failure, reopen,
 };
-pub use notify::{Notification, notified, postpone_notification, recipients};
+pub use lease::{CheckLease, lease_checks};
+pub use notify::{Notification, notified, recipients};
 pub use repair::{ReadableAttempt, ReadableParts, repair};
 pub use submit::{
-    LookupResult, UnknownPolicy, mark_cancelling, mark_unknown, postpone_check, record_lookup, record_submission,
-    record_unknown_job,
+    LookupResult, UnknownPolicy, mark_cancelling, mark_unknown, record_lookup, record_submission, record_unknown_job,
 };
 
 use crate::records::{Entry, Millis};

@@ -145,13 +145,3 @@ pub fn record_unknown_job(entry: &Entry, attempt: Attempt, now: Millis) -> Optio
     entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
     Some(Change::of(entry))
 }
-
-/// Postpones the check of an attempt that is still running or could not be polled.
-pub fn postpone_check(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
-    let mut entry = entry.clone();
-    let pending = entry.pending.as_mut().filter(|p| p.attempt == attempt)?;
-    pending.checks += 1;
-    pending.next_check_at = now + recheck_interval(pending.checks);
-    entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
-    Some(Change::of(entry))
-}

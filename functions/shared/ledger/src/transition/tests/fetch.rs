@@ -3,7 +3,7 @@
 use super::*;
 use crate::records::{AttemptState, HoldState};
 use crate::transition::{
-    FETCH_PERIOD, INVALID_PERIOD, REFETCH_PERIOD, complete, fail, forget_unfetched, may_fetch, recollect,
+    FETCH_PERIOD, INVALID_PERIOD, REFETCH_PERIOD, complete, fail, forget_unfetched, lease_checks, may_fetch, recollect,
     record_fetch_failure, record_late_completion, record_submission, reopen,
 };
 
@@ -129,6 +129,10 @@ fn outputs_of_attempts_that_are_not_pending_are_looked_after() {
     let (entry, _) = after(record_fetch_failure(&entry, &second, &failure, PRICE, NOW + 1).unwrap(), &second);
     let due: Vec<_> = entry.late_completions.iter().map(|late| (late.attempt.0, late.next_check_at)).collect();
     assert_eq!(due, [(1, NOW + 2_000), (2, NOW + 2_001)]);
+    // The sweep takes on what is due, and records the next check first.
+    let lease = lease_checks(&entry, NOW + 2_000).unwrap();
+    assert_eq!((lease.late, lease.pending), (vec![Attempt(1)], false));
+    assert_eq!(lease_checks(&lease.change.entry, NOW + 2_000), None);
     let (entry, _) = after(complete(&entry, &first, completion(PRICE), NOW + 3_000).unwrap(), &first);
     assert_eq!(entry.late_completions.len(), 1);
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::records::{AttemptStage, AttemptState, HoldState, LastFailure};
 use crate::traits::{BudgetChange, Joining};
 use crate::transition::{
-    LookupResult, UnknownPolicy, expire, fail, mark_unknown, postpone_check, record_lookup, record_submission,
+    LookupResult, UnknownPolicy, expire, fail, lease_checks, mark_unknown, record_lookup, record_submission,
 };
 
 fn failed_entry(retryable: bool, not_before: Millis) -> Entry {
@@ -222,12 +222,16 @@ fn a_lost_attempt_is_spent_and_resubmitted_at_most_once() {
 #[test]
 fn checks_are_spaced_out() {
     let (entry, record) = claimed();
-    assert_eq!(postpone_check(&entry, Attempt(2), NOW), None);
-    let mut entry = entry;
+    let due = entry.next_check_at.unwrap();
+    assert_eq!(lease_checks(&entry, due - 1), None);
+    let (mut entry, mut now) = (entry, due);
     let mut pauses = Vec::new();
     for _ in 0..20 {
-        (entry, _) = after(postpone_check(&entry, Attempt(1), NOW).unwrap(), &record);
-        pauses.push(entry.next_check_at.unwrap() - NOW);
+        let lease = lease_checks(&entry, now).unwrap();
+        assert!(lease.pending && lease.late.is_empty());
+        (entry, _) = after(lease.change, &record);
+        pauses.push(entry.next_check_at.unwrap() - now);
+        now = entry.next_check_at.unwrap();
     }
     assert!(pauses.is_sorted() && pauses.first() >= Some(&60_000) && pauses.last() == Some(&900_000), "{pauses:?}");
 }
