@@ -28,6 +28,14 @@ impl Clock for SkewedClock {
     fn now(&self) -> Millis {
         fresco_ledger::clock::SystemClock.now() + self.0
     }
+
+    fn pause(&self, at_most: Millis) -> impl Future<Output = ()> + Send {
+        fresco_ledger::clock::SystemClock.pause(at_most)
+    }
+
+    fn deadline(&self, after: Millis) -> impl Future<Output = ()> + Send {
+        fresco_ledger::clock::SystemClock.deadline(after)
+    }
 }
 
 impl World {

@@ -357,7 +357,7 @@ async fn left(world: &World, run: &RunId, keys: &[ContentKey]) -> Option<&'stati
         if world
             .find_entry(key)
             .await
-            .is_some_and(|entry| entry.notify_pending || entry.pending.is_some() || entry.late_completion.is_some())
+            .is_some_and(|entry| entry.notify_pending || entry.pending.is_some() || !entry.late_completions.is_empty())
         {
             return Some("an entry is still open");
         }

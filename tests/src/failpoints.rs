@@ -109,7 +109,11 @@ impl World {
                 attempt.claimed_at -= by;
                 attempt.submitter_dead_at -= by;
             }
-            if let Some(late) = &mut entry.late_completion {
+            if let Some(fetching) = attempt.as_mut().and_then(|attempt| attempt.fetching.as_mut()) {
+                fetching.next_at -= by;
+                fetching.invalid_since = fetching.invalid_since.map(|since| since - by);
+            }
+            for late in &mut entry.late_completions {
                 late.next_check_at -= by;
             }
             if let Some(failed) = &mut entry.failure {

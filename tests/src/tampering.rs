@@ -19,7 +19,7 @@ const ENTRY: &str = "E";
 pub enum Damage {
     /// A required attribute is missing.
     Lost(&'static str),
-    /// The record has another layout version.
+    /// The record has an older layout version.
     Layout(u32),
 }
 

@@ -74,7 +74,7 @@ async fn an_unreadable_entry_is_put_aside_and_replaced() {
     let world = World::get().await;
     for (prompt, damage, least) in [
         ("an entry without tries", Damage::Lost("tries"), 2),
-        ("an entry of another layout", Damage::Layout(99), 2),
+        ("an entry of another layout", Damage::Layout(0), 2),
         // Its attempts are there still, but not every number that was given out: many are passed over.
         ("an entry without a number", Damage::Lost("last"), 1_000),
     ] {
@@ -97,7 +97,7 @@ async fn a_damaged_entry_does_not_pay_twice_for_an_attempt_under_way() {
     let world = World::get().await;
     // The damage is found by another run, the sweep, or the webhook.
     let cases = [
-        ("damaged, and joined", Damage::Layout(99)),
+        ("damaged, and joined", Damage::Layout(0)),
         ("damaged, and swept", Damage::Lost("rev")),
         ("damaged, and reported", Damage::Lost("notify_pending")),
     ];

@@ -274,7 +274,7 @@ async fn an_unreadable_record_is_an_error() {
 /// Damages that make an entry unreadable.
 fn damages() -> [(&'static str, Option<AttributeValue>); 6] {
     [
-        ("v", Some(AttributeValue::N("99".to_owned()))),
+        ("v", Some(AttributeValue::N("0".to_owned()))),
         ("pending", Some(AttributeValue::S("{\"attempt\":".to_owned()))),
         ("rev", Some(AttributeValue::S("1".to_owned()))),
         ("notify_pending", Some(AttributeValue::N("1".to_owned()))),
@@ -286,7 +286,7 @@ fn damages() -> [(&'static str, Option<AttributeValue>); 6] {
 /// An entry with an attempt under way and a step that waits for it.
 async fn under_way(store: &DynamoLedger, name: &str) -> Entry {
     let key = sample::key(name);
-    let entry = Entry { result: None, failure: None, late_completion: None, ..sample::full_entry(name) };
+    let entry = Entry { result: None, failure: None, late_completions: Vec::new(), ..sample::full_entry(name) };
     let attempt = Some(sample::attempt(name, 2, "leader"));
     store.commit(&Change { attempt, ..Change::of(entry) }).await.unwrap();
     store.put_waiter(&key, &sample::wait(&sample::step_id("leader", "image"), "token", 0, sample::NOW)).await.unwrap();
@@ -339,7 +339,7 @@ async fn an_attempt_under_way_survives_a_damaged_entry() {
 #[tokio::test]
 async fn an_unreadable_attempt_has_an_unknown_outcome() {
     let store = table().await;
-    for (attribute, value) in [("v", Some(AttributeValue::N("99".to_owned()))), ("request", None), ("hold", None)] {
+    for (attribute, value) in [("v", Some(AttributeValue::N("0".to_owned()))), ("request", None), ("hold", None)] {
         let entry = under_way(&store, &format!("attempt {attribute}")).await;
         spoil(&store, &entry.key, "A#000002", attribute, value).await;
         assert!(store.attempt(&entry.key, Attempt(2)).await.unwrap_err().is_unreadable(), "{attribute}");

@@ -28,6 +28,7 @@ routes! { AUTHORISED, authorised:
     get "/runs" => runs::list;
     get "/runs/{id}" => runs::show;
     delete "/runs/{id}" => runs::stop;
+    post "/runs/{id}/recollect" => runs::recollect;
     get "/runs/{id}/events" => events::list;
     post "/batches" => batches::start;
     get "/batches" => batches::list;

@@ -1,4 +1,4 @@
-//! Runs: start, list, show, stop.
+//! Runs: start, list, show, stop, recollect.
 
 use std::future::ready;
 
@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use fresco_api_types::{RunAccepted, RunPage, RunView, StopView};
+use fresco_api_types::{RecollectView, RunAccepted, RunPage, RunView, StopView};
 use fresco_engine::StartedRun;
 use fresco_engine::platform::Platform;
 use fresco_ledger::records::RunRecord;
@@ -58,4 +58,12 @@ pub(crate) async fn show(
 /// `DELETE /runs/{id}`.
 pub(crate) async fn stop(State(app): State<App>, RunPath(run): RunPath) -> Result<Json<StopView>, HttpProblem> {
     Ok(Json(app.engine.runs.stop(&run).await?))
+}
+
+/// `POST /runs/{id}/recollect`.
+pub(crate) async fn recollect(
+    State(app): State<App>,
+    RunPath(run): RunPath,
+) -> Result<Json<RecollectView>, HttpProblem> {
+    Ok(Json(app.engine.runs.recollect(&run).await?))
 }

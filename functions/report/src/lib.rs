@@ -1,5 +1,6 @@
 //! report: writes a run's manifest and closes its record. It is the state machine's last state, and it is called by the
-//! execution's status-change event, so that runs that were aborted or timed out are closed as well.
+//! execution's status-change event, so that runs that were aborted or timed out are closed as well, and by the sweep for
+//! runs that are past their bound.
 
 use std::process::ExitCode;
 
@@ -8,7 +9,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::RunId;
 use serde::Deserialize;
 
-/// Either way in.
+/// A way in.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Input {
@@ -24,6 +25,10 @@ enum Input {
     },
     Event {
         detail: Detail,
+    },
+    /// Of the sweep: a run that is past its bound, or was never planned.
+    Overdue {
+        overdue: RunId,
     },
 }
 
@@ -69,6 +74,10 @@ pub fn run() -> ExitCode {
                     closed => closed.map(Some),
                 }
             }
+            Input::Overdue { overdue } => {
+                let cause = Failure::new(ErrorName::StepTimedOut, "the run did not end within its bound");
+                engine.chunks.close_any(&overdue, Some(cause)).await.map(Some)
+            }
         }
     })
 }
@@ -78,12 +87,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_ways_in_are_read() {
+    fn every_way_in_is_read() {
         let event = include_str!("../../../events/run-aborted.json");
         let Input::Event { detail } = serde_json::from_str(event).unwrap() else { panic!("an event") };
         assert_eq!((detail.name.as_str(), detail.status.as_str()), ("20261124t000000-4f2a9c0b17", "ABORTED"));
         let state = r#"{"run_id": "20261124t000000-4f2a9c0b17", "error": "", "cause": ""}"#;
         assert!(matches!(serde_json::from_str(state).unwrap(), Input::State { .. }));
+        let overdue = r#"{"overdue": "20261124t000000-4f2a9c0b17"}"#;
+        assert!(matches!(serde_json::from_str(overdue).unwrap(), Input::Overdue { .. }));
     }
 
     #[test]

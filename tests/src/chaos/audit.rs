@@ -21,7 +21,7 @@ pub(super) fn is_quiet(everything: &Everything) -> bool {
 }
 
 fn is_open(entry: &Entry) -> bool {
-    entry.pending.is_some() || entry.notify_pending || entry.late_completion.is_some()
+    entry.pending.is_some() || entry.notify_pending || !entry.late_completions.is_empty()
 }
 
 /// Returns what does not fit together, a line each.

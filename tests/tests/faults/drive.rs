@@ -227,6 +227,7 @@ impl Driver<'_> {
         let is = (manifest.status, manifest.steps[0].source, more);
         let should = match case.row.cached {
             Cached::Yes => (RunStatus::Succeeded, Some(ResultSource::Hit), 0),
+            Cached::Kept => (RunStatus::Succeeded, Some(ResultSource::Joined), 0),
             Cached::No => (RunStatus::Succeeded, Some(ResultSource::Generated), 1),
         };
         if is == should { Vec::new() } else { vec![format!("again: {is:?}, not {should:?}")] }

@@ -2,7 +2,7 @@
 
 use fresco_api_types::{
     BatchAccepted, BatchBody, BatchPage, BatchResults, BatchView, CleanBody, CleanView, ModelView, Preview,
-    RunAccepted, RunBody, RunPage, RunView, SchedulePage, StopView, StorageView, UploadBody, UploadView,
+    RecollectView, RunAccepted, RunBody, RunPage, RunView, SchedulePage, StopView, StorageView, UploadBody, UploadView,
 };
 use fresco_pipeline::catalogue::StepType;
 use schemars::JsonSchema;
@@ -133,6 +133,17 @@ pub(super) fn operations(schemas: &mut SchemaGenerator) -> Vec<Operation> {
             parameters: vec![run_id()],
             body: None,
             answer: Answer::Json(200, "It is stopped, or has ended before.", schemas.subschema_for::<StopView>()),
+            problems: &[404],
+            open: false,
+        },
+        Operation {
+            method: "post",
+            path: "/runs/{id}/recollect",
+            id: "recollectRun",
+            summary: "Fetches outputs again that are paid and could not be stored. Nothing is paid again. Idempotent.",
+            parameters: vec![run_id()],
+            body: None,
+            answer: Answer::Json(200, "They are fetched, if there are any.", schemas.subschema_for::<RecollectView>()),
             problems: &[404],
             open: false,
         },

@@ -27,7 +27,8 @@ pub use model::ModelView;
 pub use preview::{MissReason, Preview, PreviewStage, PreviewStep, StepChange};
 pub use problem::{DocumentProblem, FIX_PROBLEMS, FailureView, FileReport, ProblemView};
 pub use run::{
-    ExportView, OutputView, RunAccepted, RunBody, RunLinks, RunPage, RunSummary, RunView, StepView, StopView,
+    ExportView, OutputView, RecollectView, RunAccepted, RunBody, RunLinks, RunPage, RunSummary, RunView, StepView,
+    StopView,
 };
 pub use schedule::{FiringView, SchedulePage, ScheduleView};
 pub use storage::{

@@ -209,3 +209,16 @@ pub struct StopView {
     /// The amount reserved for the jobs that continue.
     pub held: i64,
 }
+
+/// The result of asking for outputs of a run that are paid and could not be stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RecollectView {
+    /// The run.
+    pub id: String,
+    /// Steps without a result whose outputs are fetched now. The next run with the same step uses them.
+    pub collecting: Vec<String>,
+    /// Steps without a result whose outputs were stored since. The next run with the same step uses them.
+    pub stored: Vec<String>,
+    /// Steps without a result of which no provider has reported a success.
+    pub nothing: Vec<String>,
+}

@@ -71,7 +71,7 @@ impl AwsPlatform {
             executions: aws.runs(&settings.run_machine, &settings.batch_machine),
             bus: aws.bus(),
             timers: aws.scheduler(settings.timers.clone()),
-            hand_over: aws.invoker(&settings.collect_function, &settings.batch_function),
+            hand_over: aws.invoker(&settings.collect_function, &settings.batch_function, &settings.report_function),
             clock: SystemClock,
             random: SystemRandom::new(),
             fal: Arc::new(Fal::new(fal, secrets.clone())?),

@@ -3,16 +3,13 @@
 
 use std::sync::Arc;
 
+use fresco_ledger::contention::Contention;
 use fresco_ledger::records::{AttemptRecord, Entry};
 use fresco_ledger::traits::{Change, Clock, CommitError, Entries, StoreError};
 use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::{Attempt, ContentKey};
 
 use crate::platform::Platform;
-
-/// Rounds in which a change may be decided again before the ledger counts as unavailable. Each round fails because
-/// another change was committed, so the bound is reached only in a storm.
-const ROUNDS: usize = 16;
 
 /// Reads entries and attempts, and commits changes of them.
 pub(crate) struct Commits<P> {
@@ -57,7 +54,8 @@ impl<P: Platform> Commits<P> {
         decide: impl Fn(&Entry, &AttemptRecord) -> Option<Change> + Send + Sync,
     ) -> Result<Committed, Failure> {
         let ledger = self.platform.ledger();
-        for _ in 0..ROUNDS {
+        let mut contention = Contention::new(self.platform.clock());
+        loop {
             let entry = self.entry(key).await?;
             let row = self.attempt(key, attempt).await?;
             let (Some(entry), Some(row)) = (entry, row) else { return Ok(Committed::Gone) };
@@ -77,8 +75,10 @@ impl<P: Platform> Commits<P> {
                     Err(other) => return Err(StoreError::ledger(other.to_string()).0),
                 }
             }
+            if !contention.pause().await {
+                return Err(StoreError::ledger("the entry kept changing").0);
+            }
         }
-        Err(StoreError::ledger("the entry kept changing").0)
     }
 
     /// Commits a change that concerns no attempt; see [`Commits::commit`].
@@ -88,7 +88,8 @@ impl<P: Platform> Commits<P> {
         decide: impl Fn(&Entry) -> Option<Change> + Send + Sync,
     ) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
-        for _ in 0..ROUNDS {
+        let mut contention = Contention::new(self.platform.clock());
+        loop {
             let Some(entry) = self.entry(key).await? else { return Ok(()) };
             let Some(change) = decide(&entry) else { return Ok(()) };
             match ledger.commit(&change).await {
@@ -97,8 +98,10 @@ impl<P: Platform> Commits<P> {
                 Err(CommitError::Unclear(failure)) => return Err(failure),
                 Err(other) => return Err(StoreError::ledger(other.to_string()).0),
             }
+            if !contention.pause().await {
+                return Err(StoreError::ledger("the entry kept changing").0);
+            }
         }
-        Err(StoreError::ledger("the entry kept changing").0)
     }
 }
 

@@ -82,6 +82,7 @@ impl<P: Platform> Engine<P> {
             settings: s(),
             commits: commits.clone(),
             attempts: attempts.clone(),
+            runs: runs.clone(),
             notifier: notifier.clone(),
         });
         let store = Arc::new(BatchStore { platform: p() });
@@ -116,6 +117,7 @@ impl<P: Platform> Engine<P> {
             },
             collector: Collector {
                 platform: p(),
+                settings: s(),
                 commits: commits.clone(),
                 quota: quota.clone(),
                 notifier: notifier.clone(),

@@ -56,8 +56,8 @@ failpoints! {
     ReconcileAdopted = "reconcile.adopted", "The job is found in the provider's list and registered.";
     ReconcileLost = "reconcile.lost", "The attempt is given up as lost, and no waiter is notified.";
     SweepNotified = "sweep.notified", "The sweep has notified the waiters of an entry, and has not reconciled its attempt.";
-    SweepHandedOver = "sweep.handed_over", "Collect is invoked again for a late completion, and its next check is not set.";
-    SweepReconciled = "sweep.reconciled", "The sweep has reconciled an attempt, and its next check is not set.";
+    SweepHandedOver = "sweep.handed_over", "Collect is invoked again for a late completion, and the other checks of the entry are not carried out.";
+    SweepReconciled = "sweep.reconciled", "The sweep has reconciled an attempt, and has not returned.";
     StopFlagged = "stop.flagged", "The run is flagged as stopped, and its steps still wait.";
     StopReleased = "stop.released", "A step of a stopped run is answered, and its job is not checked.";
     StopCancelling = "stop.cancelling", "The cancellation of a job is recorded, and the provider is not called.";

@@ -5,6 +5,7 @@
 pub mod aws;
 mod batch;
 mod commit;
+mod deadline;
 mod engine;
 pub mod failpoint;
 mod intake;

@@ -36,6 +36,8 @@ pub struct Settings {
     pub collect_function: String,
     /// Set only where batches are finalized.
     pub batch_function: String,
+    /// Set only where runs past their bound are closed.
+    pub report_function: String,
     /// The target of timers; set only for the trigger function.
     pub timers: TimerTarget,
     /// Set only where runs are started.
@@ -87,6 +89,7 @@ impl Settings {
                 .map(|url| url.trim_end_matches('/').to_owned()),
             collect_function: given("FRESCO_COLLECT_FUNCTION").unwrap_or_default(),
             batch_function: given("FRESCO_BATCH_FUNCTION").unwrap_or_default(),
+            report_function: given("FRESCO_REPORT_FUNCTION").unwrap_or_default(),
             timers: TimerTarget {
                 group: given("FRESCO_SCHEDULE_GROUP").unwrap_or_default(),
                 // Lambda gives a function its own name in the environment; the template cannot name it without a

@@ -3,6 +3,7 @@
 //! a change if nothing has changed since.
 
 pub mod clock;
+pub mod contention;
 #[cfg(feature = "contract")]
 pub mod contract;
 pub mod records;

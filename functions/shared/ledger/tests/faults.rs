@@ -9,7 +9,7 @@ use bytes::Bytes;
 use fresco_ledger::contract::sample;
 use fresco_ledger::services::aws::{Aws, connect_local};
 use fresco_ledger::traits::{
-    BudgetChange, Change, CommitError, Delivery, Entries, Invoker, Objects, Put, Runs, TaskCallbacks, Upload,
+    BudgetChange, Change, CommitError, Delivery, Entries, Invoker, Objects, Put, Runs, TaskCallbacks, Upload, Waiters,
 };
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::Attempt;
@@ -163,6 +163,22 @@ async fn a_conflict_is_not_reported_as_an_existing_run() {
     assert!(!aws.ledger("table").create_run(&sample::run("one", 1)).await.unwrap());
 }
 
+/// A transaction that holds the item for a moment is waited out, as often as it takes.
+#[tokio::test]
+async fn a_plain_write_in_conflict_with_a_transaction_is_sent_again() {
+    let conflict = || error(400, "TransactionConflictException", "Transaction is ongoing for the item");
+    let done = Say(200, json!({ "Attributes": { "stop": { "BOOL": true } } }).to_string());
+    let (aws, log) = scripted([conflict(), conflict(), conflict(), conflict(), done]).await;
+    assert!(aws.ledger("table").stop_run(&sample::run_id("one")).await.unwrap());
+    assert_eq!(log.lock().unwrap().len(), 5);
+    let (aws, log) = scripted([conflict(), Say(200, "{}".to_owned())]).await;
+    aws.ledger("table").delete_waiter(&sample::key("a"), &sample::step_id("one", "image")).await.unwrap();
+    assert_eq!(log.lock().unwrap().len(), 2);
+    let (aws, log) = scripted([error(400, "ValidationException", "no")]).await;
+    aws.ledger("table").stop_run(&sample::run_id("one")).await.unwrap_err();
+    assert_eq!(log.lock().unwrap().len(), 1);
+}
+
 /// Only unprocessed keys are requested again.
 #[tokio::test]
 async fn unprocessed_keys_are_requested_again() {
@@ -243,7 +259,7 @@ async fn errors_do_not_repeat_a_token() {
 #[tokio::test]
 async fn collect_is_invoked_as_an_event() {
     let (aws, log) = scripted([Say(202, String::new())]).await;
-    aws.invoker("collect", "batch").collect(&sample::key("a"), Attempt(3)).await.unwrap();
+    aws.invoker("collect", "batch", "report").collect(&sample::key("a"), Attempt(3)).await.unwrap();
     let received = log.lock().unwrap()[0].clone();
     assert!(received.line.starts_with("POST /2015-03-31/functions/collect/invocations"), "{}", received.line);
     assert!(received.headers.contains("x-amz-invocation-type: event"), "{}", received.headers);

@@ -96,9 +96,10 @@ error_names! {
     ProviderFailed = "Provider.Failed", Terminal, Author, Maybe, "The provider accepted the job and could not do it. Change the step, or set `take` to ask again.";
     ProviderExhausted = "Provider.Exhausted", Terminal, Provider, No, "The provider failed for half an hour or longer for reasons of its own. Nothing was billed; run again later.";
     ProviderNoResult = "Provider.NoResult", Retryable, Itself, Maybe, "The provider answered without a result and without a reason; asked again by itself, at most three times in all. Each answer may be billed.";
-    OutputInvalid = "Output.Invalid", Terminal, Provider, Yes, "The provider's output is not the media it should be. The job was paid; `cache: refresh` asks again.";
+    OutputInvalid = "Output.Invalid", Terminal, Provider, Yes, "The provider's output is not the media it should be. The job was paid. The next run fetches it once more, and generates it again only if that fails, too.";
     OutputUnavailable = "Output.Unavailable", Retryable, Itself, Yes, "The provider's output could not be fetched yet; fetched again by itself, never generated again.";
-    StepTimedOut = "Step.TimedOut", Terminal, Author, Maybe, "The step took longer than its timeout. What is paid still arrives in the ledger: run again later.";
+    OutputRefused = "Output.Refused", Terminal, Operator, Yes, "The stack may not fetch the provider's output from where it is. Add the host that the message names to `FalMediaHosts`, if it is the provider's; the output is then fetched, and not paid again.";
+    StepTimedOut = "Step.TimedOut", Terminal, Author, Maybe, "The step took longer than its timeout. What is paid is kept: run again later, or let `cargo fresco recollect` fetch it.";
     StepUnknown = "Step.Unknown", Terminal, Operator, Maybe, "It could not be found out whether the provider accepted the job. Check the provider's dashboard before running again.";
     StepAgain = "Step.Again", Retryable, Itself, No, "What the step waited for ended without a result for it; it asks again by itself.";
     StepInput = "Step.InputInvalid", Terminal, Author, No, "What the step was to take from another step cannot be sent. Change that step, or how its result is used.";
@@ -114,7 +115,7 @@ error_names! {
     LedgerUnavailable = "Ledger.Unavailable", Retryable, Itself, No, "The ledger (DynamoDB) did not answer; tried again by itself.";
     LedgerUnreadable = "Ledger.Unreadable", Terminal, Operator, Maybe, "A row of the ledger is damaged, or another version of Fresco wrote it. An entry is rebuilt by itself and its result generated again; anything else needs an operator.";
     StorageUnavailable = "Storage.Unavailable", Retryable, Itself, No, "The storage (S3) did not answer; tried again by itself.";
-    StorageDenied = "Storage.Denied", Terminal, Operator, No, "The storage refused the access. The function's policy or the bucket's does not allow it.";
+    StorageDenied = "Storage.Denied", Terminal, Operator, No, "The storage refused the access. The function's policy or the bucket's does not allow it. Outputs that are paid are stored once it does.";
     StorageFull = "Storage.Full", Terminal, Operator, No, "The stack holds as much as it may (`MaxStoredGigabytes`). Remove something with `cargo fresco clean`, or raise the parameter. Nothing was submitted.";
     ExportDenied = "Export.Denied", Terminal, Operator, No, "The stack may not write to the bucket of `export`. Name the bucket in the stack's parameter `ExportBucket`. Nothing was submitted.";
     Internal = "Fresco.Internal", Terminal, Fresco, Maybe, "A fault of Fresco itself. Please report it with the run's id.";

@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use bytes::Bytes;
-use fresco_api_types::{Manifest, Preview, RunAccepted, RunBody, RunPage, RunView, SchedulePage, StopView};
+use fresco_api_types::{
+    Manifest, Preview, RecollectView, RunAccepted, RunBody, RunPage, RunView, SchedulePage, StopView,
+};
 use fresco_pipeline::ids::RunId;
 use reqwest::Method;
 use serde::Serialize;
@@ -119,6 +121,11 @@ impl Api {
     /// Stops a run.
     pub async fn stop(&self, run: &RunId) -> Result<StopView, ApiError> {
         self.json(Method::DELETE, &format!("/runs/{run}"), None, None).await
+    }
+
+    /// Fetches outputs of a run again that are paid and could not be stored.
+    pub async fn recollect(&self, run: &RunId) -> Result<RecollectView, ApiError> {
+        self.json(Method::POST, &format!("/runs/{run}/recollect"), None, None).await
     }
 
     /// Returns the manifest of a run that has ended.

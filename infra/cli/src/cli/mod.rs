@@ -88,6 +88,11 @@ enum Command {
         /// The run.
         run: String,
     },
+    /// Fetch the outputs of a run that are paid and could not be stored. Nothing is paid again.
+    Recollect {
+        /// The run.
+        run: String,
+    },
     /// Download the outputs of an ended run. Files that the folder has already are not downloaded again.
     Fetch {
         /// The run.
@@ -225,6 +230,7 @@ pub(crate) async fn main() -> ExitCode {
         Command::Schedules => schedules::schedules(&output, &cli.target).await,
         Command::Open { run, print } => status::open(&output, &cli.target, run.as_deref(), print).await,
         Command::Stop { run } => status::stop(&output, &cli.target, &run).await,
+        Command::Recollect { run } => status::recollect(&output, &cli.target, &run).await,
         Command::Fetch { run, to } => fetch::fetch(&output, &cli.target, &run, &to).await,
         Command::Storage => storage::storage(&output, &cli.target).await,
         Command::Clean(args) => clean::clean(&output, &cli.target, args).await,

@@ -1,4 +1,4 @@
-//! `fresco status`, `fresco stop` and `fresco open`.
+//! `fresco status`, `fresco stop`, `fresco recollect` and `fresco open`.
 
 use fresco_cli::view::{progress, runs};
 use fresco_pipeline::ids::RunId;
@@ -30,6 +30,14 @@ pub(super) async fn stop(output: &Output, target: &Target, run: &str) -> Result<
     let connection = stack::connect_default(output, target).await?;
     let stopped = connection.api.stop(&run).await?;
     output.result(|| Some(progress::stopped(&stopped)), &json!({"event": "stopped", "stopped": stopped}));
+    Ok(())
+}
+
+pub(super) async fn recollect(output: &Output, target: &Target, run: &str) -> Result<(), CommandError> {
+    let run = parse(output, run)?;
+    let connection = stack::connect_default(output, target).await?;
+    let view = connection.api.recollect(&run).await?;
+    output.result(|| Some(runs::recollected(&view)), &json!({"event": "recollected", "recollected": view}));
     Ok(())
 }
 

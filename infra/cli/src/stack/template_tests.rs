@@ -96,6 +96,7 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
                 "s3:GetObject",
                 "s3:ListBucket",
                 "s3:PutObject",
+                "sqs:SendMessage",
                 "ssm:GetParameter",
                 "states:SendTaskFailure",
                 "states:SendTaskSuccess",
@@ -161,6 +162,8 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
                 "s3:GetObject",
                 "s3:ListBucket",
                 "s3:PutObject",
+                "sqs:SendMessage",
+                "ssm:GetParameter",
             ],
         ),
         (
@@ -173,6 +176,8 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
                 "s3:GetObject",
                 "s3:ListBucket",
                 "s3:PutObject",
+                "sqs:SendMessage",
+                "ssm:GetParameter",
                 "states:DescribeExecution",
                 "states:StopExecution",
             ],
@@ -225,7 +230,7 @@ fn each_handler_has_its_own_role_and_log_and_all_share_one_package() {
 fn only_a_function_that_knows_another_may_invoke_it() {
     let roles = of_type("AWS::IAM::Role");
     for (function, lines) in of_type("AWS::Serverless::Function") {
-        let names = ["FRESCO_COLLECT_FUNCTION", "FRESCO_BATCH_FUNCTION"];
+        let names = ["FRESCO_COLLECT_FUNCTION", "FRESCO_BATCH_FUNCTION", "FRESCO_REPORT_FUNCTION"];
         let knows = lines.iter().any(|line| names.iter().any(|name| line.contains(name)));
         let role = value(&lines, "Role").unwrap().trim_start_matches("!GetAtt ").trim_end_matches(".Arn");
         assert_eq!(knows, actions(&roles[role]).contains("lambda:InvokeFunction"), "{function}");
@@ -260,6 +265,28 @@ fn nothing_that_fresco_writes_starts_it() {
     ];
     assert_eq!(written.iter().map(String::as_str).collect::<Vec<_>>(), expected);
     assert!(expected.iter().all(|place| !place.starts_with("/inbox/") && !place.starts_with("/schedules/")));
+}
+
+/// An event that is not delivered, and a function that fails in spite of its retries, leave a message and an alarm.
+#[test]
+fn every_asynchronous_path_has_a_dead_letter_queue_and_an_alarm() {
+    for (rule, lines) in of_type("AWS::Events::Rule") {
+        assert!(value(&lines, "DeadLetterConfig").is_some(), "{rule}");
+    }
+    let configs = of_type("AWS::Lambda::EventInvokeConfig");
+    let of = |function: &str| {
+        let name = format!("!Ref {function}");
+        configs.values().find(|lines| value(lines, "FunctionName") == Some(name.as_str())).unwrap()
+    };
+    for function in ["TriggerFunction", "CollectFunction", "ReportFunction", "BatchFunction"] {
+        assert!(value(of(function), "DestinationConfig").is_some(), "{function}");
+    }
+    assert_eq!(value(of("SweepFunction"), "MaximumRetryAttempts"), Some("0"));
+    let alarms: String = of_type("AWS::CloudWatch::Alarm").into_values().flatten().collect();
+    for queue in of_type("AWS::SQS::Queue").keys() {
+        assert!(alarms.contains(&format!("!GetAtt {queue}.QueueName")), "{queue}");
+    }
+    assert!(alarms.contains("OutputsNotStored") && alarms.contains("!Ref SweepFunction"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Runs and their steps as tables.
 
-use fresco_api_types::{Manifest, RunSummary, RunView};
+use fresco_api_types::{Manifest, RecollectView, RunSummary, RunView};
 use fresco_pipeline::money::Money;
 use fresco_pipeline::status::{ResultSource, StepState};
 
@@ -87,4 +87,17 @@ pub fn steps(view: &RunView, now: i64) -> String {
         Money::micros(run.spent),
         Money::micros(run.held)
     )
+}
+
+/// The outcome of fetching the outputs of a run again.
+pub fn recollected(view: &RecollectView) -> String {
+    let mut lines = Vec::new();
+    for (steps, outcome) in [
+        (&view.collecting, "paid, and fetched again now; the next run uses it"),
+        (&view.stored, "stored since; the next run uses it"),
+        (&view.nothing, "its provider has reported no result"),
+    ] {
+        lines.extend(steps.iter().map(|step| format!("{step}: {outcome}")));
+    }
+    if lines.is_empty() { "Every step of the run has its result.".to_owned() } else { lines.join("\n") }
 }

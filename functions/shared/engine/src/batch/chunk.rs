@@ -268,6 +268,7 @@ impl<P: Platform> Chunks<P> {
         failpoint(Failpoint::CloseAbandoned);
         self.record_end(chunk, &end).await?;
         failpoint(Failpoint::CloseRecorded);
+        self.runs.cancel_abandoned(&end.steps).await;
         Ok(end.closed())
     }
 

@@ -19,8 +19,6 @@ pub(super) const CHECK_EVERY: Millis = 300_000;
 const STOPPED_AT_ONCE: usize = 16;
 /// Runs that are released concurrently; each calls providers for several jobs at once.
 const LET_GO_AT_ONCE: usize = 4;
-/// Batches that one sweep checks.
-const LOOKED_AT: u32 = 100;
 
 impl<P: Platform> Batches<P> {
     /// Stops a batch: no chunk starts any more, the runs of open chunks are stopped, and after the last of them the
@@ -104,22 +102,12 @@ impl<P: Platform> Batches<P> {
         self.view(id).await
     }
 
-    /// Checks the batches that are due: one whose execution ended without closing it is finalized. Returns their
-    /// number.
-    pub(crate) async fn sweep(&self) -> Result<usize, Failure> {
-        let (ledger, now) = (self.platform.ledger(), self.platform.clock().now());
-        let due = ledger.batches_to_check(now, LOOKED_AT).await?;
-        for id in &due {
-            // A batch that cannot be checked must not hold up the others, nor stay at their head.
-            if let Err(cause) = self.sweep_one(id).await {
-                tracing::warn!(batch.id = %id, error.name = %cause.name, error.message = cause.message, "batch not swept");
-            }
-            ledger.schedule_batch_check(id, now + CHECK_EVERY).await?;
+    /// Checks a batch: one whose execution ended without closing it is finalized. The next check is recorded first.
+    pub(crate) async fn sweep(&self, id: &RunId) -> Result<(), Failure> {
+        let now = self.platform.clock().now();
+        if !self.platform.ledger().schedule_batch_check(id, now + CHECK_EVERY).await? {
+            return Ok(());
         }
-        Ok(due.len())
-    }
-
-    async fn sweep_one(&self, id: &RunId) -> Result<(), Failure> {
         let row = self.store.record(id).await?;
         if !row.status.is_final() && !self.platform.executions().batch_is_running(id, row.generation).await? {
             self.platform.invoker().finalize_batch(id, row.generation).await?;

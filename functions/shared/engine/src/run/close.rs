@@ -53,6 +53,7 @@ impl<P: Platform> Runs<P> {
         if record.status.is_final() {
             if record.publish_pending {
                 self.announce_again(run).await?;
+                self.platform.ledger().record_published(run).await?;
             }
             return Ok(closed(record.status, record.failure));
         }
@@ -78,6 +79,8 @@ impl<P: Platform> Runs<P> {
         let (status, failure) = (end.manifest.status, end.failure.as_ref());
         self.platform.ledger().close_run(run, status, failure, announced.is_err(), now).await?;
         failpoint(Failpoint::CloseRecorded);
+        // From here on no step of the run can claim another.
+        self.cancel_abandoned(&end.steps).await;
         announced?;
         Ok(end.closed())
     }

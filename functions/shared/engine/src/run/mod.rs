@@ -1,9 +1,11 @@
 //! Closes and stops runs: answers, manifest, export.
 
 pub(crate) mod answer;
+pub(crate) mod cancel;
 pub(crate) mod close;
 pub(crate) mod export;
 pub(crate) mod manifest;
+pub(crate) mod recollect;
 pub(crate) mod request;
 pub(crate) mod stop;
 

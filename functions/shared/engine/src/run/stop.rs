@@ -2,18 +2,16 @@
 //! other step are cancelled. A job that the provider works on is paid, and its result is stored.
 
 use fresco_api_types::StopView;
-use fresco_ledger::records::{AttemptStage, PendingAttempt, StepId, StepRecord, StepState};
-use fresco_ledger::traits::{Clock, Runs as _, Waiters};
-use fresco_ledger::transition::mark_cancelling;
+use fresco_ledger::records::{StepId, StepRecord, StepState};
+use fresco_ledger::traits::{Runs as _, Waiters};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
-use fresco_providers::{CancelAnswer, JobState};
 use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::commit::Committed;
 use crate::failpoint::{Failpoint, failpoint};
 use crate::platform::Platform;
 use crate::run::Runs;
+use crate::run::cancel::Cancelled;
 
 /// Steps that are released concurrently: each calls its provider, and API Gateway waits for 30 seconds.
 const AT_ONCE: usize = 16;
@@ -71,56 +69,4 @@ impl<P: Platform> Runs<P> {
             None => Ok(()),
         }
     }
-
-    /// Requests the cancellation of the attempt under the key, if it is queued and no step waits for it. The entry
-    /// stays pending until the provider says that the job has ended: a cancellation is a request, and a step that joins
-    /// in the meantime has to retry.
-    pub(crate) async fn cancel_unwanted(&self, key: &ContentKey) -> Result<Cancelled, Failure> {
-        let ledger = self.platform.ledger();
-        let entry = self.commits.entry(key).await?;
-        let Some(pending) = entry.and_then(|entry| entry.pending) else { return Ok(Cancelled::Nothing) };
-        let PendingAttempt { attempt, stage: AttemptStage::Submitted, request_id: Some(request_id), .. } = &pending
-        else {
-            return Ok(Cancelled::GoesOn);
-        };
-        let Some(row) = self.commits.attempt(key, *attempt).await? else { return Ok(Cancelled::Nothing) };
-        let provider = self.platform.provider(row.request.provider);
-        if !matches!(provider.check(&row.request.endpoint, request_id).await, Ok(JobState::Queued { .. })) {
-            return Ok(Cancelled::GoesOn);
-        }
-        if !ledger.waiters(key).await?.is_empty() {
-            return Ok(Cancelled::GoesOn);
-        }
-        let now = self.platform.clock().now();
-        // Recorded before it is requested: the end of a cancelled job that is not recorded as such would fail a step
-        // that has joined.
-        let noted = self.commits.commit(key, *attempt, |entry, row| mark_cancelling(entry, row.attempt, now)).await?;
-        if !matches!(noted, Committed::Changed(_)) {
-            return Ok(Cancelled::GoesOn);
-        }
-        failpoint(Failpoint::StopCancelling);
-        match provider.cancel(&row.request.endpoint, request_id).await {
-            Ok(CancelAnswer::Requested) => {
-                tracing::info!(entry.key = %key, entry.attempt = %attempt, "cancellation asked for");
-                Ok(Cancelled::Asked)
-            }
-            Ok(CancelAnswer::TooLate | CancelAnswer::Missing) => Ok(Cancelled::GoesOn),
-            Err(error) => {
-                // The attempt is checked again soon.
-                tracing::warn!(entry.key = %key, error.name = %error.failure.name, error.message = error.failure.message, "not cancelled");
-                Ok(Cancelled::GoesOn)
-            }
-        }
-    }
-}
-
-/// The result of a cancellation request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cancelled {
-    /// The cancellation was requested.
-    Asked,
-    /// The job continues: a step waits for it, or it is not queued, or its state is unknown.
-    GoesOn,
-    /// There is no attempt under way.
-    Nothing,
 }

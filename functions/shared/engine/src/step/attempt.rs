@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use fresco_ledger::traits::{Clock, Entries, Invoker};
-use fresco_ledger::transition::{AttemptFailure, fail, record_submission};
+use fresco_ledger::transition::{AttemptFailure, fail, forget_unfetched, record_submission, reopen};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
 use fresco_providers::JobReport;
 
-use crate::commit::Commits;
+use crate::commit::{Commits, Committed};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::platform::Platform;
 use crate::step::notify::Notifier;
@@ -42,6 +42,16 @@ impl<P: Platform> Attempts<P> {
         self.commits.commit(key, attempt, |entry, row| fail(entry, row, outcome, now)).await?;
         failpoint(Failpoint::AttemptFailed);
         self.notifier.notify(key).await
+    }
+
+    /// Reopens an attempt that is paid and whose outputs were not fetched, and invokes collect.
+    pub(crate) async fn reopen(&self, key: &ContentKey, attempt: Attempt) -> Result<(), Failure> {
+        let now = self.platform.clock().now();
+        match self.commits.commit(key, attempt, |entry, row| reopen(entry, row, now)).await? {
+            Committed::Changed(_) => Ok(self.platform.invoker().collect(key, attempt).await?),
+            Committed::Gone => self.commits.commit_entry(key, |entry| forget_unfetched(entry, attempt)).await,
+            Committed::Unchanged | Committed::JobTaken => Ok(()),
+        }
     }
 
     /// Records the provider's report on the attempt and invokes collect.

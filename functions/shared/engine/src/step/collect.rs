@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fresco_ledger::records::{AttemptRecord, AttemptState};
+use fresco_ledger::records::{AttemptRecord, AttemptState, Millis};
 use fresco_ledger::traits::{Clock, Entries, Objects, Upload};
-use fresco_ledger::transition::{AttemptFailure, Completion, complete, fail, record_fetch_failure};
+use fresco_ledger::transition::{AttemptFailure, Completion, complete, fail, may_fetch, record_fetch_failure};
 use fresco_pipeline::catalogue::{self, MediaKind, PriceUnit};
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
@@ -16,28 +16,44 @@ use fresco_providers::{JobReport, JobState, RemoteMedia};
 
 use crate::commit::Commits;
 use crate::failpoint::{Failpoint, failpoint};
+use crate::metrics;
 use crate::platform::{MediaStore, OutputPlace, Platform};
 use crate::quota::Quota;
+use crate::settings::Settings;
 use crate::step::notify::Notifier;
 
 /// The param that limits the length of a text, in tokens.
 const TEXT_LIMIT: &str = "max_output_tokens";
+/// Failed fetches after which a failure counts for the alarm: it is more than a hiccup.
+const ALARMING_TRIES: u32 = 6;
 
 /// Collects the outputs of attempts that have ended.
 pub struct Collector<P> {
     pub(crate) platform: Arc<P>,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) commits: Arc<Commits<P>>,
     pub(crate) quota: Arc<Quota<P>>,
     pub(crate) notifier: Arc<Notifier<P>>,
 }
 
 impl<P: Platform> Collector<P> {
-    /// Collects the end of an attempt. On an error it has to be called again; the sweep does so at the latest.
+    /// Collects the end of an attempt. On an error it has to be called again; the sweep does so at the latest. Outputs
+    /// that cannot be stored now are fetched again after a pause, before which a call fetches nothing.
     pub async fn collect(&self, key: &ContentKey, attempt: Attempt) -> Result<(), Failure> {
         let Some(row) = self.commits.attempt(key, attempt).await? else { return Ok(()) };
         failpoint(Failpoint::CollectRead);
-        if !matches!(row.state, AttemptState::Won | AttemptState::Duplicate) {
+        let decided = matches!(row.state, AttemptState::Won | AttemptState::Duplicate);
+        if !decided && may_fetch(&row, self.platform.clock().now()) {
             match self.report_of(&row).await? {
+                Some(JobReport::Succeeded { media, .. }) if media.is_empty() => {
+                    let cause =
+                        Failure::new(ErrorName::OutputInvalid, "the provider reports success without any output");
+                    self.accept_failure(&row, cause, true).await?;
+                }
+                Some(JobReport::TextOutput { text, .. }) if !is_text(&text) => {
+                    let cause = Failure::new(ErrorName::OutputInvalid, "the provider's text is empty or far too long");
+                    self.accept_failure(&row, cause, true).await?;
+                }
                 Some(JobReport::Succeeded { media, blanked, billable_units, .. }) => {
                     let terms = (cost_of(&row, billable_units), missing_outputs(&row, media.len(), blanked));
                     self.accept(&row, terms, async || self.fetch_all(&row, &media).await).await?
@@ -86,7 +102,7 @@ impl<P: Platform> Collector<P> {
     }
 
     /// Completes the attempt at this cost and with this shortfall, with the outputs that `store` returns, or records why
-    /// they could not be stored.
+    /// they could not be stored yet.
     async fn accept(
         &self,
         row: &AttemptRecord,
@@ -113,23 +129,27 @@ impl<P: Platform> Collector<P> {
                     .await?;
             }
             Err(cause) => {
-                tracing::warn!(entry.key = %key, entry.attempt = %attempt, error.name = %cause.name, error.message = cause.message, "output not fetched");
+                self.report_unstored(row, &cause, now);
                 self.commits
                     .commit(key, attempt, |entry, row| record_fetch_failure(entry, row, &cause, cost, now))
                     .await?;
-                if row.state != AttemptState::Open && cause.name.is_retryable() {
-                    // The sweep checks pending attempts only: one that was given up is fetched again by its caller.
-                    return Err(cause);
-                }
             }
         }
         Ok(())
     }
 
-    async fn fetch_all(&self, row: &AttemptRecord, media: &[RemoteMedia]) -> Result<Vec<Media>, Failure> {
-        if media.is_empty() {
-            return Err(Failure::new(ErrorName::OutputInvalid, "the provider reports success without any output"));
+    /// Logs that a paid output cannot be stored now, with what an operator has to repair, and counts it for the alarm.
+    fn report_unstored(&self, row: &AttemptRecord, cause: &Failure, now: Millis) {
+        let tries = row.fetching.as_ref().map_or(0, |fetching| fetching.tries) + 1;
+        if cause.name.is_retryable() && tries < ALARMING_TRIES {
+            tracing::warn!(entry.key = %row.key, entry.attempt = %row.attempt, error.name = %cause.name, error.message = cause.message, "output not stored yet");
+            return;
         }
+        tracing::error!(entry.key = %row.key, entry.attempt = %row.attempt, error.name = %cause.name, error.message = cause.message, error.advice = cause.name.advice(), tries, "paid output not stored");
+        println!("{}", metrics::line(&self.settings.stack, now, &[("OutputsNotStored", "Count", 1.into())]));
+    }
+
+    async fn fetch_all(&self, row: &AttemptRecord, media: &[RemoteMedia]) -> Result<Vec<Media>, Failure> {
         let mut outputs = Vec::with_capacity(media.len());
         for (index, remote) in media.iter().enumerate() {
             let place = OutputPlace { kind: row.request.kind, key: row.key.clone(), attempt: row.attempt, index };
@@ -142,9 +162,6 @@ impl<P: Platform> Collector<P> {
     /// Stores the text as an object, visible under its key only when it is whole. Storing it again is no error.
     async fn store_text(&self, row: &AttemptRecord, text: &str) -> Result<Media, Failure> {
         let bytes = Bytes::copy_from_slice(text.as_bytes());
-        if text.trim().is_empty() || bytes.len() as u64 > MediaKind::Text.max_bytes() {
-            return Err(Failure::new(ErrorName::OutputInvalid, "the provider's text is empty or far too long"));
-        }
         let place = OutputPlace { kind: MediaKind::Text, key: row.key.clone(), attempt: row.attempt, index: 0 };
         let output = Media {
             key: place.object_key("txt"),
@@ -188,6 +205,10 @@ fn cut_text(row: &AttemptRecord, cut: bool) -> Option<Shortfall> {
     let limit = row.request.params.get(TEXT_LIMIT)?;
     let default = model.params.get(TEXT_LIMIT)?.default.as_ref()?;
     (limit == default).then_some(Shortfall::Text { limit: limit.as_u64()? })
+}
+
+fn is_text(text: &str) -> bool {
+    !text.trim().is_empty() && text.len() as u64 <= MediaKind::Text.max_bytes()
 }
 
 /// The cost of the attempt: by the units that the provider counted, the upper-bound price where it gives none.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fresco_ledger::contention::Contention;
 use fresco_ledger::records::{Entry, Millis, ResultSource, StepId, StepRecord, StepState, Waiter};
 use fresco_ledger::traits::{Change, Clock, CommitError, Entries, Runs as _, StoreError, TaskCallbacks, Wait, Waiters};
 use fresco_ledger::transition::{AcquireRequest, Acquisition, AttemptFailure, acquire, expire};
@@ -31,8 +32,8 @@ use crate::step::attempt::Attempts;
 use crate::step::inputs::StepInputs;
 use crate::step::reconcile::Reconciler;
 
-/// Rounds in which the entry may change between reading and deciding.
-const ROUNDS: usize = 24;
+/// Readings of the entry without a pause before the next: to join an attempt takes two.
+const ROUNDS_AT_ONCE: u32 = 4;
 /// The milliseconds after its timeout from which the process of a function is surely dead.
 const SURELY_DEAD: Millis = 300_000;
 /// The least time that is left for a call, in milliseconds.
@@ -180,7 +181,12 @@ impl<P: Platform> Steps<P> {
         let token_hash = TokenHash::of(&token);
         let mut fresh = None;
         let mut media = None;
-        for _ in 0..ROUNDS {
+        let (mut contention, mut rounds) = (Contention::new(self.platform.clock()), 0);
+        loop {
+            rounds += 1;
+            if rounds > ROUNDS_AT_ONCE && !contention.pause().await {
+                return Err(StoreError::ledger("the entry kept changing").0);
+            }
             let now = self.platform.clock().now();
             let entry = self.commits.entry(&keyed.key).await?.unwrap_or_else(|| Entry::new(keyed.key.clone()));
             let wanted = entry.result.as_ref().filter(|ready| ready.counts_for(&waiter));
@@ -218,6 +224,7 @@ impl<P: Platform> Steps<P> {
                 Acquisition::RetryLater(last) => {
                     return self.answers.retry_at(&keyed.key, &waiter, last.not_before, &last.failure).await;
                 }
+                Acquisition::Recollect(attempt) => self.attempts.reopen(&keyed.key, attempt).await?,
                 // A step that has only just joined need not ask the provider, unless the check of the attempt is
                 // overdue: then its other waiters may be gone.
                 Acquisition::Join(attempt) if fresh == Some(attempt) && !overdue(&entry, now) => return Ok(()),
@@ -250,10 +257,10 @@ impl<P: Platform> Steps<P> {
                         }
                         false => media = Some(inputs),
                     }
+                    rounds = ROUNDS_AT_ONCE;
                 }
             }
         }
-        Err(StoreError::ledger("the entry kept changing").0)
     }
 
     /// The time in which a submission may be between claim and record, in milliseconds: that of the function, or of the call

@@ -23,26 +23,16 @@ impl<O: Objects> MediaIngest<O> {
         MediaIngest { downloader, objects }
     }
 
-    /// Returns whether the object under the key has the same content. It was written by another call of collect: keys
-    /// contain the attempt, and only whole objects become visible. A difference means that the provider serves two
+    /// Describes the object under the key, which another call of collect wrote: keys contain the attempt, and only
+    /// whole objects become visible. Its content may differ from what was fetched now, where the provider serves two
     /// contents under one URL.
-    async fn same(&self, key: &str, info: &MediaInfo, place: &OutputPlace) -> Result<bool, Failure> {
-        let head = self.objects.head(key).await?;
-        if head.is_none_or(|head| head.bytes != info.bytes) {
-            return Ok(false);
-        }
+    async fn adopt(&self, key: &str, place: &OutputPlace) -> Result<MediaInfo, Failure> {
         let mut inspector = Inspector::new();
-        if self.objects.scan(key, &mut |piece| inspector.feed(piece)).await?.is_none() {
-            return Ok(false);
+        match self.objects.scan(key, &mut |piece| inspector.feed(piece)).await? {
+            Some(_) => inspector.finish(place.kind),
+            None => Err(Failure::new(ErrorName::OutputUnavailable, "the object under the output's key is gone")),
         }
-        Ok(inspector.finish(place.kind)?.sha256 == info.sha256)
     }
-}
-
-/// Makes a failure to inspect the media retryable: the download may have gone wrong and not the job, which is paid. The
-/// bound of the retries makes it invalid in the end.
-fn spoilt(cause: Failure) -> Failure {
-    Failure::new(ErrorName::OutputUnavailable, cause.message)
 }
 
 impl<O: Objects> MediaStore for MediaIngest<O> {
@@ -55,7 +45,7 @@ impl<O: Objects> MediaStore for MediaIngest<O> {
                 None => break,
             }
         }
-        let format = sniff_head(place.kind, &head).map_err(spoilt)?;
+        let format = sniff_head(place.kind, &head)?;
         let key = place.object_key(format.extension());
         let mut upload = self.objects.upload(&key, format.content_type()).await?;
         let mut inspector = Inspector::new();
@@ -66,7 +56,7 @@ impl<O: Objects> MediaStore for MediaIngest<O> {
                 upload.write(chunk).await?;
                 next = download.chunk().await?;
             }
-            inspector.finish(place.kind).map_err(spoilt)
+            inspector.finish(place.kind)
         }
         .await;
         let info = match copied {
@@ -76,10 +66,10 @@ impl<O: Objects> MediaStore for MediaIngest<O> {
                 return Err(cause);
             }
         };
-        if upload.finish().await? == Put::Exists && !self.same(&key, &info, place).await? {
-            let message = "another object stands under the output's key";
-            return Err(Failure::new(ErrorName::OutputInvalid, message));
-        }
+        let info = match upload.finish().await? {
+            Put::Exists => self.adopt(&key, place).await?,
+            Put::Stored => info,
+        };
         Ok(Media {
             key,
             kind: place.kind,

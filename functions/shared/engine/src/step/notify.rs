@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use fresco_ledger::contention::Contention;
 use fresco_ledger::records::{ResultSource, Waiter};
 use fresco_ledger::traits::{Clock, CommitError, Entries, Waiters};
 use fresco_ledger::transition::{Notification, expire, notified, recipients};
@@ -19,8 +20,6 @@ use crate::run::answer::Answers;
 
 /// Waiters that are notified concurrently.
 const AT_ONCE: usize = 16;
-/// Rounds in which the entry may change meanwhile.
-const ROUNDS: usize = 8;
 
 /// Notifies waiters.
 pub(crate) struct Notifier<P> {
@@ -34,7 +33,8 @@ impl<P: Platform> Notifier<P> {
     /// Notifies every waiter of the entry, then records that they are notified.
     pub(crate) async fn notify(&self, key: &ContentKey) -> Result<(), Failure> {
         let ledger = self.platform.ledger();
-        for _ in 0..ROUNDS {
+        let mut contention = Contention::new(self.platform.clock());
+        loop {
             let Some(entry) = self.commits.entry(key).await? else { return Ok(()) };
             if !entry.notify_pending {
                 return Ok(());
@@ -60,13 +60,12 @@ impl<P: Platform> Notifier<P> {
             let Some(change) = notified(&entry, self.platform.clock().now()) else { return Ok(()) };
             match ledger.commit(&change).await {
                 Ok(()) => return Ok(()),
-                // Another decision was committed in between: its waiters have to be notified too.
-                Err(CommitError::Conflict) => {}
-                // The sweep notifies again while the entry is marked `notify_pending`.
+                // Another decision was committed in between: its waiters have to be notified too. The sweep notifies
+                // again while the entry is marked `notify_pending`.
+                Err(CommitError::Conflict) if contention.pause().await => {}
                 Err(_) => return Ok(()),
             }
         }
-        Ok(())
     }
 
     async fn deliver(&self, key: &ContentKey, waiter: &Waiter, message: Notification) -> Result<(), Failure> {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use fresco_ledger::records::{AttemptRecord, AttemptStage, Entry, PendingAttempt, Waiter};
 use fresco_ledger::traits::{Clock, Entries, Invoker, Waiters};
 use fresco_ledger::transition::{
-    AttemptFailure, LookupResult, mark_unknown, record_lookup, record_submission, record_unknown_job, watch_unknown_job,
+    AttemptFailure, LookupResult, mark_unknown, may_fetch, record_lookup, record_submission, record_unknown_job,
+    watch_unknown_job,
 };
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
@@ -16,6 +17,7 @@ use fresco_providers::JobState;
 use crate::commit::{Commits, Committed};
 use crate::failpoint::{Failpoint, failpoint};
 use crate::platform::Platform;
+use crate::run::Runs;
 use crate::settings::Settings;
 use crate::step::attempt::Attempts;
 use crate::step::notify::Notifier;
@@ -27,17 +29,22 @@ const LONGEST_UNREAD: i64 = 24 * 3_600_000;
 /// The time after which a queued job fails its waiters, in milliseconds.
 const QUEUE_BOUND_MS: i64 = QUEUE_SECONDS as i64 * 1_000;
 
+/// The time in which a step waits for outputs that cannot be stored, in milliseconds, where its timeout is shorter.
+const FETCH_BOUND_MS: i64 = 600_000;
+
 /// Reconciles attempts under way.
 pub(crate) struct Reconciler<P> {
     pub(crate) platform: Arc<P>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) commits: Arc<Commits<P>>,
     pub(crate) attempts: Arc<Attempts<P>>,
+    pub(crate) runs: Arc<Runs<P>>,
     pub(crate) notifier: Arc<Notifier<P>>,
 }
 
 impl<P: Platform> Reconciler<P> {
-    /// Reconciles the pending attempt of an entry. With a waiter, it also enforces the deadlines of that step.
+    /// Reconciles the pending attempt of an entry. With a waiter, it also enforces the deadlines of that step; without
+    /// one, for the sweep, it cancels a queued job that no step waits for.
     pub(crate) async fn reconcile(&self, entry: &Entry, waiter: Option<&Waiter>) -> Result<(), Failure> {
         let Some(pending) = &entry.pending else { return Ok(()) };
         let key = &entry.key;
@@ -46,8 +53,7 @@ impl<P: Platform> Reconciler<P> {
             return Err(Failure::new(ErrorName::Internal, "the pending attempt has no row"));
         };
         if ledger.report(key, pending.attempt).await?.is_some() {
-            // A webhook brought the report and collect has not finished: it is invoked again.
-            return Ok(self.platform.invoker().collect(key, pending.attempt).await?);
+            return self.collect_again(&row, waiter).await;
         }
         let now = self.platform.clock().now();
         match pending.stage {
@@ -116,6 +122,7 @@ impl<P: Platform> Reconciler<P> {
                 let cause = Failure::new(ErrorName::ProviderFailed, "the provider does not know the job any more");
                 self.give_up(key, row, cause).await
             }
+            JobState::Queued { .. } if waiter.is_none() => self.runs.cancel_queued(row, request_id).await.map(drop),
             JobState::Queued { .. } => self.keep_deadlines(key, row, waiter, false).await,
             JobState::Running => self.keep_deadlines(key, row, waiter, true).await,
         }
@@ -157,6 +164,30 @@ impl<P: Platform> Reconciler<P> {
             )),
             None => Ok(()),
         }
+    }
+
+    /// Invokes collect again for a reported job: its outputs are not stored yet. Before the pause after a failed fetch is
+    /// over nothing is fetched. With a waiter, it also enforces the deadline of that step.
+    async fn collect_again(&self, row: &AttemptRecord, waiter: Option<&Waiter>) -> Result<(), Failure> {
+        let now = self.platform.clock().now();
+        if may_fetch(row, now) {
+            self.platform.invoker().collect(&row.key, row.attempt).await?;
+        }
+        let (Some(waiter), Some(fetching)) = (waiter, &row.fetching) else { return Ok(()) };
+        let began = waiter.running_since.unwrap_or(waiter.since);
+        let waited = now - waiter.since;
+        let fetched = now - fetching.since.max(waiter.since);
+        let exceeded = now - began > waiter.timeout_ms && fetched > FETCH_BOUND_MS;
+        if !exceeded && waited <= QUEUE_BOUND_MS + waiter.timeout_ms {
+            return Ok(());
+        }
+        let (model, cause) = (&row.request.model, &fetching.failure);
+        Err(Failure::new(
+            ErrorName::StepTimedOut,
+            format!(
+                "{model} is done, and its output cannot be stored yet ({cause}); its result is kept, and stored later"
+            ),
+        ))
     }
 
     /// Enforces the longest possible deadline, queued and running, where the provider does not answer: one error must

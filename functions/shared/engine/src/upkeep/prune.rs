@@ -227,7 +227,7 @@ fn is_busy(outputs: &AttemptOutputs, entries: &BTreeMap<ContentKey, Option<Entry
     match entries.get(&outputs.key) {
         Some(Some(entry)) => {
             entry.pending.as_ref().is_some_and(|pending| pending.attempt == outputs.attempt)
-                || entry.late_completion.as_ref().is_some_and(|late| late.attempt == outputs.attempt)
+                || entry.late_completions.iter().any(|late| late.attempt == outputs.attempt)
         }
         Some(None) => true,
         None => false,

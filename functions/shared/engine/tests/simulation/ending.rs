@@ -17,6 +17,8 @@ use crate::world::{brief, short};
 const ASYNC_RETRIES: u32 = 2;
 /// How often the provider delivers a refused webhook again.
 const REDELIVERIES: u32 = 10;
+/// How often the state machine and Lambda retry report.
+const REPORT_RETRIES: u32 = 7;
 /// How often the state machine retries plan.
 const PLAN_RETRIES: u32 = 5;
 
@@ -201,8 +203,11 @@ impl Scheduler {
         }
     }
 
-    /// The state machine calls it five times; after that the execution's status event does.
+    /// The state machine calls it, and then the execution's status event does. After the last time only the sweep is left.
     fn report_again(&mut self, execution: usize, tries: u32) {
+        if tries >= REPORT_RETRIES || self.world.harm(6) {
+            return self.world.count("report dropped");
+        }
         self.at(1_000 * i64::from(tries + 1), Timer::Report { execution, tries: tries + 1 });
     }
 }

@@ -217,7 +217,7 @@ impl Execution {
         if matches!(self.phase, Phase::Reporting | Phase::Closed) {
             return Vec::new();
         }
-        self.unplanned = self.phase == Phase::Planning;
+        self.unplanned |= self.phase == Phase::Planning;
         self.phase = Phase::Reporting;
         self.cause = Some(cause);
         let mut closed = Vec::new();

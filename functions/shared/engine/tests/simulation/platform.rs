@@ -142,6 +142,11 @@ impl Entries for Sim {
         self.ledger("attempt", || format!("{} {attempt}", brief(key)), self.0.ledger.attempt(key, attempt)).await
     }
     async fn commit(&self, change: &Change) -> Result<(), CommitError> {
+        // Another transaction on one of its items is in progress.
+        if self.0.harm(25) {
+            self.0.count("commit in conflict");
+            return Err(CommitError::Conflict);
+        }
         let about = || invariants::describe(change);
         let lost = |why: &'static str| CommitError::Unclear(StoreError::ledger(why).0);
         self.0.call("commit", about, self.commit_now(change), lost).await
@@ -284,6 +289,16 @@ impl Runs for Sim {
     async fn fail_step(&self, step_id: &StepId, cause: &Failure, now: Millis) -> Result<(), StoreError> {
         self.ledger("fail step", || format!("{} {cause}", short(step_id)), self.0.ledger.fail_step(step_id, cause, now))
             .await
+    }
+    async fn runs_to_check(&self, now: Millis, limit: u32) -> Result<Vec<RunId>, StoreError> {
+        self.ledger("due runs", String::new, self.0.ledger.runs_to_check(now, limit)).await
+    }
+    async fn record_published(&self, id: &RunId) -> Result<(), StoreError> {
+        self.0.count("published late");
+        self.ledger("published", || id.to_string(), self.0.ledger.record_published(id)).await
+    }
+    async fn schedule_run_check(&self, id: &RunId, due: Millis) -> Result<bool, StoreError> {
+        self.ledger("look at run", || id.to_string(), self.0.ledger.schedule_run_check(id, due)).await
     }
     async fn stop_run(&self, id: &RunId) -> Result<bool, StoreError> {
         self.ledger("stop run", || id.to_string(), self.0.ledger.stop_run(id)).await
@@ -527,6 +542,9 @@ impl Invoker for Sim {
     async fn collect(&self, key: &ContentKey, attempt: Attempt) -> Result<(), StoreError> {
         self.ledger("hand over", || format!("{} {attempt}", brief(key)), self.0.services.collect(key, attempt)).await
     }
+    async fn close_run(&self, run: &RunId) -> Result<(), StoreError> {
+        self.ledger("hand over", || run.to_string(), self.0.services.close_run(run)).await
+    }
     async fn finalize_batch(&self, batch: &RunId, generation: u32) -> Result<(), StoreError> {
         self.ledger("hand over", || batch.to_string(), self.0.services.finalize_batch(batch, generation)).await
     }
@@ -534,15 +552,10 @@ impl Invoker for Sim {
 
 impl MediaStore for Sim {
     async fn store(&self, place: &OutputPlace, media: &RemoteMedia) -> Result<Media, Failure> {
-        let unavailable = |why: &'static str| Failure::new(ErrorName::OutputUnavailable, why);
-        let id = (place.key.clone(), place.attempt);
-        let injected = self.0.state().fetches.get(&id).copied().unwrap_or(0);
-        // The sixth failure would be the engine's reason to give the attempt up, which is a rule and not a fault.
-        if injected < 4 && self.0.harm(3) {
-            *self.0.state().fetches.entry(id).or_default() += 1;
+        if let Some(cause) = self.0.fetch_failure() {
             self.0.count("fetch failed");
-            self.0.note(|| format!("fetch {} {} FAILS", brief(&place.key), place.attempt));
-            return Err(unavailable("the host did not answer"));
+            self.0.note(|| format!("fetch {} {} FAILS: {cause}", brief(&place.key), place.attempt));
+            return Err(cause);
         }
         let effect = async {
             let Some(bytes) = media_bytes(&media.url) else {
@@ -564,7 +577,6 @@ impl MediaStore for Sim {
             }
             Ok(output)
         };
-        // Nothing here is counted as a fault: how often a fetch may fail is bounded above.
         crate::world::Pause(false).await;
         self.0.note(|| format!("store {} {}", brief(&place.key), place.attempt));
         let stored = effect.await;

@@ -96,6 +96,7 @@ impl Knobs {
             public_url: self.webhooks.then(|| "https://fresco.test".to_owned()),
             collect_function: "collect".into(),
             batch_function: String::new(),
+            report_function: "report".into(),
             timers: Default::default(),
             run_machine: "run".into(),
             batch_machine: "batch".into(),

@@ -10,7 +10,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 
 use crate::ending::{Actor, End, What};
-use crate::execution::{Execution, Step, TaskState};
+use crate::execution::{Execution, Phase, Step, TaskState};
 use crate::forge::{alone, forge, route_of};
 use crate::invariants;
 use crate::platform::Sim;
@@ -117,6 +117,15 @@ impl Scheduler {
                 self.at(delay, Timer::Collect { key: key.clone(), attempt, tries: 0 });
             }
         }
+        for run in self.world.services.take_closed() {
+            let execution = self.executions.iter().position(|execution| execution.run == run).expect("it was recorded");
+            self.world.count("closed by its bound");
+            let cause = Failure::new(ErrorName::StepTimedOut, "the run did not end within its bound");
+            self.executions[execution].cause.get_or_insert(cause);
+            // Plan may be running, and write steps that never start.
+            self.executions[execution].unplanned |= self.executions[execution].phase == Phase::Planning;
+            self.at(0, Timer::Report { execution, tries: 0 });
+        }
         let answers = std::mem::take(&mut self.world.state().answers);
         for (token, answer) in answers {
             let found = self.executions.iter().enumerate().find_map(|(n, e)| e.task_of(&token).map(|task| (n, task)));
@@ -140,11 +149,17 @@ impl Scheduler {
         self.hooked = self.world.state().jobs.len();
         self.timers.extend(hooks.into_iter().map(|(job, at)| (at, Timer::Deliver { job, tries: 0 })));
         if !self.timers.iter().any(|(_, timer)| matches!(timer, Timer::Sweep))
-            && let Some(due) = self.world.ledger.all_entries().iter().filter_map(|entry| entry.next_check_at).min()
+            && let Some(due) = self.next_check()
         {
             // A sweep that would find nothing is left out.
             self.timers.push((due.max(self.swept_at + 60_000), Timer::Sweep));
         }
+    }
+
+    /// The time of the first check that the sweep has to carry out.
+    fn next_check(&self) -> Option<Millis> {
+        let entries = self.world.ledger.all_entries().into_iter().filter_map(|entry| entry.next_check_at);
+        entries.chain(self.world.ledger.all_run_checks()).min()
     }
 
     /// One choice: an actor goes on or is cut off, a timer fires, or time passes. `false`: nothing is left.
@@ -315,6 +330,10 @@ impl Scheduler {
         }
         self.world.count("run");
         self.executions.push(Execution::new(run));
+        if self.world.harm(10) {
+            // The process ended between the record and the start of the execution, and its caller does not come again.
+            return self.world.count("never started");
+        }
         self.plan(self.executions.len() - 1);
     }
 

@@ -13,7 +13,7 @@ use fresco_ledger::records::{Millis, StepId, Waiter};
 use fresco_ledger::services::fake::{FakeServices, ManualClock};
 use fresco_ledger::store::MemoryLedger;
 use fresco_ledger::traits::Clock;
-use fresco_pipeline::error::Failure;
+use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
 use fresco_pipeline::money::Money;
 
@@ -42,6 +42,19 @@ pub(crate) enum Answer {
     /// To be called again in so many seconds.
     RetryIn(u32),
 }
+
+/// A time in which no media can be fetched or stored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outage {
+    pub(crate) until: Millis,
+    pub(crate) name: ErrorName,
+}
+
+/// The most outages of a history and the longest of them: together shorter than outputs are fetched for.
+const OUTAGES: u32 = 4;
+const LONGEST_OUTAGE: Millis = 4 * 3_600_000;
+/// The longest time in which something else is served in place of the media. It is what the provider has after longer.
+const LONGEST_INVALID: Millis = 200_000;
 
 /// The fate of one call to a capability.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -78,8 +91,9 @@ pub(crate) struct State {
     pub(crate) claimed: BTreeMap<(ContentKey, Attempt), Millis>,
     /// Refusals that cost money all the same.
     pub(crate) billed: BTreeSet<(ContentKey, Attempt)>,
-    /// Injected fetch failures of an attempt: fewer than the number that makes the engine give it up.
-    pub(crate) fetches: BTreeMap<(ContentKey, Attempt), u32>,
+    /// Whether media can be stored, and the outages so far.
+    pub(crate) outage: Option<Outage>,
+    pub(crate) outages: u32,
     pub(crate) budgets: BTreeMap<RunId, Money>,
     /// Results that were removed, since they were too old, were cleaned or could not be read any more, by key.
     pub(crate) expired: BTreeMap<ContentKey, usize>,
@@ -112,7 +126,8 @@ impl World {
             claims: BTreeMap::new(),
             claimed: BTreeMap::new(),
             billed: BTreeSet::new(),
-            fetches: BTreeMap::new(),
+            outage: None,
+            outages: 0,
             budgets: BTreeMap::new(),
             expired: BTreeMap::new(),
             joined: BTreeMap::new(),
@@ -195,6 +210,29 @@ impl World {
         }
         state.faults -= 1;
         if state.rng.one_in(2) { Fate::Fails } else { Fate::ReplyLost }
+    }
+
+    /// The failure of a fetch now, if there is one. An outage lasts for its time, also where chance does no more harm.
+    pub(crate) fn fetch_failure(&self) -> Option<Failure> {
+        let now = self.now();
+        let begins = self.harm(3);
+        let mut state = self.state();
+        if begins && state.outages < OUTAGES && state.outage.is_none_or(|outage| outage.until <= now) {
+            state.outages += 1;
+            let name = match state.rng.below(8) {
+                0 if state.outages == 1 => ErrorName::OutputInvalid,
+                0..4 => ErrorName::OutputUnavailable,
+                4 | 5 => ErrorName::OutputRefused,
+                6 => ErrorName::StorageDenied,
+                _ => ErrorName::StorageUnavailable,
+            };
+            let longest = if name == ErrorName::OutputInvalid { LONGEST_INVALID } else { LONGEST_OUTAGE };
+            let longest = *state.rng.pick(&[1_000, 60_000, longest]);
+            let until = now + state.rng.between(0, longest);
+            state.outage = Some(Outage { until, name });
+        }
+        let outage = state.outage.filter(|outage| begins || now < outage.until)?;
+        Some(Failure::new(outage.name, "media cannot be stored now"))
     }
 
     /// Whether this fault happens now; it costs one of the faults.

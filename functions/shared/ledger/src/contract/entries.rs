@@ -7,8 +7,8 @@ use fresco_pipeline::catalogue::ProviderName;
 use fresco_pipeline::ids::{Attempt, ContentKey};
 use futures::future::join_all;
 
-use super::sample::{NOW, attempt, creation, full_entry, key};
-use crate::records::{AttemptState, Entry, HoldState, Millis};
+use super::sample::{NOW, attempt, creation, failure, full_entry, key};
+use crate::records::{AttemptState, Entry, Fetching, HoldState, Millis};
 use crate::traits::{Change, CommitError, Entries, JobOwner};
 
 /// Every field is read back, `rev` counts the writes, and a removed part is gone.
@@ -68,7 +68,15 @@ pub async fn an_attempt_is_what_was_committed(store: &impl Entries) {
     record.state = AttemptState::Won;
     record.hold.state = HoldState::Settled(record.hold.amount);
     record.request_id = None;
-    record.fetches = 2;
+    record.fetching = Some(Fetching {
+        since: NOW,
+        until: NOW + 9,
+        tries: 2,
+        next_at: NOW + 5,
+        invalid_since: Some(NOW + 1),
+        failure: failure("not there"),
+        again: true,
+    });
     commit_attempt(store, &record).await;
     assert_eq!(store.attempt(&key("a"), Attempt(1)).await.unwrap().as_ref(), Some(&record));
     assert_eq!(store.attempt(&key("a"), Attempt(2)).await.unwrap(), None);

@@ -53,6 +53,7 @@ macro_rules! table_contract {
             a_run_is_stopped_while_it_runs,
             a_run_is_closed_once,
             open_runs_are_those_that_have_not_ended,
+            overdue_runs_in_order,
             the_last_planned_run_of_a_pipeline,
         ]);
         $crate::contract_tests!($store, batches: [

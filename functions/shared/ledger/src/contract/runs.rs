@@ -175,3 +175,40 @@ pub async fn the_last_planned_run_of_a_pipeline(store: &impl Runs) {
     }
     assert_eq!(store.last_planned("another").await.unwrap(), None);
 }
+
+/// Runs past their bound and runs that were never planned, the longest due first, until they have ended.
+pub async fn overdue_runs_in_order(store: &impl Runs) {
+    const HOUR: i64 = 3_600_000;
+    for name in ["planned", "unplanned", "ended"] {
+        assert!(store.create_run(&run(name, 100)).await.unwrap());
+    }
+    store.plan_run(&run_id("planned"), "a pipeline", &[], NOW + HOUR).await.unwrap();
+    assert!(store.close_run(&run_id("ended"), RunStatus::Succeeded, None, false, NOW).await.unwrap());
+    let ids = |names: &[&str]| names.iter().map(|name| run_id(name)).collect::<Vec<_>>();
+    until_overdue(store, NOW, &[]).await;
+    until_overdue(store, NOW + HOUR, &ids(&["unplanned"])).await;
+    until_overdue(store, NOW + 2 * HOUR, &ids(&["unplanned", "planned"])).await;
+    assert!(store.schedule_run_check(&run_id("unplanned"), NOW + 3 * HOUR).await.unwrap());
+    until_overdue(store, NOW + 2 * HOUR, &ids(&["planned"])).await;
+    assert!(store.close_run(&run_id("planned"), RunStatus::Failed, None, false, NOW).await.unwrap());
+    assert!(!store.schedule_run_check(&run_id("planned"), NOW).await.unwrap());
+    until_overdue(store, NOW + 3 * HOUR, &ids(&["unplanned"])).await;
+    // One whose end could not be published is closed again until it is.
+    assert!(store.close_run(&run_id("unplanned"), RunStatus::Failed, None, true, NOW).await.unwrap());
+    until_overdue(store, NOW + HOUR, &ids(&["unplanned"])).await;
+    assert!(store.schedule_run_check(&run_id("unplanned"), NOW).await.unwrap());
+    store.record_published(&run_id("unplanned")).await.unwrap();
+    assert!(!store.run(&run_id("unplanned")).await.unwrap().unwrap().publish_pending);
+    until_overdue(store, NOW + 3 * HOUR, &[]).await;
+}
+
+/// Waits for the index, which may lag, for at most five seconds.
+async fn until_overdue(store: &impl Runs, now: i64, expected: &[RunId]) {
+    for _ in 0..100 {
+        if store.runs_to_check(now, 10).await.unwrap() == expected {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(store.runs_to_check(now, 10).await.unwrap(), expected);
+}

@@ -85,8 +85,13 @@ pub fn full_entry(name: &str) -> Entry {
             retryable: true,
             not_before: NOW + 1_000,
             leader: step_id("leader", "image"),
+            unfetched: true,
         }),
-        late_completion: Some(LateCompletion { attempt: Attempt(1), next_check_at: NOW + 3_000, until: None }),
+        late_completions: vec![LateCompletion {
+            attempt: Attempt(1),
+            next_check_at: NOW + 3_000,
+            until: Some(NOW + 9_000),
+        }],
         last_attempt: Attempt(2),
         tries: 3,
         failing_since: Some(NOW - 1_000),
@@ -122,7 +127,7 @@ pub fn attempt(name: &str, number: u32, run: &str) -> AttemptRecord {
         claimed_at: NOW,
         submitter_dead_at: NOW + 360_000,
         hold: Hold { run: run_id(run), amount: Money::micros(25_000), state: HoldState::Held },
-        fetches: 1,
+        fetching: None,
     }
 }
 

@@ -128,6 +128,9 @@ pub struct LastFailure {
     pub not_before: Millis,
     /// The step that claimed it.
     pub leader: StepId,
+    /// The attempt is paid and its outputs were not fetched: they are fetched once more before another is claimed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unfetched: bool,
 }
 
 /// `E`: one content key. A result and a pending attempt can exist together (refresh).
@@ -144,8 +147,9 @@ pub struct Entry {
     pub pending: Option<PendingAttempt>,
     #[serde(default, with = "json")]
     pub failure: Option<LastFailure>,
-    #[serde(rename = "late", default, with = "json")]
-    pub late_completion: Option<LateCompletion>,
+    /// At most one of an attempt.
+    #[serde(rename = "late", default, with = "json", skip_serializing_if = "Vec::is_empty")]
+    pub late_completions: Vec<LateCompletion>,
     /// The highest assigned attempt number.
     #[serde(rename = "last")]
     pub last_attempt: Attempt,
@@ -179,7 +183,7 @@ impl Entry {
             result: None,
             pending: None,
             failure: None,
-            late_completion: None,
+            late_completions: Vec::new(),
             last_attempt: Attempt::NONE,
             tries: 0,
             failing_since: None,
@@ -246,8 +250,28 @@ pub struct AttemptRecord {
     pub submitter_dead_at: Millis,
     #[serde(with = "json")]
     pub hold: Hold,
-    /// Failed fetches of its outputs.
-    pub fetches: u32,
+    /// Absent while no fetch of its outputs has failed.
+    #[serde(default, with = "json")]
+    pub fetching: Option<Fetching>,
+}
+
+/// The fetches of the outputs of an attempt that has succeeded, once one has failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetching {
+    /// The time of the first failure.
+    pub since: Millis,
+    /// The time until which they are fetched again.
+    pub until: Millis,
+    /// Failures so far; the fetches are spaced out by it.
+    pub tries: u32,
+    /// The time of the next fetch. An earlier call fetches nothing.
+    pub next_at: Millis,
+    /// The time from which on every fetch brought something that is not the media it should be.
+    pub invalid_since: Option<Millis>,
+    /// The last failure.
+    pub failure: Failure,
+    /// Whether the attempt was given up before, and is fetched once more before another is claimed.
+    pub again: bool,
 }
 
 /// `W#run#step`: a step that waits for an entry.

@@ -10,14 +10,14 @@ use super::items::{after, count, expiring, expiry_from_now, flag, from_item, jso
 use super::lists::List;
 use super::runs::{listed, run_item, running};
 use super::{RUN_DAYS, Store, keys};
+use crate::clock::SystemClock;
+use crate::contention::Contention;
 use crate::records::{BatchCounts, BatchPlan, BatchRecord, BatchStatus, Millis, RunRecord};
 use crate::table::{Action, Condition, DUE, DUE_SHARD, Item, PK, Query, Reason, Table, TransactError, Update, Write};
 use crate::traits::{Batches, ChunkEnd, ListPosition, Runs, StoreError};
 
 /// The value of [`DUE_SHARD`] in batches.
 const SHARD: &str = "batch";
-/// Tries of a write that conflicts with other writes of the batch.
-const TRIES: usize = 20;
 
 /// Why a transaction of two writes was not committed.
 enum Refused {
@@ -69,7 +69,8 @@ impl<T: Table> Batches for Store<T> {
         run: &RunRecord,
         wanted: Money,
     ) -> Result<Option<RunRecord>, StoreError> {
-        for _ in 0..TRIES {
+        let mut contention = Contention::new(&SystemClock);
+        loop {
             if let Some(existing) = self.run(&run.id).await? {
                 return Ok(Some(existing));
             }
@@ -88,13 +89,16 @@ impl<T: Table> Batches for Store<T> {
             if self.write_both(writes).await?.is_none() {
                 return Ok(Some(run));
             }
+            if !contention.pause().await {
+                return Err(StoreError::ledger(format!("the budget of batch {batch} kept changing")));
+            }
         }
-        Err(StoreError::ledger(format!("the budget of batch {batch} kept changing")))
     }
 
     async fn close_chunk(&self, end: &ChunkEnd, now: Millis) -> Result<bool, StoreError> {
         let (close, add) = (close_run(end, now)?, add_counts(end));
-        for _ in 0..TRIES {
+        let mut contention = Contention::new(&SystemClock);
+        loop {
             let writes = vec![
                 Write::update(keys::run(&end.run), close.clone()),
                 Write::update(keys::batch(&end.batch), add.clone()),
@@ -113,10 +117,12 @@ impl<T: Table> Batches for Store<T> {
                 Some(Refused::Write(_)) => {
                     return Runs::close_run(self, &end.run, end.status, end.failure.as_ref(), false, now).await;
                 }
-                Some(Refused::Conflict) => {}
+                Some(Refused::Conflict) if contention.pause().await => {}
+                Some(Refused::Conflict) => {
+                    return Err(StoreError::ledger(format!("batch {} kept changing", end.batch)));
+                }
             }
         }
-        Err(StoreError::ledger(format!("batch {} kept changing", end.batch)))
     }
 
     async fn reopen_batch(&self, id: &RunId, now: Millis, due: Millis) -> Result<Option<BatchRecord>, StoreError> {
@@ -225,7 +231,9 @@ fn close_run(end: &ChunkEnd, now: Millis) -> Result<Update, StoreError> {
     let close = Update::new()
         .set("status", word(end.status)?)
         .set("ended_at", number(now))
-        .set_or_remove("failure", end.failure.as_ref().map(json).transpose()?);
+        .set_or_remove("failure", end.failure.as_ref().map(json).transpose()?)
+        .remove(DUE_SHARD)
+        .remove(DUE);
     Ok(match end.unspent {
         None => close.only_if(running()?),
         // Nothing of what goes back is left to be reserved.

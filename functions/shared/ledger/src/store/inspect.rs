@@ -8,8 +8,8 @@ use super::entries::{read_attempt, read_entry};
 use super::runs::{read_run, read_step, run_item};
 use super::waiters::read_waiter;
 use super::{MemoryLedger, keys};
-use crate::records::{AttemptRecord, Entry, RunRecord, StepRecord, Waiter};
-use crate::table::{Item, Key};
+use crate::records::{AttemptRecord, Entry, Millis, RunRecord, StepRecord, Waiter};
+use crate::table::{DUE, DUE_SHARD, Item, Key, number_of};
 
 /// The attribute that a damaged entry lacks.
 const LOST: &str = "tries";
@@ -38,6 +38,12 @@ impl MemoryLedger {
     pub fn all_runs(&self) -> Vec<RunRecord> {
         let is = |key: &Key| key.sk == keys::RUN && key.pk.starts_with(keys::RUN_PREFIX);
         self.table().select(is, |item| read_run(item).ok())
+    }
+
+    /// The times at which the sweep checks the runs that have not ended.
+    pub fn all_run_checks(&self) -> Vec<Millis> {
+        let is = |key: &Key| key.sk == keys::RUN && key.pk.starts_with(keys::RUN_PREFIX);
+        self.table().select(is, |item| item.contains_key(DUE_SHARD).then(|| number_of(item, DUE)).flatten())
     }
 
     /// Every step of every run, by run and name.

@@ -1,5 +1,5 @@
 //! Records as items and back. An item that this version cannot read is an error that names the item and the attribute,
-//! never a guess.
+//! never a guess. One that a newer version wrote is read later, and is never repaired.
 
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::time::DAY;
@@ -98,6 +98,13 @@ pub(super) fn from_item<R: DeserializeOwned>(
 ) -> Result<R, StoreError> {
     match number_of::<i64>(item, LAYOUT) {
         Some(VERSION) => {}
+        // It is no damage: a function of the newer version reads it.
+        Some(newer) if newer > VERSION => {
+            return Err(StoreError::ledger(format!(
+                "{} has layout {newer}, which a newer version wrote; this version reads layout {VERSION}: try later",
+                named(item)
+            )));
+        }
         Some(other) => {
             return Err(StoreError::unreadable(format!(
                 "{} has layout {other}, this version reads layout {VERSION}",
@@ -163,7 +170,16 @@ mod tests {
             let expected = format!("{} E: attribute {name} is missing or unreadable", ContentKey::digest(b"key"));
             assert!(message.contains(&expected), "{name}: {message}");
         }
-        assert!(damaged("v", Some(number(99))).contains("has layout 99, this version reads layout 1"));
+        assert!(damaged("v", Some(number(0))).contains("has layout 0, this version reads layout 1"));
+    }
+
+    #[test]
+    fn an_item_of_a_newer_version_is_no_damage() {
+        let mut item = entry_item(&Entry::new(ContentKey::digest(b"key"))).unwrap();
+        item.insert("v".to_owned(), number(2));
+        let error = read_entry(&item).unwrap_err();
+        assert_eq!((error.0.name, error.is_unreadable()), (ErrorName::LedgerUnavailable, false));
+        assert!(error.0.message.contains("has layout 2, which a newer version wrote"), "{error}");
     }
 
     #[test]

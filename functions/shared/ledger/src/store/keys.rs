@@ -80,6 +80,11 @@ pub(super) fn content_key_of(item: &Item) -> Option<ContentKey> {
     ContentKey::parse(text_of(item, PK)?.strip_prefix(ENTRY_PREFIX)?).ok()
 }
 
+/// The id of a run's partition.
+pub(super) fn run_id_of(item: &Item) -> Option<RunId> {
+    RunId::parse(text_of(item, PK)?.strip_prefix(RUN_PREFIX)?).ok()
+}
+
 /// The id of a batch's partition.
 pub(super) fn batch_id_of(item: &Item) -> Option<RunId> {
     RunId::parse(text_of(item, PK)?.strip_prefix(BATCH_PREFIX)?).ok()

@@ -22,8 +22,8 @@
 //!
 //! `<step>` is the text of a [`StepRef`](fresco_pipeline::ids::StepRef): `image`, or `7-image` of row 7 in the run of a chunk.
 //!
-//! The index `due` (hash `due_shard`, range `due`, keys only) holds the entries and the batches that sweep has to check,
-//! each under a value of its own; no other item carries the two attributes. Expiry is DynamoDB's TTL on `expires_at`; an
+//! The index `due` (hash `due_shard`, range `due`, keys only) holds the entries, the batches and the runs that sweep has to
+//! check, each under a value of its own; no other item carries the two attributes. Expiry is DynamoDB's TTL on `expires_at`; an
 //! item that is past it and still exists is used like any other.
 
 mod batches;

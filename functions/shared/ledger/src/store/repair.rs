@@ -21,15 +21,23 @@ const HOLD: &str = "hold";
 impl<T: Table> Store<T> {
     pub(super) async fn repair_entry(&self, key: &ContentKey, now: Millis) -> Result<(), StoreError> {
         let Some(item) = self.table.get(&keys::entry(key)).await? else { return Ok(()) };
-        let entry = read_entry(&item).ok();
+        let entry = readable(read_entry(&item))?;
         let attempts = self.all_of(keys::entry_pk(key), keys::ATTEMPT_PREFIX).await?;
         let waiters = self.all_of(keys::entry_pk(key), keys::WAITER_PREFIX).await?;
+        let (mut known, mut waiting) = (Vec::new(), Vec::new());
+        for item in &attempts {
+            let (record, reported) = (readable(read_attempt(item))?, item.contains_key(REPORT));
+            known.extend(attempt_number(item).map(|attempt| ReadableAttempt { attempt, record, reported }));
+        }
+        for item in &waiters {
+            waiting.extend(readable(read_waiter(item))?);
+        }
         let parts = ReadableParts {
             entry: entry.as_ref(),
             rev: number_of(&item, "rev").unwrap_or(0),
             last: number_of(&item, "last").map(Attempt),
-            attempts: attempts.iter().filter_map(readable).collect(),
-            waiters: waiters.iter().filter_map(|item| read_waiter(item).ok()).collect(),
+            attempts: known,
+            waiters: waiting,
         };
         let Some(entry) = repair(key, &parts, now) else { return Ok(()) };
         // Every write of an entry changes one of the two.
@@ -64,9 +72,13 @@ impl<T: Table> Store<T> {
     }
 }
 
-fn readable(item: &Item) -> Option<ReadableAttempt> {
-    let (record, reported) = (read_attempt(item).ok(), item.contains_key(REPORT));
-    Some(ReadableAttempt { attempt: attempt_number(item)?, record, reported })
+/// The record, or `None` where it is damaged. One that a newer version wrote is an error: nothing is repaired then.
+fn readable<R>(read: Result<R, StoreError>) -> Result<Option<R>, StoreError> {
+    match read {
+        Ok(record) => Ok(Some(record)),
+        Err(error) if error.is_unreadable() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The unreadable item as it was, out of the index.
@@ -74,4 +86,43 @@ fn aside(mut item: Item, now: Millis) -> Item {
     item.insert(SK.to_owned(), text(keys::aside(now)));
     item.remove(DUE_SHARD);
     expiring(item, expiry(now, ASIDE_DAYS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::MemoryLedger;
+    use super::super::items::number;
+    use crate::contract::sample;
+    use crate::records::Entry;
+    use crate::table::{Item, SK, text_of};
+    use crate::traits::{Change, Entries, Waiters};
+    use fresco_pipeline::error::ErrorName;
+    use fresco_pipeline::ids::Attempt;
+
+    /// While a deployment is under way, functions of the version before meet records of the next one.
+    #[tokio::test]
+    async fn nothing_of_a_newer_version_is_repaired_or_put_aside() {
+        for sk in ["E", "A#000002", "W#"] {
+            let ledger = MemoryLedger::default();
+            let key = sample::key("a");
+            let entry = Entry { late_completions: Vec::new(), ..sample::full_entry("a") };
+            let attempt = Some(sample::attempt("a", 2, "leader"));
+            ledger.commit(&Change { attempt, ..Change::of(entry) }).await.unwrap();
+            let wait = sample::wait(&sample::step_id("leader", "image"), "token", 0, sample::NOW);
+            ledger.put_waiter(&key, &wait).await.unwrap();
+            let mut newer: Vec<Item> = ledger.table().items();
+            newer.retain(|item| text_of(item, SK).is_some_and(|found| found.starts_with(sk)));
+            newer[0].insert("v".to_owned(), number(2));
+            ledger.table().insert(newer[0].clone());
+            let before = ledger.table().items();
+
+            let error = ledger.repair(&key, sample::NOW).await.unwrap_err();
+            assert_eq!((error.0.name, error.is_unreadable()), (ErrorName::LedgerUnavailable, false), "{sk}");
+            assert_eq!(ledger.table().items(), before, "{sk}");
+            // A waiter that was passed over would never be notified.
+            assert_eq!(ledger.waiters(&key).await.is_err(), sk == "W#");
+            assert_eq!(ledger.entry(&key).await.is_err(), sk == "E");
+            assert_eq!(ledger.attempt(&key, Attempt(2)).await.is_err(), sk.starts_with('A'));
+        }
+    }
 }

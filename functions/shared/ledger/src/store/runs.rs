@@ -11,11 +11,19 @@ use super::items::{
 use super::lists::List;
 use super::{RUN_DAYS, Store, keys};
 use crate::records::{CachedResult, Millis, ResultSource, RunRecord, RunStatus, StepId, StepRecord, StepState};
-use crate::table::{Condition, EXPIRES_AT, Item, PK, Reason, Table, TransactError, Update, Write, text_of};
+use crate::table::{
+    Condition, DUE, DUE_SHARD, EXPIRES_AT, Item, PK, Query, Reason, Table, TransactError, Update, Write, text_of,
+};
 use crate::traits::{ListPosition, Runs, StoreError};
 
 /// The attribute of a pipeline's item that names its last run.
 const LAST_RUN: &str = "run";
+/// The value of [`DUE_SHARD`] in runs that have not ended or whose end is not published.
+const SHARD: &str = "run";
+/// The time after which a run that is not planned never will be: its execution did not start.
+const UNPLANNED: Millis = 30 * 60_000;
+/// The time after its bound at which a run that has not ended is closed, or after its end at which that is published again.
+const OVERDUE: Millis = 300_000;
 /// The most steps that are written at a time.
 const CONCURRENT_WRITES: usize = 16;
 
@@ -65,6 +73,7 @@ impl<T: Table> Runs for Store<T> {
         let planned = Update::new()
             .set("steps", number(u32::try_from(steps.len()).unwrap_or(u32::MAX)))
             .set("bound_at", number(bound_at))
+            .set(DUE, number(bound_at.saturating_add(OVERDUE)))
             .only_if(Condition::exists());
         let last = Update::new()
             .set("v", version())
@@ -139,6 +148,22 @@ impl<T: Table> Runs for Store<T> {
         self.update_step(step_id, &update).await.map(drop)
     }
 
+    async fn runs_to_check(&self, now: Millis, limit: u32) -> Result<Vec<RunId>, StoreError> {
+        self.first_readable(&Query::Due { shard: SHARD, now }, limit, keys::run_id_of).await
+    }
+
+    async fn schedule_run_check(&self, id: &RunId, due: Millis) -> Result<bool, StoreError> {
+        let open = running()?.or(Condition::Exists("publish_pending"));
+        let update = Update::new().set(DUE, number(due)).only_if(open);
+        Ok(self.table.update(&keys::run(id), &update).await?.is_ok())
+    }
+
+    async fn record_published(&self, id: &RunId) -> Result<(), StoreError> {
+        let pending = Condition::Exists("publish_pending");
+        let update = Update::new().remove("publish_pending").remove(DUE_SHARD).remove(DUE).only_if(pending);
+        self.table.update(&keys::run(id), &update).await.map(drop)
+    }
+
     async fn stop_run(&self, id: &RunId) -> Result<bool, StoreError> {
         let update = Update::new().set("stop", flag(true)).only_if(running()?);
         Ok(self.table.update(&keys::run(id), &update).await?.is_ok())
@@ -158,6 +183,11 @@ impl<T: Table> Runs for Store<T> {
             .set_or_remove("failure", failure.map(json).transpose()?)
             .set_or_remove("publish_pending", publish_pending.then(|| flag(true)))
             .only_if(running()?);
+        // Until its end is published, the sweep closes it again.
+        let update = match publish_pending {
+            true => update.set(DUE, number(now.saturating_add(OVERDUE))),
+            false => update.remove(DUE_SHARD).remove(DUE),
+        };
         Ok(self.table.update(&keys::run(id), &update).await?.is_ok())
     }
 }
@@ -207,7 +237,13 @@ fn undecided() -> Result<Condition, StoreError> {
 }
 
 pub(super) fn run_item(run: &RunRecord) -> Result<Item, StoreError> {
-    Ok(expiring(to_item(keys::run(&run.id), run)?, expiry(run.created_at, RUN_DAYS)))
+    let mut item = expiring(to_item(keys::run(&run.id), run)?, expiry(run.created_at, RUN_DAYS));
+    if !run.status.is_final() {
+        let due = run.bound_at.map_or(run.created_at + UNPLANNED, |bound_at| bound_at + OVERDUE);
+        item.insert(DUE_SHARD.to_owned(), text(SHARD));
+        item.insert(DUE.to_owned(), number(due));
+    }
+    Ok(item)
 }
 
 /// The run's place in its list.

@@ -38,15 +38,18 @@ impl<T: Table> Waiters for Store<T> {
 
     async fn waiters(&self, key: &ContentKey) -> Result<Vec<Waiter>, StoreError> {
         let items = self.all_of(keys::entry_pk(key), keys::WAITER_PREFIX).await?;
-        let read = items.iter().filter_map(|item| match read_waiter(item) {
-            Ok(waiter) => Some(waiter),
-            // It must not keep the others from being notified. Its step's next nudge writes the missing part.
-            Err(error) => {
-                tracing::error!(entry.key = %key, error.name = %error.0.name, error.message = error.0.message, "waiter not read");
-                None
+        let mut waiters = Vec::with_capacity(items.len());
+        for item in &items {
+            match read_waiter(item) {
+                Ok(waiter) => waiters.push(waiter),
+                // It must not keep the others from being notified. Its step's next nudge writes the missing part.
+                Err(error) if error.is_unreadable() => {
+                    tracing::error!(entry.key = %key, error.name = %error.0.name, error.message = error.0.message, "waiter not read");
+                }
+                Err(error) => return Err(error),
             }
-        });
-        Ok(read.collect())
+        }
+        Ok(waiters)
     }
 
     async fn delete_waiter(&self, key: &ContentKey, step_id: &StepId) -> Result<(), StoreError> {

@@ -40,7 +40,7 @@ impl StoreError {
         StoreError(Failure::new(ErrorName::StorageUnavailable, message))
     }
 
-    /// A record that this version cannot read: damaged, or written by another version.
+    /// A record that is damaged.
     pub fn unreadable(message: impl Into<String>) -> Self {
         StoreError(Failure::new(ErrorName::LedgerUnreadable, message))
     }
@@ -312,6 +312,13 @@ pub trait Runs: Send + Sync {
         failure: &Failure,
         now: Millis,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Lists runs whose check is due, the longest due first: past their bound, never planned, or ended and not published. The
+    /// index may lag.
+    fn runs_to_check(&self, now: Millis, limit: u32) -> impl Future<Output = Result<Vec<RunId>, StoreError>> + Send;
+    /// Records when the run is checked next; false if it has ended and its end is published.
+    fn schedule_run_check(&self, id: &RunId, due: Millis) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// Records that the end of a run is published for which that was pending.
+    fn record_published(&self, id: &RunId) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Sets the stop flag; true if the run exists and was running.
     fn stop_run(&self, id: &RunId) -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// Closes the run; true if it was running. `publish_pending` marks that its end is still to be published.
@@ -385,6 +392,8 @@ pub trait SigningKeys: Send + Sync {
 pub trait Invoker: Send + Sync {
     /// Invokes collect for an attempt; returns when the invocation is accepted.
     fn collect(&self, key: &ContentKey, attempt: Attempt) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Invokes the closing of a run that is past its bound; returns when the invocation is accepted.
+    fn close_run(&self, run: &RunId) -> impl Future<Output = Result<(), StoreError>> + Send;
     /// Invokes the closing of a batch of this generation; returns when the invocation is accepted.
     fn finalize_batch(&self, batch: &RunId, generation: u32) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
@@ -393,4 +402,8 @@ pub trait Invoker: Send + Sync {
 pub trait Clock: Send + Sync {
     /// Now, in milliseconds since the Unix epoch.
     fn now(&self) -> Millis;
+    /// Waits for a random part of so many milliseconds.
+    fn pause(&self, at_most: Millis) -> impl Future<Output = ()> + Send;
+    /// Ends after so many milliseconds.
+    fn deadline(&self, after: Millis) -> impl Future<Output = ()> + Send;
 }

@@ -44,6 +44,8 @@ pub enum Acquisition {
     SharedFailure(Failure),
     /// The last attempt failed with a retryable failure, and its pause is not over: retry after it.
     RetryLater(LastFailure),
+    /// The last attempt is paid and its outputs were not fetched: reopen it with [`reopen`](super::reopen).
+    Recollect(Attempt),
     /// Commit this; then, and only then, submit.
     Claim(Box<Change>),
 }
@@ -66,6 +68,9 @@ pub fn acquire(entry: &Entry, request: &AcquireRequest<'_>) -> Acquisition {
         let shared = waiter.joined > Attempt::NONE && waiter.joined <= failed.attempt && failed.attempt > waiter.base;
         if !failed.retryable && shared {
             return Acquisition::SharedFailure(failed.failure.clone());
+        }
+        if failed.unfetched && failed.attempt > waiter.base {
+            return Acquisition::Recollect(failed.attempt);
         }
     }
     Acquisition::Claim(Box::new(claim(entry, request)))
@@ -110,7 +115,7 @@ fn claim(entry: &Entry, request: &AcquireRequest<'_>) -> Change {
         claimed_at: request.now,
         submitter_dead_at: request.submitter_dead_at,
         hold: Hold { run: run.clone(), amount: request.price, state: HoldState::Held },
-        fetches: 0,
+        fetching: None,
     };
     Change {
         entry,

@@ -4,10 +4,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::Attempt;
 use fresco_pipeline::money::Money;
 
-use super::{
-    LATE_COMPLETION_PAUSE, MAX_EMPTY_ANSWERS, MAX_FETCHES, MAX_RETRY_AFTER, NOTIFY_GRACE, OUTAGE, backoff, due_of,
-    fetch_backoff, hold,
-};
+use super::{MAX_EMPTY_ANSWERS, MAX_RETRY_AFTER, NOTIFY_GRACE, OUTAGE, backoff, due_of, hold};
 use crate::records::{AttemptRecord, AttemptState, CachedResult, Entry, LastFailure, LateCompletion, Millis};
 use crate::traits::Change;
 use fresco_pipeline::media::{Media, Shortfall};
@@ -64,33 +61,29 @@ pub fn complete(entry: &Entry, record: &AttemptRecord, completion: Completion, n
 /// it until it is collected.
 pub fn record_late_completion(entry: &Entry, record: &AttemptRecord, now: Millis) -> Option<Change> {
     let pending = entry.pending.as_ref().is_some_and(|pending| pending.attempt == record.attempt);
-    if pending || entry.late_completion.is_some() || matches!(record.state, AttemptState::Won | AttemptState::Duplicate)
-    {
+    let watched = entry.late_completions.iter().any(|late| late.attempt == record.attempt && late.until.is_none());
+    if pending || watched || matches!(record.state, AttemptState::Won | AttemptState::Duplicate) {
         return None;
     }
     let mut entry = entry.clone();
-    entry.late_completion =
-        Some(LateCompletion { attempt: record.attempt, next_check_at: now + NOTIFY_GRACE, until: None });
+    match entry.late_completions.iter_mut().find(|late| late.attempt == record.attempt) {
+        Some(late) => (late.next_check_at, late.until) = (now + NOTIFY_GRACE, None),
+        None => entry.late_completions.push(LateCompletion {
+            attempt: record.attempt,
+            next_check_at: now + NOTIFY_GRACE,
+            until: None,
+        }),
+    }
     entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
     Some(Change::of(entry))
 }
 
-/// Postpones the check of a late completion, since collect was invoked for it, or ends the checks.
-pub fn postpone_late_completion(entry: &Entry, now: Millis) -> Option<Change> {
-    let mut entry = entry.clone();
-    let late = entry.late_completion.as_mut()?;
-    late.next_check_at = now + LATE_COMPLETION_PAUSE;
-    if late.until.is_some_and(|until| until <= now) {
-        entry.late_completion = None;
-    }
-    entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
-    Some(Change::of(entry))
+pub(super) fn is_late(entry: &Entry, attempt: Attempt) -> bool {
+    entry.late_completions.iter().any(|late| late.attempt == attempt)
 }
 
 fn clear_late_completion(entry: &mut Entry, attempt: Attempt) {
-    if entry.late_completion.as_ref().is_some_and(|late| late.attempt == attempt) {
-        entry.late_completion = None;
-    }
+    entry.late_completions.retain(|late| late.attempt != attempt);
 }
 
 /// The failure of an attempt.
@@ -108,9 +101,9 @@ pub struct AttemptFailure {
 pub fn fail(entry: &Entry, record: &AttemptRecord, outcome: &AttemptFailure, now: Millis) -> Option<Change> {
     if record.state != AttemptState::Open && record.state != AttemptState::Lost {
         // It is decided; a second end changes nothing else.
-        let late = entry.late_completion.as_ref().is_some_and(|late| late.attempt == record.attempt);
-        return late.then(|| {
-            let mut entry = Entry { late_completion: None, ..entry.clone() };
+        return is_late(entry, record.attempt).then(|| {
+            let mut entry = entry.clone();
+            clear_late_completion(&mut entry, record.attempt);
             entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
             Change::of(entry)
         });
@@ -158,6 +151,7 @@ pub fn fail(entry: &Entry, record: &AttemptRecord, outcome: &AttemptFailure, now
             retryable,
             not_before: now + pause,
             leader: pending.leader,
+            unfetched: false,
         });
         entry.pending = None;
         entry.notify_pending = true;
@@ -169,30 +163,4 @@ pub fn fail(entry: &Entry, record: &AttemptRecord, outcome: &AttemptFailure, now
 fn exhausted(tries: u32, lasted: Millis, last: &Failure) -> Failure {
     let message = format!("gave up after {tries} attempts in {} minutes; the last: {last}", lasted / 60_000);
     Failure::new(ErrorName::ProviderExhausted, message)
-}
-
-/// Records a failed fetch of a successful job's outputs. They are fetched again, never generated again, up to a limit: then
-/// the attempt has failed, and is paid.
-pub fn record_fetch_failure(
-    entry: &Entry,
-    record: &AttemptRecord,
-    failure: &Failure,
-    cost: Money,
-    now: Millis,
-) -> Option<Change> {
-    let tries = record.fetches + 1;
-    if tries < MAX_FETCHES && failure.name.is_retryable() {
-        let mut entry = entry.clone();
-        let mut record = record.clone();
-        record.fetches = tries;
-        if let Some(pending) = entry.pending.as_mut().filter(|pending| pending.attempt == record.attempt) {
-            pending.next_check_at = now + fetch_backoff(tries);
-        }
-        entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
-        return Some(Change { attempt: Some(record), ..Change::of(entry) });
-    }
-    let message = format!("the output could not be fetched: {}", failure.message);
-    let outcome =
-        AttemptFailure { failure: Failure::new(ErrorName::OutputInvalid, message), retry_after: None, billed: cost };
-    fail(entry, record, &outcome, now)
 }

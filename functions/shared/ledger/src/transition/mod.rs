@@ -4,7 +4,9 @@
 
 mod acquire;
 mod complete;
+mod fetch;
 mod hold;
+mod lease;
 mod notify;
 mod repair;
 mod submit;
@@ -13,14 +15,17 @@ mod submit;
 mod tests;
 
 pub use acquire::{AcquireRequest, Acquisition, acquire, expire, renew};
-pub use complete::{
-    AttemptFailure, Completion, complete, fail, postpone_late_completion, record_fetch_failure, record_late_completion,
+pub use complete::{AttemptFailure, Completion, complete, fail, record_late_completion};
+pub use fetch::{
+    FETCH_PERIOD, INVALID_PERIOD, REFETCH_PERIOD, fetch_pause, forget_unfetched, may_fetch, recollect,
+    record_fetch_failure, reopen,
 };
-pub use notify::{Notification, notified, postpone_notification, recipients};
+pub use lease::{CheckLease, lease_checks};
+pub use notify::{Notification, notified, recipients};
 pub use repair::{ReadableAttempt, ReadableParts, repair};
 pub use submit::{
-    LookupResult, UnknownPolicy, mark_cancelling, mark_unknown, postpone_check, record_lookup, record_submission,
-    record_unknown_job, watch_unknown_job,
+    LookupResult, UnknownPolicy, mark_cancelling, mark_unknown, record_lookup, record_submission, record_unknown_job,
+    watch_unknown_job,
 };
 
 use crate::records::{Entry, Millis};
@@ -30,8 +35,6 @@ use crate::records::{Entry, Millis};
 pub const OUTAGE: Millis = 1_800_000;
 /// A claim so long after the pause of a retryable failure belongs to another outage.
 pub const SAME_OUTAGE: Millis = 900_000;
-/// Fetches of an attempt's outputs before the attempt fails.
-pub const MAX_FETCHES: u32 = 6;
 /// Empty look-ups, after the submitter has surely ended, before an attempt is lost.
 pub const EMPTY_LOOKUPS: u32 = 2;
 /// The pause before sweep invokes collect for a late completion again.
@@ -53,25 +56,23 @@ pub const CANCEL_GRACE: Millis = 5_000;
 /// The longest pause that a provider's retry-after can ask for.
 pub const MAX_RETRY_AFTER: Millis = 300_000;
 
+/// The longest pause between two checks or fetches.
+const MAX_RECHECK_INTERVAL: Millis = 900_000;
+
 /// The pause before the next attempt, by retryable failures so far: 2 s doubling to four minutes.
 pub fn backoff(tries: u32) -> Millis {
     2_000_i64.saturating_mul(1 << tries.saturating_sub(1).min(7)).min(240_000)
 }
 
-/// The pause before the next fetch of outputs, by failed fetches so far: 2 s doubling to a minute.
-fn fetch_backoff(fetches: u32) -> Millis {
-    backoff(fetches).min(60_000)
-}
-
 /// The pause before sweep checks a submitted attempt again: 1 minute growing to 15.
 pub fn recheck_interval(checks: u32) -> Millis {
-    60_000_i64.saturating_mul(i64::from(checks) + 1).min(900_000)
+    60_000_i64.saturating_mul(i64::from(checks) + 1).min(MAX_RECHECK_INTERVAL)
 }
 
 /// The time of sweep's next check: of a pending notification, the pending attempt, or a late completion.
 fn due_of(entry: &Entry, notify_at: Millis) -> Option<Millis> {
     let notify = entry.notify_pending.then_some(notify_at);
     let check = entry.pending.as_ref().map(|pending| pending.next_check_at);
-    let late = entry.late_completion.as_ref().map(|late| late.next_check_at);
+    let late = entry.late_completions.iter().map(|late| late.next_check_at).min();
     [notify, check, late].into_iter().flatten().min()
 }

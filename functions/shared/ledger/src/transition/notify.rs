@@ -4,7 +4,7 @@
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::Attempt;
 
-use super::{NOTIFY_GRACE, due_of};
+use super::due_of;
 use crate::records::{CachedResult, Entry, LastFailure, Millis, Waiter};
 use crate::traits::Change;
 
@@ -55,16 +55,6 @@ fn leader_of(failed: &LastFailure, left: &[&Waiter]) -> Option<(Waiter, Notifica
 
 fn again(message: &str) -> Notification {
     Notification::Fail(Failure::new(ErrorName::StepAgain, message))
-}
-
-/// Postpones a failed notification: sweep retries later, and continues with other entries meanwhile.
-pub fn postpone_notification(entry: &Entry, now: Millis) -> Option<Change> {
-    if !entry.notify_pending {
-        return None;
-    }
-    let mut entry = entry.clone();
-    entry.next_check_at = due_of(&entry, now + NOTIFY_GRACE);
-    Some(Change::of(entry))
 }
 
 /// Records that every waiter is notified; `None` if that is recorded already.

@@ -57,7 +57,7 @@ fn without_lost_pending(entry: &Entry, parts: &ReadableParts<'_>, now: Millis) -
 fn unknown_fate(attempt: Attempt, leader: StepId, now: Millis) -> LastFailure {
     let message = "the record of the attempt under way cannot be read; it may have been accepted and billed";
     let failure = Failure::new(ErrorName::StepUnknown, message);
-    LastFailure { attempt, failure, retryable: false, not_before: now, leader }
+    LastFailure { attempt, failure, retryable: false, not_before: now, leader, unfetched: false }
 }
 
 fn rebuilt(key: &ContentKey, parts: &ReadableParts<'_>, now: Millis) -> Entry {
@@ -78,11 +78,11 @@ fn rebuilt(key: &ContentKey, parts: &ReadableParts<'_>, now: Millis) -> Entry {
         let eldest = parts.waiters.iter().min_by_key(|waiter| waiter.since);
         entry.failure = eldest.map(|waiter| unknown_fate(highest, waiter.step_id.clone(), now));
     }
-    // A late completion may not have been collected. Another check of it is idempotent.
+    // Late completions may not have been collected. Another check of them is idempotent.
     let given_up = |record: &AttemptRecord| matches!(record.state, AttemptState::Lost | AttemptState::Failed);
     let late = parts.attempts.iter().filter(|part| part.reported && part.record.as_ref().is_some_and(given_up));
-    entry.late_completion =
-        late.map(|part| part.attempt).max().map(|attempt| LateCompletion { attempt, next_check_at: now, until: None });
+    entry.late_completions =
+        late.map(|part| LateCompletion { attempt: part.attempt, next_check_at: now, until: None }).collect();
     // Waiters retry, or keep waiting for the pending attempt.
     entry.notify_pending = !parts.waiters.is_empty() && entry.pending.is_none();
     entry.next_check_at = due_of(&entry, now);

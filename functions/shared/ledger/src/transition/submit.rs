@@ -4,6 +4,7 @@ use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::Attempt;
 use serde::{Deserialize, Serialize};
 
+use super::complete::is_late;
 use super::{
     CANCEL_GRACE, EMPTY_LOOKUPS, LATE_COMPLETION_PAUSE, MAX_UNKNOWN_JOBS, NOTIFY_GRACE, UNKNOWN_JOB_GRACE,
     UNKNOWN_JOB_SPACING, UNKNOWN_JOB_WATCH, due_of, hold, recheck_interval,
@@ -45,10 +46,16 @@ pub fn record_submission(entry: &Entry, record: &AttemptRecord, request_id: &str
         pending.next_check_at = now + recheck_interval(0);
         news = true;
     }
-    if news && record.state == AttemptState::Lost && entry.late_completion.is_none() {
+    if news
+        && record.state == AttemptState::Lost
+        && entry.late_completions.iter().all(|late| late.attempt != record.attempt)
+    {
         // It was lost and exists after all: sweep checks it from now on, even if this caller fails.
-        entry.late_completion =
-            Some(LateCompletion { attempt: record.attempt, next_check_at: now + NOTIFY_GRACE, until: None });
+        entry.late_completions.push(LateCompletion {
+            attempt: record.attempt,
+            next_check_at: now + NOTIFY_GRACE,
+            until: None,
+        });
     }
     entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
     news.then(|| Change { attempt: Some(record), job: Some(job), ..Change::of(entry) })
@@ -116,6 +123,7 @@ pub fn record_lookup(
         retryable: again,
         not_before: now,
         leader,
+        unfetched: false,
     });
     entry.pending = None;
     entry.lost += 1;
@@ -159,22 +167,12 @@ pub fn record_unknown_job(entry: &Entry, attempt: Attempt, now: Millis) -> Optio
 
 /// Keeps watching a failed attempt whose job the provider did not know: what it still reports within a day is collected.
 pub fn watch_unknown_job(entry: &Entry, record: &AttemptRecord, now: Millis) -> Option<Change> {
-    if record.state != AttemptState::Failed || entry.late_completion.is_some() {
+    if record.state != AttemptState::Failed || is_late(entry, record.attempt) {
         return None;
     }
     let mut entry = entry.clone();
     let (next_check_at, until) = (now + LATE_COMPLETION_PAUSE, Some(now + UNKNOWN_JOB_WATCH));
-    entry.late_completion = Some(LateCompletion { attempt: record.attempt, next_check_at, until });
-    entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
-    Some(Change::of(entry))
-}
-
-/// Postpones the check of an attempt that is still running or could not be polled.
-pub fn postpone_check(entry: &Entry, attempt: Attempt, now: Millis) -> Option<Change> {
-    let mut entry = entry.clone();
-    let pending = entry.pending.as_mut().filter(|p| p.attempt == attempt)?;
-    pending.checks += 1;
-    pending.next_check_at = now + recheck_interval(pending.checks);
+    entry.late_completions.push(LateCompletion { attempt: record.attempt, next_check_at, until });
     entry.next_check_at = due_of(&entry, entry.next_check_at.unwrap_or(now));
     Some(Change::of(entry))
 }

@@ -2,6 +2,7 @@
 //! engine's simulation checks that the transitions keep the guarantees together under interleavings.
 
 mod complete;
+mod fetch;
 mod money;
 mod notify;
 mod repair;
@@ -94,7 +95,7 @@ fn after(change: Change, record: &AttemptRecord) -> (Entry, AttemptRecord) {
     // Sweep checks an entry exactly if an attempt, a late completion or a notification is pending.
     assert_eq!(
         entry.next_check_at.is_some(),
-        entry.pending.is_some() || entry.late_completion.is_some() || entry.notify_pending
+        entry.pending.is_some() || !entry.late_completions.is_empty() || entry.notify_pending
     );
     (entry, change.attempt.unwrap_or_else(|| record.clone()))
 }

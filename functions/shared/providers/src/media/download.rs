@@ -17,11 +17,24 @@ use crate::http;
 /// From the start of a download to its last byte. The silence within it is bounded by the client (30 s).
 const TOTAL: Duration = Duration::from_secs(240);
 
+/// The most redirects that are followed, each to a host on the list.
+const MAX_REDIRECTS: usize = 5;
+
 /// The role of the media in messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Output,
     Input,
+}
+
+impl Role {
+    /// The failure of media that may not be fetched from where they are.
+    fn refused(self, message: String) -> Failure {
+        match self {
+            Role::Output => Failure::new(ErrorName::OutputRefused, message),
+            Role::Input => invalid(message),
+        }
+    }
 }
 
 impl std::fmt::Display for Role {
@@ -61,30 +74,65 @@ impl Downloader {
     }
 
     /// Starts to fetch a media object of this kind and of no more than `max_bytes`. `Output.Unavailable` means that it may be
-    /// there later, and also that a link has expired (403, 404, 410): how often to ask again is for the caller to bound.
-    /// `Output.Invalid` is final. The names are the same for inputs. An output without a byte is a failed download, since
-    /// it is paid and may be whole the next time; an input without a byte is an empty file.
+    /// there later, and also that a link has expired (403, 404, 410): how long to ask again is for the caller to bound.
+    /// `Output.Refused` means that the list or the rules of addresses do not allow it: an operator may. `Output.Invalid`
+    /// says that what is there is not the media it should be. Inputs have the same names without `Output.Refused`. An
+    /// output without a byte is a failed download, since it is paid and may be whole the next time; an input without a byte
+    /// is an empty file. Redirects of outputs are followed to hosts on the list, each checked as the first is.
     pub async fn fetch(&self, url: &str, kind: MediaKind, max_bytes: u64) -> Result<Download, Failure> {
         let role = self.role;
-        let url = Url::parse(url).map_err(|_| invalid(format!("the {role} is not fetched: {}", UrlProblem::NotUrl)))?;
-        let host = url.host_str().unwrap_or_default().to_owned();
-        let client = match self.hosts.route(&url) {
+        let mut url =
+            Url::parse(url).map_err(|_| role.refused(format!("the {role} is not fetched: {}", UrlProblem::NotUrl)))?;
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.request(&url).await?;
+            let host = host_of(&url);
+            match response.status().as_u16() {
+                200 => return Download::begin(response, host, role, kind, max_bytes),
+                300..400 if role == Role::Output => url = redirected(&url, &response)?,
+                300..400 => return Err(invalid(format!("{host} redirects the {role} elsewhere"))),
+                status => return Err(unavailable(format!("{host} answered {status} instead of the {role}"))),
+            }
+        }
+        Err(unavailable(format!("{} redirects the {role} more than {MAX_REDIRECTS} times", host_of(&url))))
+    }
+
+    /// Requests a URL whose host is on the list.
+    async fn request(&self, url: &Url) -> Result<reqwest::Response, Failure> {
+        let (role, host) = (self.role, host_of(url));
+        let client = match self.hosts.route(url) {
             Ok(Route::Public) => &self.public,
             Ok(Route::Listed) => &self.listed,
             // The host is all of the URL that a message may show: the rest may be signed.
-            Err(problem) if host.is_empty() => return Err(invalid(format!("the {role} is not fetched: {problem}"))),
-            Err(problem) => return Err(invalid(format!("the {role} from {host} is not fetched: {problem}"))),
+            Err(problem) if host.is_empty() => {
+                return Err(role.refused(format!("the {role} is not fetched: {problem}")));
+            }
+            Err(problem) => return Err(role.refused(format!("the {role} from {host} is not fetched: {problem}"))),
         };
         // Compressed, the bytes would not be the media.
-        let request = client.get(url).header("accept-encoding", "identity");
-        let response = request.send().await.map_err(|error| unreachable(role, &host, error))?;
-        let status = response.status().as_u16();
-        match status {
-            200 => {}
-            201..300 => return Err(invalid(format!("{host} answered {status} instead of the {role}"))),
-            300..400 => return Err(invalid(format!("{host} redirects the {role} elsewhere"))),
-            _ => return Err(unavailable(format!("{host} answered {status} instead of the {role}"))),
-        }
+        let request = client.get(url.clone()).header("accept-encoding", "identity");
+        request.send().await.map_err(|error| unreachable(role, &host, error))
+    }
+}
+
+fn host_of(url: &Url) -> String {
+    url.host_str().unwrap_or_default().to_owned()
+}
+
+/// The URL that a redirect leads to.
+fn redirected(from: &Url, response: &reqwest::Response) -> Result<Url, Failure> {
+    let location = response.headers().get("location").and_then(|location| location.to_str().ok());
+    let to = location.and_then(|location| from.join(location).ok());
+    to.ok_or_else(|| unavailable(format!("{} redirects the output to no URL", host_of(from))))
+}
+
+impl Download {
+    fn begin(
+        response: reqwest::Response,
+        host: String,
+        role: Role,
+        kind: MediaKind,
+        max_bytes: u64,
+    ) -> Result<Download, Failure> {
         let length = response.content_length();
         let download = Download { response, host, role, kind, max_bytes, length, received: 0 };
         match length {
@@ -162,7 +210,7 @@ fn unreachable(role: Role, host: &str, error: reqwest::Error) -> Failure {
     let mut cause = error.source();
     while let Some(inner) = cause {
         if inner.is::<NotPublic>() {
-            return invalid(format!("the {role} from {host} is not fetched: {}", UrlProblem::NotPublic));
+            return role.refused(format!("the {role} from {host} is not fetched: {}", UrlProblem::NotPublic));
         }
         cause = inner.source();
     }

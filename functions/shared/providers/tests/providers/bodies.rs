@@ -84,6 +84,7 @@ fn submission(model: &Model, given: &Map<String, Value>, media: impl Fn(bool, us
         },
         media: BTreeMap::new(),
         webhook_url: None,
+        deadline: std::time::Duration::from_secs(60),
     };
     for input in &model.inputs {
         let count = media(input.required, input.max as usize);

@@ -37,7 +37,7 @@ async fn a_whole_object_arrives_with_and_without_a_length() {
 
 #[tokio::test]
 async fn failed_downloads_are_retryable_or_final() {
-    use ErrorName::{OutputInvalid, OutputUnavailable};
+    use ErrorName::{OutputInvalid, OutputRefused, OutputUnavailable};
     let raw = |text: &str| Step::Bytes(text.as_bytes().to_vec());
     let too_long = MAX + 1;
     for (step, name) in [
@@ -50,11 +50,13 @@ async fn failed_downloads_are_retryable_or_final() {
         (Step::HangUp, OutputUnavailable),
         (raw("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc"), OutputUnavailable),
         (raw("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab"), OutputUnavailable),
-        (answer(302, &[("location", "http://169.254.169.254/latest/")], ""), OutputInvalid),
+        (answer(302, &[("location", "http://169.254.169.254/latest/")], ""), OutputRefused),
+        (answer(302, &[("location", "https://example.com/secret.png")], ""), OutputRefused),
+        (answer(302, &[], ""), OutputUnavailable),
         // It is paid, and may be whole the next time.
         (answer(200, &[], ""), OutputUnavailable),
         (raw("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"), OutputUnavailable),
-        (raw("HTTP/1.1 206 X\r\ncontent-length: 1\r\n\r\na"), OutputInvalid),
+        (raw("HTTP/1.1 206 X\r\ncontent-length: 1\r\n\r\na"), OutputUnavailable),
         (raw(&format!("HTTP/1.1 200 OK\r\ncontent-length: {too_long}\r\n\r\n")), OutputInvalid),
     ] {
         let script = Script::start(vec![step]).await;
@@ -97,9 +99,34 @@ async fn nothing_is_dialled_that_is_not_listed() {
         String::new(),
     ] {
         let failure = downloader.fetch(&url, MediaKind::Image, MAX).await.unwrap_err();
-        assert_eq!(failure.name, ErrorName::OutputInvalid, "{url}: {failure}");
+        assert_eq!(failure.name, ErrorName::OutputRefused, "{url}: {failure}");
     }
     assert!(script.asked().is_empty());
+}
+
+#[tokio::test]
+async fn redirects_are_followed_within_the_list() {
+    let there = || answer(302, &[("location", "/b.png?sig=secret")], "");
+    let script = Script::start(vec![there(), answer(200, &[], "abc")]).await;
+    let bytes = read(&downloader(&script.base), &format!("{}/a.png", script.base)).await;
+    assert_eq!(bytes, Ok(b"abc".to_vec()));
+    assert!(script.asked()[1].starts_with("GET /b.png?sig=secret "), "{:?}", script.asked());
+
+    // To another host of the list, and to one that is not on it.
+    let target = Script::start(vec![answer(200, &[], "de")]).await;
+    let elsewhere = format!("{}/c.png", target.base);
+    let moved = || answer(307, &[("location", elsewhere.as_str())], "");
+    let script = Script::start(vec![moved(), moved()]).await;
+    let both = format!("{}, {}", script.base, target.base);
+    assert_eq!(read(&downloader(&both), &script.base).await, Ok(b"de".to_vec()));
+    let failure = read(&downloader(&script.base), &script.base).await.unwrap_err();
+    assert_eq!((failure.name, target.asked().len()), (ErrorName::OutputRefused, 1));
+
+    // A circle ends.
+    let script = Script::start((0..9).map(|_| there()).collect()).await;
+    let failure = read(&downloader(&script.base), &script.base).await.unwrap_err();
+    assert_eq!((failure.name, script.asked().len()), (ErrorName::OutputUnavailable, 6), "{failure}");
+    assert!(!failure.message.contains("secret"));
 }
 
 #[tokio::test]

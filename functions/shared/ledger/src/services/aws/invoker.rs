@@ -10,18 +10,24 @@ use serde_json::Value;
 use crate::sdk::describe;
 use crate::traits::{Invoker, StoreError};
 
-/// Asynchronous invocations of collect and batch.
+/// Asynchronous invocations of collect, batch and report.
 #[derive(Debug, Clone)]
 pub struct LambdaInvoker {
     client: Client,
     collect: String,
     batch: String,
+    report: String,
 }
 
 impl LambdaInvoker {
     /// By the functions' names or ARNs; empty for a function that is never invoked.
-    pub fn new(client: Client, collect: impl Into<String>, batch: impl Into<String>) -> Self {
-        LambdaInvoker { client, collect: collect.into(), batch: batch.into() }
+    pub fn new(
+        client: Client,
+        collect: impl Into<String>,
+        batch: impl Into<String>,
+        report: impl Into<String>,
+    ) -> Self {
+        LambdaInvoker { client, collect: collect.into(), batch: batch.into(), report: report.into() }
     }
 
     async fn start(&self, function: &str, input: &Value) -> Result<(), StoreError> {
@@ -36,6 +42,10 @@ impl LambdaInvoker {
 impl Invoker for LambdaInvoker {
     async fn collect(&self, key: &ContentKey, attempt: Attempt) -> Result<(), StoreError> {
         self.start(&self.collect, &serde_json::json!({ "key": key, "attempt": attempt })).await
+    }
+
+    async fn close_run(&self, run: &RunId) -> Result<(), StoreError> {
+        self.start(&self.report, &serde_json::json!({ "overdue": run })).await
     }
 
     async fn finalize_batch(&self, batch: &RunId, generation: u32) -> Result<(), StoreError> {

@@ -135,8 +135,13 @@ impl Aws {
     }
 
     /// Collect, by its name or ARN.
-    pub fn invoker(&self, collect: impl Into<String>, batch: impl Into<String>) -> LambdaInvoker {
-        LambdaInvoker::new(aws_sdk_lambda::Client::new(&self.config), collect, batch)
+    pub fn invoker(
+        &self,
+        collect: impl Into<String>,
+        batch: impl Into<String>,
+        report: impl Into<String>,
+    ) -> LambdaInvoker {
+        LambdaInvoker::new(aws_sdk_lambda::Client::new(&self.config), collect, batch, report)
     }
 
     /// A function to ask, by its name or ARN.

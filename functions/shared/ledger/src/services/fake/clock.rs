@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::Poll;
 
 use crate::records::Millis;
 use crate::traits::Clock;
@@ -30,5 +31,23 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Millis {
         self.0.load(Ordering::SeqCst)
+    }
+
+    /// Lets other tasks run, and no time pass.
+    async fn pause(&self, _at_most: Millis) {
+        let mut polled = false;
+        std::future::poll_fn(|context| {
+            if std::mem::replace(&mut polled, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Never ends: what takes long is for the test to cut off.
+    async fn deadline(&self, _after: Millis) {
+        std::future::pending().await
     }
 }

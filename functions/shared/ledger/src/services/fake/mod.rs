@@ -56,6 +56,7 @@ struct State {
     retries: Vec<(String, u32)>,
     invocations: VecDeque<(ContentKey, Attempt)>,
     finalized: VecDeque<(RunId, u32)>,
+    closed: VecDeque<RunId>,
 }
 
 impl FakeServices {
@@ -127,6 +128,11 @@ impl FakeServices {
         self.lock().timers.values().cloned().collect()
     }
 
+    /// Takes the runs whose closing was invoked, in order.
+    pub fn take_closed(&self) -> Vec<RunId> {
+        self.lock().closed.drain(..).collect()
+    }
+
     /// The published events by type and detail, in order.
     pub fn published(&self) -> Vec<(String, String)> {
         self.lock().published.clone()
@@ -175,6 +181,11 @@ impl TaskCallbacks for FakeServices {
 impl Invoker for FakeServices {
     async fn collect(&self, key: &ContentKey, attempt: Attempt) -> Result<(), StoreError> {
         self.lock().invocations.push_back((key.clone(), attempt));
+        Ok(())
+    }
+
+    async fn close_run(&self, run: &RunId) -> Result<(), StoreError> {
+        self.lock().closed.push_back(run.clone());
         Ok(())
     }
 

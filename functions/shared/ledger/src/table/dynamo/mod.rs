@@ -15,7 +15,9 @@ use fresco_pipeline::error::{ErrorName, Failure};
 
 use self::expression::Expression;
 use super::{Condition, DUE_INDEX, Item, Key, PK, Page, Query, SK, Table, TransactError, Update, Write};
-use crate::sdk::{SdkError, describe};
+use crate::clock::SystemClock;
+use crate::contention::Contention;
+use crate::sdk::{SdkError, code, describe};
 use crate::traits::StoreError;
 
 /// A table in DynamoDB.
@@ -96,7 +98,7 @@ impl Table for DynamoTable {
             .set_expression_attribute_names(guard.names())
             .set_expression_attribute_values(guard.values())
             .set_condition_expression(guard.condition);
-        match put.send().await {
+        match uncontended(|| put.clone().send()).await {
             Ok(_) => Ok(true),
             Err(error) if error.as_service_error().is_some_and(|why| why.is_conditional_check_failed_exception()) => {
                 Ok(false)
@@ -118,7 +120,7 @@ impl Table for DynamoTable {
             .set_condition_expression(write.condition)
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match update.send().await {
+        match uncontended(|| update.clone().send()).await {
             Ok(answer) => Ok(Ok(answer.attributes.map(local).unwrap_or_default())),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
@@ -139,7 +141,7 @@ impl Table for DynamoTable {
             .set_expression_attribute_names(guard.names())
             .set_expression_attribute_values(guard.values())
             .set_condition_expression(guard.condition);
-        match delete.send().await {
+        match uncontended(|| delete.clone().send()).await {
             Ok(_) => Ok(true),
             Err(error) if error.as_service_error().is_some_and(|why| why.is_conditional_check_failed_exception()) => {
                 Ok(false)
@@ -150,6 +152,24 @@ impl Table for DynamoTable {
 
     async fn transact(&self, writes: Vec<Write>) -> Result<(), TransactError> {
         self.transaction(writes).await
+    }
+}
+
+/// Sends a plain write, and again after a pause while a transaction holds its item. The SDK takes that for a final error.
+async fn uncontended<O, E: ProvideErrorMetadata, F>(send: impl Fn() -> F) -> Result<O, SdkError<E>>
+where
+    F: Future<Output = Result<O, SdkError<E>>>,
+{
+    let mut contention = Contention::new(&SystemClock);
+    loop {
+        match send().await {
+            Err(error) if code(&error) == Some("TransactionConflictException") => {
+                if !contention.pause().await {
+                    return Err(error);
+                }
+            }
+            answer => return answer,
+        }
     }
 }
 

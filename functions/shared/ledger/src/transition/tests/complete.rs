@@ -1,11 +1,8 @@
-//! The end of an attempt: complete, rejected, failed, not fetched.
+//! The end of an attempt: complete, rejected, failed.
 
 use super::*;
-use crate::records::{AttemptStage, AttemptState, HoldState};
-use crate::transition::{
-    MAX_FETCHES, MAX_RETRY_AFTER, NOTIFY_GRACE, OUTAGE, SAME_OUTAGE, backoff, complete, fail, record_fetch_failure,
-    record_submission,
-};
+use crate::records::{AttemptState, HoldState};
+use crate::transition::{MAX_RETRY_AFTER, NOTIFY_GRACE, OUTAGE, SAME_OUTAGE, complete, fail};
 
 #[test]
 fn a_success_is_the_result() {
@@ -138,30 +135,4 @@ fn a_failure_acts_on_the_pending_attempt_only() {
     let change = fail(&second, &first, &outcome(ErrorName::ProviderFailed, Money::ZERO), NOW).unwrap();
     assert_eq!((&change.entry.pending, &change.entry.failure), (&second.pending, &None));
     assert_eq!(change.attempt.unwrap().hold.state, HoldState::Released, "its hold ends all the same");
-}
-
-#[test]
-fn outputs_are_fetched_again_and_never_generated_again() {
-    let (entry, record) = claimed();
-    let (mut entry, mut record) = after(record_submission(&entry, &record, "job", NOW).unwrap(), &record);
-    let cause = Failure::new(ErrorName::OutputUnavailable, "503");
-    for n in 1..MAX_FETCHES {
-        (entry, record) = after(record_fetch_failure(&entry, &record, &cause, PRICE, NOW).unwrap(), &record);
-        let pending = entry.pending.as_ref().unwrap();
-        assert_eq!((record.fetches, record.state, pending.stage), (n, AttemptState::Open, AttemptStage::Submitted));
-        assert_eq!(entry.next_check_at, Some(NOW + backoff(n)));
-    }
-    let (hopeless, record) = after(record_fetch_failure(&entry, &record, &cause, PRICE, NOW).unwrap(), &record);
-    let failure = hopeless.failure.unwrap();
-    assert_eq!((failure.failure.name, failure.retryable), (ErrorName::OutputInvalid, false));
-    assert_eq!((record.state, record.hold.state), (AttemptState::Failed, HoldState::Settled(PRICE)), "it is paid");
-}
-
-#[test]
-fn unexpected_media_are_not_fetched_again() {
-    let (entry, record) = claimed();
-    let cause = Failure::new(ErrorName::OutputInvalid, "not a picture");
-    let change = record_fetch_failure(&entry, &record, &cause, PRICE, NOW).unwrap();
-    assert_eq!(change.attempt.unwrap().hold.state, HoldState::Settled(PRICE));
-    assert!(!change.entry.failure.unwrap().retryable);
 }

@@ -7,7 +7,14 @@ use crate::transition::{Notification, notified, recipients};
 fn failing(retryable: bool) -> Entry {
     let name = if retryable { ErrorName::ProviderThrottled } else { ErrorName::ProviderFailed };
     let failure = Failure::new(name, "what happened");
-    let failure = LastFailure { attempt: Attempt(2), failure, retryable, not_before: NOW, leader: step_id("leader") };
+    let failure = LastFailure {
+        attempt: Attempt(2),
+        failure,
+        retryable,
+        not_before: NOW,
+        leader: step_id("leader"),
+        unfetched: false,
+    };
     Entry { last_attempt: Attempt(2), failure: Some(failure), notify_pending: true, ..entry() }
 }
 

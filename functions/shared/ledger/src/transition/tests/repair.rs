@@ -95,6 +95,6 @@ fn a_late_completion_is_checked_again() {
         let remnant = ReadableAttempt { attempt: Attempt(1), record: Some(record), reported };
         let survivors = ReadableParts { attempts: vec![remnant], ..parts(Vec::new(), Vec::new()) };
         let entry = repair(&claimed.key, &survivors, NOW).unwrap();
-        assert_eq!(entry.late_completion.map(|late| late.attempt), late, "{state:?}");
+        assert_eq!(entry.late_completions.first().map(|late| late.attempt), late, "{state:?}");
     }
 }

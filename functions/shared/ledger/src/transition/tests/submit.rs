@@ -10,8 +10,8 @@ use crate::records::{AttemptStage, AttemptState, CachedResult, HoldState, LastFa
 use crate::traits::{BudgetChange, Joining};
 use crate::transition::{
     LookupResult, MAX_EMPTY_ANSWERS, Notification, UNKNOWN_JOB_GRACE, UNKNOWN_JOB_SPACING, UNKNOWN_JOB_WATCH,
-    UnknownPolicy, complete, expire, fail, mark_unknown, postpone_check, postpone_late_completion, recipients,
-    record_lookup, record_submission, record_unknown_job, watch_unknown_job,
+    UnknownPolicy, complete, expire, fail, lease_checks, mark_unknown, recipients, record_lookup, record_submission,
+    record_unknown_job, watch_unknown_job,
 };
 
 fn failed_entry(retryable: bool, not_before: Millis) -> Entry {
@@ -20,7 +20,14 @@ fn failed_entry(retryable: bool, not_before: Millis) -> Entry {
     Entry {
         last_attempt: Attempt(2),
         tries: 3,
-        failure: Some(LastFailure { attempt: Attempt(2), failure, retryable, not_before, leader: step_id("leader") }),
+        failure: Some(LastFailure {
+            attempt: Attempt(2),
+            failure,
+            retryable,
+            not_before,
+            leader: step_id("leader"),
+            unfetched: false,
+        }),
         ..entry()
     }
 }
@@ -183,7 +190,7 @@ fn a_lost_job_that_appears_is_recorded_beside_the_pending_attempt() {
     let (entry, _) = next_claim(&entry);
     let change = record_submission(&entry, &record, "job", NOW).unwrap();
     assert_eq!(change.entry.pending, entry.pending);
-    assert_eq!(change.entry.late_completion.as_ref().map(|late| late.attempt), Some(Attempt(1)), "sweep checks it");
+    assert_eq!(change.entry.late_completions.first().map(|late| late.attempt), Some(Attempt(1)), "sweep checks it");
     assert_eq!((change.job.unwrap().attempt, change.attempt.unwrap().state), (Attempt(1), AttemptState::Lost));
 }
 
@@ -290,13 +297,15 @@ fn a_job_that_was_given_up_is_watched_for_a_day() {
     let cause = outcome(ErrorName::ProviderFailed, PRICE);
     let (entry, record) = after(fail(&entry, &record, &cause, NOW).unwrap(), &record);
     let (watched, record) = after(watch_unknown_job(&entry, &record, NOW).unwrap(), &record);
-    assert_eq!(watched.late_completion.as_ref().map(|late| late.attempt), Some(Attempt(1)));
-    let (watched, record) = after(postpone_late_completion(&watched, NOW + UNKNOWN_JOB_WATCH - 1).unwrap(), &record);
-    let over = postpone_late_completion(&watched, NOW + UNKNOWN_JOB_WATCH).unwrap();
-    assert_eq!(over.entry.late_completion, None);
+    assert_eq!(watched.late_completions.first().map(|late| late.attempt), Some(Attempt(1)));
+    let lease = lease_checks(&watched, NOW + UNKNOWN_JOB_WATCH - 1).unwrap();
+    assert_eq!(lease.late, [Attempt(1)]);
+    let (watched, record) = after(lease.change, &record);
+    let over = lease_checks(&watched, watched.next_check_at.unwrap()).unwrap();
+    assert_eq!((over.late, over.change.entry.late_completions), (vec![Attempt(1)], vec![]));
     // What comes late is taken, and the failure is forgotten.
     let done = complete(&watched, &record, completion(PRICE), NOW).unwrap().entry;
-    assert!(done.result.is_some() && done.late_completion.is_none() && done.failure.is_none());
+    assert!(done.result.is_some() && done.late_completions.is_empty() && done.failure.is_none());
 }
 
 #[test]
@@ -318,12 +327,16 @@ fn a_lost_reply_of_a_call_that_keeps_no_job_is_asked_again_at_once() {
 #[test]
 fn checks_are_spaced_out() {
     let (entry, record) = claimed();
-    assert_eq!(postpone_check(&entry, Attempt(2), NOW), None);
-    let mut entry = entry;
+    let due = entry.next_check_at.unwrap();
+    assert_eq!(lease_checks(&entry, due - 1), None);
+    let (mut entry, mut now) = (entry, due);
     let mut pauses = Vec::new();
     for _ in 0..20 {
-        (entry, _) = after(postpone_check(&entry, Attempt(1), NOW).unwrap(), &record);
-        pauses.push(entry.next_check_at.unwrap() - NOW);
+        let lease = lease_checks(&entry, now).unwrap();
+        assert!(lease.pending && lease.late.is_empty());
+        (entry, _) = after(lease.change, &record);
+        pauses.push(entry.next_check_at.unwrap() - now);
+        now = entry.next_check_at.unwrap();
     }
     assert!(pauses.is_sorted() && pauses.first() >= Some(&60_000) && pauses.last() == Some(&900_000), "{pauses:?}");
 }
