@@ -9,9 +9,9 @@ use super::*;
 use crate::records::{AttemptStage, AttemptState, CachedResult, HoldState, LastFailure};
 use crate::traits::{BudgetChange, Joining};
 use crate::transition::{
-    LookupResult, MAX_EMPTY_ANSWERS, Notification, UNKNOWN_JOB_GRACE, UNKNOWN_JOB_SPACING, UNKNOWN_JOB_WATCH,
-    UnknownPolicy, complete, expire, fail, lease_checks, mark_unknown, recipients, record_lookup, record_submission,
-    record_unknown_job, watch_unknown_job,
+    LATE_COMPLETION_PAUSE, LookupResult, MAX_EMPTY_ANSWERS, Notification, UNKNOWN_JOB_GRACE, UNKNOWN_JOB_SPACING,
+    UNKNOWN_JOB_WATCH, UnknownPolicy, complete, expire, fail, lease_checks, mark_unknown, recipients, record_lookup,
+    record_submission, record_unknown_job, watch_unknown_job,
 };
 
 fn failed_entry(retryable: bool, not_before: Millis) -> Entry {
@@ -301,7 +301,7 @@ fn a_job_that_was_given_up_is_watched_for_a_day() {
     let lease = lease_checks(&watched, NOW + UNKNOWN_JOB_WATCH - 1).unwrap();
     assert_eq!(lease.late, [Attempt(1)]);
     let (watched, record) = after(lease.change, &record);
-    let over = lease_checks(&watched, watched.next_check_at.unwrap()).unwrap();
+    let over = lease_checks(&watched, NOW + UNKNOWN_JOB_WATCH - 1 + LATE_COMPLETION_PAUSE).unwrap();
     assert_eq!((over.late, over.change.entry.late_completions), (vec![Attempt(1)], vec![]));
     // What comes late is taken, and the failure is forgotten.
     let done = complete(&watched, &record, completion(PRICE), NOW).unwrap().entry;
