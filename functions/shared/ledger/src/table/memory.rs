@@ -18,11 +18,12 @@ pub struct MemoryTable(Arc<Mutex<Items>>);
 
 type Items = BTreeMap<Key, Stored>;
 
-/// An item and the record it was last decoded to, so that checks that read the whole table after every write stay cheap.
+/// An item and the record that it was first decoded to, so that checks which read the whole table after every write stay
+/// cheap.
 #[derive(Debug, Default)]
 struct Stored {
     item: Item,
-    record: OnceLock<Option<Arc<dyn Any + Send + Sync>>>,
+    record: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
 impl From<Item> for Stored {
@@ -40,10 +41,14 @@ impl Deref for Stored {
 }
 
 impl Stored {
-    /// The item as a record. All calls for one key must decode to one type; another type reads as `None`.
+    /// The item as a record. Only the first type that it is decoded to is kept.
     fn record<R: Clone + Send + Sync + 'static>(&self, read: impl Fn(&Item) -> Option<R>) -> Option<R> {
-        let decode = || read(&self.item).map(|record| Arc::new(record) as Arc<dyn Any + Send + Sync>);
-        self.record.get_or_init(decode).as_ref()?.downcast_ref().cloned()
+        if let Some(record) = self.record.get().and_then(|record| record.downcast_ref::<Option<R>>()) {
+            return record.clone();
+        }
+        let record = read(&self.item);
+        self.record.get_or_init(|| Arc::new(record.clone()));
+        record
     }
 }
 
@@ -53,7 +58,7 @@ impl MemoryTable {
         self.lock().values().map(|stored| stored.item.clone()).collect()
     }
 
-    /// The readable items whose keys are selected, by key. Items under one key must always be read as one type.
+    /// The readable items whose keys are selected, by key. One type must always be read in one way.
     pub fn select<R: Clone + Send + Sync + 'static>(
         &self,
         is: impl Fn(&Key) -> bool,
