@@ -139,9 +139,9 @@ impl<P: Platform> Chunks<P> {
         let mut rows = file.rows.clone();
         if let Some(last) = generation.checked_sub(1) {
             let results = self.store.results_of_chunk(&chunk.batch, chunk.number, last).await?;
-            let left: BTreeSet<u64> =
-                results.iter().filter(|result| is_left(result)).map(|result| result.row).collect();
-            rows.retain(|row| left.contains(&row.number));
+            let ended: BTreeSet<u64> =
+                results.iter().filter(|result| !is_left(result)).map(|result| result.row).collect();
+            rows.retain(|row| !ended.contains(&row.number));
         }
         let known = &file.fetched.media;
         let planned: Vec<_> =

@@ -50,14 +50,18 @@ impl<P: Platform> Runs<P> {
     /// Closes a run that is not a chunk of a batch. `cause` is the reason for which its execution ended early.
     pub async fn close(&self, run: &RunId, cause: Option<Failure>) -> Result<ClosedRun, Failure> {
         let record = self.record(run).await?;
+        let now = self.platform.clock().now();
         if record.status.is_final() {
+            if record.status == RunStatus::Failed {
+                // It may have been planned while it was closed as one that never was.
+                self.fail_undecided(&record, record.failure.as_ref(), now).await?;
+            }
             if record.publish_pending {
                 self.announce_again(run).await?;
                 self.platform.ledger().record_published(run).await?;
             }
             return Ok(closed(record.status, record.failure));
         }
-        let now = self.platform.clock().now();
         let mut end = self.decide_end(record, cause, now).await?;
         let export = self.export_of(&end);
         if let Some(export) = &export {
@@ -79,6 +83,10 @@ impl<P: Platform> Runs<P> {
         let (status, failure) = (end.manifest.status, end.failure.as_ref());
         self.platform.ledger().close_run(run, status, failure, announced.is_err(), now).await?;
         failpoint(Failpoint::CloseRecorded);
+        if end.steps.is_empty() {
+            // It was not planned when it was read, and may have been since. From here on it cannot be.
+            self.fail_undecided(&end.record, end.failure.as_ref(), now).await?;
+        }
         // From here on no step of the run can claim another.
         self.cancel_abandoned(&end.steps).await;
         announced?;
@@ -99,12 +107,7 @@ impl<P: Platform> Runs<P> {
         now: Millis,
     ) -> Result<RunEnd, Failure> {
         let (ledger, run) = (self.platform.ledger(), record.id.clone());
-        let steps = ledger.steps(&run).await?;
-        for step in steps.iter().filter(|step| !matches!(step.state, StepState::Done | StepState::Failed)) {
-            let step_id = StepId { run: run.clone(), step: step.plan.id() };
-            ledger.fail_step(&step_id, &undecided(step, &record, cause.as_ref()), now).await?;
-            failpoint(Failpoint::CloseStepMarked);
-        }
+        self.fail_undecided(&record, cause.as_ref(), now).await?;
         // Read once more: a result may have come between the reading and the marking, and it counts.
         let steps = ledger.steps(&run).await?;
         let record = ledger.run(&run).await?.unwrap_or(record);
@@ -112,6 +115,18 @@ impl<P: Platform> Runs<P> {
         let failure = if status == RunStatus::Succeeded { None } else { cause.or_else(|| first_failure(&steps)) };
         let manifest = manifest_of(&record, status, failure.as_ref(), &steps, now);
         Ok(RunEnd { record, steps, failure, manifest })
+    }
+
+    /// Fails the steps that are not decided.
+    async fn fail_undecided(&self, record: &RunRecord, cause: Option<&Failure>, now: Millis) -> Result<(), Failure> {
+        let ledger = self.platform.ledger();
+        let steps = ledger.steps(&record.id).await?;
+        for step in steps.iter().filter(|step| !matches!(step.state, StepState::Done | StepState::Failed)) {
+            let step_id = StepId { run: record.id.clone(), step: step.plan.id() };
+            ledger.fail_step(&step_id, &undecided(step, record, cause), now).await?;
+            failpoint(Failpoint::CloseStepMarked);
+        }
+        Ok(())
     }
 
     /// The export of the run. A run that was refused for its export exports nothing.

@@ -176,7 +176,11 @@ pub(crate) fn at_idle(world: &World, executions: &[Execution]) {
     let waiters = world.ledger.all_waiters();
     let steps = world.ledger.all_steps();
     let entries = world.ledger.all_entries();
-    for execution in executions.iter().filter(|execution| execution.phase == Phase::Working) {
+    // A run that was closed by its bound has no waiters: its next nudge finds that, and its token is answered at rest.
+    let closed: Vec<RunId> =
+        world.ledger.all_runs().into_iter().filter(|run| run.status.is_final()).map(|run| run.id).collect();
+    let open = |execution: &&Execution| execution.phase == Phase::Working && !closed.contains(&execution.run);
+    for execution in executions.iter().filter(open) {
         for (n, task) in execution.tasks.iter().enumerate() {
             let TaskState::Live(token) = &task.state else { continue };
             // A call that crashed, or that another one overtook, is what the nudge is for.

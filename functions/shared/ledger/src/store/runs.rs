@@ -74,7 +74,7 @@ impl<T: Table> Runs for Store<T> {
             .set("steps", number(u32::try_from(steps.len()).unwrap_or(u32::MAX)))
             .set("bound_at", number(bound_at))
             .set(DUE, number(bound_at.saturating_add(OVERDUE)))
-            .only_if(Condition::exists());
+            .only_if(running()?);
         let last = Update::new()
             .set("v", version())
             .set(LAST_RUN, text(id.as_str()))
@@ -83,7 +83,8 @@ impl<T: Table> Runs for Store<T> {
         let (planned, _) = futures::try_join!(self.table.update(&run, &planned), self.table.update(&pipeline, &last))?;
         match planned {
             Ok(_) => Ok(()),
-            Err(_) => Err(StoreError(Failure::new(ErrorName::RunNotFound, format!("no record of run {id}")))),
+            Err(Some(_)) => Err(StoreError(Failure::new(ErrorName::RunStopped, "the run ended before it was planned"))),
+            Err(None) => Err(StoreError(Failure::new(ErrorName::RunNotFound, format!("no record of run {id}")))),
         }
     }
 

@@ -79,8 +79,15 @@ fn rebuilt(key: &ContentKey, parts: &ReadableParts<'_>, now: Millis) -> Entry {
         entry.failure = eldest.map(|waiter| unknown_fate(highest, waiter.step_id.clone(), now));
     }
     // Late completions may not have been collected. Another check of them is idempotent.
-    let given_up = |record: &AttemptRecord| matches!(record.state, AttemptState::Lost | AttemptState::Failed);
-    let late = parts.attempts.iter().filter(|part| part.reported && part.record.as_ref().is_some_and(given_up));
+    // A lost attempt whose job was found afterwards may not have been reported yet.
+    let may_be_late = |part: &&ReadableAttempt| {
+        part.record.as_ref().is_some_and(|record| match record.state {
+            AttemptState::Lost => part.reported || record.request_id.is_some(),
+            AttemptState::Failed => part.reported,
+            _ => false,
+        })
+    };
+    let late = parts.attempts.iter().filter(may_be_late);
     entry.late_completions =
         late.map(|part| LateCompletion { attempt: part.attempt, next_check_at: now, until: None }).collect();
     // Waiters retry, or keep waiting for the pending attempt.
