@@ -72,8 +72,8 @@ pub enum End {
     PaidAgain,
     /// As this failure, nothing paid.
     Unpaid(ErrorName),
-    /// As this failure, paid once.
-    Paid(ErrorName),
+    /// With its result, paid twice: the first answer was lost.
+    PaidTwice,
     /// As this failure, paid once; the result arrives afterwards.
     PaidLate(ErrorName),
     /// Stopped. The job is cancelled, or is paid and its result arrives afterwards.
@@ -158,7 +158,8 @@ async fn hold(world: &World, by: Repair, number: usize, case: &Case) {
         End::Result if matches!(case.way, Way::Stored | Way::Ending) => (RunStatus::Succeeded, None, 0..=0),
         End::Result | End::PaidAgain => (RunStatus::Succeeded, None, 1..=1),
         End::Unpaid(name) => (RunStatus::Failed, Some(name), 0..=0),
-        End::Paid(name) | End::PaidLate(name) => (RunStatus::Failed, Some(name), 1..=1),
+        End::PaidTwice => (RunStatus::Succeeded, None, 2..=2),
+        End::PaidLate(name) => (RunStatus::Failed, Some(name), 1..=1),
         End::Stopped => (RunStatus::Stopped, Some(ErrorName::RunStopped), 0..=1),
     };
     assert_eq!((manifest.status, error), (status, expected), "{:?}", manifest.failure);
@@ -171,7 +172,7 @@ async fn hold(world: &World, by: Repair, number: usize, case: &Case) {
     world.control("faults", &json!([])).await;
     let again = world.run(&document(case.way, false), &prompt).await;
     assert_eq!(again.status, RunStatus::Succeeded, "again: {:?}", again.failure);
-    if matches!(case.end, End::Result | End::PaidAgain | End::PaidLate(_)) {
+    if matches!(case.end, End::Result | End::PaidAgain | End::PaidTwice | End::PaidLate(_)) {
         assert!(again.steps.iter().all(|step| step.source == Some(ResultSource::Hit)), "again: {:?}", again.steps);
     }
     let made = again.steps.iter().filter(|step| step.source == Some(ResultSource::Generated)).count();

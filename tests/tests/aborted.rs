@@ -20,13 +20,17 @@ async fn a_run_whose_execution_is_aborted_is_closed_by_its_event() {
     let manifest = world.ended(&run).await;
     assert_eq!(manifest.status, RunStatus::Failed);
     assert_eq!(manifest.failure.unwrap().name, ErrorName::RunStopped);
-    // What is paid arrives in the ledger all the same, and the next run finds it.
-    world.control("settings", &json!({"concurrency": 40})).await;
+    // A queued job that no other step waits for is cancelled, so the next run submits another.
     let key = &manifest.steps[0].key.clone().unwrap();
-    world.until("the result is there", async || world.entry(key).await.result.is_some()).await;
+    let ended = async || {
+        let entry = world.entry(key).await;
+        entry.pending.is_none() && entry.result.is_none()
+    };
+    world.until("the job is cancelled", ended).await;
+    world.control("settings", &json!({"concurrency": 40})).await;
     let next = world.run(&document("flux_schnell"), "aborted while it is queued").await;
-    assert_eq!((next.status, next.steps[0].source), (RunStatus::Succeeded, Some(ResultSource::Hit)));
-    assert_eq!(world.requests_for("aborted while it is queued").await.len(), 1);
+    assert_eq!((next.status, next.steps[0].source), (RunStatus::Succeeded, Some(ResultSource::Generated)));
+    assert_eq!(world.requests_for("aborted while it is queued").await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -38,10 +38,10 @@ const CASES: &[Case] = &[
     case(Way::Image, &[(TextToImage, GeneratePosted, 1)], End::Result),
     case(Way::Unheard, &[(TextToImage, GeneratePosted, 1)], End::Result),
     case(Way::Image, &[(TextToImage, GenerateRecorded, 1)], End::Result),
-    // One that answers at once and lists nothing cannot be asked. Here the answer is lost with the process, and paid; by
-    // the policy "fail" that is said, and a person decides.
-    case(Way::Analysis, &[(AnalyzeImage, GenerateClaimed, 1)], End::Unpaid(ErrorName::StepUnknown)),
-    case(Way::Analysis, &[(AnalyzeImage, GeneratePosted, 1)], End::Paid(ErrorName::StepUnknown)),
+    // One that answers at once and lists nothing cannot be asked. Where its answer is lost with the process, a call under a
+    // cent is made once more.
+    case(Way::Analysis, &[(AnalyzeImage, GenerateClaimed, 1)], End::Result),
+    case(Way::Analysis, &[(AnalyzeImage, GeneratePosted, 1)], End::PaidTwice),
     case(Way::Analysis, &[(AnalyzeImage, AttemptReported, 1)], End::Result),
     case(Way::Analysis, &[(AnalyzeImage, GenerateRecorded, 1)], End::Result),
     case(Way::Refused, &[(AnalyzeImage, AttemptFailed, 1)], End::Unpaid(ErrorName::ProviderUnauthorized)),

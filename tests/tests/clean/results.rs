@@ -112,7 +112,7 @@ async fn an_object_without_a_result_is_removed_alone() {
     assert_eq!((cleaned.removed, cleaned.results), (both, 1));
     // An entry that cannot be read says of none of its objects what they are.
     let key = fresh.steps[0].key.as_ref().unwrap();
-    world.damage_entry(key, fresco_tests::Damage::Layout(99)).await;
+    world.damage_entry(key, fresco_tests::Damage::Layout(0)).await;
     let cleaned = clean(&late, OLD).await;
     assert_eq!((cleaned.under_way, cleaned.removed), (both, ObjectTotals::default()));
     world.ledger().repair(key, world.now()).await.unwrap();
