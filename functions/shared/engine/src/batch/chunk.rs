@@ -65,7 +65,8 @@ pub struct Chunks<P> {
 }
 
 impl<P: Platform> Chunks<P> {
-    /// Plans the run of a chunk: its rows side by side; in a redrive those without a result. A repeated call gives the same list, less what was done meanwhile.
+    /// Plans the run of a chunk: its rows side by side; in a redrive those that are not done. A repeated call gives the
+    /// same list, less what was done meanwhile.
     pub async fn plan(&self, run: &RunId, chunk: &ChunkRef) -> Result<WorkList, Failure> {
         let record = self.platform.ledger().run(run).await?;
         if let Some(record) = &record {

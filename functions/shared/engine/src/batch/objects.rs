@@ -8,6 +8,8 @@ use fresco_pipeline::media::Media;
 use fresco_pipeline::rows::{Row, RowProblem};
 use serde::{Deserialize, Serialize};
 
+pub(super) use crate::run::request::internal;
+
 /// `batches/<batch>/chunks/<n>.json`: the rows of a chunk, and those that were left out of it. It lives as long as the
 /// batch, which may be redriven.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -88,10 +90,6 @@ pub(super) fn run_of(batch: &RunId, chunk: u32, generation: u32) -> Result<RunId
 pub(super) fn generation_of(run: &RunId, batch: &RunId, chunk: u32) -> u32 {
     let behind = run.as_str().strip_prefix(&format!("{batch}-{chunk}-"));
     behind.and_then(|generation| generation.parse().ok()).unwrap_or(0)
-}
-
-pub(super) fn internal(error: serde_json::Error) -> Failure {
-    Failure::new(ErrorName::Internal, error.to_string())
 }
 
 #[cfg(test)]

@@ -134,7 +134,8 @@ impl StoredRun {
     }
 }
 
-fn internal(error: serde_json::Error) -> Failure {
+/// The failure of a stored document that cannot be read or written.
+pub(crate) fn internal(error: serde_json::Error) -> Failure {
     Failure::new(ErrorName::Internal, error.to_string())
 }
 

@@ -12,6 +12,7 @@ use fresco_ledger::transition::{
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{Attempt, ContentKey};
 use fresco_pipeline::plan::QUEUE_SECONDS;
+use fresco_pipeline::time::DAY;
 use fresco_providers::JobState;
 
 use crate::commit::{Commits, Committed};
@@ -25,7 +26,7 @@ use crate::step::notify::Notifier;
 /// The largest clock skew between the provider and the stack.
 const CLOCK_SKEW_MS: i64 = 120_000;
 /// The time after a claim from which a job whose end cannot be read is given up, in milliseconds.
-const LONGEST_UNREAD: i64 = 24 * 3_600_000;
+const LONGEST_UNREAD: i64 = DAY;
 /// The time after which a queued job fails its waiters, in milliseconds.
 const QUEUE_BOUND_MS: i64 = QUEUE_SECONDS as i64 * 1_000;
 

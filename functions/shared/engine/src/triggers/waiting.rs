@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use fresco_ledger::traits::Objects;
-use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::ContentKey;
 use futures::{StreamExt, stream};
 
@@ -17,6 +17,7 @@ use crate::intake::object_keys::{INBOX_WAITING, folder};
 use crate::intake::request::{Fetcher, IntakeError};
 use crate::intake::start::StartedRun;
 use crate::platform::Platform;
+use crate::run::request::internal;
 use crate::triggers::Triggers;
 
 /// The code of a medium that is not beside its document.
@@ -114,10 +115,6 @@ impl<P: Platform> Triggers<P> {
 /// The prefix of the notes of those that wait for a file.
 fn notes(file: &str) -> String {
     format!("{INBOX_WAITING}{}/", ContentKey::digest(composed(file).as_bytes()))
-}
-
-fn internal(error: serde_json::Error) -> Failure {
-    Failure::new(ErrorName::Internal, error.to_string())
 }
 
 #[cfg(test)]

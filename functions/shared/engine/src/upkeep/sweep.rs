@@ -79,8 +79,8 @@ impl<P: Platform> Upkeep<P> {
         }
     }
 
-    /// Closes a run that is past its bound, or was never planned, or whose end is not published yet. Its closing exports and publishes, for which another
-    /// function has the time and the rights.
+    /// Closes a run that is past its bound, or was never planned, or whose end is not published yet. Its closing exports
+    /// and publishes, for which another function has the time and the rights.
     async fn sweep_run(&self, id: &RunId) -> Result<(), Failure> {
         let due = self.platform.clock().now() + CLOSE_PAUSE;
         if self.platform.ledger().schedule_run_check(id, due).await? {

@@ -28,6 +28,8 @@ pub use submit::{
     watch_unknown_job,
 };
 
+use fresco_pipeline::time::DAY;
+
 use crate::records::{Entry, Millis};
 
 /// The outage that every step survives: a retryable failure is terminal for all waiters only if the failures before it began
@@ -48,7 +50,7 @@ pub const UNKNOWN_JOB_SPACING: Millis = 60_000;
 /// The time from the first of these answers to the earliest end of the job.
 pub const UNKNOWN_JOB_GRACE: Millis = 600_000;
 /// The time in which a job that counts as failed for these answers is checked for a result.
-pub const UNKNOWN_JOB_WATCH: Millis = 86_400_000;
+pub const UNKNOWN_JOB_WATCH: Millis = DAY;
 /// The time that the writer of a decision has to notify the waiters before sweep does.
 pub const NOTIFY_GRACE: Millis = 30_000;
 /// The pause between a cancellation request and sweep's check of it.
