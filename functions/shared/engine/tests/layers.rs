@@ -10,7 +10,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("planning", &["run"]),
     ("step", &["planning", "run"]),
     ("batch", &["intake", "planning", "run"]),
-    ("triggers", &["batch", "intake"]),
+    ("triggers", &["batch", "intake", "run"]),
     ("upkeep", &["batch", "planning", "step"]),
 ];
 
