@@ -8,13 +8,14 @@ good, the time zones and context attributes of schedules (schedules.py), the lif
 configuration of an HTTP API. Besides: functions start in turn, and the emulator never outlives the command that owns it, leaves
 no Lambda worker behind, and saves its state while it runs, not only at its end.
 
-    start.py --lock FILE [--die-with-stdin] [--measure]
+    start.py --lock FILE [--die-with-stdin] [--measure] [--access FILE]
 
 --lock            holds this process's id, and is locked as long as this process or a function lives: two emulators never share a
                   state folder, and the command sees whether one runs.
 --die-with-stdin  ends when stdin does, unless the word "keep" was written to it before.
 --measure         counts requests (count.py). Its state is saved at its end only: saving would stand in the way of what is
                   measured.
+--access FILE     takes a line for each permission that a role used or was refused (access.py).
 
 The rest is MiniStack's own environment: GATEWAY_PORT, BIND_HOST, STATE_DIR, ...
 """
@@ -87,6 +88,8 @@ def close_gaps(sfn):
     expect(sfn._resolve_path_or_ctx, "path", "data", "ctx")
 
     execute_task, invoke, run_map = sfn._execute_task, sfn._invoke_with_callback, sfn._run_distributed_map
+    # What the answer to a token is judged on (access.py).
+    sfn.machines_of_tokens = {}
     call_function, run_items, run_item = sfn._call_lambda, sfn._run_map_items, sfn._run_sub_machine
     # A task is executed and its callback awaited on one thread, so the input and the context can be passed beside.
     current = threading.local()
@@ -106,6 +109,7 @@ def close_gaps(sfn):
             seconds = sfn._jsonata_state_field(state_def, "TimeoutSeconds", "number", raw_input, ctx)
             state_def = {**state_def, "TimeoutSeconds": seconds}
         current.token = token
+        sfn.machines_of_tokens[token] = current.task[1].get("StateMachine", {}).get("Id", "")
         try:
             return invoke(resource, input_data, token, state_def)
         except FunctionFailed as failed:
@@ -367,6 +371,7 @@ def main():
     parser.add_argument("--lock", required=True)
     parser.add_argument("--die-with-stdin", action="store_true")
     parser.add_argument("--measure", action="store_true")
+    parser.add_argument("--access")
     flags = parser.parse_args()
     # A session of its own: ends of terminals do not reach it, and the whole group can be ended at once.
     os.setsid()
@@ -376,10 +381,12 @@ def main():
     # Python runs isolated: neither does it look beside this script by itself, nor may it leave bytecode there.
     sys.dont_write_bytecode = True
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+    import access
     import lifecycle
     import schedules
 
     app, stepfunctions = import_ministack()
+    access.install(app, flags.access)
     close_gaps(stepfunctions)
     repair_interrupted_changes()
     answer_functions_at_once()

@@ -35,9 +35,15 @@ impl World {
         let queue = made["QueueUrl"].as_str().unwrap_or_else(|| panic!("a queue: {made}")).to_owned();
         let asked = json!({"QueueUrl": queue, "AttributeNames": ["QueueArn"]});
         let about = self.ask_json("sqs", "AmazonSQS.GetQueueAttributes", &asked).await;
+        let arn = &about["Attributes"]["QueueArn"];
+        let statement = json!({"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "sqs:SendMessage", "Resource": arn});
+        let policy = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
+        let allowed = json!({"QueueUrl": queue, "Attributes": {"Policy": policy}});
+        self.ask_json("sqs", "AmazonSQS.SetQueueAttributes", &allowed).await;
         let pattern = json!({"source": [source], "detail-type": [kind]}).to_string();
         self.ask_json("events", "AWSEvents.PutRule", &json!({"Name": "listener", "EventPattern": pattern})).await;
-        let targets = json!([{"Id": "listener", "Arn": about["Attributes"]["QueueArn"]}]);
+        let targets = json!([{"Id": "listener", "Arn": arn}]);
         let put =
             self.ask_json("events", "AWSEvents.PutTargets", &json!({"Rule": "listener", "Targets": targets})).await;
         assert_eq!(put["FailedEntryCount"], 0, "{put}");

@@ -402,11 +402,11 @@ async fn functions_that_start_in_one_moment_do_not_share_tokens() {
 #[tokio::test]
 async fn a_failed_warm_up_is_ignored() {
     let aws = aws().await;
-    Aws::warm(&aws.ledger("no-such-table"), &aws.objects("no-such-bucket")).await;
+    Aws::warm(&aws.ledger("no-such-table"), Some(&aws.objects("no-such-bucket"))).await;
     let (dynamo, objects) = (table().await, bucket().await);
-    Aws::warm(&dynamo, &objects).await;
+    Aws::warm(&dynamo, Some(&objects)).await;
     let nowhere = connect_local("http://127.0.0.1:9").await;
-    Aws::warm(&nowhere.ledger("table"), &nowhere.objects("bucket")).await;
+    Aws::warm(&nowhere.ledger("table"), Some(&nowhere.objects("bucket"))).await;
 }
 
 /// A secret is read once in five minutes; one that is missing is named with the command that sets it.

@@ -161,8 +161,8 @@ async fn rows_in_the_inbox_start_a_batch() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_duplicate_event_is_the_same_run() {
     let world = World::get().await;
-    // Beside the inbox, so that these events are the only ones.
-    let key = "repeated/duplicate.yaml";
+    // Beside the inbox, where the function may read, so that these events are the only ones.
+    let key = "pipelines/repeated/duplicate.yaml";
     let document = picture("duplicate", "delivered more than once");
     world.put(key, document.clone().into(), &[]).await;
     let mut event: Value = serde_json::from_str(include_str!("../../events/inbox-object-created.json")).unwrap();

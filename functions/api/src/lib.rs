@@ -27,12 +27,12 @@ mod uploads;
 use std::process::ExitCode;
 
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
-use fresco_engine::lambda::serve;
+use fresco_engine::lambda::{Connections, serve};
 use lambda_runtime::{LambdaEvent, service_fn};
 
 /// Serves the function's events until Lambda ends the process.
 pub fn run() -> ExitCode {
-    serve(|engine| async move {
+    serve(Connections::All, |engine| async move {
         let routers = routes::Routers::new(&app::App::new(engine));
         let handle = service_fn(move |event: LambdaEvent<ApiGatewayV2httpRequest>| {
             let routers = routers.clone();

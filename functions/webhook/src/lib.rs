@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use bytes::Bytes;
-use fresco_engine::lambda::{Deployed, serve};
+use fresco_engine::lambda::{Connections, Deployed, serve};
 use fresco_engine::{WebhookOutcome, WebhookRoute};
 use lambda_http::{Body, Error, Request, RequestExt, Response, service_fn};
 
@@ -49,5 +49,7 @@ fn answer(status: u16, text: &str) -> Result<Response<Body>, Error> {
 
 /// Serves the function's events until Lambda ends the process.
 pub fn run() -> ExitCode {
-    serve(|engine| lambda_http::run(service_fn(move |request: Request| handle(engine.clone(), request))))
+    serve(Connections::Ledger, |engine| {
+        lambda_http::run(service_fn(move |request: Request| handle(engine.clone(), request)))
+    })
 }

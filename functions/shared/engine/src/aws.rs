@@ -18,6 +18,7 @@ use fresco_providers::{Provider, Secret, SecretSource};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::engine::Engine;
+use crate::lambda::Connections;
 use crate::platform::Platform;
 use crate::settings::Settings;
 use crate::step::ingest::MediaIngest;
@@ -161,7 +162,8 @@ impl Engine<AwsPlatform> {
     }
 
     /// Opens the connections that the first call needs.
-    pub async fn warm(&self) {
-        Aws::warm(&self.platform.dynamo, &self.platform.objects).await;
+    pub async fn warm(&self, connections: Connections) {
+        let objects = (connections == Connections::All).then_some(&self.platform.objects);
+        Aws::warm(&self.platform.dynamo, objects).await;
     }
 }

@@ -52,7 +52,7 @@ where
     F: Fn(Deployed, In) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Out, Failure>> + Send,
 {
-    serve(|engine| async move {
+    serve(Connections::All, |engine| async move {
         let handle = &handle;
         let service = service_fn(move |event: LambdaEvent<In>| {
             let engine = engine.clone();
@@ -62,8 +62,17 @@ where
     })
 }
 
+/// The connections that a function opens during its init.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connections {
+    /// To DynamoDB and S3.
+    All,
+    /// To DynamoDB: the function has no access to S3.
+    Ledger,
+}
+
 /// Makes the engine, opens its connections, and serves.
-pub fn serve<F, Fut>(serve: F) -> ExitCode
+pub fn serve<F, Fut>(connections: Connections, serve: F) -> ExitCode
 where
     F: FnOnce(Deployed) -> Fut,
     Fut: Future<Output = Result<(), lambda_runtime::Error>>,
@@ -85,7 +94,7 @@ where
                 return ExitCode::FAILURE;
             }
         };
-        engine.warm().await;
+        engine.warm(connections).await;
         match serve(engine).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

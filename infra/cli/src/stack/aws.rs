@@ -13,7 +13,7 @@ pub const REGION: &str = "us-east-1";
 /// A configuration for clients of the emulator at that URL.
 pub(crate) fn config(endpoint_url: &str) -> SdkConfig {
     // The emulator takes any credentials. The user's own must not be used, so that nothing here can reach a real account.
-    let credentials = Credentials::new("local", "local", None, None, "fresco-cli");
+    let credentials = Credentials::new("test", "test", None, None, "fresco-cli");
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .region(Region::from_static(REGION))

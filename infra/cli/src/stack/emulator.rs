@@ -126,6 +126,11 @@ fn command(options: &Options, instance: &Instance, python: &Path, port: u16) -> 
     command.env("PATH", "/usr/local/bin:/usr/bin:/bin").env("LANG", "C.UTF-8");
     command.env("HOME", instance.scratch()).env("TMPDIR", instance.scratch());
     command.env("BIND_HOST", "127.0.0.1").env("GATEWAY_PORT", port.to_string());
+    // Functions act in their roles, and requests are judged as IAM judges them.
+    command.env("AUTH", "true");
+    if let Some(folder) = std::env::var_os("FRESCO_ACCESS_LOG") {
+        command.arg("--access").arg(Path::new(&folder).join(format!("{port}-{}.jsonl", std::process::id())));
+    }
     // Functions inherit it: the AWS SDK finds the emulator by it.
     command.env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"));
     command.env("PERSIST_STATE", "1").env("STATE_DIR", instance.state());

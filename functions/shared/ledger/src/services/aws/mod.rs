@@ -154,10 +154,15 @@ impl Aws {
         SsmSecrets::new(aws_sdk_ssm::Client::new(&self.config), prefix)
     }
 
-    /// Opens the connections to DynamoDB and S3 during a function's init, so that its first call finds them open. It reads
-    /// an item and an object that do not exist and ignores the outcome: a refusal opens the connection, too.
-    pub async fn warm(ledger: &DynamoLedger, objects: &S3Objects) {
-        futures::join!(ledger.warm(), objects.warm());
+    /// Opens the connections to DynamoDB and to S3 during a function's init, so that its first call finds them open. It reads
+    /// an item that does not exist and asks for the bucket, and ignores the outcome.
+    pub async fn warm(ledger: &DynamoLedger, objects: Option<&S3Objects>) {
+        let objects = async {
+            if let Some(objects) = objects {
+                objects.warm().await;
+            }
+        };
+        futures::join!(ledger.warm(), objects);
     }
 }
 

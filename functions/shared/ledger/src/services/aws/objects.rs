@@ -42,7 +42,7 @@ impl S3Objects {
 
     /// See [`super::Aws::warm`].
     pub(super) async fn warm(&self) {
-        let _ = self.client.head_object().bucket(&self.bucket).key("warm").send().await;
+        let _ = self.client.head_bucket().bucket(&self.bucket).send().await;
     }
 }
 
