@@ -136,6 +136,9 @@ def install(app, path):
 
     iam_evaluator.evaluate = noted
     judge = Judge(iam_evaluator, iam._roles, get_region, get_account_id)
+    # What TLS would protect on AWS stays on this machine.
+    pin_origin = app.pin_request_origin
+    app.pin_request_origin = lambda source_ip, secure: pin_origin(source_ip, True)
     name_tokens(iam_actions, stepfunctions)
     name_schedules(iam_actions, iam_evaluator)
     name_conditions(iam_actions)

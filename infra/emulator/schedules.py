@@ -28,9 +28,9 @@ def latest(schedule, now, eventbridge):
         return at if at <= now else None
     every = eventbridge._parse_rate_seconds(expression)
     if every:
-        made = schedule["CreationDate"]
-        periods = int((now - made) // every)
-        return made + periods * every if periods > 0 else None
+        # From its start date, or at once where it has none (Scheduler guide, "Rate-based schedules").
+        begins = schedule.get("StartDate") or schedule["LastModificationDate"]
+        return begins + (now - begins) // every * every if begins <= now else None
     fields = eventbridge._parse_cron_fields(expression)
     if fields is None:
         return None

@@ -4,8 +4,8 @@ Closed here, because AWS does them and MiniStack 1.5.33 does not: a waitForTaskT
 expression (the check interval of a run) and a fresh token at each retry of it, the failure of such a task with its function (which is retried, where MiniStack
 waits for the token of a function that has crashed), that an inline map whose item has failed begins no further ones, and a
 distributed map's MaxConcurrencyPath, that an event is tried again and goes to the function's destination if it fails for
-good, the time zones and context attributes of schedules (schedules.py), the lifecycle of buckets (lifecycle.py), and the CORS
-configuration of an HTTP API. Besides: functions start in turn, and the emulator never outlives the command that owns it, leaves
+good, the time zones, context attributes and start dates of schedules (schedules.py), the lifecycle of buckets (lifecycle.py), the
+policies of roles (access.py), and the CORS configuration of an HTTP API with its preflights. Besides: functions start in turn, and the emulator never outlives the command that owns it, leaves
 no Lambda worker behind, and saves its state while it runs, not only at its end.
 
     start.py --lock FILE [--die-with-stdin] [--measure] [--access FILE]
@@ -237,6 +237,23 @@ def rename_cors_configurations():
         handlers[name] = wrapped(handlers[name])
 
 
+def authorise_preflights():
+    """`$default` catches preflights, too, and its authoriser refuses what browsers send without credentials, unless another
+    route takes them (API Gateway Developer Guide, "Configuring CORS for an HTTP API"). MiniStack answers all of them."""
+    from ministack.services import apigateway
+
+    expect(apigateway._match_route, "api_id", "method", "path")
+    inner = apigateway._handle_execute_in_scope
+
+    async def execute(api_id, stage, path, method, *args, **kwargs):
+        route = apigateway._match_route(api_id, method, "/" + path.lstrip("/")) if method == "OPTIONS" else None
+        if route and (route.get("authorizationType") or "NONE") != "NONE":
+            return 403, {"Content-Type": "application/json"}, b'{"message":"Forbidden"}'
+        return await inner(api_id, stage, path, method, *args, **kwargs)
+
+    apigateway._handle_execute_in_scope = execute
+
+
 def start_functions_in_turn():
     """Hundreds of functions that start at once starve each other, and the emulator, on a small machine. On AWS each starts on
     its own."""
@@ -395,6 +412,7 @@ def main():
     fire_schedules(schedules)
     apply_lifecycles(app, lifecycle)
     rename_cors_configurations()
+    authorise_preflights()
     end_after_shutdown(app)
     if flags.measure:
         count(app)

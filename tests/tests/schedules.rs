@@ -61,6 +61,7 @@ fn due(name: &str, time: &str) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn schedules_of_a_rate_and_of_a_time_fire() {
     let world = World::get().await;
+    let created = Timestamp::now().as_millisecond();
     world.put("pipelines/posters.yaml", RawClient::picture("{{input}} {{vars.size}}").into(), &[]).await;
     put(
         &world,
@@ -88,8 +89,13 @@ async fn schedules_of_a_rate_and_of_a_time_fire() {
     })
     .await;
     let last = every.last.unwrap();
-    // A minute of the document's, which the scheduler's own minutes begin a little behind.
+    // A rate fires one period after its document, not at once, and the list of schedules says so.
     let next = every.next_at.unwrap();
+    assert!(
+        last.at - created >= 60_000 && (next - last.at) % 60_000 == 0,
+        "created {created}, fired {}, next {next}",
+        last.at
+    );
     assert!(asked < next && next <= Timestamp::now().as_millisecond() + 60_000, "{next}, asked at {asked}");
     let manifest = world.ended(&RunId::parse(last.run_id.unwrap()).unwrap()).await;
     assert_eq!(world.requests_for("a poster 3").await.len(), 1, "{manifest:?}");

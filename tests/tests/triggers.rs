@@ -119,13 +119,27 @@ async fn a_pipeline_that_cannot_run_leaves_a_report() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_starts_a_run() {
     let world = World::get().await;
-    let body = json!({"pipeline": picture("by event", "{{input}}"), "input": "asked for by an event"});
+    // Another stack of the account hears events, too: each listens to those that name it.
+    for other in [json!({"stack": "fresco-2"}), json!({})] {
+        let mut body = other;
+        body["pipeline"] = json!(picture("not by event", "for another stack"));
+        world.put_event("fresco.request", "Run Requested", &body).await;
+    }
+    let body =
+        json!({"stack": "fresco", "pipeline": picture("by event", "{{input}}"), "input": "asked for by an event"});
     world.put_event("fresco.request", "Run Requested", &body).await;
     let manifest = only_run(&world, "by event").await;
+    assert!(world.requests_for("for another stack").await.is_empty());
     assert_eq!((manifest.status, manifest.steps[0].source), (RunStatus::Succeeded, Some(ResultSource::Generated)));
 
     // A bad one waits in the queue of failures, with the reason.
-    world.put_event("fresco.request", "Run Requested", &json!({"pipeline": "steps: [{ type: poem }]"})).await;
+    world
+        .put_event(
+            "fresco.request",
+            "Run Requested",
+            &json!({"stack": "fresco", "pipeline": "steps: [{ type: poem }]"}),
+        )
+        .await;
     let failure = world.next_failure().await;
     assert_eq!(failure["requestPayload"]["detail"]["pipeline"], "steps: [{ type: poem }]");
     let reason = failure["responsePayload"]["errorMessage"].as_str().unwrap_or_default();

@@ -69,6 +69,8 @@ pub enum RunEvent {
 /// The `detail` of the bus event `Run Finished`. It is published at least once: a repeated one has the same `run_id`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunFinished {
+    /// The stack's name.
+    pub stack: String,
     /// The run.
     pub run_id: RunId,
     /// The pipeline's name.
@@ -88,6 +90,8 @@ pub struct RunFinished {
 /// The `detail` of the bus event `Batch Finished`. It is published at least once: a repeated one has the same `batch_id`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchFinished {
+    /// The stack's name.
+    pub stack: String,
     /// The batch.
     pub batch_id: RunId,
     /// The pipeline's name.

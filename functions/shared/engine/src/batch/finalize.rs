@@ -109,6 +109,7 @@ impl<P: Platform> BatchFinalizer<P> {
             }
         }
         let finished = BatchFinished {
+            stack: self.settings.stack.clone(),
             batch_id: batch.clone(),
             pipeline: record.name.clone(),
             status,

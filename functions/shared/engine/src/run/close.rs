@@ -153,6 +153,7 @@ impl<P: Platform> Runs<P> {
     /// Publishes the end of a run.
     async fn announce(&self, manifest: &Manifest) -> Result<(), Failure> {
         let ended = RunFinished {
+            stack: self.settings.stack.clone(),
             run_id: manifest.run_id.clone(),
             pipeline: manifest.name.clone(),
             status: manifest.status,

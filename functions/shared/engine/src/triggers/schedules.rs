@@ -10,6 +10,7 @@ use fresco_pipeline::document::{Overlap, Scheduled, ScheduledPipeline, scheduled
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::{ContentKey, RunId};
 use fresco_pipeline::rows::Format;
+use fresco_pipeline::schedule_expression::ScheduleExpression;
 use fresco_pipeline::text::{shown, shown_in};
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -269,6 +270,7 @@ impl<P: Platform> Triggers<P> {
             Ok(scheduled) => {
                 let timer = Timer {
                     name: name.clone(),
+                    starts_at: self.starts_at(key, &scheduled).await?,
                     expression: scheduled.expression,
                     timezone: scheduled.timezone,
                     enabled: scheduled.enabled,
@@ -287,6 +289,14 @@ impl<P: Platform> Triggers<P> {
             }
             Err(rejected) => self.report_schedule(key, tag, rejected).await,
         }
+    }
+
+    /// The next firing of a rate, which counts from the last change of its document, as the list of schedules does.
+    async fn starts_at(&self, key: &str, scheduled: &Scheduled) -> Result<Option<Millis>, Failure> {
+        let ScheduleExpression::Rate(_) = scheduled.when else { return Ok(None) };
+        let now = self.platform.clock().now();
+        let changed = self.platform.objects().head(key).await?.map_or(now, |head| head.modified_at);
+        Ok(scheduled.when.next(&scheduled.zone, now, changed))
     }
 
     /// Checks a schedule and its pipeline.

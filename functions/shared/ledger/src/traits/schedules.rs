@@ -18,6 +18,9 @@ pub struct Timer {
     pub expression: String,
     pub timezone: String,
     pub enabled: bool,
+    /// The first firing of a rate, in milliseconds since the Unix epoch. Without it, EventBridge Scheduler fires a rate as
+    /// soon as it is created. Absent for the other expressions.
+    pub starts_at: Option<Millis>,
     /// The key of the schedule's document, which is part of each event.
     pub schedule: String,
 }

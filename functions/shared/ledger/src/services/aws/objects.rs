@@ -6,7 +6,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::copy_object::builders::CopyObjectFluentBuilder;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{Delete, MetadataDirective, ObjectIdentifier};
+use aws_sdk_s3::types::{Delete, MetadataDirective, ObjectIdentifier, TaggingDirective};
 use aws_smithy_types::base64;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use bytes::Bytes;
@@ -63,8 +63,9 @@ fn copy_source(bucket: &str, key: &str) -> String {
     format!("{bucket}/{}", utf8_percent_encode(key, PLAIN))
 }
 
+/// Copies an object without its tags: S3 demands the rights to read and write tags where the source has any.
 async fn copied(copy: CopyObjectFluentBuilder) -> Result<bool, StoreError> {
-    match copy.send().await {
+    match copy.tagging_directive(TaggingDirective::Replace).send().await {
         Ok(_) => Ok(true),
         Err(error) if matches!(code(&error), Some("NoSuchKey" | "PreconditionFailed")) => Ok(false),
         // A retry does not help.

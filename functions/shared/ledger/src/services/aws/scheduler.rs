@@ -5,6 +5,7 @@ use aws_sdk_scheduler::types::{
     ActionAfterCompletion, DeadLetterConfig, FlexibleTimeWindow, FlexibleTimeWindowMode, RetryPolicy, ScheduleState,
     Target,
 };
+use aws_smithy_types::DateTime;
 use fresco_pipeline::error::{ErrorName, Failure};
 
 use crate::sdk::{code, describe, request_token};
@@ -80,6 +81,7 @@ macro_rules! described {
             .name(&$timer.name)
             .schedule_expression(&$timer.expression)
             .schedule_expression_timezone(&$timer.timezone)
+            .set_start_date($timer.starts_at.map(DateTime::from_millis))
             .state(state($timer))
             .flexible_time_window(on_time()?)
             // One that is never due again does not count against the account's schedules.
