@@ -5,8 +5,9 @@ expression (the check interval of a run) and a fresh token at each retry of it, 
 waits for the token of a function that has crashed), that an inline map whose item has failed begins no further ones, and a
 distributed map's MaxConcurrencyPath, that an event is tried again and goes to the function's destination if it fails for
 good, the time zones, context attributes and start dates of schedules (schedules.py), the lifecycle of buckets (lifecycle.py), the
-policies of roles (access.py), and the CORS configuration of an HTTP API with its preflights. Besides: functions start in turn, and the emulator never outlives the command that owns it, leaves
-no Lambda worker behind, and saves its state while it runs, not only at its end.
+policies of roles (access.py), and the CORS configuration of an HTTP API with its preflights. Besides: functions start in
+turn, and the emulator never outlives the command that owns it, leaves no Lambda worker behind, and loses neither items nor
+executions however it ends (durable.py).
 
     start.py --lock FILE [--die-with-stdin] [--measure] [--access FILE]
 
@@ -328,8 +329,8 @@ def repair_interrupted_changes():
     cloudformation.load_persisted_state = load
 
 
-def save_while_running(app):
-    """MiniStack saves at its end only, and an end by SIGKILL would lose the ledger."""
+def save_while_running(app, items):
+    """MiniStack saves at its end only. Items are in their journal (durable.py), which begins again with each save."""
     if not hasattr(app, "_build_persistence_save_dict") or not hasattr(app, "save_all"):
         refuse(f"MiniStack {VERSION} is not what it was: its state cannot be saved while it runs")
     stacks_before = None
@@ -340,7 +341,26 @@ def save_while_running(app):
         if stacks == stacks_before:
             services = {name: state for name, state in services.items() if name in SAVED_OFTEN}
         stacks_before = stacks
+        items.begin_again()
         app.save_all(services)
+        items.forget()
+
+
+def keep_state(app):
+    """Keeps items and executions through an end by SIGKILL."""
+    from ministack.services import dynamodb, stepfunctions
+
+    names = ((dynamodb, "_set_item"), (dynamodb, "_remove_item"), (dynamodb, "load_persisted_state"),
+             (stepfunctions, "_run_execution"), (stepfunctions, "_start_execution"))
+    missing = [name for module, name in names if not callable(getattr(module, name, None))]
+    if missing:
+        refuse(f"MiniStack {VERSION} is not what it was: it has no {', '.join(missing)}")
+    expect(dynamodb._set_item, "table", "pk_val", "sk_val", "item")
+    expect(dynamodb._remove_item, "table", "pk_val", "sk_val")
+    expect(stepfunctions._emit_execution_status_event, "execution")
+    import durable
+
+    return durable.install(app, os.environ["STATE_DIR"])
 
 
 def fingerprint(get_state):
@@ -414,10 +434,11 @@ def main():
     rename_cors_configurations()
     authorise_preflights()
     end_after_shutdown(app)
+    items = keep_state(app)
     if flags.measure:
         count(app)
     else:
-        threading.Thread(target=save_while_running, args=(app,), daemon=True).start()
+        threading.Thread(target=save_while_running, args=(app, items), daemon=True).start()
     sys.argv = [sys.argv[0]]
     app.main()
     held.close()

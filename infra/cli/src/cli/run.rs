@@ -14,31 +14,46 @@ use super::interrupt::Interrupts;
 use super::output::Output;
 use super::{CommandError, EXIT_INTERRUPTED, EXIT_RUN, RunArgs, Target, fetch, stack, status};
 
+/// How often a command starts a local stack again that ends under it.
+const RESTARTS: u32 = 3;
 /// The longest wait for the end of a stopped run.
 const CLOSED_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(output: &Output, target: &Target, args: RunArgs) -> Result<(), CommandError> {
     let pipeline = args.pipeline.read(output).await?;
-    let connection = stack::connect(output, target, &args.simulator).await?;
-    let api = &connection.api;
-    let started = match api.start(&pipeline.request, &pipeline.inputs, args.once.as_deref()).await {
+    let mut connection = stack::connect(output, target, &args.simulator).await?;
+    let started = match connection.api.start(&pipeline.request, &pipeline.inputs, args.once.as_deref()).await {
         Ok(started) => started,
         Err(ApiError::Document(problems)) => return Err(pipeline.report(output, &problems)),
         Err(error) => return Err(error.into()),
     };
     let run = status::parse(output, &started.id)?;
     let mut interrupts = Interrupts::listen();
-    let status = tokio::select! {
-        status = watch(output, api, &run) => status?,
-        () = interrupts.next() => {
-            // A second interrupt ends the command at once.
-            tokio::select! {
-                stopped = stop(output, api, &run) => stopped?,
-                () = interrupts.next() => {}
+    let mut restarts = 0..RESTARTS;
+    let status = loop {
+        let api = &connection.api;
+        let watched = tokio::select! {
+            watched = watch(output, api, &run) => watched,
+            () = interrupts.next() => {
+                // A second interrupt ends the command at once.
+                tokio::select! {
+                    stopped = stop(output, api, &run) => stopped?,
+                    () = interrupts.next() => {}
+                }
+                return Err(CommandError::Code(EXIT_INTERRUPTED));
             }
-            return Err(CommandError::Code(EXIT_INTERRUPTED));
+        };
+        match watched {
+            Ok(status) => break status,
+            Err(_) if connection.has_ended() && restarts.next().is_some() => {
+                output.progress("the local stack has ended; starting it again, the run continues");
+                drop(connection);
+                connection = stack::connect_as_built(output, target, &args.simulator).await?;
+            }
+            Err(error) => return Err(error),
         }
     };
+    let api = &connection.api;
     // Once listened for, an interrupt does not end the process by itself.
     tokio::select! {
         saved = download(output, api, &run, &args.out) => saved?,

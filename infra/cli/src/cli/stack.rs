@@ -56,6 +56,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// Returns whether the local stack has ended under the command.
+    pub(super) fn has_ended(&self) -> bool {
+        self.stack.as_ref().is_some_and(Stack::has_ended)
+    }
+
     /// Returns whether the stack stays up after the command.
     pub(super) fn stays(&self) -> bool {
         self.stack.as_ref().is_none_or(Stack::attached)

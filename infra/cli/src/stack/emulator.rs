@@ -86,6 +86,32 @@ pub(crate) fn apply_lifecycle(port: u16, now: Option<Millis>) -> anyhow::Result<
     Ok(removed.line())
 }
 
+/// The executions that were running when the emulator ended.
+#[derive(Debug, Deserialize)]
+struct Resumed {
+    restarted: usize,
+    aborted: usize,
+}
+
+/// Starts the executions again that were running when the emulator ended, once the stack is deployed. Returns a line that
+/// says so, if there were any.
+pub(crate) fn resume(port: u16) -> anyhow::Result<Option<String>> {
+    let resumed = http::json(port, "POST", "/_fresco/resume", "")?;
+    let resumed: Resumed = serde_json::from_value(resumed).context("cannot read the emulator's answer")?;
+    Ok(resumed.line())
+}
+
+impl Resumed {
+    fn line(&self) -> Option<String> {
+        let restarted = (self.restarted > 0).then(|| format!("{} continued", plural(self.restarted, "run")));
+        // The executions of a batch and of its chunks.
+        let aborted =
+            (self.aborted > 0).then(|| "batches closed (`cargo fresco batch --redrive` continues them)".to_owned());
+        let parts: Vec<String> = restarted.into_iter().chain(aborted).collect();
+        (!parts.is_empty()).then(|| format!("the stack had ended in the middle of its work: {}", parts.join(", ")))
+    }
+}
+
 impl Removed {
     fn line(&self) -> Option<String> {
         let expired =
@@ -161,6 +187,24 @@ mod tests {
         assert_ne!(choose(None, Some(taken)).unwrap(), taken);
         drop(listener);
         assert_eq!(choose(None, Some(taken)).unwrap(), taken);
+    }
+
+    #[test]
+    fn what_the_end_of_a_stack_interrupted_is_counted() {
+        for (restarted, aborted, line) in [
+            (0, 0, None),
+            (2, 0, Some("the stack had ended in the middle of its work: 2 runs continued")),
+            (
+                1,
+                3,
+                Some(
+                    "the stack had ended in the middle of its work: 1 run continued, batches closed (`cargo fresco batch \
+                     --redrive` continues them)",
+                ),
+            ),
+        ] {
+            assert_eq!(Resumed { restarted, aborted }.line().as_deref(), line);
+        }
     }
 
     #[test]

@@ -147,7 +147,8 @@ impl Stack {
         exports::ensure(&config, parameters.get("ExportBucket").map_or("", String::as_str)).await?;
         let (port, now) = (started.emulator_port, options.lifecycle_now);
         let removed = tokio::task::spawn_blocking(move || emulator::apply_lifecycle(port, now)).await??;
-        if let Some(line) = removed {
+        let resumed = tokio::task::spawn_blocking(move || emulator::resume(port)).await??;
+        for line in removed.into_iter().chain(resumed) {
             options.progress.step(line);
         }
         let Started { instance, lock, mut processes, emulator_port, simulator_port, mut record, .. } = started;
@@ -230,6 +231,11 @@ impl Stack {
     /// The folder of its state and logs.
     pub fn instance(&self) -> &Path {
         &self.instance
+    }
+
+    /// Whether its emulator has ended.
+    pub fn has_ended(&self) -> bool {
+        !emulator::answers(self.emulator_port)
     }
 
     /// Whether it was up already.
