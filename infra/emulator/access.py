@@ -49,12 +49,9 @@ class Decisions:
                     return name
         return role
 
-    def note(self, ctx, policies, allowed):
+    def note(self, ctx, policies):
+        """Notes which grants allow a request of a role."""
         role = self.logical(ctx.principal_arn.split("/")[1])
-        if not allowed:
-            self.refuse(role, ctx.action, ctx.resource_arn)
-        if not self.path:
-            return
         statements = [statement for statements in policies for statement in statements if statement.effect == "Allow"]
         for statement in statements:
             for resource in statement.resources:
@@ -67,7 +64,8 @@ class Decisions:
                 if self.iam.fnmatch_iam_cs(ctx.resource_arn, resource):
                     self.write("used", role, ctx.action, resource)
 
-    def refuse(self, role, action, resource):
+    def refuse(self, principal, action, resource):
+        role = self.logical(principal.split("/")[1]) if "/" in principal else principal
         log.warning("refused %s: %s on %s", role, action, resource)
         with self.lock:
             key = f"{role}: {action} on {resource}"
@@ -125,16 +123,21 @@ def install(app, path):
     from ministack.services.cloudformation import _stacks
 
     decisions = Decisions(iam_evaluator, _stacks, path)
-    evaluate = iam_evaluator.evaluate
+    evaluate, enforce = iam_evaluator.evaluate, iam_evaluator.enforce
 
     def noted(ctx, policies, *limits):
         result = evaluate(ctx, policies, *limits)
-        # Policies of resources are evaluated by the same function, and decide together with those of the role.
-        if ":assumed-role/" in ctx.principal_arn and any(statements for statements in policies):
-            decisions.note(ctx, policies, result.decision == "Allow")
+        if path and result.decision == "Allow" and ":assumed-role/" in ctx.principal_arn:
+            decisions.note(ctx, policies)
         return result
 
-    iam_evaluator.evaluate = noted
+    def enforced(access_key_id, iam_action, service, region, resource_arn="*", service_context=None):
+        denied = enforce(access_key_id, iam_action, service, region, resource_arn, service_context)
+        if isinstance(denied, iam_evaluator.EvalResult):
+            decisions.refuse(denied.principal_arn, iam_action, resource_arn)
+        return denied
+
+    iam_evaluator.evaluate, iam_evaluator.enforce = noted, enforced
     judge = Judge(iam_evaluator, iam._roles, get_region, get_account_id)
     # What TLS would protect on AWS stays on this machine.
     pin_origin = app.pin_request_origin
@@ -143,7 +146,7 @@ def install(app, path):
     name_schedules(iam_actions, iam_evaluator)
     name_conditions(iam_actions)
     match_lines(iam_evaluator)
-    judge_machines(stepfunctions, judge)
+    judge_machines(stepfunctions, judge, decisions)
     judge_targets(eventbridge, lambda_svc, sqs, judge, decisions)
     judge_api(apigateway, lambda_svc, judge, decisions)
     serve(app, decisions)
@@ -234,7 +237,7 @@ def match_lines(iam_evaluator):
     iam_evaluator._fnmatch_compile = compile_pattern
 
 
-def judge_machines(sfn, judge):
+def judge_machines(sfn, judge, decisions):
     """What a state machine does is judged by its role, and done under it."""
     execute, call, start = sfn._execute_task, sfn._call_lambda, sfn._nested_start_execution_request
     distribute, read = sfn._run_distributed_map, sfn._read_map_items
@@ -249,6 +252,7 @@ def judge_machines(sfn, judge):
     def demand(action, resource, error=DENIED_TASK):
         role, machine = acting.get()
         if not judge.may(role, service, machine, action, resource):
+            decisions.refuse(role, action, resource)
             raise sfn._ExecutionError(error, f"{role} is not authorized to perform: {action} on resource: {resource}")
 
     def executed(state_def, raw_input, execution, ctx):
