@@ -5,7 +5,7 @@ than the bucket. Here every write of an item is appended to a journal before it 
 the journal is read after the saved state. An image may be read twice: the last one of an item counts.
 
 Executions are kept by their start and their end. POST /_fresco/resume, which the command sends once the stack is deployed,
-starts those again that were running, from their beginning: functions find what was done. An execution with a distributed
+saves all of it and starts those again that were running, from their beginning: functions find what was done. An execution with a distributed
 map cannot be repeated, since its items are executions of fixed names. It ends as aborted, and its items with it.
 """
 
@@ -15,6 +15,8 @@ import threading
 
 ROUTE = "/_fresco/resume"
 ABORTED = "the local stack ended while it was running"
+# What changes all the time and is small. The rest is saved whenever a CloudFormation stack has changed.
+SAVED_OFTEN = ("dynamodb", "s3", "scheduler")
 
 
 class Journal:
@@ -68,15 +70,54 @@ class Journal:
 
 
 def install(app, folder):
-    """Keeps journals in the folder of the state; the journal of items is returned for the saves."""
+    """Keeps journals in the folder of the state, and returns what saves the state."""
+    from ministack.core import persistence
     from ministack.services import dynamodb, stepfunctions
 
     os.makedirs(folder, exist_ok=True)
     items = Journal(os.path.join(folder, "dynamodb.journal"))
     keep_items(dynamodb, items)
     executions = keep_executions(stepfunctions, Journal(os.path.join(folder, "executions.journal")))
-    serve(app, executions)
-    return items
+    keeper = Keeper(app, persistence, items)
+    serve(app, keeper, executions)
+    return keeper
+
+
+class Keeper:
+    """Saves the state of the services."""
+
+    def __init__(self, app, persistence, items):
+        self.app, self.persistence, self.items = app, persistence, items
+        self.lock = threading.Lock()
+        self.stacks = None
+
+    def save(self):
+        """Saves what changes often, and all if a stack has changed. The journal begins again if all that was saved."""
+        with self.lock:
+            services = self.app._build_persistence_save_dict()
+            stacks = fingerprint(services.get("cloudformation"))
+            if stacks is not None and stacks == self.stacks:
+                services = {name: state for name, state in services.items() if name in SAVED_OFTEN}
+            self.items.begin_again()
+            if all([self.saved(name, get_state) for name, get_state in services.items()]):
+                self.stacks = stacks
+                self.items.forget()
+
+    def saved(self, name, get_state):
+        try:
+            state = get_state()
+        except RuntimeError:  # Changed while it was read; the next save has it.
+            return False
+        if state is not None:
+            self.persistence.save_state(name, state)
+        return True
+
+
+def fingerprint(get_state):
+    try:
+        return json.dumps(get_state() if get_state else None, default=lambda value: repr(getattr(value, "_data", "")))
+    except RuntimeError:  # Changed while it was read.
+        return None
 
 
 def keep_items(dynamodb, journal):
@@ -174,11 +215,12 @@ def keep_executions(sfn, journal):
     return executions
 
 
-def serve(app, executions):
+def serve(app, keeper, executions):
     inner = app.app
 
     async def outer(scope, receive, send):
         if scope["type"] == "http" and scope["path"] == ROUTE:
+            keeper.save()
             body = json.dumps(executions.resume()).encode()
             headers = [(b"content-type", b"application/json")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})

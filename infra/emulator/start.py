@@ -38,8 +38,6 @@ import time
 VERSION = "1.5.33"
 LOCK_SECONDS = 30
 SAVE_SECONDS = 5
-# What changes all the time and is small. The rest is saved whenever a CloudFormation stack has changed.
-SAVED_OFTEN = ("dynamodb", "s3", "scheduler")
 
 log = logging.getLogger("fresco")
 
@@ -329,45 +327,31 @@ def repair_interrupted_changes():
     cloudformation.load_persisted_state = load
 
 
-def save_while_running(app, items):
-    """MiniStack saves at its end only. Items are in their journal (durable.py), which begins again with each save."""
-    if not hasattr(app, "_build_persistence_save_dict") or not hasattr(app, "save_all"):
-        refuse(f"MiniStack {VERSION} is not what it was: its state cannot be saved while it runs")
-    stacks_before = None
+def save_while_running(keeper):
+    """MiniStack saves at its end only."""
     while True:
         time.sleep(SAVE_SECONDS)
-        services = app._build_persistence_save_dict()
-        stacks = fingerprint(services.get("cloudformation"))
-        if stacks == stacks_before:
-            services = {name: state for name, state in services.items() if name in SAVED_OFTEN}
-        stacks_before = stacks
-        items.begin_again()
-        app.save_all(services)
-        items.forget()
+        keeper.save()
 
 
 def keep_state(app):
     """Keeps items and executions through an end by SIGKILL."""
+    from ministack.core import persistence
     from ministack.services import dynamodb, stepfunctions
 
     names = ((dynamodb, "_set_item"), (dynamodb, "_remove_item"), (dynamodb, "load_persisted_state"),
-             (stepfunctions, "_run_execution"), (stepfunctions, "_start_execution"))
+             (stepfunctions, "_run_execution"), (stepfunctions, "_start_execution"),
+             (persistence, "save_state"), (app, "_build_persistence_save_dict"))
     missing = [name for module, name in names if not callable(getattr(module, name, None))]
     if missing:
         refuse(f"MiniStack {VERSION} is not what it was: it has no {', '.join(missing)}")
     expect(dynamodb._set_item, "table", "pk_val", "sk_val", "item")
     expect(dynamodb._remove_item, "table", "pk_val", "sk_val")
     expect(stepfunctions._emit_execution_status_event, "execution")
+    expect(persistence.save_state, "service", "data")
     import durable
 
     return durable.install(app, os.environ["STATE_DIR"])
-
-
-def fingerprint(get_state):
-    try:
-        return json.dumps(get_state() if get_state else None, default=lambda value: repr(getattr(value, "_data", "")))
-    except RuntimeError:  # changed while it was read; looked at again next time
-        return None
 
 
 def end_after_shutdown(app):
@@ -434,11 +418,11 @@ def main():
     rename_cors_configurations()
     authorise_preflights()
     end_after_shutdown(app)
-    items = keep_state(app)
+    keeper = keep_state(app)
     if flags.measure:
         count(app)
     else:
-        threading.Thread(target=save_while_running, args=(app, items), daemon=True).start()
+        threading.Thread(target=save_while_running, args=(keeper,), daemon=True).start()
     sys.argv = [sys.argv[0]]
     app.main()
     held.close()

@@ -28,6 +28,8 @@ table_contract!(table());
 objects_contract!(bucket());
 tokens_contract!(machine());
 
+const RUN_MACHINE: &str = "arn:aws:states:us-east-1:000000000000:stateMachine:fresco-run";
+
 async fn aws() -> Aws {
     connect_local(&fresco_tests::endpoint_url().await).await
 }
@@ -88,6 +90,8 @@ struct Machine {
 async fn machine() -> Machine {
     let aws = aws().await;
     let client = aws_sdk_sfn::Client::new(aws.config());
+    // A role that Step Functions may assume: that of the stack's own machine.
+    let own = client.describe_state_machine().state_machine_arn(RUN_MACHINE).send().await.unwrap();
     let activity = client.create_activity().name(unique("activity")).send().await.unwrap().activity_arn;
     let definition = format!(
         r#"{{"StartAt":"Wait","States":{{"Wait":{{"Type":"Task","Resource":"{activity}","TimeoutSeconds":60,"End":true}}}}}}"#
@@ -95,7 +99,7 @@ async fn machine() -> Machine {
     let arn = client
         .create_state_machine()
         .name(unique("machine"))
-        .role_arn("arn:aws:iam::000000000000:role/test")
+        .role_arn(own.role_arn())
         .definition(definition)
         .send()
         .await

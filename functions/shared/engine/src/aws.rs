@@ -18,7 +18,6 @@ use fresco_providers::{Provider, Secret, SecretSource};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::engine::Engine;
-use crate::lambda::Connections;
 use crate::platform::Platform;
 use crate::settings::Settings;
 use crate::step::ingest::MediaIngest;
@@ -151,6 +150,15 @@ impl Platform for AwsPlatform {
             .map_err(|_| Failure::new(ErrorName::Internal, "the system gave no random bytes"))?;
         Ok(hex::encode(bytes))
     }
+}
+
+/// The connections that a function opens during its init.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connections {
+    /// To DynamoDB and S3.
+    All,
+    /// To DynamoDB: the function has no access to S3.
+    Ledger,
 }
 
 impl Engine<AwsPlatform> {

@@ -13,6 +13,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+pub use crate::aws::Connections;
+
 use crate::aws::AwsPlatform;
 use crate::engine::Engine;
 
@@ -60,15 +62,6 @@ where
         });
         lambda_runtime::run(service).await
     })
-}
-
-/// The connections that a function opens during its init.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Connections {
-    /// To DynamoDB and S3.
-    All,
-    /// To DynamoDB: the function has no access to S3.
-    Ledger,
 }
 
 /// Makes the engine, opens its connections, and serves.
