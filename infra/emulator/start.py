@@ -9,7 +9,7 @@ policies of roles (access.py), and the CORS configuration of an HTTP API with it
 turn, and the emulator never outlives the command that owns it, leaves no Lambda worker behind, and loses neither items nor
 executions however it ends (durable.py).
 
-    start.py --lock FILE [--die-with-stdin] [--measure] [--access FILE]
+    start.py --lock FILE [--die-with-stdin] [--measure] [--access FILE] [--conflicts MILLISECONDS]
 
 --lock            holds this process's id, and is locked as long as this process or a function lives: two emulators never share a
                   state folder, and the command sees whether one runs.
@@ -17,6 +17,7 @@ executions however it ends (durable.py).
 --measure         counts requests (count.py). Its state is saved at its end only: saving would stand in the way of what is
                   measured.
 --access FILE     takes a line for each permission that a role used or was refused (access.py).
+--conflicts MS    a transaction holds its items for that time, and other writes of them are in conflict (conflicts.py).
 
 The rest is MiniStack's own environment: GATEWAY_PORT, BIND_HOST, STATE_DIR, ...
 """
@@ -334,6 +335,15 @@ def save_while_running(keeper):
         keeper.save()
 
 
+def make_conflicts(milliseconds):
+    from ministack.services import dynamodb
+
+    expect(dynamodb.handle_request, "method", "path", "headers", "body", "query_params")
+    import conflicts
+
+    conflicts.install(dynamodb, milliseconds)
+
+
 def keep_state(app):
     """Keeps items and executions through an end by SIGKILL."""
     from ministack.core import persistence
@@ -393,6 +403,7 @@ def main():
     parser.add_argument("--die-with-stdin", action="store_true")
     parser.add_argument("--measure", action="store_true")
     parser.add_argument("--access")
+    parser.add_argument("--conflicts", type=int)
     flags = parser.parse_args()
     # A session of its own: ends of terminals do not reach it, and the whole group can be ended at once.
     os.setsid()
@@ -418,6 +429,8 @@ def main():
     rename_cors_configurations()
     authorise_preflights()
     end_after_shutdown(app)
+    if flags.conflicts:
+        make_conflicts(flags.conflicts)
     keeper = keep_state(app)
     if flags.measure:
         count(app)

@@ -25,13 +25,21 @@ pub(crate) struct Setup {
     pub(crate) name: &'static str,
     pub(crate) parameters: &'static [(&'static str, &'static str)],
     pub(crate) crashes: bool,
+    pub(crate) conflicts_ms: Option<u32>,
     pub(crate) wait_scale: Option<f64>,
     pub(crate) lifecycle_now: Option<Millis>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Setup { name: "shared", parameters: &[], crashes: false, wait_scale: None, lifecycle_now: None }
+        Setup {
+            name: "shared",
+            parameters: &[],
+            crashes: false,
+            conflicts_ms: None,
+            wait_scale: None,
+            lifecycle_now: None,
+        }
     }
 }
 
@@ -52,8 +60,8 @@ impl Setup {
         let parameters =
             self.parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let crashes = self.crashes.then(|| instance.join(CRASHES));
-        let Setup { wait_scale, lifecycle_now, .. } = self;
-        let options = Options { parameters, crashes, wait_scale, lifecycle_now, ..Options::new(layout) };
+        let Setup { conflicts_ms, wait_scale, lifecycle_now, .. } = self;
+        let options = Options { parameters, crashes, conflicts_ms, wait_scale, lifecycle_now, ..Options::new(layout) };
         let options = Options { scale: SCALE, instance, ..options };
         Stack::start(options).await.unwrap_or_else(|error| panic!("the stack does not start: {error}"))
     }

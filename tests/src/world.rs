@@ -104,6 +104,11 @@ impl World {
         Self::of(started(&WITHOUT_WEBHOOKS, Setup::default().with_short_waits().without_webhooks()).await).await
     }
 
+    /// Returns a stack whose transactions hold their items for a while.
+    pub async fn with_conflicts() -> World {
+        Self::of(shared(Setup { conflicts_ms: Some(10), ..Setup::default() }).await).await
+    }
+
     /// Returns a stack that may store a gigabyte and may export to [`EXPORTS`].
     pub async fn with_limits() -> World {
         let parameters = &[("MaxStoredGigabytes", "1"), ("ExportBucket", EXPORTS)];

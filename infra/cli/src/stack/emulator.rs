@@ -147,6 +147,9 @@ fn command(options: &Options, instance: &Instance, python: &Path, port: u16) -> 
     if options.measure {
         command.arg("--measure");
     }
+    if let Some(milliseconds) = options.conflicts_ms {
+        command.arg("--conflicts").arg(milliseconds.to_string());
+    }
     command.current_dir(instance.scratch());
     command.env_clear();
     command.env("PATH", "/usr/local/bin:/usr/bin:/bin").env("LANG", "C.UTF-8");

@@ -84,6 +84,8 @@ pub struct Options {
     pub wait_scale: Option<f64>,
     /// The folder of failpoints: files in it end functions built for development at the points they name.
     pub crashes: Option<PathBuf>,
+    /// For tests: how long a transaction holds its items, in milliseconds. Writes of the same items are in conflict then.
+    pub conflicts_ms: Option<u32>,
     /// Let the emulator count requests ([`Stack::requests`]). It saves its state at its end only, then.
     pub measure: bool,
     /// Values for the template's parameters, over the local ones.
@@ -108,6 +110,7 @@ impl Options {
             concurrency: 40,
             wait_scale: None,
             crashes: None,
+            conflicts_ms: None,
             measure: false,
             parameters: BTreeMap::new(),
             lifecycle_now: None,
