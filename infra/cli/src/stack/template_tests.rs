@@ -53,13 +53,14 @@ fn actions(lines: &[String]) -> BTreeSet<String> {
 
 #[test]
 fn a_function_may_do_what_it_needs_and_nothing_else() {
-    let write = ["GetItem", "PutItem", "Query", "UpdateItem"].map(|action| format!("dynamodb:{action}"));
+    let write = ["GetItem", "PutItem", "UpdateItem"].map(|action| format!("dynamodb:{action}"));
     let logs = ["logs:CreateLogStream", "logs:PutLogEvents"];
     let expected: [(&str, &[&str]); 9] = [
         (
             "PlanRole",
             &[
                 "dynamodb:BatchGetItem",
+                "dynamodb:Query",
                 "dynamodb:DeleteItem",
                 "events:PutEvents",
                 "lambda:InvokeFunction",
@@ -74,7 +75,7 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
         (
             "GenerateRole",
             &[
-                "dynamodb:BatchGetItem",
+                "dynamodb:Query",
                 "dynamodb:DeleteItem",
                 "lambda:InvokeFunction",
                 "s3:GetObject",
@@ -85,11 +86,11 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
                 "states:SendTaskSuccess",
             ],
         ),
-        ("WebhookRole", &["lambda:InvokeFunction", "ssm:GetParameter"]),
+        ("WebhookRole", &["dynamodb:Query", "lambda:InvokeFunction", "ssm:GetParameter"]),
         (
             "CollectRole",
             &[
-                "dynamodb:BatchGetItem",
+                "dynamodb:Query",
                 "dynamodb:DeleteItem",
                 "s3:AbortMultipartUpload",
                 "s3:GetObject",
@@ -104,7 +105,7 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
         (
             "SweepRole",
             &[
-                "dynamodb:BatchGetItem",
+                "dynamodb:Query",
                 "dynamodb:DeleteItem",
                 "lambda:InvokeFunction",
                 "s3:GetObject",
@@ -119,6 +120,7 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
             "ApiRole",
             &[
                 "dynamodb:BatchGetItem",
+                "dynamodb:Query",
                 "dynamodb:DeleteItem",
                 "lambda:InvokeFunction",
                 "s3:DeleteObject",
@@ -129,7 +131,6 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
                 "ssm:GetParameter",
                 "states:DescribeExecution",
                 "states:SendTaskFailure",
-                "states:SendTaskSuccess",
                 "states:StartExecution",
                 "states:StopExecution",
             ],
@@ -154,6 +155,7 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
             "BatchRole",
             &[
                 "dynamodb:BatchGetItem",
+                "dynamodb:Query",
                 "dynamodb:DeleteItem",
                 "events:PutEvents",
                 "s3:AbortMultipartUpload",
@@ -168,7 +170,7 @@ fn a_function_may_do_what_it_needs_and_nothing_else() {
         (
             "ReportRole",
             &[
-                "dynamodb:BatchGetItem",
+                "dynamodb:Query",
                 "dynamodb:DeleteItem",
                 "events:PutEvents",
                 "lambda:InvokeFunction",
