@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::catalogue::MediaKind;
 use crate::ids::StepName;
 
+/// The prefix of the media that users give.
+pub const INPUTS: &str = "inputs/";
+
 /// A media object in S3 and its description.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Media {
@@ -98,5 +101,5 @@ pub struct FieldMedia<T> {
 
 /// `inputs/<kind>/<sha256>.<ext>`: content-addressed, and no part of it comes from a user.
 pub fn input_key(kind: MediaKind, sha256: &str, extension: &str) -> String {
-    format!("inputs/{}/{sha256}.{extension}", kind.as_str())
+    format!("{INPUTS}{}/{sha256}.{extension}", kind.as_str())
 }

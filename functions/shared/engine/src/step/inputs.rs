@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use fresco_ledger::records::{StepId, StepRecord, StepState};
 use fresco_ledger::traits::{Objects, Runs};
+use fresco_pipeline::catalogue::MediaKind;
 use fresco_pipeline::error::{ErrorName, Failure};
 use fresco_pipeline::ids::StepRef;
 use fresco_pipeline::request::{GenerationRequest, KeyedRequest, StepOutputs};
@@ -14,6 +15,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use crate::planning::outputs::{media_bytes, outputs_of};
 use crate::platform::Platform;
+use crate::step::sent_picture;
 
 /// Records or objects that are read concurrently.
 const AT_ONCE: usize = 16;
@@ -74,11 +76,15 @@ impl<P: Platform> StepInputs<P> {
                 continue;
             }
             let data = match form {
-                InputForm::Url => InputData::Url(objects.presign_get(&media.key, INPUT_LINK_SECONDS).await?),
-                InputForm::Bytes => InputData::Bytes {
-                    content_type: media.content_type.clone(),
-                    bytes: media_bytes(objects, media).await?,
-                },
+                InputForm::Url => {
+                    let sent = sent_picture::sent(objects, media, MediaKind::Image.max_bytes()).await?;
+                    InputData::Url(objects.presign_get(&sent.key, INPUT_LINK_SECONDS).await?)
+                }
+                InputForm::Bytes => {
+                    let sent = sent_picture::sent(objects, media, MediaKind::Image.max_input_bytes()).await?;
+                    let bytes = media_bytes(objects, &sent).await?;
+                    InputData::Bytes { content_type: sent.content_type, bytes }
+                }
             };
             submitted.insert(media.key.clone(), data);
         }

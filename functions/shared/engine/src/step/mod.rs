@@ -7,4 +7,5 @@ pub(crate) mod ingest;
 pub(crate) mod inputs;
 pub(crate) mod notify;
 pub(crate) mod reconcile;
+pub(crate) mod sent_picture;
 pub(crate) mod webhook;
