@@ -157,6 +157,7 @@ impl<P: Platform> Intake<P> {
         let Some(tag) = objects.scan(key, &mut |piece| inspector.feed(piece)).await? else {
             return Ok(Err(gone()));
         };
+        let advice = inspector.conversion().filter(|_| kind == MediaKind::Image).unwrap_or(advice);
         let media = match inspector.finish(kind) {
             Ok(info) => input_media(kind, info),
             Err(why) => return Ok(Err(input_problem("input_kind", why.message, advice))),

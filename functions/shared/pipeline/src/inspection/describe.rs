@@ -17,7 +17,8 @@ pub fn describe_input(kind: MediaKind, bytes: &[u8]) -> Result<Media, Problem> {
     }
     let mut inspector = Inspector::new();
     inspector.feed(bytes);
-    let info = inspector.finish(kind).map_err(|why| input_problem("input_kind", why.message, allowed(kind)))?;
+    let advice = inspector.conversion().filter(|_| kind == MediaKind::Image).unwrap_or_else(|| allowed(kind));
+    let info = inspector.finish(kind).map_err(|why| input_problem("input_kind", why.message, advice))?;
     Ok(input_media(kind, info))
 }
 

@@ -4,6 +4,7 @@
 use crate::catalogue::MediaKind;
 use crate::error::{ErrorName, Failure};
 
+use super::jpeg::Jpeg;
 use super::mp4::{Brand, brand};
 
 /// The number of bytes that [`sniff_head`] needs, unless the file is shorter: the brands of an MP4 file are a list.
@@ -89,9 +90,30 @@ fn other(head: &[u8]) -> &'static str {
         Some(b'<') => "a page",
         Some(b'{' | b'[') => "JSON",
         Some(_) if head.starts_with(b"GIF8") => "a GIF",
+        Some(_) if is_tiff(head) => "a TIFF picture",
+        Some(_) if is_bmp(head) => "a BMP picture",
         Some(_) if head.starts_with(b"\x1a\x45\xdf\xa3") => "a WebM or Matroska video",
         Some(_) => "something else",
     }
+}
+
+/// The commands that convert a picture.
+pub(super) const CONVERSION: &str = "Convert it to JPEG: on a Mac `sips -s format jpeg FILE --out FILE.jpg`, elsewhere \
+     `magick FILE FILE.jpg` or, for HEIC and AVIF, `heif-convert FILE FILE.jpg`.";
+
+/// Returns whether the file is a picture of a format that is not accepted and that the usual tools convert.
+pub(super) fn is_convertible(head: &[u8]) -> bool {
+    brand(head) == Some(Brand::Picture) || head.starts_with(b"GIF8") || is_tiff(head) || is_bmp(head)
+}
+
+/// The byte order, then 42, or 43 in files beyond 4 GiB.
+fn is_tiff(head: &[u8]) -> bool {
+    [&b"II*\0"[..], b"II+\0", b"MM\0*", b"MM\0+"].iter().any(|magic| head.starts_with(magic))
+}
+
+/// The signature, and the two reserved fields, which are zero.
+fn is_bmp(head: &[u8]) -> bool {
+    head.starts_with(b"BM") && head.get(6..10) == Some(&[0; 4])
 }
 
 const fn wanted(kind: MediaKind) -> &'static str {
@@ -102,11 +124,17 @@ const fn wanted(kind: MediaKind) -> &'static str {
     }
 }
 
-/// Returns width and height of a complete picture, from its first and last bytes and its length. Videos are measured by `mp4`.
-pub(super) fn measure(format: Format, head: &[u8], tail: &[u8], length: u64) -> Result<(u32, u32), Failure> {
+/// Returns width and height of a complete picture, from its first and last bytes and its length, or its walk. Videos are measured
+/// by `mp4`.
+pub(super) fn measure(
+    format: Format,
+    jpeg: &Jpeg,
+    (head, tail): (&[u8], &[u8]),
+    length: u64,
+) -> Result<(u32, u32), Failure> {
     let (name, size, is_whole) = match format {
         Format::Png => ("PNG", png_size(head), tail.ends_with(PNG_END)),
-        Format::Jpeg => ("JPEG", jpeg_size(head), jpeg_ends(tail)),
+        Format::Jpeg => ("JPEG", jpeg.size(), jpeg.is_whole()),
         Format::Webp => ("WebP", webp_size(head), webp_is_whole(head, length)),
         Format::Mp4 => return Err(invalid("an MP4 video is no picture")),
     };
@@ -121,34 +149,6 @@ pub(super) fn measure(format: Format, head: &[u8], tail: &[u8], length: u64) -> 
 fn png_size(head: &[u8]) -> Option<(u32, u32)> {
     (head.get(8..16)? == b"\0\0\0\x0dIHDR").then_some(())?;
     Some((be32(head, 16)?, be32(head, 20)?))
-}
-
-/// Walks the segments up to the start of the frame.
-fn jpeg_size(head: &[u8]) -> Option<(u32, u32)> {
-    let mut at = 2;
-    loop {
-        (*head.get(at)? == 0xff).then_some(())?;
-        let marker = *head.get(at + 1)?;
-        match marker {
-            // Fill bytes.
-            0xff => at += 1,
-            // Markers without a segment.
-            0x01 | 0xd0..=0xd7 => at += 2,
-            // A frame of any process; the three that are left out are tables.
-            0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => {
-                return Some((u32::from(be16(head, at + 7)?), u32::from(be16(head, at + 5)?)));
-            }
-            // The start of an image, its end or the data of a scan, before any frame.
-            0x00 | 0xd8 | 0xd9 | 0xda => return None,
-            _ => at += 2 + usize::from(be16(head, at + 2).filter(|length| *length >= 2)?),
-        }
-    }
-}
-
-/// The end-of-image marker, with a few bytes of padding that some encoders add.
-fn jpeg_ends(tail: &[u8]) -> bool {
-    let padding = tail.iter().rev().take_while(|byte| matches!(byte, 0 | b'\r' | b'\n' | b' ')).count();
-    padding <= 16 && tail[..tail.len() - padding].ends_with(b"\xff\xd9")
 }
 
 /// RIFF says how long the file is, and the first chunk how long it is itself.
@@ -180,10 +180,6 @@ fn webp_size(head: &[u8]) -> Option<(u32, u32)> {
         }
         _ => None,
     }
-}
-
-fn be16(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
 fn be32(bytes: &[u8], at: usize) -> Option<u32> {

@@ -5,11 +5,12 @@ use crate::catalogue::MediaKind;
 use crate::error::{ErrorName, Failure};
 use sha2::{Digest, Sha256};
 
-use super::format::{Format, measure, sniff_head};
+use super::format::{CONVERSION, Format, is_convertible, measure, sniff_head};
+use super::jpeg::Jpeg;
 use super::mp4::{Boxes, Video};
 
-/// Kept bytes of the beginning. The size of a JPEG comes after its metadata, and a colour profile can be long.
-const HEAD: usize = 512 * 1024;
+/// Kept bytes of the beginning: the signatures, and the sizes of PNG and WebP.
+const HEAD: usize = 256;
 const TAIL: usize = 32;
 
 /// The description of a complete medium.
@@ -39,6 +40,7 @@ pub struct Inspector {
     head: Vec<u8>,
     tail: Vec<u8>,
     boxes: Boxes,
+    jpeg: Jpeg,
 }
 
 impl Inspector {
@@ -56,11 +58,17 @@ impl Inspector {
         self.tail.extend_from_slice(&chunk[chunk.len().saturating_sub(TAIL)..]);
         self.tail.drain(..self.tail.len().saturating_sub(TAIL));
         self.boxes.feed(chunk);
+        self.jpeg.feed(chunk);
     }
 
     /// Returns the number of bytes so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Returns how to convert a picture of a format that is not accepted, if it is one that the usual tools convert.
+    pub fn conversion(&self) -> Option<&'static str> {
+        is_convertible(&self.head).then_some(CONVERSION)
     }
 
     /// Returns the description of a complete medium of this kind. Anything else is `Output.Invalid`.
@@ -79,7 +87,7 @@ impl Inspector {
                 (width, height, duration_ms)
             }
             Format::Png | Format::Jpeg | Format::Webp => {
-                let (width, height) = measure(format, &self.head, &self.tail, self.bytes)?;
+                let (width, height) = measure(format, &self.jpeg, (&self.head, &self.tail), self.bytes)?;
                 (width, height, None)
             }
         };

@@ -4,6 +4,7 @@ mod describe;
 mod exif;
 mod format;
 mod inspect;
+mod jpeg;
 mod mp4;
 
 pub use describe::{assumed_input, describe_input, input_media, input_problem, too_large};
