@@ -3,5 +3,6 @@
 pub mod api;
 pub mod clock;
 pub mod local_outputs;
+pub mod names;
 pub mod stack;
 pub mod view;

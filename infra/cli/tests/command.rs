@@ -55,6 +55,7 @@ fn flags_that_the_document_does_not_read_are_rejected_with_the_nearest_name() {
         (["--var", "stile=oil"], "unread_var", "Did you mean `style`?"),
         (["--env", "HOME"], "unread_env", "leave it out"),
         (["--input-image", "notes.png"], "unread_image", "leave it out"),
+        (["--input", "a fox"], "unread_input", "Write {{input}} where it belongs"),
     ] {
         let output = run(folder.path(), document, &[&read[..], &flags[..]].concat());
         let report = text(&output.stderr);
@@ -91,6 +92,11 @@ fn media_with_problems_are_rejected_with_a_report() {
         assert!(report.contains(&format!("error[{code}]")) && report.contains(":5:"), "{image}: {report}");
         assert!(report.contains(word) && report.contains("nothing was spent"), "{image}: {report}");
     }
+    // A Mac writes the file's name in its decomposed form, an editor the document in the composed one.
+    std::fs::write(folder.path().join("cafe\u{301}.png"), "this is a text").unwrap();
+    let document = "steps: [{type: image_to_image, params: {prompt: x, image: \"caf\u{e9}.png\"}}]";
+    let found = text(&run(folder.path(), document.as_bytes(), &[]).stderr);
+    assert!(found.contains("error[input_kind]"), "it is found: {found}");
     let none =
         run(folder.path(), b"steps: [{type: image_to_image, params: {prompt: x}}]", &["--input-image", "notes.png"]);
     assert!(

@@ -8,6 +8,7 @@ mod drive;
 mod partial;
 mod pauses;
 mod table;
+mod unread;
 
 use drive::{Case, Driver};
 use fresco_pipeline::error::ErrorName;

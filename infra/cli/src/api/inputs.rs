@@ -14,6 +14,7 @@ use fresco_pipeline::media::Media;
 use sha2::{Digest, Sha256};
 
 use super::{Api, ApiError, RunRequest};
+use crate::names::on_disk;
 
 /// The files of a request, by the text that names them.
 #[derive(Debug, Default)]
@@ -56,6 +57,7 @@ pub fn gather(request: &mut RunRequest, folder: &Path) -> Inputs {
 
 /// Reads a file that is at most as long as its kind may be.
 fn read(kind: MediaKind, path: &Path) -> Result<Bytes, Problem> {
+    let path = &on_disk(path);
     let unread = |why: String| {
         let message = format!("{} cannot be read: {why}", path.display());
         input_problem("input_unread", message, "Check the path; it is relative to the document's folder.")

@@ -32,6 +32,11 @@ impl RunRequest {
         document::check(&self.document, &self.inputs)
     }
 
+    /// Checks that the document reads the input text, where one is given.
+    pub fn check_unread_input(&self) -> Result<(), Problems> {
+        document::check_unread_input(&self.document, &self.inputs)
+    }
+
     /// Returns the files and URLs that the document and the inputs name.
     pub fn media_references(&self) -> Vec<MediaReference> {
         document::media_references(&self.document, &self.inputs)

@@ -10,6 +10,7 @@ use clap::Args;
 use fresco_api_types::filenames::MANIFEST;
 use fresco_api_types::{BatchBody, BatchView, OnBadRow};
 use fresco_cli::api::{Api, ApiError, BatchUpdate, RESULTS, ResultsError, check_batch_folder};
+use fresco_cli::names::on_disk;
 use fresco_cli::view::batches;
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::money::Money;
@@ -160,8 +161,9 @@ async fn start(output: &Output, target: &Target, args: BatchArgs) -> Result<(), 
     };
     // With an idempotency key the batch may exist already; its id is known only after the start.
     check_folder(output, out.as_deref(), |_| start.once.is_some())?;
-    let rows = RowsFile::open(output, &rows, start.format)?;
+    let rows = RowsFile::open(output, &on_disk(&rows), start.format)?;
     let pipeline = PipelineArgs::of_batch(pipeline, start.input, start.vars, start.env).gather(output).await?;
+    pipeline.request.check_unread_input().map_err(|problems| pipeline.report(output, &problems))?;
     rows.check_with(output, &pipeline)?;
     let connection = stack::connect(output, target, &simulator).await?;
     let mut body = BatchBody {

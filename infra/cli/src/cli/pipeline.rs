@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use fresco_cli::api::{Inputs, RunRequest, gather};
+use fresco_cli::names::on_disk;
 use fresco_pipeline::document::{MAX_BYTES, Problems};
 use serde_json::json;
 
@@ -64,8 +65,8 @@ impl PipelineArgs {
     /// Reads and checks everything before a stack is started.
     pub(super) async fn read(self, output: &Output) -> Result<Pipeline, CommandError> {
         let pipeline = self.gather(output).await?;
-        match pipeline.request.check() {
-            Ok(_) => Ok(pipeline),
+        match pipeline.request.check().and_then(|_| pipeline.request.check_unread_input()) {
+            Ok(()) => Ok(pipeline),
             Err(problems) => Err(pipeline.report(output, &problems)),
         }
     }
@@ -76,7 +77,8 @@ impl PipelineArgs {
             output.error(code, message);
             CommandError::Code(EXIT_INPUT)
         };
-        let document = read(&self.file).map_err(|message| wrong("document_unreadable", &message))?;
+        let file = on_disk(&self.file);
+        let document = read(&file).map_err(|message| wrong("document_unreadable", &message))?;
         let mut request = RunRequest::new(document);
         request.inputs.input = self.input;
         request.inputs.image = self.input_image;
@@ -88,9 +90,9 @@ impl PipelineArgs {
                 .map_err(|_| wrong("bad_env", &format!("--env {name}: no such environment variable in UTF-8")))?;
             request.inputs.env.insert(name, value);
         }
-        let folder = self.file.parent().unwrap_or(Path::new("")).to_owned();
+        let folder = file.parent().unwrap_or(Path::new("")).to_owned();
         let inputs = gather(&mut request, &folder);
-        Ok(Pipeline { request, inputs, file: self.file })
+        Ok(Pipeline { request, inputs, file })
     }
 }
 

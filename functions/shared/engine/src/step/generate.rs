@@ -239,7 +239,7 @@ impl<P: Platform> Steps<P> {
                     ledger.record_join(&keyed.key, &waiter.step_id, attempt).await?;
                     failpoint(Failpoint::GenerateJoined);
                     // Read once more: a failure that was decided before `joined` was written did not notify this step.
-                    waiter.joined = attempt;
+                    (waiter.joined, waiter.running_since) = (attempt, None);
                     fresh = Some(attempt);
                 }
                 Acquisition::Claim(change) => {

@@ -129,8 +129,10 @@ pub async fn joining_needs_the_waiter(store: &(impl Entries + Runs + Waiters)) {
     store.put_waiter(&key("a"), &wait(&who, "token", 0, NOW)).await.unwrap();
     assert_eq!(store.commit(&claim(3, 4)).await, Err(CommitError::Moved), "it has not joined 3");
     assert_eq!(store.entry(&key("a")).await.unwrap(), None);
+    store.record_running(&key("a"), &who, NOW).await.unwrap();
     store.commit(&claim(0, 1)).await.unwrap();
-    assert_eq!(store.waiters(&key("a")).await.unwrap()[0].joined, Attempt(1));
+    let waiter = &store.waiters(&key("a")).await.unwrap()[0];
+    assert_eq!((waiter.joined, waiter.running_since), (Attempt(1), None), "the job of another attempt ran then");
     // Waiting again keeps it.
     assert_eq!(store.put_waiter(&key("a"), &wait(&who, "token", 0, NOW)).await.unwrap().joined, Attempt(1));
 }

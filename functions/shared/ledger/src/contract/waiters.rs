@@ -49,6 +49,13 @@ pub async fn joining_and_running_are_recorded(store: &impl Waiters) {
     store.record_running(&key("a"), &who, NOW + 20).await.unwrap();
     let waiters = store.waiters(&key("a")).await.unwrap();
     assert_eq!((waiters[0].joined, waiters[0].running_since), (Attempt(2), Some(NOW + 10)));
+
+    // The job of another attempt has its own time.
+    store.record_join(&key("a"), &who, Attempt(3)).await.unwrap();
+    let waiters = store.waiters(&key("a")).await.unwrap();
+    assert_eq!((waiters[0].joined, waiters[0].running_since), (Attempt(3), None));
+    store.record_running(&key("a"), &who, NOW + 30).await.unwrap();
+    assert_eq!(store.waiters(&key("a")).await.unwrap()[0].running_since, Some(NOW + 30));
 }
 
 /// All steps of all runs that wait for it, without other items and the waiters of other entries.

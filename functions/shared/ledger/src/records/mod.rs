@@ -287,7 +287,7 @@ pub struct Waiter {
     pub base: Attempt,
     /// The time of its first call.
     pub since: Millis,
-    /// The time when the provider was first seen running the job; the timeout counts from here.
+    /// The time when the provider was first seen running the job of the attempt it joined; the timeout counts from here.
     pub running_since: Option<Millis>,
     pub timeout_ms: Millis,
 }

@@ -49,6 +49,7 @@ fn writes(change: &Change) -> Result<Vec<(Part, Write)>, StoreError> {
     if let Some(joining) = &change.joined {
         let update = Update::new()
             .set("joined", number(joining.to.0))
+            .remove("running_since")
             .only_if(Condition::exists().and(Condition::Equals("joined", number(joining.from.0))));
         writes.push((Part::Waiter, Write::update(keys::waiter(key, &joining.step_id), update)));
     }

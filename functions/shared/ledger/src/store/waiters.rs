@@ -27,7 +27,8 @@ impl<T: Table> Waiters for Store<T> {
     }
 
     async fn record_join(&self, key: &ContentKey, step_id: &StepId, attempt: Attempt) -> Result<(), StoreError> {
-        let update = Update::new().set("joined", number(attempt.0)).only_if(Condition::exists());
+        let update =
+            Update::new().set("joined", number(attempt.0)).remove("running_since").only_if(Condition::exists());
         self.table.update(&keys::waiter(key, step_id), &update).await.map(drop)
     }
 

@@ -218,7 +218,8 @@ pub struct Wait {
 pub trait Waiters: Send + Sync {
     /// Creates or refreshes a waiter: the token is overwritten; `joined`, `base`, `since` and `running_since` stay.
     fn put_waiter(&self, key: &ContentKey, wait: &Wait) -> impl Future<Output = Result<Waiter, StoreError>> + Send;
-    /// Records the attempt that it joined, if the waiter exists.
+    /// Records another attempt that it joined, if the waiter exists. Its job has not been seen running: `running_since` is
+    /// removed.
     fn record_join(
         &self,
         key: &ContentKey,

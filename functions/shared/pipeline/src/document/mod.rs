@@ -206,6 +206,13 @@ pub fn check(text: &str, given: &RunInputs) -> Result<Checked, Problems> {
     validate::examine(&root, given).0
 }
 
+/// Checks that the document reads the run's input text. A person who gives one by hand wants it read; a text in an inbox and a
+/// column of rows are there whatever the document reads, so [`check`] takes them.
+pub fn check_unread_input(text: &str, given: &RunInputs) -> Result<(), Problems> {
+    let root = yaml::parse(text).map_err(|problem| Problems(vec![problem]))?;
+    validate::examine_unread_input(&root, given)
+}
+
 /// A document that is checked for one row after the other.
 #[derive(Debug, Clone)]
 pub struct Prepared(yaml::Node);

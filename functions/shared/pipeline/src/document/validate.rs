@@ -7,7 +7,7 @@ use super::parse::{ParsedDocument, RawStep, Target, read};
 use super::problem::Problems;
 use super::reference_graph::Graph;
 use super::template::{MAX_FILLED, Values};
-use super::unread::{report_image, report_unread};
+use super::unread::{report_image, report_input, report_unread};
 use super::yaml::{Content, Node};
 use super::{Checked, MAX_STEPS, MediaReference, RunInputs, ValidGroup, ValidStep};
 use crate::catalogue::{MediaKind, Model};
@@ -93,6 +93,14 @@ pub(super) fn examine_unread(root: &Node, given: &RunInputs) -> Result<(), Probl
     let Some(parsed) = read(&mut Report::new(), root, given) else { return Ok(()) };
     let mut report = Report::new();
     report_unread(&mut report, &parsed, given);
+    if report.is_empty() { Ok(()) } else { Err(report.into_problems()) }
+}
+
+/// Checks that the document reads the input text of a run, or that a step takes it. Its other problems are left to [`examine`].
+pub(super) fn examine_unread_input(root: &Node, given: &RunInputs) -> Result<(), Problems> {
+    let Some(parsed) = read(&mut Report::new(), root, given) else { return Ok(()) };
+    let mut report = Report::new();
+    report_input(&mut report, &parsed, given);
     if report.is_empty() { Ok(()) } else { Err(report.into_problems()) }
 }
 

@@ -99,6 +99,26 @@ fn an_image_that_no_step_takes_is_refused() {
     }
 }
 
+#[test]
+fn an_input_text_that_nothing_reads_is_refused_where_it_is_asked_for() {
+    for (document, read) in [
+        ("steps: [{type: text_to_image}]", true),
+        ("steps: [{type: text_to_image, params: {prompt: x}}]", false),
+        ("steps: [{type: text_to_image, params: {prompt: \"a {{input}}\"}}]", true),
+        ("steps: [{type: text_to_image, params: {prompt: \"\\\\{{input}}\"}}]", false),
+        ("vars: {all: \"{{input}}\"}\nsteps: [{type: text_to_image, params: {prompt: x}}]", true),
+        ("steps: [{type: text_to_image, params: {prompt: x}}, {type: text_to_image, enabled: false}]", true),
+        ("steps: [{type: text_to_image, model: no_such, params: {prompt: x}}]", false),
+        ("steps: [{type: no_such}]", true),
+    ] {
+        let problems = check_unread_input(document, &given()).err();
+        let code = problems.map(|problems| problems.0[0].code.clone());
+        assert_eq!(code.as_deref(), (!read).then_some("unread_input"), "{document}");
+        let without = RunInputs { input: None, ..given() };
+        assert_eq!(check_unread_input(document, &without), Ok(()), "{document}");
+    }
+}
+
 /// The problems of documents that are no YAML, with this text in what is wrong.
 fn unparsed(text: &str) -> Vec<Problem> {
     let long = text.replace(' ', "_");
