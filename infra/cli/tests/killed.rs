@@ -16,6 +16,9 @@ const PIPELINE: &str = "steps:
 /// The first start builds the functions.
 const WITHIN: Duration = Duration::from_secs(600);
 
+/// Whether the moment has come at which the emulator is killed.
+type Moment = fn(&Killed) -> bool;
+
 struct Killed {
     folder: tempfile::TempDir,
     command: Option<Child>,
@@ -100,7 +103,7 @@ fn has_output(killed: &Killed) -> bool {
 
 #[test]
 fn a_run_goes_on_after_its_stack_was_killed_and_pays_nothing_twice() {
-    let moments: [(&str, fn(&Killed) -> bool); 2] =
+    let moments: [(&str, Moment); 2] =
         [("a submission", |killed| !killed.submissions().is_empty()), ("a stored object", has_output)];
     for (moment, holds) in moments {
         let mut killed = Killed::start();
