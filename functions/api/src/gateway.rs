@@ -7,13 +7,13 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{Request, Uri};
+use http::{Request, StatusCode, Uri};
 use http_body_util::BodyExt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tower::ServiceExt;
 
 use crate::problem::HttpProblem;
-use crate::routes::{Access, Routers};
+use crate::routes::{Access, PREFLIGHT_KEY, Routers};
 
 /// What is escaped in a segment of a path: all but unreserved characters (RFC 3986).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -25,6 +25,9 @@ const QUERY: &AsciiSet = &percent_encoding::CONTROLS.add(b' ').add(b'"').add(b'#
 /// Answers an event.
 pub(crate) async fn answer(routers: &Routers, event: ApiGatewayV2httpRequest) -> ApiGatewayV2httpResponse {
     let asked = (event.request_context.http.method.clone(), event.request_context.request_id.clone());
+    if event.route_key.as_deref() == Some(PREFLIGHT_KEY) {
+        return event_of(StatusCode::NO_CONTENT.into_response()).await;
+    }
     let response = match request(event) {
         // A router cannot fail.
         Ok((access, request)) => routers.of(access).oneshot(request).await.unwrap_or_else(|never| match never {}),

@@ -56,6 +56,9 @@ routes! { OPEN, open:
 /// the default route, leads nowhere.
 const OPEN_KEYS: [&str; 2] = ["GET /runs/{id}/view", "GET /runs/{id}/view/{file}"];
 
+/// The route key of preflights, which carry no credentials. API Gateway adds the headers of CORS to the answer.
+pub(crate) const PREFLIGHT_KEY: &str = "OPTIONS /{proxy+}";
+
 /// The access that API Gateway has given a request, by its route key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -128,6 +131,6 @@ mod tests {
                 (false, _) => {}
             }
         }
-        assert_eq!((authorised, open), (vec!["$default"], OPEN_KEYS.to_vec()));
+        assert_eq!((authorised, open), (vec!["$default"], [&[PREFLIGHT_KEY], &OPEN_KEYS[..]].concat()));
     }
 }

@@ -268,6 +268,17 @@ async fn a_route_key_that_the_template_does_not_have_leads_nowhere() {
 }
 
 #[tokio::test]
+async fn preflights_reach_no_handler() {
+    let router = router().await;
+    for path in ["/runs", "/runs/run-00000001/view", "/nowhere"] {
+        let mut event = event("OPTIONS", path, None, None);
+        event["routeKey"] = json!(crate::routes::PREFLIGHT_KEY);
+        let (status, body, _) = answer(&router, &event).await;
+        assert_eq!((status, body), (204, json!("")), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_problem_repeats_little_of_a_text() {
     let router = router().await;
     let prompt = "a lighthouse at dusk ".repeat(10);
