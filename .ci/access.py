@@ -10,15 +10,17 @@ import pathlib
 import re
 import sys
 
-# What the template names by the stack or by a hash of it, and what differs between two emulators.
-NAMES = re.compile(r"-[0-9A-Fa-f]{13}\b|:[0-9]{12}:")
+# The part of a name that differs between two stacks.
+HASH = re.compile(r"-[0-9A-Fa-f]{13}\b")
+
+
 def read(folder):
     """The lines of all files, by kind, without what differs between stacks."""
     lines = {"granted": set(), "used": set(), "refused": set()}
     for file in sorted(pathlib.Path(folder).glob("*.jsonl")):
         for line in file.read_text().splitlines():
             kind, role, action, resource = json.loads(line)
-            lines[kind].add((role, action, NAMES.sub("", resource)))
+            lines[kind].add((role, action, HASH.sub("", resource)))
     return lines
 
 
