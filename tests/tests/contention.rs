@@ -72,4 +72,5 @@ async fn chunks_end_on_one_row() {
     let view = world.api.batch(&batch).await.unwrap();
     assert_eq!((view.status, view.counts.done, view.counts.chunks), (BatchStatus::Succeeded, 40, 20), "{view:?}");
     assert_eq!((view.running_chunks, asked(&world, "a chunk").await), (0, 40));
+    assert_eq!(view.counts.spent, view.plan.unwrap().price, "all rows at their price");
 }
