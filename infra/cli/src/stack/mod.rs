@@ -150,7 +150,11 @@ impl Stack {
         exports::ensure(&config, parameters.get("ExportBucket").map_or("", String::as_str)).await?;
         let (port, now) = (started.emulator_port, options.lifecycle_now);
         let removed = tokio::task::spawn_blocking(move || emulator::apply_lifecycle(port, now)).await??;
-        let resumed = tokio::task::spawn_blocking(move || emulator::resume(port)).await??;
+        // A stack that was up has continued what its last end interrupted.
+        let resumed = match started.processes {
+            Some(_) => tokio::task::spawn_blocking(move || emulator::resume(port)).await??,
+            None => None,
+        };
         for line in removed.into_iter().chain(resumed) {
             options.progress.step(line);
         }
