@@ -64,7 +64,7 @@ fn derive(bytes: &[u8], most: u64) -> Result<Bytes, Failure> {
     let mut picture = upright(bytes)?;
     for quality in QUALITIES {
         let mut jpeg = Vec::new();
-        picture.to_rgb8().write_with_encoder(JpegEncoder::new_with_quality(&mut jpeg, quality)).map_err(refused)?;
+        picture.write_with_encoder(JpegEncoder::new_with_quality(&mut jpeg, quality)).map_err(refused)?;
         if jpeg.len() as u64 <= most {
             return Ok(Bytes::from(jpeg));
         }
@@ -92,7 +92,8 @@ fn upright(bytes: &[u8]) -> Result<DynamicImage, Failure> {
         picture = picture.resize(LONGEST_SIDE, LONGEST_SIDE, FilterType::Triangle);
     }
     picture.apply_orientation(orientation);
-    Ok(picture)
+    // A JPEG has no transparency. Most pictures are of this form already, and are not copied.
+    Ok(DynamicImage::from(picture.into_rgb8()))
 }
 
 fn refused(error: image::ImageError) -> Failure {
