@@ -8,11 +8,11 @@ use futures::future::join_all;
 use reqwest::StatusCode;
 use serde_json::json;
 
-/// Two hundred requests at once for twenty pipelines are accepted, and submit twenty jobs.
+/// A hundred requests at once for ten pipelines are accepted, and submit ten jobs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_requests_for_twenty_pipelines_are_twenty_jobs() {
-    const REQUESTS: usize = 200;
-    const PIPELINES: usize = 20;
+async fn a_hundred_requests_for_ten_pipelines_are_ten_jobs() {
+    const REQUESTS: usize = 100;
+    const PIPELINES: usize = 10;
     let world = World::get().await;
     let asking = RawClient::new(&world);
     let answers = join_all((0..REQUESTS).map(async |n| {
