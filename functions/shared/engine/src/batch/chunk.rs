@@ -312,7 +312,8 @@ impl<P: Platform> Chunks<P> {
         if let Some(last) = generation.checked_sub(1) {
             let before = self.store.results_of_chunk(&chunk.batch, chunk.number, last).await?;
             let tried = |row| steps.iter().any(|step| step.plan.row == Some(row));
-            carry_over(before, &mut results, &mut saved, tried);
+            let late = self.store.paid_late(chunk, generation, steps).await?;
+            carry_over(before, &late, &mut results, &mut saved, tried);
         }
         let lines = lines_of(&results)?;
         let key = part_key(&chunk.batch, chunk.number, generation);
@@ -355,6 +356,7 @@ fn run_record(run: &RunId, chunk: &ChunkRef, name: String, created_at: Millis, e
         export,
         chunk: Some(chunk.clone()),
         granted: None,
+        counted: false,
         publish_pending: false,
     }
 }

@@ -24,9 +24,11 @@ pub(super) fn saved_of(steps: &[StepRecord]) -> BTreeMap<u64, Money> {
 }
 
 /// Corrects results by those of the generation before: in the cache a redrive finds what the batch has paid for itself,
-/// which is paid and not saved. A row that was done and was not tried again is still done.
+/// which is paid and not saved. A row that was done and was not tried again is still done. `late` is what the batch paid by
+/// row for results that came after the end of the generation before.
 pub(super) fn carry_over(
     before: Vec<RowResult>,
+    late: &BTreeMap<u64, Money>,
     results: &mut [RowResult],
     saved: &mut BTreeMap<u64, Money>,
     tried: impl Fn(u64) -> bool,
@@ -42,11 +44,16 @@ pub(super) fn carry_over(
             result.source = before.source;
             result.took_ms = before.took_ms;
         }
-        result.cost += before.cost;
+        let late = late.get(&result.row).copied().unwrap_or(Money::ZERO);
+        let paid_before = before.cost + late.as_micros();
+        result.cost += paid_before;
+        if late > Money::ZERO && result.source.is_some() {
+            result.source = Some(ResultSource::Generated);
+        }
         if before.status == RowStatus::Done {
             saved.remove(&result.row);
         } else if let Some(saved) = saved.get_mut(&result.row) {
-            *saved = (*saved - Money::micros(before.cost)).max(Money::ZERO);
+            *saved = (*saved - Money::micros(paid_before)).max(Money::ZERO);
         }
     }
 }
@@ -234,6 +241,7 @@ mod tests {
             row(2, RowStatus::Done, Some(ResultSource::Hit), 0),
             row(3, RowStatus::Failed, Some(ResultSource::Generated), 30),
             row(5, RowStatus::Done, Some(ResultSource::Generated), 30),
+            row(6, RowStatus::Failed, None, 0),
         ];
         let mut results = [
             row(1, RowStatus::Done, Some(ResultSource::Hit), 0),
@@ -241,13 +249,16 @@ mod tests {
             row(3, RowStatus::Done, Some(ResultSource::Generated), 7),
             row(4, RowStatus::Done, Some(ResultSource::Hit), 0),
             row(5, RowStatus::NotRun, None, 0),
+            row(6, RowStatus::Done, Some(ResultSource::Hit), 0),
         ];
-        let mut saved = [(1, 30), (2, 30), (3, 30), (4, 30)].map(|(row, cost)| (row, Money::micros(cost))).into();
-        carry_over(before.into(), &mut results, &mut saved, |row| row != 5);
+        let mut saved = (1..=6).filter(|row| *row != 5).map(|row| (row, Money::micros(30))).collect();
+        // The image of row 6 came after its step had timed out.
+        let late = [(6, Money::micros(30))].into();
+        carry_over(before.into(), &late, &mut results, &mut saved, |row| row != 5);
         assert_eq!(results[4].status, RowStatus::Done, "it was not tried");
         let costs = results.iter().map(|result| (result.source, result.cost)).collect::<Vec<_>>();
         let (paid, hit) = (Some(ResultSource::Generated), Some(ResultSource::Hit));
-        assert_eq!(costs, [(paid, 30), (hit, 0), (paid, 37), (hit, 0), (paid, 30)]);
-        assert_eq!(saved, [(3, Money::ZERO), (4, Money::micros(30))].into());
+        assert_eq!(costs, [(paid, 30), (hit, 0), (paid, 37), (hit, 0), (paid, 30), (paid, 30)]);
+        assert_eq!(saved, [(3, Money::ZERO), (4, Money::micros(30)), (6, Money::ZERO)].into());
     }
 }

@@ -1,15 +1,17 @@
 //! Reads the records and the objects of batches.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use fresco_api_types::{RowResult, RowStatus};
-use fresco_ledger::records::BatchRecord;
-use fresco_ledger::traits::{Batches as _, Objects};
+use fresco_ledger::records::{BatchRecord, ChunkRef, ResultSource, StepRecord};
+use fresco_ledger::traits::{Batches as _, Entries as _, Objects, Runs as _};
 use fresco_pipeline::error::{ErrorName, Failure};
-use fresco_pipeline::ids::RunId;
+use fresco_pipeline::ids::{Attempt, ContentKey, RunId};
+use fresco_pipeline::money::Money;
 
-use super::objects::{ChunkFile, chunk_key, internal, part_key, request_key};
+use super::objects::{ChunkFile, chunk_key, internal, part_key, request_key, run_of};
 use super::request::BatchRequest;
 use super::row_results::{lines_of, of_row, omitted, results_in};
 use crate::platform::Platform;
@@ -62,4 +64,40 @@ impl<P: Platform> BatchStore<P> {
         results.sort_by_key(|result| result.row);
         Ok(Bytes::from(lines_of(&results)?))
     }
+
+    /// Returns what earlier runs of a chunk paid for results that came after their ends, by row: the steps find these in
+    /// the cache, and no result of a row says yet what they cost.
+    pub(super) async fn paid_late(
+        &self,
+        chunk: &ChunkRef,
+        generation: u32,
+        steps: &[StepRecord],
+    ) -> Result<BTreeMap<u64, Money>, Failure> {
+        let ledger = self.platform.ledger();
+        let (mut runs, mut counted) = (HashSet::new(), HashSet::new());
+        for earlier in 0..generation {
+            let run = run_of(&chunk.batch, chunk.number, earlier)?;
+            counted.extend(ledger.steps(&run).await?.iter().filter_map(generated_by));
+            runs.insert(run);
+        }
+        let mut late = BTreeMap::new();
+        for step in steps.iter().filter(|step| step.source != Some(ResultSource::Generated)) {
+            let (Some(row), Some(ready), Some(by)) = (step.plan.row, &step.pinned, generated_by(step)) else { continue };
+            if counted.contains(&by) {
+                continue;
+            }
+            let attempt = ledger.attempt(&by.0, by.1).await?;
+            if attempt.is_some_and(|attempt| runs.contains(&attempt.hold.run)) {
+                *late.entry(row).or_insert(Money::ZERO) += ready.cost;
+                // Of the rows that share it, the first has paid.
+                counted.insert(by);
+            }
+        }
+        Ok(late)
+    }
+}
+
+/// The attempt that generated the result of a step.
+fn generated_by(step: &StepRecord) -> Option<(ContentKey, Attempt)> {
+    Some((step.key.clone()?, step.pinned.as_ref()?.attempt))
 }

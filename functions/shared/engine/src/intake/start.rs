@@ -202,6 +202,7 @@ impl<P: Platform> Intake<P> {
             bound_at: None,
             chunk: None,
             granted: None,
+            counted: false,
             publish_pending: false,
             steps: 0,
             failure: None,

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use fresco_ledger::contention::Contention;
 use fresco_ledger::records::{Entry, Millis, ResultSource, StepId, StepRecord, StepState, Waiter};
-use fresco_ledger::traits::{Change, Clock, CommitError, Entries, Runs as _, StoreError, TaskCallbacks, Wait, Waiters};
+use fresco_ledger::traits::{
+    Batches as _, BudgetChange, Change, Clock, CommitError, Entries, Runs as _, StoreError, TaskCallbacks, Wait, Waiters,
+};
 use fresco_ledger::transition::{AcquireRequest, Acquisition, AttemptFailure, acquire, expire};
 use fresco_pipeline::document::CachePolicy;
 use fresco_pipeline::error::{ErrorName, Failure};
@@ -284,8 +286,14 @@ impl<P: Platform> Steps<P> {
             Ok(()) => Ok(true),
             Err(CommitError::Conflict) => Ok(false),
             Err(CommitError::OverBudget) => {
-                let message = format!("{} are needed and the run's budget does not cover them", keyed.price);
-                Err(Failure::new(ErrorName::BudgetExceeded, message))
+                let run = change.budget.as_ref().map(BudgetChange::run);
+                match run {
+                    Some(run) if self.top_up(run, keyed.price).await? => Ok(false),
+                    _ => {
+                        let message = format!("{} are needed and the run's budget does not cover them", keyed.price);
+                        Err(Failure::new(ErrorName::BudgetExceeded, message))
+                    }
+                }
             }
             Err(CommitError::RunStopped | CommitError::RunMissing) => {
                 let message = "the run was stopped; nothing was submitted for this step";
@@ -303,6 +311,16 @@ impl<P: Platform> Steps<P> {
                 if pending.is_some_and(|pending| pending.token_hash == *token_hash) { Ok(true) } else { Err(cause) }
             }
         }
+    }
+
+    /// Takes out of the batch's budget what the run of a chunk lacks for this price: its grant is an estimate. Returns
+    /// whether the run may have enough now.
+    async fn top_up(&self, run: &RunId, price: Money) -> Result<bool, Failure> {
+        let ledger = self.platform.ledger();
+        let Some(record) = ledger.run(run).await? else { return Ok(false) };
+        let (Some(chunk), Some(_)) = (&record.chunk, record.granted) else { return Ok(false) };
+        let lacking = price - record.remaining;
+        Ok(lacking <= Money::ZERO || ledger.top_up(&chunk.batch, run, lacking).await?)
     }
 
     /// Submits the attempt that was just claimed: one POST, and whatever comes of it is recorded. From here on no error

@@ -464,6 +464,9 @@ impl Batches for Sim {
         )
         .await
     }
+    async fn top_up(&self, batch: &RunId, run: &RunId, amount: Money) -> Result<bool, StoreError> {
+        self.ledger("top up", || run.to_string(), self.0.ledger.top_up(batch, run, amount)).await
+    }
     async fn close_chunk(&self, end: &ChunkEnd, now: Millis) -> Result<bool, StoreError> {
         self.ledger("close chunk", || end.run.to_string(), self.0.ledger.close_chunk(end, now)).await
     }

@@ -62,6 +62,9 @@ macro_rules! table_contract {
             due_batches_in_order,
             a_chunk_counts_once,
             a_budget_is_shared_by_the_chunks,
+            a_grant_is_topped_up,
+            what_is_settled_after_the_end_of_a_chunk_goes_to_the_batch,
+            the_money_of_a_batch_is_conserved,
         ]);
         $crate::contract_tests!($store, firings: [the_latest_firing_stays,]);
         $crate::contract_tests!($store, storage: [

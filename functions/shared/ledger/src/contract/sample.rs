@@ -147,6 +147,7 @@ pub fn run(name: &str, remaining: i64) -> RunRecord {
         bound_at: None,
         chunk: None,
         granted: None,
+        counted: false,
         publish_pending: false,
         steps: 0,
         failure: None,

@@ -331,8 +331,11 @@ pub struct RunRecord {
     pub export: Option<Export>,
     #[serde(default, with = "json")]
     pub chunk: Option<ChunkRef>,
-    /// Its grant out of the batch's budget; `None` without a batch or a budget.
+    /// Its grant out of the batch's budget, with what was added to it; `None` without a batch or a budget.
     pub granted: Option<Money>,
+    /// Its batch has counted its end. What is settled later goes to the batch.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counted: bool,
     /// Its end could not be published yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub publish_pending: bool,

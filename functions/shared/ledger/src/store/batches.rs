@@ -5,7 +5,7 @@ use fresco_pipeline::error::Failure;
 use fresco_pipeline::ids::RunId;
 use fresco_pipeline::money::Money;
 
-use super::commit::cancelled_unexpectedly;
+use super::commit::{COUNTED, cancelled_unexpectedly};
 use super::items::{after, count, expiring, expiry_from_now, flag, from_item, json, number, text, to_item, word};
 use super::lists::List;
 use super::runs::{listed, run_item, running};
@@ -91,6 +91,32 @@ impl<T: Table> Batches for Store<T> {
             }
             if !contention.pause().await {
                 return Err(StoreError::ledger(format!("the budget of batch {batch} kept changing")));
+            }
+        }
+    }
+
+    async fn top_up(&self, batch: &RunId, run: &RunId, amount: Money) -> Result<bool, StoreError> {
+        let amount = amount.as_micros();
+        let take = Update::new()
+            .add("remaining", -amount)
+            .only_if(open()?.and(not_stopped()).and(Condition::AtLeast("remaining", amount)));
+        let give = Update::new()
+            .add("remaining", amount)
+            .add("granted", amount)
+            .only_if(running()?.and(not_stopped()).and(Condition::Exists("granted")));
+        let mut contention = Contention::new(&SystemClock);
+        loop {
+            let writes = vec![
+                Write::update(keys::batch(batch), take.clone()),
+                Write::update(keys::run(run), give.clone()),
+            ];
+            match self.write_both(writes).await? {
+                None => return Ok(true),
+                Some(Refused::Write(_)) => return Ok(false),
+                Some(Refused::Conflict) if contention.pause().await => {}
+                Some(Refused::Conflict) => {
+                    return Err(StoreError::ledger(format!("the budget of batch {batch} kept changing")));
+                }
             }
         }
     }
@@ -227,19 +253,22 @@ fn grant(chunk: u32, generation: u32, granted: Option<Money>) -> Result<Update, 
     })
 }
 
+/// Closes a run whose money is as it was read.
 fn close_run(end: &ChunkEnd, now: Millis) -> Result<Update, StoreError> {
+    let unchanged = running()?.and(Condition::Equals("settled", number(end.counts.spent.as_micros())));
     let close = Update::new()
         .set("status", word(end.status)?)
         .set("ended_at", number(now))
         .set_or_remove("failure", end.failure.as_ref().map(json).transpose()?)
+        .set(COUNTED, flag(true))
         .remove(DUE_SHARD)
         .remove(DUE);
     Ok(match end.unspent {
-        None => close.only_if(running()?),
+        None => close.only_if(unchanged),
         // Nothing of what goes back is left to be reserved.
         Some(unspent) => close
             .set("remaining", number(0))
-            .only_if(running()?.and(Condition::Equals("remaining", number(unspent.as_micros())))),
+            .only_if(unchanged.and(Condition::Equals("remaining", number(unspent.as_micros())))),
     })
 }
 

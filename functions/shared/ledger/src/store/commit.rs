@@ -1,13 +1,17 @@
 //! A change as one transaction, and the meaning of its cancellation.
 
 use fresco_pipeline::error::{ErrorName, Failure};
+use fresco_pipeline::money::Money;
 
 use super::entries::{attempt_update, entry_item, job_item};
 use super::items::{count, flag, number, text, word};
 use super::{Store, keys};
-use crate::records::RunStatus;
+use crate::records::{RunRecord, RunStatus};
 use crate::table::{AttributeValue, Condition, Item, Reason, Table, TransactError, Update, Write};
-use crate::traits::{BudgetChange, Change, CommitError, JobOwner, StoreError};
+use crate::traits::{BudgetChange, Change, CommitError, JobOwner, Runs, StoreError};
+
+/// The attribute of a run whose end its batch has counted.
+pub(super) const COUNTED: &str = "counted";
 
 /// The subject of a write; cancellation reasons come in the order of the writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +25,20 @@ enum Part {
 
 impl<T: Table> Store<T> {
     pub(super) async fn commit_change(&self, change: &Change) -> Result<(), CommitError> {
-        let (parts, writes): (Vec<Part>, Vec<Write>) = writes(change)?.into_iter().unzip();
+        let committed = self.commit_with_run(change, None).await;
+        match (&committed, &change.budget) {
+            // A settlement is refused by a run whose end is counted, and by no other.
+            (Err(CommitError::RunStopped), Some(BudgetChange::Settle { run, .. })) => {
+                let run = self.run(run).await?.ok_or(CommitError::RunMissing)?;
+                self.commit_with_run(change, Some(&run)).await
+            }
+            _ => committed,
+        }
+    }
+
+    /// Commits a change. `counted` is the run of its budget where the run's end is counted.
+    async fn commit_with_run(&self, change: &Change, counted: Option<&RunRecord>) -> Result<(), CommitError> {
+        let (parts, writes): (Vec<Part>, Vec<Write>) = writes(change, counted)?.into_iter().unzip();
         self.table.transact(writes).await.map_err(|error| match error {
             TransactError::Cancelled(reasons) => cancelled(&parts, &reasons),
             TransactError::Failed(error) => error.into(),
@@ -29,7 +46,7 @@ impl<T: Table> Store<T> {
     }
 }
 
-fn writes(change: &Change) -> Result<Vec<(Part, Write)>, StoreError> {
+fn writes(change: &Change, counted: Option<&RunRecord>) -> Result<Vec<(Part, Write)>, StoreError> {
     let key = &change.entry.key;
     let unchanged = match change.entry.rev {
         0 => Condition::missing(),
@@ -44,7 +61,7 @@ fn writes(change: &Change) -> Result<Vec<(Part, Write)>, StoreError> {
         writes.push((Part::Job, Write::put_if(job_item(key, job), free_or_owned(change, job))));
     }
     if let Some(budget) = &change.budget {
-        writes.push((Part::Budget, Write::update(keys::run(budget.run()), budget_update(budget)?)));
+        writes.extend(budget_writes(budget, counted)?.into_iter().map(|write| (Part::Budget, write)));
     }
     if let Some(joining) = &change.joined {
         let update = Update::new()
@@ -62,22 +79,41 @@ fn free_or_owned(change: &Change, job: &JobOwner) -> Condition {
     Condition::missing().or(owned)
 }
 
-pub(super) fn budget_update(change: &BudgetChange) -> Result<Update, StoreError> {
-    Ok(match change {
-        BudgetChange::Hold { amount, .. } => {
-            Update::new().add("remaining", -amount.as_micros()).add("held", amount.as_micros()).only_if(
-                Condition::exists()
-                    .and(Condition::Equals("stop", flag(false)))
-                    .and(Condition::Equals("status", word(RunStatus::Running)?))
-                    .and(Condition::AtLeast("remaining", amount.as_micros())),
-            )
+/// The writes of a budget change. `counted` is the run where its batch has counted its end.
+pub(super) fn budget_writes(change: &BudgetChange, counted: Option<&RunRecord>) -> Result<Vec<Write>, StoreError> {
+    let run = keys::run(change.run());
+    match (change, counted) {
+        (BudgetChange::Hold { amount, .. }, _) => Ok(vec![Write::update(run, hold(*amount)?)]),
+        (BudgetChange::Settle { held, spent, .. }, None) => {
+            let update = settlement(*held, *spent).add("remaining", (*held - *spent).as_micros());
+            Ok(vec![Write::update(run, update.only_if(Condition::exists().and(Condition::Missing(COUNTED))))])
         }
-        BudgetChange::Settle { held, spent, .. } => Update::new()
-            .add("remaining", (*held - *spent).as_micros())
-            .add("held", -held.as_micros())
-            .add("settled", spent.as_micros())
-            .only_if(Condition::exists()),
-    })
+        (BudgetChange::Settle { held, spent, .. }, Some(record)) => {
+            let update = settlement(*held, *spent).only_if(Condition::exists());
+            let mut writes = vec![Write::update(run, update)];
+            if let Some(chunk) = &record.chunk {
+                let spent_by_batch = Update::new().add("spent", spent.as_micros()).only_if(Condition::exists());
+                let update = match record.granted {
+                    Some(_) => spent_by_batch.add("remaining", (*held - *spent).as_micros()),
+                    None => spent_by_batch,
+                };
+                writes.push(Write::update(keys::batch(&chunk.batch), update));
+            }
+            Ok(writes)
+        }
+    }
+}
+
+fn hold(amount: Money) -> Result<Update, StoreError> {
+    let condition = Condition::exists()
+        .and(Condition::Equals("stop", flag(false)))
+        .and(Condition::Equals("status", word(RunStatus::Running)?))
+        .and(Condition::AtLeast("remaining", amount.as_micros()));
+    Ok(Update::new().add("remaining", -amount.as_micros()).add("held", amount.as_micros()).only_if(condition))
+}
+
+fn settlement(held: Money, spent: Money) -> Update {
+    Update::new().add("held", -held.as_micros()).add("settled", spent.as_micros())
 }
 
 /// The most important reason. A reason about the entry comes first: the other checks were decided on an old entry.

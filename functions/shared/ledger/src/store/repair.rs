@@ -3,14 +3,14 @@
 
 use fresco_pipeline::ids::{Attempt, ContentKey};
 
-use super::commit::budget_update;
+use super::commit::budget_writes;
 use super::entries::{REPORT, attempt_number, entry_item, read_attempt, read_entry};
 use super::items::{LAYOUT, expiring, expiry, json, text};
 use super::waiters::read_waiter;
 use super::{Store, keys};
 use crate::records::{Hold, HoldState, Millis};
 use crate::table::{Condition, DUE_SHARD, Item, Key, SK, Table, TransactError, Update, Write, number_of, text_of};
-use crate::traits::{BudgetChange, StoreError};
+use crate::traits::{BudgetChange, Runs, StoreError};
 use crate::transition::{ReadableAttempt, ReadableParts, repair};
 
 /// How long an entry that was put aside is kept.
@@ -63,9 +63,9 @@ impl<T: Table> Store<T> {
             let update = Update::new().set(HOLD, json(&spent)?).only_if(Condition::Equals(HOLD, text(raw)));
             writes.push(Write::update(Key::new(keys::entry_pk(key), sk), update));
             // A run's record that has expired has no budget.
-            if self.table.get(&keys::run(&run)).await?.is_some() {
+            if let Some(record) = self.run(&run).await? {
                 let change = BudgetChange::Settle { run, held: amount, spent: amount };
-                writes.push(Write::update(keys::run(change.run()), budget_update(&change)?));
+                writes.extend(budget_writes(&change, Some(&record).filter(|record| record.counted))?);
             }
         }
         Ok(writes)

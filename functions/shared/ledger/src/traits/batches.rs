@@ -17,6 +17,7 @@ pub struct ChunkEnd {
     pub run: RunId,
     pub status: RunStatus,
     pub failure: Option<Failure>,
+    /// Its `spent` is what the run has settled.
     pub counts: BatchCounts,
     /// The rest of its grant, which goes back to the batch; `None` where the batch has no budget.
     pub unspent: Option<Money>,
@@ -50,8 +51,19 @@ pub trait Batches: Send + Sync {
         run: &RunRecord,
         wanted: Money,
     ) -> impl Future<Output = Result<Option<RunRecord>, StoreError>> + Send;
-    /// Closes the run of a chunk, adds its counts to the batch and marks the chunk ended, all or nothing and once; true if this call did. An error if money was reserved
-    /// or paid since the run was read: the money that it gives back would be reserved twice.
+    /// Moves this amount of the batch's budget to the run of a chunk whose grant is too small; true if both are open, neither
+    /// is stopped, and the batch has that much left.
+    fn top_up(
+        &self,
+        batch: &RunId,
+        run: &RunId,
+        amount: Money,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// Closes the run of a chunk, adds its counts to the batch and marks the chunk ended, all or nothing and once; true if
+    /// this call did. An error if money was reserved or paid since the run was read: what it gives back would be reserved
+    /// twice, and what was paid would not be counted. What is settled later goes to the batch ([`BudgetChange::Settle`]).
+    ///
+    /// [`BudgetChange::Settle`]: super::BudgetChange::Settle
     fn close_chunk(&self, end: &ChunkEnd, now: Millis) -> impl Future<Output = Result<bool, StoreError>> + Send;
     /// Reopens a batch that has ended, for a redrive: it is planning, in the next generation. The batch as it is then, or
     /// `None` if it does not exist or has not ended.

@@ -95,7 +95,8 @@ pub enum BudgetChange {
     /// Reserves money: the run has to be running, not stopped, and have the amount left.
     Hold { run: RunId, amount: Money },
     /// Ends a hold: `held` is taken from the held amount, `spent` is added to the settled amount, and the difference goes
-    /// back to the budget. Either may be negative (a correction).
+    /// back to the budget. Either may be negative (a correction). Where the batch of the run has counted its end, what was
+    /// spent and what goes back are added to the batch.
     Settle { run: RunId, held: Money, spent: Money },
 }
 
