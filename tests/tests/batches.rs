@@ -186,6 +186,28 @@ async fn a_budget_bounds_all_chunks_together() {
     assert_eq!(results.len(), 100);
 }
 
+/// An answer without a text is paid and asked for again, which the chunk's grant does not cover: the batch's budget does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chunk_that_costs_more_than_its_estimate_gets_more_of_the_budget() {
+    let _simulator = SIMULATOR.lock().await;
+    let world = World::get().await;
+    let pipeline = "name: more\nsteps:\n\
+        - { name: image, type: text_to_image, params: { prompt: 'more, {{input}}' } }\n\
+        - { name: words, type: analyze_image, params: { prompt: 'more words, {{input}}' } }\n";
+    let price = world.preview(pipeline, "one").await.price.as_micros();
+    for (row, budget, status) in [("one", 2 * price, BatchStatus::Succeeded), ("two", price, BatchStatus::Failed)] {
+        let fault = json!({"fault": "empty", "prompt": format!("more words, {row}"), "times": 1});
+        world.control("faults", &json!([fault])).await;
+        let body = BatchBody { pipeline: Some(pipeline.into()), max_cost: Some(budget), ..over(vec![json!(row)]) };
+        let batch = start(&world, body).await;
+        let (view, manifest, _) = ended(&world, &batch).await;
+        assert_eq!(view.status, status, "{manifest:?}");
+        let (spent, left) = (view.counts.spent, world.ledger().batch(&batch).await.unwrap().unwrap().remaining);
+        assert_eq!((spent + left).as_micros(), budget, "what was not spent is returned");
+        world.forget_faults().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_batch_stops() {
     let _simulator = SIMULATOR.lock().await;

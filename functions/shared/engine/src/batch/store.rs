@@ -82,7 +82,9 @@ impl<P: Platform> BatchStore<P> {
         }
         let mut late = BTreeMap::new();
         for step in steps.iter().filter(|step| step.source != Some(ResultSource::Generated)) {
-            let (Some(row), Some(ready), Some(by)) = (step.plan.row, &step.pinned, generated_by(step)) else { continue };
+            let (Some(row), Some(ready), Some(by)) = (step.plan.row, &step.pinned, generated_by(step)) else {
+                continue;
+            };
             if counted.contains(&by) {
                 continue;
             }

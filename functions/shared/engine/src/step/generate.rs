@@ -9,7 +9,8 @@ use std::time::Duration;
 use fresco_ledger::contention::Contention;
 use fresco_ledger::records::{Entry, Millis, ResultSource, StepId, StepRecord, StepState, Waiter};
 use fresco_ledger::traits::{
-    Batches as _, BudgetChange, Change, Clock, CommitError, Entries, Runs as _, StoreError, TaskCallbacks, Wait, Waiters,
+    Batches as _, BudgetChange, Change, Clock, CommitError, Entries, Runs as _, StoreError, TaskCallbacks, Wait,
+    Waiters,
 };
 use fresco_ledger::transition::{AcquireRequest, Acquisition, AttemptFailure, acquire, expire};
 use fresco_pipeline::document::CachePolicy;

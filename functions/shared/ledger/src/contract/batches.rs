@@ -299,7 +299,9 @@ async fn spend(store: &(impl Batches + Entries + Runs), number: u32, lane: u64) 
         let name = format!("{number} {lane} {turn}");
         let held = BudgetChange::Hold { run: run.clone(), amount: Money::micros(amount) };
         match committed(store, &name, held.clone()).await {
-            Err(CommitError::OverBudget) if store.top_up(&run_id("one"), &run, Money::micros(amount)).await.unwrap() => {
+            Err(CommitError::OverBudget)
+                if store.top_up(&run_id("one"), &run, Money::micros(amount)).await.unwrap() =>
+            {
                 if committed(store, &name, held).await.is_err() {
                     continue;
                 }

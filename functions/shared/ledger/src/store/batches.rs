@@ -106,10 +106,8 @@ impl<T: Table> Batches for Store<T> {
             .only_if(running()?.and(not_stopped()).and(Condition::Exists("granted")));
         let mut contention = Contention::new(&SystemClock);
         loop {
-            let writes = vec![
-                Write::update(keys::batch(batch), take.clone()),
-                Write::update(keys::run(run), give.clone()),
-            ];
+            let writes =
+                vec![Write::update(keys::batch(batch), take.clone()), Write::update(keys::run(run), give.clone())];
             match self.write_both(writes).await? {
                 None => return Ok(true),
                 Some(Refused::Write(_)) => return Ok(false),
