@@ -335,13 +335,13 @@ def save_while_running(keeper):
         keeper.save()
 
 
-def make_conflicts(milliseconds):
+def make_conflicts(app, milliseconds):
     from ministack.services import dynamodb
 
     expect(dynamodb.handle_request, "method", "path", "headers", "body", "query_params")
     import conflicts
 
-    conflicts.install(dynamodb, milliseconds)
+    conflicts.install(app, dynamodb, milliseconds)
 
 
 def keep_state(app):
@@ -430,7 +430,7 @@ def main():
     authorise_preflights()
     end_after_shutdown(app)
     if flags.conflicts:
-        make_conflicts(flags.conflicts)
+        make_conflicts(app, flags.conflicts)
     keeper = keep_state(app)
     if flags.measure:
         count(app)

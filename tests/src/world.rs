@@ -281,6 +281,13 @@ impl World {
         self.get_json(&format!("{}/_control/{route}", self.simulator())).await
     }
 
+    /// Returns the transactions that a stack with conflicts has carried out, and the writes that it has refused.
+    pub async fn conflicts(&self) -> (u64, u64) {
+        let counts = self.get_json(&format!("{}/_fresco/conflicts", self.stack.endpoint_url())).await;
+        let count = |name: &str| counts[name].as_u64().expect("a count");
+        (count("transactions"), count("refused"))
+    }
+
     /// Removes the simulator's fault rules.
     pub async fn forget_faults(&self) {
         let url = format!("{}/_control/faults", self.simulator());

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 /// Lanes at a time, the most that a run has.
 const LANES: usize = 40;
+/// Refused writes for each transaction that was carried out, at most. Less than one is usual.
+const MOST_REFUSED: u64 = 5;
 
 fn lanes(prompt: &str) -> String {
     let step = |n: usize| {
@@ -27,10 +29,23 @@ async fn asked(world: &World, prompt: &str) -> usize {
     world.requests_with(|asked| asked.starts_with(prompt)).await.len()
 }
 
+/// Carries out a part of a test and returns its outcome. Writes are refused meanwhile, but not without bound: those that are
+/// tried again do not meet each other again and again.
+async fn under_conflicts<T>(world: &World, part: impl Future<Output = T>) -> T {
+    let before = world.conflicts().await;
+    let outcome = part.await;
+    let after = world.conflicts().await;
+    let (transactions, refused) = (after.0 - before.0, after.1 - before.1);
+    println!("{transactions} transactions, {refused} writes refused");
+    assert!(refused > 0, "no write was refused");
+    assert!(refused < MOST_REFUSED * transactions, "{refused} refused for {transactions} transactions");
+    outcome
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_lanes_claim_from_one_row() {
     let world = World::with_conflicts().await;
-    let manifest = world.run(&lanes("a lane"), "unused").await;
+    let manifest = under_conflicts(&world, world.run(&lanes("a lane"), "unused")).await;
     assert_eq!(manifest.status, RunStatus::Succeeded, "{:?}", manifest.failure);
     assert!(manifest.steps.iter().all(|step| step.source == Some(ResultSource::Generated)));
     let sum: Money = manifest.steps.iter().map(|step| step.cost).sum();
@@ -40,11 +55,17 @@ async fn all_lanes_claim_from_one_row() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_arrives_while_all_lanes_claim() {
     let world = World::with_conflicts().await;
-    let run = world.start(&lanes("a stopped lane"), "unused").await;
-    world.until("lanes are at work", async || asked(&world, "a stopped lane").await > 5).await;
-    world.api.stop(&run).await.unwrap();
-    let manifest = world.ended(&run).await;
-    assert!(matches!(manifest.status, RunStatus::Stopped | RunStatus::Succeeded), "{:?}", manifest.status);
+    // No job ends before the stop.
+    world.control("faults", &json!([{"fault": "slow", "seconds": 5, "prompt": "a stopped lane"}])).await;
+    let stopped = async {
+        let run = world.start(&lanes("a stopped lane"), "unused").await;
+        world.until("lanes are at work", async || asked(&world, "a stopped lane").await > 5).await;
+        world.api.stop(&run).await.unwrap();
+        world.ended(&run).await
+    };
+    let manifest = under_conflicts(&world, stopped).await;
+    world.forget_faults().await;
+    assert_eq!(manifest.status, RunStatus::Stopped, "{:?}", manifest.failure);
     // What was paid is in the run's sum, and was asked for once.
     let again = world.run(&lanes("a stopped lane"), "unused").await;
     assert_eq!(again.status, RunStatus::Succeeded, "{:?}", again.failure);
@@ -67,9 +88,12 @@ async fn chunks_end_on_one_row() {
         max_cost: Some(2_000_000),
         ..BatchBody::default()
     };
-    let batch = RunId::parse(world.api.start_batch(&body, None).await.unwrap().id).unwrap();
-    world.until("the batch ends", async || world.api.batch(&batch).await.unwrap().status.is_final()).await;
-    let view = world.api.batch(&batch).await.unwrap();
+    let ended = async {
+        let batch = RunId::parse(world.api.start_batch(&body, None).await.unwrap().id).unwrap();
+        world.until("the batch ends", async || world.api.batch(&batch).await.unwrap().status.is_final()).await;
+        world.api.batch(&batch).await.unwrap()
+    };
+    let view = under_conflicts(&world, ended).await;
     assert_eq!((view.status, view.counts.done, view.counts.chunks), (BatchStatus::Succeeded, 40, 20), "{view:?}");
     assert_eq!((view.running_chunks, asked(&world, "a chunk").await), (0, 40));
     assert_eq!(view.counts.spent, view.plan.unwrap().price, "all rows at their price");
