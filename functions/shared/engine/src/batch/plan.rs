@@ -236,7 +236,7 @@ impl<P: Platform> BatchPlanner<P> {
         let looked = self.platform.ledger().entries(&keys).await?;
         let (life, now) = (self.settings.object_life(), self.platform.clock().now());
         let there = looked.entries.into_iter().filter(|entry| {
-            let created = entry.result.as_ref().map(|result| result.created_at);
+            let created = entry.whole_result().map(|result| result.created_at);
             created.is_some_and(|created| freshness(life, created, now, 0) != Freshness::Expired)
         });
         let there: BTreeSet<ContentKey> = there.map(|entry| entry.key).collect();

@@ -149,13 +149,13 @@ impl<P: Platform> Planner<P> {
     }
 
     async fn result_of(&self, entry: Entry) -> Result<Result<CachedResult, MissReason>, Failure> {
-        let without = match (&entry.pending, entry.failure) {
+        let without = match (&entry.pending, &entry.failure) {
             (Some(_), _) => MissReason::Pending,
-            (None, Some(failed)) => MissReason::Failed { failure: failed.failure },
+            (None, Some(failed)) => MissReason::Failed { failure: failed.failure.clone() },
             (None, None) => MissReason::New,
         };
-        let Some(ready) = entry.result else { return Ok(Err(without)) };
-        let Some(ready) = self.cached.exists(&ready).await? else { return Ok(Err(MissReason::Gone)) };
+        let Some(ready) = entry.whole_result().or(entry.result.as_ref()) else { return Ok(Err(without)) };
+        let Some(ready) = self.cached.exists(ready).await? else { return Ok(Err(MissReason::Gone)) };
         if let Some(shortfall) = ready.shortfall.as_ref().filter(|_| !ready.is_whole()) {
             let short = MissReason::Short { lacks: shortfall.to_string() };
             return Ok(Err(if entry.pending.is_some() { MissReason::Pending } else { short }));

@@ -192,7 +192,7 @@ impl<P: Platform> Steps<P> {
             }
             let now = self.platform.clock().now();
             let entry = self.commits.entry(&keyed.key).await?.unwrap_or_else(|| Entry::new(keyed.key.clone()));
-            let wanted = entry.result.as_ref().filter(|ready| ready.counts_for(&waiter));
+            let wanted = entry.result_for(&waiter);
             let fits = match wanted {
                 Some(ready) => self.cached.fits(&keyed.key, ready, needed).await?,
                 None => None,

@@ -5,11 +5,11 @@
 use std::sync::Arc;
 
 use fresco_ledger::contention::Contention;
-use fresco_ledger::records::{ResultSource, Waiter};
+use fresco_ledger::records::{Entry, ResultSource, Waiter};
 use fresco_ledger::traits::{Clock, CommitError, Entries, Waiters};
 use fresco_ledger::transition::{Notification, expire, notified, recipients};
 use fresco_pipeline::error::Failure;
-use fresco_pipeline::ids::ContentKey;
+use fresco_pipeline::ids::{Attempt, ContentKey};
 use futures::StreamExt;
 
 use crate::commit::Commits;
@@ -39,11 +39,8 @@ impl<P: Platform> Notifier<P> {
             if !entry.notify_pending {
                 return Ok(());
             }
-            if let Some(ready) = &entry.result
-                && !self.cached.still_holds(ready).await?
-            {
+            if let Some(attempt) = self.expired(&entry).await? {
                 // It is older than the decision, and may not be handed out any more.
-                let attempt = ready.attempt;
                 self.commits.commit_entry(key, |entry| expire(entry, attempt)).await?;
                 continue;
             }
@@ -66,6 +63,16 @@ impl<P: Platform> Notifier<P> {
                 Err(_) => return Ok(()),
             }
         }
+    }
+
+    /// Returns the attempt of a result whose objects are gone or about to go.
+    async fn expired(&self, entry: &Entry) -> Result<Option<Attempt>, Failure> {
+        for ready in entry.results() {
+            if !self.cached.still_holds(ready).await? {
+                return Ok(Some(ready.attempt));
+            }
+        }
+        Ok(None)
     }
 
     async fn deliver(&self, key: &ContentKey, waiter: &Waiter, message: Notification) -> Result<(), Failure> {

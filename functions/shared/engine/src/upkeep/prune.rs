@@ -136,8 +136,9 @@ impl<P: Platform> Upkeep<P> {
         stream::iter(expired)
             .map(|(key, attempt)| async move {
                 let old = |entry: &Entry| {
-                    let ready = entry.result.as_ref().filter(|ready| ready.created_at < written_before);
-                    ready.and_then(|_| expire(entry, attempt))
+                    let mut results = entry.results().filter(|ready| ready.attempt == attempt);
+                    results.next().filter(|ready| ready.created_at < written_before)?;
+                    expire(entry, attempt)
                 };
                 self.commits.commit_entry(&key, old).await
             })
@@ -219,7 +220,7 @@ fn result_of<'a>(
     entries: &'a BTreeMap<ContentKey, Option<Entry>>,
 ) -> Option<&'a CachedResult> {
     let entry = entries.get(&outputs.key).and_then(Option::as_ref)?;
-    entry.result.as_ref().filter(|ready| ready.attempt == outputs.attempt)
+    entry.results().find(|ready| ready.attempt == outputs.attempt)
 }
 
 /// Returns whether the attempt may still become a result, or cannot be read.

@@ -66,6 +66,7 @@ pub fn full_entry(name: &str) -> Entry {
         key: key(name),
         rev: 0,
         result: Some(ready(1)),
+        whole: Some(ready(1)),
         pending: Some(PendingAttempt {
             attempt: Attempt(2),
             stage: AttemptStage::Submitted,

@@ -142,6 +142,10 @@ pub struct Entry {
     pub rev: u64,
     #[serde(default, with = "json")]
     pub result: Option<CachedResult>,
+    /// The last whole result, where [`Entry::result`] lacks something: a request that has not waited for that one is answered
+    /// with this.
+    #[serde(default, with = "json")]
+    pub whole: Option<CachedResult>,
     /// The pending attempt of an entry.
     #[serde(default, with = "json")]
     pub pending: Option<PendingAttempt>,
@@ -181,6 +185,7 @@ impl Entry {
             key,
             rev: 0,
             result: None,
+            whole: None,
             pending: None,
             failure: None,
             late_completions: Vec::new(),
@@ -192,6 +197,21 @@ impl Entry {
             notify_pending: false,
             next_check_at: None,
         }
+    }
+
+    /// Returns the results, the latest first.
+    pub fn results(&self) -> impl Iterator<Item = &CachedResult> {
+        self.result.iter().chain(&self.whole)
+    }
+
+    /// Returns the latest result that counts for a waiter.
+    pub fn result_for(&self, waiter: &Waiter) -> Option<&CachedResult> {
+        self.results().find(|ready| ready.counts_for(waiter))
+    }
+
+    /// Returns the result that a request is answered with which has not waited for any.
+    pub fn whole_result(&self) -> Option<&CachedResult> {
+        self.results().find(|ready| ready.is_whole())
     }
 }
 

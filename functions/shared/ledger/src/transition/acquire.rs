@@ -53,7 +53,7 @@ pub enum Acquisition {
 /// Decides on a step's request for an entry.
 pub fn acquire(entry: &Entry, request: &AcquireRequest<'_>) -> Acquisition {
     let waiter = request.waiter;
-    if let Some(ready) = entry.result.as_ref().filter(|ready| request.usable && ready.counts_for(waiter)) {
+    if let Some(ready) = entry.result_for(waiter).filter(|_| request.usable) {
         return Acquisition::Hit(ready.clone());
     }
     if let Some(pending) = &entry.pending {
@@ -128,16 +128,21 @@ fn claim(entry: &Entry, request: &AcquireRequest<'_>) -> Change {
 
 /// Removes the result of this attempt, since it has expired or is about to, so that the next request generates.
 pub fn expire(entry: &Entry, attempt: Attempt) -> Option<Change> {
-    entry.result.as_ref().filter(|ready| ready.attempt == attempt)?;
+    entry.results().find(|ready| ready.attempt == attempt)?;
     let mut entry = entry.clone();
-    entry.result = None;
+    let kept = |ready: &CachedResult| ready.attempt != attempt;
+    (entry.result, entry.whole) = (entry.result.filter(kept), entry.whole.filter(kept));
+    if entry.result.is_none() {
+        entry.result = entry.whole.take();
+    }
     Some(Change::of(entry))
 }
 
 /// Records that the objects of this attempt's result were rewritten at this time, which they expire by.
 pub fn renew(entry: &Entry, attempt: Attempt, created_at: Millis) -> Option<Change> {
     let mut entry = entry.clone();
-    let ready = entry.result.as_mut().filter(|ready| ready.attempt == attempt && ready.created_at < created_at)?;
+    let mut results = entry.result.iter_mut().chain(&mut entry.whole);
+    let ready = results.find(|ready| ready.attempt == attempt && ready.created_at < created_at)?;
     ready.created_at = created_at;
     Some(Change::of(entry))
 }

@@ -36,14 +36,16 @@ pub fn complete(entry: &Entry, record: &AttemptRecord, completion: Completion, n
         record.state = AttemptState::Duplicate;
     } else {
         record.state = AttemptState::Won;
-        entry.result = Some(CachedResult {
+        let ready = CachedResult {
             attempt: record.attempt,
             outputs: completion.outputs,
             created_at: completion.created_at,
             cost: completion.cost,
             took_ms: (now - record.claimed_at).max(0),
             shortfall: completion.shortfall,
-        });
+        };
+        entry.whole = entry.whole_result().cloned().filter(|_| !ready.is_whole());
+        entry.result = Some(ready);
         if entry.failure.as_ref().is_some_and(|failed| failed.attempt <= record.attempt) {
             entry.failure = None;
         }

@@ -21,7 +21,7 @@ pub enum Notification {
 /// terminal failure to all that joined, and a retryable failure to the leader alone, or to the longest waiting step if the
 /// leader is gone, so that one step retries and not all.
 pub fn recipients(entry: &Entry, waiters: &[Waiter]) -> Vec<(Waiter, Notification)> {
-    let wants = |waiter: &Waiter| entry.result.as_ref().filter(|ready| ready.counts_for(waiter));
+    let wants = |waiter: &Waiter| entry.result_for(waiter);
     let mut messages: Vec<(Waiter, Notification)> = waiters
         .iter()
         .filter_map(|w| wants(w).map(|ready| (w.clone(), Notification::Succeed(ready.clone()))))

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::records::{AttemptState, HoldState};
-use crate::transition::{MAX_RETRY_AFTER, NOTIFY_GRACE, OUTAGE, SAME_OUTAGE, complete, fail};
+use crate::transition::{
+    MAX_RETRY_AFTER, NOTIFY_GRACE, Notification, OUTAGE, SAME_OUTAGE, complete, expire, fail, recipients, renew,
+};
+use fresco_pipeline::media::Shortfall;
 
 #[test]
 fn a_success_is_the_result() {
@@ -42,6 +45,39 @@ fn a_success_of_any_attempt_counts_until_a_later_attempt_succeeds() {
     let (kept, first) = after(complete(&entry, &first, completion(PRICE), NOW).unwrap(), &first);
     assert_eq!((kept.result, first.state), (entry.result, AttemptState::Duplicate));
     assert_eq!(first.hold.state, HoldState::Settled(PRICE));
+}
+
+/// A refresh brings less than there is: it goes to the steps that waited for it, and the others are answered as before.
+#[test]
+fn a_short_result_leaves_the_last_whole_one_in_place() {
+    let short =
+        || Completion { shortfall: Some(Shortfall::Outputs { asked: 4, given: 3, blanked: 1 }), ..completion(PRICE) };
+    let there = Entry { result: Some(ready(1)), last_attempt: Attempt(1), ..entry() };
+    let (there, second) = next_claim(&there);
+    let (there, _) = after(complete(&there, &second, short(), NOW).unwrap(), &second);
+    let (there, third) = next_claim(&there);
+    let (there, _) = after(complete(&there, &third, short(), NOW).unwrap(), &third);
+    let given = |entry: &Entry, joined, base| match answer(entry, &waiter("a", joined, base), true, NOW) {
+        Acquisition::Hit(ready) => Some(ready.attempt.0),
+        _ => None,
+    };
+    assert_eq!((given(&there, 3, 2), given(&there, 0, 0), given(&there, 0, 1)), (Some(3), Some(1), None));
+    let messages = recipients(&there, &[waiter("waited", 3, 0), waiter("new", 0, 0)]);
+    let sent = messages.iter().map(|(_, message)| match message {
+        Notification::Succeed(ready) => ready.attempt.0,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(sent.collect::<Vec<_>>(), [3, 1]);
+    // Each expires by itself.
+    let without_whole = expire(&there, Attempt(1)).unwrap().entry;
+    assert_eq!((given(&without_whole, 3, 2), given(&without_whole, 0, 0)), (Some(3), None));
+    let without_short = expire(&there, Attempt(3)).unwrap().entry;
+    assert_eq!((given(&without_short, 0, 0), without_short.whole.as_ref()), (Some(1), None));
+    assert_eq!(renew(&there, Attempt(1), NOW + 9).unwrap().entry.whole.unwrap().created_at, NOW + 9);
+    // A whole one replaces both.
+    let (there, fourth) = next_claim(&there);
+    let (there, _) = after(complete(&there, &fourth, completion(PRICE), NOW).unwrap(), &fourth);
+    assert_eq!((there.result.unwrap().attempt, there.whole), (Attempt(4), None));
 }
 
 #[test]
